@@ -1,0 +1,188 @@
+"""Every error of the library. Each says what failed, where, why, and what to do next.
+
+MigratorError (1)
+├── ConfigError (2)             a flag, job file, name or path is wrong
+├── RejectsError (3)            documents were rejected; the limit of rejects was passed
+├── VerificationError (4)       source and target differ
+├── EndpointError (5)           a server cannot be used
+│   ├── TransientError          ... now: no answer, overload; the same call may work later
+│   ├── Unauthorized            ... with these credentials; never retried
+│   ├── Forbidden               ... for this user
+│   └── TargetMissing           ... because a database is gone
+├── BatchRefused (1)            the target refused a whole batch; loaders' wrappers divide it
+├── CheckpointError (6)         exists, belongs to another job, is damaged or too new
+├── LockedError (7)             another run holds the checkpoint
+├── UnaccountedError (1)        documents whose end is not known: the promise is broken
+├── DatabaseError (1)           of `migrator.database`: DocumentNotFound, DocumentConflict
+└── Interrupted (130)           stopped on request, checkpoint saved
+
+The number is the exit code of the command.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_UNEXPECTED = 1
+EXIT_USAGE = 2
+EXIT_REJECTS = 3
+EXIT_DIFFERENCES = 4
+EXIT_UNREACHABLE = 5
+EXIT_CHECKPOINT = 6
+EXIT_LOCKED = 7
+EXIT_INTERRUPTED = 130
+
+
+class MigratorError(Exception):
+    """Root of the hierarchy.
+
+    Args:
+        message: what failed, where and why, in one sentence without credentials.
+        hint: what to do next, best a command to type.
+    """
+
+    exit_code = EXIT_UNEXPECTED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class ConfigError(MigratorError):
+    """A flag, a job file, a name or a path is wrong; nothing was written."""
+
+    exit_code = EXIT_USAGE
+
+
+class RejectsError(MigratorError):
+    """More documents were rejected than `--max-errors` allows; the checkpoint is saved."""
+
+    exit_code = EXIT_REJECTS
+
+
+class VerificationError(MigratorError):
+    """Source and target differ."""
+
+    exit_code = EXIT_DIFFERENCES
+
+
+class EndpointError(MigratorError):
+    """A server is out of reach or will not serve us."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
+class TransientError(EndpointError):
+    """The same call may work later.
+
+    Args:
+        message: as in MigratorError.
+        hint: as in MigratorError.
+        retry_after_s: how long the server asked us to wait.
+        outcome_unknown: the request may have been carried out.
+        overload: the server asked for less, so send less at once.
+        status: the HTTP status, None where there was no answer.
+        signature: equal for failures of the same kind; a repeated equal one is not a passing fault.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after_s: float | None = None,
+        outcome_unknown: bool = False,
+        overload: bool = False,
+        status: int | None = None,
+        signature: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+        self.outcome_unknown = outcome_unknown
+        self.overload = overload
+        self.status = status
+        self.signature = signature
+
+
+class Unauthorized(EndpointError):
+    """The credentials were refused (401). Never retried: five failures lock the account for minutes."""
+
+
+class Forbidden(EndpointError):
+    """The user may not do this (403), or the account is locked for the moment."""
+
+
+class TargetMissing(EndpointError):
+    """A database that was there is not (404)."""
+
+
+class BatchRefused(MigratorError):
+    """The target refused the request as a whole, so at least one document in it is at fault, or all are too many.
+
+    Args:
+        message: as in MigratorError.
+        status: the HTTP status.
+        error: the server's word for it.
+        reason: the server's sentence.
+        guilty_id: the id that the server named, "" where it named none.
+        maybe_written: some of the documents may have been written all the same.
+        server_fault: a 500, which can be the server's own trouble as well as a document's.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        error: str,
+        reason: str,
+        guilty_id: str = "",
+        maybe_written: bool = False,
+        server_fault: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.reason = reason
+        self.guilty_id = guilty_id
+        self.maybe_written = maybe_written
+        self.server_fault = server_fault
+
+
+class CheckpointError(MigratorError):
+    """The checkpoint file cannot be used: it exists, is another job's, damaged, or of a newer version."""
+
+    exit_code = EXIT_CHECKPOINT
+
+
+class LockedError(MigratorError):
+    """Another run holds the lock of this checkpoint."""
+
+    exit_code = EXIT_LOCKED
+
+
+class UnaccountedError(MigratorError):
+    """The numbers do not add up: the ids named have no known end."""
+
+
+class DatabaseError(MigratorError):
+    """Something that `migrator.database` cannot do."""
+
+
+class DocumentNotFound(DatabaseError, KeyError):
+    """There is no document of that id in that database (or no such database)."""
+
+    __str__ = MigratorError.__str__
+
+
+class DocumentConflict(DatabaseError):
+    """Saving lost the race against other writers more often than it may."""
+
+
+class Interrupted(MigratorError):
+    """The run was told to stop; what was in flight is settled and the checkpoint is saved."""
+
+    exit_code = EXIT_INTERRUPTED
