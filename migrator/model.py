@@ -224,7 +224,7 @@ class Loader(Protocol):
         """The database or file that the collection goes to. Raises ConfigError for a name that cannot be."""
         ...
 
-    def screen(self, id: str, top_level: Document, size_bytes: int) -> Fault | None:
+    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
         """Say why the target is sure to refuse a document, or None. `top_level` may hold inexact numbers."""
         ...
 

@@ -1,0 +1,159 @@
+"""Turns what an extractor reads into batches: transform, encode, screen, and fill up to the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.codec import PLAIN, InvalidDocument, Unencodable, ValueCodec, decode, encode, one_line, top_level
+from migrator.errors import TransformError
+from migrator.model import (
+    Batch,
+    BatchLimits,
+    Document,
+    EncodedDocument,
+    Fault,
+    Position,
+    Record,
+    Reject,
+    Transformer,
+)
+
+# A batch that only filters or rejects is closed at so many records, so that the checkpoint moves on.
+MAX_RECORDS_PER_BATCH = 20_000
+MAX_REJECTS_PER_BATCH = 500
+
+# The bookkeeping fields that a plain import never sends: their presence in a text means that it must be encoded anew.
+BOOKKEEPING = frozenset({"_rev", "_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"})
+
+MISSING_ID_HINT = "Give it one, for example with --transform id:field=NAME or id:hash"
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """How records become encoded documents.
+
+    Args:
+        transform: applied to every document but design documents; None passes texts through unparsed.
+        screen: the loader's own; says why a document is sure to be refused.
+        values: how values that JSON lacks are written.
+        locate: what names a position for people, where the extractor can.
+    """
+
+    transform: Transformer | None = None
+    screen: Callable[[str, Document, bytes], Fault | None] = field(default=lambda _id, _top, _body: None)
+    values: ValueCodec = PLAIN
+    locate: Callable[[Position], str] = field(default=lambda _position: "")
+
+    def assemble(self, record: Record) -> EncodedDocument | Fault | None:
+        """Make one record ready to be sent; None when a transformer filtered it out.
+
+        A Fault's `document` is what could be had of it, its `error` is prefixed by the stage: `extract:…`.
+        """
+        document: Document | None
+        _, document, text, fault = record
+        if fault is not None:
+            return fault._replace(error=f"extract:{fault.error}")
+        try:
+            if text is not None and self.transform is None:
+                top = top_level(text)
+                if BOOKKEEPING.isdisjoint(top):
+                    body = one_line(text) if b"\n" in text or b"\r" in text else text
+                    return self._screened(top, body, lambda: decode(body))
+                document = None
+            if document is None:
+                assert text is not None
+                document = decode(text)
+        except InvalidDocument as invalid:
+            place = self.locate(record.position)
+            reason = f"{place}: {invalid.reason}" if place else invalid.reason
+            shown = None if text is None else text[:1_000_000].decode("utf-8", "replace")
+            return Fault(f"extract:{invalid.error}", reason, "", shown)
+        return self._transformed(document, record)
+
+    def _transformed(self, document: Document, record: Record) -> EncodedDocument | Fault | None:
+        id = document.get("_id")
+        shown = id if isinstance(id, str) else ""
+        try:
+            # A design document is the database's, not the application's: no transformer knows its fields.
+            if self.transform is not None and not shown.startswith("_design/"):
+                transformed = self.transform(document)
+                if transformed is None:
+                    return None
+                document = transformed
+            body = encode(document, self.values)
+        except TransformError as error:
+            return Fault("transform:transform_error", self._placed(record, str(error)), shown, document)
+        except Unencodable as error:
+            return Fault(f"transform:{error.error}", self._placed(record, error.reason), shown, document)
+        kept = document
+        return self._screened(document, body, lambda: kept)
+
+    def _screened(
+        self, top: Document, body: bytes, whole: Callable[[], Any]
+    ) -> EncodedDocument | Fault:
+        id = top.get("_id")
+        fault: Fault | None
+        if isinstance(id, str) and id:
+            fault = self.screen(id, top, body)
+            if fault is None:
+                return EncodedDocument(id, body)
+        elif "_id" not in top:
+            fault = Fault("missing_id", f"the document has no _id. {MISSING_ID_HINT}")
+        elif id == "":
+            fault = Fault("empty_id", f"the _id is empty. {MISSING_ID_HINT}")
+        else:
+            fault = Fault("id_not_string", f"the _id is no string but {type(id).__name__}. {MISSING_ID_HINT}")
+        return fault._replace(error=f"transform:{fault.error}", id=id if isinstance(id, str) else "", document=whole())
+
+    def _placed(self, record: Record, reason: str) -> str:
+        place = self.locate(record.position)
+        return f"{place}: {reason}" if place else reason
+
+
+def batches(
+    collection: str, records: Iterable[Record], assembly: Assembly, limits: Callable[[], BatchLimits]
+) -> Iterator[Batch]:
+    """Gather records into batches; `limits` is asked anew for each.
+
+    Every record is counted in exactly one batch, in order, and `end` is the position of its last one.
+    """
+    assemble = assembly.assemble
+    documents: list[EncodedDocument] = []
+    rejects: list[Reject] = []
+    read = filtered = size_bytes = 0
+    end: Position | None = None
+    limit = limits()
+
+    def close() -> Batch:
+        nonlocal documents, rejects, read, filtered, size_bytes, limit
+        batch = Batch(collection, tuple(documents), end, read, filtered, tuple(rejects))
+        documents, rejects = [], []
+        read = filtered = size_bytes = 0
+        limit = limits()
+        return batch
+
+    for record in records:
+        made = assemble(record)
+        if isinstance(made, EncodedDocument):
+            length = len(made.body) + 2
+            if documents and size_bytes + length > limit.max_bytes:
+                yield close()
+            documents.append(made)
+            size_bytes += length
+        elif made is None:
+            filtered += 1
+        else:
+            stage, _, error = made.error.partition(":")
+            rejects.append(Reject(collection, made.id, stage, error, made.reason, document=made.document))
+        read += 1
+        end = record.position
+        if (
+            len(documents) >= limit.max_docs
+            or len(rejects) >= MAX_REJECTS_PER_BATCH
+            or read >= MAX_RECORDS_PER_BATCH
+        ):
+            yield close()
+    if read:
+        yield close()

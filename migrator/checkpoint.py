@@ -1,0 +1,245 @@
+"""The checkpoint file: the position up to which every document is settled, and whose job that is.
+
+It is written to a temporary file beside it, flushed to disk and renamed, so that a kill at any moment leaves
+the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from migrator.errors import CheckpointError, ConfigError, LockedError
+from migrator.model import Counts, Position
+
+VERSION = 1
+# A checkpoint has a few hundred bytes a collection; a larger file is something else.
+MAX_FILE_BYTES = 64_000_000
+
+
+@dataclass(slots=True)
+class CollectionState:
+    """How far one collection is. `identity` and `mark` are the extractor's and the loader's own."""
+
+    position: Position | None = None
+    finished: bool = False
+    identity: str = ""
+    mark: int | None = None
+    counts: Counts = field(default_factory=Counts)
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The content of a checkpoint file.
+
+    `job` is the fingerprint: what must be the same for positions to mean the same, by name, no credentials.
+    `seed` and `started_ms` let made-up ids come out the same after a resume. `rejects_bytes` is how much of
+    the reject file is settled.
+    """
+
+    job: dict[str, Any]
+    collections: dict[str, CollectionState] = field(default_factory=dict)
+    finished: bool = False
+    seed: str = field(default_factory=lambda: secrets.token_hex(16))
+    started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    rejects_bytes: int = 0
+
+    @property
+    def totals(self) -> Counts:
+        """What all runs of this checkpoint have settled."""
+        totals = Counts()
+        for state in self.collections.values():
+            totals.add(state.counts)
+        return totals
+
+
+class CheckpointFile:
+    """Where a checkpoint is kept. `path` None keeps it nowhere (a dry run, a library's own choice)."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def exists(self) -> bool:
+        """True when there is a file."""
+        return self.path is not None and self.path.exists()
+
+    def load(self) -> Checkpoint:
+        """Read the file.
+
+        Raises:
+            CheckpointError: it is damaged, of a newer version, or no checkpoint.
+        """
+        assert self.path is not None
+        path = self.path
+        damaged = "Start over with --restart (documents that are there already stay as they are)."
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise CheckpointError(f"{path} is too large for a checkpoint.", hint="Name another file.")
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CheckpointError(f"Checkpoint {path} cannot be read: {error.strerror}.", hint="Check its rights.") from None
+        except (ValueError, RecursionError):
+            raise CheckpointError(f"Checkpoint {path} is damaged: it is no whole JSON.", hint=damaged) from None
+        version = value.get("version") if isinstance(value, dict) else None
+        if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+            raise CheckpointError(
+                f"Checkpoint {path} was written by a newer migrator (format {version}; this one knows {VERSION}).",
+                hint="Use that version, or start over with --restart.",
+            )
+        try:
+            return _parse(value)
+        except (KeyError, TypeError, ValueError):
+            raise CheckpointError(f"Checkpoint {path} is damaged, or no checkpoint.", hint=damaged) from None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the file, durably."""
+        if self.path is None:
+            return
+        text = json.dumps({"version": VERSION, **asdict(checkpoint)}, indent=1, ensure_ascii=False)
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            raise ConfigError(
+                f"Checkpoint {self.path} cannot be written: {error.strerror}.", hint="Name another with --checkpoint FILE."
+            ) from error
+
+    def remove(self) -> None:
+        """Remove the file."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the checkpoint for this process; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            LockedError: another run holds it.
+        """
+        if self.path is None:
+            yield
+            return
+        path = self.path.with_name(self.path.name + ".lock")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"The lock file {path} cannot be made: {error.strerror}.", hint="Name another place with --checkpoint FILE."
+            ) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+                raise LockedError(
+                    f"Another run{f' (process {holder})' if holder else ''} holds {self.path}.",
+                    hint="Wait for it to end, or use another --checkpoint.",
+                ) from None
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def open_checkpoint(
+    file: CheckpointFile, job: Mapping[str, Any], *, resume: bool, restart: bool, keep_existing: bool = True
+) -> tuple[Checkpoint, bool]:
+    """Decide where a run begins.
+
+    Args:
+        file: the checkpoint file.
+        job: the fingerprint of the job that is about to run.
+        resume: go on where the file says; start fresh where there is none.
+        restart: start fresh whatever there is.
+        keep_existing: refuse a fresh start over a finished checkpoint too.
+
+    Returns:
+        The checkpoint to go on from, and whether it was resumed. A finished one begins anew, with its seed.
+
+    Raises:
+        CheckpointError: it exists, or is another job's, or damaged.
+    """
+    if restart or not file.exists():
+        return Checkpoint(job=dict(job)), False
+    found = file.load()
+    if not resume:
+        if found.finished and not keep_existing:
+            return Checkpoint(job=dict(job)), False
+        state = "of a finished run" if found.finished else "of an interrupted run"
+        raise CheckpointError(
+            f"Checkpoint {file.path} exists already, {state}.",
+            hint="Add --resume to go on from it, or --restart to start over.",
+        )
+    for name in [*job, *(name for name in found.job if name not in job)]:
+        if found.job.get(name) != job.get(name):
+            raise CheckpointError(
+                f"Checkpoint {file.path} belongs to another job: its {name} was {_show(found.job.get(name))}, "
+                f"now it is {_show(job.get(name))}.",
+                hint="Use another --checkpoint FILE, or start over with --restart.",
+            )
+    if found.finished:
+        return Checkpoint(job=dict(job), seed=found.seed, started_ms=found.started_ms), False
+    return found, True
+
+
+def _show(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if value not in (None, []) else "not given"
+
+
+def _parse(value: Any) -> Checkpoint:
+    collections: dict[str, CollectionState] = {}
+    for name, state in dict(value["collections"]).items():
+        position, mark = state["position"], state["mark"]
+        if isinstance(position, bool) or not isinstance(position, str | int | None):
+            raise TypeError
+        if isinstance(mark, bool) or not isinstance(mark, int | None):
+            raise TypeError
+        counts = Counts(**{key: _natural(number) for key, number in state["counts"].items()})
+        collections[str(name)] = CollectionState(
+            position, _boolean(state["finished"]), str(state["identity"]), mark, counts
+        )
+    if value["version"] != VERSION:
+        raise ValueError
+    return Checkpoint(
+        job=dict(value["job"]),
+        collections=collections,
+        finished=_boolean(value["finished"]),
+        seed=bytes.fromhex(value["seed"]).hex(),
+        started_ms=_natural(value["started_ms"]),
+        rejects_bytes=_natural(value["rejects_bytes"]),
+    )
+
+
+def _natural(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

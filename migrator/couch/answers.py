@@ -1,0 +1,134 @@
+"""Translates the server's answers, once, at the edge: into data, rows or the library's errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from migrator.errors import BatchRefused, EndpointError, Forbidden, TargetMissing, TransientError, Unauthorized
+
+# Names that CouchDB gives to trouble of its own, never of a document.
+SERVER_TROUBLE = frozenset(
+    {"timeout", "internal_server_error", "nodedown", "insufficient_storage", "all_workers_died", "shutdown", "killed"}
+    | {"service unavailable", "service_unavailable", "no_majority", "rexi_DOWN", "enospc", "emfile", "noproc"}
+)
+# Of these only a row in a list is known; asking again later can help.
+TRANSIENT_ROWS = SERVER_TROUBLE | {"os_process_error", "too_many_requests"}
+
+CREDENTIALS_HINT = (
+    "Set COUCHDB_USER and COUCHDB_PASSWORD (or COUCHDB_PASSWORD_FILE), or put them into the URL. "
+    "Do not try many times: CouchDB locks an account for five minutes after five failures."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as it came: status, headers and the body's bytes."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self, what: str) -> Any:
+        """The body as exact JSON.
+
+        Raises:
+            TransientError: it is torn, or an error was appended to it, as CouchDB does inside a 200.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            tail = self.body[-500:].decode("utf-8", "replace")
+            at = tail.rfind('{"error":')
+            reason = tail[at:].strip() if at >= 0 else f"{len(self.body)} bytes that are no whole JSON"
+            raise TransientError(
+                f"{what}: the answer broke off: {reason}.", outcome_unknown=True, signature="torn answer"
+            ) from error
+
+    def error(self) -> tuple[str, str]:
+        """The server's word and sentence for a failure; a proxy's page gives its first words."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict) and "error" in value:
+            return str(value["error"]), str(value.get("reason", ""))
+        return f"http_{self.status}", " ".join(self.body[:200].decode("utf-8", "replace").split())
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """Seconds that `Retry-After` asks for, as a number or a date; None when it is absent or unreadable."""
+    text = headers.get("Retry-After")
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+
+
+def refuse(answer: Answer, what: str, url: str) -> NoReturn:
+    """Raise the error that an answer of an unwanted status stands for.
+
+    Args:
+        answer: the answer.
+        what: what was asked for, for people.
+        url: the server's URL without credentials.
+    """
+    status = answer.status
+    error, reason = answer.error()
+    text = f"{what} at {url}: {status} {error}" + (f" ({reason})" if reason else "") + "."
+    if status == 401:
+        raise Unauthorized(f"{what} at {url}: the credentials were refused ({reason or error}).", hint=CREDENTIALS_HINT)
+    if status == 403:
+        locked = "locked" in reason.lower()
+        hint = "Wait five minutes; the account is locked." if locked else "Ask the server's admin for the right."
+        raise Forbidden(text, hint=hint)
+    if status == 404:
+        raise TargetMissing(text, hint="Check the name; list what there is with: curl URL/_all_dbs")
+    if 300 <= status < 400:
+        raise EndpointError(
+            f"{what} at {url}: the server points to {answer.headers.get('Location', 'another address')}.",
+            hint="Credentials are not sent on to another address: name it in the URL if it is right.",
+        )
+    if status in {408, 429} or status >= 500:
+        raise TransientError(
+            text,
+            hint="The server is in trouble or too busy; try again later with --resume.",
+            retry_after_s=retry_after_s(answer.headers),
+            outcome_unknown=status >= 500,
+            overload=status in {408, 429, 503, 504} or error == "timeout",
+            status=status,
+            signature=f"{status} {error} {reason}",
+        )
+    raise EndpointError(text)
+
+
+def refuse_bulk(answer: Answer, what: str, url: str) -> NoReturn:
+    """Raise what a refused `_bulk_docs` stands for: BatchRefused where a document can be the cause."""
+    status = answer.status
+    error, reason = answer.error()
+    text = f"{what} at {url}: {status} {error}" + (f" ({reason})" if reason else "") + "."
+    if status in {400, 409, 412, 413, 415, 417, 422}:
+        raise BatchRefused(
+            text,
+            status=status,
+            error=error,
+            reason=reason,
+            guilty_id=reason if error == "document_too_large" else "",
+            maybe_written=status == 412,
+        )
+    if status == 500 and error not in SERVER_TROUBLE and not error.startswith("http_"):
+        raise BatchRefused(text, status=status, error=error, reason=reason, maybe_written=True, server_fault=True)
+    refuse(answer, what, url)

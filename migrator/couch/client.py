@@ -1,0 +1,271 @@
+"""What the library asks of a CouchDB server, one method a question, through the `couchdb` package."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import couchdb
+import couchdb.json
+import orjson
+
+from migrator.codec import decode
+from migrator.couch.answers import Answer, refuse, refuse_bulk
+from migrator.couch.endpoint import Endpoint
+from migrator.couch.transport import Transport
+from migrator.errors import BatchRefused, ConfigError, EndpointError, TransientError
+
+
+def _encode(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+# The package prefers simplejson when it happens to be installed; the answers must not depend on that.
+couchdb.json.use(decode=decode, encode=_encode)
+
+JSON_HEADERS = {"Content-Type": "application/json"}
+# Below this gzip saves nothing worth a processor's time.
+GZIP_MIN_BYTES = 2_000
+# Servers and proxies take request lines of 8 kB.
+MAX_QUERY_BYTES = 6_000
+
+
+class CouchClient:
+    """One server. Safe for threads; a connection serves one request at a time.
+
+    Args:
+        endpoint: the server and its credentials.
+        max_connections: connections kept for reuse.
+        compress: gzip request bodies; by default where the server is not on this machine.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, max_connections: int = 8, compress: bool | None = None) -> None:
+        self.endpoint = endpoint
+        self.url = endpoint.url
+        self._compress = not endpoint.local if compress is None else compress
+        self._transport = Transport(endpoint, max_connections=max_connections)
+        self._root = couchdb.Server(endpoint.url + "/", session=self._transport).resource
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        method: str,
+        *path: str,
+        params: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send one request and give the answer, whatever its status. `params` are sent as they are."""
+        resource = self._root(*path) if path else self._root
+        all_headers = dict(headers or {})
+        if body is not None:
+            all_headers = {**JSON_HEADERS, **all_headers}
+            if self._compress and len(body) >= GZIP_MIN_BYTES:
+                body = gzip.compress(body, 1)
+                all_headers["Content-Encoding"] = "gzip"
+        status, response_headers, data = resource._request(  # noqa: SLF001 its public verbs do no more
+            method, body=body, headers=all_headers, **(params or {})
+        )
+        return Answer(status, response_headers, data.read())
+
+    def _json(self, what: str, method: str, *path: str, ok: Iterable[int] = (200,), **request: Any) -> Any:
+        answer = self.call(method, *path, **request)
+        if answer.status not in ok:
+            refuse(answer, what, self.url)
+        return answer.json(what)
+
+    # -- server -----------------------------------------------------------------------------------------------
+
+    def welcome(self) -> dict[str, Any]:
+        """`GET /`: name and version of the server."""
+        value = self._json("Greeting the server", "GET")
+        if not isinstance(value, dict) or not any(isinstance(value.get(k), str) for k in ("couchdb", "express-pouchdb")):
+            raise EndpointError(
+                f"{self.url} answers, but not as a CouchDB server.", hint="Check host and port (usually 5984)."
+            )
+        return value
+
+    def databases(self) -> list[str]:
+        """Names of all databases."""
+        return list(self._json("Listing databases", "GET", "_all_dbs"))
+
+    def max_document_size(self) -> int | None:
+        """The server's `max_document_size` in bytes; None where we may not know (admins only)."""
+        answer = self.call("GET", "_node", "_local", "_config", "couchdb", "max_document_size")
+        if answer.status != 200:
+            return None
+        try:
+            return int(json.loads(answer.body))
+        except (ValueError, TypeError):
+            return None
+
+    # -- databases --------------------------------------------------------------------------------------------
+
+    def database_info(self, database: str) -> dict[str, Any] | None:
+        """`GET /{db}`, or None when there is none."""
+        answer = self.call("GET", database)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            refuse(answer, f"Looking at database {database}", self.url)
+        return dict(answer.json(f"Looking at database {database}"))
+
+    def create_database(self, database: str, **options: Any) -> bool:
+        """Create a database; False when it was there already, by a race or before.
+
+        Raises:
+            ConfigError: the server does not take the name.
+        """
+        answer = self.call("PUT", database, params={k: v for k, v in options.items() if v is not None})
+        if answer.status in {201, 202}:
+            return True
+        if answer.status == 412:
+            return False
+        if answer.status == 400:
+            error, reason = answer.error()
+            raise ConfigError(f"Database {database!r} cannot be created: {error} ({reason}).", hint="Choose another name.")
+        refuse(answer, f"Creating database {database}", self.url)
+
+    def delete_database(self, database: str) -> bool:
+        """Delete a database; False when there was none."""
+        answer = self.call("DELETE", database)
+        if answer.status not in {200, 202, 404}:
+            refuse(answer, f"Deleting database {database}", self.url)
+        return answer.status != 404
+
+    # -- documents --------------------------------------------------------------------------------------------
+
+    def bulk_docs(self, database: str, bodies: Sequence[bytes]) -> list[dict[str, Any]]:
+        """Post documents as they are encoded; the rows come as the server gave them, in its order.
+
+        A 500 can hold an array of rows and is then an answer like any other.
+
+        Raises:
+            BatchRefused: the server refuses the whole request.
+            TransientError: no usable answer.
+        """
+        what = f"Writing {len(bodies)} documents to {database}"
+        answer = self.call("POST", database, "_bulk_docs", body=b'{"docs":[' + b",\n".join(bodies) + b"]}")
+        if answer.body[:1] == b"[":
+            try:
+                rows = orjson.loads(answer.body)
+            except ValueError:
+                rows = None
+            if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+                return rows
+        if answer.status in {200, 201, 202}:
+            raise TransientError(
+                f"{what}: the answer broke off.", outcome_unknown=True, status=answer.status, signature="torn answer"
+            )
+        try:
+            refuse_bulk(answer, what, self.url)
+        except BatchRefused as refused:
+            if refused.server_fault and not self.accepts_writes(database):
+                raise TransientError(
+                    refused.message,
+                    outcome_unknown=True,
+                    status=refused.status,
+                    signature=f"{refused.status} {refused.error} {refused.reason}",
+                ) from refused
+            raise
+
+    def accepts_writes(self, database: str) -> bool:
+        """True when an empty bulk write passes: then a 500 was about the documents, not about the server."""
+        try:
+            return self.call("POST", database, "_bulk_docs", body=b'{"docs":[]}').status in {200, 201, 202}
+        except TransientError:
+            return False
+
+    def lookup(
+        self, database: str, ids: Sequence[str], *, include_docs: bool = False, attachments: bool = False
+    ) -> dict[str, dict[str, Any] | None]:
+        """The current state of just these ids: `{"rev", "deleted"?, "doc"?}` each, None where there is none.
+
+        Raises:
+            TransientError: an answer is missing for some id.
+        """
+        what = f"Reading {len(ids)} documents of {database}"
+        params = {"include_docs": "true"} if include_docs else {}
+        if attachments:
+            params["attachments"] = "true"
+        answer = self.call(
+            "POST", database, "_all_docs", params=params, body=_encode({"keys": list(ids)}).encode()
+        )
+        if answer.status != 200:
+            refuse(answer, what, self.url)
+        value = answer.json(what)
+        found: dict[str, dict[str, Any] | None] = {}
+        for row in value.get("rows", ()) if isinstance(value, dict) else ():
+            key = row.get("key", row.get("id"))
+            if row.get("error") == "not_found":
+                found[key] = None
+            elif "value" in row:
+                found[key] = {**row["value"], "doc": row.get("doc")}
+        if missing := [id for id in ids if id not in found]:
+            raise TransientError(f"{what}: no answer for {missing[0]!r}.", signature="missing rows")
+        return found
+
+    def all_docs(self, database: str, **params: Any) -> Iterator[bytes]:
+        """`_all_docs` as a stream of bytes; the parameters are JSON-encoded here.
+
+        Raises:
+            TransientError: also from the iterator.
+        """
+        query = urlencode({key: _encode(value) for key, value in params.items()})
+        if len(query) > MAX_QUERY_BYTES:
+            # Keys of many kilobytes fit into no request line.
+            body = _encode({"queries": [params]}).encode()
+            answer = self.call("POST", database, "_all_docs", "queries", body=body)
+            if answer.status != 200:
+                refuse(answer, f"Reading database {database}", self.url)
+            rows = answer.json(f"Reading database {database}")["results"][0]
+            return iter([_encode(rows).encode()])
+        url = f"{self.url}/{quote(database, safe='')}/_all_docs?{query}"
+        status, headers, pieces = self._transport.stream(url)
+        if status != 200:
+            refuse(Answer(status, headers, b"".join(pieces)), f"Reading database {database}", self.url)
+        return pieces
+
+    def get_document(self, database: str, id: str, *, attachments: bool = False) -> dict[str, Any] | None:
+        """One document, or None when it is missing or deleted."""
+        what = f"Reading document {id!r} of {database}"
+        if len(id) > 2_000:
+            # The server's limit of a request line; POST endpoints have none.
+            row = self.lookup(database, [id], include_docs=True, attachments=attachments)[id]
+            return None if row is None else row["doc"]
+        answer = self.call("GET", database, *_id_path(id), params={"attachments": "true"} if attachments else {})
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            refuse(answer, what, self.url)
+        return dict(answer.json(what))
+
+    def put_document(self, database: str, id: str, body: bytes) -> str | None:
+        """Write one document; the new revision, or None on a conflict."""
+        row = self.bulk_docs(database, [body])[0]
+        if row.get("error") == "conflict":
+            return None
+        if "rev" not in row or row.get("error"):
+            raise EndpointError(
+                f"Document {id!r} was not written to {database}: {row.get('error')} ({row.get('reason')})."
+            )
+        return str(row["rev"])
+
+    def delete_document(self, database: str, id: str, rev: str) -> str | None:
+        """Delete one revision; the new revision, or None on a conflict."""
+        return self.put_document(database, id, _encode({"_id": id, "_rev": rev, "_deleted": True}).encode())
+
+
+def _id_path(id: str) -> list[str]:
+    # `_design/x` and `_local/x` keep their slash: an escaped one is answered with a redirect.
+    head, slash, tail = id.partition("/")
+    return [head, tail] if slash and head in {"_design", "_local"} else [id]
+

@@ -1,0 +1,117 @@
+"""Reads the rows of `_all_docs` from a stream, a line each, without holding the answer or parsing documents.
+
+CouchDB writes one row a line. What has another layout (another server, a row with an error) is read as JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from migrator.codec import InvalidDocument, decode, encode
+from migrator.errors import TransientError
+
+_HEAD = re.compile(rb'\s*\{"total_rows":\d+,"offset":(?:\d+|null),"rows":\[\s*')
+_ROW = re.compile(
+    rb'\{"id":("(?:[^"\\]|\\.)*"),"key":"(?:[^"\\]|\\.)*","value":\{"rev":"([^"\\]+)"\}(?:,"doc":(\{.*\}))?\},?\s*',
+    re.DOTALL,
+)
+
+
+class Row(NamedTuple):
+    """One row. `document` is the JSON text of it without `_rev`; None when it was not asked for."""
+
+    id: str
+    rev: str
+    document: bytes | None
+
+
+def read_rows(pieces: Iterable[bytes], what: str) -> Iterator[Row]:
+    """Yield the rows of one answer.
+
+    Args:
+        pieces: the body.
+        what: what is read, for errors.
+
+    Raises:
+        TransientError: the answer is not whole, or an error stands in it.
+    """
+    lines = _lines(pieces)
+    head = next(lines, b"")
+    if not _HEAD.fullmatch(head):
+        yield from _whole(b"\n".join([head, *lines]), what)
+        return
+    closed = False
+    for line in lines:
+        if closed and line.strip():
+            raise _torn(line, what)
+        if match := _ROW.fullmatch(line):
+            raw_id, rev, text = match.groups()
+            # An id without a backslash is its own text.
+            id = raw_id[1:-1].decode() if b"\\" not in raw_id else str(decode(b'{"i":' + raw_id + b"}")["i"])
+            yield Row(id, rev.decode(), None if text is None else _without_rev(text, raw_id, rev))
+        elif line.strip() == b"]}":
+            closed = True
+        elif line.strip():
+            yield _parsed(line, what)
+    if not closed:
+        raise _torn(b"", what)
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest: list[bytes] = []
+    for piece in pieces:
+        first, newline, more = piece.partition(b"\n")
+        if not newline:
+            rest.append(piece)
+            continue
+        yield b"".join([*rest, first])
+        *whole, last = more.split(b"\n")
+        yield from whole
+        rest = [last]
+    yield b"".join(rest)
+
+
+def _without_rev(text: bytes, raw_id: bytes, rev: bytes) -> bytes:
+    # The server puts _id and _rev first.
+    prefix = b'{"_id":' + raw_id + b',"_rev":"' + rev + b'"'
+    if text.startswith(prefix):
+        return b'{"_id":' + raw_id + text[len(prefix) :]
+    return text
+
+
+def _parsed(line: bytes, what: str) -> Row:
+    try:
+        value = decode(line.strip().rstrip(b","))
+    except InvalidDocument:
+        raise _torn(line, what) from None
+    return _row(value, line, what)
+
+
+def _whole(body: bytes, what: str) -> Iterator[Row]:
+    try:
+        value = decode(body)
+    except InvalidDocument:
+        raise _torn(body[-500:], what) from None
+    if not isinstance(value.get("rows"), list):
+        raise _torn(body[-500:], what)
+    for row in value["rows"]:
+        yield _row(row, b"", what)
+
+
+def _row(value: Any, line: bytes, what: str) -> Row:
+
+
+    try:
+        document = value.get("doc")
+        return Row(value["id"], value["value"]["rev"], encode(document) if document else None)
+    except (KeyError, TypeError, AttributeError):
+        raise _torn(line or str(value).encode(), what) from None
+
+
+def _torn(line: bytes, what: str) -> TransientError:
+    shown = line[:300].decode("utf-8", "replace").strip()
+    return TransientError(
+        f"{what}: the answer broke off" + (f": {shown}" if shown else "") + ".", signature="torn answer"
+    )

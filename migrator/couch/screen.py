@@ -1,0 +1,108 @@
+"""What CouchDB is sure to refuse, found before it is sent, because one such document fails its whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from migrator.codec import decode
+from migrator.couch.size import document_size
+from migrator.model import Document, Fault
+
+# Fields with a leading underscore that the server takes from a plain write.
+ALLOWED_FIELDS = frozenset(
+    {"_id", "_attachments", "_access"}
+    | {"_replication_state", "_replication_state_time", "_replication_state_reason", "_replication_id"}
+    | {"_replication_stats"}
+)
+# The server computes log10 of every integer as a float, and fails at the first that is none.
+MAX_INTEGER = 10**309
+_DIGITS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord(" ") for byte in range(256))
+_MANY_DIGITS = b"0" * 309
+
+
+def screen(
+    id: str, top_level: Document, body: bytes, *, max_document_bytes: int, partitioned: bool = False
+) -> Fault | None:
+    """Say why CouchDB refuses this document, with the remedy; None when nothing is known against it."""
+    if id[0] == "_" and (fault := _screen_id(id)):
+        return fault
+    for key in top_level:
+        if key[:1] == "_" and key != "_id" and (fault := _screen_field(id, key, top_level[key])):
+            return fault
+    if partitioned and not id.startswith("_design/"):
+        head, colon, tail = id.partition(":")
+        if not (head and colon and tail) or head.startswith("_"):
+            return Fault("illegal_docid", "the database is partitioned, so an _id has the form partition:name.", id)
+    if len(body) > max_document_bytes:
+        size = document_size(top_level)
+        if size > max_document_bytes:
+            return Fault(
+                "document_too_large",
+                f"the document has {size} bytes, the server takes {max_document_bytes} (max_document_size). "
+                "Raise that limit or divide the document.",
+                id,
+            )
+    if len(body) > len(_MANY_DIGITS) and _MANY_DIGITS in body.translate(_DIGITS):
+        path = _path_of_huge_integer(decode(body))
+        if path:
+            return Fault("integer_too_large", f"{path} is an integer of 1e309 or more, which CouchDB cannot hold.", id)
+    return None
+
+
+def _screen_id(id: str) -> Fault | None:
+    if id.startswith("_design/") and id != "_design/":
+        return None
+    if id.startswith("_local/"):
+        return Fault("local_document", "a _local document is a server's own bookkeeping and is not imported.", id)
+    return Fault(
+        "illegal_docid",
+        f"the _id {id[:80]!r} begins with an underscore, which CouchDB reserves. "
+        "Give another with --transform id:template=…",
+        id,
+    )
+
+
+def _screen_field(id: str, key: str, value: Any) -> Fault | None:
+    if key == "_deleted":
+        if value is False:
+            return None
+        return Fault("deleted_document", "the document is a tombstone (_deleted), and only documents are imported.", id)
+    if key == "_attachments":
+        return _screen_attachments(id, value)
+    if key in ALLOWED_FIELDS:
+        return None
+    name = key.lstrip("_") or "field"
+    return Fault(
+        "doc_validation",
+        f"the top-level field {key} begins with an underscore, which CouchDB reserves. "
+        f"Rename it with --transform rename:{key}={name}, or leave it out with drop:{key}",
+        id,
+    )
+
+
+def _screen_attachments(id: str, value: Any) -> Fault | None:
+    if not isinstance(value, Mapping):
+        return Fault("doc_validation", "_attachments is no object.", id)
+    for name, attachment in value.items():
+        if not isinstance(attachment, Mapping) or not isinstance(attachment.get("data"), str):
+            return Fault(
+                "attachment_without_data",
+                f"the attachment {name!r} comes without its data, so it cannot be written. "
+                "Export it with its data, or leave it out with --transform drop:_attachments",
+                id,
+            )
+    return None
+
+
+def _path_of_huge_integer(document: Mapping[str, Any]) -> str:
+    pending: list[tuple[str, Any]] = list(document.items())
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, int) and abs(value) >= MAX_INTEGER:
+            return path
+        if isinstance(value, Mapping):
+            pending.extend((f"{path}.{key}", item) for key, item in value.items())
+        elif isinstance(value, list):
+            pending.extend((f"{path}[{index}]", item) for index, item in enumerate(value))
+    return ""

@@ -1,0 +1,193 @@
+"""The `couchdb` package's session on urllib3: timeouts, reused connections, verified TLS, and no blind re-send.
+
+The package's own session waits for ever, posts a body a second time after a reset, and knows no custom CA.
+This one sends a request once, follows no redirect (so that credentials go to no other host), and turns
+every failure of the network into one of two errors.
+"""
+
+from __future__ import annotations
+
+import ssl
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
+from urllib3.exceptions import SSLError as TlsError
+from urllib3.util import Timeout
+
+from migrator.couch.endpoint import Endpoint
+from migrator.errors import ConfigError, EndpointError, TransientError
+from migrator.version import __version__
+
+WAIT_HINT = "Check the address, or wait for the server with: migrator wait {url}"
+
+
+class Body:
+    """A whole answer's body with the face that the `couchdb` package expects."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def read(self, size: int | None = None) -> bytes:
+        """The body; it was read whole, so that the connection is free again."""
+        return self.data if size is None else self.data[:size]
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Transport:
+    """One server's connections, shared by threads. Give it to `couchdb.Server(url, session=…)`.
+
+    Args:
+        endpoint: the server and its credentials.
+        max_connections: how many connections are kept open; more are made when needed and closed after use.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, max_connections: int = 8) -> None:
+        self._endpoint = endpoint
+        self._headers = {"User-Agent": f"migrator/{__version__}", "Accept": "application/json"}
+        if endpoint.user is not None:
+            pair = f"{endpoint.user}:{endpoint.password or ''}".encode()
+            self._headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
+        options: dict[str, Any] = {}
+        if endpoint.url.startswith("https:"):
+            options["ssl_context"] = _tls_context(endpoint)
+        self._pool = urllib3.connection_from_url(
+            endpoint.url,
+            maxsize=max_connections,
+            timeout=Timeout(connect=endpoint.connect_timeout_s, read=endpoint.read_timeout_s),
+            retries=False,
+            **options,
+        )
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        credentials: Any = None,  # noqa: ARG002 the endpoint's own are used
+        num_redirects: int = 0,  # noqa: ARG002 none is followed
+    ) -> tuple[int, Mapping[str, str], Body]:
+        """Send one request once and read the whole answer, whatever its status.
+
+        Raises:
+            TransientError: no whole answer came; `outcome_unknown` says whether it may have been carried out.
+            EndpointError: the server's certificate is not trusted.
+        """
+        path = url[len(self._endpoint.url) :] or "/"
+        try:
+            response = self._pool.urlopen(
+                method, path, body=body, headers={**self._headers, **(headers or {})}, redirect=False, retries=False
+            )
+        except (HTTPError, OSError) as error:
+            raise self._translate(method, error) from error
+        return response.status, response.headers, Body(response.data)
+
+    def stream(self, url: str, *, chunk_bytes: int = 1 << 18) -> tuple[int, Mapping[str, str], Iterator[bytes]]:
+        """GET with the body given piece by piece, so that its length needs no memory.
+
+        Raises:
+            TransientError: also from the iterator, when the body breaks off.
+        """
+        path = url[len(self._endpoint.url) :] or "/"
+        try:
+            response = self._pool.urlopen(
+                "GET", path, headers=self._headers, redirect=False, retries=False, preload_content=False
+            )
+        except (HTTPError, OSError) as error:
+            raise self._translate("GET", error) from error
+        return response.status, response.headers, self._pieces(response, chunk_bytes)
+
+    def _pieces(self, response: urllib3.BaseHTTPResponse, chunk_bytes: int) -> Iterator[bytes]:
+        whole = False
+        try:
+            while piece := response.read1(chunk_bytes):
+                yield piece
+            whole = True
+        except (HTTPError, OSError) as error:
+            raise self._translate("GET", error) from error
+        finally:
+            if whole:
+                response.release_conn()
+            else:
+                # Half an answer is still on its way: this connection serves nobody any more.
+                response.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.close()
+
+    def _translate(self, method: str, error: Exception) -> EndpointError:
+        url = self._endpoint.url
+        hint = WAIT_HINT.format(url=url)
+        if isinstance(error, NameResolutionError):
+            return TransientError(f"{url}: the host's name is not known.", hint=hint, signature="name")
+        if isinstance(error, ConnectTimeoutError):
+            return TransientError(
+                f"{url}: no connection within {self._endpoint.connect_timeout_s:g} s.",
+                hint=hint,
+                signature="connect timeout",
+            )
+        if isinstance(error, NewConnectionError):
+            cause = error.__cause__ or error.__context__
+            reason = getattr(cause, "strerror", None) or "connection failed"
+            return TransientError(f"{url}: {reason}.", hint=hint, signature="connect")
+        if isinstance(error, TlsError):
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                return EndpointError(
+                    f"{url}: the server's certificate is not trusted ({_tls_reason(error)}).",
+                    hint="Name the authority that signed it with --ca-file FILE.",
+                )
+            return TransientError(
+                f"{url}: TLS failed ({_tls_reason(error)}).", hint=hint, outcome_unknown=True, signature="tls"
+            )
+        if isinstance(error, ReadTimeoutError):
+            return TransientError(
+                f"{url}: no answer within {self._endpoint.read_timeout_s:g} s.",
+                hint="Give it more time with --timeout SECONDS.",
+                outcome_unknown=method != "GET",
+                overload=True,
+                signature="read timeout",
+            )
+        cause = error.args[-1] if isinstance(error, ProtocolError) and error.args else error
+        reason = getattr(cause, "strerror", None) or type(cause).__name__
+        return TransientError(
+            f"{url}: the connection broke during {method} ({reason}).",
+            hint=hint,
+            outcome_unknown=method != "GET",
+            signature="reset",
+        )
+
+
+def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=endpoint.ca_file)
+        if endpoint.client_cert:
+            context.load_cert_chain(endpoint.client_cert, endpoint.client_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"The certificate files for {endpoint.url} cannot be used: {error.strerror or error}.",
+            hint="Both must be PEM; --client-key belongs to --client-cert.",
+        ) from None
+    return context
+
+
+def _tls_reason(error: Exception) -> str:
+    text = str(error)
+    return text.partition("CERTIFICATE_VERIFY_FAILED] certificate verify failed: ")[2].partition(" (_ssl")[0] or text
+
+
+__all__ = ["Body", "Transport"]

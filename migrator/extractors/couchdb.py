@@ -1,0 +1,108 @@
+"""Reads CouchDB through `_all_docs`, page after page by key, never by `skip`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from migrator.codec import encode, top_level
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import database_url
+from migrator.couch.rows import read_rows
+from migrator.errors import ConfigError, TargetMissing
+from migrator.model import Position, Record
+
+PAGE_ROWS = 5_000
+# The next key in byte order after a given one is the same with a NUL behind it.
+SUCCESSOR = "\u0000"
+
+
+class CouchExtractor:
+    """All databases of a server, or one. Design documents come along; `_local` and deleted ones do not.
+
+    Args:
+        client: the server.
+        database: the one to read; None for all but the system's own.
+        page_rows: rows asked for at once; they are streamed, so this costs no memory.
+    """
+
+    ordered = True
+
+    def __init__(self, client: CouchClient, database: str | None = None, *, page_rows: int = PAGE_ROWS) -> None:
+        self._client = client
+        self._database = database
+        self._page_rows = page_rows
+
+    def describe(self) -> str:
+        """The URL of server or database, without credentials."""
+        return database_url(self._client.endpoint, self._database)
+
+    def collections(self) -> Sequence[str]:
+        """The database, or all whose names do not begin with `_`."""
+        if self._database is not None:
+            self._info(self._database)
+            return [self._database]
+        return [name for name in self._client.databases() if not name.startswith("_")]
+
+    def count(self, collection: str) -> int | None:
+        """The server's own count."""
+        count = self._info(collection).get("doc_count")
+        return count if isinstance(count, int) else None
+
+    def identity(self, collection: str) -> str:
+        """When the database was created: one of the same name that was made anew is another."""
+        return str(self._info(collection).get("instance_start_time", ""))
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """The document's address."""
+        return f"{database_url(self._client.endpoint, collection)} {position!r:.100}"
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Yield documents in order of their ids' bytes; `after` is an id."""
+        if after is not None and not isinstance(after, str):
+            raise ConfigError(f"The position {after!r} is no document id.", hint="Start over with --restart.")
+        last = after
+        while True:
+            start = {} if last is None else {"startkey": last + SUCCESSOR}
+            pieces = self._client.all_docs(collection, include_docs=True, limit=self._page_rows, **start)
+            rows = 0
+            for row in read_rows(pieces, f"Reading {database_url(self._client.endpoint, collection)}"):
+                rows += 1
+                last = row.id
+                text = row.document
+                if text is None:
+                    # Deleted between the index and the body.
+                    continue
+                if b'"_attachments":{' in text and "_attachments" in top_level(text):
+                    text = self._with_attachments(collection, row.id)
+                    if text is None:
+                        continue
+                yield Record(row.id, text=text)
+            if rows < self._page_rows:
+                return
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _with_attachments(self, collection: str, id: str) -> bytes | None:
+        document = self._client.get_document(collection, id, attachments=True)
+        if document is None:
+            return None
+        attachments = document.get("_attachments")
+        if isinstance(attachments, dict):
+            # Of an attachment only type and data are the application's; the rest is the server's bookkeeping.
+            kept = {
+                name: {key: value[key] for key in ("content_type", "data") if key in value}
+                for name, value in attachments.items()
+            }
+            document = {**document, "_attachments": kept}
+        return encode(document)
+
+    def _info(self, database: str) -> dict[str, object]:
+        info = self._client.database_info(database)
+        if info is None:
+            raise TargetMissing(
+                f"There is no database {database} at {self._client.url}.",
+                hint="Check the name, and that it is the right server.",
+            )
+        return info

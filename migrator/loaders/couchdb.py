@@ -1,0 +1,114 @@
+"""Writes documents to CouchDB: a database per collection, one `_bulk_docs` a batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from migrator import naming
+from migrator.couch.client import CouchClient
+from migrator.couch.revision import rule_holds
+from migrator.couch.screen import screen
+from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
+from migrator.errors import TransientError
+from migrator.loaders.batch_write import BatchWrite, Target
+from migrator.loaders.conflicts import OnConflict
+from migrator.model import Batch, Document, Fault, Outcome
+
+
+class CouchLoader:
+    """A loader for one server.
+
+    Args:
+        client: the server.
+        names: database by collection, where the rule of `naming` is not wanted.
+        on_conflict: who wins over other content.
+        newer_field: dotted path of the field that OnConflict.NEWER compares.
+        max_in_flight: how many batches at once.
+        create_options: `q`, `n`, `partitioned` for databases that are created.
+        sleep: waits between the rounds of a conflict's race.
+    """
+
+    def __init__(
+        self,
+        client: CouchClient,
+        *,
+        names: Mapping[str, str] | None = None,
+        on_conflict: OnConflict = OnConflict.FAIL,
+        newer_field: str | None = None,
+        max_in_flight: int = 4,
+        create_options: Mapping[str, Any] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.max_in_flight = max_in_flight
+        self._client = client
+        self._names = dict(names or {})
+        self._on_conflict = on_conflict
+        self._newer_field = newer_field or ""
+        self._create_options = dict(create_options or {})
+        self._sleep = sleep
+        self._max_document_bytes: int | None = None
+        self._rule_holds = False
+        self._partitioned = False
+        self._targets: dict[str, Target] = {}
+
+    def describe(self) -> str:
+        """The server's URL."""
+        return self._client.url
+
+    def target_name(self, collection: str) -> str:
+        """The database's name."""
+        return self._names.get(collection) or naming.database_name(collection)
+
+    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
+        """What CouchDB is sure to refuse."""
+        limit = self._max_document_bytes or DEFAULT_MAX_DOCUMENT_BYTES
+        return screen(id, top_level, body, max_document_bytes=limit, partitioned=self._partitioned)
+
+    def prepare(self, collection: str, mark: int | None) -> None:  # noqa: ARG002 a database knows what it holds
+        """Create the database when it is missing.
+
+        Raises:
+            ConfigError: the name is not legal.
+            EndpointError: the server is out of reach or refuses.
+        """
+        if self._max_document_bytes is None:
+            self._rule_holds = rule_holds(self._client.welcome())
+            self._max_document_bytes = self._client.max_document_size() or DEFAULT_MAX_DOCUMENT_BYTES
+        database = self.target_name(collection)
+        info = self._client.database_info(database)
+        if info is None:
+            self._client.create_database(database, **self._create_options)
+            info = self._client.database_info(database)
+            if info is None:
+                raise TransientError(
+                    f"Database {database} was created but is not there yet.", signature="database not there"
+                )
+        self._partitioned = bool(info.get("props", {}).get("partitioned"))
+        self._targets[collection] = Target(
+            client=self._client,
+            database=database,
+            on_conflict=self._on_conflict,
+            newer_field=self._newer_field,
+            # User documents are rewritten as they are stored.
+            rule_holds=self._rule_holds and database not in {"_users", "_replicator"},
+            was_empty=not info.get("doc_count") and not info.get("doc_del_count"),
+            partitioned=self._partitioned,
+            sleep=self._sleep,
+        )
+
+    def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
+        """Write the documents; see `Loader.load`."""
+        return BatchWrite(self._targets[batch.collection], batch.documents, resend=resend).run()
+
+    def flush(self, collection: str) -> int | None:  # noqa: ARG002
+        """Nothing to do: a server's answer comes after its disk's."""
+        return None
+
+    def finish(self, collection: str) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()

@@ -1,0 +1,281 @@
+"""The one loop: extract, transform, load, and only then move the checkpoint. It knows protocols only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from migrator.batching import Assembly, batches
+from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState
+from migrator.codec import PLAIN, ValueCodec, decode
+from migrator.errors import Interrupted, RejectsError, UnaccountedError
+from migrator.events import (
+    BatchLoaded,
+    CheckpointSaved,
+    CollectionFinished,
+    CollectionStarted,
+    DocumentRejected,
+    Listener,
+    RunFinished,
+    RunStarted,
+    ignore,
+)
+from migrator.model import (
+    Batch,
+    BatchLimits,
+    CollectionReport,
+    Counts,
+    Extractor,
+    Loader,
+    Outcome,
+    Position,
+    Reject,
+    Report,
+    Status,
+    Transformer,
+)
+from migrator.throttle import Throttle
+
+# A percentage of a handful says nothing.
+MIN_READ_FOR_PERCENT = 100
+
+
+class RejectSink(Protocol):
+    """Where rejected documents go."""
+
+    def write(self, rejects: Sequence[Reject]) -> None:
+        """Append them."""
+        ...
+
+    def flush(self) -> int:
+        """Make them durable; the size so far in bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MaxErrors:
+    """How many rejected documents a run bears: a number, or a percentage of what was read."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    def passed(self, counts: Counts) -> bool:
+        """True when there are more than that."""
+        if self.count is not None and counts.rejected > self.count:
+            return True
+        return (
+            self.percent is not None
+            and counts.read >= MIN_READ_FOR_PERCENT
+            and counts.rejected * 100 > self.percent * counts.read
+        )
+
+
+@dataclass(kw_only=True)
+class Pipeline:
+    """Moves collections from an extractor to a loader.
+
+    Batches are loaded several at once but settled in the order of reading, oldest first: so the checkpoint
+    never passes a document whose end is not known.
+
+    Args:
+        extractor: the source.
+        loader: the target.
+        rejects: where rejected documents go.
+        transform: applied to each document; None for none.
+        values: how values that JSON lacks are written.
+        throttle: batch size and batches in flight.
+        checkpoint: where to begin; its counts grow.
+        checkpoint_file: where it is kept.
+        max_errors: when to give up.
+        checkpoint_interval_s: the least time between two writes of the checkpoint.
+        listener: hears of everything.
+        stopping: set it to stop: what is in flight is settled, the checkpoint saved, Interrupted raised.
+        clock: seconds, for tests.
+    """
+
+    extractor: Extractor
+    loader: Loader
+    rejects: RejectSink
+    transform: Transformer | None = None
+    values: ValueCodec = PLAIN
+    throttle: Throttle = field(default_factory=lambda: Throttle(BatchLimits(), 4))
+    checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(job={}))
+    checkpoint_file: CheckpointFile = field(default_factory=lambda: CheckpointFile(None))
+    max_errors: MaxErrors = MaxErrors()
+    checkpoint_interval_s: float = 0.1
+    listener: Listener = ignore
+    stopping: threading.Event = field(default_factory=threading.Event)
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._totals = Counts()
+        self._saved_at = float("-inf")
+
+    def run(self, collections: Sequence[str]) -> Report:
+        """Move these collections, in this order.
+
+        Raises:
+            Interrupted: it was told to stop; the checkpoint is saved.
+            RejectsError: more documents were rejected than `max_errors` bears; the checkpoint is saved.
+            UnaccountedError: the numbers do not add up.
+            MigratorError: what the stages raise; the checkpoint is saved.
+        """
+        started = self.clock()
+        carried = self.checkpoint.totals
+        names = {name: self.loader.target_name(name) for name in collections}
+        report = Report({name: CollectionReport(names[name], Counts()) for name in collections}, 0.0, carried)
+        totals = [self.extractor.count(name) for name in collections]
+        total = None if None in totals else sum(t for t in totals if t is not None)
+        self.listener(RunStarted(self.extractor.describe(), self.loader.describe(), tuple(collections), total))
+        workers = min(self.throttle.max_in_flight, self.loader.max_in_flight)
+        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="loader") as pool:
+            for name, count in zip(collections, totals, strict=True):
+                self._run_collection(name, names[name], count, report.collections[name].counts, pool)
+        self.checkpoint.finished = True
+        self._save("")
+        report = Report(report.collections, self.clock() - started, carried)
+        self._check_sums(report)
+        self.listener(RunFinished(report))
+        return report
+
+    def _run_collection(
+        self, name: str, database: str, total: int | None, counts: Counts, pool: ThreadPoolExecutor
+    ) -> None:
+        state = self.checkpoint.collections.setdefault(name, CollectionState())
+        self.listener(CollectionStarted(name, database, total, state.position is not None or state.finished))
+        if state.finished:
+            self.listener(CollectionFinished(name, counts))
+            return
+        state.identity = self.extractor.identity(name)
+        self.loader.prepare(name, state.mark if state.position is not None else None)
+        assembly = Assembly(self.transform, self.loader.screen, self.values, self._locator(name))
+        source = batches(name, self.extractor.extract(name, after=state.position), assembly, self._limits)
+        window: deque[tuple[Batch, float, Future[Sequence[Outcome]]]] = deque()
+        try:
+            for batch in source:
+                while window and (
+                    len(window) >= min(self.throttle.in_flight, self.loader.max_in_flight)
+                    or self._shares_ids(batch, window)
+                ):
+                    self._settle(*window.popleft(), state, counts)
+                if self.stopping.is_set():
+                    break
+                window.append((batch, self.clock(), pool.submit(self._load, batch)))
+                while window and window[0][2].done():
+                    self._settle(*window.popleft(), state, counts)
+            while window:
+                self._settle(*window.popleft(), state, counts)
+        except BaseException:
+            self._abandon(window)
+            self._save(name)
+            raise
+        if self.stopping.is_set():
+            self._save(name)
+            raise Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
+        self.loader.finish(name)
+        state.finished = True
+        self._save(name)
+        self.listener(CollectionFinished(name, counts))
+
+    def _load(self, batch: Batch) -> Sequence[Outcome]:
+        return self.loader.load(batch) if batch.documents else ()
+
+    def _limits(self) -> BatchLimits:
+        return BatchLimits(self.throttle.max_docs, self.throttle.max_bytes)
+
+    def _locator(self, collection: str) -> Callable[[Position], str]:
+        locate = getattr(self.extractor, "describe_position", None)
+        return (lambda position: str(locate(collection, position))) if locate else (lambda _position: "")
+
+    @staticmethod
+    def _shares_ids(batch: Batch, window: deque[tuple[Batch, float, Future[Sequence[Outcome]]]]) -> bool:
+        # Of two documents with one id the later must meet the earlier at the target, not race it.
+        ids = {document.id for document in batch.documents}
+        return any(document.id in ids for other, _, _ in window for document in other.documents)
+
+    def _settle(
+        self, batch: Batch, submitted: float, future: Future[Sequence[Outcome]], state: CollectionState, counts: Counts
+    ) -> None:
+        outcomes = future.result()
+        if len(outcomes) != len(batch.documents):
+            got = {outcome.id for outcome in outcomes}
+            lost = [document.id for document in batch.documents if document.id not in got] or ["?"]
+            raise UnaccountedError(
+                f"{batch.collection}: {len(batch.documents)} documents were loaded, {len(outcomes)} have an end; "
+                f"unaccounted for: {', '.join(lost[:20])}.",
+                hint="Run again with --resume: they are read again.",
+            )
+        settled = Counts(read=batch.read, filtered=batch.filtered, rejected=len(batch.rejects))
+        rejects = list(batch.rejects)
+        for document, outcome in zip(batch.documents, outcomes, strict=True):
+            status = outcome.status
+            if status is Status.WRITTEN:
+                settled.written += 1
+            elif status is Status.UNCHANGED:
+                settled.unchanged += 1
+            elif status is Status.SKIPPED:
+                settled.skipped += 1
+            else:
+                settled.rejected += 1
+                rejects.append(_reject(batch.collection, outcome, document.body))
+            settled.conflicts += outcome.conflict
+        if rejects:
+            self.rejects.write(rejects)
+            for reject in rejects:
+                self.listener(DocumentRejected(reject))
+        counts.add(settled)
+        state.counts.add(settled)
+        self._totals.add(settled)
+        if batch.end is not None:
+            state.position = batch.end
+        self.listener(BatchLoaded(batch.collection, settled, batch.size_bytes, self.clock() - submitted))
+        if self.clock() - self._saved_at >= self.checkpoint_interval_s:
+            self._save(batch.collection)
+        if self.max_errors.passed(self._totals):
+            raise RejectsError(
+                f"{self._totals.rejected} of {self._totals.read} documents were rejected, more than --max-errors allows.",
+                hint="Look at the reject file; mend the cause, then go on with --resume.",
+            )
+
+    def _abandon(self, window: deque[tuple[Batch, float, Future[Sequence[Outcome]]]]) -> None:
+        # What was sent may be written; it is behind the checkpoint and will be read again.
+        self.stopping.set()
+        for _, _, future in window:
+            future.cancel()
+        for _, _, future in window:
+            if not future.cancelled():
+                future.exception()
+
+    def _save(self, collection: str) -> None:
+        # Documents first, then their rejects, then the position behind them.
+        if collection:
+            self.checkpoint.collections[collection].mark = self.loader.flush(collection)
+        self.checkpoint.rejects_bytes = self.rejects.flush()
+        self.checkpoint_file.save(self.checkpoint)
+        self._saved_at = self.clock()
+        self.listener(CheckpointSaved(collection))
+
+    @staticmethod
+    def _check_sums(report: Report) -> None:
+        wrong = [name for name, c in report.collections.items() if not c.counts.accounted]
+        if wrong:
+            raise UnaccountedError(f"The numbers of {', '.join(wrong)} do not add up.", hint="Please report this.")
+
+
+def _reject(collection: str, outcome: Outcome, body: bytes) -> Reject:
+    return Reject(
+        collection,
+        outcome.id,
+        "load",
+        outcome.error,
+        outcome.reason,
+        outcome.attempts,
+        outcome.http_status,
+        decode(body),
+    )
+
