@@ -1,0 +1,299 @@
+"""Reads a JSON export: one file with all collections, in memory for one document and not for the file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.json_text import JsonText, Problem, Value
+from migrator.extractors.lines import TextFile, file_identity
+from migrator.extractors.selection import select_collections
+from migrator.model import Fault, Position, Record
+from migrator.naming import collection_name, shown
+
+MAX_DOCUMENT_BYTES = 64 << 20
+# What one file may make us keep in mind. No application has so many collections; a hostile file could.
+MAX_COLLECTIONS = 100_000
+
+_SUFFIXES = (".json", ".json.gz", ".json.zst")
+_FORMS = (
+    'Expected {"metadata": {...}, "data": {COLLECTION: DOCUMENTS}} or {COLLECTION: DOCUMENTS}, where DOCUMENTS is '
+    "a list [{...}] or an object {ID: {...}}; or one list of documents."
+)
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """Where a collection stands in the file: `offset` is that behind its opening bracket."""
+
+    name: str
+    offset: int
+    count: int
+    keyed: bool
+
+
+class ExportExtractor:
+    """A `.json` file, also `.json.gz` and `.json.zst`, in one of three forms.
+
+    - `{"metadata": {...}, "data": {COLLECTION: DOCUMENTS, ...}}`
+    - `{COLLECTION: DOCUMENTS, ...}`
+    - `[DOCUMENT, ...]`: one collection with the file's name
+
+    DOCUMENTS is a list, or an object with the ids as keys. The first form is taken where `data` is an object of
+    nothing but lists and objects, and beside it there is only `metadata` or what is neither list nor object.
+
+    The first question asked of it reads the whole file once and checks its syntax; so nothing is written from a
+    broken one. A position is `<offset behind the document>:<documents so far>`.
+
+    Args:
+        path: the file.
+        collections: which to read, in this order; all, in the file's order, where None.
+        max_document_bytes: a longer document becomes a Fault.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+
+    ordered = False
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        collections: Sequence[str] | None = None,
+        max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    ) -> None:
+        self._path = Path(path)
+        if not self._path.name.endswith(_SUFFIXES):
+            raise ConfigError(f"{path} is no JSON export by its name.", hint=f"Expected: {', '.join(_SUFFIXES)}.")
+        if not self._path.exists():
+            raise ConfigError(
+                f"There is no file {path}.", hint="Look at the path, and at the folder it starts from."
+            )
+        if self._path.is_dir():
+            raise ConfigError(f"{path} is a folder.", hint="Give the .json file in it, or rename the folder.")
+        self._wanted = collections
+        self._max_document_bytes = max_document_bytes
+        self._parked: tuple[TextFile, JsonText] | None = None
+
+    def describe(self) -> str:
+        """The absolute path."""
+        return os.path.abspath(self._path)  # noqa: PTH100 (resolve() would follow links, and the name would change)
+
+    def collections(self) -> Sequence[str]:
+        """The names of the collections.
+
+        Raises:
+            ConfigError: the file is broken, of another form, or lacks a collection that is wanted.
+        """
+        return select_collections(tuple(self._sections), self._wanted, source=self.describe())
+
+    def count(self, collection: str) -> int | None:
+        """How many documents there are."""
+        return self._sections[collection].count
+
+    def identity(self, collection: str) -> str:
+        """The file's size and a hash of its ends, and where the collection begins."""
+        return f"{file_identity(self._path)}-{self._sections[collection].offset}"
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """Name the document that was read last, as `file: collection[index]`, from 0."""
+        return self._place(collection, _parsed(position)[1] - 1)
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Yield a record for each document.
+
+        Raises:
+            CheckpointError: the file is not the one that `after` was taken from.
+            ConfigError: the file was changed since its syntax was checked.
+        """
+        section = self._sections[collection]
+        offset, index = (section.offset, 0) if after is None else _parsed(after)
+        file, text = self._opened(offset)
+        try:
+            for key in text.entries(keyed=section.keyed, begun=index > 0):
+                value = text.value()
+                index += 1
+                position = f"{text.offset}:{index}"
+                record = _listed(position, value) if key is None else _keyed(position, key, value)
+                if record.fault:
+                    place = self._place(collection, index - 1 if key is None else str(key.parsed))
+                    record = record._replace(fault=record.fault._replace(reason=f"{place}: {record.fault.reason}"))
+                yield record
+        except BaseException:
+            file.close()
+            raise
+        self._park(file, text)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._parked:
+            self._parked[0].close()
+            self._parked = None
+
+    def _place(self, collection: str, document: int | str) -> str:
+        which = shown(document) if isinstance(document, str) else str(document)
+        return f"{self._path}: {shown(collection)[1:-1]}[{which}]"
+
+    def _opened(self, offset: int) -> tuple[TextFile, JsonText]:
+        # Going on where the last collection ended spares packed files being unpacked from the start each time.
+        parked, self._parked = self._parked, None
+        if parked:
+            if parked[1].offset <= offset:
+                parked[1].advance(offset)
+                return parked
+            parked[0].close()
+        file = TextFile(self._path, offset=offset)
+        return file, self._text(file, offset)
+
+    def _park(self, file: TextFile, text: JsonText) -> None:
+        self.close()
+        self._parked = (file, text)
+
+    def _text(self, file: TextFile, offset: int) -> JsonText:
+        return JsonText(file, str(self._path), offset=offset, max_value_bytes=self._max_document_bytes)
+
+    @cached_property
+    def _sections(self) -> dict[str, _Section]:
+        with TextFile(self._path) as file:
+            text = self._text(file, 0)
+            sections = self._form(text)
+            text.end()
+        by_name: dict[str, _Section] = {}
+        for section in sections:
+            if section.name in by_name:
+                raise ConfigError(
+                    f"{self._path} has the collection {shown(section.name)} twice.", hint="Put them into one."
+                )
+            by_name[section.name] = section
+        return by_name
+
+    def _form(self, text: JsonText) -> list[_Section]:
+        opening = text.peek()
+        if opening == "[":
+            suffix = next(suffix for suffix in _SUFFIXES if self._path.name.endswith(suffix))
+            name = collection_name(self._path.name.removesuffix(suffix) or self._path.name)
+            return [section for section in [_section(text, name)] if section]
+        if opening != "{":
+            text.value()
+            raise ConfigError(f"{self._path} holds no collections.", hint=_FORMS)
+        text.take("{")
+        sections: list[_Section] = []
+        others: list[str] = []
+        within_data: list[_Section] | None = None
+        for key in text.entries(keyed=True):
+            name = _name(key)
+            if name == "data" and text.peek() == "{":
+                section, within_data = _data_section(text)
+                sections.append(section)
+            else:
+                found = _section(text, name)
+                if found:
+                    sections.append(found)
+                else:
+                    others.append(name)
+            if len(sections) + len(others) > MAX_COLLECTIONS:
+                raise ConfigError(f"{self._path} has more than {MAX_COLLECTIONS} collections.", hint=_FORMS)
+        if within_data is not None and {section.name for section in sections} <= {"metadata", "data"}:
+            return within_data
+        if others:
+            raise ConfigError(
+                f"The collection {shown(others[0])} in {self._path} is neither a list nor an object.", hint=_FORMS
+            )
+        return sections
+
+
+def _section(text: JsonText, name: str) -> _Section | None:
+    """Pass over a collection, checking its syntax; None for a value that can be none."""
+    opening = text.peek()
+    if opening not in ("{", "["):
+        text.value()
+        return None
+    text.take(opening)
+    keyed = opening == "{"
+    offset = text.offset
+    count = 0
+    for _ in text.entries(keyed=keyed):
+        text.value()
+        count += 1
+    return _Section(name, offset, count, keyed)
+
+
+def _data_section(text: JsonText) -> tuple[_Section, list[_Section] | None]:
+    """Pass over an object called `data`; the collections in it too, None where it cannot hold collections."""
+    text.take("{")
+    offset = text.offset
+    count = 0
+    within: list[_Section] | None = []
+    for key in text.entries(keyed=True):
+        section = _section(text, _name(key))
+        count += 1
+        if within is not None and section and count <= MAX_COLLECTIONS:
+            within.append(section)
+        else:
+            within = None
+    return _Section("data", offset, count, keyed=True), within
+
+
+def _name(key: Value | None) -> str:
+    assert key is not None
+    return str(key.parsed)
+
+
+def _listed(position: str, value: Value) -> Record:
+    fault = _fault(value, "")
+    if fault and fault.error != Problem.TOO_DEEP.value:
+        return Record(position, fault=fault)
+    return Record(position, text=value.text)
+
+
+def _keyed(position: str, key: Value, value: Value) -> Record:
+    document_id = str(key.parsed)
+    fault = _fault(value, document_id)
+    if fault is None and not document_id:
+        fault = Fault("empty_id", "the key is empty", "", _exact(value))
+    if fault:
+        return Record(position, fault=fault)
+    own = value.parsed.get("_id", _ABSENT)
+    if own is _ABSENT:
+        # The key goes in as text, so that whatever else is in the document stays as it is written.
+        comma = b"," if value.parsed else b""
+        return Record(position, text=b'{"_id":' + key.text + comma + value.text[1:])
+    if own != document_id:
+        reason = f"the document has the _id {shown(str(own))}, which is not its key"
+        return Record(position, fault=Fault("id_mismatch", reason, document_id, _exact(value)))
+    return Record(position, text=value.text)
+
+
+def _fault(value: Value, document_id: str) -> Fault | None:
+    if value.problem is not None:
+        how = "longer than can be held" if value.problem is Problem.TOO_LARGE else "nested too deeply"
+        return Fault(value.problem.value, f"the document is {how}", document_id)
+    if isinstance(value.parsed, dict):
+        return None
+    kinds: dict[type, str] = {list: "a list", str: "a string", float: "a number", bool: "true or false"}
+    kind = kinds.get(type(value.parsed), "null")
+    return Fault("not_an_object", f"expected an object, found {kind}", document_id, _exact(value))
+
+
+def _exact(value: Value) -> object:
+    """What a reject file should hold of a value: all of it, numbers exact; else its text."""
+    try:
+        return json.loads(value.text)
+    except ValueError:
+        return value.text.decode("utf-8", "backslashreplace")
+
+
+def _parsed(position: Position) -> tuple[int, int]:
+    offset, _, index = str(position).partition(":")
+    if not (offset.isdecimal() and index.isdecimal()):
+        raise CheckpointError(
+            f"The checkpoint's position {position!r} is none of an export's.", hint="Start anew with --restart."
+        )
+    return int(offset), int(index)

@@ -1,0 +1,234 @@
+"""Reads files in bounded memory: plain, gzip or Zstandard, as blocks of bytes or line by line."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self, TypeAlias
+
+import zstandard
+
+from migrator.errors import CheckpointError, ConfigError, EndpointError
+
+BLOCK_BYTES = 1 << 20
+MAX_LINE_BYTES = 64 << 20
+
+Line: TypeAlias = tuple[int, int, bytes | None]
+"""Offset behind the line, its number from 1, its bytes without the line's end; None for one that is too long."""
+
+# What `zstd` itself unpacks without --long; a hostile file could ask for gigabytes.
+_MAX_WINDOW_BYTES = 1 << 27
+# Four packed bytes can stand for 128 KiB, so this bounds what one step unpacks to 32 MiB.
+_ZSTD_STEP_BYTES = 1 << 10
+_COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+
+
+class Readable(Protocol):
+    """Anything that gives blocks of bytes, an empty one at its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give about `size` bytes."""
+        ...
+
+
+class TextFile:
+    """The bytes of a file's text, unpacked where the name ends in `.gz` or `.zst`.
+
+    Args:
+        path: the file.
+        offset: where in the unpacked text to begin.
+
+    Raises:
+        ConfigError: there is no such file, it cannot be opened, or it is damaged before `offset`.
+        CheckpointError: the text ends before `offset`.
+    """
+
+    def __init__(self, path: Path, *, offset: int = 0) -> None:
+        self.path = path
+        self.offset = 0
+        self._packing = _COMPRESSED.get(path.suffix, "")
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise _not_opened(path, error) from error
+        try:
+            self._source: Readable = self._unpacker()
+            self._skip(offset)
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, size: int, /) -> bytes:
+        """Give about `size` bytes, an empty block only at the end."""
+        try:
+            block = self._source.read(size)
+        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+            raise ConfigError(
+                f"{self.path} is damaged behind byte {self.offset} of its text: {error}.",
+                hint=f"Look at it with {self._packing} --test, and fetch or make it again.",
+            ) from error
+        except OSError as error:
+            raise EndpointError(f"{self.path} cannot be read at byte {self.offset}: {error.strerror}.") from error
+        self.offset += len(block)
+        return block
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _unpacker(self) -> Readable:
+        if not self._packing:
+            return self._file
+        if os.fstat(self._file.fileno()).st_size == 0:
+            raise ConfigError(
+                f"{self.path} is empty, which a {self._packing} file never is.", hint="Fetch or make it again."
+            )
+        return gzip.GzipFile(fileobj=self._file) if self._packing == "gzip" else _ZstdReader(self._file)
+
+    def _skip(self, offset: int) -> None:
+        if not self._packing:
+            size = os.fstat(self._file.fileno()).st_size
+            self._file.seek(min(offset, size))
+            self.offset = min(offset, size)
+        while self.offset < offset and self.read(min(BLOCK_BYTES, offset - self.offset)):
+            pass
+        if self.offset != offset:
+            raise CheckpointError(
+                f"{self.path} is shorter than it was when the checkpoint was made.",
+                hint="Put the old file back, or start anew with --restart.",
+            )
+
+
+class _ZstdReader:
+    """Unpacks frame after frame. The library's own reader takes a file that was cut off for a whole one."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self._unpack = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+        self._frame = self._unpack.decompressobj()
+        self._packed = memoryview(b"")
+        self._inside = False
+        self._ready: list[bytes] = []
+        self._ready_bytes = 0
+
+    def read(self, size: int, /) -> bytes:
+        while self._ready_bytes < size and self._step():
+            pass
+        text = b"".join(self._ready)
+        block, rest = text[:size], text[size:]
+        self._ready, self._ready_bytes = [rest], len(rest)
+        return block
+
+    def _step(self) -> bool:
+        if not self._packed:
+            self._packed = memoryview(self._file.read(BLOCK_BYTES))
+            if not self._packed:
+                if self._inside:
+                    raise EOFError("it ends in the middle")
+                return False
+        piece = bytes(self._packed[:_ZSTD_STEP_BYTES])
+        text = self._frame.decompress(piece)
+        used = len(piece)
+        self._inside = True
+        if self._frame.eof:
+            used -= len(self._frame.unused_data)
+            self._frame = self._unpack.decompressobj()
+            self._inside = False
+        self._packed = self._packed[used:]
+        if text:
+            self._ready.append(text)
+            self._ready_bytes += len(text)
+        return True
+
+
+def read_lines(
+    stream: Readable, *, start: tuple[int, int] = (0, 0), max_line_bytes: int = MAX_LINE_BYTES
+) -> Iterator[Line]:
+    r"""Divide a stream at `\n` and nothing else; a `\r` before it belongs to the line's end.
+
+    Args:
+        stream: what to read, standing at `start`.
+        start: offset behind the last line that was read, and that line's number.
+        max_line_bytes: a longer line is passed over without being held in memory.
+
+    Yields:
+        offset behind the line, its number, its bytes; None instead of the bytes for a line that is too long.
+    """
+    offset, number = start
+    pieces: list[bytes] = []
+    held = 0
+    while block := stream.read(BLOCK_BYTES):
+        lines = block.split(b"\n")
+        tail = lines.pop()
+        if lines:
+            returns = b"\r" in block
+            head = lines[0]
+            pieces.append(head)
+            held += len(head)
+            offset += held + 1
+            number += 1
+            yield offset, number, _joined(pieces, held, max_line_bytes)
+            pieces = []
+            held = 0
+            rest = iter(lines)
+            next(rest)
+            for line in rest:
+                length = len(line)
+                offset += length + 1
+                number += 1
+                if length > max_line_bytes:
+                    yield offset, number, None
+                elif returns and line.endswith(b"\r"):
+                    yield offset, number, line[:-1]
+                else:
+                    yield offset, number, line
+        held += len(tail)
+        if held <= max_line_bytes:
+            pieces.append(tail)
+        else:
+            pieces.clear()
+    if held:
+        yield offset + held, number + 1, _joined(pieces, held, max_line_bytes)
+
+
+def file_identity(path: Path) -> str:
+    """Give something short that changes when a file does: its size and a hash of its two ends.
+
+    Raises:
+        ConfigError: the file cannot be opened.
+    """
+    ends = 64 << 10
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(file.read(ends))
+            file.seek(max(ends, size - ends))
+            digest.update(file.read(ends))
+    except OSError as error:
+        raise _not_opened(path, error) from error
+    return f"{size}-{digest.hexdigest()[:16]}"
+
+
+def _joined(pieces: list[bytes], length: int, max_line_bytes: int) -> bytes | None:
+    if length > max_line_bytes:
+        return None
+    return b"".join(pieces).removesuffix(b"\r")
+
+
+def _not_opened(path: Path, error: OSError) -> ConfigError:
+    if isinstance(error, FileNotFoundError):
+        return ConfigError(f"There is no file {path}.", hint="Look at the path, and at the folder it starts from.")
+    return ConfigError(f"{path} cannot be opened: {error.strerror}.", hint="Look at its permissions.")

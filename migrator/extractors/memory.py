@@ -1,0 +1,263 @@
+"""Reads the documents of a live process: a mapping, or the application's in-memory database service."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors import importing
+from migrator.extractors.selection import select_collections
+from migrator.model import Fault, Position, Record
+from migrator.naming import shown
+
+USUAL_COLLECTIONS = ("agents", "deployments", "users", "sessions", "tickets", "demos")
+"""Looked for in a service that does not say what it holds."""
+
+_Documents: TypeAlias = Mapping[Any, Any] | Sequence[Any]
+
+_ATTRIBUTES = ("dbs", "_data")
+_FORMS = (
+    "Expected {collection: {id: document}}, {collection: [documents]}, or a service with that as dbs or _data."
+)
+_ABSENT = object()
+# Another thread may write while keys are listed; a mapping that is no plain dict then says so and is asked again.
+_SNAPSHOT_TRIES = 100
+
+
+def load_object(spec: str, *, search_cwd: bool = True) -> object:
+    """Import the source that `package.module:attribute` names; see `importing.load_object`.
+
+    Something that can be called but is a source itself, such as a service with `__call__`, is not called.
+
+    Raises:
+        ConfigError: there is no such module or attribute, or the user's code failed.
+    """
+    return importing.load_object(spec, search_cwd=search_cwd, is_source=_is_source)
+
+
+class MemoryExtractor:
+    """Documents that a Python object holds; neither it nor they are changed, nor handed out themselves.
+
+    The ids are the keys, and `_id` is set from them. Documents come sorted by id where the source maps ids to
+    documents, in the source's order where it has lists. What vanishes while it is read is not read. A position
+    is `key:<id>` (`hex:` and bytes for an id that is not valid Unicode) or `item:<documents so far>`.
+
+    Args:
+        source: `{collection: {id: document}}`, `{collection: [documents]}`, an object with one of these as its
+            attribute `dbs` or `_data`, or, where all else is missing, an object with `list_all(collection)`.
+        name: what people call it, best `package.module:attribute`.
+        collections: which to read, in this order; all where None. A source with `list_all` alone is asked for
+            `USUAL_COLLECTIONS` then, and those that are not empty are read.
+
+    Raises:
+        ConfigError: the source has none of these shapes, or a collection is not there.
+    """
+
+    def __init__(self, source: object, *, name: str, collections: Sequence[str] | None = None) -> None:
+        self._name = name
+        self._source = source
+        self._data = _data_of(source)
+        if self._data is not None:
+            names = _keys(self._data, self.describe())
+            for collection in names:
+                self._checked(collection, self._data.get(collection, {}))
+            self._collections = select_collections(names, collections, source=self.describe())
+        elif callable(getattr(source, "list_all", None)):
+            self._collections = self._listed_collections(collections)
+        else:
+            raise ConfigError(f"{self.describe()} is {_kind(source)}, which holds no collections.", hint=_FORMS)
+        self.ordered = self._data is not None and all(
+            isinstance(self._data.get(collection), Mapping) for collection in self._collections
+        )
+
+    def describe(self) -> str:
+        """The name with `memory:` before it."""
+        return f"memory:{self._name}"
+
+    def collections(self) -> Sequence[str]:
+        """The names of the collections, in the source's order where none were chosen."""
+        return self._collections
+
+    def count(self, collection: str) -> int | None:
+        """How many documents there are now."""
+        return len(self._documents(collection))
+
+    def identity(self, collection: str) -> str:
+        """Nothing where positions are ids; else a hash of the list's ids."""
+        documents = self._documents(collection)
+        if isinstance(documents, Mapping):
+            return ""
+        digest = hashlib.sha256()
+        for document in documents:
+            own = document.get("_id", "") if isinstance(document, Mapping) else ""
+            digest.update(ascii(own).encode() + b"\n")
+        return f"{len(documents)}-{digest.hexdigest()[:16]}"
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """Name the document that was read last, as `memory:NAME collection key`."""
+        kind, value = _parsed(position)
+        return self._place(collection, shown(value) if kind == "key" else f"[{int(value) - 1}]")
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Yield a record for each document that is there when its turn comes.
+
+        Raises:
+            CheckpointError: `after` belongs to a source of another shape.
+        """
+        documents = self._documents(collection)
+        kind, value = ("item", "0") if after is None else _parsed(after)
+        if not isinstance(documents, Mapping):
+            if kind == "key":
+                raise CheckpointError(
+                    f"{self._place(collection, 'is a list now')}, which it was not when the checkpoint was made.",
+                    hint="Start anew with --restart.",
+                )
+            return self._listed(collection, list(documents), int(value))
+        keys = _keys(documents, self._place(collection, ""))
+        # Python compares strings by code points, which is the order of their UTF-8 bytes too.
+        ids = sorted(
+            key for key in keys if isinstance(key, str) and (after is None or (kind == "key" and key > value))
+        )
+        others = [key for key in keys if not isinstance(key, str)]
+        return self._mapped(collection, documents, ids, others, int(value) if kind == "item" else 0)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _place(self, collection: object, which: str) -> str:
+        name = shown(collection)[1:-1] if isinstance(collection, str) else repr(collection)
+        return f"{self.describe()} {name} {which}".rstrip()
+
+    def _documents(self, collection: str) -> _Documents:
+        # Asking by get() makes no new collection in a defaultdict.
+        return self._listed_by_service(collection) if self._data is None else self._data.get(collection, {})
+
+    def _checked(self, collection: object, documents: object) -> _Documents:
+        if not isinstance(collection, str):
+            raise ConfigError(
+                f"{self._place(collection, '')}: a collection's name is no string but {_kind(collection)}.",
+                hint=_FORMS,
+            )
+        if isinstance(documents, Mapping) or (
+            isinstance(documents, Sequence) and not isinstance(documents, str | bytes)
+        ):
+            return documents
+        raise ConfigError(f"{self._place(collection, '')} holds no documents but {_kind(documents)}.", hint=_FORMS)
+
+    def _listed_collections(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
+        if wanted is not None:
+            return tuple(dict.fromkeys(wanted))
+        present = []
+        for collection in USUAL_COLLECTIONS:
+            # A service may answer with an error where another answers with an empty list.
+            with contextlib.suppress(LookupError):
+                if self._source.list_all(collection):  # type: ignore[attr-defined]
+                    present.append(collection)
+        return tuple(present)
+
+    def _listed_by_service(self, collection: str) -> _Documents:
+        place = self._place(collection, "")
+        try:
+            answer = self._source.list_all(collection)  # type: ignore[attr-defined]
+        except Exception as error:
+            raise ConfigError(f"{place}: list_all() failed with {type(error).__name__}: {error}.") from error
+        if inspect.iscoroutine(answer):
+            answer.close()
+            raise ConfigError(f"{place}: list_all() is asynchronous, and cannot be called from here.", hint=_FORMS)
+        if isinstance(answer, Iterable) and not isinstance(answer, str | bytes | Mapping):
+            answer = list(answer)
+        return self._checked(collection, answer)
+
+    def _mapped(
+        self, collection: str, documents: Mapping[Any, Any], ids: list[str], others: list[Any], begin: int
+    ) -> Iterator[Record]:
+        for key in ids:
+            document = documents.get(key, _ABSENT)
+            if document is _ABSENT:
+                continue
+            if key and isinstance(document, Mapping) and document.get("_id", key) == key:
+                yield Record(_position(key), {"_id": key, **document})
+            else:
+                yield Record(_position(key), fault=self._fault(collection, key, document))
+        # Keys that are no strings come last, because the position behind a key says nothing of them.
+        for number, key in enumerate(others[begin:], begin + 1):
+            reason = f"{self._place(collection, repr(key))}: the key is no string but {_kind(key)}"
+            yield Record(f"item:{number}", fault=Fault("id_not_string", reason, "", documents.get(key)))
+
+    def _fault(self, collection: str, key: str, document: object) -> Fault:
+        place = self._place(collection, shown(key))
+        if not isinstance(document, Mapping):
+            return Fault("not_an_object", f"{place}: expected a mapping, found {_kind(document)}", key, document)
+        if not key:
+            return Fault("empty_id", f"{place}: the key is empty", "", document)
+        own = document.get("_id")
+        reason = f"{place}: the document has the _id {shown(own) if isinstance(own, str) else repr(own)}"
+        return Fault("id_mismatch", f"{reason}, which is not its key", key, document)
+
+    def _listed(self, collection: str, documents: list[Any], begin: int) -> Iterator[Record]:
+        for number, document in enumerate(documents[begin:], begin):
+            position = f"item:{number + 1}"
+            if isinstance(document, Mapping) and ("_id" in document or self._data is not None):
+                yield Record(position, dict(document))
+                continue
+            place = self._place(collection, f"[{number}]")
+            if isinstance(document, Mapping):
+                reason = (
+                    f"{place}: list_all() gives the document without its _id; give the service an attribute dbs "
+                    "or _data that holds {collection: {id: document}}"
+                )
+                yield Record(position, fault=Fault("missing_id", reason, "", document))
+            else:
+                reason = f"{place}: expected a mapping, found {_kind(document)}"
+                yield Record(position, fault=Fault("not_an_object", reason, "", document))
+
+
+def _data_of(source: object) -> Mapping[Any, Any] | None:
+    if isinstance(source, Mapping):
+        return source
+    for attribute in _ATTRIBUTES:
+        data = getattr(source, attribute, None)
+        if isinstance(data, Mapping):
+            return data
+    return None
+
+
+def _is_source(found: object) -> bool:
+    return _data_of(found) is not None or callable(getattr(found, "list_all", None))
+
+
+def _keys(mapping: Mapping[Any, Any], place: str) -> list[Any]:
+    for _ in range(_SNAPSHOT_TRIES):
+        with contextlib.suppress(RuntimeError):
+            return list(mapping)
+    raise ConfigError(f"{place} changes faster than it can be listed.", hint="Read it while nothing writes to it.")
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _position(key: str) -> str:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return f"hex:{key.encode('utf-8', 'surrogatepass').hex()}"
+    return f"key:{key}"
+
+
+def _parsed(position: Position) -> tuple[str, str]:
+    kind, _, value = str(position).partition(":")
+    if kind == "key":
+        return kind, value
+    if kind == "item" and value.isdecimal():
+        return kind, value
+    if kind == "hex":
+        with contextlib.suppress(ValueError):
+            return "key", bytes.fromhex(value).decode("utf-8", "surrogatepass")
+    raise CheckpointError(
+        f"The checkpoint's position {position!r} is none of a Python object's.", hint="Start anew with --restart."
+    )

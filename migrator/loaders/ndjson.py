@@ -1,0 +1,109 @@
+"""Writes NDJSON: a folder with one file per collection, one document a line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from migrator.errors import ConfigError
+from migrator.loaders.ndjson_file import NdjsonFile
+from migrator.model import Batch, Document, Fault, Outcome
+from migrator.naming import file_name
+
+
+class NdjsonLoader:
+    """A folder of `<collection>.ndjson` files.
+
+    What is incomplete is called `<collection>.ndjson.part`, and takes its final name when the collection is
+    complete; so no failed run leaves what looks whole. Where the final file is there already, the documents are
+    compared with it line by line, and as long as they are equal nothing is written. At the first difference
+    `overwrite` makes a new file that replaces the old one at the end; any other policy is an error.
+
+    Args:
+        folder: where the files go; made where it is missing.
+        on_conflict: `overwrite` to replace files that differ.
+
+    Raises:
+        ConfigError: the folder is a file.
+    """
+
+    max_in_flight = 1
+
+    def __init__(self, folder: str | os.PathLike[str], *, on_conflict: str = "fail") -> None:
+        self._folder = Path(folder)
+        self._overwrite = on_conflict == "overwrite"
+        self._outputs: dict[str, NdjsonFile] = {}
+        if self._folder.exists() and not self._folder.is_dir():
+            raise ConfigError(
+                f"{folder} is a file, not a folder.", hint="Name another folder for the NDJSON files."
+            )
+
+    def describe(self) -> str:
+        """The absolute path."""
+        return os.path.abspath(self._folder)  # noqa: PTH100 (resolve() would follow links, and the name would change)
+
+    def target_name(self, collection: str) -> str:
+        """The file's name."""
+        return f"{file_name(collection)}.ndjson"
+
+    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:  # noqa: ARG002 (the protocol's)
+        """Refuse an empty id; a line can hold everything else."""
+        return None if id else Fault("empty_id", "the document has an empty _id")
+
+    def prepare(self, collection: str, mark: int | None) -> None:
+        """Open the part, or the existing file for comparing.
+
+        Raises:
+            ConfigError: the folder cannot be written to, or the file there is another collection's.
+            CheckpointError: the files are not those that the mark was made with.
+        """
+        name = self.target_name(collection)
+        path = self._folder / name
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if path.exists() and name not in os.listdir(self._folder):  # noqa: PTH208 (names are all it takes)
+                raise ConfigError(
+                    f"{path} and another file in its folder differ in upper and lower case only, which is one "
+                    "file on this file system.",
+                    hint="Write to another folder, or rename one of the collections.",
+                )
+            if path.is_dir():
+                raise ConfigError(f"{path} is a folder.", hint="Remove it, or write to another folder.")
+            output = NdjsonFile(path, overwrite=self._overwrite)
+            output.open(mark)
+        except OSError as error:
+            raise ConfigError(
+                f"{error.filename or path} cannot be written: {error.strerror}.",
+                hint="Look at the folder's permissions, or name another.",
+            ) from error
+        self._outputs[collection] = output
+
+    def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:  # noqa: ARG002 (the protocol's)
+        """Append the documents, or find them equal. The same batch once more changes nothing.
+
+        Raises:
+            ConfigError: the existing file differs, and may not be replaced.
+            EndpointError: the disk is full or fails; nothing of the batch stays in the part.
+        """
+        return self._outputs[batch.collection].load(batch)
+
+    def flush(self, collection: str) -> int | None:
+        """Put the part on disk; the mark of what `load` has answered for. None when the collection is finished."""
+        output = self._outputs.get(collection)
+        return output.flush() if output else None
+
+    def finish(self, collection: str) -> None:
+        """Give the part its final name; leave an equal file as it is.
+
+        Raises:
+            ConfigError: the existing file has more than the source, and may not be replaced.
+        """
+        self._outputs[collection].finish()
+        del self._outputs[collection]
+
+    def close(self) -> None:
+        """Close the files; parts stay parts."""
+        for output in self._outputs.values():
+            output.close()
+        self._outputs.clear()

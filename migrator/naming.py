@@ -1,0 +1,147 @@
+"""What a collection is called at a target: the legal name of a database, the safe name of a file."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Iterable, Mapping
+
+from migrator.errors import ConfigError
+
+MAX_DATABASE_NAME_CHARS = 238
+"""CouchDB refuses longer ones with `database_name_too_long`."""
+
+MAX_FILE_NAME_BYTES = 243
+"""What common file systems allow (255), less the longest suffix that this library adds, `.ndjson.part`."""
+
+SYSTEM_DATABASES = frozenset({"_users", "_replicator", "_global_changes"})
+
+_LEGAL = re.compile(r"[a-z][a-z0-9_$()+/-]*")
+_NOT_PLAIN = re.compile(r"[^a-z0-9_]")
+_NOT_FILE_SAFE = re.compile(rb"[^A-Za-z0-9._-]|^\.")
+
+
+def database_name(collection: str, *, allow_system: bool = False) -> str:
+    """Give the database that a collection goes to.
+
+    A legal name stays as it is. Any other is put into lower case, each character but a-z, 0-9 and `_` becomes
+    `_`, `c_` goes before a first character that is no letter, and what is over the longest length is cut off.
+
+    Args:
+        collection: the collection's name.
+        allow_system: let `_users`, `_replicator` and `_global_changes` through.
+
+    Raises:
+        ConfigError: the name is empty or a system database's.
+    """
+    if not collection:
+        raise ConfigError("A collection has an empty name.", hint="Give it a name in the source.")
+    if collection in SYSTEM_DATABASES:
+        if allow_system:
+            return collection
+        raise ConfigError(
+            f"The collection {shown(collection)} has the name of a system database, which is not written to.",
+            hint=f"Send it elsewhere with --map {collection}=DATABASE, or leave it out with --collection.",
+        )
+    if _is_legal(collection):
+        return collection
+    name = _NOT_PLAIN.sub("_", collection.lower())
+    if not "a" <= name[0] <= "z":
+        name = f"c_{name}"
+    return name[:MAX_DATABASE_NAME_CHARS]
+
+
+def database_names(
+    collections: Iterable[str],
+    *,
+    prefix: str = "",
+    overrides: Mapping[str, str] | None = None,
+    allow_system: bool = False,
+) -> dict[str, str]:
+    """Give each collection its database, and no two the same one.
+
+    Args:
+        collections: the collections' names.
+        prefix: what goes before each name; it counts as part of the collection's name in the rule.
+        overrides: databases that were chosen by hand; they are taken as they are, without the prefix.
+        allow_system: as in `database_name`; a system database never takes a prefix.
+
+    Raises:
+        ConfigError: two collections have the same database, or a name cannot be.
+    """
+    chosen = overrides or {}
+    if prefix and not _is_legal(prefix):
+        raise ConfigError(
+            f"The prefix {shown(prefix)} cannot begin a database's name.",
+            hint="Use a-z, 0-9, _, $, (, ), +, - and /, with a letter first.",
+        )
+    names: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for collection in dict.fromkeys(collections):
+        if collection in chosen:
+            name = _checked_override(collection, chosen[collection], allow_system=allow_system)
+        elif not collection or collection in SYSTEM_DATABASES:
+            name = database_name(collection, allow_system=allow_system)
+        else:
+            name = database_name(prefix + collection)
+        owner = owners.setdefault(name, collection)
+        if owner != collection:
+            raise ConfigError(
+                f"The collections {shown(owner)} and {shown(collection)} would both go to the database {name!r}.",
+                hint="Choose another database for one of them: --map NAME=DATABASE.",
+            )
+        names[collection] = name
+    return names
+
+
+def file_name(collection: str) -> str:
+    """Give the stem of the file that holds a collection; `collection_name` turns it back.
+
+    Everything but A-Z, a-z, 0-9, `.`, `_` and `-`, and a dot at the start, is percent-encoded, so that no name
+    can leave its folder or hide in it.
+
+    Raises:
+        ConfigError: the name is empty, or too long for a file.
+    """
+    if not collection:
+        raise ConfigError("A collection has an empty name.", hint="Give it a name in the source.")
+    name = collection.encode("utf-8", "surrogatepass")
+    stem = _NOT_FILE_SAFE.sub(lambda match: b"%%%02X" % match[0][0], name).decode("ascii")
+    if len(stem) > MAX_FILE_NAME_BYTES:
+        raise ConfigError(
+            f"The name of the collection {shown(collection)} is too long for a file: it takes {len(stem)} "
+            f"bytes, where {MAX_FILE_NAME_BYTES} are possible.",
+            hint="Give the collection a shorter name in the source.",
+        )
+    return stem
+
+
+def collection_name(file_stem: str) -> str:
+    """Give the collection that a file holds: the inverse of `file_name`.
+
+    A stem that `file_name` never makes is taken as it is, percent signs and all.
+    """
+    try:
+        return urllib.parse.unquote(file_stem, errors="surrogatepass")
+    except UnicodeDecodeError:
+        return file_stem
+
+
+def shown(name: str, *, max_chars: int = 80) -> str:
+    """Give a name from outside in quotes for a message: on one line, printable, not too long."""
+    cut = name if len(name) <= max_chars else f"{name[: max_chars - 3]}..."
+    return repr(cut)
+
+
+def _is_legal(name: str) -> bool:
+    return len(name) <= MAX_DATABASE_NAME_CHARS and _LEGAL.fullmatch(name) is not None
+
+
+def _checked_override(collection: str, database: str, *, allow_system: bool) -> str:
+    if _is_legal(database) or (allow_system and database in SYSTEM_DATABASES):
+        return database
+    raise ConfigError(
+        f"The collection {shown(collection)} cannot go to the database {shown(database)}: that is no legal name.",
+        hint="A database's name has a-z, 0-9, _, $, (, ), +, - and /, with a letter first, at most "
+        f"{MAX_DATABASE_NAME_CHARS} characters.",
+    )
