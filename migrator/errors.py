@@ -2,6 +2,7 @@
 
 MigratorError (1)
 ├── ConfigError (2)             a flag, job file, name or path is wrong
+├── TransformError (1)          one document's transformation failed; it becomes a reject of stage "transform"
 ├── RejectsError (3)            documents were rejected; the limit of rejects was passed
 ├── VerificationError (4)       source and target differ
 ├── EndpointError (5)           a server cannot be used
@@ -55,6 +56,10 @@ class ConfigError(MigratorError):
     """A flag, a job file, a name or a path is wrong; nothing was written."""
 
     exit_code = EXIT_USAGE
+
+
+class TransformError(MigratorError):
+    """A transformer cannot map one document; that document is rejected at stage "transform", the run goes on."""
 
 
 class RejectsError(MigratorError):
