@@ -1,0 +1,1 @@
+"""One set of cases for all implementations of a protocol."""
