@@ -105,7 +105,7 @@ class Assembly:
             fault = Fault("empty_id", f"the _id is empty. {MISSING_ID_HINT}")
         else:
             fault = Fault("id_not_string", f"the _id is no string but {type(id).__name__}. {MISSING_ID_HINT}")
-        return fault._replace(error=f"transform:{fault.error}", id=id if isinstance(id, str) else "", document=whole())
+        return fault._replace(error=f"load:{fault.error}", id=id if isinstance(id, str) else "", document=whole())
 
     def _placed(self, record: Record, reason: str) -> str:
         place = self.locate(record.position)

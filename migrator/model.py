@@ -139,7 +139,7 @@ class Counts:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BatchLimits:
     """A batch is full at whichever comes first. A larger document travels alone."""
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from migrator.errors import ConfigError
@@ -112,7 +113,7 @@ def parse_endpoint(
     name = f"[{host}]" if ":" in host else host
     user, password = _credentials(userinfo, host, environ, role)
     tls = tls or TlsFiles()
-    files = {
+    files: dict[str, Any] = {
         "ca_file": tls.ca_file or environ.get("COUCHDB_CA_FILE") or None,
         "client_cert": tls.client_cert or environ.get("COUCHDB_CLIENT_CERT") or None,
         "client_key": tls.client_key or environ.get("COUCHDB_CLIENT_KEY") or None,

@@ -24,7 +24,7 @@ class Settings:
     """
 
     database_provider: str = "memory"
-    couchdb_url: str = "http://localhost:5984"
+    couchdb_url: str = field(default="http://localhost:5984", repr=False)
     couchdb_user: str = ""
     couchdb_password: str = field(default="", repr=False)
 
@@ -34,7 +34,7 @@ class Settings:
         environ = os.environ if environ is None else environ
         return cls(
             database_provider=environ.get("DATABASE_PROVIDER", cls.database_provider),
-            couchdb_url=environ.get("COUCHDB_URL", cls.couchdb_url),
+            couchdb_url=environ.get("COUCHDB_URL", "http://localhost:5984"),
             couchdb_user=environ.get("COUCHDB_USER", ""),
             couchdb_password=environ.get("COUCHDB_PASSWORD", ""),
         )

@@ -39,7 +39,7 @@ class Target:
         newer_field: dotted path of the field that OnConflict.NEWER compares.
         rule_holds: the server gives the first revisions that `first_revision` computes.
         was_empty: it held nothing when the run began, so what is found there after a lost answer is ours.
-        partitioned: ids have the form `partition:name`.
+        dry_run: read and decide, but send nothing.
         overwriting: ids whose overwriting was sent and not yet confirmed: found equal later, it was our write.
         sleep: waits between the rounds of a race.
     """
@@ -50,7 +50,7 @@ class Target:
     newer_field: str = ""
     rule_holds: bool = False
     was_empty: bool = False
-    partitioned: bool = False
+    dry_run: bool = False
     # Ids of batches in flight are disjoint, and adding to or discarding from a set is one step.
     overwriting: set[str] = field(default_factory=set)
     sleep: Callable[[float], None] = time.sleep
@@ -75,7 +75,7 @@ class BatchWrite:
             TransientError: the end of some documents is not known; call again with `resend`.
             BatchRefused: the server refuses the batch as a whole.
         """
-        if self._resend:
+        if self._resend or self._target.dry_run:
             # The answer to an earlier attempt was lost: what it wrote is found by reading, and the rest sent.
             absent, conflicts = self._compare(range(len(self._documents)))
             conflicts += self._send(dict.fromkeys(absent, None))
@@ -90,6 +90,10 @@ class BatchWrite:
     def _send(self, revisions: Mapping[int, str | None]) -> list[int]:
         """Send these documents, each with its parent revision or none; give those that met a conflict."""
         if not revisions:
+            return []
+        if self._target.dry_run:
+            for index in revisions:
+                self._end(index, Status.WRITTEN)
             return []
         bodies = [
             self._documents[index].body if rev is None else _with_revision(self._documents[index].body, rev)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from migrator import naming
@@ -14,7 +15,7 @@ from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite, Target
 from migrator.loaders.conflicts import OnConflict
-from migrator.model import Batch, Document, Fault, Outcome
+from migrator.model import Batch, Document, Fault, Outcome, Status
 
 
 class CouchLoader:
@@ -73,11 +74,8 @@ class CouchLoader:
             ConfigError: the name is not legal.
             EndpointError: the server is out of reach or refuses.
         """
-        if self._max_document_bytes is None:
-            self._rule_holds = rule_holds(self._client.welcome())
-            self._max_document_bytes = self._client.max_document_size() or DEFAULT_MAX_DOCUMENT_BYTES
         database = self.target_name(collection)
-        info = self._client.database_info(database)
+        info = self._look(database)
         if info is None:
             self._client.create_database(database, **self._create_options)
             info = self._client.database_info(database)
@@ -85,22 +83,26 @@ class CouchLoader:
                 raise TransientError(
                     f"Database {database} was created but is not there yet.", signature="database not there"
                 )
-        self._partitioned = bool(info.get("props", {}).get("partitioned"))
-        self._targets[collection] = Target(
-            client=self._client,
-            database=database,
-            on_conflict=self._on_conflict,
-            newer_field=self._newer_field,
-            # User documents are rewritten as they are stored.
-            rule_holds=self._rule_holds and database not in {"_users", "_replicator"},
-            was_empty=not info.get("doc_count") and not info.get("doc_del_count"),
-            partitioned=self._partitioned,
-            sleep=self._sleep,
-        )
+        self._targets[collection] = self._target(database, info)
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
         """Write the documents; see `Loader.load`."""
         return BatchWrite(self._targets[batch.collection], batch.documents, resend=resend).run()
+
+    def survey(self, collection: str) -> int:
+        """How many documents are at the target; -1 where there is no database yet."""
+        info = self._look(self.target_name(collection))
+        return -1 if info is None else int(info.get("doc_count", 0))
+
+    def foretell(self, batch: Batch) -> Sequence[Outcome]:
+        """What `load` would do, found out by reading only."""
+        database = self.target_name(batch.collection)
+        if batch.collection not in self._targets:
+            info = self._look(database)
+            if info is None:
+                return [Outcome(document.id, Status.WRITTEN) for document in batch.documents]
+            self._targets[batch.collection] = replace(self._target(database, info), dry_run=True)
+        return BatchWrite(self._targets[batch.collection], batch.documents, resend=False).run()
 
     def flush(self, collection: str) -> int | None:  # noqa: ARG002
         """Nothing to do: a server's answer comes after its disk's."""
@@ -112,3 +114,22 @@ class CouchLoader:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _look(self, database: str) -> dict[str, Any] | None:
+        if self._max_document_bytes is None:
+            self._rule_holds = rule_holds(self._client.welcome())
+            self._max_document_bytes = self._client.max_document_size() or DEFAULT_MAX_DOCUMENT_BYTES
+        return self._client.database_info(database)
+
+    def _target(self, database: str, info: Mapping[str, Any]) -> Target:
+        self._partitioned = bool(info.get("props", {}).get("partitioned"))
+        return Target(
+            client=self._client,
+            database=database,
+            on_conflict=self._on_conflict,
+            newer_field=self._newer_field,
+            # User documents are rewritten as they are stored.
+            rule_holds=self._rule_holds and database not in {"_users", "_replicator"},
+            was_empty=not info.get("doc_count") and not info.get("doc_del_count"),
+            sleep=self._sleep,
+        )

@@ -1,0 +1,106 @@
+"""The command line: parse, build, call, render. Each command is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from migrator.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, MigratorError
+from migrator.version import __version__
+
+# Command, module, one line of help: importing a module for its help line alone would cost the start its speed.
+COMMANDS = {
+    "run": ("migrator.cli.run", "Move documents from a source to a target."),
+    "plan": ("migrator.cli.plan", "Show what run would create, map and write; write nothing."),
+    "verify": ("migrator.cli.verify", "Prove that a target holds what a source holds."),
+    "retry": ("migrator.cli.retry", "Write the documents of a reject file again, after a fix."),
+    "status": ("migrator.cli.status", "Show how far a checkpoint is."),
+    "wait": ("migrator.cli.wait", "Wait until a server answers."),
+    "sandbox": ("migrator.cli.sandbox", "Run a local CouchDB-compatible server for trying things out."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on call."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The commands in the order in which people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or say which one was meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib  # noqa: PLC0415 only for a wrong word
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="migrator")
+def cli() -> None:
+    """Carry documents into Apache CouchDB and out of it, without losing one.
+
+    Examples:
+
+    \b
+      migrator run --from memory:app.db:service --to http://localhost:5984
+      migrator run --from export.json --to http://localhost:5984 --resume
+      migrator run --from http://localhost:5984 --to backup/
+      migrator verify --from export.json --to http://localhost:5984
+
+    Credentials come from COUCHDB_USER and COUCHDB_PASSWORD (or COUCHDB_PASSWORD_FILE), ~/.netrc, or the URL.
+
+    Exit codes: 0 all accounted for, 1 unexpected, 2 usage, 3 rejected documents, 4 differences, 5 server out
+    of reach or credentials refused, 6 checkpoint in the way, 7 another run holds the lock, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command and leave with its exit code; what users can cause shows no traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except MigratorError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone; what there is to say is said by the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_UNEXPECTED)
+    except Exception as error:
+        if os.environ.get("MIGRATOR_DEBUG"):
+            raise
+        click.echo(
+            f"Error: unexpected {type(error).__name__}: {error}. Please report it; MIGRATOR_DEBUG=1 shows where.", err=True
+        )
+        sys.exit(EXIT_UNEXPECTED)
+
+
+if __name__ == "__main__":
+    main()

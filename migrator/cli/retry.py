@@ -1,0 +1,61 @@
+"""`migrator retry`: write the documents of a reject file again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from migrator.cli import options
+from migrator.errors import EXIT_REJECTS, ConfigError
+
+
+@click.command()
+@click.argument("rejects_file", metavar="REJECTS", type=click.Path(path_type=Path))
+@options.target_option
+@options.collection_option
+@options.map_option
+@options.transform_option
+@options.codec_option
+@options.write_options
+@click.option("--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the table.")
+@click.option("--dry-run", is_flag=True, default=None, help="Write nothing.")
+@options.connection_options
+@options.log_options
+def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **flags: Any) -> None:
+    """Write the documents of the REJECTS file again, after a fix at the target, in the file, or by --transform.
+
+    A document that was rejected at the target is kept as it was sent, so only the transformers given here apply.
+    The file itself is left as it is; what is rejected again goes to a new one.
+
+    Examples:
+
+    \b
+      migrator retry rejects.ndjson --to http://localhost:5984
+      migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
+    """
+    config = options.job_config(None, flags)
+    from migrator.cli.run import write_report  # noqa: PLC0415 late, for a quick start
+    from migrator.extractors.rejects import RejectsExtractor  # noqa: PLC0415
+    from migrator.jobs import run_job  # noqa: PLC0415
+    from migrator.report import dump, report_to_json, report_to_table  # noqa: PLC0415
+
+    if config.rejects and Path(config.rejects).resolve() == rejects_file.resolve():
+        raise ConfigError(f"--rejects names {rejects_file} itself.", hint="Name another file for what is rejected again.")
+    with (
+        options.stoppable() as stopping,
+        options.listening(log_format, log_level, quiet=quiet) as listener,
+    ):
+        result = run_job(config, listener=listener, stopping=stopping, source=RejectsExtractor(rejects_file))
+    value = report_to_json(result.report, rejects=str(result.rejects or ""), dry_run=config.dry_run)
+    if config.report and config.report != "-":
+        write_report(config.report, dump(value))
+    if config.report == "-":
+        click.echo(dump(value), nl=False)
+    else:
+        click.echo(report_to_table(result.report, dry_run=config.dry_run), nl=False)
+    if result.report.totals.rejected:
+        click.echo(f"{result.report.totals.rejected} documents were rejected again: see {result.rejects}.", err=True)
+        sys.exit(EXIT_REJECTS)

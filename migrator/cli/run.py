@@ -1,0 +1,80 @@
+"""`migrator run`: move documents."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from migrator.cli import options
+from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError, Interrupted
+
+
+@click.command()
+@options.source_option
+@options.target_option
+@options.collection_option
+@options.map_option
+@options.transform_option
+@options.codec_option
+@options.write_options
+@click.option("--checkpoint", metavar="FILE", help="Where the position is kept. [default: migrator-….checkpoint.json, until done]")
+@click.option("--resume", is_flag=True, default=None, help="Go on from the checkpoint; start fresh where there is none.")
+@click.option("--restart", is_flag=True, default=None, help="Start over, whatever the checkpoint says.")
+@click.option("--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the table.")
+@click.option("--dry-run", is_flag=True, default=None, help="Read, transform and compare, but write nothing.")
+@click.option("--verify", is_flag=True, default=None, help="Compare source and target at the end.")
+@options.connection_options
+@options.log_options
+@options.job_option
+def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **flags: Any) -> None:
+    """Move documents from SOURCE through transformers to TARGET, collection by collection.
+
+    What is there already with equal content is left alone, so a second run writes nothing.
+
+    Examples:
+
+    \b
+      migrator run --from memory:app.db:service --to http://localhost:5984
+      migrator run --from dump/ --to http://localhost:5984 --resume --checkpoint nightly.json
+      migrator run --from export.json --to http://localhost:5984 --transform id:field=sku
+      migrator run -c configs/one-shot-migration.toml
+    """
+    config = options.job_config(job_file, flags)
+    from migrator.jobs import run_job  # noqa: PLC0415 late, for a quick start
+    from migrator.report import dump, report_to_json, report_to_table  # noqa: PLC0415
+
+    with options.stoppable() as stopping:
+        with options.listening(log_format, log_level, quiet=quiet) as listener:
+            result = run_job(config, listener=listener, stopping=stopping)
+        value = report_to_json(result.report, rejects=str(result.rejects or ""), dry_run=config.dry_run)
+        if config.report and config.report != "-":
+            write_report(config.report, dump(value))
+        if config.report == "-":
+            click.echo(dump(value), nl=False)
+        else:
+            click.echo(report_to_table(result.report, dry_run=config.dry_run), nl=False)
+        different = False
+        if config.verify and not config.dry_run:
+            from migrator.cli.verify import verify_and_print  # noqa: PLC0415
+
+            different = verify_and_print(config, log_format, log_level, quiet=quiet, stopping=stopping)
+    rejected = result.report.totals.rejected
+    if rejected:
+        where = f" They are in {result.rejects}; after a fix: migrator retry {result.rejects} --to TARGET" if result.rejects else ""
+        click.echo(f"{rejected} documents were rejected.{where}", err=True)
+        sys.exit(EXIT_REJECTS)
+    if different:
+        sys.exit(EXIT_DIFFERENCES)
+    if stopping.is_set():
+        raise Interrupted("Stopped after the last document.")
+
+
+def write_report(path: str, text: str) -> None:
+    """Write a report file whole."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Report {path} cannot be written: {error.strerror}.", hint="Name another with --report.") from None

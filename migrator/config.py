@@ -1,0 +1,182 @@
+"""What a job is made of: one frozen dataclass, filled from flags and a TOML file; a flag wins over the file.
+
+A flag, its TOML key and the field have one name: `--on-conflict`, `on_conflict`, `on_conflict`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from migrator.errors import ConfigError
+from migrator.model import BatchLimits
+
+POLICIES = ("fail", "skip", "overwrite", "newer")
+# TOML and people say `from`, which is a word of Python's own.
+ALIASES = {"from": "source", "to": "target"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig:
+    """One job. Paths are texts as given; sizes in bytes, times in seconds.
+
+    Args:
+        source: SOURCE as on the command line.
+        target: TARGET as on the command line.
+        collection: names of the collections to move; all when empty.
+        transform: SPECs, applied in order.
+        map: target name by collection.
+        codec: how values that JSON lacks are written: plain, tagged or strict.
+        on_conflict: fail, skip, overwrite or newer.
+        newer_field: dotted path of the field that `newer` compares.
+        checkpoint: the checkpoint file.
+        resume: go on from it.
+        restart: start over whatever it says.
+        rejects: the reject file.
+        max_errors: `N` or `N%`.
+        report: where the JSON report goes; `-` is standard output.
+        dry_run: read and compare, write nothing.
+        verify: compare source and target at the end.
+        batch_docs: most documents in a batch.
+        batch_bytes: most bytes in a batch.
+        in_flight: batches sent at once.
+        q: shards of databases that are created.
+        n: copies of databases that are created.
+        partitioned: databases that are created are partitioned.
+        timeout_s: longest wait for the next byte of an answer.
+        max_attempts: of one request.
+        max_outage_s: give up when nothing has succeeded for so long.
+        ca_file: PEM of the authority that signed the server's certificate.
+        client_cert: PEM of a client certificate.
+        client_key: PEM of its key.
+    """
+
+    source: str = ""
+    target: str = ""
+    collection: tuple[str, ...] = ()
+    transform: tuple[str, ...] = ()
+    map: Mapping[str, str] = field(default_factory=dict)
+    codec: str = "plain"
+    on_conflict: str = "fail"
+    newer_field: str = ""
+    checkpoint: str = ""
+    resume: bool = False
+    restart: bool = False
+    rejects: str = ""
+    max_errors: str = ""
+    report: str = ""
+    dry_run: bool = False
+    verify: bool = False
+    batch_docs: int = BatchLimits.max_docs
+    batch_bytes: int = BatchLimits.max_bytes
+    in_flight: int = 4
+    q: int | None = None
+    n: int | None = None
+    partitioned: bool = False
+    timeout_s: float = 90.0
+    max_attempts: int = 10
+    max_outage_s: float = 300.0
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+
+    def __post_init__(self) -> None:
+        if self.on_conflict not in POLICIES:
+            raise ConfigError(f"on_conflict is {self.on_conflict!r}.", hint=f"Known are: {', '.join(POLICIES)}.")
+        if self.on_conflict == "newer" and not self.newer_field:
+            raise ConfigError(
+                "on_conflict newer needs the field that tells which is newer.", hint="Add --newer-field updated_at."
+            )
+        if self.resume and self.restart:
+            raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")
+        for name in ("batch_docs", "batch_bytes", "in_flight", "max_attempts"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}.", hint="It must be at least 1.")
+        for name in ("timeout_s", "max_outage_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}.", hint="It must be above 0.")
+        parse_max_errors(self.max_errors)
+
+
+def parse_max_errors(text: str) -> tuple[int | None, float | None]:
+    """Read `N` or `N%`: a number of documents, or a percentage; (None, None) for an empty text."""
+    if not text:
+        return None, None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+    if not match or (not match[2] and "." in match[1]) or (match[2] and float(match[1]) > 100):
+        raise ConfigError(f"max_errors is {text!r}.", hint="Write a number of documents, 10, or a percentage, 0.5%.")
+    return (None, float(match[1])) if match[2] else (int(match[1]), None)
+
+
+def load_job_file(path: str, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Read a job file into fields of JobConfig.
+
+    A value `env:NAME` is taken from the environment, so that no secret stands in the file.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is wrong; it names the nearest known key.
+    """
+    environ = os.environ if environ is None else environ
+    try:
+        with Path(path).open("rb") as file:
+            raw = tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"There is no job file {path}.", hint="Examples lie in configs/.") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Job file {path}: {error}.", hint="It must be TOML; examples lie in configs/.") from None
+    kinds = {f.name: str(f.type) for f in fields(JobConfig)}
+    known = sorted({*kinds, *ALIASES} - set(ALIASES.values()))
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        name = ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+        if name not in kinds:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ConfigError(
+                f"Job file {path}: there is no key {key!r}.",
+                hint=f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}.",
+            )
+        values[name] = _checked(path, key, value, kinds[name], environ)
+    return values
+
+
+def _checked(path: str, key: str, value: Any, kind: str, environ: Mapping[str, str]) -> Any:
+    if kind.startswith("tuple"):
+        items = [value] if isinstance(value, str) else value
+        if isinstance(items, list) and all(isinstance(item, str) for item in items):
+            return tuple(_from_environment(path, key, item, environ) for item in items)
+        wanted = "a list of texts"
+    elif kind.startswith("Mapping"):
+        if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+            return value
+        wanted = "a table of texts"
+    elif kind == "bool":
+        if isinstance(value, bool):
+            return value
+        wanted = "true or false"
+    elif kind == "str":
+        if isinstance(value, str):
+            return _from_environment(path, key, value, environ)
+        if key.replace("-", "_") == "max_errors" and isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        wanted = "a text"
+    else:
+        number = (int, float) if kind == "float" else (int,)
+        if isinstance(value, number) and not isinstance(value, bool):
+            return value
+        wanted = "a number"
+    raise ConfigError(f"Job file {path}: {key} must be {wanted}.", hint=f"It is {value!r:.60}.")
+
+
+def _from_environment(path: str, key: str, value: str, environ: Mapping[str, str]) -> str:
+    if not value.startswith("env:"):
+        return value
+    name = value[4:]
+    if name not in environ:
+        raise ConfigError(f"Job file {path}: {key} names the variable {name}, which is not set.", hint=f"Set {name}.")
+    return environ[name]

@@ -1,0 +1,48 @@
+"""A loader that says what another would do, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
+
+
+class DryLoader:
+    """Screens as the real one does; `foretell` gives the outcomes, all WRITTEN where nobody knows better."""
+
+    def __init__(self, inner: Loader, foretell: Callable[[Batch], Sequence[Outcome]] | None = None) -> None:
+        self._inner = inner
+        self._foretell = foretell
+        self.max_in_flight = inner.max_in_flight
+
+    def describe(self) -> str:
+        """As the real one's."""
+        return self._inner.describe()
+
+    def target_name(self, collection: str) -> str:
+        """As the real one's."""
+        return self._inner.target_name(collection)
+
+    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
+        """As the real one's."""
+        return self._inner.screen(id, top_level, body)
+
+    def prepare(self, collection: str, mark: int | None) -> None:
+        """Nothing is made."""
+
+    def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:  # noqa: ARG002
+        """What would become of the documents."""
+        if self._foretell is not None:
+            return self._foretell(batch)
+        return [Outcome(document.id, Status.WRITTEN) for document in batch.documents]
+
+    def flush(self, collection: str) -> int | None:  # noqa: ARG002
+        """Nothing is kept."""
+        return None
+
+    def finish(self, collection: str) -> None:
+        """Nothing was made."""
+
+    def close(self) -> None:
+        """Close the real one."""
+        self._inner.close()

@@ -1,0 +1,91 @@
+"""Events as log lines on standard error, through structlog: for people, or one JSON object a line."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+from migrator import events
+from migrator.events import Event
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_WARNINGS = (events.DocumentRejected, events.RetryScheduled, events.BatchSplit)
+_DETAILS = (events.BatchLoaded, events.CheckpointSaved, events.LimitsChanged)
+# A million rejects are in the reject file; the log shows what they look like.
+MAX_REJECTS_SHOWN = 10
+
+
+class LogListener:
+    """Writes a line for each event.
+
+    Args:
+        log_format: "text" or "json".
+        level: the least level shown.
+        stream: standard error by default.
+    """
+
+    def __init__(self, log_format: str = "text", level: str = "info", stream: TextIO | None = None) -> None:
+        renderer: Any = (
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+            if log_format == "json"
+            else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=20)
+        )
+        self._logger = structlog.wrap_logger(
+            structlog.PrintLogger(stream or sys.stderr),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                renderer,
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+            cache_logger_on_first_use=True,
+        )
+        self._rejects = 0
+
+    def __call__(self, event: Event) -> None:
+        """Write the event's line."""
+        name, fields = describe(event)
+        if isinstance(event, events.DocumentRejected):
+            self._rejects += 1
+            if self._rejects > MAX_REJECTS_SHOWN:
+                if self._rejects == MAX_REJECTS_SHOWN + 1:
+                    self._logger.warning("document_rejected", reason="more are only in the reject file")
+                return
+        if isinstance(event, _WARNINGS):
+            self._logger.warning(name, **fields)
+        elif isinstance(event, _DETAILS):
+            self._logger.debug(name, **fields)
+        else:
+            self._logger.info(name, **fields)
+
+
+def describe(event: Event) -> tuple[str, dict[str, Any]]:
+    """An event's name, noun_verb in the past tense, and its fields; never a document's content."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    if isinstance(event, events.DocumentRejected):
+        reject = event.reject
+        return name, {
+            "collection": reject.collection,
+            "id": reject.id[:200],
+            "stage": reject.stage,
+            "error": reject.error,
+            "reason": reject.reason[:500],
+        }
+    if isinstance(event, events.RunFinished):
+        return name, {**event.report.totals.as_dict(), "seconds": round(event.report.seconds, 3)}
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(event):
+        value = getattr(event, field.name)
+        if field.name == "counts":
+            fields.update(value.as_dict())
+        elif isinstance(value, float):
+            fields[field.name] = round(value, 3)
+        elif isinstance(value, tuple):
+            fields[field.name] = list(value)
+        else:
+            fields[field.name] = value
+    return name, fields

@@ -1,0 +1,53 @@
+"""A progress bar on standard error: documents, documents a second, share done, time left."""
+
+from __future__ import annotations
+
+import sys
+from typing import Never, TextIO
+
+from tqdm import tqdm
+
+from migrator import events
+from migrator.events import Event
+from migrator.logs import MAX_REJECTS_SHOWN
+
+
+class ProgressListener:
+    """Draws one bar for the run; what a person must know is written above it.
+
+    Args:
+        stream: standard error by default.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._bar: tqdm[Never] | None = None
+        self._rejects = 0
+
+    def __call__(self, event: Event) -> None:
+        """Move the bar."""
+        if isinstance(event, events.RunStarted):
+            self._bar = tqdm(total=event.total, unit=" documents", unit_scale=True, file=self._stream, leave=False)
+        bar = self._bar
+        if bar is None:
+            return
+        if isinstance(event, events.CollectionStarted):
+            bar.set_description(event.collection, refresh=False)
+        elif isinstance(event, events.BatchLoaded):
+            bar.update(event.counts.read)
+        elif isinstance(event, events.RetryScheduled):
+            bar.write(f"trying again in {event.wait_s:.1f} s: {event.reason}", file=self._stream)
+        elif isinstance(event, events.DocumentRejected):
+            self._rejects += 1
+            if self._rejects <= MAX_REJECTS_SHOWN:
+                reject = event.reject
+                bar.write(f"rejected {reject.collection} {reject.id[:200]}: {reject.reason[:500]}", file=self._stream)
+            bar.set_postfix(rejected=self._rejects, refresh=False)
+        elif isinstance(event, events.RunFinished):
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
