@@ -1,0 +1,30 @@
+"""Documents to bytes and back, exactly: reading, writing, and the declared codecs for values that JSON lacks."""
+
+from migrator.codec.faults import InvalidDocument, Unencodable
+from migrator.codec.reading import decode, decode_value, one_line, top_level
+from migrator.codec.tags import TAGGED, tag, untag
+from migrator.codec.values import PLAIN, STRICT, ValueCodec
+from migrator.codec.writing import BOOKKEEPING, canonical, encode, plain
+
+VALUE_CODECS: dict[str, ValueCodec] = {codec.name: codec for codec in (PLAIN, TAGGED, STRICT)}
+"""The value codecs by the name that people give."""
+
+__all__ = [
+    "BOOKKEEPING",
+    "PLAIN",
+    "STRICT",
+    "TAGGED",
+    "VALUE_CODECS",
+    "InvalidDocument",
+    "Unencodable",
+    "ValueCodec",
+    "canonical",
+    "decode",
+    "decode_value",
+    "encode",
+    "one_line",
+    "plain",
+    "tag",
+    "top_level",
+    "untag",
+]

@@ -1,0 +1,117 @@
+"""What can be wrong with a text or a document, and how a place inside one is found and named."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+Path: TypeAlias = Sequence[str | int]
+"""Keys and indexes from the document down to a value."""
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+_SIMPLE_KEY = re.compile(r"[^\W\d][\w$-]*")
+_MAX_KEY_LENGTH = 80
+_MAX_STEPS = 20
+
+
+class InvalidDocument(Exception):
+    """A text is no document. `error` is one machine-readable word, `reason` one sentence for people."""
+
+    def __init__(self, error: str, reason: str) -> None:
+        super().__init__(error, reason)
+        self.error = error
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Unencodable(Exception):
+    """A document cannot be written as JSON. `path` names the value, `reason` is a sentence that holds it."""
+
+    def __init__(self, path: str, error: str, reason: str) -> None:
+        super().__init__(path, error, reason)
+        self.path = path
+        self.error = error
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Refusal(Exception):
+    """A value codec will not convert a value; whoever knows the path makes an Unencodable of it."""
+
+    def __init__(self, error: str, why: str) -> None:
+        super().__init__(error, why)
+        self.error = error
+        self.why = why
+
+
+def path_text(path: Path) -> str:
+    r"""Name a place for people.
+
+    >>> path_text(["address", "lines", 2])
+    'address.lines[2]'
+    >>> path_text(["odd key", "x"])
+    '["odd key"].x'
+    >>> path_text([])
+    'the document'
+    """
+    if not path:
+        return "the document"
+    if len(path) > _MAX_STEPS:
+        half = _MAX_STEPS // 2
+        return f"{_steps(path[:half])} … {_steps(path[-half:])} ({len(path)} levels deep)"
+    return _steps(path)
+
+
+def type_name(value: object) -> str:
+    """A type as people write it: `int`, `decimal.Decimal`."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def find(document: Any, wanted: Callable[[Any], bool]) -> list[str | int] | None:
+    """The path of the first value or key that is wanted, in a document of plain JSON values of any depth."""
+    path: list[str | int] = []
+    pending = [_children(document)]
+    while pending:
+        for step, value in pending[-1]:
+            if wanted(value) or wanted(step):
+                return [*path, step]
+            if isinstance(value, dict | list):
+                path.append(step)
+                pending.append(_children(value))
+                break
+        else:
+            pending.pop()
+            if path:
+                path.pop()
+    return None
+
+
+def has_surrogate(value: object) -> bool:
+    """True for a string that holds half a surrogate pair, which is no Unicode text."""
+    return isinstance(value, str) and SURROGATE.search(value) is not None
+
+
+def _children(value: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int, Any]]:
+    return iter(value.items() if isinstance(value, dict) else enumerate(value))
+
+
+def _steps(path: Path) -> str:
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif len(step) <= _MAX_KEY_LENGTH and _SIMPLE_KEY.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            shown = step if len(step) <= _MAX_KEY_LENGTH else step[:_MAX_KEY_LENGTH] + "…"
+            # What people can read stays as it is; half a surrogate pair could not be printed.
+            text += f"[{json.dumps(shown, ensure_ascii=has_surrogate(shown))}]"
+    return text

@@ -1,0 +1,195 @@
+"""Reads JSON texts exactly: integers of any size, every float, every string, any depth; nothing that is no JSON.
+
+orjson is fast and strict, but makes floats of integers beyond 64 bits; so a text with that many digits in a row
+is read by the standard library, and so is whatever orjson will not read.
+"""
+
+from __future__ import annotations
+
+import math
+from json import JSONDecodeError, JSONDecoder
+from typing import Any, NamedTuple
+
+import orjson
+
+from migrator.codec import deep
+from migrator.codec.faults import InvalidDocument, find, has_surrogate, path_text
+
+# Whatever the digit, it counts as one.
+_DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else byte for byte in range(256))
+# 2**64 - 1 has 20 digits, -2**63 has 19: with fewer in a row no number is beyond 64 bits.
+_TOO_MANY = b"0" * 20
+_TOO_MANY_NEGATIVE = b"-" + b"0" * 19
+_MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_EXCERPT_LENGTH = 30
+
+
+def decode(text: bytes | str) -> dict[str, Any]:
+    """Read one document. Of a repeated key the last value counts. Half a surrogate pair is kept as it is.
+
+    Raises:
+        InvalidDocument: the text is no JSON object in UTF-8, or holds a number that Python cannot.
+    """
+    return _object(_value(text))
+
+
+def decode_value(text: bytes | str) -> Any:
+    """Read one JSON value of any kind, as `decode` does.
+
+    Raises:
+        InvalidDocument: as for decode.
+    """
+    return _value(text)
+
+
+def top_level(text: bytes) -> dict[str, Any]:
+    """Check a text that is to be passed on unparsed, and give its object, whose numbers may be inexact.
+
+    Raises:
+        InvalidDocument: as for decode; half a surrogate pair is refused too.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = _exact(text)
+        path = find(value, has_surrogate) if isinstance(value, dict) else None
+        if path is not None:
+            raise InvalidDocument(
+                "lone_surrogate", f"{path_text(path)} holds half a surrogate pair, which is no Unicode text"
+            ) from None
+    return _object(value)
+
+
+def one_line(text: bytes) -> bytes:
+    """The same JSON text without line breaks. In valid JSON they only stand between tokens, never in a string."""
+    return text.translate(None, b"\r\n")
+
+
+class _Unreadable(NamedTuple):
+    """Stands in for what is valid for the scanner but not for us, until its path is known."""
+
+    error: str
+    why: str
+
+
+class _Unexact(Exception):
+    """The scanner met something that becomes an _Unreadable."""
+
+
+def _value(text: bytes | str) -> Any:
+    if isinstance(text, str):
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError:
+            return _exact(text)
+    else:
+        raw = text
+    digits = raw.translate(_DIGITS)
+    if _TOO_MANY in digits or _TOO_MANY_NEGATIVE in digits:
+        return _exact(text)
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _exact(text)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    kinds = {str: "a string", list: "an array", type(None): "null", bool: "true or false"}
+    raise InvalidDocument("not_an_object", f"expected a JSON object, found {kinds.get(type(value), 'a number')}")
+
+
+def _exact(text: bytes | str) -> Any:
+    characters = text if isinstance(text, str) else _characters(text)
+    if characters.startswith("\ufeff"):
+        raise _marked("UTF-8")
+    try:
+        try:
+            return _parse(characters, _STRICT)
+        except _Unexact:
+            value = [_parse(characters, _LENIENT)]
+    except JSONDecodeError as error:
+        raise _invalid_json(error) from None
+    path = find(value, lambda item: isinstance(item, _Unreadable)) or []
+    unreadable: Any = value
+    for step in path:
+        unreadable = unreadable[step]
+    raise InvalidDocument(unreadable.error, f"{path_text(path[1:])} is {unreadable.why}")
+
+
+def _characters(text: bytes) -> str:
+    for mark, encoding in _MARKS.items():
+        if text.startswith(mark):
+            raise _marked(encoding)
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        byte = text[error.start]
+        raise InvalidDocument(
+            "invalid_utf8", f"the byte 0x{byte:02x} at offset {error.start} is no UTF-8 ({error.reason})"
+        ) from None
+
+
+def _marked(encoding: str) -> InvalidDocument:
+    return InvalidDocument(
+        "byte_order_mark",
+        f"the text begins with a byte order mark (of {encoding}); JSON is UTF-8 without one",
+    )
+
+
+def _parse(characters: str, decoder: JSONDecoder) -> Any:
+    try:
+        return decoder.decode(characters)
+    except RecursionError:
+        return deep.loads(characters, decoder)
+
+
+def _invalid_json(error: JSONDecodeError) -> InvalidDocument:
+    if not error.doc.strip(" \t\r\n"):
+        return InvalidDocument("invalid_json", "the text is empty")
+    found = error.doc[error.pos : error.pos + _EXCERPT_LENGTH]
+    place = f"found {found!a}" if found else "found the end of the text"
+    return InvalidDocument("invalid_json", f"no valid JSON at character {error.pos}: {error.msg}, {place}")
+
+
+def _refuse(_text: str) -> Any:
+    raise _Unexact
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _Unexact from None
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isfinite(value):
+        return value
+    raise _Unexact
+
+
+def _lenient_integer(text: str) -> int | _Unreadable:
+    try:
+        return int(text)
+    except ValueError:
+        return _Unreadable(
+            "integer_too_long", f"an integer of {len(text.lstrip('-'))} digits, too long for Python"
+        )
+
+
+def _lenient_float(text: str) -> float | _Unreadable:
+    value = float(text)
+    if math.isfinite(value):
+        return value
+    return _Unreadable("number_out_of_range", f"the number {text[:_EXCERPT_LENGTH]}, beyond every 64-bit float")
+
+
+def _lenient_constant(text: str) -> _Unreadable:
+    return _Unreadable("invalid_json", f"{text}, which is no JSON value")
+
+
+_STRICT = JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_refuse)
+_LENIENT = JSONDecoder(parse_int=_lenient_integer, parse_float=_lenient_float, parse_constant=_lenient_constant)

@@ -1,0 +1,232 @@
+"""The value codec `tagged`: every value that JSON lacks is marked with its type, and comes back as it was.
+
+`{"$type": "decimal", "value": "1.50"}` stands for Decimal("1.50"). A document's own keys of that form, `$type`,
+`$$type` and so on, get one more `$`, so nothing that was JSON before is taken for a mark.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, Flag
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from migrator.codec.faults import InvalidDocument, Refusal, path_text
+from migrator.codec.values import MARK, Tag, Unordered, ValueCodec, base_value, fields_of, kind_of, unescaped_key
+from migrator.codec.writing import normalise
+
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def tag(value: Any) -> Any:
+    """Plain JSON values for any value, with the types marked; `untag` is the inverse.
+
+    Raises:
+        Unencodable: a value is of no known type.
+    """
+    return normalise(value, TAGGED)
+
+
+def untag(value: Any, classes: Iterable[type] = ()) -> Any:
+    """Bring back what `tag` marked.
+
+    No name in the data is ever imported: enums, dataclasses and namedtuples come back only as one of `classes`.
+
+    Raises:
+        InvalidDocument: a mark is unknown or damaged, or its class was not given.
+    """
+    known = {_class_name(cls): cls for cls in classes}
+    # Children first: what is in a frame is complete when the frame is left.
+    frames = [_Frame(iter([(0, value)]), [])]
+    while True:
+        frame = frames[-1]
+        for step, child in frame.items:
+            frame.step = step
+            if isinstance(child, dict):
+                frames.append(_Frame(iter(child.items()), {}))
+                break
+            if isinstance(child, list):
+                frames.append(_Frame(iter(enumerate(child)), []))
+                break
+            frame.put(child)
+        else:
+            frames.pop()
+            if not frames:
+                return frame.target[0]
+            frames[-1].put(_untagged(frame.target, known, [above.step for above in frames[1:]]))
+
+
+class _Frame:
+    """A container on the way down: what is left of it, what it became, and where in it we are."""
+
+    __slots__ = ("items", "step", "target")
+
+    def __init__(self, items: Iterator[tuple[str | int, Any]], target: Any) -> None:
+        self.items = items
+        self.target = target
+        self.step: str | int = 0
+
+    def put(self, value: Any) -> None:
+        if isinstance(self.target, dict):
+            self.target[self.step] = value
+        else:
+            self.target.append(value)
+
+
+def _untagged(target: Any, known: Mapping[str, type], path: list[str | int]) -> Any:
+    if isinstance(target, list):
+        return target
+    if MARK not in target:
+        return {unescaped_key(key): value for key, value in target.items()}
+    kind = target[MARK]
+    restore = _RESTORE.get(kind) if isinstance(kind, str) else None
+    if restore is None:
+        raise InvalidDocument(
+            "unknown_tag", f"{path_text(path)} is marked as {kind!r:.80}, which is no known type"
+        )
+    try:
+        return restore(target, known)
+    except Refusal as refusal:
+        raise InvalidDocument(refusal.error, f"{path_text(path)} is marked as {kind} {refusal.why}") from None
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        reason = f"{path_text(path)} is marked as {kind}, but cannot be one ({type(error).__name__}: {error})"
+        raise InvalidDocument("invalid_tag", reason) from None
+
+
+# -- to marks -------------------------------------------------------------------------------------------------
+
+
+def _tagged(value: Any) -> Any:
+    kind = kind_of(value)
+    if not kind:
+        return base_value(value)
+    if kind == "float" and math.isfinite(value):
+        return float.__float__(value)
+    return Tag({MARK: kind, **_CONTENT[kind](value)})
+
+
+def _clock(value: datetime | time) -> dict[str, Any]:
+    content: dict[str, Any] = {"value": value.isoformat()}
+    if value.fold:
+        content["fold"] = value.fold
+    if isinstance(value.tzinfo, ZoneInfo) and value.tzinfo.key:
+        content["zone"] = value.tzinfo.key
+    return content
+
+
+def _enum(value: Enum) -> dict[str, Any]:
+    name = _class_name(type(value))
+    # A combination of flags has no name of its own.
+    return (
+        {"class": name, "value": value.value} if isinstance(value, Flag) else {"class": name, "name": value.name}
+    )
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {"class": _class_name(type(value)), "fields": fields_of(value)}
+
+
+def _base64(value: bytes | bytearray | memoryview) -> dict[str, Any]:
+    return {"value": base64.b64encode(bytes(value)).decode()}
+
+
+def _class_name(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+_CONTENT: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "float": lambda value: {"value": _NOT_FINITE[float.__repr__(value)]},
+    "datetime": _clock,
+    "date": lambda value: {"value": value.isoformat()},
+    "time": _clock,
+    "timedelta": lambda value: {"value": [value.days, value.seconds, value.microseconds]},
+    "uuid": lambda value: {"value": str(value)},
+    "decimal": lambda value: {"value": str(value)},
+    "bytes": _base64,
+    "bytearray": _base64,
+    "memoryview": _base64,
+    "tuple": lambda value: {"value": list(value)},
+    "set": lambda value: {"value": Unordered(value)},
+    "frozenset": lambda value: {"value": Unordered(value)},
+    "enum": _enum,
+    "dataclass": _fields,
+    "namedtuple": _fields,
+}
+
+
+# -- and back -------------------------------------------------------------------------------------------------
+
+
+def _restore_clock(read: Callable[[str], Any], content: dict[str, Any]) -> Any:
+    value = read(content["value"])
+    if "zone" in content:
+        # The offset in the text is what the zone had when it was written; the wall clock is what counts.
+        value = value.replace(tzinfo=ZoneInfo(content["zone"]))
+    return value.replace(fold=content.get("fold", 0))
+
+
+def _restore_bytes(content: dict[str, Any]) -> bytes:
+    return base64.b64decode(content["value"], validate=True)
+
+
+def _given_class(content: dict[str, Any], known: Mapping[str, type]) -> Any:
+    name = content["class"]
+    if name not in known:
+        raise Refusal("unknown_class", f"of the class {name!r:.200}, which was not given to untag(classes=…)")
+    return known[name]
+
+
+def _restore_enum(content: dict[str, Any], known: Mapping[str, type]) -> Any:
+    cls = _given_class(content, known)
+    return cls[content["name"]] if "name" in content else cls(content["value"])
+
+
+def _restore_dataclass(content: dict[str, Any], known: Mapping[str, type]) -> Any:
+    cls = _given_class(content, known)
+    fields = content["fields"]
+    _same_names(fields, [field.name for field in dataclasses.fields(cls)])
+    # What was an instance once needs no __init__, which may ask for other things than the fields.
+    instance = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(instance, name, value)
+    return instance
+
+
+def _restore_namedtuple(content: dict[str, Any], known: Mapping[str, type]) -> Any:
+    cls = _given_class(content, known)
+    _same_names(content["fields"], cls._fields)
+    return cls._make(content["fields"][name] for name in cls._fields)
+
+
+def _same_names(fields: dict[str, Any], names: Iterable[str]) -> None:
+    if set(fields) != set(names):
+        raise ValueError(f"its fields are {sorted(fields)}, those of the class {sorted(names)}")
+
+
+_RESTORE: dict[str, Callable[[dict[str, Any], Mapping[str, type]], Any]] = {
+    "float": lambda content, _: float(content["value"]),
+    "datetime": lambda content, _: _restore_clock(datetime.fromisoformat, content),
+    "date": lambda content, _: date.fromisoformat(content["value"]),
+    "time": lambda content, _: _restore_clock(time.fromisoformat, content),
+    "timedelta": lambda content, _: timedelta(*content["value"]),
+    "uuid": lambda content, _: UUID(content["value"]),
+    "decimal": lambda content, _: Decimal(content["value"]),
+    "bytes": lambda content, _: _restore_bytes(content),
+    "bytearray": lambda content, _: bytearray(_restore_bytes(content)),
+    "memoryview": lambda content, _: memoryview(_restore_bytes(content)),
+    "tuple": lambda content, _: tuple(content["value"]),
+    "set": lambda content, _: set(content["value"]),
+    "frozenset": lambda content, _: frozenset(content["value"]),
+    "enum": _restore_enum,
+    "dataclass": _restore_dataclass,
+    "namedtuple": _restore_namedtuple,
+}
+
+TAGGED = ValueCodec("tagged", _tagged, escape=True)
+"""Nothing is lost: the type of each value that JSON lacks is written beside it."""
