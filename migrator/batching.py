@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrator.codec import PLAIN, InvalidDocument, Unencodable, ValueCodec, decode, encode, one_line, top_level
+from migrator.codec import BOOKKEEPING, PLAIN, InvalidDocument, Unencodable, ValueCodec, decode, encode, one_line, top_level
 from migrator.errors import TransformError
 from migrator.model import (
     Batch,
@@ -23,9 +23,6 @@ from migrator.model import (
 # A batch that only filters or rejects is closed at so many records, so that the checkpoint moves on.
 MAX_RECORDS_PER_BATCH = 20_000
 MAX_REJECTS_PER_BATCH = 500
-
-# The bookkeeping fields that a plain import never sends: their presence in a text means that it must be encoded anew.
-BOOKKEEPING = frozenset({"_rev", "_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"})
 
 MISSING_ID_HINT = "Give it one, for example with --transform id:field=NAME or id:hash"
 
@@ -90,9 +87,7 @@ class Assembly:
         kept = document
         return self._screened(document, body, lambda: kept)
 
-    def _screened(
-        self, top: Document, body: bytes, whole: Callable[[], Any]
-    ) -> EncodedDocument | Fault:
+    def _screened(self, top: Document, body: bytes, whole: Callable[[], Any]) -> EncodedDocument | Fault:
         id = top.get("_id")
         fault: Fault | None
         if isinstance(id, str) and id:

@@ -75,6 +75,14 @@ class LimitsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentsCompared:
+    """Verification went on by so many documents of the source."""
+
+    collection: str
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointSaved:
     """The position moved and is on disk."""
 
@@ -104,6 +112,7 @@ Event: TypeAlias = (
     | RetryScheduled
     | BatchSplit
     | LimitsChanged
+    | DocumentsCompared
     | CheckpointSaved
     | CollectionFinished
     | RunFinished

@@ -14,7 +14,7 @@ from migrator.events import Event
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _WARNINGS = (events.DocumentRejected, events.RetryScheduled, events.BatchSplit)
-_DETAILS = (events.BatchLoaded, events.CheckpointSaved, events.LimitsChanged)
+_DETAILS = (events.BatchLoaded, events.DocumentsCompared, events.CheckpointSaved, events.LimitsChanged)
 # A million rejects are in the reject file; the log shows what they look like.
 MAX_REJECTS_SHOWN = 10
 

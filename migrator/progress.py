@@ -35,13 +35,17 @@ class ProgressListener:
             bar.set_description(event.collection, refresh=False)
         elif isinstance(event, events.BatchLoaded):
             bar.update(event.counts.read)
+        elif isinstance(event, events.DocumentsCompared):
+            bar.update(event.documents)
         elif isinstance(event, events.RetryScheduled):
             bar.write(f"trying again in {event.wait_s:.1f} s: {event.reason}", file=self._stream)
         elif isinstance(event, events.DocumentRejected):
             self._rejects += 1
             if self._rejects <= MAX_REJECTS_SHOWN:
                 reject = event.reject
-                bar.write(f"rejected {reject.collection} {reject.id[:200]}: {reject.reason[:500]}", file=self._stream)
+                bar.write(
+                    f"rejected {reject.collection} {reject.id[:200]}: {reject.reason[:500]}", file=self._stream
+                )
             bar.set_postfix(rejected=self._rejects, refresh=False)
         elif isinstance(event, events.RunFinished):
             self.close()

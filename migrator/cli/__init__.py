@@ -60,7 +60,6 @@ def cli() -> None:
     """Carry documents into Apache CouchDB and out of it, without losing one.
 
     Examples:
-
     \b
       migrator run --from memory:app.db:service --to http://localhost:5984
       migrator run --from export.json --to http://localhost:5984 --resume
@@ -97,7 +96,8 @@ def main() -> None:
         if os.environ.get("MIGRATOR_DEBUG"):
             raise
         click.echo(
-            f"Error: unexpected {type(error).__name__}: {error}. Please report it; MIGRATOR_DEBUG=1 shows where.", err=True
+            f"Error: unexpected {type(error).__name__}: {error}. Please report it; MIGRATOR_DEBUG=1 shows where.",
+            err=True,
         )
         sys.exit(EXIT_UNEXPECTED)
 

@@ -54,20 +54,33 @@ transform_option = click.option(
     "--transform",
     metavar="SPEC",
     multiple=True,
-    help="id:field=NAME, id:template={a}-{b}, id:hash, id:uuid7, rename:old=new, drop:a,b, keep:a,b, set:name=value, "
-    "where:name=value, or package.module:function of your own (which is code that runs). Applied in order.",
+    help="id:field=NAME, id:template={a}-{b}, id:hash, id:uuid7, rename:old=new, drop:a,b, keep:a,b, "
+    "set:name=value, where:name=value, or package.module:function of your own (which is code that runs). Applied in order.",
 )
 codec_option = click.option(
     "--codec",
     type=click.Choice(["plain", "tagged", "strict"]),
-    help="How values that JSON lacks are written: plain texts, tagged to be read back, or not at all. [default: plain]",
+    help="How values that JSON lacks are written: as plain texts, tagged to be read back, "
+    "or not at all. [default: plain]",
 )
-job_option = click.option("-c", "--config", "job_file", metavar="JOB.toml", help="Read the job from a file; flags win over it.")
+job_option = click.option(
+    "-c", "--config", "job_file", metavar="JOB.toml", help="Read the job from a file; flags win over it."
+)
 connection_options = _together(
-    click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Longest wait for a server's next byte. [default: 90]"),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        type=float,
+        metavar="SECONDS",
+        help="Longest wait for a server's next byte. [default: 90]",
+    ),
     click.option("--max-attempts", type=int, metavar="N", help="Tries of one request. [default: 10]"),
     click.option(
-        "--max-outage", "max_outage_s", type=float, metavar="SECONDS", help="Give up when nothing has succeeded for so long. [default: 300]"
+        "--max-outage",
+        "max_outage_s",
+        type=float,
+        metavar="SECONDS",
+        help="Give up when nothing has succeeded for so long. [default: 300]",
     ),
     click.option("--ca-file", metavar="FILE", help="PEM of the authority that signed the server's certificate."),
     click.option("--client-cert", metavar="FILE", help="PEM of a client certificate."),
@@ -80,19 +93,37 @@ write_options = _together(
         help="When the target holds other content under an id: fail rejects the document. [default: fail]",
     ),
     click.option("--newer-field", metavar="NAME", help="The field that --on-conflict newer compares."),
-    click.option("--rejects", metavar="FILE", help="Where documents go that were not written. [default: migrator-….rejects.ndjson]"),
+    click.option(
+        "--rejects",
+        metavar="FILE",
+        help="Where documents go that were not written. [default: migrator-….rejects.ndjson]",
+    ),
     click.option("--max-errors", metavar="N|N%", help="Stop when more documents than that were rejected."),
-    click.option("--batch-docs", type=int, metavar="N", help=f"Most documents in a batch. [default: {BatchLimits.max_docs}]"),
-    click.option("--batch-bytes", type=int, metavar="N", help=f"Most bytes in a batch. [default: {BatchLimits.max_bytes}]"),
+    click.option(
+        "--batch-docs", type=int, metavar="N", help=f"Most documents in a batch. [default: {BatchLimits.max_docs}]"
+    ),
+    click.option(
+        "--batch-bytes", type=int, metavar="N", help=f"Most bytes in a batch. [default: {BatchLimits.max_bytes}]"
+    ),
     click.option("--in-flight", type=int, metavar="N", help="Batches sent at once. [default: 4]"),
     click.option("--q", type=int, metavar="N", help="Shards of databases that are created."),
     click.option("--n", type=int, metavar="N", help="Copies of databases that are created."),
     click.option("--partitioned", is_flag=True, default=None, help="Databases that are created are partitioned."),
 )
 log_options = _together(
-    click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of standard error."),
     click.option(
-        "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True, help="Least level shown."
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Of standard error.",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        show_default=True,
+        help="Least level shown.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress, and only warnings."),
 )
@@ -116,7 +147,9 @@ def job_config(job_file: str | None, flags: dict[str, Any]) -> JobConfig:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, database = text.rpartition("=")
     if not equals or not name or not database:
-        raise ConfigError(f"--map {text!r} is not of the form NAME=DATABASE.", hint="For example --map Users=people")
+        raise ConfigError(
+            f"--map {text!r} is not of the form NAME=DATABASE.", hint="For example --map Users=people"
+        )
     return name, database
 
 

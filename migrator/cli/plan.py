@@ -31,7 +31,6 @@ def plan(job_file: str | None, as_json: bool, **flags: Any) -> None:
     """Show what run with the same arguments would create, map and write; write nothing.
 
     Example:
-
     \b
       migrator plan --from memory:app.db:service --to http://localhost:5984
     """

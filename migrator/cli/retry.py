@@ -20,7 +20,9 @@ from migrator.errors import EXIT_REJECTS, ConfigError
 @options.transform_option
 @options.codec_option
 @options.write_options
-@click.option("--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the table.")
+@click.option(
+    "--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the table."
+)
 @click.option("--dry-run", is_flag=True, default=None, help="Write nothing.")
 @options.connection_options
 @options.log_options
@@ -31,7 +33,6 @@ def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **fl
     The file itself is left as it is; what is rejected again goes to a new one.
 
     Examples:
-
     \b
       migrator retry rejects.ndjson --to http://localhost:5984
       migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
@@ -43,7 +44,9 @@ def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **fl
     from migrator.report import dump, report_to_json, report_to_table  # noqa: PLC0415
 
     if config.rejects and Path(config.rejects).resolve() == rejects_file.resolve():
-        raise ConfigError(f"--rejects names {rejects_file} itself.", hint="Name another file for what is rejected again.")
+        raise ConfigError(
+            f"--rejects names {rejects_file} itself.", hint="Name another file for what is rejected again."
+        )
     with (
         options.stoppable() as stopping,
         options.listening(log_format, log_level, quiet=quiet) as listener,
@@ -57,5 +60,7 @@ def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **fl
     else:
         click.echo(report_to_table(result.report, dry_run=config.dry_run), nl=False)
     if result.report.totals.rejected:
-        click.echo(f"{result.report.totals.rejected} documents were rejected again: see {result.rejects}.", err=True)
+        click.echo(
+            f"{result.report.totals.rejected} documents were rejected again: see {result.rejects}.", err=True
+        )
         sys.exit(EXIT_REJECTS)

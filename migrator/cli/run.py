@@ -20,10 +20,18 @@ from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError, Interru
 @options.transform_option
 @options.codec_option
 @options.write_options
-@click.option("--checkpoint", metavar="FILE", help="Where the position is kept. [default: migrator-….checkpoint.json, until done]")
-@click.option("--resume", is_flag=True, default=None, help="Go on from the checkpoint; start fresh where there is none.")
+@click.option(
+    "--checkpoint",
+    metavar="FILE",
+    help="Where the position is kept. [default: migrator-….checkpoint.json, until done]",
+)
+@click.option(
+    "--resume", is_flag=True, default=None, help="Go on from the checkpoint; start fresh where there is none."
+)
 @click.option("--restart", is_flag=True, default=None, help="Start over, whatever the checkpoint says.")
-@click.option("--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the table.")
+@click.option(
+    "--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the table."
+)
 @click.option("--dry-run", is_flag=True, default=None, help="Read, transform and compare, but write nothing.")
 @click.option("--verify", is_flag=True, default=None, help="Compare source and target at the end.")
 @options.connection_options
@@ -35,7 +43,6 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
     What is there already with equal content is left alone, so a second run writes nothing.
 
     Examples:
-
     \b
       migrator run --from memory:app.db:service --to http://localhost:5984
       migrator run --from dump/ --to http://localhost:5984 --resume --checkpoint nightly.json
@@ -63,7 +70,11 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
             different = verify_and_print(config, log_format, log_level, quiet=quiet, stopping=stopping)
     rejected = result.report.totals.rejected
     if rejected:
-        where = f" They are in {result.rejects}; after a fix: migrator retry {result.rejects} --to TARGET" if result.rejects else ""
+        where = (
+            f" They are in {result.rejects}; after a fix: migrator retry {result.rejects} --to TARGET"
+            if result.rejects
+            else ""
+        )
         click.echo(f"{rejected} documents were rejected.{where}", err=True)
         sys.exit(EXIT_REJECTS)
     if different:
@@ -77,4 +88,6 @@ def write_report(path: str, text: str) -> None:
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"Report {path} cannot be written: {error.strerror}.", hint="Name another with --report.") from None
+        raise ConfigError(
+            f"Report {path} cannot be written: {error.strerror}.", hint="Name another with --report."
+        ) from None

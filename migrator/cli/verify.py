@@ -23,7 +23,9 @@ from migrator.errors import EXIT_DIFFERENCES
 @click.option("--checkpoint", metavar="FILE", help="Where the position is kept, for --resume.")
 @click.option("--resume", is_flag=True, default=None, help="Go on from the checkpoint.")
 @click.option("--restart", is_flag=True, default=None, help="Start over, whatever the checkpoint says.")
-@click.option("--report", metavar="FILE", help="Write the result as JSON; - for standard output in place of the text.")
+@click.option(
+    "--report", metavar="FILE", help="Write the result as JSON; - for standard output in place of the text."
+)
 @click.option("--differences", metavar="FILE", help="Write every difference as NDJSON.")
 @click.option("--in-flight", type=int, metavar="N", hidden=True)
 @options.connection_options
@@ -37,7 +39,6 @@ def verify(
     Names each missing, extra and different document with the first differing path; exit 4 when there is one.
 
     Examples:
-
     \b
       migrator verify --from export.json --to http://localhost:5984
       migrator verify --from memory:app.db:service --to http://localhost:5984 --differences diff.ndjson

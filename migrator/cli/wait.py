@@ -13,14 +13,15 @@ from migrator.errors import ConfigError, EndpointError, TransientError
 
 @click.command()
 @click.argument("url")
-@click.option("--timeout", "timeout_s", type=float, default=60.0, show_default=True, metavar="SECONDS", help="Give up after.")
+@click.option(
+    "--timeout", "timeout_s", type=float, default=60.0, show_default=True, metavar="SECONDS", help="Give up after."
+)
 def wait(url: str, timeout_s: float) -> None:
     """Wait until the server at URL is ready; exit 5 when it is not in time.
 
     No credentials are sent: five failed logins would lock the account.
 
     Example:
-
     \b
       migrator wait http://localhost:5984 --timeout 120
     """

@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 from migrator.errors import BatchRefused, EndpointError, Forbidden, TargetMissing, TransientError, Unauthorized
 
 # Names that CouchDB gives to trouble of its own, never of a document.
 SERVER_TROUBLE = frozenset(
-    {"timeout", "internal_server_error", "nodedown", "insufficient_storage", "all_workers_died", "shutdown", "killed"}
+    {
+        "timeout",
+        "internal_server_error",
+        "nodedown",
+        "insufficient_storage",
+        "all_workers_died",
+        "shutdown",
+        "killed",
+    }
     | {"service unavailable", "service_unavailable", "no_majority", "rexi_DOWN", "enospc", "emfile", "noproc"}
 )
 # Of these only a row in a list is known; asking again later can help.
@@ -90,7 +98,9 @@ def refuse(answer: Answer, what: str, url: str) -> NoReturn:
     error, reason = answer.error()
     text = f"{what} at {url}: {status} {error}" + (f" ({reason})" if reason else "") + "."
     if status == 401:
-        raise Unauthorized(f"{what} at {url}: the credentials were refused ({reason or error}).", hint=CREDENTIALS_HINT)
+        raise Unauthorized(
+            f"{what} at {url}: the credentials were refused ({reason or error}).", hint=CREDENTIALS_HINT
+        )
     if status == 403:
         locked = "locked" in reason.lower()
         hint = "Wait five minutes; the account is locked." if locked else "Ask the server's admin for the right."

@@ -12,9 +12,11 @@ import couchdb
 import couchdb.json
 import orjson
 
-from migrator.codec import decode
+from migrator.codec import decode_value
+from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.answers import Answer, refuse, refuse_bulk
-from migrator.couch.endpoint import Endpoint
+from migrator.couch.endpoint import Endpoint, database_url
+from migrator.couch.rows import Row, read_rows
 from migrator.couch.transport import Transport
 from migrator.errors import BatchRefused, ConfigError, EndpointError, TransientError
 
@@ -24,11 +26,13 @@ def _encode(value: object) -> str:
 
 
 # The package prefers simplejson when it happens to be installed; the answers must not depend on that.
-couchdb.json.use(decode=decode, encode=_encode)
+couchdb.json.use(decode=decode_value, encode=_encode)
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 # Below this gzip saves nothing worth a processor's time.
 GZIP_MIN_BYTES = 2_000
+# The next key in byte order after a given one is the same with a NUL behind it.
+SUCCESSOR = "\u0000"
 # Servers and proxies take request lines of 8 kB.
 MAX_QUERY_BYTES = 6_000
 
@@ -87,7 +91,9 @@ class CouchClient:
     def welcome(self) -> dict[str, Any]:
         """`GET /`: name and version of the server."""
         value = self._json("Greeting the server", "GET")
-        if not isinstance(value, dict) or not any(isinstance(value.get(k), str) for k in ("couchdb", "express-pouchdb")):
+        if not isinstance(value, dict) or not any(
+            isinstance(value.get(k), str) for k in ("couchdb", "express-pouchdb")
+        ):
             raise EndpointError(
                 f"{self.url} answers, but not as a CouchDB server.", hint="Check host and port (usually 5984)."
             )
@@ -125,14 +131,14 @@ class CouchClient:
             ConfigError: the server does not take the name.
         """
         answer = self.call("PUT", database, params={k: v for k, v in options.items() if v is not None})
-        if answer.status in {201, 202}:
-            return True
-        if answer.status == 412:
-            return False
         if answer.status == 400:
             error, reason = answer.error()
-            raise ConfigError(f"Database {database!r} cannot be created: {error} ({reason}).", hint="Choose another name.")
-        refuse(answer, f"Creating database {database}", self.url)
+            raise ConfigError(
+                f"Database {database!r} cannot be created: {error} ({reason}).", hint="Choose another name."
+            )
+        if answer.status not in {201, 202, 412}:
+            refuse(answer, f"Creating database {database}", self.url)
+        return answer.status != 412
 
     def delete_database(self, database: str) -> bool:
         """Delete a database; False when there was none."""
@@ -163,7 +169,10 @@ class CouchClient:
                 return rows
         if answer.status in {200, 201, 202}:
             raise TransientError(
-                f"{what}: the answer broke off.", outcome_unknown=True, status=answer.status, signature="torn answer"
+                f"{what}: the answer broke off.",
+                outcome_unknown=True,
+                status=answer.status,
+                signature="torn answer",
             )
         try:
             refuse_bulk(answer, what, self.url)
@@ -213,25 +222,60 @@ class CouchClient:
             raise TransientError(f"{what}: no answer for {missing[0]!r}.", signature="missing rows")
         return found
 
-    def all_docs(self, database: str, **params: Any) -> Iterator[bytes]:
-        """`_all_docs` as a stream of bytes; the parameters are JSON-encoded here.
+    def documents(self, database: str, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+        """The documents of these ids with their attachments; None for what is missing or deleted."""
+        found = self.lookup(database, ids, include_docs=True)
+        documents: dict[str, dict[str, Any] | None] = {}
+        for id, row in found.items():
+            document = row["doc"] if row else None
+            if document and "_attachments" in document:
+                # One at a time: attachments can be large.
+                document = self.get_document(database, id, attachments=True)
+                document = with_plain_attachments(document) if document else None
+            documents[id] = document
+        return documents
+
+    def rows(
+        self, database: str, *, after: str | None = None, include_docs: bool = False, page_rows: int = 5_000
+    ) -> Iterator[Row]:
+        """All rows of `_all_docs` in order of their ids' bytes, page after page by key, each page streamed.
+
+        Args:
+            database: its name.
+            after: begin behind this id.
+            include_docs: with the documents.
+            page_rows: rows asked for at once.
 
         Raises:
-            TransientError: also from the iterator.
+            TransientError: an answer broke off; go on behind the last row.
         """
+        what = f"Reading {database_url(self.endpoint, database)}"
+        last = after
+        while True:
+            params: dict[str, Any] = {"limit": page_rows, "include_docs": include_docs}
+            if last is not None:
+                params["startkey"] = last + SUCCESSOR
+            count = 0
+            for row in read_rows(self._all_docs(database, params, what), what):
+                count += 1
+                last = row.id
+                yield row
+            if count < page_rows:
+                return
+
+    def _all_docs(self, database: str, params: Mapping[str, Any], what: str) -> Iterator[bytes]:
         query = urlencode({key: _encode(value) for key, value in params.items()})
         if len(query) > MAX_QUERY_BYTES:
             # Keys of many kilobytes fit into no request line.
             body = _encode({"queries": [params]}).encode()
             answer = self.call("POST", database, "_all_docs", "queries", body=body)
             if answer.status != 200:
-                refuse(answer, f"Reading database {database}", self.url)
-            rows = answer.json(f"Reading database {database}")["results"][0]
-            return iter([_encode(rows).encode()])
+                refuse(answer, what, self.url)
+            return iter([_encode(answer.json(what)["results"][0]).encode()])
         url = f"{self.url}/{quote(database, safe='')}/_all_docs?{query}"
         status, headers, pieces = self._transport.stream(url)
         if status != 200:
-            refuse(Answer(status, headers, b"".join(pieces)), f"Reading database {database}", self.url)
+            refuse(Answer(status, headers, b"".join(pieces)), what, self.url)
         return pieces
 
     def get_document(self, database: str, id: str, *, attachments: bool = False) -> dict[str, Any] | None:
@@ -268,4 +312,3 @@ def _id_path(id: str) -> list[str]:
     # `_design/x` and `_local/x` keep their slash: an escaped one is answered with a redirect.
     head, slash, tail = id.partition("/")
     return [head, tail] if slash and head in {"_design", "_local"} else [id]
-

@@ -103,7 +103,9 @@ def parse_endpoint(
     if parts.scheme not in {"http", "https"} or not host:
         raise ConfigError(f"{shown} is not a server's URL.", hint="Write http://host:5984 or https://host:6984.")
     if parts.query or parts.fragment:
-        raise ConfigError(f"{shown} has a query, which names no database.", hint="Leave out what follows '?' or '#'.")
+        raise ConfigError(
+            f"{shown} has a query, which names no database.", hint="Leave out what follows '?' or '#'."
+        )
     segments = [unquote(segment) for segment in parts.path.split("/") if segment]
     if len(segments) > 1:
         raise ConfigError(
@@ -131,9 +133,7 @@ def parse_endpoint(
     return endpoint, segments[0] if segments else None
 
 
-def _credentials(
-    userinfo: str, host: str, environ: Mapping[str, str], role: str
-) -> tuple[str | None, str | None]:
+def _credentials(userinfo: str, host: str, environ: Mapping[str, str], role: str) -> tuple[str | None, str | None]:
     if userinfo:
         user, _, password = userinfo.partition(":")
         return unquote(user), unquote(password)
@@ -166,7 +166,8 @@ def _from_netrc(host: str, environ: Mapping[str, str]) -> tuple[str | None, str 
     except (OSError, netrc.NetrcParseError):
         # The parser's message quotes the line, which may hold a password.
         raise ConfigError(
-            f"The credentials file {path} cannot be read.", hint="Mend it, or set COUCHDB_USER and COUCHDB_PASSWORD."
+            f"The credentials file {path} cannot be read.",
+            hint="Mend it, or set COUCHDB_USER and COUCHDB_PASSWORD.",
         ) from None
     return (entry[0], entry[2]) if entry else (None, None)
 

@@ -102,7 +102,6 @@ def _whole(body: bytes, what: str) -> Iterator[Row]:
 
 def _row(value: Any, line: bytes, what: str) -> Row:
 
-
     try:
         document = value.get("doc")
         return Row(value["id"], value["value"]["rev"], encode(document) if document else None)

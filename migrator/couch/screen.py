@@ -33,7 +33,9 @@ def screen(
     if partitioned and not id.startswith("_design/"):
         head, colon, tail = id.partition(":")
         if not (head and colon and tail) or head.startswith("_"):
-            return Fault("illegal_docid", "the database is partitioned, so an _id has the form partition:name.", id)
+            return Fault(
+                "illegal_docid", "the database is partitioned, so an _id has the form partition:name.", id
+            )
     if len(body) > max_document_bytes:
         size = document_size(top_level)
         if size > max_document_bytes:
@@ -46,7 +48,9 @@ def screen(
     if len(body) > len(_MANY_DIGITS) and _MANY_DIGITS in body.translate(_DIGITS):
         path = _path_of_huge_integer(decode(body))
         if path:
-            return Fault("integer_too_large", f"{path} is an integer of 1e309 or more, which CouchDB cannot hold.", id)
+            return Fault(
+                "integer_too_large", f"{path} is an integer of 1e309 or more, which CouchDB cannot hold.", id
+            )
     return None
 
 
@@ -67,7 +71,9 @@ def _screen_field(id: str, key: str, value: Any) -> Fault | None:
     if key == "_deleted":
         if value is False:
             return None
-        return Fault("deleted_document", "the document is a tombstone (_deleted), and only documents are imported.", id)
+        return Fault(
+            "deleted_document", "the document is a tombstone (_deleted), and only documents are imported.", id
+        )
     if key == "_attachments":
         return _screen_attachments(id, value)
     if key in ALLOWED_FIELDS:

@@ -90,7 +90,12 @@ class Transport:
         path = url[len(self._endpoint.url) :] or "/"
         try:
             response = self._pool.urlopen(
-                method, path, body=body, headers={**self._headers, **(headers or {})}, redirect=False, retries=False
+                method,
+                path,
+                body=body,
+                headers={**self._headers, **(headers or {})},
+                redirect=False,
+                retries=False,
             )
         except (HTTPError, OSError) as error:
             raise self._translate(method, error) from error
@@ -187,7 +192,9 @@ def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
 
 def _tls_reason(error: Exception) -> str:
     text = str(error)
-    return text.partition("CERTIFICATE_VERIFY_FAILED] certificate verify failed: ")[2].partition(" (_ssl")[0] or text
+    return (
+        text.partition("CERTIFICATE_VERIFY_FAILED] certificate verify failed: ")[2].partition(" (_ssl")[0] or text
+    )
 
 
 __all__ = ["Body", "Transport"]

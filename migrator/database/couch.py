@@ -8,7 +8,6 @@ from typing import Any
 from migrator import naming
 from migrator.codec import Unencodable, decode, encode
 from migrator.couch.client import CouchClient
-from migrator.couch.rows import read_rows
 from migrator.database.service import Saved, check_id, not_found
 from migrator.errors import DatabaseError, DocumentConflict
 from migrator.retry import repeat_while
@@ -73,10 +72,8 @@ class CouchDatabase:
     def list_all(self, db_name: str) -> list[dict[str, Any]]:
         """See DatabaseService.list_all; design documents are not listed."""
         database = self._database(db_name)
-        rows = read_rows(self._client.all_docs(database, include_docs=True), f"Reading {database}")
-        return [
-            _plain(decode(row.document)) for row in rows if row.document and not row.id.startswith("_design/")
-        ]
+        rows = self._client.rows(database, include_docs=True)
+        return [_plain(decode(row.document)) for row in rows if row.document and not row.id.startswith("_design/")]
 
     def close(self) -> None:
         """Close the connections."""

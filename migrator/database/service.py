@@ -38,13 +38,16 @@ class DatabaseService(Protocol):
 
 def not_found(db_name: str, doc_id: str) -> DocumentNotFound:
     """The documented error for a missing document."""
-    return DocumentNotFound(f"There is no document {doc_id!r} in {db_name}.", hint="Save it first, or check the id.")
+    return DocumentNotFound(
+        f"There is no document {doc_id!r} in {db_name}.", hint="Save it first, or check the id."
+    )
 
 
 def check_id(doc_id: object) -> str:
     """The id, when it can be one."""
     if not isinstance(doc_id, str) or not doc_id or (doc_id.startswith("_") and not doc_id.startswith("_design/")):
         raise DatabaseError(
-            f"{doc_id!r} cannot be a document's id.", hint="Use a text that is not empty and begins with no underscore."
+            f"{doc_id!r} cannot be a document's id.",
+            hint="Use a text that is not empty and begins with no underscore.",
         )
     return doc_id

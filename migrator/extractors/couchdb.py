@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from migrator.codec import encode, top_level
+from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
-from migrator.couch.rows import read_rows
 from migrator.errors import ConfigError, TargetMissing
 from migrator.model import Position, Record
 
 PAGE_ROWS = 5_000
-# The next key in byte order after a given one is the same with a NUL behind it.
-SUCCESSOR = "\u0000"
 
 
 class CouchExtractor:
@@ -60,25 +58,16 @@ class CouchExtractor:
         """Yield documents in order of their ids' bytes; `after` is an id."""
         if after is not None and not isinstance(after, str):
             raise ConfigError(f"The position {after!r} is no document id.", hint="Start over with --restart.")
-        last = after
-        while True:
-            start = {} if last is None else {"startkey": last + SUCCESSOR}
-            pieces = self._client.all_docs(collection, include_docs=True, limit=self._page_rows, **start)
-            rows = 0
-            for row in read_rows(pieces, f"Reading {database_url(self._client.endpoint, collection)}"):
-                rows += 1
-                last = row.id
-                text = row.document
+        for row in self._client.rows(collection, after=after, include_docs=True, page_rows=self._page_rows):
+            text = row.document
+            if text is None:
+                # Deleted between the index and the body.
+                continue
+            if b'"_attachments":{' in text and "_attachments" in top_level(text):
+                text = self._with_attachments(collection, row.id)
                 if text is None:
-                    # Deleted between the index and the body.
                     continue
-                if b'"_attachments":{' in text and "_attachments" in top_level(text):
-                    text = self._with_attachments(collection, row.id)
-                    if text is None:
-                        continue
-                yield Record(row.id, text=text)
-            if rows < self._page_rows:
-                return
+            yield Record(row.id, text=text)
 
     def close(self) -> None:
         """Close the connections."""
@@ -88,15 +77,7 @@ class CouchExtractor:
         document = self._client.get_document(collection, id, attachments=True)
         if document is None:
             return None
-        attachments = document.get("_attachments")
-        if isinstance(attachments, dict):
-            # Of an attachment only type and data are the application's; the rest is the server's bookkeeping.
-            kept = {
-                name: {key: value[key] for key in ("content_type", "data") if key in value}
-                for name, value in attachments.items()
-            }
-            document = {**document, "_attachments": kept}
-        return encode(document)
+        return encode(with_plain_attachments(document))
 
     def _info(self, database: str) -> dict[str, object]:
         info = self._client.database_info(database)

@@ -14,6 +14,7 @@ from typing import Any
 
 from migrator.codec import decode
 from migrator.compare import content, differing_path
+from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.answers import TRANSIENT_ROWS
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
@@ -123,7 +124,13 @@ class BatchWrite:
             elif error is None or error in TRANSIENT_ROWS:
                 trouble = row
             else:
-                self._end(index, Status.REJECTED, error=str(error), reason=str(row.get("reason", "")), status=_status(error))
+                self._end(
+                    index,
+                    Status.REJECTED,
+                    error=str(error),
+                    reason=str(row.get("reason", "")),
+                    status=_status(error),
+                )
         unanswered = [self._documents[index].id for waiting in by_id.values() for index in waiting]
         if trouble is not None or unanswered:
             # What has no end yet is found by reading when this batch is loaded again.
@@ -196,26 +203,17 @@ class BatchWrite:
     def _compare_content(self, indexes: list[int]) -> list[int]:
         if not indexes:
             return []
-        self._stored = self._read([self._documents[index].id for index in indexes])
+        ids = dict.fromkeys(self._documents[index].id for index in indexes)
+        self._stored = self._client.documents(self._database, list(ids))
         differing: list[int] = []
         for index in indexes:
             id, body = self._documents[index]
             stored = self._stored.get(id)
-            if stored is not None and differing_path(content(decode(body)), content(stored), stored=True) is None:
+            if stored is not None and self._differing(body, stored) is None:
                 self._equal(index)
             else:
                 differing.append(index)
         return differing
-
-    def _read(self, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
-        unique = list(dict.fromkeys(ids))
-        found = self._client.lookup(self._database, unique, include_docs=True)
-        documents = {id: row["doc"] if row else None for id, row in found.items()}
-        for id, document in documents.items():
-            if document and "_attachments" in document:
-                # One at a time: attachments can be large.
-                documents[id] = self._client.get_document(self._database, id, attachments=True)
-        return documents
 
     def _decide(self, indexes: Sequence[int]) -> dict[int, str | None]:
         """Apply the policy; give what is to be written over which revision."""
@@ -234,7 +232,7 @@ class BatchWrite:
             elif policy is OnConflict.SKIP:
                 self._end(index, Status.SKIPPED, reason=f"other content at the target ({rev})", conflict=True)
             elif policy is OnConflict.FAIL:
-                path = differing_path(content(decode(body)), content(stored), stored=True)
+                path = self._differing(body, stored)
                 reason = f"other content at the target ({rev}), first at {path}"
                 self._end(index, Status.REJECTED, error=CONFLICT, reason=reason, conflict=True, status=409)
             else:
@@ -251,6 +249,11 @@ class BatchWrite:
                 self._end(index, Status.SKIPPED, reason=f"the target's {field} is as new ({rev})", conflict=True)
         except Incomparable as error:
             self._end(index, Status.REJECTED, error=CONFLICT, reason=str(error), conflict=True, status=409)
+
+    @staticmethod
+    def _differing(body: bytes, stored: dict[str, Any]) -> str | None:
+        ours = with_plain_attachments(decode(body))
+        return differing_path(content(ours), content(stored), stored=True)
 
     # -- ends -------------------------------------------------------------------------------------------------
 
@@ -287,5 +290,3 @@ def _with_revision(body: bytes, rev: str) -> bytes:
 
 def _status(error: object) -> int | None:
     return {"forbidden": 403, "unauthorized": 401, "partition_overflow": 403}.get(str(error))
-
-

@@ -1,0 +1,281 @@
+"""CouchDB's revisions, reckoned from content: MD5 over the Erlang terms that the server makes of a JSON text.
+
+The server hashes `[Deleted, OldStart, OldRev, Body, Attachments]` in Erlang's external term format, so a client
+that encodes the same terms knows the revision without asking.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import json
+import math
+import re
+import struct
+import sys
+from collections.abc import Iterator, Mapping, Sized
+from itertools import repeat
+from typing import Any, NoReturn
+
+import orjson
+
+from migrator.codec import BOOKKEEPING, deep
+
+APACHE = "The Apache Software Foundation"
+
+# Special fields that the server keeps in the body, and so in the hash.
+BODY_FIELDS = frozenset(
+    {"_access", "_replication_id", "_replication_state", "_replication_state_reason", "_replication_state_time"}
+    | {"_replication_stats"}
+)
+# The first integer of which the server cannot take log10, as its nearest float would be infinite.
+MAX_INTEGER = 2**1024 - 2**970
+# At and below it, the JSON codec of CouchDB 3.0 to 3.5.1 rounds otherwise than that of 3.5.2.
+SMALLEST_CERTAIN_FLOAT = sys.float_info.min
+# A number of this many characters, with an exponent and no fraction, is multiplied out, and rounded twice.
+LONG_NUMBER = 32
+
+_NIL = b"j"
+_OBJECT = b"h\x01"
+_CONSTANTS = {None: b"d\x00\x04null", True: b"d\x00\x04true", False: b"d\x00\x05false"}
+_SMALL_INTEGERS = tuple(bytes((97, value)) for value in range(256))
+_SHORT_STRINGS = tuple(b"m" + size.to_bytes(4, "big") for size in range(1024))
+_pack_integer = struct.Struct(">ci").pack
+_pack_float = struct.Struct(">cd").pack
+# A string, and the colon after it where it is a key.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"([ \t\n\r]*:)?')
+_LEGAL_ID = re.compile(r"[^_]|_design/.", re.DOTALL)
+_REVISION = re.compile(r"([1-9][0-9]*)-(.+)", re.ASCII | re.DOTALL)
+
+
+class _Uncertain(ValueError):
+    """The server refuses the text, or what it makes of it depends on its version."""
+
+
+class _KeyTerms(dict[str | None, bytes]):
+    """The opening of a `{Key, Value}` pair by key; those of short keys are kept, as documents share them."""
+
+    def __missing__(self, key: str) -> bytes:
+        data = key.encode()
+        term = b"h\x02" + _string_head(data) + data
+        if len(data) <= 64 and len(self) < 4096:
+            self[key] = term
+        return term
+
+
+# A list's items go through the same loop as an object's, under no key.
+_KEY_TERMS = _KeyTerms({None: b""})
+
+
+def rule_holds(welcome: Mapping[str, Any]) -> bool:
+    """Say from a server's answer to `GET /` whether it gives revisions by this rule; others have their own."""
+    vendor = welcome.get("vendor")
+    name = vendor.get("name") if isinstance(vendor, Mapping) else None
+    return name == APACHE and str(welcome.get("version")).startswith("3.")
+
+
+def first_revision(body: bytes | str) -> str | None:
+    """Reckon the revision that CouchDB 3.x gives to a document under an id that never existed.
+
+    Holds in all databases but `_users` and `_replicator`, which change documents on writing.
+
+    Args:
+        body: the JSON text of one document, with or without `_id`; bookkeeping fields like `_rev` do not count.
+
+    Returns:
+        `1-` and 32 digits, or None where the rule does not hold or is not certain: attachments, `_local`
+        documents, floats below 2.3e-308, and texts that the server refuses.
+    """
+    return _revision(body, None)
+
+
+def revision_after(body: bytes | str, parent: str) -> str | None:
+    """Reckon the revision that CouchDB 3.x gives to a document written over the revision `parent`.
+
+    The parent may be a tombstone; then it is the parent too of a document that is written without `_rev`.
+    None as for `first_revision`, and when `parent` is no revision.
+    """
+    return _revision(body, parent)
+
+
+def _revision(body: bytes | str, parent: str | None) -> str | None:
+    try:
+        start, parent_term = (0, _SMALL_INTEGERS[0]) if parent is None else _parent_terms(parent)
+        document = _decode(body.encode() if isinstance(body, str) else body)
+        deleted = _take_special_fields(document)
+        head = (b"\x83l\x00\x00\x00\x05", _CONSTANTS[deleted], _integer(start), parent_term)
+        term = b"".join((*head, *_terms(document), _NIL, _NIL))
+    except ValueError:  # also invalid UTF-8, invalid JSON, lone surrogates, integers of too many digits
+        return None
+    return f"{start + 1}-{hashlib.md5(term, usedforsecurity=False).hexdigest()}"
+
+
+def _parent_terms(revision: str) -> tuple[int, bytes]:
+    match = _REVISION.fullmatch(revision)
+    if match is None:
+        raise _Uncertain
+    digest = match[2].encode()
+    if len(digest) == 32:
+        digest = binascii.unhexlify(digest)
+    return int(match[1]), _string_head(digest) + digest
+
+
+def _take_special_fields(document: dict[str, Any]) -> bool:
+    """Remove from `document` what does not enter the body; True when it is a tombstone.
+
+    Bookkeeping goes as on a plain import: a stray `_rev` would be taken for a parent, the rest is ignored.
+    """
+    deleted = False
+    for key in [key for key in document if key[:1] == "_"]:
+        if key in BODY_FIELDS:
+            continue
+        value = document.pop(key)
+        if key == "_deleted" and isinstance(value, bool):
+            deleted = value
+        elif key == "_id":
+            if not isinstance(value, str) or not _LEGAL_ID.match(value):
+                raise _Uncertain
+        elif key not in BOOKKEEPING and not (key == "_attachments" and value == {}):
+            raise _Uncertain
+    return deleted
+
+
+def _terms(document: dict[str, Any]) -> list[bytes]:
+    """The external term format of `{[{Key, Value}, ...]}`, in pieces, at any depth."""
+    terms = [_OBJECT]
+    append = terms.append
+    outer: list[Iterator[tuple[str | None, Any]]] = []
+    items: Iterator[tuple[str | None, Any]] = iter(document.items())
+    if document:
+        append(_list_head(document))
+    while True:
+        for key, value in items:
+            append(_KEY_TERMS[key])
+            kind = type(value)
+            if kind is str:
+                data = value.encode()
+                size = len(data)
+                append(_SHORT_STRINGS[size] if size < 1024 else _string_head(data))
+                append(data)
+            elif kind is int:
+                append(_SMALL_INTEGERS[value] if 0 <= value < 256 else _integer(value))
+            elif kind is float:
+                if -SMALLEST_CERTAIN_FLOAT <= value <= SMALLEST_CERTAIN_FLOAT and value:
+                    raise _Uncertain
+                append(_pack_float(b"F", value))
+            elif kind is dict:
+                append(_OBJECT)
+                if value:
+                    append(_list_head(value))
+                    outer.append(items)
+                    items = iter(value.items())
+                    break
+                append(_NIL)
+            elif kind is list:
+                if not value:
+                    append(_NIL)
+                elif type(value[0]) is int and _is_string_term(value):
+                    append(b"k" + len(value).to_bytes(2, "big") + bytes(value))
+                else:
+                    append(_list_head(value))
+                    outer.append(items)
+                    items = zip(repeat(None), value)
+                    break
+            else:
+                append(_CONSTANTS[value])
+        else:
+            append(_NIL)
+            if not outer:
+                return terms
+            items = outer.pop()
+
+
+def _string_head(data: bytes) -> bytes:
+    return b"m" + len(data).to_bytes(4, "big")
+
+
+def _list_head(values: Sized) -> bytes:
+    return b"l" + len(values).to_bytes(4, "big")
+
+
+def _is_string_term(values: list[Any]) -> bool:
+    """Erlang writes a list of at most 65,535 bytes as if it were a string."""
+    return len(values) < 65536 and all(type(value) is int and 0 <= value < 256 for value in values)
+
+
+def _integer(value: int) -> bytes:
+    if 0 <= value < 256:
+        return _SMALL_INTEGERS[value]
+    if -(2**31) <= value < 2**31:
+        return _pack_integer(b"b", value)
+    if abs(value) >= MAX_INTEGER:
+        raise _Uncertain
+    size = (value.bit_length() + 7) // 8
+    return b"n" + bytes((size, value < 0)) + abs(value).to_bytes(size, "little")
+
+
+def _decode(text: bytes) -> dict[str, Any]:
+    """Read a JSON object as the server does: of equal keys the last counts, in the last one's place.
+
+    Raises:
+        ValueError: the text is no JSON object, or holds a number that is not certain.
+    """
+    try:
+        document: Any = orjson.loads(text)
+        # What is written back byte for byte has no repeated key and no number that orjson rounds.
+        if orjson.dumps(document) != text:
+            document = _decode_exactly(text.decode())
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # refuses more than the server, and depth
+        document = _decode_exactly(text.decode())
+    if not isinstance(document, dict):
+        raise _Uncertain
+    return document
+
+
+def _decode_exactly(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        value = deep.loads(text, _DECODER)
+    # That reader leaves a repeated key in the first one's place, so there must be none.
+    if _count_members(value) != sum(match[1] is not None for match in _STRING.finditer(text)):
+        raise _Uncertain
+    return value
+
+
+def _count_members(value: Any) -> int:
+    count = 0
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            count += len(item)
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return count
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        members = {}
+        for key, value in pairs:
+            members.pop(key, None)
+            members[key] = value
+    return members
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    rounds_to_zero = not value and text.lower().partition("e")[0].strip("-0.")
+    if rounds_to_zero or math.isinf(value) or (len(text) >= LONG_NUMBER and "." not in text):
+        raise _Uncertain
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise _Uncertain(constant)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse)

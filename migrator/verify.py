@@ -1,0 +1,202 @@
+"""Compares two sorted streams of documents: what the source holds after its transformers, and what is stored.
+
+Memory is bounded by one batch of open questions, whatever the number of documents or differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Protocol
+
+from migrator.codec import decode
+from migrator.compare import content, differing_path
+from migrator.model import Document, EncodedDocument
+
+# Documents whose equality needs the stored body are read so many, or so many bytes of source, at a time.
+MAX_OPEN_DOCUMENTS = 200
+MAX_OPEN_BYTES = 4_000_000
+# Where all is equal, a step is given so often, for progress and checkpoint.
+DOCUMENTS_PER_STEP = 10_000
+
+MISSING = "missing"
+EXTRA = "extra"
+DIFFERENT = "different"
+
+
+class Difference(NamedTuple):
+    """One document on which source and target do not agree. `path` is the first place where they differ."""
+
+    collection: str
+    id: str
+    kind: str
+    path: str = ""
+
+
+class Stored(NamedTuple):
+    """One document at the target: its id, and its revision or its JSON text."""
+
+    id: str
+    rev: str | None = None
+    body: bytes | None = None
+
+
+class TargetReader(Protocol):
+    """What a target lets us read for verification."""
+
+    changes_values: bool
+    """True when the target alters some values as it stores them (see the documentation of fidelity)."""
+
+    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
+        """What is there, in ascending order of the ids' UTF-8 bytes, behind an id."""
+        ...
+
+    def is_revision_of(self, body: bytes, rev: str) -> bool:
+        """True when the revision proves that the stored content is this; False when that is not known."""
+        ...
+
+    def documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:
+        """The documents of these ids with their attachments, None for what is not there."""
+        ...
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The numbers of one collection: `source` = equal + different + missing."""
+
+    source: int = 0
+    target: int = 0
+    equal: int = 0
+    different: int = 0
+    missing: int = 0
+    extra: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """True when both sides hold the same."""
+        return not (self.different or self.missing or self.extra)
+
+    def as_dict(self) -> dict[str, int]:
+        """The numbers by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+class Step(NamedTuple):
+    """A piece of the way: everything up to and with the id `settled` is compared; these are its differences."""
+
+    settled: str
+    differences: tuple[Difference, ...]
+
+
+def compare_collection(
+    collection: str,
+    source: Iterator[EncodedDocument],
+    target: Iterator[Stored],
+    reader: TargetReader,
+    numbers: Comparison,
+    *,
+    ignore_extra_design: bool,
+) -> Iterator[Step]:
+    """Walk both streams side by side.
+
+    Args:
+        collection: its name.
+        source: sorted by id; of several documents with one id, the first counts and the others must equal it.
+        target: sorted by id.
+        reader: reads bodies where the revision is no proof.
+        numbers: counted up; they belong to the last step that was given.
+        ignore_extra_design: design documents that only the target has are its own.
+
+    Yields:
+        steps in order; save after each what is needed to go on behind it.
+    """
+    opened: list[EncodedDocument] = []
+    found: list[Difference] = []
+    size_bytes = 0
+    boundary = ""
+    met_key: bytes | None = None
+    met: Stored | None = None
+
+    def close() -> Step:
+        nonlocal size_bytes
+        found.extend(_settle(collection, opened, reader, numbers))
+        step = Step(boundary, tuple(sorted(found, key=lambda difference: difference.id.encode())))
+        opened.clear()
+        found.clear()
+        size_bytes = 0
+        return step
+
+    def extra(there: Stored) -> None:
+        nonlocal boundary
+        boundary = there.id
+        numbers.target += 1
+        if not (ignore_extra_design and there.id.startswith("_design/")):
+            numbers.extra += 1
+            found.append(Difference(collection, there.id, EXTRA))
+
+    stored = next(target, None)
+    stored_key = stored.id.encode() if stored else b""
+    for document in source:
+        numbers.source += 1
+        key = document.id.encode()
+        while stored is not None and stored_key < key:
+            extra(stored)
+            stored = next(target, None)
+            stored_key = stored.id.encode() if stored else b""
+            if len(found) >= MAX_OPEN_DOCUMENTS:
+                yield close()
+        if key != met_key:
+            met_key, met = key, None
+            if stored is not None and stored_key == key:
+                met = stored
+                numbers.target += 1
+                stored = next(target, None)
+                stored_key = stored.id.encode() if stored else b""
+        boundary = document.id
+        if met is None:
+            numbers.missing += 1
+            found.append(Difference(collection, document.id, MISSING))
+        elif met.body is not None:
+            path = differing_path(content(decode(document.body)), content(decode(met.body)), stored=False)
+            _count(collection, document.id, path, numbers, found)
+        elif met.rev is not None and reader.is_revision_of(document.body, met.rev):
+            numbers.equal += 1
+        else:
+            opened.append(document)
+            size_bytes += len(document.body)
+        full = max(len(opened), len(found)) >= MAX_OPEN_DOCUMENTS or size_bytes >= MAX_OPEN_BYTES
+        if full or numbers.source % DOCUMENTS_PER_STEP == 0:
+            yield close()
+    while stored is not None:
+        extra(stored)
+        stored = next(target, None)
+        if len(found) >= MAX_OPEN_DOCUMENTS:
+            yield close()
+    yield close()
+
+
+def _settle(
+    collection: str, opened: Sequence[EncodedDocument], reader: TargetReader, numbers: Comparison
+) -> list[Difference]:
+    found: list[Difference] = []
+    if not opened:
+        return found
+    documents = reader.documents(collection, list(dict.fromkeys(document.id for document in opened)))
+    for document in opened:
+        there = documents.get(document.id)
+        if there is None:
+            numbers.missing += 1
+            found.append(Difference(collection, document.id, MISSING))
+        else:
+            ours: dict[str, Any] = content(decode(document.body))
+            path = differing_path(ours, content(there), stored=reader.changes_values)
+            _count(collection, document.id, path, numbers, found)
+    return found
+
+
+def _count(collection: str, id: str, path: str | None, numbers: Comparison, found: list[Difference]) -> None:
+    if path is None:
+        numbers.equal += 1
+    else:
+        numbers.different += 1
+        found.append(Difference(collection, id, DIFFERENT, path))
