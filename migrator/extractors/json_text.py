@@ -15,6 +15,7 @@ from migrator.extractors.lines import BLOCK_BYTES, Readable
 # Values are looked at, never handed on, so numbers need not be exact; and int() refuses more than 4300 digits.
 _DECODER = json.JSONDecoder(parse_int=float)
 _SPACE = re.compile(r"[ \t\n\r]*")
+_NUMBER_TAIL = re.compile(r"[0-9.eE+-]*")
 _BRACKET_OR_STRING = re.compile(r'["{}\[\]]')
 _STRING_END = re.compile(r'["\\]')
 # The decoder stumbles over text that goes on in the next block no further than this from the block's end.
@@ -104,7 +105,8 @@ class JsonText:
                     raise self._broken(_in_our_words(error.msg), error.pos) from None
             else:
                 # A number at the window's end may go on behind it.
-                if self._ended or end < len(self._text):
+                goes_on = _NUMBER_TAIL.match(self._text, end) if isinstance(parsed, float) else None
+                if self._ended or goes_on is None or goes_on.end() < len(self._text):
                     text = self._consume(end)
                     if len(text) > self._max_value_bytes:
                         return Value(None, b"", Problem.TOO_LARGE)
@@ -200,7 +202,7 @@ class JsonText:
                 pieces.append(piece)
             if not complete:
                 if self._ended:
-                    raise self._broken("a value has no end", self._at)
+                    raise self._broken("a value has no end", len(self._text))
                 self._fill()
         return Value(None, b"".join(pieces), problem)
 

@@ -238,7 +238,8 @@ def _keys(mapping: Mapping[Any, Any], place: str) -> list[Any]:
 
 
 def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _position(key: str) -> str:

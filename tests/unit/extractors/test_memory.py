@@ -1,0 +1,305 @@
+"""Reading a live process."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import types
+from collections import UserDict, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.memory import MemoryExtractor, load_object
+from migrator.model import Fault, Record
+
+
+class Service:
+    """The application's in-memory service, whatever its store is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+class ListingService:
+    """A service that shows its documents by list_all alone."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._hidden = data
+
+    def list_all(self, db_name: str) -> Any:
+        """The documents, as the real one gives them."""
+        return self._hidden[db_name]
+
+
+def read(source: object, collection: str = "a") -> list[Record]:
+    """All records of a collection."""
+    return list(MemoryExtractor(source, name="app:db").extract(collection))
+
+
+def documents(source: object, collection: str = "a") -> list[Any]:
+    """All documents of a collection."""
+    return [record.document for record in read(source, collection)]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"a": {"1": {"n": 1}}},
+        UserDict({"a": UserDict({"1": UserDict({"n": 1})})}),
+        Service(dbs={"a": {"1": {"n": 1}}}),
+        Service(_data={"a": {"1": {"n": 1}}}),
+        Service(dbs=None, _data={"a": {"1": {"n": 1}}}),
+        {"a": [{"_id": "1", "n": 1}]},
+        {"a": ({"_id": "1", "n": 1},)},
+    ],
+)
+def test_shapes_of_sources(source: object) -> None:
+    """Mappings and services with mappings, of documents by id or in lists."""
+    extractor = MemoryExtractor(source, name="app:db")
+    assert extractor.collections() == ("a",)
+    assert extractor.count("a") == 1
+    assert extractor.describe() == "memory:app:db"
+    found = [record.document for record in extractor.extract("a")]
+    assert found == [{"_id": "1", "n": 1}]
+    assert [type(document) for document in found] == [dict]
+
+
+@pytest.mark.parametrize("source", [None, 7, "text", [{"_id": "1"}], Service(), Service(dbs=[1])])
+def test_what_holds_no_collections_is_refused(source: object) -> None:
+    """The message says what it is and what is expected."""
+    with pytest.raises(
+        ConfigError, match=r"memory:app:db is .*, which holds no collections\. Expected {collection"
+    ):
+        MemoryExtractor(source, name="app:db")
+
+
+@pytest.mark.parametrize("inner", [None, 7, "text", b"bytes", {"x"}])
+def test_what_is_no_collection_is_refused(inner: object) -> None:
+    """A value that is neither a mapping nor a list is named with its collection."""
+    with pytest.raises(ConfigError, match="memory:app:db settings holds no documents"):
+        MemoryExtractor({"users": {}, "settings": inner}, name="app:db")
+    with pytest.raises(ConfigError, match="7: a collection's name is no string but an int"):
+        MemoryExtractor({7: {}}, name="app:db")
+
+
+def test_the_source_is_left_alone() -> None:
+    """Neither the mapping nor a document is changed, and no document is handed out itself."""
+    source = defaultdict(dict, {"a": {"2": {"n": [1]}, "1": {"_id": "1", "_rev": "1-x"}}, "b": {}})
+    before = copy.deepcopy(source)
+    found = documents(source)
+    assert found == [{"_id": "1", "_rev": "1-x"}, {"_id": "2", "n": [1]}]
+    for document in found:
+        document["changed"] = True
+    extractor = MemoryExtractor(source, name="x")
+    del source["b"]
+    assert list(extractor.extract("b")) == []
+    assert extractor.count("b") == 0
+    del before["b"]
+    assert before == source
+
+
+def test_ids_come_in_the_order_of_their_bytes() -> None:
+    """Beyond the basic plane too, where other orders of Unicode differ."""
+    ids = ["\uffff", "\U0001f600", "é", "z", "a", "A", "~", "\ue000"]
+    source: dict[str, Any] = {"a": {key: {} for key in ids}}
+    expected = sorted(ids, key=str.encode)
+    assert expected == [document["_id"] for document in documents(source)]
+    assert MemoryExtractor(source, name="x").ordered
+    assert not MemoryExtractor({"a": {}, "b": []}, name="x").ordered
+    assert MemoryExtractor({"a": {}, "b": []}, name="x", collections=["a"]).ordered
+
+
+def test_keys_that_cannot_be_ids_are_faults() -> None:
+    """Each names its place; the others are read."""
+    source: dict[str, Any] = {
+        "a": {
+            "": {"n": 1},
+            7: {"n": 2},
+            "ok": {},
+            None: {"n": 3},
+            "m": {"_id": "other"},
+            "o": [1],
+            "p": {"_id": 5},
+        }
+    }
+    records = read(source)
+    place = "memory:app:db a"
+    expected = [
+        Fault("empty_id", f"{place} '': the key is empty", "", {"n": 1}),
+        Fault(
+            "id_mismatch",
+            f"{place} 'm': the document has the _id 'other', which is not its key",
+            "m",
+            {"_id": "other"},
+        ),
+        Fault("not_an_object", f"{place} 'o': expected a mapping, found a list", "o", [1]),
+        None,
+        Fault("id_mismatch", f"{place} 'p': the document has the _id 5, which is not its key", "p", {"_id": 5}),
+        Fault("id_not_string", f"{place} 7: the key is no string but an int", "", {"n": 2}),
+        Fault("id_not_string", f"{place} None: the key is no string but None", "", {"n": 3}),
+    ]
+    assert expected == [record.fault for record in records]
+
+
+def test_goes_on_after_odd_keys() -> None:
+    """From the position of each record, faults among them, exactly the rest is read."""
+    source: dict[str, Any] = {"a": {"": {}, 7: {}, "ok": {}, None: {}, "\udcff": {}, "z": {}, (1, 2): {}}}
+    extractor = MemoryExtractor(source, name="x")
+    records = list(extractor.extract("a"))
+    assert len(records) == 7
+    for number, record in enumerate(records, 1):
+        str(record.position).encode()
+        assert records[number:] == list(extractor.extract("a", after=record.position))
+
+
+def test_positions_are_keys_and_not_numbers() -> None:
+    """What is added or removed before the position in the meantime does not move it."""
+    source: dict[str, Any] = {"a": {"b": {}, "d": {}, "f": {}}}
+    second = read(source)[1]
+    del source["a"]["b"]
+    source["a"]["a"] = {}
+    source["a"]["e"] = {}
+    rest = MemoryExtractor(source, name="x").extract("a", after=second.position)
+    assert [record.document for record in rest] == [{"_id": "e"}, {"_id": "f"}]
+
+
+def test_what_vanishes_is_not_read() -> None:
+    """A live service may delete and add while it is read: the keys are those of the beginning."""
+    source: dict[str, Any] = {"a": {"1": {}, "2": {}, "3": {}}}
+    reading = MemoryExtractor(source, name="x").extract("a")
+    assert next(reading).document == {"_id": "1"}
+    del source["a"]["2"]
+    source["a"]["4"] = {}
+    assert [record.document for record in reading] == [{"_id": "3"}]
+
+
+def test_keys_are_listed_in_spite_of_writers() -> None:
+    """A mapping that says that it changed is asked again, and one that never stops is an error."""
+
+    class Busy(UserDict[str, Any]):
+        tries = 0
+
+        def __iter__(self) -> Iterator[str]:
+            self.tries -= 1
+            if self.tries >= 0:
+                raise RuntimeError("dictionary changed size during iteration")
+            return super().__iter__()
+
+    busy = Busy({"1": {}})
+    busy.tries = 3
+    assert documents({"a": busy}) == [{"_id": "1"}]
+    busy.tries = 1000
+    with pytest.raises(ConfigError, match="memory:app:db a changes faster than it can be listed"):
+        documents({"a": busy})
+
+
+def test_lists_are_read_in_their_order() -> None:
+    """With or without ids, which a transformer may give; what is no document is a fault with its place."""
+    source: dict[str, Any] = {"a": [{"_id": "z"}, {"n": 1}, 7, {"_id": "a"}]}
+    extractor = MemoryExtractor(source, name="app:db")
+    records = list(extractor.extract("a"))
+    assert [record.document for record in records] == [{"_id": "z"}, {"n": 1}, None, {"_id": "a"}]
+    assert (
+        Fault("not_an_object", "memory:app:db a [2]: expected a mapping, found an int", "", 7) == records[2].fault
+    )
+    assert extractor.describe_position("a", records[1].position) == "memory:app:db a [1]"
+    for number, record in enumerate(records, 1):
+        assert records[number:] == list(extractor.extract("a", after=record.position))
+
+
+def test_identity_of_lists_is_that_of_their_ids() -> None:
+    """Where positions are numbers, another order or length is another list; where they are keys, all is one."""
+
+    def identity(inner: object) -> str:
+        return MemoryExtractor({"a": inner}, name="x").identity("a")
+
+    lists = (
+        [{"_id": "1"}, {"_id": "2"}],
+        [{"_id": "2"}, {"_id": "1"}],
+        [{"_id": "1"}],
+        [7, {}],
+        [{"_id": "\udcff"}],
+    )
+    assert len({identity(inner) for inner in lists}) == len(lists)
+    assert identity([{"_id": "1", "n": 1}]) == identity([{"_id": "1", "n": 2}])
+    assert identity({"1": {}}) == identity({"2": {}}) == ""
+
+
+def test_places_are_keys() -> None:
+    """A position of a mapping is shown as the key, printable."""
+    extractor = MemoryExtractor({"a": {"k\n": {}, "\udcff": {}}}, name="app:db")
+    places = [extractor.describe_position("a", record.position) for record in extractor.extract("a")]
+    assert places == [r"memory:app:db a 'k\n'", r"memory:app:db a '\udcff'"]
+
+
+@pytest.mark.parametrize("position", ["", "x", "item:x", "hex:zz", 7])
+def test_a_position_of_another_kind_is_refused(position: str | int) -> None:
+    """A damaged position is an error and not a wrong place."""
+    with pytest.raises(CheckpointError, match="position"):
+        list(MemoryExtractor({"a": {}}, name="x").extract("a", after=position))
+
+
+def test_a_mapping_that_became_a_list_is_refused() -> None:
+    """Keys are no places in a list."""
+    with pytest.raises(CheckpointError, match="is a list now"):
+        list(MemoryExtractor({"a": []}, name="x").extract("a", after="key:1"))
+
+
+def test_services_that_only_list() -> None:
+    """The usual collections that are not empty are read, or those named; a missing one is no error at first."""
+    service = ListingService({"users": [{"_id": "1"}], "tickets": [], "other": iter([{"_id": "2"}])})
+    extractor = MemoryExtractor(service, name="app:db")
+    assert extractor.collections() == ("users",)
+    assert not extractor.ordered
+    assert [record.document for record in extractor.extract("users")] == [{"_id": "1"}]
+    chosen = MemoryExtractor(service, name="app:db", collections=["other", "missing"])
+    assert chosen.collections() == ("other", "missing")
+    assert [record.document for record in chosen.extract("other")] == [{"_id": "2"}]
+    with pytest.raises(ConfigError, match=r"memory:app:db missing: list_all\(\) failed with KeyError"):
+        list(chosen.extract("missing"))
+
+
+def test_listed_documents_without_ids_are_faults() -> None:
+    """The id is lost, and the fault says what to expose; nobody makes one up."""
+    record = read(ListingService({"users": [{"n": 1}]}), "users")[0]
+    assert record.fault is not None
+    assert (record.fault.error, record.fault.document) == ("missing_id", {"n": 1})
+    assert "dbs or _data" in record.fault.reason
+
+
+def test_listings_that_are_none_are_refused() -> None:
+    """What cannot be listed, or only asynchronously, has its sentence."""
+
+    class Asynchronous:
+        async def list_all(self, db_name: str) -> list[Any]:
+            return [db_name]
+
+    for service, message in (
+        (ListingService({"users": 7}), "users holds no documents but an int"),
+        (Asynchronous(), r"users: list_all\(\) is asynchronous"),
+    ):
+        extractor = MemoryExtractor(service, name="app:db", collections=["users"])
+        with pytest.raises(ConfigError, match=message):
+            extractor.count("users")
+
+
+def test_a_source_that_can_be_called_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service with __call__ is taken as it is; a class or factory of services is called."""
+
+    class Callable(Service):
+        def __call__(self) -> object:
+            raise AssertionError
+
+    module = types.ModuleType("some_module_of_this_test")
+    service = Callable(dbs={"a": {}})
+    listing = type("CallableListing", (ListingService,), {"__call__": Callable.__call__})({})
+    vars(module).update(service=service, listing=listing, factory=lambda: service, Kind=lambda: Service(dbs={}))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert load_object(f"{module.__name__}:service") is service
+    assert load_object(f"{module.__name__}:listing") is listing
+    assert load_object(f"{module.__name__}:factory") is service
+    assert MemoryExtractor(load_object(f"{module.__name__}:Kind"), name="x").collections() == ()
