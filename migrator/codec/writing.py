@@ -153,7 +153,9 @@ class _Walk:
 
     def _open(self, source: object, container: Any) -> _Frame:
         if id(source) in self._active:
-            raise self._unencodable("circular", "leads back to a container that it lies in, so its JSON would have no end")
+            raise self._unencodable(
+                "circular", "leads back to a container that it lies in, so its JSON would have no end"
+            )
         self._active.add(id(source))
         return _Frame(source, container)
 
