@@ -6,41 +6,62 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.couch.client import CouchClient
 from migrator.couch.revision import first_revision, rule_holds
+from migrator.errors import TransientError
 from migrator.model import Document
+from migrator.retry import Retrier, is_transient
 from migrator.verify import Stored
 
 PAGE_ROWS = 20_000
 
 
 class CouchReader:
-    """A TargetReader of one server.
+    """A TargetReader of one server; a reading that breaks off is taken up again.
 
     Args:
         client: the server.
         names: database by collection.
+        retrier: tries again.
     """
 
     changes_values = True
 
-    def __init__(self, client: CouchClient, names: Mapping[str, str]) -> None:
+    def __init__(self, client: CouchClient, names: Mapping[str, str], retrier: Retrier) -> None:
         self._client = client
         self._names = names
-        self._rule_holds: bool | None = None
+        self._retrier = retrier
+        self._rule_holds = False
 
     def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
         """Ids and revisions by `_all_docs`; nothing where there is no database."""
         database = self._names[collection]
-        if self._rule_holds is None:
+        last = after
+
+        def opened(_: int) -> tuple[Iterator[Stored], Stored | None]:
             self._rule_holds = rule_holds(self._client.welcome())
-        if self._client.database_info(database) is None:
+            if self._client.database_info(database) is None:
+                return iter(()), None
+            rows = self._client.rows(database, after=last, page_rows=PAGE_ROWS)
+            stored = (Stored(row.id, rev=row.rev) for row in rows)
+            return stored, next(stored, None)
+
+        while True:
+            rows, row = self._retrier.call(f"read {database}", opened, retry_on=is_transient)
+            try:
+                while row is not None:
+                    last = row.id
+                    yield row
+                    row = next(rows, None)
+            except TransientError:
+                continue
             return
-        for row in self._client.rows(database, after=after, page_rows=PAGE_ROWS):
-            yield Stored(row.id, rev=row.rev)
 
     def is_revision_of(self, body: bytes, rev: str) -> bool:
         """True when this server computes this first revision from this content."""
-        return bool(self._rule_holds) and rev.startswith("1-") and first_revision(body) == rev
+        return self._rule_holds and rev.startswith("1-") and first_revision(body) == rev
 
     def documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:
         """The documents with their attachments."""
-        return self._client.documents(self._names[collection], ids)
+        database = self._names[collection]
+        return self._retrier.call(
+            f"read {database}", lambda _: self._client.documents(database, ids), retry_on=is_transient
+        )

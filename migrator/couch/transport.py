@@ -140,16 +140,16 @@ class Transport:
         hint = WAIT_HINT.format(url=url)
         if isinstance(error, NameResolutionError):
             return TransientError(f"{url}: the host's name is not known.", hint=hint, signature="name")
+        if isinstance(error, NewConnectionError):
+            cause = error.__cause__ or error.__context__
+            reason = getattr(cause, "strerror", None) or "connection failed"
+            return TransientError(f"{url}: {reason}.", hint=hint, signature="connect")
         if isinstance(error, ConnectTimeoutError):
             return TransientError(
                 f"{url}: no connection within {self._endpoint.connect_timeout_s:g} s.",
                 hint=hint,
                 signature="connect timeout",
             )
-        if isinstance(error, NewConnectionError):
-            cause = error.__cause__ or error.__context__
-            reason = getattr(cause, "strerror", None) or "connection failed"
-            return TransientError(f"{url}: {reason}.", hint=hint, signature="connect")
         if isinstance(error, TlsError):
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 return EndpointError(

@@ -1,0 +1,81 @@
+"""Opens a target for reading, as verification does: a server by revisions, a folder by sorting its files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from migrator.batching import Assembly
+from migrator.couch.endpoint import TlsFiles, is_server_url, parse_endpoint
+from migrator.errors import ConfigError
+from migrator.extractors.ndjson import NdjsonExtractor
+from migrator.jobs import OpenJob
+from migrator.model import Document, EncodedDocument
+from migrator.registry import target_text
+from migrator.sorting import ExternalSorter
+from migrator.verify import Stored, TargetReader
+
+
+@contextlib.contextmanager
+def open_reader(
+    job: OpenJob, spool: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[TargetReader]:
+    """The reader of a job's target.
+
+    Args:
+        job: the job.
+        spool: a folder for sorting.
+        environ: the environment.
+    """
+    target = target_text(job.config, environ)
+    if not is_server_url(target):
+        with contextlib.ExitStack() as stack:
+            yield FolderReader(Path(target), job.names, spool, stack)
+        return
+    from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for a folder needs none
+    from migrator.couch.reader import CouchReader  # noqa: PLC0415
+
+    config = job.config
+    tls = TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
+    endpoint, _ = parse_endpoint(target, environ=environ, role="target", tls=tls, read_timeout_s=config.timeout_s)
+    with contextlib.closing(CouchClient(endpoint)) as client:
+        yield CouchReader(client, job.names, job.retrier)
+
+
+class FolderReader:
+    """A TargetReader of a folder of NDJSON files."""
+
+    changes_values = False
+
+    def __init__(self, folder: Path, names: Mapping[str, str], spool: Path, stack: contextlib.ExitStack) -> None:
+        self._folder = folder
+        self._names = names
+        self._spool = spool
+        self._stack = stack
+
+    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
+        """The file's documents, sorted; nothing where there is no file."""
+        path = self._folder / self._names[collection]
+        if not path.exists():
+            return
+        sorter = self._stack.enter_context(contextlib.closing(ExternalSorter(self._spool / path.name)))
+        extractor = NdjsonExtractor(path)
+        assembly = Assembly()
+        name = extractor.collections()[0]
+        for record in extractor.extract(name):
+            made = assembly.assemble(record)
+            if not isinstance(made, EncodedDocument):
+                place = extractor.describe_position(name, record.position)
+                raise ConfigError(f"{place} is no document: {made.reason if made else ''}", hint="Write the folder anew.")
+            sorter.add(made.id, made.body)
+        for id, body in sorter.sorted_items(after):
+            yield Stored(id, body=body)
+
+    def is_revision_of(self, body: bytes, rev: str) -> bool:  # noqa: ARG002
+        """There are no revisions."""
+        return False
+
+    def documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:  # noqa: ARG002
+        """Never asked for: the bodies come with `stored`."""
+        return dict.fromkeys(ids)

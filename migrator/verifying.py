@@ -1,0 +1,303 @@
+"""Runs a verification: opens both sides, brings each into the order of ids, compares, and keeps its checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import dropwhile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from migrator.batching import Assembly
+from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.config import JobConfig
+from migrator.couch.endpoint import is_server_url
+from migrator.errors import CheckpointError, ConfigError, Interrupted
+from migrator.events import (
+    CheckpointSaved,
+    CollectionStarted,
+    DocumentRejected,
+    DocumentsCompared,
+    Listener,
+    RunStarted,
+    ignore,
+)
+from migrator.jobs import OpenJob, default_paths, open_job
+from migrator.model import EncodedDocument, Reject
+from migrator.report import table
+from migrator.sorting import ExternalSorter
+from migrator.target_reading import open_reader
+from migrator.verify import Comparison, Difference, Step, TargetReader, compare_collection
+
+# So many are kept for people; --differences FILE holds all.
+MAX_DIFFERENCES_KEPT = 1_000
+MAX_DIFFERENCES_SHOWN = 20
+MIN_SAVE_INTERVAL_S = 0.5
+# These kinds of transformer leave the id alone, and with it the order.
+ORDER_KEEPING = ("rename:", "drop:", "set:", "keep:", "where:")
+
+
+@dataclass
+class VerifyResult:
+    """What a verification found. `unwritable` counts source documents that no target could hold."""
+
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    filtered: int = 0
+    unwritable: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """True when both sides hold the same, and every source document could be compared."""
+        return self.unwritable == 0 and all(comparison.ok for comparison in self.comparisons.values())
+
+
+def verify_job(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+    differences: str | None = None,
+) -> VerifyResult:
+    """Compare source and target of a job.
+
+    Args:
+        config: the job; its checkpoint is this verification's own (beside that of a run with `verify`).
+        environ: the environment.
+        listener: hears of progress.
+        stopping: set it to stop; the checkpoint is saved.
+        differences: a file for all differences, as NDJSON.
+
+    Raises:
+        Interrupted: it was told to stop.
+        MigratorError: a side is out of reach, or the checkpoint cannot be used.
+    """
+    stopping = stopping or threading.Event()
+    with contextlib.ExitStack() as stack:
+        job = stack.enter_context(open_job(config, environ=environ, listener=listener, stopping=stopping))
+        job.fingerprint["operation"] = "verify"
+        path = default_paths(job)[0]
+        if config.verify and config.checkpoint:
+            path = path.with_name(path.name + ".verify")
+        file = CheckpointFile(path)
+        stack.enter_context(file.lock())
+        checkpoint, resumed = open_checkpoint(
+            file, job.fingerprint, resume=config.resume, restart=config.restart or config.verify, keep_existing=False
+        )
+        spool = path.with_name(path.name + ".spool")
+        reader = stack.enter_context(open_reader(job, spool / "target", environ))
+        sink = stack.enter_context(
+            contextlib.closing(DifferenceFile(differences, checkpoint.details.get("differences_bytes", 0)))
+        )
+        run = _Verification(job, reader, checkpoint, file, sink, spool, listener, stopping)
+        result = run.run(resumed=resumed)
+        file.remove()
+        return result
+
+
+class DifferenceFile:
+    """Appends differences as NDJSON; what a resumed verification finds again is cut off first."""
+
+    def __init__(self, path: str | None, settled_bytes: int) -> None:
+        self._file: BinaryIO | None = None
+        self.size = settled_bytes
+        if path is None:
+            return
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            self._file = os.fdopen(descriptor, "r+b")
+            self._file.truncate(settled_bytes)
+            self._file.seek(settled_bytes)
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be written: {error.strerror}.", hint="Name another with --differences."
+            ) from error
+
+    def write(self, difference: Difference) -> None:
+        """Append one."""
+        if self._file is not None:
+            self.size += self._file.write(json.dumps(difference._asdict(), ensure_ascii=False).encode() + b"\n")
+
+    def flush(self) -> int:
+        """Make them durable; the size in bytes."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        return self.size
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+@dataclass
+class _Verification:
+    job: OpenJob
+    reader: TargetReader
+    checkpoint: Checkpoint
+    file: CheckpointFile
+    sink: DifferenceFile
+    spool: Path
+    listener: Listener
+    stopping: threading.Event
+
+    def run(self, *, resumed: bool) -> VerifyResult:
+        started = time.monotonic()
+        job = self.job
+        self.result = VerifyResult(
+            filtered=self.checkpoint.details.get("filtered", 0),
+            unwritable=self.checkpoint.details.get("unwritable", 0),
+        )
+        self.saved_at = float("-inf")
+        counts = [job.extractor.count(name) for name in job.collections]
+        total = None if None in counts else sum(count for count in counts if count is not None)
+        target = job.loader.describe()
+        self.listener(RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
+        transform = job.transform(self.checkpoint)
+        assembly = Assembly(transform, lambda _id, _top, _body: None, job.values)
+        for name, count in zip(job.collections, counts, strict=True):
+            self.listener(CollectionStarted(name, job.names[name], count, resumed))
+            self._collection(name, assembly)
+        self.result.seconds = time.monotonic() - started
+        return self.result
+
+    def _collection(self, name: str, assembly: Assembly) -> None:
+        state = self.checkpoint.collections.setdefault(name, CollectionState())
+        identity = self.job.extractor.identity(name)
+        if state.identity and state.identity != identity:
+            raise CheckpointError(
+                f"The source of {name} has changed since the verification began.", hint="Begin anew with --restart."
+            )
+        state.identity = identity
+        numbers = Comparison(**self.checkpoint.details.get("numbers", {}).get(name, {}))
+        self.result.comparisons[name] = numbers
+        if state.finished:
+            return
+        after = state.position if isinstance(state.position, str) else None
+        with contextlib.ExitStack() as stack:
+            source = self._source(name, assembly, after, stack)
+            steps = compare_collection(
+                name,
+                source,
+                self.reader.stored(name, after=after),
+                self.reader,
+                numbers,
+                ignore_extra_design=not is_server_url(self.job.extractor.describe()),
+            )
+            done = numbers.source
+            for step in steps:
+                self._note(step)
+                state.position = step.settled or state.position
+                self.listener(DocumentsCompared(name, numbers.source - done))
+                done = numbers.source
+                if self.stopping.is_set():
+                    self._save(name)
+                    raise Interrupted("Stopped; what was compared is kept.", hint="Go on with --resume.")
+                if time.monotonic() - self.saved_at >= MIN_SAVE_INTERVAL_S:
+                    self._save(name)
+        state.finished = True
+        self._save(name)
+
+    def _note(self, step: Step) -> None:
+        for difference in step.differences:
+            self.sink.write(difference)
+            if len(self.result.differences) < MAX_DIFFERENCES_KEPT:
+                self.result.differences.append(difference)
+
+    def _source(
+        self, name: str, assembly: Assembly, after: str | None, stack: contextlib.ExitStack
+    ) -> Iterator[EncodedDocument]:
+        """The source's documents as they would be sent, in the order of their ids, behind an id."""
+        in_order = all(spec.startswith(ORDER_KEEPING) and "_id" not in spec for spec in self.job.config.transform)
+        if self.job.extractor.ordered and in_order:
+            # Reading is cheap beside comparing, and a position is the extractor's own.
+            documents = self._assembled(name, assembly)
+            if after is None:
+                return documents
+            key = after.encode()
+            return dropwhile(lambda document: document.id.encode() <= key, documents)
+        folder = self.spool / f"source-{self.job.collections.index(name)}"
+        sorter = stack.enter_context(
+            contextlib.closing(ExternalSorter(folder))
+        )
+        for document in self._assembled(name, assembly):
+            sorter.add(document.id, document.body)
+            if self.stopping.is_set():
+                raise Interrupted("Stopped while the source was sorted.", hint="Go on with --resume.")
+        return (EncodedDocument(id, body) for id, body in sorter.sorted_items(after))
+
+    def _assembled(self, name: str, assembly: Assembly) -> Iterator[EncodedDocument]:
+        locate = getattr(self.job.extractor, "describe_position", None)
+        placed = replace(assembly, locate=lambda position: str(locate(name, position))) if locate else assembly
+        filtered = unwritable = 0
+        for record in self.job.extractor.extract(name):
+            made = placed.assemble(record)
+            if isinstance(made, EncodedDocument):
+                yield made
+            elif made is None:
+                filtered += 1
+            else:
+                unwritable += 1
+                stage, _, error = made.error.partition(":")
+                self.listener(DocumentRejected(Reject(name, made.id, stage, error, made.reason)))
+        # Counted once, at the end, as a resumed verification reads from the beginning.
+        self.result.filtered += filtered
+        self.result.unwritable += unwritable
+
+    def _save(self, name: str) -> None:
+        details: dict[str, Any] = {
+            "numbers": {key: numbers.as_dict() for key, numbers in self.result.comparisons.items()},
+            "differences_bytes": self.sink.flush(),
+            "filtered": self.result.filtered if self.checkpoint.collections[name].finished else 0,
+            "unwritable": self.result.unwritable if self.checkpoint.collections[name].finished else 0,
+        }
+        self.checkpoint.details = details
+        self.file.save(self.checkpoint)
+        self.saved_at = time.monotonic()
+        self.listener(CheckpointSaved(name))
+
+
+def result_to_json(result: VerifyResult) -> dict[str, Any]:
+    """The result as a JSON object: numbers by collection and the first differences."""
+    totals = Comparison()
+    for comparison in result.comparisons.values():
+        for name, number in comparison.as_dict().items():
+            setattr(totals, name, getattr(totals, name) + number)
+    return {
+        "schema": 1,
+        "ok": result.ok,
+        "collections": {name: comparison.as_dict() for name, comparison in result.comparisons.items()},
+        "totals": totals.as_dict(),
+        "filtered": result.filtered,
+        "unwritable": result.unwritable,
+        "differences": [difference._asdict() for difference in result.differences],
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def result_to_text(result: VerifyResult) -> str:
+    """The result for people: a table, the first differences, and the verdict."""
+    names = list(Comparison().as_dict())
+    rows = [["collection", *names]]
+    for collection, comparison in result.comparisons.items():
+        rows.append([collection, *(f"{number:,}" for number in comparison.as_dict().values())])
+    lines = [table(rows)]
+    for difference in result.differences[:MAX_DIFFERENCES_SHOWN]:
+        where = f" at {difference.path}" if difference.path else ""
+        lines.append(f"{difference.kind}: {difference.collection} {difference.id[:200]!r}{where}")
+    if len(result.differences) > MAX_DIFFERENCES_SHOWN:
+        lines.append("... and more; --differences FILE writes all of them")
+    if result.unwritable:
+        lines.append(f"{result.unwritable:,} source documents cannot be written anywhere, so they are not compared")
+    compared = sum(comparison.source for comparison in result.comparisons.values())
+    verdict = "Verified: both sides hold the same." if result.ok else "Source and target differ."
+    lines.append(f"{verdict} {compared:,} documents in {result.seconds:.1f} s")
+    return "\n".join(lines) + "\n"
