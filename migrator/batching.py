@@ -49,9 +49,10 @@ class Assembly:
         A Fault's `document` is what could be had of it, its `error` is prefixed by the stage: `extract:…`.
         """
         document: Document | None
-        _, document, text, fault = record
+        _, document, text, fault, _ = record
         if fault is not None:
-            return fault._replace(error=f"extract:{fault.error}")
+            # A fault that a stage has found already says which.
+            return fault if ":" in fault.error else fault._replace(error=f"extract:{fault.error}")
         try:
             if text is not None and self.transform is None:
                 top = top_level(text)
@@ -130,6 +131,11 @@ def batches(
         return batch
 
     for record in records:
+        if record.filtered:
+            filtered += record.filtered
+            read += record.filtered
+            end = record.position
+            continue
         made = assemble(record)
         if isinstance(made, EncodedDocument):
             length = len(made.body) + 2

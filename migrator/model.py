@@ -35,16 +35,18 @@ class Fault(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One thing that an extractor read; exactly one of `document`, `text` and `fault` counts.
+    """One thing that an extractor read; exactly one of `document`, `text`, `fault` and `filtered` counts.
 
     `text` is the UTF-8 JSON text of one document as the source holds it, so that nothing need parse what no
-    stage looks at. `position` is where reading goes on *after* this record.
+    stage looks at. `filtered` stands for so many documents that were read and filtered out before.
+    `position` is where reading goes on *after* this record.
     """
 
     position: Position
     document: Document | None = None
     text: bytes | None = None
     fault: Fault | None = None
+    filtered: int = 0
 
 
 class EncodedDocument(NamedTuple):
