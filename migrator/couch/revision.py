@@ -35,6 +35,9 @@ SMALLEST_CERTAIN_FLOAT = sys.float_info.min
 # A number of this many characters, with an exponent and no fraction, is multiplied out, and rounded twice.
 LONG_NUMBER = 32
 
+MAX_KEPT_KEYS = 4096
+MAX_KEPT_KEY_BYTES = 64
+
 _NIL = b"j"
 _OBJECT = b"h\x01"
 _CONSTANTS = {None: b"d\x00\x04null", True: b"d\x00\x04true", False: b"d\x00\x05false"}
@@ -58,7 +61,7 @@ class _KeyTerms(dict[str | None, bytes]):
     def __missing__(self, key: str) -> bytes:
         data = key.encode()
         term = b"h\x02" + _string_head(data) + data
-        if len(data) <= 64 and len(self) < 4096:
+        if len(data) <= MAX_KEPT_KEY_BYTES and len(self) < MAX_KEPT_KEYS:
             self[key] = term
         return term
 

@@ -1,0 +1,149 @@
+"""Equality of documents as a database holds them: by value and by type, whatever the order of keys."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import sys
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from itertools import chain, zip_longest
+from json import JSONEncoder
+from typing import Any
+
+from migrator.codec import BOOKKEEPING, deep
+from migrator.codec.faults import path_text
+from migrator.model import Document
+
+DIGEST_BYTES = 16
+# What CouchDB takes an attachment for that comes without a type.
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+
+_CANONICAL = JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True)
+_MISSING = object()
+
+
+def content(document: Document) -> dict[str, Any]:
+    """The document without CouchDB's bookkeeping of one copy of it, such as `_rev`."""
+    return {key: value for key, value in document.items() if key not in BOOKKEEPING}
+
+
+def differing_path(source: Any, target: Any, *, stored: bool) -> str | None:
+    """Name the first place where two JSON values differ, or None when they are equal.
+
+    1, 1.0 and true are three values, and so are 0.0 and -0.0; the order of keys does not count.
+
+    >>> differing_path({"address": {"lines": ["a", "b"]}}, {"address": {"lines": ["a", "c"]}}, stored=False)
+    'address.lines[1]'
+
+    Args:
+        source: a value as `codec.decode` gives it, of any depth.
+        target: what it is compared with.
+        stored: forgive what CouchDB itself changes of a number when it stores it: the sign of -0.0, and floats
+            below 2.3e-308 that releases up to 3.5.1 round otherwise.
+    """
+    path: list[str | int] = []
+    pending = [_children([source], [target])]
+    while pending:
+        for step, one, other in pending[-1]:
+            kind = type(one)
+            if kind is not type(other):
+                return path_text([*path, step][1:])
+            if kind is dict or kind is list:
+                path.append(step)
+                pending.append(_children(one, other))
+                break
+            if not (_equal_floats(one, other, stored=stored) if kind is float else one == other):
+                return path_text([*path, step][1:])
+        else:
+            pending.pop()
+            if path:
+                path.pop()
+    return None
+
+
+def canonical_digest(document: Document, *, stored: bool) -> bytes:
+    """Sixteen bytes that are equal for two documents when `differing_path` finds nothing, and only then."""
+    text = _canonical_text(document)
+    # Only such floats change, and most documents have none.
+    if stored and ("-0.0" in text or "e-3" in text):
+        text = _canonical_text(_as_stored(document))
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).digest()
+
+
+def attachments_equal(source: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
+    """Compare two `_attachments` objects by names, content types and decoded bytes.
+
+    Never by `digest`, which may be that of compressed bytes. An attachment without its data, or with data that
+    is no base64, equals nothing.
+    """
+    return source.keys() == target.keys() and all(
+        (data := _attachment_data(source[name])) is not None
+        and data == _attachment_data(target[name])
+        and _content_type(source[name]) == _content_type(target[name])
+        for name in source
+    )
+
+
+def _children(one: Any, other: Any) -> Iterator[tuple[str | int, Any, Any]]:
+    if isinstance(one, dict):
+        keys = chain(one, (key for key in other if key not in one))
+        return ((key, one.get(key, _MISSING), other.get(key, _MISSING)) for key in keys)
+    pairs = enumerate(zip_longest(one, other, fillvalue=_MISSING))
+    return ((index, first, second) for index, (first, second) in pairs)
+
+
+def _equal_floats(one: float, other: float, *, stored: bool) -> bool:
+    if stored:
+        one, other = _stored_float(one), _stored_float(other)
+    # Unlike ==, the spelling tells 0.0 from -0.0, and finds NaN equal to itself.
+    return repr(one) == repr(other)
+
+
+def _stored_float(value: float) -> float:
+    """What is left of a float in its shortest spelling, `3e-322`, after the codec of CouchDB up to 3.5.1.
+
+    It multiplies a mantissa without a fraction by a power of ten that is itself rounded.
+    """
+    if abs(value) >= sys.float_info.min:
+        return value
+    mantissa, exponent_mark, exponent = repr(value).partition("e")
+    if exponent_mark and "." not in mantissa:
+        value = int(mantissa) * float("1e" + exponent)
+    return value or 0.0
+
+
+def _as_stored(document: Document) -> dict[str, Any]:
+    copy = dict(document)
+    pending: list[Any] = [copy]
+    while pending:
+        container = pending.pop()
+        for step, value in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(value, float):
+                container[step] = _stored_float(value)
+            elif isinstance(value, dict | list):
+                container[step] = value.copy()
+                pending.append(container[step])
+    return copy
+
+
+def _canonical_text(document: Document) -> str:
+    """JSON with sorted keys: equal texts mean equal values, as the spelling of a number tells its type."""
+    try:
+        return _CANONICAL.encode(document)
+    except RecursionError:
+        return deep.dumps(document, _CANONICAL)
+
+
+def _attachment_data(attachment: Any) -> bytes | None:
+    data = attachment.get("data") if isinstance(attachment, Mapping) else None
+    if not isinstance(data, str):
+        return None
+    try:
+        return b64decode("".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _content_type(attachment: Mapping[str, Any]) -> Any:
+    return attachment.get("content_type", DEFAULT_CONTENT_TYPE)
