@@ -1,0 +1,47 @@
+"""Raw HTTP for tests: what the server holds, asked without the library under test."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import urllib3
+
+_POOL = urllib3.PoolManager(retries=False, timeout=60.0)
+
+
+def request(method: str, url: str, body: Any = None) -> tuple[int, Any]:
+    """Send JSON, get status and JSON; credentials in the URL are used."""
+    parts = urlsplit(url)
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if parts.username:
+        headers |= urllib3.make_headers(basic_auth=f"{parts.username}:{parts.password}")
+        url = url.replace(f"{parts.username}:{parts.password}@", "", 1)
+    data = None if body is None else json.dumps(body).encode("utf-8", "surrogatepass")
+    response = _POOL.request(method, url, body=data, headers=headers)
+    return response.status, json.loads(response.data or b"null")
+
+
+def get(url: str) -> Any:
+    """GET that must succeed."""
+    status, value = request("GET", url)
+    assert status == 200, (status, value)
+    return value
+
+
+def documents(server: str, database: str) -> dict[str, dict[str, Any]]:
+    """All documents of a database by id, with their revisions."""
+    rows = get(f"{server}/{quote(database, safe='')}/_all_docs?include_docs=true")["rows"]
+    return {row["id"]: row["doc"] for row in rows}
+
+
+def revisions(server: str, database: str) -> dict[str, str]:
+    """All revisions of a database by id."""
+    rows = get(f"{server}/{quote(database, safe='')}/_all_docs")["rows"]
+    return {row["id"]: row["value"]["rev"] for row in rows}
+
+
+def plain(documents: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Documents without `_rev`."""
+    return {id: {key: value for key, value in doc.items() if key != "_rev"} for id, doc in documents.items()}
