@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrator.codec import BOOKKEEPING, PLAIN, InvalidDocument, Unencodable, ValueCodec, decode, encode, one_line, top_level
+from migrator.codec import (
+    BOOKKEEPING,
+    PLAIN,
+    InvalidDocument,
+    Unencodable,
+    ValueCodec,
+    decode,
+    encode,
+    one_line,
+    top_level,
+)
 from migrator.errors import TransformError
 from migrator.model import (
     Batch,
@@ -71,6 +81,7 @@ class Assembly:
         return self._transformed(document, record)
 
     def _transformed(self, document: Document, record: Record) -> EncodedDocument | Fault | None:
+        original = document
         id = document.get("_id")
         shown = id if isinstance(id, str) else ""
         try:
@@ -84,7 +95,7 @@ class Assembly:
         except TransformError as error:
             return Fault("transform:transform_error", self._placed(record, str(error)), shown, document)
         except Unencodable as error:
-            return Fault(f"transform:{error.error}", self._placed(record, error.reason), shown, document)
+            return Fault(f"transform:{error.error}", self._placed(record, error.reason), shown, original)
         kept = document
         return self._screened(document, body, lambda: kept)
 
@@ -118,15 +129,15 @@ def batches(
     assemble = assembly.assemble
     documents: list[EncodedDocument] = []
     rejects: list[Reject] = []
-    read = filtered = size_bytes = 0
+    read = filtered = size_bytes = rejected_bytes = 0
     end: Position | None = None
     limit = limits()
 
     def close() -> Batch:
-        nonlocal documents, rejects, read, filtered, size_bytes, limit
+        nonlocal documents, rejects, read, filtered, size_bytes, rejected_bytes, limit
         batch = Batch(collection, tuple(documents), end, read, filtered, tuple(rejects))
         documents, rejects = [], []
-        read = filtered = size_bytes = 0
+        read = filtered = size_bytes = rejected_bytes = 0
         limit = limits()
         return batch
 
@@ -148,11 +159,14 @@ def batches(
         else:
             stage, _, error = made.error.partition(":")
             rejects.append(Reject(collection, made.id, stage, error, made.reason, document=made.document))
+            # What came as an object is the source's own and takes no more memory here.
+            rejected_bytes += len(record.text or b"")
         read += 1
         end = record.position
         if (
             len(documents) >= limit.max_docs
             or len(rejects) >= MAX_REJECTS_PER_BATCH
+            or rejected_bytes >= limit.max_bytes
             or read >= MAX_RECORDS_PER_BATCH
         ):
             yield close()

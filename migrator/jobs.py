@@ -28,7 +28,8 @@ from migrator.loaders.rejects import RejectFile
 from migrator.model import BatchLimits, Extractor, Loader, Report, Transformer
 from migrator.pipeline import MaxErrors, Pipeline
 from migrator.registry import open_extractor, open_loader, target_database, target_text
-from migrator.retry import Retrier, RetryingExtractor, RetryingLoader, RetryPolicy
+from migrator.retry import Retrier, RetryPolicy
+from migrator.retrying import RetryingExtractor, RetryingLoader
 from migrator.throttle import Throttle
 
 # Nobody waits long for a first answer: the address may be wrong.
@@ -83,7 +84,10 @@ class OpenJob:
 
         seed = bytes.fromhex(checkpoint.seed)
         return transformers.compose(
-            [transformers.parse(spec, seed=seed, started_ms=checkpoint.started_ms) for spec in self.config.transform]
+            [
+                transformers.parse(spec, seed=seed, started_ms=checkpoint.started_ms)
+                for spec in self.config.transform
+            ]
         )
 
 
@@ -162,14 +166,19 @@ def run_job(
         file = CheckpointFile(None if config.dry_run else checkpoint_path)
         with file.lock():
             checkpoint, resumed = open_checkpoint(
-                file, job.fingerprint, resume=config.resume, restart=config.restart, keep_existing=bool(config.checkpoint)
+                file,
+                job.fingerprint,
+                resume=config.resume,
+                restart=config.restart,
+                keep_existing=bool(config.checkpoint),
             )
             _check_identities(job, checkpoint, file)
             transform = job.transform(checkpoint)
             first = RetryingLoader(job.bare_loader, Retrier(FIRST_CONTACT, listener, None, stopping))
             loader = job.loader
             if config.dry_run:
-                loader = DryLoader(job.bare_loader, getattr(job.bare_loader, "foretell", None))
+                dry = DryLoader(job.bare_loader, getattr(job.bare_loader, "foretell", None))
+                loader = BisectingLoader(RetryingLoader(dry, job.retrier), listener)
             elif job.collections and is_server_url(job.bare_loader.describe()):
                 # A wrong address or password shows here, before anything else is done.
                 name = next((n for n in job.collections if not _finished(checkpoint, n)), job.collections[0])
@@ -196,9 +205,11 @@ def run_job(
             if not config.checkpoint and report.ok:
                 # The default file is only for going on after an interruption.
                 file.remove()
+        # Rejects of the runs gone on from are in the same file.
+        rejected = not config.dry_run and rejects_path.exists() and (rejects.count or report.carried.rejected)
         return JobResult(
             report,
-            rejects_path if rejects_path.exists() and not config.dry_run and rejects.count else None,
+            rejects_path if rejected else None,
             file.path if file.exists() else None,
         )
 
@@ -226,7 +237,9 @@ def _selected(found: Sequence[str], config: JobConfig, extractor: Extractor) -> 
 def _names(collections: Sequence[str], config: JobConfig, environ: Mapping[str, str]) -> Mapping[str, str]:
     unknown = [name for name in config.map if name not in collections]
     if unknown:
-        raise ConfigError(f"The map names {unknown[0]!r}, which is not moved.", hint=f"Moved are: {', '.join(collections)}.")
+        raise ConfigError(
+            f"The map names {unknown[0]!r}, which is not moved.", hint=f"Moved are: {', '.join(collections)}."
+        )
     if not is_server_url(target_text(config, environ)):
         return {}
     database = target_database(config, environ)
@@ -256,7 +269,7 @@ def _check_identities(job: OpenJob, checkpoint: Checkpoint, file: CheckpointFile
     for name, state in checkpoint.collections.items():
         if state.identity and not state.finished and state.identity != job.extractor.identity(name):
             raise CheckpointError(
-                f"The source of {name} has changed since checkpoint {file.path} was written; its position may be wrong.",
+                f"The source of {name} has changed since checkpoint {file.path} was written.",
                 hint="Start over with --restart: documents that are there already stay as they are.",
             )
 

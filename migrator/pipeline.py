@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from migrator.accounting import account
 from migrator.batching import Assembly, batches
 from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState
-from migrator.codec import PLAIN, ValueCodec, decode
-from migrator.errors import Interrupted, RejectsError, UnaccountedError
+from migrator.codec import PLAIN, ValueCodec
+from migrator.errors import Interrupted, RejectsError
 from migrator.events import (
     BatchLoaded,
     CheckpointSaved,
@@ -36,13 +37,18 @@ from migrator.model import (
     Position,
     Reject,
     Report,
-    Status,
     Transformer,
 )
 from migrator.throttle import Throttle
 
 # A percentage of a handful says nothing.
 MIN_READ_FOR_PERCENT = 100
+
+
+class _InFlight(NamedTuple):
+    batch: Batch
+    submitted: float
+    future: Future[Sequence[Outcome]]
 
 
 class RejectSink(Protocol):
@@ -139,7 +145,6 @@ class Pipeline:
         self.checkpoint.finished = True
         self._save("")
         report = Report(report.collections, self.clock() - started, carried)
-        self._check_sums(report)
         self.listener(RunFinished(report))
         return report
 
@@ -155,25 +160,28 @@ class Pipeline:
         self.loader.prepare(name, state.mark if state.position is not None else None)
         assembly = Assembly(self.transform, self.loader.screen, self.values, self._locator(name))
         source = batches(name, self.extractor.extract(name, after=state.position), assembly, self._limits)
-        window: deque[tuple[Batch, float, Future[Sequence[Outcome]]]] = deque()
+        window: deque[_InFlight] = deque()
+        broken: list[Exception] = []
         try:
-            for batch in source:
+            for batch in _until_broken(source, broken):
                 while window and (
                     len(window) >= min(self.throttle.in_flight, self.loader.max_in_flight)
-                    or self._shares_ids(batch, window)
+                    or _shares_ids(batch, window)
                 ):
-                    self._settle(*window.popleft(), state, counts)
+                    self._settle(window, state, counts)
                 if self.stopping.is_set():
                     break
-                window.append((batch, self.clock(), pool.submit(self._load, batch)))
-                while window and window[0][2].done():
-                    self._settle(*window.popleft(), state, counts)
+                window.append(_InFlight(batch, self.clock(), pool.submit(self._load, batch)))
+                while window and window[0].future.done():
+                    self._settle(window, state, counts)
             while window:
-                self._settle(*window.popleft(), state, counts)
+                self._settle(window, state, counts)
         except BaseException:
-            self._abandon(window)
-            self._save(name)
+            self._save(name, ahead=self._abandon(window))
             raise
+        if broken:
+            self._save(name)
+            raise broken[0]
         if self.stopping.is_set():
             self._save(name)
             raise Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
@@ -192,90 +200,62 @@ class Pipeline:
         locate = getattr(self.extractor, "describe_position", None)
         return (lambda position: str(locate(collection, position))) if locate else (lambda _position: "")
 
-    @staticmethod
-    def _shares_ids(batch: Batch, window: deque[tuple[Batch, float, Future[Sequence[Outcome]]]]) -> bool:
-        # Of two documents with one id the later must meet the earlier at the target, not race it.
-        ids = {document.id for document in batch.documents}
-        return any(document.id in ids for other, _, _ in window for document in other.documents)
-
-    def _settle(
-        self, batch: Batch, submitted: float, future: Future[Sequence[Outcome]], state: CollectionState, counts: Counts
-    ) -> None:
-        outcomes = future.result()
-        if len(outcomes) != len(batch.documents):
-            got = {outcome.id for outcome in outcomes}
-            lost = [document.id for document in batch.documents if document.id not in got] or ["?"]
-            raise UnaccountedError(
-                f"{batch.collection}: {len(batch.documents)} documents were loaded, {len(outcomes)} have an end; "
-                f"unaccounted for: {', '.join(lost[:20])}.",
-                hint="Run again with --resume: they are read again.",
-            )
-        settled = Counts(read=batch.read, filtered=batch.filtered, rejected=len(batch.rejects))
-        rejects = list(batch.rejects)
-        for document, outcome in zip(batch.documents, outcomes, strict=True):
-            status = outcome.status
-            if status is Status.WRITTEN:
-                settled.written += 1
-            elif status is Status.UNCHANGED:
-                settled.unchanged += 1
-            elif status is Status.SKIPPED:
-                settled.skipped += 1
-            else:
-                settled.rejected += 1
-                rejects.append(_reject(batch.collection, outcome, document.body))
-            settled.conflicts += outcome.conflict
+    def _settle(self, window: deque[_InFlight], state: CollectionState, counts: Counts) -> None:
+        batch, submitted, future = window[0]
+        settled, rejects = account(batch, future.result())
         if rejects:
             self.rejects.write(rejects)
-            for reject in rejects:
-                self.listener(DocumentRejected(reject))
         counts.add(settled)
         state.counts.add(settled)
         self._totals.add(settled)
         if batch.end is not None:
             state.position = batch.end
+        window.popleft()
+        for reject in rejects:
+            self.listener(DocumentRejected(reject))
         self.listener(BatchLoaded(batch.collection, settled, batch.size_bytes, self.clock() - submitted))
         if self.clock() - self._saved_at >= self.checkpoint_interval_s:
-            self._save(batch.collection)
+            self._save(batch.collection, ahead=bool(window))
         if self.max_errors.passed(self._totals):
             raise RejectsError(
-                f"{self._totals.rejected} of {self._totals.read} documents were rejected, more than --max-errors allows.",
-                hint="Look at the reject file; mend the cause, then go on with --resume.",
+                f"{self._totals.rejected} of {self._totals.read} documents were rejected, more than allowed.",
+                hint="Look at the reject file; mend the cause or raise --max-errors, then go on with --resume.",
             )
 
-    def _abandon(self, window: deque[tuple[Batch, float, Future[Sequence[Outcome]]]]) -> None:
-        # What was sent may be written; it is behind the checkpoint and will be read again.
+    def _abandon(self, window: deque[_InFlight]) -> bool:
+        """End what is in flight; True when something was loaded that is not settled and will be read again."""
         self.stopping.set()
         for _, _, future in window:
             future.cancel()
+        loaded = False
         for _, _, future in window:
-            if not future.cancelled():
-                future.exception()
+            # Asking for its error waits for its end.
+            loaded |= not future.cancelled() and future.exception() is None
+        return loaded
 
-    def _save(self, collection: str) -> None:
+    def _save(self, collection: str, *, ahead: bool = False) -> None:
         # Documents first, then their rejects, then the position behind them.
         if collection:
-            self.checkpoint.collections[collection].mark = self.loader.flush(collection)
+            mark = self.loader.flush(collection)
+            if ahead and mark is not None:
+                # The mark counts documents that are behind the position: the last saved pair stays.
+                return
+            self.checkpoint.collections[collection].mark = mark
         self.checkpoint.rejects_bytes = self.rejects.flush()
         self.checkpoint_file.save(self.checkpoint)
         self._saved_at = self.clock()
         self.listener(CheckpointSaved(collection))
 
-    @staticmethod
-    def _check_sums(report: Report) -> None:
-        wrong = [name for name, c in report.collections.items() if not c.counts.accounted]
-        if wrong:
-            raise UnaccountedError(f"The numbers of {', '.join(wrong)} do not add up.", hint="Please report this.")
+
+def _until_broken(source: Iterable[Batch], broken: list[Exception]) -> Iterator[Batch]:
+    """What can be read; the error that ends it is kept, so that what is in flight can be settled first."""
+    try:
+        yield from source
+    except Exception as error:  # noqa: BLE001 raised by whoever gave the list
+        broken.append(error)
 
 
-def _reject(collection: str, outcome: Outcome, body: bytes) -> Reject:
-    return Reject(
-        collection,
-        outcome.id,
-        "load",
-        outcome.error,
-        outcome.reason,
-        outcome.attempts,
-        outcome.http_status,
-        decode(body),
-    )
-
+def _shares_ids(batch: Batch, window: Iterable[_InFlight]) -> bool:
+    # Of two documents with one id the later must meet the earlier at the target, not race it.
+    ids = {document.id for document in batch.documents}
+    return any(document.id in ids for other, _, _ in window for document in other.documents)

@@ -9,6 +9,8 @@ from migrator.events import LimitsChanged, Listener, ignore
 from migrator.model import BatchLimits
 
 SUCCESSES_PER_STEP = 4
+# Smaller batches than this make no server's life easier.
+MIN_BYTES = 65_536
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Throttle:
             self.in_flight = max(1, self.in_flight // 2)
             if overload:
                 self.max_docs = max(1, self.max_docs // 2)
-                self.max_bytes = max(65_536, self.max_bytes // 2)
+                self.max_bytes = max(min(MIN_BYTES, self.limits.max_bytes), self.max_bytes // 2)
             changed = (self.max_docs, self.in_flight) != before
         if changed:
             self.listener(LimitsChanged(self.max_docs, self.in_flight, reason))
