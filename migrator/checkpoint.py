@@ -42,7 +42,7 @@ class Checkpoint:
 
     `job` is the fingerprint: what must be the same for positions to mean the same, by name, no credentials.
     `seed` and `started_ms` let made-up ids come out the same after a resume. `rejects_bytes` is how much of
-    the reject file is settled.
+    the reject file is settled. `details` belongs to whoever runs the job.
     """
 
     job: dict[str, Any]
@@ -51,6 +51,7 @@ class Checkpoint:
     seed: str = field(default_factory=lambda: secrets.token_hex(16))
     started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     rejects_bytes: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def totals(self) -> Counts:
@@ -81,11 +82,15 @@ class CheckpointFile:
         path = self.path
         damaged = "Start over with --restart (documents that are there already stay as they are)."
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
+            with path.open("rb") as file:
+                text = file.read(MAX_FILE_BYTES + 1)
+            if len(text) > MAX_FILE_BYTES:
                 raise CheckpointError(f"{path} is too large for a checkpoint.", hint="Name another file.")
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(text)
         except OSError as error:
-            raise CheckpointError(f"Checkpoint {path} cannot be read: {error.strerror}.", hint="Check its rights.") from None
+            raise CheckpointError(
+                f"Checkpoint {path} cannot be read: {error.strerror}.", hint="Check its rights."
+            ) from None
         except (ValueError, RecursionError):
             raise CheckpointError(f"Checkpoint {path} is damaged: it is no whole JSON.", hint=damaged) from None
         version = value.get("version") if isinstance(value, dict) else None
@@ -103,7 +108,8 @@ class CheckpointFile:
         """Replace the file, durably."""
         if self.path is None:
             return
-        text = json.dumps({"version": VERSION, **asdict(checkpoint)}, indent=1, ensure_ascii=False)
+        # Names from outside can hold what is no Unicode text; escaped, they can be written and read back.
+        text = json.dumps({"version": VERSION, **asdict(checkpoint)}, indent=1)
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -112,10 +118,11 @@ class CheckpointFile:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise ConfigError(
-                f"Checkpoint {self.path} cannot be written: {error.strerror}.", hint="Name another with --checkpoint FILE."
+                f"Checkpoint {self.path} cannot be written: {error.strerror}.",
+                hint="Name another with --checkpoint FILE.",
             ) from error
 
     def remove(self) -> None:
@@ -134,25 +141,43 @@ class CheckpointFile:
             yield
             return
         path = self.path.with_name(self.path.name + ".lock")
+        descriptor = self._locked(path)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise ConfigError(
-                f"The lock file {path} cannot be made: {error.strerror}.", hint="Name another place with --checkpoint FILE."
-            ) from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-                raise LockedError(
-                    f"Another run{f' (process {holder})' if holder else ''} holds {self.path}.",
-                    hint="Wait for it to end, or use another --checkpoint.",
-                ) from None
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield
         finally:
+            # Still held: whoever opened this very file meanwhile finds it gone and makes a new one.
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def _locked(self, path: Path) -> int:
+        while True:
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            except OSError as error:
+                raise ConfigError(
+                    f"The lock file {path} cannot be made: {error.strerror}.",
+                    hint="Name another place with --checkpoint FILE.",
+                ) from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+                os.close(descriptor)
+                raise LockedError(
+                    f"Another run{f' (process {holder})' if holder else ''} holds {self.path}.",
+                    hint="Wait for it to end, or use another --checkpoint.",
+                ) from None
+            except OSError as error:
+                os.close(descriptor)
+                raise ConfigError(
+                    f"{path} cannot be locked: {error.strerror}.",
+                    hint="Name a place on another file system with --checkpoint FILE.",
+                ) from error
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
             os.close(descriptor)
 
 
@@ -202,27 +227,40 @@ def _show(value: object) -> str:
 
 
 def _parse(value: Any) -> Checkpoint:
+    if _natural(_object(value)["version"]) != VERSION:
+        raise ValueError
     collections: dict[str, CollectionState] = {}
-    for name, state in dict(value["collections"]).items():
+    for name, state in _object(value["collections"]).items():
         position, mark = state["position"], state["mark"]
         if isinstance(position, bool) or not isinstance(position, str | int | None):
             raise TypeError
         if isinstance(mark, bool) or not isinstance(mark, int | None):
             raise TypeError
-        counts = Counts(**{key: _natural(number) for key, number in state["counts"].items()})
-        collections[str(name)] = CollectionState(
-            position, _boolean(state["finished"]), str(state["identity"]), mark, counts
+        counts = Counts(**{key: _natural(number) for key, number in _object(state["counts"]).items()})
+        collections[name] = CollectionState(
+            position, _boolean(state["finished"]), _text(state["identity"]), mark, counts
         )
-    if value["version"] != VERSION:
-        raise ValueError
     return Checkpoint(
-        job=dict(value["job"]),
+        job=_object(value["job"]),
         collections=collections,
         finished=_boolean(value["finished"]),
-        seed=bytes.fromhex(value["seed"]).hex(),
+        seed=bytes.fromhex(_text(value["seed"])).hex(),
         started_ms=_natural(value["started_ms"]),
         rejects_bytes=_natural(value["rejects_bytes"]),
+        details=_object(value.get("details", {})),
     )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _natural(value: Any) -> int:
@@ -237,7 +275,8 @@ def _boolean(value: Any) -> bool:
     return value
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make a file that was made or renamed in a folder survive a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -18,6 +18,10 @@ from migrator.errors import ConfigError
 from migrator.model import BatchLimits
 
 POLICIES = ("fail", "skip", "overwrite", "newer")
+# A day; what systems take as a timeout ends somewhere beyond.
+MAX_SECONDS = 86_400
+# A job file has a few lines; a larger file is something else.
+MAX_FILE_BYTES = 1_000_000
 # TOML and people say `from`, which is a word of Python's own.
 ALIASES = {"from": "source", "to": "target"}
 
@@ -91,17 +95,31 @@ class JobConfig:
             raise ConfigError(f"on_conflict is {self.on_conflict!r}.", hint=f"Known are: {', '.join(POLICIES)}.")
         if self.on_conflict == "newer" and not self.newer_field:
             raise ConfigError(
-                "on_conflict newer needs the field that tells which is newer.", hint="Add --newer-field updated_at."
+                "on_conflict newer needs the field that tells which is newer.",
+                hint="Add --newer-field updated_at.",
             )
         if self.resume and self.restart:
             raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")
-        for name in ("batch_docs", "batch_bytes", "in_flight", "max_attempts"):
-            if getattr(self, name) < 1:
+        for name in ("batch_docs", "batch_bytes", "in_flight", "max_attempts", "q", "n"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}.", hint="It must be at least 1.")
         for name in ("timeout_s", "max_outage_s"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}.", hint="It must be above 0.")
+            if not 0 < getattr(self, name) <= MAX_SECONDS:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}.", hint=f"It must be above 0 and at most {MAX_SECONDS}."
+                )
         parse_max_errors(self.max_errors)
+        self._check_files()
+
+    def _check_files(self) -> None:
+        owners: dict[str, str] = {}
+        for name in ("checkpoint", "rejects", "report"):
+            path = getattr(self, name)
+            if path in {"", "-"}:
+                continue
+            owner = owners.setdefault(os.path.realpath(path), name)
+            if owner != name:
+                raise ConfigError(f"{owner} and {name} are the same file, {path}.", hint="Name one of them anew.")
 
 
 def parse_max_errors(text: str) -> tuple[int | None, float | None]:
@@ -110,7 +128,9 @@ def parse_max_errors(text: str) -> tuple[int | None, float | None]:
         return None, None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
     if not match or (not match[2] and "." in match[1]) or (match[2] and float(match[1]) > 100):
-        raise ConfigError(f"max_errors is {text!r}.", hint="Write a number of documents, 10, or a percentage, 0.5%.")
+        raise ConfigError(
+            f"max_errors is {text!r}.", hint="Write a number of documents, 10, or a percentage, 0.5%."
+        )
     return (None, float(match[1])) if match[2] else (int(match[1]), None)
 
 
@@ -125,11 +145,17 @@ def load_job_file(path: str, environ: Mapping[str, str] | None = None) -> dict[s
     environ = os.environ if environ is None else environ
     try:
         with Path(path).open("rb") as file:
-            raw = tomllib.load(file)
+            text = file.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise ConfigError(f"{path} is too large for a job file.", hint="Examples lie in configs/.")
+        raw = tomllib.loads(text.decode())
     except FileNotFoundError:
         raise ConfigError(f"There is no job file {path}.", hint="Examples lie in configs/.") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Job file {path}: {error}.", hint="It must be TOML; examples lie in configs/.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"Job file {path}: {reason}.", hint="It must be TOML; examples lie in configs/."
+        ) from None
     kinds = {f.name: str(f.type) for f in fields(JobConfig)}
     known = sorted({*kinds, *ALIASES} - set(ALIASES.values()))
     values: dict[str, Any] = {}
@@ -178,5 +204,7 @@ def _from_environment(path: str, key: str, value: str, environ: Mapping[str, str
         return value
     name = value[4:]
     if name not in environ:
-        raise ConfigError(f"Job file {path}: {key} names the variable {name}, which is not set.", hint=f"Set {name}.")
+        raise ConfigError(
+            f"Job file {path}: {key} names the variable {name}, which is not set.", hint=f"Set {name}."
+        )
     return environ[name]

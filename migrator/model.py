@@ -175,8 +175,9 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """True when every document is accounted for and none was rejected."""
-        return self.totals.rejected == 0 and all(c.counts.accounted for c in self.collections.values())
+        """True when every document is accounted for and none was rejected, here or in the runs gone on from."""
+        rejected = self.totals.rejected + self.carried.rejected
+        return rejected == 0 and all(c.counts.accounted for c in self.collections.values())
 
 
 @runtime_checkable
