@@ -70,7 +70,7 @@ class ExportExtractor:
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
     ) -> None:
         self._path = Path(path)
-        if not self._path.name.endswith(_SUFFIXES):
+        if not self._path.name.lower().endswith(_SUFFIXES):
             raise ConfigError(f"{path} is no JSON export by its name.", hint=f"Expected: {', '.join(_SUFFIXES)}.")
         if not self._path.exists():
             raise ConfigError(
@@ -177,8 +177,9 @@ class ExportExtractor:
     def _form(self, text: JsonText) -> list[_Section]:
         opening = text.peek()
         if opening == "[":
-            suffix = next(suffix for suffix in _SUFFIXES if self._path.name.endswith(suffix))
-            name = collection_name(self._path.name.removesuffix(suffix) or self._path.name)
+            name = self._path.name
+            suffix = next(suffix for suffix in _SUFFIXES if name.lower().endswith(suffix))
+            name = collection_name(name[: -len(suffix)] or name)
             return [section for section in [_section(text, name)] if section]
         if opening != "{":
             text.value()

@@ -21,8 +21,6 @@ MAX_LINE_BYTES = 64 << 20
 Line: TypeAlias = tuple[int, int, bytes | None]
 """Offset behind the line, its number from 1, its bytes without the line's end; None for one that is too long."""
 
-# What `zstd` itself unpacks without --long; a hostile file could ask for gigabytes.
-_MAX_WINDOW_BYTES = 1 << 27
 # Four packed bytes can stand for 128 KiB, so this bounds what one step unpacks to 32 MiB.
 _ZSTD_STEP_BYTES = 1 << 10
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
@@ -51,7 +49,7 @@ class TextFile:
     def __init__(self, path: Path, *, offset: int = 0) -> None:
         self.path = path
         self.offset = 0
-        self._packing = _COMPRESSED.get(path.suffix, "")
+        self._packing = _COMPRESSED.get(path.suffix.lower(), "")
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
@@ -117,7 +115,8 @@ class _ZstdReader:
 
     def __init__(self, file: Readable) -> None:
         self._file = file
-        self._unpack = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+        # By itself it refuses windows over 128 MiB, as `zstd` does without --long.
+        self._unpack = zstandard.ZstdDecompressor()
         self._frame = self._unpack.decompressobj()
         self._packed = memoryview(b"")
         self._inside = False

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors import importing
 from migrator.extractors.selection import select_collections
+from migrator.importing import failure, load_attribute
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 
@@ -29,14 +29,26 @@ _SNAPSHOT_TRIES = 100
 
 
 def load_object(spec: str, *, search_cwd: bool = True) -> object:
-    """Import the source that `package.module:attribute` names; see `importing.load_object`.
+    """Import the source that `package.module:attribute` names; a class or function is called for what it gives.
 
     Something that can be called but is a source itself, such as a service with `__call__`, is not called.
+
+    Args:
+        spec: the attribute may be dotted.
+        search_cwd: look into the working folder first.
 
     Raises:
         ConfigError: there is no such module or attribute, or the user's code failed.
     """
-    return importing.load_object(spec, search_cwd=search_cwd, is_source=_is_source)
+    found = load_attribute(spec, search_cwd=search_cwd)
+    if not inspect.isclass(found) and (not callable(found) or _is_source(found)):
+        return found
+    try:
+        return found()
+    except (Exception, SystemExit) as error:
+        # The frame of this function is not the user's.
+        within = error.__traceback__.tb_next if error.__traceback__ else None
+        raise failure(f"Calling {spec}()", error.with_traceback(within)) from error
 
 
 class MemoryExtractor:

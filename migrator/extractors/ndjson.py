@@ -59,7 +59,7 @@ class NdjsonExtractor:
     def count(self, collection: str) -> int | None:
         """The number of lines; None for a large or packed file."""
         path = self._files[collection]
-        if path.suffix in _PACKED or path.stat().st_size > _MAX_COUNTED_BYTES:
+        if path.suffix.lower() in _PACKED or path.stat().st_size > _MAX_COUNTED_BYTES:
             return None
         count = 0
         last = b"\n"
@@ -104,7 +104,7 @@ class NdjsonExtractor:
                         line = line.removeprefix(_BOM)  # noqa: PLW2901 (a second name costs every line)
                     if not line.strip(_BLANK):
                         continue
-                yield new(Record, (f"{offset}:{number}", None, line, None))
+                yield new(Record, (f"{offset}:{number}", None, line, None, 0, False))
 
     def close(self) -> None:
         """Nothing is held open between readings."""
@@ -155,8 +155,8 @@ def _stem(name: str) -> str:
     if name.startswith("."):
         return ""
     for suffix in _SUFFIXES:
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
     return ""
 
 

@@ -209,9 +209,9 @@ def test_names_and_paths_are_checked(tmp_path: Path) -> None:
 
 def test_the_name_of_a_list_is_its_files(tmp_path: Path) -> None:
     """A bare list's collection is the file's stem, percent signs decoded, whatever the packing."""
-    for name, expected in (("a%20b.json", "a b"), ("x.y.json.gz", "x.y")):
+    for name, expected in (("a%20b.json", "a b"), ("x.y.json.gz", "x.y"), ("X.JSON", "X"), ("Y.Json.GZ", "Y")):
         path = tmp_path / name
-        path.write_bytes(gzip.compress(b"[]") if name.endswith(".gz") else b"[]")
+        path.write_bytes(gzip.compress(b"[]") if name.lower().endswith(".gz") else b"[]")
         assert (expected,) == ExportExtractor(path).collections()
 
 

@@ -7,6 +7,7 @@ import sys
 import types
 from collections import UserDict, defaultdict
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +101,14 @@ def test_the_source_is_left_alone() -> None:
     assert extractor.count("b") == 0
     del before["b"]
     assert before == source
+
+
+def test_documents_of_lists_are_left_alone() -> None:
+    """What is handed out of a list is another object too."""
+    source = {"a": [{"_id": "1"}]}
+    for document in documents(source):
+        document["changed"] = True
+    assert source == {"a": [{"_id": "1"}]}
 
 
 def test_ids_come_in_the_order_of_their_bytes() -> None:
@@ -303,3 +312,23 @@ def test_a_source_that_can_be_called_is_not(monkeypatch: pytest.MonkeyPatch) -> 
     assert load_object(f"{module.__name__}:listing") is listing
     assert load_object(f"{module.__name__}:factory") is service
     assert MemoryExtractor(load_object(f"{module.__name__}:Kind"), name="x").collections() == ()
+
+
+def test_errors_of_a_factory_have_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence with the line of the user's code; a wrong call is told from code that fails."""
+    code = (
+        "def failing():\n    raise ValueError('no\\nserver')\n"
+        "def leaving():\n    raise SystemExit(3)\n"
+        "def choosy(x):\n    return x\n"
+    )
+    (tmp_path / "factories_of_this_test.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name, message in (
+        ("failing", r"failing\(\) failed at factories_of_this_test\.py:2: ValueError: no server\."),
+        ("leaving", r"leaving\(\) failed at factories_of_this_test\.py:4: SystemExit: 3\."),
+        ("choosy", r"choosy\(\) failed: TypeError: .*missing 1 required"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_object(f"factories_of_this_test:{name}")
+    del sys.modules["factories_of_this_test"]

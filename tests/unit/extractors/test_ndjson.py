@@ -58,6 +58,7 @@ def test_files_are_found_by_their_names(tmp_path: Path) -> None:
         "a.jsonl.gz",
         "c%2Fd.ndjson.zst",
         "x.ndjson.jsonl",
+        "UP.NDJSON",
         "notes.txt",
         "._b.ndjson",
         "y.ndjson.part",
@@ -65,7 +66,7 @@ def test_files_are_found_by_their_names(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "folder.ndjson").mkdir()
     (tmp_path / "linked.ndjson").symlink_to(tmp_path / "b.ndjson")
-    assert NdjsonExtractor(tmp_path).collections() == ("a", "b", "c/d", "linked", "x.ndjson")
+    assert NdjsonExtractor(tmp_path).collections() == ("UP", "a", "b", "c/d", "linked", "x.ndjson")
     assert NdjsonExtractor(tmp_path / "x.ndjson.jsonl").collections() == ("x.ndjson",)
 
 
