@@ -59,12 +59,12 @@ class Assembly:
         A Fault's `document` is what could be had of it, its `error` is prefixed by the stage: `extract:…`.
         """
         document: Document | None
-        _, document, text, fault, _ = record
+        _, document, text, fault, _, ready = record
         if fault is not None:
             # A fault that a stage has found already says which.
             return fault if ":" in fault.error else fault._replace(error=f"extract:{fault.error}")
         try:
-            if text is not None and self.transform is None:
+            if text is not None and (ready or self.transform is None):
                 top = top_level(text)
                 if BOOKKEEPING.isdisjoint(top):
                     body = one_line(text) if b"\n" in text or b"\r" in text else text

@@ -39,7 +39,7 @@ class Record(NamedTuple):
 
     `text` is the UTF-8 JSON text of one document as the source holds it, so that nothing need parse what no
     stage looks at. `filtered` stands for so many documents that were read and filtered out before.
-    `position` is where reading goes on *after* this record.
+    `ready` says that the transformers have been applied. `position` is where reading goes on *after* this record.
     """
 
     position: Position
@@ -47,6 +47,7 @@ class Record(NamedTuple):
     text: bytes | None = None
     fault: Fault | None = None
     filtered: int = 0
+    ready: bool = False
 
 
 class EncodedDocument(NamedTuple):

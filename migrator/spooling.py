@@ -96,7 +96,7 @@ class SpoolingExtractor:
             if not isinstance(after, str):
                 yield from self._before_documents(collection, folder, after or 0)
             for id, body in sorter.sorted_items(after if isinstance(after, str) else None):
-                yield Record(id, text=body)
+                yield Record(id, text=body, ready=True)
 
     def remove(self, collection: str) -> None:
         """Remove a collection's spool, which is needed no more."""
@@ -119,7 +119,7 @@ class SpoolingExtractor:
         sorter = ExternalSorter(folder, max_memory_bytes=self._max_memory_bytes, keep=True, label=label)
         try:
             counts = self._fill(sorter, collection, folder)
-            with (folder / COUNTS_FILE).open("w", opener=_private) as file:
+            with open(folder / COUNTS_FILE, "w", opener=_private) as file:  # noqa: PTH123 Path.open takes no opener
                 json.dump(counts, file)
             sorter.finish()
         except OSError as error:
@@ -137,7 +137,7 @@ class SpoolingExtractor:
     def _fill(self, sorter: ExternalSorter, collection: str, folder: Path) -> dict[str, int]:
         assembly = self._assembly(collection)
         counts = {"faults": 0, "filtered": 0}
-        with (folder / FAULTS_FILE).open("wb", opener=_private) as faults:
+        with open(folder / FAULTS_FILE, "wb", opener=_private) as faults:  # noqa: PTH123 Path.open takes no opener
             for record in self._inner.extract(collection):
                 made = assembly.assemble(record)
                 if isinstance(made, EncodedDocument):

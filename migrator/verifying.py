@@ -27,7 +27,7 @@ from migrator.events import (
     RunStarted,
     ignore,
 )
-from migrator.jobs import OpenJob, default_paths, open_job
+from migrator.jobs import OpenJob, default_paths, keeps_order, open_job
 from migrator.model import EncodedDocument, Reject
 from migrator.report import table
 from migrator.sorting import ExternalSorter
@@ -38,8 +38,6 @@ from migrator.verify import Comparison, Difference, Step, TargetReader, compare_
 MAX_DIFFERENCES_KEPT = 1_000
 MAX_DIFFERENCES_SHOWN = 20
 MIN_SAVE_INTERVAL_S = 0.5
-# These kinds of transformer leave the id alone, and with it the order.
-ORDER_KEEPING = ("rename:", "drop:", "set:", "keep:", "where:")
 
 
 @dataclass
@@ -97,9 +95,17 @@ def verify_job(
             contextlib.closing(DifferenceFile(differences, checkpoint.details.get("differences_bytes", 0)))
         )
         run = _Verification(job, reader, checkpoint, file, sink, spool, listener, stopping)
+        stack.callback(_remove_if_empty, spool)
         result = run.run(resumed=resumed)
         file.remove()
         return result
+
+
+def _remove_if_empty(folder: Path) -> None:
+    # The sorters have removed what was theirs.
+    for path in (folder / "target", folder):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 class DifferenceFile:
@@ -216,8 +222,7 @@ class _Verification:
         self, name: str, assembly: Assembly, after: str | None, stack: contextlib.ExitStack
     ) -> Iterator[EncodedDocument]:
         """The source's documents as they would be sent, in the order of their ids, behind an id."""
-        in_order = all(spec.startswith(ORDER_KEEPING) and "_id" not in spec for spec in self.job.config.transform)
-        if self.job.extractor.ordered and in_order:
+        if self.job.extractor.ordered and keeps_order(self.job.config.transform):
             # Reading is cheap beside comparing, and a position is the extractor's own.
             documents = self._assembled(name, assembly)
             if after is None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from migrator.config import POLICIES, JobConfig, load_job_file
+from migrator.config import POLICIES, SORTS, JobConfig, load_job_file
 from migrator.errors import EXIT_INTERRUPTED, ConfigError
 from migrator.events import Event, Listener
 from migrator.model import BatchLimits
@@ -106,6 +106,12 @@ write_options = _together(
         "--batch-bytes", type=int, metavar="N", help=f"Most bytes in a batch. [default: {BatchLimits.max_bytes}]"
     ),
     click.option("--in-flight", type=int, metavar="N", help="Batches sent at once. [default: 4]"),
+    click.option(
+        "--sort",
+        type=click.Choice(SORTS),
+        help="Load in the order of ids, which spares the server half the work: where it gains, always, or never. "
+        "[default: auto]",
+    ),
     click.option("--q", type=int, metavar="N", help="Shards of databases that are created."),
     click.option("--n", type=int, metavar="N", help="Copies of databases that are created."),
     click.option("--partitioned", is_flag=True, default=None, help="Databases that are created are partitioned."),
