@@ -86,8 +86,6 @@ class NdjsonExtractor:
         """
         path = self._files[collection]
         start = (0, 0) if after is None else _parsed(after)
-        # NamedTuple's own constructor takes longer than all the rest of the loop.
-        new = tuple.__new__
         with TextFile(path, offset=max(0, start[0] - 1)) as file:
             if start[0] and file.read(1) != b"\n" and file.read(1):
                 raise CheckpointError(
