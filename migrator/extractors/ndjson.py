@@ -102,7 +102,7 @@ class NdjsonExtractor:
                         line = line.removeprefix(_BOM)  # noqa: PLW2901 (a second name costs every line)
                     if not line.strip(_BLANK):
                         continue
-                yield new(Record, (f"{offset}:{number}", None, line, None, 0, False))
+                yield Record(f"{offset}:{number}", None, line)
 
     def close(self) -> None:
         """Nothing is held open between readings."""
