@@ -1,0 +1,1 @@
+"""Against a real server, named by COUCHDB_TEST_URL."""
