@@ -59,7 +59,12 @@ def untag(value: Any, classes: Iterable[type] = ()) -> Any:
             frames.pop()
             if not frames:
                 return frame.target[0]
-            frames[-1].put(_untagged(frame.target, known, [above.step for above in frames[1:]]))
+            try:
+                restored = _untagged(frame.target, known)
+            except Refusal as refusal:
+                path = path_text([above.step for above in frames[1:]])
+                raise InvalidDocument(refusal.error, f"{path} is marked as {refusal.why}") from None
+            frames[-1].put(restored)
 
 
 class _Frame:
@@ -79,7 +84,7 @@ class _Frame:
             self.target.append(value)
 
 
-def _untagged(target: Any, known: Mapping[str, type], path: list[str | int]) -> Any:
+def _untagged(target: Any, known: Mapping[str, type]) -> Any:
     if isinstance(target, list):
         return target
     if MARK not in target:
@@ -87,16 +92,11 @@ def _untagged(target: Any, known: Mapping[str, type], path: list[str | int]) -> 
     kind = target[MARK]
     restore = _RESTORE.get(kind) if isinstance(kind, str) else None
     if restore is None:
-        raise InvalidDocument(
-            "unknown_tag", f"{path_text(path)} is marked as {kind!r:.80}, which is no known type"
-        )
+        raise Refusal("unknown_tag", f"{kind!r:.80}, which is no known type")
     try:
         return restore(target, known)
-    except Refusal as refusal:
-        raise InvalidDocument(refusal.error, f"{path_text(path)} is marked as {kind} {refusal.why}") from None
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        reason = f"{path_text(path)} is marked as {kind}, but cannot be one ({type(error).__name__}: {error})"
-        raise InvalidDocument("invalid_tag", reason) from None
+        raise Refusal("invalid_tag", f"{kind}, but cannot be one ({type(error).__name__}: {error})") from None
 
 
 # -- to marks -------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 r"""Keeps the documents that meet a condition, and filters out the others.
 
 A field that is missing meets no condition but `!field`. Values are compared as the value codec `plain` writes
-them, so a datetime is its ISO 8601 text. `=` and `!=` compare any two values; 1 equals 1.0, and neither equals
-true nor "1". `<`, `<=`, `>` and `>=` compare two numbers, or two texts by their code points; nothing else meets them.
-False, null, 0, "", an empty array and an empty object are not truthy.
+them, so a datetime is its ISO 8601 text.
+
+- `=` and `!=` compare any two values; 1 equals 1.0, and neither equals true nor "1".
+- `<`, `<=`, `>` and `>=` compare two numbers, or two texts by their code points; nothing else meets them.
+- `field` alone asks for what is truthy; false, null, 0, "", an empty array and an empty object are not.
 """
 
 from __future__ import annotations
@@ -75,8 +77,8 @@ def read_value(text: str, spec: str) -> Any:
     except InvalidDocument as invalid:
         if invalid.error in {"number_out_of_range", "integer_too_long"}:
             raise ConfigError(
-                f"--transform {spec}: {invalid.reason}.",
-                hint='Put it into quotes, ="...", if it is meant as text.',
+                f"--transform {spec}: {text:.30} is beyond what a number can be.",
+                hint='Put it into quotes, "...", if it is meant as text.',
             ) from None
         return text
 
