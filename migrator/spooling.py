@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import IO, Any
 
 from migrator.batching import Assembly
 from migrator.errors import EndpointError
@@ -93,10 +94,20 @@ class SpoolingExtractor:
         if sorter is None:
             sorter = self._sort(collection, folder, label)
         with contextlib.closing(sorter):
-            if not isinstance(after, str):
-                yield from self._before_documents(collection, folder, after or 0)
-            for id, body in sorter.sorted_items(after if isinstance(after, str) else None):
-                yield Record(id, text=body, ready=True)
+            position: Position = 0 if after is None else after
+            if not isinstance(position, str):
+                for record in self._before_documents(folder, position):
+                    position = record.position
+                    yield record
+            items = sorter.sorted_items(after if isinstance(after, str) else None)
+            following = next(items, None)
+            while following is not None:
+                id, body = following
+                following = next(items, None)
+                # Behind an id are only higher ones: of several documents with one id the last alone may end there.
+                if following is None or following[0] != id:
+                    position = id
+                yield Record(position, text=body, ready=True)
 
     def remove(self, collection: str) -> None:
         """Remove a collection's spool, which is needed no more."""
@@ -119,8 +130,10 @@ class SpoolingExtractor:
         sorter = ExternalSorter(folder, max_memory_bytes=self._max_memory_bytes, keep=True, label=label)
         try:
             counts = self._fill(sorter, collection, folder)
-            with open(folder / COUNTS_FILE, "w", opener=_private) as file:  # noqa: PTH123 Path.open takes no opener
+            with open(folder / COUNTS_FILE, "w", opener=_private) as file:
                 json.dump(counts, file)
+                _make_durable(file)
+            # From here on the spool counts as whole, so what is beside the documents must be on disk before.
             sorter.finish()
         except OSError as error:
             sorter.close()
@@ -137,7 +150,7 @@ class SpoolingExtractor:
     def _fill(self, sorter: ExternalSorter, collection: str, folder: Path) -> dict[str, int]:
         assembly = self._assembly(collection)
         counts = {"faults": 0, "filtered": 0}
-        with open(folder / FAULTS_FILE, "wb", opener=_private) as faults:  # noqa: PTH123 Path.open takes no opener
+        with open(folder / FAULTS_FILE, "wb", opener=_private) as faults:
             for record in self._inner.extract(collection):
                 made = assembly.assemble(record)
                 if isinstance(made, EncodedDocument):
@@ -148,15 +161,17 @@ class SpoolingExtractor:
                     counts["faults"] += 1
                     reject = Reject(collection, made.id, "spool", made.error, made.reason, document=made.document)
                     faults.write(reject_to_line(reject))
+            _make_durable(faults)
         return counts
 
-    def _before_documents(self, collection: str, folder: Path, given: int) -> Iterator[Record]:
+    def _before_documents(self, folder: Path, given: int) -> Iterator[Record]:
         counts = json.loads((folder / COUNTS_FILE).read_text())
         with (folder / FAULTS_FILE).open("rb") as file:
             for number, line in enumerate(islice(file, given, None), given + 1):
                 reject = line_to_reject(line, f"{folder / FAULTS_FILE}:{number}")
                 fault = Fault(reject.error, reject.reason, reject.id, reject.document)
-                yield Record(number, fault=fault)
+                # The line stands for what the fault holds, where batches are bounded by bytes.
+                yield Record(number, text=line, fault=fault)
         if counts["filtered"] and given <= counts["faults"]:
             yield Record(counts["faults"] + 1, filtered=counts["filtered"])
 
@@ -176,6 +191,11 @@ def is_worth_sorting(extractor: Extractor, collection: str, assembly: Assembly) 
             if documents >= MIN_DOCUMENTS_TO_SORT:
                 return not ascending
     return False
+
+
+def _make_durable(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _private(path: str, flags: int) -> int:

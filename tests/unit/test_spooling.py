@@ -1,0 +1,160 @@
+"""Loading in the order of ids: what is sorted is all that was read, from wherever reading goes on."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from migrator import spooling
+from migrator.batching import Assembly, batches
+from migrator.model import Batch, BatchLimits, Document, Position, Record
+from migrator.spooling import SpoolingExtractor, is_worth_sorting
+from tests.fakes import FakeExtractor, Item, numbered
+
+ITEMS: list[Item] = [
+    {"_id": "m", "n": 1},
+    {"_id": "b"},
+    b'{"_id": "torn',
+    {"_id": "m", "n": 2},
+    {"_id": "out"},
+    {"no": "id"},
+    {"_id": "a"},
+    {"_id": "m", "n": 3},
+    b'{"_id":"z","big":123456789012345678901}',
+    {"_id": "a", "twin": True},
+]
+
+
+def without_out(document: Document) -> Document | None:
+    """Filter one document out."""
+    return None if document.get("_id") == "out" else document
+
+
+def spool(folder: Path, items: list[Item], label: str = "job") -> SpoolingExtractor:
+    """All collections sorted, by a sorter that holds almost nothing."""
+    return SpoolingExtractor(
+        FakeExtractor({"c": items}),
+        lambda _name: Assembly(without_out),
+        folder,
+        label,
+        lambda _name: True,
+        max_memory_bytes=200,
+    )
+
+
+def seen(records: list[Record]) -> Counter[str]:
+    """What was given, whatever its order."""
+    return Counter(
+        record.fault.error if record.fault else record.text.decode() if record.text else f"{record.filtered} out"
+        for record in records
+    )
+
+
+def test_comes_in_the_order_of_ids(tmp_path: Path) -> None:
+    """What cannot be written comes first, then documents by id; those of one id keep the source's order."""
+    records = list(spool(tmp_path / "s", ITEMS).extract("c"))
+    made = [json.loads(record.text) for record in records if record.ready and record.text]
+    assert [document["_id"] for document in made] == ["a", "a", "b", "m", "m", "m", "z"]
+    assert [document.get("n") for document in made if document["_id"] == "m"] == [1, 2, 3]
+    assert made[-1]["big"] == 123456789012345678901
+    assert [record.fault.error for record in records if record.fault] == [
+        "extract:invalid_json",
+        "load:missing_id",
+    ]
+    assert sum(record.filtered for record in records) == 1
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["spool kept", "spool lost"])
+def test_nothing_is_lost_wherever_reading_goes_on(tmp_path: Path, kept: bool) -> None:
+    """Behind every position is all that was not given before it, documents of one id included."""
+    folder = tmp_path / "s"
+    whole = list(spool(folder, ITEMS).extract("c"))
+    for number, record in enumerate(whole, 1):
+        if not kept:
+            spool(folder, ITEMS).remove("c")
+        rest = list(spool(folder, ITEMS).extract("c", after=record.position))
+        assert seen(whole) - seen(whole[:number]) <= seen(rest)
+        ids = [json.loads(given.text)["_id"] for given in rest if given.ready and given.text]
+        assert sorted(ids) == ids
+
+
+def test_positions_are_exact_where_ids_are(tmp_path: Path) -> None:
+    """Without documents of one id nothing is given twice."""
+    items = [*reversed(numbered(20)), b"{", {"_id": "out"}]
+    whole = list(spool(tmp_path / "s", items).extract("c"))
+    for number, record in enumerate(whole, 1):
+        rest = list(spool(tmp_path / "s", items).extract("c", after=record.position))
+        assert seen(whole[number:]) == seen(rest)
+
+
+def test_a_batch_between_two_of_one_id_loses_neither(tmp_path: Path) -> None:
+    """A run that ends when the first of two documents with one id is settled has the second one still to come."""
+    extractor = spool(tmp_path / "s", [b"{", {"_id": "a", "n": 1}, {"_id": "a", "n": 2}])
+    first = next(iter(made_batches(extractor, None)))
+    assert (len(first.rejects), len(first.documents)) == (1, 1)
+    rest = made_batches(extractor, first.end)
+    assert [document.body for batch in rest for document in batch.documents][-1] == b'{"_id":"a","n":2}'
+    assert [reject for batch in rest for reject in batch.rejects] == []
+
+
+def made_batches(extractor: SpoolingExtractor, after: Position | None) -> list[Batch]:
+    """Batches of one document."""
+    return list(batches("c", extractor.extract("c", after=after), Assembly(), lambda: BatchLimits(1, 1000)))
+
+
+def test_counts_what_was_filtered_and_refused(tmp_path: Path) -> None:
+    """The batches of a spool account for all that the source holds."""
+    made = made_batches(spool(tmp_path / "s", ITEMS), None)
+    assert len(ITEMS) == sum(batch.read for batch in made)
+    assert sum(batch.filtered for batch in made) == 1
+    assert sum(len(batch.rejects) for batch in made) == 2
+
+
+def test_large_rejects_of_a_spool_are_held_few_at_a_time(tmp_path: Path) -> None:
+    """What is refused counts by its bytes here too."""
+    items: list[Item] = [{"no": "id", "pad": "x" * 1000} for _ in range(5)]
+    assert [len(batch.rejects) for batch in made_batches(spool(tmp_path / "s", items), None)] == [1] * 5
+
+
+def test_another_jobs_spool_is_not_taken(tmp_path: Path) -> None:
+    """A spool that was left by a job with another fingerprint is sorted anew."""
+    list(spool(tmp_path / "s", [{"_id": "old"}]).extract("c"))
+    rest = list(spool(tmp_path / "s", [{"_id": "new"}], "other").extract("c", after="a"))
+    assert [record.position for record in rest] == ["new"]
+
+
+def test_removes_all_it_made(tmp_path: Path) -> None:
+    """When a collection is done nothing stays on disk."""
+    extractor = spool(tmp_path / "s", ITEMS)
+    list(extractor.extract("c"))
+    assert (tmp_path / "s").exists()
+    extractor.remove("c")
+    extractor.remove("c")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_sorted_passes(tmp_path: Path) -> None:
+    """A collection that gains nothing keeps the source's records and positions."""
+    inner = FakeExtractor({"c": numbered(3)})
+    extractor = SpoolingExtractor(inner, lambda _name: Assembly(), tmp_path, "job", lambda _name: False)
+    assert list(inner.extract("c", after=1)) == list(extractor.extract("c", after=1))
+
+
+@pytest.mark.parametrize(
+    ("items", "worth"),
+    [
+        (numbered(10), False),
+        ([*reversed(numbered(10))], True),
+        ([*reversed(numbered(9))], False),
+        ([*numbered(9), {"_id": "a"}], True),
+        ([b"{"] * 20, False),
+        ([], False),
+    ],
+)
+def test_sorts_where_it_gains(monkeypatch: pytest.MonkeyPatch, items: list[Item], worth: bool) -> None:
+    """Many documents whose ids are in no order are worth sorting; few, or ordered ones, are not."""
+    monkeypatch.setattr(spooling, "MIN_DOCUMENTS_TO_SORT", 10)
+    assert worth == is_worth_sorting(FakeExtractor({"c": items}), "c", Assembly())
