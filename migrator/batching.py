@@ -142,12 +142,7 @@ def batches(
         return batch
 
     for record in records:
-        if record.filtered:
-            filtered += record.filtered
-            read += record.filtered
-            end = record.position
-            continue
-        made = assemble(record)
+        made = None if record.filtered else assemble(record)
         if isinstance(made, EncodedDocument):
             length = len(made.body) + 2
             if documents and size_bytes + length > limit.max_bytes:
@@ -155,13 +150,13 @@ def batches(
             documents.append(made)
             size_bytes += length
         elif made is None:
-            filtered += 1
+            filtered += record.filtered or 1
         else:
             stage, _, error = made.error.partition(":")
             rejects.append(Reject(collection, made.id, stage, error, made.reason, document=made.document))
             # What came as an object is the source's own and takes no more memory here.
             rejected_bytes += len(record.text or b"")
-        read += 1
+        read += record.filtered or 1
         end = record.position
         if (
             len(documents) >= limit.max_docs

@@ -15,7 +15,7 @@ from migrator import batching
 from migrator.batching import Assembly, batches
 from migrator.codec import BOOKKEEPING, STRICT
 from migrator.errors import TransformError
-from migrator.model import Batch, BatchLimits, Document, EncodedDocument, Fault, Reject
+from migrator.model import Batch, BatchLimits, Document, EncodedDocument, Fault, Record, Reject
 from tests.fakes import FakeExtractor, Item, numbered
 
 
@@ -116,6 +116,14 @@ def test_a_long_stretch_of_filtered_documents_is_closed(monkeypatch: pytest.Monk
     monkeypatch.setattr(batching, "MAX_RECORDS_PER_BATCH", 10)
     made = batched([*numbered(25)], Assembly(transform=lambda _document: None))
     assert [(b.read, b.filtered, b.end) for b in made] == [(10, 10, 10), (10, 10, 20), (5, 5, 25)]
+
+
+def test_what_was_filtered_before_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that stands for many filtered documents counts as many, and closes batches as they would."""
+    monkeypatch.setattr(batching, "MAX_RECORDS_PER_BATCH", 10)
+    records = [Record(1, filtered=4), Record(2, {"_id": "a"}), Record(3, filtered=7), Record(4, {"_id": "b"})]
+    made = batches("c", records, Assembly(), BatchLimits)
+    assert [(b.read, b.filtered, b.end) for b in made] == [(12, 11, 3), (1, 0, 4)]
 
 
 def test_rejects_are_bounded_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
