@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from migrator.batching import Assembly
+from migrator.codec import decode
+from migrator.compare import content, differing_path
 from migrator.couch.endpoint import TlsFiles, is_server_url, parse_endpoint
 from migrator.errors import ConfigError
 from migrator.extractors.ndjson import NdjsonExtractor
@@ -18,9 +20,7 @@ from migrator.verify import Stored, TargetReader
 
 
 @contextlib.contextmanager
-def open_reader(
-    job: OpenJob, spool: Path, environ: Mapping[str, str] | None = None
-) -> Iterator[TargetReader]:
+def open_reader(job: OpenJob, spool: Path, environ: Mapping[str, str] | None = None) -> Iterator[TargetReader]:
     """The reader of a job's target.
 
     Args:
@@ -46,8 +46,6 @@ def open_reader(
 class FolderReader:
     """A TargetReader of a folder of NDJSON files."""
 
-    changes_values = False
-
     def __init__(self, folder: Path, names: Mapping[str, str], spool: Path, stack: contextlib.ExitStack) -> None:
         self._folder = folder
         self._names = names
@@ -67,14 +65,20 @@ class FolderReader:
             made = assembly.assemble(record)
             if not isinstance(made, EncodedDocument):
                 place = extractor.describe_position(name, record.position)
-                raise ConfigError(f"{place} is no document: {made.reason if made else ''}", hint="Write the folder anew.")
+                raise ConfigError(
+                    f"{place} is no document: {made.reason if made else ''}", hint="Write the folder anew."
+                )
             sorter.add(made.id, made.body)
         for id, body in sorter.sorted_items(after):
             yield Stored(id, body=body)
 
-    def is_revision_of(self, body: bytes, rev: str) -> bool:  # noqa: ARG002
+    def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:  # noqa: ARG002
         """There are no revisions."""
         return False
+
+    def differing(self, collection: str, body: bytes, there: Document) -> str | None:  # noqa: ARG002
+        """Exactly: a file keeps all."""
+        return differing_path(content(decode(body)), content(there), stored=False)
 
     def documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:  # noqa: ARG002
         """Never asked for: the bodies come with `stored`."""

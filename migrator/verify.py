@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from migrator.codec import decode
-from migrator.compare import content, differing_path
 from migrator.model import Document, EncodedDocument
 
 # Documents whose equality needs the stored body are read so many, or so many bytes of source, at a time.
@@ -44,15 +43,16 @@ class Stored(NamedTuple):
 class TargetReader(Protocol):
     """What a target lets us read for verification."""
 
-    changes_values: bool
-    """True when the target alters some values as it stores them (see the documentation of fidelity)."""
-
     def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
         """What is there, in ascending order of the ids' UTF-8 bytes, behind an id."""
         ...
 
-    def is_revision_of(self, body: bytes, rev: str) -> bool:
+    def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:
         """True when the revision proves that the stored content is this; False when that is not known."""
+        ...
+
+    def differing(self, collection: str, body: bytes, there: Document) -> str | None:
+        """The first path at which what is there is not what the target makes of a document; None when equal."""
         ...
 
     def documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:
@@ -157,9 +157,9 @@ def compare_collection(
             numbers.missing += 1
             found.append(Difference(collection, document.id, MISSING))
         elif met.body is not None:
-            path = differing_path(content(decode(document.body)), content(decode(met.body)), stored=False)
+            path = reader.differing(collection, document.body, decode(met.body))
             _count(collection, document.id, path, numbers, found)
-        elif met.rev is not None and reader.is_revision_of(document.body, met.rev):
+        elif met.rev is not None and reader.is_revision_of(collection, document.body, met.rev):
             numbers.equal += 1
         else:
             opened.append(document)
@@ -188,9 +188,7 @@ def _settle(
             numbers.missing += 1
             found.append(Difference(collection, document.id, MISSING))
         else:
-            ours: dict[str, Any] = content(decode(document.body))
-            path = differing_path(ours, content(there), stored=reader.changes_values)
-            _count(collection, document.id, path, numbers, found)
+            _count(collection, document.id, reader.differing(collection, document.body, there), numbers, found)
     return found
 
 

@@ -87,7 +87,11 @@ def verify_job(
         file = CheckpointFile(path)
         stack.enter_context(file.lock())
         checkpoint, resumed = open_checkpoint(
-            file, job.fingerprint, resume=config.resume, restart=config.restart or config.verify, keep_existing=False
+            file,
+            job.fingerprint,
+            resume=config.resume,
+            restart=config.restart or config.verify,
+            keep_existing=False,
         )
         spool = path.with_name(path.name + ".spool")
         reader = stack.enter_context(open_reader(job, spool / "target", environ))
@@ -180,7 +184,8 @@ class _Verification:
         identity = self.job.extractor.identity(name)
         if state.identity and state.identity != identity:
             raise CheckpointError(
-                f"The source of {name} has changed since the verification began.", hint="Begin anew with --restart."
+                f"The source of {name} has changed since the verification began.",
+                hint="Begin anew with --restart.",
             )
         state.identity = identity
         numbers = Comparison(**self.checkpoint.details.get("numbers", {}).get(name, {}))
@@ -230,9 +235,7 @@ class _Verification:
             key = after.encode()
             return dropwhile(lambda document: document.id.encode() <= key, documents)
         folder = self.spool / f"source-{self.job.collections.index(name)}"
-        sorter = stack.enter_context(
-            contextlib.closing(ExternalSorter(folder))
-        )
+        sorter = stack.enter_context(contextlib.closing(ExternalSorter(folder)))
         for document in self._assembled(name, assembly):
             sorter.add(document.id, document.body)
             if self.stopping.is_set():
@@ -301,7 +304,9 @@ def result_to_text(result: VerifyResult) -> str:
     if len(result.differences) > MAX_DIFFERENCES_SHOWN:
         lines.append("... and more; --differences FILE writes all of them")
     if result.unwritable:
-        lines.append(f"{result.unwritable:,} source documents cannot be written anywhere, so they are not compared")
+        lines.append(
+            f"{result.unwritable:,} source documents cannot be written anywhere, so they are not compared"
+        )
     compared = sum(comparison.source for comparison in result.comparisons.values())
     verdict = "Verified: both sides hold the same." if result.ok else "Source and target differ."
     lines.append(f"{verdict} {compared:,} documents in {result.seconds:.1f} s")

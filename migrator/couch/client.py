@@ -13,8 +13,8 @@ import couchdb.json
 import orjson
 
 from migrator.codec import decode_value
-from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.answers import Answer, refuse, refuse_bulk
+from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.endpoint import Endpoint, database_url
 from migrator.couch.rows import Row, read_rows
 from migrator.couch.transport import Transport

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.couch.client import CouchClient
-from migrator.couch.revision import first_revision, rule_holds
+from migrator.couch.fidelity import Fidelity, fidelity_of
 from migrator.errors import TransientError
 from migrator.model import Document
 from migrator.retry import Retrier, is_transient
@@ -23,13 +23,11 @@ class CouchReader:
         retrier: tries again.
     """
 
-    changes_values = True
-
     def __init__(self, client: CouchClient, names: Mapping[str, str], retrier: Retrier) -> None:
         self._client = client
         self._names = names
         self._retrier = retrier
-        self._rule_holds = False
+        self._fidelity: dict[str, Fidelity] = {}
 
     def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
         """Ids and revisions by `_all_docs`; nothing where there is no database."""
@@ -37,7 +35,7 @@ class CouchReader:
         last = after
 
         def opened(_: int) -> tuple[Iterator[Stored], Stored | None]:
-            self._rule_holds = rule_holds(self._client.welcome())
+            self._fidelity[collection] = fidelity_of(self._client.welcome(), database)
             if self._client.database_info(database) is None:
                 return iter(()), None
             rows = self._client.rows(database, after=last, page_rows=PAGE_ROWS)
@@ -55,9 +53,13 @@ class CouchReader:
                 continue
             return
 
-    def is_revision_of(self, body: bytes, rev: str) -> bool:
-        """True when this server computes this first revision from this content."""
-        return self._rule_holds and rev.startswith("1-") and first_revision(body) == rev
+    def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:
+        """True when this server reckons this first revision from this content."""
+        return self._fidelity[collection].proves(body, rev)
+
+    def differing(self, collection: str, body: bytes, there: Document) -> str | None:
+        """By what this server keeps of a document."""
+        return self._fidelity[collection].differing(body, there)
 
     def documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:
         """The documents with their attachments."""

@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.codec import decode
-from migrator.compare import content, differing_path
-from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.answers import TRANSIENT_ROWS
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
-from migrator.couch.revision import first_revision
+from migrator.couch.fidelity import Fidelity
 from migrator.errors import TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer
 from migrator.model import EncodedDocument, Outcome, Status
@@ -38,7 +36,7 @@ class Target:
         database: its name there.
         on_conflict: the policy.
         newer_field: dotted path of the field that OnConflict.NEWER compares.
-        rule_holds: the server gives the first revisions that `first_revision` computes.
+        fidelity: what the server keeps of a document.
         was_empty: it held nothing when the run began, so what is found there after a lost answer is ours.
         dry_run: read and decide, but send nothing.
         overwriting: ids whose overwriting was sent and not yet confirmed: found equal later, it was our write.
@@ -49,7 +47,7 @@ class Target:
     database: str
     on_conflict: OnConflict = OnConflict.FAIL
     newer_field: str = ""
-    rule_holds: bool = False
+    fidelity: Fidelity = field(default_factory=Fidelity)
     was_empty: bool = False
     dry_run: bool = False
     # Ids of batches in flight are disjoint, and adding to or discarding from a set is one step.
@@ -194,7 +192,7 @@ class BatchWrite:
                 else:
                     seen.add(id)
                     absent.append(index)
-            elif self._target.rule_holds and first_revision(body) == state["rev"]:
+            elif self._target.fidelity.proves(body, state["rev"]):
                 self._equal(index)
             else:
                 unsure.append(index)
@@ -209,7 +207,7 @@ class BatchWrite:
         for index in indexes:
             id, body = self._documents[index]
             stored = self._stored.get(id)
-            if stored is not None and self._differing(body, stored) is None:
+            if stored is not None and self._target.fidelity.differing(body, stored) is None:
                 self._equal(index)
             else:
                 differing.append(index)
@@ -232,7 +230,7 @@ class BatchWrite:
             elif policy is OnConflict.SKIP:
                 self._end(index, Status.SKIPPED, reason=f"other content at the target ({rev})", conflict=True)
             elif policy is OnConflict.FAIL:
-                path = self._differing(body, stored)
+                path = self._target.fidelity.differing(body, stored)
                 reason = f"other content at the target ({rev}), first at {path}"
                 self._end(index, Status.REJECTED, error=CONFLICT, reason=reason, conflict=True, status=409)
             else:
@@ -249,11 +247,6 @@ class BatchWrite:
                 self._end(index, Status.SKIPPED, reason=f"the target's {field} is as new ({rev})", conflict=True)
         except Incomparable as error:
             self._end(index, Status.REJECTED, error=CONFLICT, reason=str(error), conflict=True, status=409)
-
-    @staticmethod
-    def _differing(body: bytes, stored: dict[str, Any]) -> str | None:
-        ours = with_plain_attachments(decode(body))
-        return differing_path(content(ours), content(stored), stored=True)
 
     # -- ends -------------------------------------------------------------------------------------------------
 

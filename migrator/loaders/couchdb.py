@@ -9,7 +9,7 @@ from typing import Any
 
 from migrator import naming
 from migrator.couch.client import CouchClient
-from migrator.couch.revision import rule_holds
+from migrator.couch.fidelity import fidelity_of
 from migrator.couch.screen import screen
 from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import TransientError
@@ -50,7 +50,7 @@ class CouchLoader:
         self._create_options = dict(create_options or {})
         self._sleep = sleep
         self._max_document_bytes: int | None = None
-        self._rule_holds = False
+        self._welcome: Mapping[str, Any] = {}
         self._partitioned = False
         self._targets: dict[str, Target] = {}
 
@@ -117,7 +117,7 @@ class CouchLoader:
 
     def _look(self, database: str) -> dict[str, Any] | None:
         if self._max_document_bytes is None:
-            self._rule_holds = rule_holds(self._client.welcome())
+            self._welcome = self._client.welcome()
             self._max_document_bytes = self._client.max_document_size() or DEFAULT_MAX_DOCUMENT_BYTES
         return self._client.database_info(database)
 
@@ -128,8 +128,7 @@ class CouchLoader:
             database=database,
             on_conflict=self._on_conflict,
             newer_field=self._newer_field,
-            # User documents are rewritten as they are stored.
-            rule_holds=self._rule_holds and database not in {"_users", "_replicator"},
+            fidelity=fidelity_of(self._welcome, database),
             was_empty=not info.get("doc_count") and not info.get("doc_del_count"),
             sleep=self._sleep,
         )
