@@ -17,6 +17,7 @@ from typing import Any
 from migrator.errors import ConfigError
 from migrator.model import BatchLimits
 
+SORTS = ("auto", "always", "never")
 POLICIES = ("fail", "skip", "overwrite", "newer")
 # A day; what systems take as a timeout ends somewhere beyond.
 MAX_SECONDS = 86_400
@@ -53,6 +54,7 @@ class JobConfig:
         q: shards of databases that are created.
         n: copies of databases that are created.
         partitioned: databases that are created are partitioned.
+        sort: load in the order of ids: auto (where it gains), always or never.
         timeout_s: longest wait for the next byte of an answer.
         max_attempts: of one request.
         max_outage_s: give up when nothing has succeeded for so long.
@@ -83,6 +85,7 @@ class JobConfig:
     q: int | None = None
     n: int | None = None
     partitioned: bool = False
+    sort: str = "auto"
     timeout_s: float = 90.0
     max_attempts: int = 10
     max_outage_s: float = 300.0
@@ -98,6 +101,8 @@ class JobConfig:
                 "on_conflict newer needs the field that tells which is newer.",
                 hint="Add --newer-field updated_at.",
             )
+        if self.sort not in SORTS:
+            raise ConfigError(f"sort is {self.sort!r}.", hint=f"Known are: {', '.join(SORTS)}.")
         if self.resume and self.restart:
             raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")
         for name in ("batch_docs", "batch_bytes", "in_flight", "max_attempts", "q", "n"):

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from migrator import naming
+from migrator.batching import Assembly
 from migrator.bisecting import BisectingLoader
 from migrator.checkpoint import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.codec import VALUE_CODECS, ValueCodec
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import CheckpointError, ConfigError
-from migrator.events import Listener, ignore
+from migrator.events import CollectionFinished, Event, Listener, ignore
 from migrator.loaders.dry import DryLoader
 from migrator.loaders.rejects import RejectFile
 from migrator.model import BatchLimits, Extractor, Loader, Report, Transformer
@@ -30,10 +31,15 @@ from migrator.pipeline import MaxErrors, Pipeline
 from migrator.registry import open_extractor, open_loader, target_database, target_text
 from migrator.retry import Retrier, RetryPolicy
 from migrator.retrying import RetryingExtractor, RetryingLoader
+from migrator.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor, is_worth_sorting
 from migrator.throttle import Throttle
 
 # Nobody waits long for a first answer: the address may be wrong.
 FIRST_CONTACT = RetryPolicy(max_attempts=3, first_wait_s=0.2, max_wait_s=1.0)
+
+
+# These kinds of transformer leave the id alone, and with it the order.
+ORDER_KEEPING = ("rename:", "drop:", "set:", "keep:", "where:")
 
 
 @dataclass(frozen=True)
@@ -189,8 +195,9 @@ def run_job(
             with contextlib.closing(rejects):
                 if not resumed:
                     file.save(checkpoint)
+                extractor, spool_listener = _in_order(job, checkpoint, transform, checkpoint_path, listener)
                 report = Pipeline(
-                    extractor=job.extractor,
+                    extractor=extractor,
                     loader=loader,
                     rejects=rejects,
                     transform=transform,
@@ -199,7 +206,7 @@ def run_job(
                     checkpoint=checkpoint,
                     checkpoint_file=file,
                     max_errors=MaxErrors(*parse_max_errors(config.max_errors)),
-                    listener=listener,
+                    listener=spool_listener,
                     stopping=stopping,
                 ).run(job.collections)
             if not config.checkpoint and report.ok:
@@ -221,6 +228,45 @@ def default_paths(job: OpenJob) -> tuple[Path, Path]:
         Path(job.config.checkpoint or f"migrator-{digest}.checkpoint.json"),
         Path(job.config.rejects or f"migrator-{digest}.rejects.ndjson"),
     )
+
+
+def _in_order(
+    job: OpenJob, checkpoint: Checkpoint, transform: Transformer | None, path: Path, listener: Listener
+) -> tuple[Extractor, Listener]:
+    """The source with a spool where sorting gains, and a listener that removes a spool that is done with."""
+    if job.config.sort == "never" or job.config.dry_run or not is_server_url(job.bare_loader.describe()):
+        return job.extractor, listener
+    # What was decided when the job began holds for its positions.
+    decided: dict[str, bool] = checkpoint.details.setdefault("spooled", {})
+    locate = getattr(job.extractor, "describe_position", None)
+
+    def assembly(name: str) -> Assembly:
+        where = (lambda position: str(locate(name, position))) if locate else (lambda _position: "")
+        return Assembly(transform, job.loader.screen, job.values, where)
+
+    def is_spooled(name: str) -> bool:
+        if name not in decided:
+            decided[name] = job.config.sort == "always" or (
+                not (job.extractor.ordered and keeps_order(job.config.transform))
+                and (job.extractor.count(name) or MIN_DOCUMENTS_TO_SORT) >= MIN_DOCUMENTS_TO_SORT
+                and is_worth_sorting(job.extractor, name, assembly(name))
+            )
+        return decided[name]
+
+    label = json.dumps([job.fingerprint, checkpoint.seed], sort_keys=True)
+    spool = SpoolingExtractor(job.extractor, assembly, path.with_name(path.name + ".spool"), label, is_spooled)
+
+    def listen(event: Event) -> None:
+        listener(event)
+        if isinstance(event, CollectionFinished) and decided.get(event.collection):
+            spool.remove(event.collection)
+
+    return spool, listen
+
+
+def keeps_order(specs: Sequence[str]) -> bool:
+    """True when no transformer can change an id."""
+    return all(spec.startswith(ORDER_KEEPING) and "_id" not in spec for spec in specs)
 
 
 def _selected(found: Sequence[str], config: JobConfig, extractor: Extractor) -> list[str]:

@@ -59,7 +59,7 @@ def plan_to_text(plan: Mapping[str, Any]) -> str:
         f"transform    {', then '.join(plan['transform']) or 'nothing; documents go as they are'}",
         f"codec        {plan['codec']}",
         f"on conflict  {plan['on_conflict']}",
-        f"batches      of {plan['batch_docs']} documents or {plan['batch_bytes']} bytes, {plan['in_flight']} in flight",
+        f"batches      {plan['batch_docs']} documents, {plan['batch_bytes']} bytes, {plan['in_flight']} in flight",
         f"checkpoint   {plan['checkpoint']}" + (" (exists)" if plan["checkpoint_exists"] else ""),
         f"rejects      {plan['rejects']}",
         "",

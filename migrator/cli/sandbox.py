@@ -16,7 +16,11 @@ from migrator.errors import EndpointError
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--in-memory", is_flag=True, help="Keep nothing.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path("migrator-sandbox"), show_default=True, help="Where data is kept."
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("migrator-sandbox"),
+    show_default=True,
+    help="Where data is kept.",
 )
 def sandbox(port: int, host: str, in_memory: bool, folder: Path) -> None:
     """Run a local CouchDB-compatible server (PouchDB Server) until Ctrl-C; its URL is printed when it answers.
@@ -24,7 +28,6 @@ def sandbox(port: int, host: str, in_memory: bool, folder: Path) -> None:
     Everybody who reaches it may do everything: it is for trying things out and for tests.
 
     Example:
-
     \b
       migrator sandbox --in-memory
     """

@@ -19,7 +19,6 @@ from typing import Self
 
 import urllib3
 
-
 from migrator.errors import ConfigError, EndpointError
 from migrator.sandbox.install import find_node, installed_server
 
