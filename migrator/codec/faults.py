@@ -75,6 +75,14 @@ def type_name(value: object) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
+def shown(value: object) -> str:
+    """A value of any kind for a message, in short, even where it cannot show itself."""
+    try:
+        return f"{value!r:.80}"
+    except Exception as error:  # noqa: BLE001 what shows itself runs code of its own; an integer can be too long
+        return f"<{type_name(value)}: {type(error).__name__}>"
+
+
 def find(document: Any, wanted: Callable[[Any], bool]) -> list[str | int] | None:
     """The path of the first value or key that is wanted, in a document of plain JSON values of any depth."""
     path: list[str | int] = []

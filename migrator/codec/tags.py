@@ -17,10 +17,12 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from migrator.codec.faults import InvalidDocument, Refusal, path_text
+from migrator.codec.faults import InvalidDocument, Refusal, path_text, shown
 from migrator.codec.values import MARK, Tag, Unordered, ValueCodec, base_value, fields_of, kind_of, unescaped_key
 from migrator.codec.writing import normalise
 
+# Python reckons the hash of a tuple in a tuple by recursion in C, which ends in a crash and no exception.
+_MAX_TUPLE_DEPTH = 1_000
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -92,11 +94,13 @@ def _untagged(target: Any, known: Mapping[str, type]) -> Any:
     kind = target[MARK]
     restore = _RESTORE.get(kind) if isinstance(kind, str) else None
     if restore is None:
-        raise Refusal("unknown_tag", f"{kind!r:.80}, which is no known type")
+        raise Refusal("unknown_tag", f"{shown(kind)}, which is no known type")
     try:
         return restore(target, known)
-    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise Refusal("invalid_tag", f"{kind}, but cannot be one ({type(error).__name__}: {error})") from None
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise Refusal(
+            "invalid_tag", f"{kind}, but cannot be one ({type(error).__name__}: {error!s:.200})"
+        ) from None
 
 
 # -- to marks -------------------------------------------------------------------------------------------------
@@ -175,10 +179,22 @@ def _restore_bytes(content: dict[str, Any]) -> bytes:
     return base64.b64decode(content["value"], validate=True)
 
 
+def _elements(content: dict[str, Any]) -> list[Any]:
+    elements: list[Any] = content["value"]
+    pending = [(element, 0) for element in elements]
+    while pending:
+        item, depth = pending.pop()
+        if depth > _MAX_TUPLE_DEPTH:
+            raise ValueError(f"tuples {_MAX_TUPLE_DEPTH} deep in a set")
+        if isinstance(item, tuple):
+            pending.extend((inner, depth + 1) for inner in item)
+    return elements
+
+
 def _given_class(content: dict[str, Any], known: Mapping[str, type]) -> Any:
     name = content["class"]
     if name not in known:
-        raise Refusal("unknown_class", f"of the class {name!r:.200}, which was not given to untag(classes=…)")
+        raise Refusal("unknown_class", f"of the class {shown(name)}, which was not given to untag(classes=…)")
     return known[name]
 
 
@@ -221,8 +237,8 @@ _RESTORE: dict[str, Callable[[dict[str, Any], Mapping[str, type]], Any]] = {
     "bytearray": lambda content, _: bytearray(_restore_bytes(content)),
     "memoryview": lambda content, _: memoryview(_restore_bytes(content)),
     "tuple": lambda content, _: tuple(content["value"]),
-    "set": lambda content, _: set(content["value"]),
-    "frozenset": lambda content, _: frozenset(content["value"]),
+    "set": lambda content, _: set(_elements(content)),
+    "frozenset": lambda content, _: frozenset(_elements(content)),
     "enum": _restore_enum,
     "dataclass": _restore_dataclass,
     "namedtuple": _restore_namedtuple,

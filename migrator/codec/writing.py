@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from migrator.codec import deep
-from migrator.codec.faults import Refusal, Unencodable, find, has_surrogate, path_text, type_name
+from migrator.codec.faults import Refusal, Unencodable, find, has_surrogate, path_text, shown, type_name
 from migrator.codec.values import PLAIN, Tag, Unordered, ValueCodec, escaped_key
 
 BOOKKEEPING = frozenset({"_rev", "_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"})
@@ -177,13 +177,13 @@ class _Walk:
 
     def _key(self, key: Any, frame: _Frame) -> str:
         if not isinstance(key, str):
-            why = f"has the key {key!r:.80} of type {type_name(key)}; keys in JSON are strings"
+            why = f"has the key {shown(key)} of type {type_name(key)}; keys in JSON are strings"
             raise self._unencodable("key_not_string", why, at_key=True)
         text = str.__str__(key)
         if self._escape and not frame.verbatim:
             text = escaped_key(text)
         if text in frame.target:
-            why = f"has the key {text!r:.80} twice, once as a {type_name(key)}"
+            why = f"has the key {shown(text)} twice, once as a {type_name(key)}"
             raise self._unencodable("duplicate_key", why, at_key=True)
         return text
 

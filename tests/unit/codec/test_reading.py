@@ -192,7 +192,7 @@ def test_one_line_takes_out_breaks_and_nothing_else() -> None:
     assert same(decode(text), decode(line))
 
 
-def test_the_limit_on_digits_is_pythons_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_on_digits_is_pythons_own() -> None:
     """A process that sets another limit on integers' digits gets what it asked for."""
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)

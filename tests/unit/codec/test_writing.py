@@ -221,6 +221,13 @@ def test_a_failing_conversion_is_told_with_its_path() -> None:
     assert "RuntimeError: the shelf fell down" in fault.reason
 
 
+def test_a_key_that_cannot_be_shown_is_still_told() -> None:
+    """An integer key of 5000 digits has no text, and its document is refused all the same."""
+    fault = refused({"a": {10**5000: 1}})
+    assert (fault.error, fault.path) == ("key_not_string", "a")
+    assert "<int: ValueError> of type int" in fault.reason
+
+
 def test_keys_that_fall_together_are_unencodable() -> None:
     """Two keys that are one text would lose a value silently."""
 
