@@ -57,9 +57,20 @@ def is_server_url(text: str) -> bool:
 
 def redact(url: str) -> str:
     """The URL without user and password."""
+    return _divide(url)[1]
+
+
+def _divide(url: str) -> tuple[str, str]:
+    """User and password as they stand in a URL, and the URL without them.
+
+    A raw '@', ':', '/', '?' or '#' in a password is common, and none of them can follow the host; so the last
+    '@' divides.
+    """
     scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+    if not separator:
+        scheme, rest = "", url
+    userinfo, _, place = rest.rpartition("@")
+    return userinfo, f"{scheme}{separator}{place}"
 
 
 def parse_endpoint(
@@ -89,13 +100,9 @@ def parse_endpoint(
         ConfigError: the URL, a password file or a certificate file is unusable.
     """
     environ = os.environ if environ is None else environ
-    shown = redact(url)
+    userinfo, shown = _divide(url)
     try:
-        # A raw '@', '/' or ':' in a password is common; the last '@' before the path divides.
-        scheme, _, rest = url.partition("://")
-        before, at, after = rest.rpartition("@")
-        userinfo, rest = (before, after) if at and "?" not in before else ("", rest)
-        parts = urlsplit(f"{scheme.lower()}://{rest}")
+        parts = urlsplit(shown)
         port = parts.port
         host = parts.hostname
     except ValueError as error:
@@ -134,13 +141,17 @@ def parse_endpoint(
 
 
 def _credentials(userinfo: str, host: str, environ: Mapping[str, str], role: str) -> tuple[str | None, str | None]:
-    if userinfo:
-        user, _, password = userinfo.partition(":")
-        return unquote(user), unquote(password)
+    user, colon, password = userinfo.partition(":")
+    user = unquote(user)
+    if colon:
+        return user, unquote(password)
     for prefix in ([f"COUCHDB_{role.upper()}_"] if role else []) + ["COUCHDB_"]:
         name = environ.get(f"{prefix}USER")
-        if name:
+        if name and user in {"", name}:
             return name, _password(prefix, environ)
+    if user:
+        # A user without a password: that of the environment, unless it is somebody else's.
+        return user, "" if environ.get("COUCHDB_USER") else _password("COUCHDB_", environ)
     return _from_netrc(host, environ)
 
 
