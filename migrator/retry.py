@@ -17,7 +17,6 @@ from tenacity import (
     retry_if_exception,
     retry_if_result,
     stop_after_attempt,
-    wait_exponential_jitter,
     wait_random_exponential,
 )
 
@@ -140,7 +139,7 @@ def repeat_while(
     retrying = Retrying(
         retry=retry_if_result(condition),
         stop=stop_after_attempt(max_attempts),
-        wait=wait_exponential_jitter(initial=0.01, max=1.0, jitter=0.05),
+        wait=wait_random_exponential(multiplier=0.02, max=1.0),
         sleep=sleep,
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from migrator.codec import decode
+from migrator.codec import BOOKKEEPING, decode
 from migrator.couch.size import document_size
 from migrator.model import Document, Fault
 
-# Fields with a leading underscore that the server takes from a plain write.
-ALLOWED_FIELDS = frozenset(
+# Fields with a leading underscore that the server takes from a plain write, or that encoding leaves out.
+ALLOWED_FIELDS = BOOKKEEPING | frozenset(
     {"_id", "_attachments", "_access"}
     | {"_replication_state", "_replication_state_time", "_replication_state_reason", "_replication_id"}
     | {"_replication_stats"}
