@@ -1,0 +1,1 @@
+"""Long tests that are scripts, not part of the suite."""
