@@ -23,6 +23,7 @@ from migrator.model import Counts, Position
 VERSION = 1
 # A checkpoint has a few hundred bytes a collection; a larger file is something else.
 MAX_FILE_BYTES = 64_000_000
+MAX_SHOWN_CHARS = 300
 
 
 @dataclass(slots=True)
@@ -210,20 +211,29 @@ def open_checkpoint(
             f"Checkpoint {file.path} exists already, {state}.",
             hint="Add --resume to go on from it, or --restart to start over.",
         )
-    for name in [*job, *(name for name in found.job if name not in job)]:
-        if found.job.get(name) != job.get(name):
-            raise CheckpointError(
-                f"Checkpoint {file.path} belongs to another job: its {name} was {_show(found.job.get(name))}, "
-                f"now it is {_show(job.get(name))}.",
-                hint="Use another --checkpoint FILE, or start over with --restart.",
-            )
+    if found.job != job:
+        name, old, new = _difference("job", found.job, job)
+        raise CheckpointError(
+            f"Checkpoint {file.path} belongs to another job: its {name} was {_show(old)}, now it is {_show(new)}.",
+            hint="Use another --checkpoint FILE, or start over with --restart.",
+        )
     if found.finished:
         return Checkpoint(job=dict(job), seed=found.seed, started_ms=found.started_ms), False
     return found, True
 
 
+def _difference(name: str, old: object, new: object) -> tuple[str, object, object]:
+    """The first part in which two values differ."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*new, *(key for key in old if key not in new)]:
+            if old.get(key) != new.get(key):
+                return _difference(key if name == "job" else f"{name} {key}", old.get(key), new.get(key))
+    return name, old, new
+
+
 def _show(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) if value not in (None, []) else "not given"
+    text = json.dumps(value, ensure_ascii=False) if value not in (None, []) else "not given"
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
 
 
 def _parse(value: Any) -> Checkpoint:
