@@ -1,5 +1,82 @@
-"""Carries documents into Apache CouchDB and out of it, without losing one."""
+"""Carries documents into Apache CouchDB and out of it, without losing one.
+
+    extractor  →  transformers  →  loader  →  checkpoint
+    (source)      (pure            (target,    (moves behind what
+                   functions)       one end     is settled)
+                                    for each)
+
+>>> import migrator, tempfile
+>>> service = {"agents": {"a-1": {"name": "Ada"}, "a-2": {"name": "Bob", "retired": True}}}
+>>> with tempfile.TemporaryDirectory() as folder:
+...     report = migrator.run(service, f"{folder}/out", transform=["where:!retired"], checkpoint=f"{folder}/cp.json")
+>>> report.ok, report.totals.written, report.totals.filtered
+(True, 1, 1)
+
+A source is text as on the command line, or an object; a target is text. Everything else is a keyword of
+`migrator.config.JobConfig`. Read `migrator.model` first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from migrator.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from migrator.model import Report
+    from migrator.verifying import VerifyResult
+
+__all__ = ["__version__", "run", "verify"]
+
+
+def run(source: object, target: str = "", **options: Any) -> Report:
+    """Move documents from a source to a target.
+
+    Args:
+        source: SOURCE as on the command line, or a mapping, a database service or an Extractor.
+        target: TARGET as on the command line; COUCHDB_URL when empty.
+        options: further fields of JobConfig, and `listener` and `stopping` as in `migrator.jobs.run_job`.
+
+    Returns:
+        The report: per collection, read = written + unchanged + skipped + filtered + rejected.
+
+    Raises:
+        MigratorError: see `migrator.errors`; the checkpoint is saved.
+    """
+    # Imported late: `import migrator` alone must cost nothing.
+    from migrator.config import JobConfig  # noqa: PLC0415
+    from migrator.jobs import run_job  # noqa: PLC0415
+
+    text, extractor = _source(source)
+    extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
+    return run_job(JobConfig(source=text, target=target, **_tuples(options)), source=extractor, **extras).report
+
+
+def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
+    """Compare what a source holds, after its transformers, with a target; the arguments are those of `run`.
+
+    Raises:
+        MigratorError: a side is out of reach. Differences are in the result, not raised.
+    """
+    from migrator.config import JobConfig  # noqa: PLC0415
+    from migrator.verifying import verify_job  # noqa: PLC0415
+
+    text, extractor = _source(source)
+    extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
+    return verify_job(JobConfig(source=text, target=target, **_tuples(options)), source=extractor, **extras)
+
+
+def _source(source: object) -> tuple[str, Any]:
+    from migrator.model import Extractor  # noqa: PLC0415
+
+    if isinstance(source, str):
+        return source, None
+    if isinstance(source, Extractor):
+        return "", source
+    from migrator.extractors.memory import MemoryExtractor  # noqa: PLC0415
+
+    return "", MemoryExtractor(source, name=type(source).__name__)
+
+
+def _tuples(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

@@ -44,11 +44,12 @@ ORDER_KEEPING = ("rename:", "drop:", "set:", "keep:", "where:")
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a run left: its report, and the files that are there now (None where there is none)."""
+    """What a run left: its report, the files that are there now (None where there is none), and its last state."""
 
     report: Report
     rejects: Path | None
     checkpoint: Path | None
+    state: Checkpoint
 
 
 @dataclass
@@ -218,6 +219,7 @@ def run_job(
             report,
             rejects_path if rejected else None,
             file.path if file.exists() else None,
+            checkpoint,
         )
 
 

@@ -28,7 +28,7 @@ from migrator.events import (
     ignore,
 )
 from migrator.jobs import OpenJob, default_paths, keeps_order, open_job
-from migrator.model import EncodedDocument, Reject
+from migrator.model import EncodedDocument, Extractor, Reject
 from migrator.report import table
 from migrator.sorting import ExternalSorter
 from migrator.target_reading import open_reader
@@ -63,6 +63,8 @@ def verify_job(
     listener: Listener = ignore,
     stopping: threading.Event | None = None,
     differences: str | None = None,
+    source: Extractor | None = None,
+    run_checkpoint: Checkpoint | None = None,
 ) -> VerifyResult:
     """Compare source and target of a job.
 
@@ -72,14 +74,23 @@ def verify_job(
         listener: hears of progress.
         stopping: set it to stop; the checkpoint is saved.
         differences: a file for all differences, as NDJSON.
+        source: an extractor to use in place of `config.source`.
+        run_checkpoint: of the run that is verified: ids by uuid7 come from its seed.
 
     Raises:
         Interrupted: it was told to stop.
         MigratorError: a side is out of reach, or the checkpoint cannot be used.
     """
     stopping = stopping or threading.Event()
+    if run_checkpoint is None and any(spec.startswith("id:uuid7") for spec in config.transform):
+        raise ConfigError(
+            "Ids by uuid7 are new in each run, so there is nothing to compare them with.",
+            hint="Verify at the end of the run itself: migrator run … --verify",
+        )
     with contextlib.ExitStack() as stack:
-        job = stack.enter_context(open_job(config, environ=environ, listener=listener, stopping=stopping))
+        job = stack.enter_context(
+            open_job(config, environ=environ, listener=listener, stopping=stopping, source=source)
+        )
         job.fingerprint["operation"] = "verify"
         path = default_paths(job)[0]
         if config.verify and config.checkpoint:
@@ -93,6 +104,8 @@ def verify_job(
             restart=config.restart or config.verify,
             keep_existing=False,
         )
+        if run_checkpoint is not None:
+            checkpoint.seed, checkpoint.started_ms = run_checkpoint.seed, run_checkpoint.started_ms
         spool = path.with_name(path.name + ".spool")
         reader = stack.enter_context(open_reader(job, spool / "target", environ))
         sink = stack.enter_context(

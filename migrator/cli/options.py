@@ -55,7 +55,8 @@ transform_option = click.option(
     metavar="SPEC",
     multiple=True,
     help="id:field=NAME, id:template={a}-{b}, id:hash, id:uuid7, rename:old=new, drop:a,b, keep:a,b, "
-    "set:name=value, where:name=value, or package.module:function of your own (which is code that runs). Applied in order.",
+    "set:name=value, where:name=value, or package.module:function of your own, which is code that runs. "
+    "Applied in order.",
 )
 codec_option = click.option(
     "--codec",

@@ -67,7 +67,9 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
         if config.verify and not config.dry_run:
             from migrator.cli.verify import verify_and_print  # noqa: PLC0415
 
-            different = verify_and_print(config, log_format, log_level, quiet=quiet, stopping=stopping)
+            different = verify_and_print(
+                config, log_format, log_level, quiet=quiet, stopping=stopping, run_checkpoint=result.state
+            )
     rejected = result.report.totals.rejected
     if rejected:
         where = (

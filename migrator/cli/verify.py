@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from migrator.checkpoint import Checkpoint
 from migrator.cli import options
 from migrator.config import JobConfig
 from migrator.errors import EXIT_DIFFERENCES
@@ -60,6 +61,7 @@ def verify_and_print(
     quiet: bool,
     stopping: threading.Event,
     differences: str | None = None,
+    run_checkpoint: Checkpoint | None = None,
 ) -> bool:
     """Verify, print the result, and say whether there are differences."""
     from migrator.cli.run import write_report  # noqa: PLC0415 late, for a quick start
@@ -67,7 +69,9 @@ def verify_and_print(
     from migrator.verifying import result_to_json, result_to_text, verify_job  # noqa: PLC0415
 
     with options.listening(log_format, log_level, quiet=quiet) as listener:
-        result = verify_job(config, listener=listener, stopping=stopping, differences=differences)
+        result = verify_job(
+            config, listener=listener, stopping=stopping, differences=differences, run_checkpoint=run_checkpoint
+        )
     # A run's report has its own file; verification adds its result to what is printed.
     if config.verify:
         click.echo(result_to_text(result), nl=False, err=config.report == "-")
