@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -232,7 +233,7 @@ def _disk(folder: Path) -> Iterator[None]:
 
 def _write_manifest(folder: Path, label: str, runs: Sequence[Run]) -> None:
     """Make a finished sort known, durably; its runs are on disk already."""
-    text = json.dumps({"version": VERSION, "label": label, "runs": runs})
+    text = json.dumps({"version": VERSION, "label": label, "runs": runs, "checksum": _checksum(label, runs)})
     temporary = folder / (MANIFEST + ".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -255,9 +256,14 @@ def _read_manifest(folder: Path, label: str) -> list[Run] | None:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["version"] != VERSION or manifest["label"] != label:
             return None
-        return [_parse_run(*run) for run in manifest["runs"]]
+        runs = [_parse_run(*run) for run in manifest["runs"]]
+        return runs if manifest["checksum"] == _checksum(label, runs) else None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _checksum(label: str, runs: Sequence[Run]) -> int:
+    return zlib.crc32(json.dumps([label, runs]).encode())
 
 
 def _parse_run(name: Any, *numbers: Any) -> Run:

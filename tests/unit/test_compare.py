@@ -204,6 +204,7 @@ def test_attachments_are_equal_by_type_and_bytes() -> None:
         {"a": {"content_type": "text/plain", "stub": True}},
         {"a": {"content_type": "text/plain", "data": "a"}},
         {"a": {"content_type": "text/plain", "data": "é"}},
+        {"a": {"content_type": "text/plain", "data": "aGVs*bG8="}},
         {"a": "hello"},
     ],
 )

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,16 @@ def test_the_index_stays_small(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         for start in (0, 1, 700, 1500, 2999):
             behind = [item for item in expected if item[0].encode() > expected[start][0].encode()]
             assert behind == list(sorter.sorted_items(expected[start][0]))
+
+
+def test_the_index_is_thinned_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many blocks there are, the entries that are kept lie as far apart at the end as at the beginning."""
+    monkeypatch.setattr(sorted_runs, "MAX_INDEX_ENTRIES", 8)
+    writer = sorted_runs.RunWriter(tmp_path / "run", block_bytes=10)
+    writer.write([(b"%05d" % number, b"x" * 8) for number in range(200)])
+    keys = [int(key) for key, _ in writer._index]
+    writer.close()
+    assert keys == list(range(0, 200, 32))
 
 
 def test_few_blocks_are_read_to_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,9 +323,10 @@ def test_damage_while_reading_is_an_error(folder: Path, kept: list[tuple[str, by
     path.write_bytes(damaged)
     with pytest.raises(MigratorError, match="is damaged"):
         list(sorter.sorted_items())
-    path.write_bytes(damaged[:100])
-    with pytest.raises(MigratorError, match="is damaged"):
-        list(sorter.sorted_items())
+    for length in (100, 0):
+        path.write_bytes(damaged[:length])
+        with pytest.raises(MigratorError, match="is damaged"):
+            list(sorter.sorted_items())
     path.unlink()
     with pytest.raises(MigratorError, match="No such file"):
         list(sorter.sorted_items())
@@ -346,11 +358,37 @@ RUN = ["run-000001.sorted", 1, 1, 1, 1]
         {"version": 1, "label": "job", "runs": [["run-000001.sorted", -1, 1, 1, 1]]},
     ],
 )
-def test_a_manifest_that_is_none_is_not_followed(folder: Path, manifest: bytes | dict[str, Any]) -> None:
+def test_a_manifest_that_is_none_is_not_followed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, manifest: bytes | dict[str, Any]
+) -> None:
     """Whatever lies there, nothing outside is read and nothing is raised."""
     folder.mkdir()
-    (folder / MANIFEST).write_bytes(manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode())
+    if isinstance(manifest, dict):
+        checksum = zlib.crc32(json.dumps([manifest.get("label"), manifest.get("runs")]).encode())
+        manifest = json.dumps({**manifest, "checksum": checksum}).encode()
+    (folder / MANIFEST).write_bytes(manifest)
+    # Were a run of it looked for, it would be found whole.
+    monkeypatch.setattr("migrator.sorting.is_whole", lambda folder, run: True)
     assert ExternalSorter.reopen(folder, label="job") is None
+
+
+def test_a_changed_manifest_is_found(folder: Path, kept: list[tuple[str, bytes]]) -> None:
+    """A number that is another one could hide records."""
+    assert kept
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_bytes())
+    for place in range(5):
+        for value in (manifest["runs"][0][place] - 1, str(manifest["runs"][0][place]), True) if place else ("x",):
+            runs = [
+                [*manifest["runs"][0][:place], value, *manifest["runs"][0][place + 1 :]],
+                *manifest["runs"][1:],
+            ]
+            path.write_text(json.dumps({**manifest, "runs": runs}))
+            assert ExternalSorter.reopen(folder, label="job") is None
+    path.write_text(json.dumps({**manifest, "runs": manifest["runs"][1:]}))
+    assert ExternalSorter.reopen(folder, label="job") is None
+    path.write_text(json.dumps(manifest))
+    assert ExternalSorter.reopen(folder, label="job") is not None
 
 
 def test_a_huge_manifest_is_not_read(folder: Path) -> None:
