@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
+from migrator.codec import InvalidDocument, decode_value
+from migrator.couch.endpoint import redact
 from migrator.errors import BatchRefused, EndpointError, Forbidden, TargetMissing, TransientError, Unauthorized
 
 # Names that CouchDB gives to trouble of its own, never of a document.
@@ -48,8 +50,8 @@ class Answer:
             TransientError: it is torn, or an error was appended to it, as CouchDB does inside a 200.
         """
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError) as error:
+            return decode_value(self.body)
+        except InvalidDocument as error:
             tail = self.body[-500:].decode("utf-8", "replace")
             at = tail.rfind('{"error":')
             reason = tail[at:].strip() if at >= 0 else f"{len(self.body)} bytes that are no whole JSON"
@@ -60,8 +62,8 @@ class Answer:
     def error(self) -> tuple[str, str]:
         """The server's word and sentence for a failure; a proxy's page gives its first words."""
         try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError):
+            value = decode_value(self.body)
+        except InvalidDocument:
             value = None
         if isinstance(value, dict) and "error" in value:
             return str(value["error"]), str(value.get("reason", ""))
@@ -74,12 +76,13 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
     if not text:
         return None
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
@@ -109,7 +112,7 @@ def refuse(answer: Answer, what: str, url: str) -> NoReturn:
         raise TargetMissing(text, hint="Check the name; list what there is with: curl URL/_all_dbs")
     if 300 <= status < 400:
         raise EndpointError(
-            f"{what} at {url}: the server points to {answer.headers.get('Location', 'another address')}.",
+            f"{what} at {url}: the server points to {redact(answer.headers.get('Location', 'another address'))}.",
             hint="Credentials are not sent on to another address: name it in the URL if it is right.",
         )
     if status in {408, 429} or status >= 500:

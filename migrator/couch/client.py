@@ -16,6 +16,7 @@ from migrator.codec import decode_value
 from migrator.couch.answers import Answer, refuse, refuse_bulk
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.endpoint import Endpoint, database_url
+from migrator.couch.paging import COUCHDB_RANGES, POUCHDB_RANGES, IdRange, walk
 from migrator.couch.rows import Row, read_rows
 from migrator.couch.transport import Transport
 from migrator.errors import BatchRefused, ConfigError, EndpointError, TransientError
@@ -31,8 +32,6 @@ couchdb.json.use(decode=decode_value, encode=_encode)
 JSON_HEADERS = {"Content-Type": "application/json"}
 # Below this gzip saves nothing worth a processor's time.
 GZIP_MIN_BYTES = 2_000
-# The next key in byte order after a given one is the same with a NUL behind it.
-SUCCESSOR = "\u0000"
 # Servers and proxies take request lines of 8 kB.
 MAX_QUERY_BYTES = 6_000
 
@@ -51,6 +50,7 @@ class CouchClient:
         self.url = endpoint.url
         self._compress = not endpoint.local if compress is None else compress
         self._transport = Transport(endpoint, max_connections=max_connections)
+        self._id_ranges: Sequence[IdRange] | None = None
         self._root = couchdb.Server(endpoint.url + "/", session=self._transport).resource
 
     def close(self) -> None:
@@ -216,10 +216,10 @@ class CouchClient:
             key = row.get("key", row.get("id"))
             if row.get("error") == "not_found":
                 found[key] = None
-            elif "value" in row:
+            elif isinstance(row.get("value"), dict) and (not include_docs or "doc" in row):
                 found[key] = {**row["value"], "doc": row.get("doc")}
         if missing := [id for id in ids if id not in found]:
-            raise TransientError(f"{what}: no answer for {missing[0]!r}.", signature="missing rows")
+            raise TransientError(f"{what}: no answer for {missing[0]!r:.100}.", signature="missing rows")
         return found
 
     def documents(self, database: str, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
@@ -250,39 +250,33 @@ class CouchClient:
             TransientError: an answer broke off; go on behind the last row.
         """
         what = f"Reading {database_url(self.endpoint, database)}"
-        last = after
-        while True:
-            params: dict[str, Any] = {"limit": page_rows, "include_docs": include_docs}
-            if last is not None:
-                params["startkey"] = last + SUCCESSOR
-            count = 0
-            for row in read_rows(self._all_docs(database, params, what), what):
-                count += 1
-                last = row.id
-                yield row
-            if count < page_rows:
-                return
+        if self._id_ranges is None:
+            self._id_ranges = POUCHDB_RANGES if "express-pouchdb" in self.welcome() else COUCHDB_RANGES
+
+        def read_page(params: Mapping[str, Any]) -> Iterator[Row]:
+            page = {**params, "include_docs": include_docs}
+            return read_rows(self._all_docs(database, page, what), what, include_docs=include_docs)
+
+        return walk(read_page, self._id_ranges, what, after=after, page_rows=page_rows)
 
     def _all_docs(self, database: str, params: Mapping[str, Any], what: str) -> Iterator[bytes]:
+        url = f"{self.url}/{quote(database, safe='')}/_all_docs"
         query = urlencode({key: _encode(value) for key, value in params.items()})
-        if len(query) > MAX_QUERY_BYTES:
+        if len(query) <= MAX_QUERY_BYTES:
+            status, headers, pieces = self._transport.stream(f"{url}?{query}")
+        else:
             # Keys of many kilobytes fit into no request line.
-            body = _encode({"queries": [params]}).encode()
-            answer = self.call("POST", database, "_all_docs", "queries", body=body)
-            if answer.status != 200:
-                refuse(answer, what, self.url)
-            return iter([_encode(answer.json(what)["results"][0]).encode()])
-        url = f"{self.url}/{quote(database, safe='')}/_all_docs?{query}"
-        status, headers, pieces = self._transport.stream(url)
+            body = _encode(params).encode()
+            status, headers, pieces = self._transport.stream(url, body=body, headers=JSON_HEADERS)
         if status != 200:
             refuse(Answer(status, headers, b"".join(pieces)), what, self.url)
         return pieces
 
     def get_document(self, database: str, id: str, *, attachments: bool = False) -> dict[str, Any] | None:
         """One document, or None when it is missing or deleted."""
-        what = f"Reading document {id!r} of {database}"
-        if len(id) > 2_000:
-            # The server's limit of a request line; POST endpoints have none.
+        what = f"Reading document {id!r:.100} of {database}"
+        if len(quote(id, safe="")) > MAX_QUERY_BYTES or id in {".", ".."}:
+            # Request lines have a limit, and a path of dots names another place; a POST's body has neither.
             row = self.lookup(database, [id], include_docs=True, attachments=attachments)[id]
             return None if row is None else row["doc"]
         answer = self.call("GET", database, *_id_path(id), params={"attachments": "true"} if attachments else {})
@@ -290,22 +284,10 @@ class CouchClient:
             return None
         if answer.status != 200:
             refuse(answer, what, self.url)
-        return dict(answer.json(what))
-
-    def put_document(self, database: str, id: str, body: bytes) -> str | None:
-        """Write one document; the new revision, or None on a conflict."""
-        row = self.bulk_docs(database, [body])[0]
-        if row.get("error") == "conflict":
-            return None
-        if "rev" not in row or row.get("error"):
-            raise EndpointError(
-                f"Document {id!r} was not written to {database}: {row.get('error')} ({row.get('reason')})."
-            )
-        return str(row["rev"])
-
-    def delete_document(self, database: str, id: str, rev: str) -> str | None:
-        """Delete one revision; the new revision, or None on a conflict."""
-        return self.put_document(database, id, _encode({"_id": id, "_rev": rev, "_deleted": True}).encode())
+        document = answer.json(what)
+        if not isinstance(document, dict) or document.get("_id") != id:
+            raise TransientError(f"{what}: the answer is to another question.", signature="foreign document")
+        return document
 
 
 def _id_path(id: str) -> list[str]:

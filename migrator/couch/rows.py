@@ -5,11 +5,12 @@ CouchDB writes one row a line. What has another layout (another server, a row wi
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from migrator.codec import InvalidDocument, decode, encode
+from migrator.codec import InvalidDocument, Unencodable, decode, decode_value, encode
 from migrator.errors import TransientError
 
 _HEAD = re.compile(rb'\s*\{"total_rows":\d+,"offset":(?:\d+|null),"rows":\[\s*')
@@ -20,19 +21,20 @@ _ROW = re.compile(
 
 
 class Row(NamedTuple):
-    """One row. `document` is the JSON text of it without `_rev`; None when it was not asked for."""
+    """One row. `document` is the JSON text of it; None when it was not asked for, or has just been deleted."""
 
     id: str
     rev: str
     document: bytes | None
 
 
-def read_rows(pieces: Iterable[bytes], what: str) -> Iterator[Row]:
+def read_rows(pieces: Iterable[bytes], what: str, *, include_docs: bool = False) -> Iterator[Row]:
     """Yield the rows of one answer.
 
     Args:
         pieces: the body.
         what: what is read, for errors.
+        include_docs: each row must have its document, or say that there is none.
 
     Raises:
         TransientError: the answer is not whole, or an error stands in it.
@@ -40,13 +42,14 @@ def read_rows(pieces: Iterable[bytes], what: str) -> Iterator[Row]:
     lines = _lines(pieces)
     head = next(lines, b"")
     if not _HEAD.fullmatch(head):
-        yield from _whole(b"\n".join([head, *lines]), what)
+        yield from _whole(b"\n".join([head, *lines]), what, include_docs=include_docs)
         return
     closed = False
     for line in lines:
         if closed and line.strip():
             raise _torn(line, what)
-        if match := _ROW.fullmatch(line):
+        match = _ROW.fullmatch(line)
+        if match and (match[3] is not None or not include_docs):
             raw_id, rev, text = match.groups()
             # An id without a backslash is its own text.
             id = raw_id[1:-1].decode() if b"\\" not in raw_id else str(decode(b'{"i":' + raw_id + b"}")["i"])
@@ -54,7 +57,7 @@ def read_rows(pieces: Iterable[bytes], what: str) -> Iterator[Row]:
         elif line.strip() == b"]}":
             closed = True
         elif line.strip():
-            yield _parsed(line, what)
+            yield _parsed(line, what, include_docs=include_docs)
     if not closed:
         raise _torn(b"", what)
 
@@ -81,32 +84,42 @@ def _without_rev(text: bytes, raw_id: bytes, rev: bytes) -> bytes:
     return text
 
 
-def _parsed(line: bytes, what: str) -> Row:
+def _parsed(line: bytes, what: str, *, include_docs: bool) -> Row:
     try:
-        value = decode(line.strip().rstrip(b","))
+        value = decode_value(line.strip().rstrip(b","))
     except InvalidDocument:
         raise _torn(line, what) from None
-    return _row(value, line, what)
+    return _row(value, what, include_docs=include_docs)
 
 
-def _whole(body: bytes, what: str) -> Iterator[Row]:
+def _whole(body: bytes, what: str, *, include_docs: bool) -> Iterator[Row]:
     try:
-        value = decode(body)
+        value = decode_value(body)
     except InvalidDocument:
         raise _torn(body[-500:], what) from None
-    if not isinstance(value.get("rows"), list):
+    if not isinstance(value, dict) or not isinstance(value.get("rows"), list):
         raise _torn(body[-500:], what)
     for row in value["rows"]:
-        yield _row(row, b"", what)
+        yield _row(row, what, include_docs=include_docs)
 
 
-def _row(value: Any, line: bytes, what: str) -> Row:
-
+def _row(value: Any, what: str, *, include_docs: bool) -> Row:
     try:
+        # A body that the server could not read leaves a row with an error in place of the document.
+        if "error" in value or (include_docs and "doc" not in value):
+            raise _torn(str(value).encode(errors="replace"), what)
         document = value.get("doc")
-        return Row(value["id"], value["value"]["rev"], encode(document) if document else None)
+        return Row(value["id"], value["value"]["rev"], _text(document) if document else None)
     except (KeyError, TypeError, AttributeError):
-        raise _torn(line or str(value).encode(), what) from None
+        raise _torn(str(value).encode(errors="replace"), what) from None
+
+
+def _text(document: dict[str, Any]) -> bytes:
+    try:
+        return encode(document)
+    except Unencodable:
+        # Half a surrogate pair: escaped it can be passed on, to be refused by name.
+        return json.dumps(document).encode()
 
 
 def _torn(line: bytes, what: str) -> TransientError:

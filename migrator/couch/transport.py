@@ -59,7 +59,8 @@ class Transport:
         self._endpoint = endpoint
         self._headers = {"User-Agent": f"migrator/{__version__}", "Accept": "application/json"}
         if endpoint.user is not None:
-            pair = f"{endpoint.user}:{endpoint.password or ''}".encode()
+            # What the environment holds need not be UTF-8.
+            pair = f"{endpoint.user}:{endpoint.password or ''}".encode(errors="surrogateescape")
             self._headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
         options: dict[str, Any] = {}
         if endpoint.url.startswith("https:"):
@@ -101,8 +102,21 @@ class Transport:
             raise self._translate(method, error) from error
         return response.status, response.headers, Body(response.data)
 
-    def stream(self, url: str, *, chunk_bytes: int = 1 << 18) -> tuple[int, Mapping[str, str], Iterator[bytes]]:
-        """GET with the body given piece by piece, so that its length needs no memory.
+    def stream(
+        self,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        chunk_bytes: int = 1 << 18,
+    ) -> tuple[int, Mapping[str, str], Iterator[bytes]]:
+        """Read with the answer's body given piece by piece, so that its length needs no memory.
+
+        Args:
+            url: what is read.
+            body: asks by POST with this body; without one the question is a GET.
+            headers: more headers.
+            chunk_bytes: the longest piece.
 
         Raises:
             TransientError: also from the iterator, when the body breaks off.
@@ -110,7 +124,13 @@ class Transport:
         path = url[len(self._endpoint.url) :] or "/"
         try:
             response = self._pool.urlopen(
-                "GET", path, headers=self._headers, redirect=False, retries=False, preload_content=False
+                "GET" if body is None else "POST",
+                path,
+                body=body,
+                headers={**self._headers, **(headers or {})},
+                redirect=False,
+                retries=False,
+                preload_content=False,
             )
         except (HTTPError, OSError) as error:
             raise self._translate("GET", error) from error

@@ -7,9 +7,17 @@ from typing import Any
 
 from migrator import naming
 from migrator.codec import Unencodable, decode, encode
+from migrator.couch.answers import TRANSIENT_ROWS
 from migrator.couch.client import CouchClient
-from migrator.database.service import Saved, check_id, not_found
-from migrator.errors import DatabaseError, DocumentConflict
+from migrator.database.service import Saved, check_fields, check_id, not_found
+from migrator.errors import (
+    BatchRefused,
+    ConfigError,
+    DatabaseError,
+    DocumentConflict,
+    TargetMissing,
+    TransientError,
+)
 from migrator.retry import repeat_while
 
 # Each race lost means that another writer was faster; so many in a row mean something else.
@@ -25,7 +33,7 @@ class CouchDatabase:
 
     def __init__(self, client: CouchClient) -> None:
         self._client = client
-        self._known: set[str] = set()
+        self._names: dict[str, str] = {}
 
     def get(self, db_name: str, doc_id: str) -> dict[str, Any]:
         """See DatabaseService.get."""
@@ -40,32 +48,31 @@ class CouchDatabase:
         Raises:
             DocumentConflict: other writers won every time.
             DatabaseError: the document holds a value that JSON lacks, or the server refuses it.
+            EndpointError: the server is out of reach; the document may have been saved all the same.
         """
-        database, check = self._database(db_name), check_id(doc_id)
-        document = {key: value for key, value in doc.items() if key not in {"_id", "_rev"}}
+        check_id(doc_id)
         try:
-            body = encode({"_id": check, **document})
+            body = encode({"_id": doc_id, **check_fields(doc)})
         except Unencodable as error:
-            raise DatabaseError(f"Document {doc_id!r} of {db_name}: {error.reason}") from None
+            raise DatabaseError(f"Document {doc_id!r} of {db_name}: {error.reason}.") from None
 
-        def write() -> str | None:
-            state = self._client.lookup(database, [check])[check]
+        def write(database: str) -> str | None:
+            state = self._client.lookup(database, [doc_id])[doc_id]
             if state is None or state.get("deleted"):
-                return self._client.put_document(database, check, body)
-            stamped = b'{"_rev":"' + str(state["rev"]).encode() + b'",' + body[1:]
-            return self._client.put_document(database, check, stamped)
+                return self._post(database, doc_id, body)
+            return self._post(database, doc_id, body, str(state["rev"]))
 
         return Saved(id=doc_id, rev=self._race(write, db_name, doc_id))
 
     def delete(self, db_name: str, doc_id: str) -> None:
         """See DatabaseService.delete; a race is run again as in save."""
-        database, check = self._database(db_name), check_id(doc_id)
+        check_id(doc_id)
 
-        def write() -> str | None:
-            state = self._client.lookup(database, [check])[check]
+        def write(database: str) -> str | None:
+            state = self._client.lookup(database, [doc_id])[doc_id]
             if state is None or state.get("deleted"):
                 raise not_found(db_name, doc_id)
-            return self._client.delete_document(database, check, str(state["rev"]))
+            return self._post(database, doc_id, encode({"_id": doc_id, "_deleted": True}), str(state["rev"]))
 
         self._race(write, db_name, doc_id)
 
@@ -81,21 +88,56 @@ class CouchDatabase:
 
     def _database(self, db_name: str) -> str:
         database = naming.database_name(db_name)
-        if database not in self._known:
+        owner = self._names.get(database)
+        if owner is None:
             if self._client.database_info(database) is None:
                 self._client.create_database(database)
-            self._known.add(database)
+            owner = self._names.setdefault(database, db_name)
+        if owner != db_name:
+            raise ConfigError(
+                f"{owner!r} and {db_name!r} would both be kept in the database {database!r}.",
+                hint="Rename one of them.",
+            )
         return database
 
-    @staticmethod
-    def _race(write: Callable[[], str | None], db_name: str, doc_id: str) -> str:
-        rev = repeat_while(lambda result: result is None, write, max_attempts=MAX_RACES)
+    def _race(self, write: Callable[[str], str | None], db_name: str, doc_id: str) -> str:
+        def attempt() -> str | None:
+            database = self._database(db_name)
+            try:
+                return write(database)
+            except TargetMissing:
+                # Somebody has deleted the database: the next attempt creates it again.
+                self._names.pop(database, None)
+                return None
+
+        rev = repeat_while(lambda result: result is None, attempt, max_attempts=MAX_RACES)
         if rev is None:
             raise DocumentConflict(
                 f"Document {doc_id!r} of {db_name} was changed by others {MAX_RACES} times while it was saved.",
                 hint="Try again when fewer write to it.",
             )
-        return str(rev)
+        return rev
+
+    def _post(self, database: str, doc_id: str, body: bytes, rev: str | None = None) -> str | None:
+        """Write one document over a revision, or as new; its new revision, or None on a conflict."""
+        if rev is not None:
+            body = b'{"_rev":"' + rev.encode() + b'",' + body[1:]
+        what = f"Document {doc_id!r:.100} cannot be saved in {database}"
+        try:
+            rows = self._client.bulk_docs(database, [body])
+        except BatchRefused as refused:
+            raise DatabaseError(f"{what}: {refused.error} ({refused.reason}).") from refused
+        row = rows[0] if rows else {}
+        error = row.get("error")
+        if error == "conflict":
+            return None
+        if error is None and row.get("id") == doc_id and "rev" in row:
+            return str(row["rev"])
+        if error is None or error in TRANSIENT_ROWS:
+            raise TransientError(
+                f"{what}: {error or 'no answer for it'}.", hint="Try again.", outcome_unknown=True
+            )
+        raise DatabaseError(f"{what}: {error} ({row.get('reason')}).")
 
 
 def _plain(document: dict[str, Any]) -> dict[str, Any]:

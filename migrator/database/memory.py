@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from migrator.database.service import Saved, check_id, not_found
+from migrator.database.service import Saved, check_fields, check_id, not_found
 
 
 class MemoryDatabase:
@@ -20,6 +20,7 @@ class MemoryDatabase:
 
     def get(self, db_name: str, doc_id: str) -> dict[str, Any]:
         """See DatabaseService.get."""
+        check_id(doc_id)
         with self._lock:
             document = self.dbs.setdefault(db_name, {}).get(doc_id)
             if document is None:
@@ -29,22 +30,28 @@ class MemoryDatabase:
     def save(self, db_name: str, doc_id: str, doc: Mapping[str, Any]) -> Saved:
         """See DatabaseService.save."""
         check_id(doc_id)
-        document = {key: copy.deepcopy(value) for key, value in doc.items() if key not in {"_id", "_rev"}}
+        document = copy.deepcopy(check_fields(doc))
         with self._lock:
-            generation = self._generations.get((db_name, doc_id), 0) + 1
-            self._generations[db_name, doc_id] = generation
             self.dbs.setdefault(db_name, {})[doc_id] = document
+            generation = self._next_generation(db_name, doc_id)
         return Saved(id=doc_id, rev=f"{generation}-memory")
 
     def delete(self, db_name: str, doc_id: str) -> None:
         """See DatabaseService.delete."""
+        check_id(doc_id)
         with self._lock:
             if self.dbs.setdefault(db_name, {}).pop(doc_id, None) is None:
                 raise not_found(db_name, doc_id)
-            self._generations[db_name, doc_id] += 1
+            self._next_generation(db_name, doc_id)
 
     def list_all(self, db_name: str) -> list[dict[str, Any]]:
         """See DatabaseService.list_all."""
         with self._lock:
             documents = self.dbs.setdefault(db_name, {})
-            return [copy.deepcopy(documents[id]) for id in sorted(documents, key=str.encode)]
+            ids = sorted(id for id in documents if not id.startswith("_design/"))
+            return [copy.deepcopy(documents[id]) for id in ids]
+
+    def _next_generation(self, db_name: str, doc_id: str) -> int:
+        generation = self._generations.get((db_name, doc_id), 0) + 1
+        self._generations[db_name, doc_id] = generation
+        return generation

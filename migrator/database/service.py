@@ -32,7 +32,7 @@ class DatabaseService(Protocol):
         ...
 
     def list_all(self, db_name: str) -> list[dict[str, Any]]:
-        """All documents of a database, ordered by id; an empty list where there are none."""
+        """All documents of a database but design documents, ordered by id; an empty list where there are none."""
         ...
 
 
@@ -44,10 +44,34 @@ def not_found(db_name: str, doc_id: str) -> DocumentNotFound:
 
 
 def check_id(doc_id: object) -> str:
-    """The id, when it can be one."""
-    if not isinstance(doc_id, str) or not doc_id or (doc_id.startswith("_") and not doc_id.startswith("_design/")):
-        raise DatabaseError(
-            f"{doc_id!r} cannot be a document's id.",
-            hint="Use a text that is not empty and begins with no underscore.",
-        )
-    return doc_id
+    """The id, when it can be one.
+
+    Raises:
+        DatabaseError: it cannot.
+    """
+    if isinstance(doc_id, str) and doc_id and (doc_id[0] != "_" or doc_id.startswith("_design/")):
+        try:
+            doc_id.encode()
+        except UnicodeEncodeError:
+            pass
+        else:
+            return doc_id
+    raise DatabaseError(
+        f"{doc_id!r:.100} cannot be a document's id.",
+        hint="Use a Unicode text that is not empty and begins with no underscore.",
+    )
+
+
+def check_fields(doc: Mapping[str, Any]) -> dict[str, Any]:
+    """The document's own fields, without the id and the revision that it may carry.
+
+    Raises:
+        DatabaseError: a field has a name that CouchDB keeps for itself.
+    """
+    fields = {key: value for key, value in doc.items() if key not in {"_id", "_rev"}}
+    for key in fields:
+        if key[:1] == "_" and key != "_attachments":
+            raise DatabaseError(
+                f"The field {key!r} begins with an underscore, which CouchDB reserves.", hint="Rename it."
+            )
+    return fields
