@@ -1,0 +1,119 @@
+"""The throttle: down by halves, up by steps, never beyond what was configured nor below what works."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrator.events import LimitsChanged
+from migrator.model import BatchLimits
+from migrator.throttle import SUCCESSES_PER_STEP, Throttle
+from tests.fakes import Recorder
+
+
+def state(throttle: Throttle) -> tuple[int, int, int]:
+    """What it allows."""
+    return throttle.max_docs, throttle.max_bytes, throttle.in_flight
+
+
+def test_begins_with_all_that_was_configured() -> None:
+    """Nothing is held back before anything failed."""
+    throttle = Throttle(BatchLimits(500, 4_000_000), 4)
+    assert state(throttle) == (500, 4_000_000, 4)
+    assert not throttle.reduced
+
+
+def test_a_fault_halves_what_is_in_flight() -> None:
+    """A failure that is no overload leaves the batches as they are."""
+    throttle = Throttle(BatchLimits(500, 4_000_000), 4)
+    throttle.failed(overload=False, reason="reset")
+    assert state(throttle) == (500, 4_000_000, 2)
+    assert throttle.reduced
+
+
+def test_overload_halves_batches_too() -> None:
+    """Down to one document in flight at a time."""
+    throttle = Throttle(BatchLimits(500, 4_000_000), 4)
+    throttle.failed(overload=True, reason="429")
+    assert state(throttle) == (250, 2_000_000, 2)
+    for _ in range(20):
+        throttle.failed(overload=True, reason="429")
+    assert state(throttle) == (1, 65_536, 1)
+
+
+@pytest.mark.parametrize("max_bytes", [1, 1000, 65_535, 65_536, 65_537])
+def test_small_limits_do_not_grow_by_failing(max_bytes: int) -> None:
+    """What was configured is the most, however small it is."""
+    throttle = Throttle(BatchLimits(10, max_bytes), 1)
+    throttle.failed(overload=True, reason="429")
+    assert throttle.max_bytes <= max_bytes
+
+
+def test_success_brings_it_back() -> None:
+    """A step up after a few successes in a row; a failure between begins the count anew."""
+    throttle = Throttle(BatchLimits(100, 1_000_000), 4)
+    throttle.failed(overload=True, reason="429")
+    for _ in range(SUCCESSES_PER_STEP - 1):
+        throttle.succeeded(50, 0.1)
+    assert state(throttle) == (50, 500_000, 2)
+    throttle.succeeded(50, 0.1)
+    assert state(throttle) == (60, 600_000, 3)
+    for _ in range(SUCCESSES_PER_STEP - 1):
+        throttle.succeeded(50, 0.1)
+    throttle.failed(overload=False, reason="reset")
+    throttle.succeeded(50, 0.1)
+    assert state(throttle) == (60, 600_000, 1)
+
+
+@given(
+    st.integers(1, 1000),
+    st.integers(1, 10_000_000),
+    st.integers(1, 16),
+    st.lists(st.sampled_from(["ok", "fault", "overload"]), max_size=200),
+)
+def test_stays_within_bounds(max_docs: int, max_bytes: int, in_flight: int, happenings: list[str]) -> None:
+    """Whatever happens it allows something, and not more than was configured; success alone brings all back."""
+    throttle = Throttle(BatchLimits(max_docs, max_bytes), in_flight)
+    for happening in happenings:
+        if happening == "ok":
+            throttle.succeeded(1, 0.1)
+        else:
+            throttle.failed(overload=happening == "overload", reason="")
+        assert 1 <= throttle.max_docs <= max_docs
+        assert 1 <= throttle.max_bytes <= max_bytes
+        assert 1 <= throttle.in_flight <= in_flight
+    for _ in range(SUCCESSES_PER_STEP * 20):
+        throttle.succeeded(1, 0.1)
+    assert (max_docs, max_bytes, in_flight) == state(throttle)
+
+
+def test_says_what_changed() -> None:
+    """Each change is told with its reason, and what changes nothing is not told."""
+    recorder = Recorder()
+    throttle = Throttle(BatchLimits(2, 1000), 2, recorder)
+    for _ in range(5):
+        throttle.failed(overload=True, reason="429")
+    throttle.succeeded(1, 0.1)
+    for _ in range(20):
+        throttle.succeeded(1, 0.1)
+    assert [LimitsChanged(1, 1, "429"), LimitsChanged(2, 2, "recovering")] == recorder.events
+
+
+def test_a_listener_may_ask_it() -> None:
+    """The lock is not held while somebody listens."""
+    seen: list[tuple[int, int, int]] = []
+    throttle = Throttle(BatchLimits(10, 1000), 4)
+
+    def listen(_event: object) -> None:
+        other = threading.Thread(target=throttle.failed, kwargs={"overload": False, "reason": "x"})
+        throttle.listener = lambda _event: None
+        other.start()
+        other.join(10)
+        seen.append(state(throttle))
+
+    throttle.listener = listen
+    throttle.failed(overload=False, reason="reset")
+    assert seen == [(10, 1000, 1)]
