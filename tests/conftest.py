@@ -30,10 +30,23 @@ def pytest_report_header() -> str:
     return f"server: {where}\nwith: {versions}"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name values whose usual name is an address or too long: workers must agree on the names of tests."""
+    if isinstance(val, memoryview):
+        return f"memory of {val.nbytes}"
+    if isinstance(val, int) and val.bit_length() > 4096:
+        return f"integer of {val.bit_length()} bits"
+    return None
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """A server's URL with credentials where it wants some; missing is a failure, never a skip."""
     if url := os.environ.get("COUCHDB_TEST_URL"):
+        # Asked once: wrong credentials tried by every test would lock the account.
+        status, answer = support.request("GET", f"{url.rstrip('/')}/")
+        if status != 200:
+            pytest.fail(f"The server of COUCHDB_TEST_URL answers {status}: {answer}", pytrace=False)
         yield url.rstrip("/")
         return
     sandbox = Sandbox(in_memory=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import urllib3
 
@@ -16,8 +16,8 @@ def request(method: str, url: str, body: Any = None) -> tuple[int, Any]:
     parts = urlsplit(url)
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if parts.username:
-        headers |= urllib3.make_headers(basic_auth=f"{parts.username}:{parts.password}")
-        url = url.replace(f"{parts.username}:{parts.password}@", "", 1)
+        headers |= urllib3.make_headers(basic_auth=unquote(f"{parts.username}:{parts.password}"))
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     data = None if body is None else json.dumps(body).encode("utf-8", "surrogatepass")
     response = _POOL.request(method, url, body=data, headers=headers)
     return response.status, json.loads(response.data or b"null")

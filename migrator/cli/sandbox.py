@@ -37,6 +37,9 @@ def sandbox(port: int, host: str, in_memory: bool, folder: Path) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+    if host not in {"127.0.0.1", "::1", "localhost"}:
+        click.echo(f"Everybody who reaches {host} may read and change everything in this sandbox.", err=True)
     server = Sandbox(host=host, port=port, folder=folder, in_memory=in_memory)
     try:
         click.echo("Starting the sandbox (the first time, its packages are installed) ...", err=True)

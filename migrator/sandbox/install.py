@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -15,7 +16,8 @@ from pathlib import Path
 from migrator.errors import ConfigError, EndpointError
 
 FILES = ("package.json", "package-lock.json")
-MIN_NODE_MAJOR = 18
+SERVER = Path("node_modules", "pouchdb-server", "bin", "pouchdb-server")
+MIN_NODE_MAJOR = 16
 INSTALL_TIMEOUT_S = 600
 EXTRA_HINT = 'Install the extra, which brings one: pip install "migrator[sandbox]"'
 
@@ -48,17 +50,19 @@ def find_node() -> Node:
 
 
 def installed_server(node: Node) -> Path:
-    """The folder with the installed packages; made first where it is missing.
+    """The server's program in the folder with the installed packages, which is made first where it is missing.
 
     Raises:
+        ConfigError: the cache cannot be written.
         EndpointError: the packages cannot be had.
     """
     texts = {name: resources.files("migrator.sandbox").joinpath(name).read_bytes() for name in FILES}
     digest = hashlib.sha256(b"".join(texts.values())).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "migrator"
+    cache = _cache()
     folder = cache / f"sandbox-{digest}"
-    if (folder / "node_modules").is_dir():
-        return folder
+    program = folder / SERVER
+    if program.is_file():
+        return program
     try:
         cache.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix="installing-", dir=cache))
@@ -70,20 +74,34 @@ def installed_server(node: Node) -> Path:
         for name, text in texts.items():
             (work / name).write_bytes(text)
         _install(node, work)
-        try:
-            # Two processes may install at once; one of them is first, and both are the same.
+        # Two processes may install at once: one of them is first, and what both made is the same.
+        with contextlib.suppress(OSError):
             work.rename(folder)
-        except OSError:
-            if not (folder / "node_modules").is_dir():
-                raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return folder
+    if not program.is_file():
+        raise EndpointError(
+            f"The sandbox's packages in {folder} are damaged.", hint=f"Remove that folder: rm -r {folder}"
+        )
+    return program
+
+
+def _cache() -> Path:
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "migrator"
+    try:
+        return Path.home() / ".cache" / "migrator"
+    except RuntimeError as error:
+        raise ConfigError(
+            "This user has no home folder to install the sandbox's packages in.",
+            hint="Set XDG_CACHE_HOME to a folder that can be written.",
+        ) from error
 
 
 def _install(node: Node, work: Path) -> None:
     # No package's own script runs: what is needed comes ready in the packages.
-    command = [str(node.program), str(node.npm_cli), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = [str(node.program), str(node.npm_cli), "ci", "--ignore-scripts", "--include=optional", "--omit=dev"]
+    command += ["--no-audit", "--no-fund", "--no-update-notifier"]
     environ = {**os.environ, "PATH": f"{node.program.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     try:
         done = subprocess.run(  # noqa: S603 no shell, and nothing of a user's in it

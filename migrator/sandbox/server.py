@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,11 +22,21 @@ from migrator.sandbox.install import find_node, installed_server
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-PR_SET_PDEATHSIG = 1
+# Between finding a free port and using it, another process may take it.
+PORT_ATTEMPTS = 5
+PORT_HINT = "Choose another with --port (0 takes a free one)."
+# The server's own log grows without end, and its defaults let any web page in the user's browser read and write.
+SERVER_CONFIG = {
+    "log": {"level": "warning"},
+    "pouchdb_server": {"no-stdout-logs": True},
+    "httpd": {"enable_cors": False},
+}
 
 
 class Sandbox:
     """A server process. Use it as a context manager, or call start and stop.
+
+    The server ends with the process that started it, even when that one is killed.
 
     Args:
         host: the address to listen at.
@@ -50,40 +58,35 @@ class Sandbox:
     @property
     def url(self) -> str:
         """The server's address."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
     def start(self) -> None:
         """Install the server if need be, start it and wait until it answers.
 
         Raises:
-            ConfigError: there is no Node.js, or the port is taken.
+            ConfigError: there is no Node.js, the port is taken, or the folder cannot be used.
             EndpointError: the server cannot be had or does not start.
         """
+        if self._process is not None:
+            return
         node = find_node()
         server = installed_server(node)
-        self.port = self.port or _free_port(self.host)
-        _check_port(self.host, self.port)
-        if self._work is None:
-            self._work = Path(tempfile.mkdtemp(prefix="migrator-sandbox-"))
-        program = server / "node_modules" / "pouchdb-server" / "bin" / "pouchdb-server"
-        command = [str(node.program), str(program), "--host", self.host, "--port", str(self.port)]
-        # Its settings and its log go to its working folder, never to where the user stands.
-        command += ["--config", str(self._work / "config.json"), "--no-stdout-logs"]
-        if self._in_memory:
-            command += ["--in-memory"]
-        else:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            command += ["--dir", str(self._folder.resolve())]
-        with (self._work / "output.txt").open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603 no shell
-                command,
-                cwd=self._work,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=_dies_with_parent(),  # noqa: PLW1509 it calls the system and nothing of Python's
-            )
-        self._wait()
+        chosen = self.port
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            self.port = chosen or _free_port(self.host)
+            _check_port(self.host, self.port)
+            try:
+                self._launch([str(node.program)], server)
+                self._wait()
+            except EndpointError:
+                self.stop()
+                if chosen or attempt == PORT_ATTEMPTS:
+                    raise
+            except BaseException:
+                self.stop()
+                raise
+            else:
+                return
 
     def stop(self) -> None:
         """Stop the server and remove what it kept for itself."""
@@ -93,8 +96,7 @@ class Sandbox:
                 self._process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.wait()
-            self._process = None
+            self._reap()
         if self._work is not None:
             shutil.rmtree(self._work, ignore_errors=True)
             self._work = None
@@ -103,11 +105,11 @@ class Sandbox:
         """End the server at once, as a crash would."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
-            self._process = None
+            self._reap()
 
     def restart(self) -> None:
-        """Start again at the same port after `kill` or `stop`."""
+        """Start again at the same port, after `kill` or in place of what runs."""
+        self.stop()
         self.start()
 
     def wait(self) -> int:
@@ -123,53 +125,106 @@ class Sandbox:
     ) -> None:
         self.stop()
 
+    def _launch(self, node: list[str], server: Path) -> None:
+        # Settings, log and output go to a working folder of its own, never to where the user stands.
+        self._work = Path(tempfile.mkdtemp(prefix="migrator-sandbox-"))
+        (self._work / "config.json").write_text(json.dumps(SERVER_CONFIG), encoding="utf-8")
+        watchdog = self._work / "watchdog.js"
+        watchdog.write_bytes(resources.files("migrator.sandbox").joinpath("watchdog.js").read_bytes())
+        command = [*node, "--require", str(watchdog), str(server)]
+        command += ["--host", self.host, "--port", str(self.port), "--config", str(self._work / "config.json")]
+        if self._in_memory:
+            command += ["--in-memory"]
+        else:
+            command += ["--dir", str(_made(self._folder))]
+        with (self._work / "output.txt").open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603 no shell
+                command,
+                cwd=self._work,
+                env={**os.environ, "MIGRATOR_SANDBOX_WORK": str(self._work)},
+                # The watchdog waits for its end; asking the system (prctl) is for Linux only and forbids threads.
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C at the terminal is for us; we stop the server.
+                start_new_session=True,
+            )
+
+    def _reap(self) -> None:
+        assert self._process is not None
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process = None
+
     def _wait(self) -> None:
         assert self._process is not None
         assert self._work is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
+            answered = False
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                answered = urllib3.request("GET", self.url, retries=False, timeout=2.0).status == 200
+            # Where another process took the port in between, that one answers and ours has ended.
             if self._process.poll() is not None:
                 break
-            with contextlib.suppress(urllib3.exceptions.HTTPError):
-                if urllib3.request("GET", self.url, retries=False, timeout=2.0).status == 200:
-                    return
-            time.sleep(0.1)
-        output = (self._work / "output.txt").read_text(errors="replace")[-500:]
-        self.stop()
-        raise EndpointError(
-            f"The sandbox did not start at {self.url}: {' '.join(output.split())}", hint="Try another --port."
-        )
+            if answered:
+                return
+            time.sleep(0.05)
+        output = (self._work / "output.txt").read_text(encoding="utf-8", errors="replace")
+        hint = PORT_HINT
+        if "already held by process" in output or "/LOCK" in output:
+            hint = "Another sandbox uses the same --folder: stop it, or choose another folder."
+        raise EndpointError(f"The sandbox did not start at {self.url}: {_gist(output)}", hint=hint)
+
+
+def _gist(output: str) -> str:
+    """The line of a Node.js failure that says what is wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if "rror" in line and not line.startswith(("at ", "throw "))]
+    return (telling or lines or ["it said nothing."])[0][:500]
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The sandbox cannot keep data in {folder}: {error.strerror}.",
+            hint="Choose another --folder, or keep nothing with --in-memory.",
+        ) from error
+    return folder.resolve()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket bound there, as the server will be.
+
+    Raises:
+        ConfigError: that cannot be.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        probe = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(
+            f"The sandbox cannot listen at {host}: {error.strerror}.", hint="Use --host 127.0.0.1."
+        ) from error
+    try:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+    except OSError as error:
+        probe.close()
+        raise ConfigError(
+            f"The sandbox cannot listen at {host}:{port}: {error.strerror}.", hint=PORT_HINT
+        ) from error
+    return probe
 
 
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    with _listening(host, 0) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
 def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f"The sandbox cannot listen at {host}:{port}: {error.strerror}.",
-                hint="Choose another with --port (0 takes a free one).",
-            ) from error
-
-
-def _dies_with_parent() -> Callable[[], None] | None:
-    # A server whose starter was killed must not stay behind. Linux can be told; elsewhere it stays.
-    if not sys.platform.startswith("linux"):
-        return None
-    library = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
-
-    def ask_system() -> None:
-        library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask_system
+    _listening(host, port).close()
