@@ -7,24 +7,28 @@ goes by the declared policy. A batch whose answer was lost is settled the same w
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from migrator.codec import decode
 from migrator.couch.answers import TRANSIENT_ROWS
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.couch.fidelity import Fidelity
-from migrator.errors import TransientError
+from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer
 from migrator.model import EncodedDocument, Outcome, Status
 from migrator.retry import repeat_while
 
 # Other writers would have to win every one of these races in turn.
 MAX_CONFLICT_ROUNDS = 12
+# Stored documents are held in memory so many at once.
+MAX_DOCS_COMPARED = 100
 CONFLICT = "conflict"
+# A validation function that takes too long: because of this document, or of a busy server.
+DOCUMENT_OR_SERVER = frozenset({"os_process_error"})
 
 
 @dataclass
@@ -64,7 +68,7 @@ class BatchWrite:
         self._documents = documents
         self._database = target.database
         self._resend = resend
-        self._stored: dict[str, dict[str, Any] | None] = {}
+        self._begun = 0
         self._outcomes: list[Outcome | None] = [None] * len(documents)
 
     def run(self) -> list[Outcome]:
@@ -74,15 +78,27 @@ class BatchWrite:
             TransientError: the end of some documents is not known; call again with `resend`.
             BatchRefused: the server refuses the batch as a whole.
         """
-        if self._resend or self._target.dry_run:
-            # The answer to an earlier attempt was lost: what it wrote is found by reading, and the rest sent.
-            absent, conflicts = self._compare(range(len(self._documents)))
-            conflicts += self._send(dict.fromkeys(absent, None))
-        else:
-            conflicts = self._send(dict.fromkeys(range(len(self._documents)), None))
-        if conflicts:
-            self._settle(conflicts)
+        for indexes in self._rounds():
+            self._begun += 1
+            if self._resend or self._target.dry_run:
+                # The answer to an earlier attempt was lost: what it wrote is found by reading, and the rest sent.
+                conflicts = self._send(self._examine(indexes))
+            else:
+                conflicts = self._send(dict.fromkeys(indexes, None))
+            if conflicts:
+                self._settle(conflicts)
         return [outcome for outcome in self._outcomes if outcome is not None]
+
+    def _rounds(self) -> list[list[int]]:
+        """Indexes such that no id is twice in one round: the later of two must meet the earlier at the target."""
+        times: Counter[str] = Counter()
+        rounds: list[list[int]] = []
+        for index, document in enumerate(self._documents):
+            if times[document.id] == len(rounds):
+                rounds.append([])
+            rounds[times[document.id]].append(index)
+            times[document.id] += 1
+        return rounds
 
     # -- sending ----------------------------------------------------------------------------------------------
 
@@ -98,29 +114,25 @@ class BatchWrite:
             self._documents[index].body if rev is None else _with_revision(self._documents[index].body, rev)
             for index, rev in revisions.items()
         ]
-        rows = self._client.bulk_docs(self._database, bodies)
-        by_id: defaultdict[str, deque[int]] = defaultdict(deque)
-        for index in revisions:
-            by_id[self._documents[index].id].append(index)
+        waiting = {self._documents[index].id: index for index in revisions}
         conflicts: list[int] = []
-        trouble: dict[str, Any] | None = None
-        for row in rows:
-            waiting = by_id.get(row.get("id", ""))
-            if not waiting:
+        troubles: list[dict[str, Any]] = []
+        for row in self._client.bulk_docs(self._database, bodies):
+            index = waiting.pop(row.get("id", ""), -1)
+            if index < 0:
                 raise TransientError(
                     f"{self._url}: the server answered for {row.get('id')!r:.100}, which was not asked.",
                     hint="Something between here and the server mixes up answers; go on with --resume.",
                     outcome_unknown=True,
                     signature="foreign rows",
                 )
-            index = waiting.popleft()
             error = row.get("error")
             if error is None and "rev" in row:
                 self._end(index, Status.WRITTEN)
             elif error == CONFLICT:
                 conflicts.append(index)
             elif error is None or error in TRANSIENT_ROWS:
-                trouble = row
+                troubles.append(row)
             else:
                 self._end(
                     index,
@@ -129,22 +141,33 @@ class BatchWrite:
                     reason=str(row.get("reason", "")),
                     status=_status(error),
                 )
-        unanswered = [self._documents[index].id for waiting in by_id.values() for index in waiting]
-        if trouble is not None or unanswered:
+        if troubles or waiting:
             # What has no end yet is found by reading when this batch is loaded again.
-            word = (
-                f"{trouble.get('error')} ({trouble.get('reason')}) for {trouble.get('id')!r:.100}"
-                if trouble
-                else f"no answer for {len(unanswered)} documents, the first {unanswered[0]!r:.100}"
-            )
-            raise TransientError(
-                f"{self._url}: {word}.",
-                hint="Look into the server's log and disk; then go on with --resume.",
-                outcome_unknown=True,
-                status=500 if trouble else None,
-                signature=f"row {trouble.get('error')}" if trouble else "missing rows",
-            )
+            self._raise_trouble(troubles, list(waiting))
         return conflicts
+
+    def _raise_trouble(self, troubles: Sequence[Mapping[str, Any]], unanswered: Sequence[str]) -> NoReturn:
+        if not troubles:
+            raise TransientError(
+                f"{self._url}: no answer for {len(unanswered)} documents, the first {unanswered[0]!r:.100}.",
+                hint="Something between here and the server loses answers; go on with --resume.",
+                outcome_unknown=True,
+                signature="missing rows",
+            )
+        first = troubles[0]
+        error, reason = str(first.get("error")), str(first.get("reason", ""))
+        message = f"{self._url}: {error} ({reason}) for {first.get('id')!r:.100}."
+        if not unanswered and all(row.get("error") in DOCUMENT_OR_SERVER for row in troubles):
+            raise BatchRefused(
+                message, status=500, error=error, reason=reason, maybe_written=True, server_fault=True
+            )
+        raise TransientError(
+            message,
+            hint="Look into the server's log and disk; then go on with --resume.",
+            outcome_unknown=True,
+            status=500,
+            signature=f"row {error}",
+        )
 
     # -- settling ---------------------------------------------------------------------------------------------
 
@@ -154,14 +177,10 @@ class BatchWrite:
 
         def step() -> list[int]:
             nonlocal open_indexes
-            absent, differing = self._compare(open_indexes)
-            again: dict[int, str | None] = dict.fromkeys(absent, None)
-            again.update(self._decide(differing))
-            open_indexes = self._send(again)
+            open_indexes = self._send(self._examine(open_indexes))
             return open_indexes
 
-        left = repeat_while(bool, step, max_attempts=MAX_CONFLICT_ROUNDS, sleep=self._target.sleep)
-        for index in left:
+        for index in repeat_while(bool, step, max_attempts=MAX_CONFLICT_ROUNDS, sleep=self._target.sleep):
             self._end(
                 index,
                 Status.REJECTED,
@@ -171,89 +190,70 @@ class BatchWrite:
                 status=409,
             )
 
-    def _compare(self, indexes: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Read the current revisions; give the documents that are absent and those whose content differs.
+    def _examine(self, indexes: Sequence[int]) -> dict[int, str | None]:
+        """Read what stands at the target; give what is to be sent, each with its parent revision or none.
 
-        Equal ones get their outcome: by revision alone where it is computed, by content elsewhere.
+        What is there already gets its outcome: by revision alone where that proves it, by content elsewhere.
         """
-        ids = list(dict.fromkeys(self._documents[index].id for index in indexes))
-        if not ids:
-            return [], []
-        states = self._client.lookup(self._database, ids)
-        absent: list[int] = []
+        states = self._client.lookup(self._database, [self._documents[index].id for index in indexes])
+        sending: dict[int, str | None] = {}
         unsure: list[int] = []
-        seen: set[str] = set()
         for index in indexes:
             id, body = self._documents[index]
             state = states[id]
             if state is None or state.get("deleted"):
-                if id in seen:
-                    unsure.append(index)
-                else:
-                    seen.add(id)
-                    absent.append(index)
+                sending[index] = None
             elif self._target.fidelity.proves(body, state["rev"]):
                 self._equal(index)
             else:
                 unsure.append(index)
-        return absent, self._compare_content(unsure)
+        for begin in range(0, len(unsure), MAX_DOCS_COMPARED):
+            part = unsure[begin : begin + MAX_DOCS_COMPARED]
+            stored = self._client.documents(self._database, [self._documents[index].id for index in part])
+            for index in part:
+                self._compare(index, stored[self._documents[index].id], sending)
+        return sending
 
-    def _compare_content(self, indexes: list[int]) -> list[int]:
-        if not indexes:
-            return []
-        ids = dict.fromkeys(self._documents[index].id for index in indexes)
-        self._stored = self._client.documents(self._database, list(ids))
-        differing: list[int] = []
-        for index in indexes:
-            id, body = self._documents[index]
-            stored = self._stored.get(id)
-            if stored is not None and self._target.fidelity.differing(body, stored) is None:
-                self._equal(index)
-            else:
-                differing.append(index)
-        return differing
-
-    def _decide(self, indexes: Sequence[int]) -> dict[int, str | None]:
-        """Apply the policy; give what is to be written over which revision."""
-        again: dict[int, str | None] = {}
+    def _compare(self, index: int, stored: dict[str, Any] | None, sending: dict[int, str | None]) -> None:
+        """Compare content, and apply the policy where it differs."""
+        if stored is None:
+            # It vanished between two readings.
+            sending[index] = None
+            return
+        id, body = self._documents[index]
+        path = self._target.fidelity.differing(body, stored)
         policy = self._target.on_conflict
-        for index in indexes:
-            id, body = self._documents[index]
-            stored = self._stored.get(id)
-            if stored is None:
-                # It vanished between two readings, or its twin in this batch is not written yet.
-                again[index] = None
-                continue
-            rev = str(stored["_rev"])
-            if policy is OnConflict.OVERWRITE:
-                again[index] = rev
-            elif policy is OnConflict.SKIP:
-                self._end(index, Status.SKIPPED, reason=f"other content at the target ({rev})", conflict=True)
-            elif policy is OnConflict.FAIL:
-                path = self._target.fidelity.differing(body, stored)
-                reason = f"other content at the target ({rev}), first at {path}"
-                self._end(index, Status.REJECTED, error=CONFLICT, reason=reason, conflict=True, status=409)
-            else:
-                self._decide_newer(index, stored, rev, again)
-        self._target.overwriting.update(self._documents[index].id for index, rev in again.items() if rev)
-        return again
+        rev = str(stored["_rev"])
+        if path is None:
+            self._equal(index)
+        elif policy is OnConflict.SKIP:
+            self._end(index, Status.SKIPPED, reason=f"other content at the target ({rev})", conflict=True)
+        elif policy is OnConflict.FAIL:
+            reason = f"other content at the target ({rev}), first at {path}"
+            self._end(index, Status.REJECTED, error=CONFLICT, reason=reason, conflict=True, status=409)
+        elif policy is OnConflict.OVERWRITE or self._is_newer(index, stored, rev):
+            self._target.overwriting.add(id)
+            sending[index] = rev
 
-    def _decide_newer(self, index: int, stored: dict[str, Any], rev: str, again: dict[int, str | None]) -> None:
+    def _is_newer(self, index: int, stored: dict[str, Any], rev: str) -> bool:
+        """True when ours is newer; else the document gets its outcome."""
         field = self._target.newer_field
         try:
             if is_newer(decode(self._documents[index].body), stored, field):
-                again[index] = rev
-            else:
-                self._end(index, Status.SKIPPED, reason=f"the target's {field} is as new ({rev})", conflict=True)
+                return True
         except Incomparable as error:
             self._end(index, Status.REJECTED, error=CONFLICT, reason=str(error), conflict=True, status=409)
+        else:
+            self._end(index, Status.SKIPPED, reason=f"the target's {field} is as new ({rev})", conflict=True)
+        return False
 
     # -- ends -------------------------------------------------------------------------------------------------
 
     def _equal(self, index: int) -> None:
         """The target holds this very content: since before, or by a write of ours whose answer was lost."""
         overwritten = self._documents[index].id in self._target.overwriting
-        ours = overwritten or (self._resend and self._target.was_empty)
+        # A twin that is equal to what its elder wrote is no write of its own.
+        ours = overwritten or (self._resend and self._target.was_empty and self._begun == 1)
         self._end(index, Status.WRITTEN if ours else Status.UNCHANGED)
 
     def _end(

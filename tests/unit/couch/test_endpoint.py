@@ -52,7 +52,7 @@ def test_a_url_holds_user_and_password(text: str, user: str, password: str) -> N
     """A password may hold the characters that divide a URL, raw or quoted; the database is still found."""
     endpoint, database = parse(f"http://{text}@host:5984/tickets")
     assert (user, password) == (endpoint.user, endpoint.password)
-    assert ("http://host:5984", "tickets") == (endpoint.url, database)
+    assert (endpoint.url, database) == ("http://host:5984", "tickets")
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_redacting(url: str, shown: str) -> None:
 def test_the_environment_gives_credentials() -> None:
     """COUCHDB_USER and COUCHDB_PASSWORD serve a URL without any."""
     endpoint, _ = parse("http://host", {"COUCHDB_USER": "ada", "COUCHDB_PASSWORD": "p@:/ss"})
-    assert ("ada", "p@:/ss") == (endpoint.user, endpoint.password)
+    assert (endpoint.user, endpoint.password) == ("ada", "p@:/ss")
 
 
 def test_the_url_wins_over_the_environment() -> None:
     """Credentials in the URL are the ones that are meant."""
     endpoint, _ = parse("http://bob:b@host", {"COUCHDB_USER": "ada", "COUCHDB_PASSWORD": "a"})
-    assert ("bob", "b") == (endpoint.user, endpoint.password)
+    assert (endpoint.user, endpoint.password) == ("bob", "b")
 
 
 def test_a_role_has_credentials_of_its_own() -> None:
@@ -117,8 +117,8 @@ def test_a_role_has_credentials_of_its_own() -> None:
     environ |= {"COUCHDB_SOURCE_USER": "reader", "COUCHDB_SOURCE_PASSWORD": "r"}
     source, _ = parse("http://host", environ, role="source")
     target, _ = parse("http://host", environ, role="target")
-    assert ("reader", "r") == (source.user, source.password)
-    assert ("ada", "a") == (target.user, target.password)
+    assert (source.user, source.password) == ("reader", "r")
+    assert (target.user, target.password) == ("ada", "a")
 
 
 def test_a_file_gives_the_password(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_a_file_gives_the_password(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_text(" p@ss wörd \n")
     environ = {"COUCHDB_USER": "ada", "COUCHDB_PASSWORD_FILE": str(path)}
-    assert " p@ss wörd " == parse("http://host", environ)[0].password
-    assert "x" == parse("http://host", {**environ, "COUCHDB_PASSWORD": "x"})[0].password
+    assert parse("http://host", environ)[0].password == " p@ss wörd "
+    assert parse("http://host", {**environ, "COUCHDB_PASSWORD": "x"})[0].password == "x"
 
 
 def test_an_unreadable_password_file_is_named(tmp_path: Path) -> None:
@@ -143,11 +143,11 @@ def test_a_url_with_a_user_alone_takes_the_password_of_the_environment(tmp_path:
     """A password that is kept out of the URL is found, but never another user's."""
     path = tmp_path / "password"
     path.write_text("filed\n")
-    assert "pw" == parse("http://ada@host", {"COUCHDB_PASSWORD": "pw"})[0].password
-    assert "filed" == parse("http://ada@host", {"COUCHDB_PASSWORD_FILE": str(path)})[0].password
+    assert parse("http://ada@host", {"COUCHDB_PASSWORD": "pw"})[0].password == "pw"
+    assert parse("http://ada@host", {"COUCHDB_PASSWORD_FILE": str(path)})[0].password == "filed"
     environ = {"COUCHDB_USER": "ada", "COUCHDB_PASSWORD": "pw"}
-    assert "pw" == parse("http://ada@host", environ)[0].password
-    assert "" == parse("http://bob@host", environ)[0].password
+    assert parse("http://ada@host", environ)[0].password == "pw"
+    assert parse("http://bob@host", environ)[0].password == ""
 
 
 def test_netrc_gives_credentials_last(tmp_path: Path) -> None:
@@ -157,10 +157,10 @@ def test_netrc_gives_credentials_last(tmp_path: Path) -> None:
     path.chmod(0o600)
     for environ in ({"NETRC": str(path)}, {"HOME": str(tmp_path)}):
         endpoint, _ = parse("http://host:5984", environ)
-        assert ("ada", "from-netrc") == (endpoint.user, endpoint.password)
-        assert (None, None) == (parse("http://other", environ)[0].user, parse("http://other", environ)[0].password)
+        assert (endpoint.user, endpoint.password) == ("ada", "from-netrc")
+        assert (parse("http://other", environ)[0].user, parse("http://other", environ)[0].password) == (None, None)
     endpoint, _ = parse("http://host", {"NETRC": str(path), "COUCHDB_USER": "bob", "COUCHDB_PASSWORD": "b"})
-    assert ("bob", "b") == (endpoint.user, endpoint.password)
+    assert (endpoint.user, endpoint.password) == ("bob", "b")
 
 
 def test_a_damaged_netrc_tells_nothing_of_its_lines(tmp_path: Path) -> None:
@@ -179,14 +179,14 @@ def test_no_text_of_an_endpoint_shows_the_password() -> None:
     """Neither repr, nor str, nor the URL for people."""
     endpoint, database = parse("http://ada:s3cr3t@host:5984/tickets")
     texts = [repr(endpoint), str(endpoint), endpoint.url, endpoint.host, database_url(endpoint, database)]
-    assert [] == [text for text in texts if "s3cr3t" in text]
+    assert [text for text in texts if "s3cr3t" in text] == []
 
 
 def test_a_database_url_quotes_the_name() -> None:
     """A slash in a database's name is no slash of the path."""
     endpoint, _ = parse("http://host:5984")
-    assert "http://host:5984/a%2Fb%2B" == database_url(endpoint, "a/b+")
-    assert "http://host:5984" == database_url(endpoint, None)
+    assert database_url(endpoint, "a/b+") == "http://host:5984/a%2Fb%2B"
+    assert database_url(endpoint, None) == "http://host:5984"
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,9 @@ def test_tls_files_come_from_flags_or_environment(tmp_path: Path) -> None:
 
 def test_tells_servers_from_other_words() -> None:
     """Only http and https are servers."""
-    assert [True, True, False, False] == [
-        is_server_url(text) for text in ("http://x", "HTTPS://x", "memory:x:y", "folder/http")
+    assert [is_server_url(text) for text in ("http://x", "HTTPS://x", "memory:x:y", "folder/http")] == [
+        True,
+        True,
+        False,
+        False,
     ]
