@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from migrator.codec import decode
 from migrator.errors import UnaccountedError
 from migrator.model import Batch, Counts, EncodedDocument, Outcome, Reject, Status
+from migrator.naming import shown
 
 MAX_IDS_SHOWN = 20
 
@@ -51,7 +52,11 @@ def _check_ids(batch: Batch, outcomes: Sequence[Outcome]) -> None:
     if ids == answered:
         return
     lost = list((Counter(ids) - Counter(answered)).elements())
-    what = f"unaccounted for: {', '.join(lost[:MAX_IDS_SHOWN])}" if lost else "and they are others or in disorder"
+    what = (
+        f"unaccounted for: {', '.join(shown(id) for id in lost[:MAX_IDS_SHOWN])}"
+        if lost
+        else "and they are others or in disorder"
+    )
     raise UnaccountedError(
         f"{batch.collection}: {len(ids)} documents were loaded, {len(answered)} outcomes came back; {what}.",
         hint="Run again with --resume: they are read again.",

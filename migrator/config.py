@@ -172,6 +172,8 @@ def load_job_file(path: str, environ: Mapping[str, str] | None = None) -> dict[s
                 f"Job file {path}: there is no key {key!r}.",
                 hint=f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}.",
             )
+        if name in values:
+            raise ConfigError(f"Job file {path}: {key!r} is given twice.", hint="Its other names count too.")
         values[name] = _checked(path, key, value, kinds[name], environ)
     return values
 

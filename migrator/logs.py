@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
 
 from migrator import events
 from migrator.events import Event
+from migrator.naming import printable
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _WARNINGS = (events.DocumentRejected, events.RetryScheduled, events.BatchSplit)
@@ -29,17 +31,17 @@ class LogListener:
     """
 
     def __init__(self, log_format: str = "text", level: str = "info", stream: TextIO | None = None) -> None:
-        renderer: Any = (
-            structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+        rendering: list[Any] = (
+            [structlog.processors.JSONRenderer(default=str)]
             if log_format == "json"
-            else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=20)
+            else [_make_printable, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=20)]
         )
         self._logger = structlog.wrap_logger(
             structlog.PrintLogger(stream or sys.stderr),
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
-                renderer,
+                *rendering,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
             cache_logger_on_first_use=True,
@@ -89,3 +91,8 @@ def describe(event: Event) -> tuple[str, dict[str, Any]]:
         else:
             fields[field.name] = value
     return name, fields
+
+
+def _make_printable(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Ids and reasons come from documents, and must not steer the terminal of who reads the log."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in fields.items()}

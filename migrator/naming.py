@@ -133,6 +133,13 @@ def shown(name: str, *, max_chars: int = 80) -> str:
     return repr(cut)
 
 
+def printable(text: str) -> str:
+    """Give a text from outside for a terminal: whatever would break its line, colour or move it is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def _is_legal(name: str) -> bool:
     return len(name) <= MAX_DATABASE_NAME_CHARS and _LEGAL.fullmatch(name) is not None
 

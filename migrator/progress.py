@@ -10,6 +10,7 @@ from tqdm import tqdm
 from migrator import events
 from migrator.events import Event
 from migrator.logs import MAX_REJECTS_SHOWN
+from migrator.naming import printable
 
 
 class ProgressListener:
@@ -32,20 +33,19 @@ class ProgressListener:
         if bar is None:
             return
         if isinstance(event, events.CollectionStarted):
-            bar.set_description(event.collection, refresh=False)
+            bar.set_description(printable(event.collection), refresh=False)
         elif isinstance(event, events.BatchLoaded):
             bar.update(event.counts.read)
         elif isinstance(event, events.DocumentsCompared):
             bar.update(event.documents)
         elif isinstance(event, events.RetryScheduled):
-            bar.write(f"trying again in {event.wait_s:.1f} s: {event.reason}", file=self._stream)
+            bar.write(f"trying again in {event.wait_s:.1f} s: {printable(event.reason)}", file=self._stream)
         elif isinstance(event, events.DocumentRejected):
             self._rejects += 1
             if self._rejects <= MAX_REJECTS_SHOWN:
                 reject = event.reject
-                bar.write(
-                    f"rejected {reject.collection} {reject.id[:200]}: {reject.reason[:500]}", file=self._stream
-                )
+                line = f"rejected {reject.collection} {reject.id[:200]}: {reject.reason[:500]}"
+                bar.write(printable(line), file=self._stream)
             bar.set_postfix(rejected=self._rejects, refresh=False)
         elif isinstance(event, events.RunFinished):
             self.close()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from migrator.model import Counts, Report
+from migrator.naming import printable
 
 SCHEMA = 1
 COLUMNS = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
@@ -36,14 +37,20 @@ def report_to_json(report: Report, *, rejects: str | None = None, dry_run: bool 
 
 def dump(value: dict[str, Any]) -> str:
     """JSON text with a line break at its end."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # A name holds half a surrogate pair, which can only be written escaped.
+        return json.dumps(value, indent=2) + "\n"
+    return text
 
 
 def report_to_table(report: Report, *, dry_run: bool = False) -> str:
     """The report as an aligned table with a line of totals."""
     rows: list[Sequence[str]] = [("collection", "database", *COLUMNS)]
     for name, collection in report.collections.items():
-        rows.append((name, collection.database, *_numbers(collection.counts)))
+        rows.append((printable(name), printable(collection.database), *_numbers(collection.counts)))
     rows.append(("total", "", *_numbers(report.totals)))
     lines = [table(rows, left=2)]
     rate = report.totals.read / report.seconds if report.seconds > 0 else 0.0

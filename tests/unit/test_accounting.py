@@ -59,13 +59,13 @@ def test_conflicts_are_counted_beside() -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda made: made[:-1], "unaccounted for: c"),
-        (lambda made: made[1:], "unaccounted for: a"),
-        (lambda _made: [], "unaccounted for: a, b, c"),
+        (lambda made: made[:-1], "unaccounted for: 'c'"),
+        (lambda made: made[1:], "unaccounted for: 'a'"),
+        (lambda _made: [], "unaccounted for: 'a', 'b', 'c'"),
         (lambda made: [*made, made[0]], "4 outcomes"),
-        (lambda made: [made[0], made[0], made[2]], "unaccounted for: b"),
+        (lambda made: [made[0], made[0], made[2]], "unaccounted for: 'b'"),
         (lambda made: [made[1], made[0], made[2]], "disorder"),
-        (lambda made: [made[0], made[1], Outcome("x", Status.WRITTEN)], "unaccounted for: c"),
+        (lambda made: [made[0], made[1], Outcome("x", Status.WRITTEN)], "unaccounted for: 'c'"),
     ],
     ids=["last", "first", "all", "one more", "twice", "swapped", "another's"],
 )
@@ -83,7 +83,7 @@ def test_the_same_id_twice_needs_two_outcomes() -> None:
     batch = batch_of("a", "a")
     counts, _ = account(batch, outcomes(batch))
     assert counts.written == 2
-    with pytest.raises(UnaccountedError, match="unaccounted for: a"):
+    with pytest.raises(UnaccountedError, match="unaccounted for: 'a'"):
         account(batch, outcomes(batch)[:1])
 
 
