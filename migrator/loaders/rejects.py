@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from io import FileIO
 from pathlib import Path
 
 from migrator.checkpoint import sync_folder
@@ -27,7 +26,7 @@ class RejectFile:
         self.path = path
         self.count = 0
         self._settled_bytes = settled_bytes
-        self._file: FileIO | None = None
+        self._file = -1
         self._size = 0
         self._durable = True
         if path is not None and settled_bytes is not None and path.exists():
@@ -38,29 +37,31 @@ class RejectFile:
         if self.path is None:
             self.count += len(rejects)
             return
-        file = self._file or self._open(self.path)
+        if self._file < 0:
+            self._open(self.path)
         before = self._size
         self._durable = False
         try:
             for reject in rejects:
                 left = memoryview(reject_to_line(reject))
                 while left:
-                    written = file.write(left)
+                    written = os.write(self._file, left)
                     self._size += written
                     left = left[written:]
         except OSError as error:
             # Half a batch of rejects must not stand there when the batch is read again.
             self._size = before
             with contextlib.suppress(OSError):
-                file.truncate(before)
+                os.ftruncate(self._file, before)
+                os.lseek(self._file, before, os.SEEK_SET)
             raise self._failed(error) from error
         self.count += len(rejects)
 
     def flush(self) -> int:
         """Make them durable; the size of the file in bytes."""
-        if self._file is not None and not self._durable:
+        if self._file >= 0 and not self._durable:
             try:
-                os.fsync(self._file.fileno())
+                os.fsync(self._file)
             except OSError as error:
                 raise self._failed(error) from error
             self._durable = True
@@ -68,34 +69,33 @@ class RejectFile:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
-    def _open(self, path: Path) -> FileIO:
+    def _open(self, path: Path) -> None:
         try:
             if self._settled_bytes is None and path.exists() and path.stat().st_size:
                 _check_is_reject_file(path)
                 path.replace(path.with_name(path.name + ".1"))
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            # Unbuffered, so that a full disk shows where it is written, not where it is closed.
-            self._file = FileIO(descriptor, "r+")
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             # Taken away meanwhile, it begins anew: a gap would be no line.
-            self._size = min(self._settled_bytes or 0, os.fstat(descriptor).st_size)
-            if self._size and os.pread(descriptor, 1, self._size - 1) != b"\n":
+            self._size = min(self._settled_bytes or 0, os.fstat(self._file).st_size)
+            if self._size and os.pread(self._file, 1, self._size - 1) != b"\n":
+                self.close()
                 raise ConfigError(
                     f"Reject file {path} was changed since the checkpoint was made.",
                     hint="Move it elsewhere, then go on with --resume.",
                 )
-            self._file.truncate(self._size)
-            self._file.seek(self._size)
+            os.ftruncate(self._file, self._size)
+            os.lseek(self._file, self._size, os.SEEK_SET)
             sync_folder(path.parent)
         except OSError as error:
+            self.close()
             raise ConfigError(
                 f"Reject file {path} cannot be written: {error.strerror}.",
                 hint="Name another with --rejects FILE.",
             ) from error
-        return self._file
 
     def _failed(self, error: OSError) -> EndpointError:
         return EndpointError(
