@@ -45,7 +45,7 @@ def open_extractor(config: JobConfig, environ: Mapping[str, str] | None = None) 
         endpoint, database = parse_endpoint(
             source, environ=environ, role="source", tls=_tls(config), read_timeout_s=config.timeout_s
         )
-        return CouchExtractor(CouchClient(endpoint), database)
+        return CouchExtractor(CouchClient(endpoint), database, collections=collections)
     _refuse_scheme(source, SOURCE_FORMS)
     path = Path(source)
     if _EXPORT.search(source) and not path.is_dir():

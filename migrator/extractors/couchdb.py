@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from migrator.codec import encode, top_level
+from migrator.codec import InvalidDocument, Unencodable, encode, top_level
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.errors import ConfigError, TargetMissing
-from migrator.model import Position, Record
+from migrator.extractors.selection import select_collections
+from migrator.model import Fault, Position, Record
 
 PAGE_ROWS = 5_000
 
@@ -20,14 +21,23 @@ class CouchExtractor:
     Args:
         client: the server.
         database: the one to read; None for all but the system's own.
+        collections: of all databases just these, in this order; only an admin may list all.
         page_rows: rows asked for at once; they are streamed, so this costs no memory.
     """
 
     ordered = True
 
-    def __init__(self, client: CouchClient, database: str | None = None, *, page_rows: int = PAGE_ROWS) -> None:
+    def __init__(
+        self,
+        client: CouchClient,
+        database: str | None = None,
+        *,
+        collections: Sequence[str] | None = None,
+        page_rows: int = PAGE_ROWS,
+    ) -> None:
         self._client = client
         self._database = database
+        self._collections = None if collections is None else tuple(dict.fromkeys(collections))
         self._page_rows = page_rows
 
     def describe(self) -> str:
@@ -35,10 +45,14 @@ class CouchExtractor:
         return database_url(self._client.endpoint, self._database)
 
     def collections(self) -> Sequence[str]:
-        """The database, or all whose names do not begin with `_`."""
+        """The database, the chosen ones, or all whose names do not begin with `_`."""
         if self._database is not None:
             self._info(self._database)
-            return [self._database]
+            return select_collections([self._database], self._collections, source=self._client.url)
+        if self._collections is not None:
+            for name in self._collections:
+                self._info(name)
+            return self._collections
         return [name for name in self._client.databases() if not name.startswith("_")]
 
     def count(self, collection: str) -> int | None:
@@ -48,7 +62,9 @@ class CouchExtractor:
 
     def identity(self, collection: str) -> str:
         """When the database was created: one of the same name that was made anew is another."""
-        return str(self._info(collection).get("instance_start_time", ""))
+        info = self._info(collection)
+        # PouchDB Server tells its own start instead, which says nothing of the database.
+        return "" if "backend_adapter" in info else str(info.get("instance_start_time", ""))
 
     def describe_position(self, collection: str, position: Position) -> str:
         """The document's address."""
@@ -63,21 +79,25 @@ class CouchExtractor:
             if text is None:
                 # Deleted between the index and the body.
                 continue
-            if b'"_attachments":{' in text and "_attachments" in top_level(text):
-                text = self._with_attachments(collection, row.id)
-                if text is None:
-                    continue
-            yield Record(row.id, text=text)
+            if b'"_attachments":{' in text and _has_attachments(text):
+                record = self._with_attachments(collection, row.id)
+                if record is not None:
+                    yield record
+            else:
+                yield Record(row.id, text=text)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _with_attachments(self, collection: str, id: str) -> bytes | None:
+    def _with_attachments(self, collection: str, id: str) -> Record | None:
         document = self._client.get_document(collection, id, attachments=True)
         if document is None:
             return None
-        return encode(with_plain_attachments(document))
+        try:
+            return Record(id, text=encode(with_plain_attachments(document)))
+        except Unencodable as error:
+            return Record(id, fault=Fault(error.error, error.reason, id, document))
 
     def _info(self, database: str) -> dict[str, object]:
         info = self._client.database_info(database)
@@ -87,3 +107,11 @@ class CouchExtractor:
                 hint="Check the name, and that it is the right server.",
             )
         return info
+
+
+def _has_attachments(text: bytes) -> bool:
+    try:
+        return "_attachments" in top_level(text)
+    except InvalidDocument:
+        # Whoever reads the text next says what is wrong with it.
+        return False
