@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from typing import Self
 import urllib3
 
 from migrator.errors import ConfigError, EndpointError
-from migrator.sandbox.install import find_node, installed_server
+from migrator.sandbox.install import Node, find_node, installed_server
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -26,7 +26,7 @@ STOP_TIMEOUT_S = 10.0
 PORT_ATTEMPTS = 5
 PORT_HINT = "Choose another with --port (0 takes a free one)."
 # The server's own log grows without end, and its defaults let any web page in the user's browser read and write.
-SERVER_CONFIG = {
+SERVER_CONFIG: dict[str, dict[str, object]] = {
     "log": {"level": "warning"},
     "pouchdb_server": {"no-stdout-logs": True},
     "httpd": {"enable_cors": False},
@@ -54,6 +54,7 @@ class Sandbox:
         self._in_memory = in_memory
         self._process: subprocess.Popen[bytes] | None = None
         self._work: Path | None = None
+        self._uuid = ""
 
     @property
     def url(self) -> str:
@@ -72,21 +73,28 @@ class Sandbox:
         node = find_node()
         server = installed_server(node)
         chosen = self.port
-        for attempt in range(1, PORT_ATTEMPTS + 1):
+        failure = ""
+        for _ in range(PORT_ATTEMPTS):
+            if chosen:
+                _check_port(self.host, chosen)
             self.port = chosen or _free_port(self.host)
-            _check_port(self.host, self.port)
             try:
-                self._launch([str(node.program)], server)
-                self._wait()
-            except EndpointError:
-                self.stop()
-                if chosen or attempt == PORT_ATTEMPTS:
-                    raise
+                self._launch(node, server)
+                failure = self._await_answer()
             except BaseException:
                 self.stop()
                 raise
-            else:
+            if not failure:
                 return
+            self.stop()
+            if _is_free(self.host, self.port):
+                break
+        url, self.port = self.url, chosen
+        if "/LOCK" in failure:
+            raise ConfigError(
+                f"Another sandbox uses {self._folder}.", hint="Stop it, or choose another folder with --folder."
+            )
+        raise EndpointError(f"The sandbox did not start at {url}: {_gist(failure)}", hint=PORT_HINT)
 
     def stop(self) -> None:
         """Stop the server and remove what it kept for itself."""
@@ -125,13 +133,15 @@ class Sandbox:
     ) -> None:
         self.stop()
 
-    def _launch(self, node: list[str], server: Path) -> None:
+    def _launch(self, node: Node, server: Path) -> None:
         # Settings, log and output go to a working folder of its own, never to where the user stands.
         self._work = Path(tempfile.mkdtemp(prefix="migrator-sandbox-"))
-        (self._work / "config.json").write_text(json.dumps(SERVER_CONFIG), encoding="utf-8")
+        self._uuid = uuid.uuid4().hex
+        config = {**SERVER_CONFIG, "couchdb": {"uuid": self._uuid}}
+        (self._work / "config.json").write_text(json.dumps(config), encoding="utf-8")
         watchdog = self._work / "watchdog.js"
         watchdog.write_bytes(resources.files("migrator.sandbox").joinpath("watchdog.js").read_bytes())
-        command = [*node, "--require", str(watchdog), str(server)]
+        command = [str(node.program), "--require", str(watchdog), str(server)]
         command += ["--host", self.host, "--port", str(self.port), "--config", str(self._work / "config.json")]
         if self._in_memory:
             command += ["--in-memory"]
@@ -157,32 +167,32 @@ class Sandbox:
             self._process.stdin.close()
         self._process = None
 
-    def _wait(self) -> None:
+    def _await_answer(self) -> str:
+        """Wait until the server answers; what it said where it does not, else ""."""
         assert self._process is not None
         assert self._work is not None
         deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            answered = False
-            with contextlib.suppress(urllib3.exceptions.HTTPError):
-                answered = urllib3.request("GET", self.url, retries=False, timeout=2.0).status == 200
-            # Where another process took the port in between, that one answers and ours has ended.
-            if self._process.poll() is not None:
-                break
-            if answered:
-                return
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self._answers():
+                return ""
             time.sleep(0.05)
         output = (self._work / "output.txt").read_text(encoding="utf-8", errors="replace")
-        hint = PORT_HINT
-        if "already held by process" in output or "/LOCK" in output:
-            hint = "Another sandbox uses the same --folder: stop it, or choose another folder."
-        raise EndpointError(f"The sandbox did not start at {self.url}: {_gist(output)}", hint=hint)
+        return output.strip() or "it said nothing."
+
+    def _answers(self) -> bool:
+        """True when this very server does, and not one that took the port in between."""
+        try:
+            answer = urllib3.request("GET", self.url, retries=False, timeout=2.0)
+            return bool(answer.json().get("uuid") == self._uuid)
+        except (urllib3.exceptions.HTTPError, ValueError, AttributeError):
+            return False
 
 
 def _gist(output: str) -> str:
     """The line of a Node.js failure that says what is wrong."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines()]
     telling = [line for line in lines if "rror" in line and not line.startswith(("at ", "throw "))]
-    return (telling or lines or ["it said nothing."])[0][:500]
+    return (telling or lines)[0][:500]
 
 
 def _made(folder: Path) -> Path:
@@ -228,3 +238,11 @@ def _free_port(host: str) -> int:
 
 def _check_port(host: str, port: int) -> None:
     _listening(host, port).close()
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        _check_port(host, port)
+    except ConfigError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Tests of what the sandbox is made of, without a server."""
