@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -254,12 +255,13 @@ class CouchClient:
             self._id_ranges = POUCHDB_RANGES if "express-pouchdb" in self.welcome() else COUCHDB_RANGES
 
         def read_page(params: Mapping[str, Any]) -> Iterator[Row]:
-            page = {**params, "include_docs": include_docs}
-            return read_rows(self._all_docs(database, page, what), what, include_docs=include_docs)
+            # What is given up in the middle lets go of its connection at once.
+            with closing(self._all_docs(database, {**params, "include_docs": include_docs}, what)) as pieces:
+                yield from read_rows(pieces, what, include_docs=include_docs)
 
         return walk(read_page, self._id_ranges, what, after=after, page_rows=page_rows)
 
-    def _all_docs(self, database: str, params: Mapping[str, Any], what: str) -> Iterator[bytes]:
+    def _all_docs(self, database: str, params: Mapping[str, Any], what: str) -> Generator[bytes]:
         url = f"{self.url}/{quote(database, safe='')}/_all_docs"
         query = urlencode({key: _encode(value) for key, value in params.items()})
         if len(query) <= MAX_QUERY_BYTES:

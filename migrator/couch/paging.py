@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from migrator.couch.rows import Row
-from migrator.errors import TransientError
+from migrator.errors import EndpointError
 
 # The next key in byte order after a given one is the same with a NUL behind it.
 SUCCESSOR = "\u0000"
@@ -47,7 +47,7 @@ def walk(
         page_rows: rows asked for at once.
 
     Raises:
-        TransientError: a row came out of order, so it belongs to another page.
+        EndpointError: a row came out of order; rows before it may be missing, so reading must start over.
     """
     last = after
     for first, end in ranges:
@@ -66,10 +66,9 @@ def walk(
             for count, row in enumerate(read_page(params), 1):  # noqa: B007 asked for after the loop
                 # Python compares texts by code points, which is the order of their bytes.
                 if end is None and last is not None and row.id <= last:
-                    raise TransientError(
+                    raise EndpointError(
                         f"{what}: {row.id!r:.100} came behind {last!r:.100}, out of order.",
-                        hint="Something between here and the server mixes up answers.",
-                        signature="disorder",
+                        hint="Something between here and the server mixes up answers; then start over: --restart.",
                     )
                 last = row.id
                 yield row

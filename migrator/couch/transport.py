@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import urllib3
@@ -109,7 +109,7 @@ class Transport:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         chunk_bytes: int = 1 << 18,
-    ) -> tuple[int, Mapping[str, str], Iterator[bytes]]:
+    ) -> tuple[int, Mapping[str, str], Generator[bytes]]:
         """Read with the answer's body given piece by piece, so that its length needs no memory.
 
         Args:
@@ -136,7 +136,7 @@ class Transport:
             raise self._translate("GET", error) from error
         return response.status, response.headers, self._pieces(response, chunk_bytes)
 
-    def _pieces(self, response: urllib3.BaseHTTPResponse, chunk_bytes: int) -> Iterator[bytes]:
+    def _pieces(self, response: urllib3.BaseHTTPResponse, chunk_bytes: int) -> Generator[bytes]:
         whole = False
         try:
             while piece := response.read1(chunk_bytes):
