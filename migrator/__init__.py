@@ -8,7 +8,7 @@
 >>> import migrator, tempfile
 >>> service = {"agents": {"a-1": {"name": "Ada"}, "a-2": {"name": "Bob", "retired": True}}}
 >>> with tempfile.TemporaryDirectory() as folder:
-...     report = migrator.run(service, f"{folder}/out", transform=["where:!retired"], checkpoint=f"{folder}/cp.json")
+...     report = migrator.run(service, folder + "/out", transform=["where:!retired"], checkpoint=folder + "/cp")
 >>> report.ok, report.totals.written, report.totals.filtered
 (True, 1, 1)
 

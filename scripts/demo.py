@@ -80,15 +80,22 @@ def main() -> int:
 
         say("Comparing every document: migrator verify")
         subprocess.run(
-            command("verify", "--from", SOURCE, "--to", url, "--log-level", "warning"), env=environ, cwd=work, check=True
+            command("verify", "--from", SOURCE, "--to", url, "--log-level", "warning"),
+            env=environ,
+            cwd=work,
+            check=True,
         )
         resumed, again = (json.loads(path.read_text())["totals"] for path in (first, second))
         total = again["read"]
         say("Summary")
         print(f"settled before the kill   {before:>8,}")
-        print(f"read after the resume     {resumed['read']:>8,}  (of {total:,}: what was settled is not sent again)")
+        print(
+            f"read after the resume     {resumed['read']:>8,}  (of {total:,}: what was settled is not sent again)"
+        )
         print(f"written by the second run {again['written']:>8,}")
-        good = before > 0 and before + resumed["read"] == total and again["written"] == 0 and again["rejected"] == 0
+        good = (
+            before > 0 and before + resumed["read"] == total and again["written"] == 0 and again["rejected"] == 0
+        )
         print("Every document is there once." if good else "SOMETHING IS WRONG: these numbers do not fit.")
         return 0 if good else 1
 

@@ -1,4 +1,4 @@
-"""The demo's application: a live in-memory service with the world's codes and cities beside its own six collections."""
+"""The demo's application: a live in-memory service, its own six collections beside the world's codes and cities."""
 
 from __future__ import annotations
 
@@ -37,8 +37,14 @@ def _fill_own_collections(service: MemoryDatabase, rng: random.Random) -> None:
     makers: dict[str, tuple[int, Callable[[int], dict[str, Any]]]] = {
         "agents": (50, lambda n: {"name": f"agent {n}", "skills": {"chat", f"skill-{n % 7}"}, "since": moment()}),
         "deployments": (200, lambda n: {"agent": f"agents-{n % 50:04}", "version": f"1.{n}", "at": moment()}),
-        "users": (2_000, lambda n: {"name": f"Zoë №{n}", "active": n % 3 > 0, "token": UUID(int=rng.getrandbits(128))}),
-        "sessions": (5_000, lambda n: {"user": f"users-{n % 2000:04}", "began": moment(), "turns": rng.randrange(99)}),
+        "users": (
+            2_000,
+            lambda n: {"name": f"Zoë №{n}", "active": n % 3 > 0, "token": UUID(int=rng.getrandbits(128))},
+        ),
+        "sessions": (
+            5_000,
+            lambda n: {"user": f"users-{n % 2000:04}", "began": moment(), "turns": rng.randrange(99)},
+        ),
         "tickets": (1_000, lambda n: {"subject": f"票 {n}", "priority": rng.random(), "tags": ["a", "b"]}),
         "demos": (20, lambda n: {"title": f"demo {n}", "script": [{"say": "hello", "wait": 0.5}] * 3}),
     }

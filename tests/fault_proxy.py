@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,11 +57,13 @@ class FaultProxy:
         server_url: where requests go.
         plan: gives a fault's name or None.
         half_open_s: how long a connection without an answer is held.
+        own_credentials: let any client in: the server's credentials take the place of the client's.
     """
 
     server_url: str
     plan: Callable[[Request], str | None] = field(default=lambda _request: None)
     half_open_s: float = 5.0
+    own_credentials: bool = False
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.server_url)
@@ -103,6 +106,8 @@ class FaultProxy:
         with client:
             try:
                 while (request := _read_request(client)) is not None:
+                    if self.own_credentials:
+                        request.head = self._let_in(request.head)
                     with self._lock:
                         fault = self.plan(request)
                         self.requests.append(f"{request.method} {request.path}")
@@ -113,6 +118,12 @@ class FaultProxy:
                         return
             except OSError:
                 return
+
+    def _let_in(self, head: bytes) -> bytes:
+        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"authorization:")]
+        if self._userinfo:
+            lines.insert(1, b"Authorization: Basic " + b64encode(self._userinfo[:-1].encode()))
+        return b"\r\n".join(lines)
 
     def _answer(self, client: socket.socket, request: Request, fault: str | None) -> bool:
         """Answer one request; False when the connection is to break."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from migrator.codec import BOOKKEEPING, decode
+from migrator.couch.revision import MAX_INTEGER
 from migrator.couch.size import document_size
 from migrator.model import Document, Fault
 
@@ -15,8 +16,6 @@ ALLOWED_FIELDS = BOOKKEEPING | frozenset(
     | {"_replication_state", "_replication_state_time", "_replication_state_reason", "_replication_id"}
     | {"_replication_stats"}
 )
-# The server computes log10 of every integer as a float, and fails at the first that is none.
-MAX_INTEGER = 10**309
 _DIGITS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord(" ") for byte in range(256))
 _MANY_DIGITS = b"0" * 309
 
@@ -49,7 +48,7 @@ def screen(
         path = _path_of_huge_integer(decode(body))
         if path:
             return Fault(
-                "integer_too_large", f"{path} is an integer of 1e309 or more, which CouchDB cannot hold.", id
+                "integer_too_large", f"{path} is an integer of 1.8e308 or more, which CouchDB cannot hold.", id
             )
     return None
 

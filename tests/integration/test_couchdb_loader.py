@@ -83,9 +83,9 @@ def test_a_second_run_writes_nothing(bench: Bench) -> None:
         f"d{n}": {"n": n, "f": n + 0.5, "s": "Zoë\u2028\U0001f600", "deep": [[{"x": [None, True]}]]}
         for n in range(700)
     }
-    assert {"written": 700} == bench.counts(bench.run(documents))
+    assert bench.counts(bench.run(documents)) == {"written": 700}
     before = bench.revisions()
-    assert {"unchanged": 700} == bench.counts(bench.run(documents))
+    assert bench.counts(bench.run(documents)) == {"unchanged": 700}
     assert before == bench.revisions()
 
 
@@ -94,9 +94,9 @@ def test_fail_rejects_other_content_and_names_the_path(bench: Bench) -> None:
     bench.run({"a": {"x": {"y": [1, 2]}}, "b": {"x": 1}})
     before = bench.revisions()
     result = bench.run({"a": {"x": {"y": [1, 3]}}, "b": {"x": 1}, "c": {}})
-    assert {"written": 1, "unchanged": 1, "rejected": 1, "conflicts": 1} == bench.counts(result)
+    assert bench.counts(result) == {"written": 1, "unchanged": 1, "rejected": 1, "conflicts": 1}
     error, reason = bench.rejects()["a"]
-    assert "conflict" == error
+    assert error == "conflict"
     assert "x.y[1]" in reason
     assert before["a"] == bench.revisions()["a"]
 
@@ -106,19 +106,19 @@ def test_overwrite_replaces_only_what_differs(bench: Bench) -> None:
     bench.run({"a": {"x": 1}, "b": {"x": 1}})
     before = bench.revisions()
     result = bench.run({"a": {"x": 2}, "b": {"x": 1}}, on_conflict="overwrite")
-    assert {"written": 1, "unchanged": 1, "conflicts": 1} == bench.counts(result)
-    assert 2 == bench.documents()["a"]["x"]
+    assert bench.counts(result) == {"written": 1, "unchanged": 1, "conflicts": 1}
+    assert bench.documents()["a"]["x"] == 2
     assert before["b"] == bench.revisions()["b"]
     assert bench.revisions()["a"].startswith("2-")
-    assert {"unchanged": 2} == bench.counts(bench.run({"a": {"x": 2}, "b": {"x": 1}}, on_conflict="overwrite"))
+    assert bench.counts(bench.run({"a": {"x": 2}, "b": {"x": 1}}, on_conflict="overwrite")) == {"unchanged": 2}
 
 
 def test_skip_leaves_the_target(bench: Bench) -> None:
     """Skipped documents stay as the target has them and are counted."""
     bench.run({"a": {"x": 1}})
     result = bench.run({"a": {"x": 2}}, on_conflict="skip")
-    assert {"skipped": 1, "conflicts": 1} == bench.counts(result)
-    assert 1 == bench.documents()["a"]["x"]
+    assert bench.counts(result) == {"skipped": 1, "conflicts": 1}
+    assert bench.documents()["a"]["x"] == 1
 
 
 @pytest.mark.parametrize(
@@ -138,16 +138,17 @@ def test_newer_compares_the_named_field(bench: Bench, ours: Any, theirs: Any, ex
     """Numbers by size, times as times, and what has no order is rejected with the reason."""
     bench.run({"a": {"meta": {"at": theirs}, "v": "old"}})
     result = bench.run({"a": {"meta": {"at": ours}, "v": "new"}}, on_conflict="newer", newer_field="meta.at")
-    assert 1 == bench.counts(result)[expected]
+    assert bench.counts(result)[expected] == 1
     assert ("new" if expected == "written" else "old") == bench.documents()["a"]["v"]
 
 
 def test_newer_without_the_field_is_rejected(bench: Bench) -> None:
     """A document without the field is no older and no newer."""
     bench.run({"a": {"v": "old"}})
-    assert {"rejected": 1, "conflicts": 1} == bench.counts(
-        bench.run({"a": {"v": 1}}, on_conflict="newer", newer_field="at")
-    )
+    assert bench.counts(bench.run({"a": {"v": 1}}, on_conflict="newer", newer_field="at")) == {
+        "rejected": 1,
+        "conflicts": 1,
+    }
     assert "at" in bench.rejects()["a"][1]
 
 
@@ -165,8 +166,8 @@ def test_overwriting_survives_other_writers(bench: Bench) -> None:
 
     with FaultProxy(bench.url, plan) as proxy:
         result = bench.run({"a": {"x": 2}}, on_conflict="overwrite", target=proxy.url)
-    assert {"written": 1, "conflicts": 1} == bench.counts(result)
-    assert {"a": {"_id": "a", "x": 2}} == bench.documents()
+    assert bench.counts(result) == {"written": 1, "conflicts": 1}
+    assert bench.documents() == {"a": {"_id": "a", "x": 2}}
     assert bench.revisions()["a"].startswith("5-")
 
 
@@ -174,9 +175,9 @@ def test_a_deleted_document_is_written_again(bench: Bench) -> None:
     """A tombstone is no conflict, and the document that came back is unchanged by the next run."""
     bench.run({"a": {"x": 1}})
     rev = bench.revisions()["a"]
-    assert 200 == support.request("DELETE", f"{bench.url}/{bench.name}/a?rev={rev}")[0]
-    assert {"written": 1} == bench.counts(bench.run({"a": {"x": 1}}))
-    assert {"unchanged": 1} == bench.counts(bench.run({"a": {"x": 1}}))
+    assert support.request("DELETE", f"{bench.url}/{bench.name}/a?rev={rev}")[0] == 200
+    assert bench.counts(bench.run({"a": {"x": 1}})) == {"written": 1}
+    assert bench.counts(bench.run({"a": {"x": 1}})) == {"unchanged": 1}
 
 
 @pytest.mark.parametrize(("policy", "last"), [("overwrite", "second"), ("skip", "first"), ("fail", "first")])
@@ -218,9 +219,9 @@ def test_rows_that_a_validation_function_refuses(bench: Bench, is_couchdb: bool)
     support.request("PUT", f"{bench.url}/{bench.name}/_design/v", {"validate_doc_update": code})
     result = bench.run({f"d{n}": {"bad": n % 3 == 0} for n in range(9)})
     if is_couchdb:
-        assert {"written": 6, "rejected": 3} == bench.counts(result)
+        assert bench.counts(result) == {"written": 6, "rejected": 3}
         assert {"d0", "d3", "d6"} == set(bench.rejects())
-        assert ("forbidden", "no such documents here") == bench.rejects()["d3"]
+        assert bench.rejects()["d3"] == ("forbidden", "no such documents here")
     else:
         # The sandbox runs no validation functions for bulk writes.
         assert result.report.totals.accounted
@@ -230,12 +231,12 @@ def test_documents_over_the_size_limit(bench: Bench, is_couchdb: bool) -> None:
     """Exactly the document over max_document_size is rejected; one just under it passes."""
     near = {"text": "x" * (8_000_000 - 20)}
     result = bench.run({"a": {}, "big": {"text": "x" * 8_000_001}, "near": near, "z": {}})
-    assert {"written": 3, "rejected": 1} == bench.counts(result)
-    assert "document_too_large" == bench.rejects()["big"][0]
+    assert bench.counts(result) == {"written": 3, "rejected": 1}
+    assert bench.rejects()["big"][0] == "document_too_large"
     assert {"a", "near", "z"} == set(bench.revisions())
     if is_couchdb:
         # Escapes count once at the server: this text is 12 MB of JSON and 6 MB to the server.
-        assert {"written": 1} == bench.counts(bench.run({"escaped": {"text": "\n" * 6_000_000}}, collection=()))
+        assert bench.counts(bench.run({"escaped": {"text": "\n" * 6_000_000}}, collection=())) == {"written": 1}
 
 
 def test_a_limit_that_only_the_server_knows(bench: Bench, is_couchdb: bool) -> None:
@@ -244,7 +245,7 @@ def test_a_limit_that_only_the_server_knows(bench: Bench, is_couchdb: bool) -> N
     if not is_couchdb:
         # The sandbox has no limit of its own, so the default one is applied before sending.
         result = bench.run({f"d{n}": {"text": "x" * (9_000_000 if n == 5 else 10)} for n in range(20)})
-        assert {"written": 19, "rejected": 1} == bench.counts(result)
+        assert bench.counts(result) == {"written": 19, "rejected": 1}
         return
     status, before = support.request("GET", setting)
     support.request("PUT", setting, "5000")
@@ -252,8 +253,8 @@ def test_a_limit_that_only_the_server_knows(bench: Bench, is_couchdb: bool) -> N
         result = bench.run({f"d{n}": {"text": "x" * (9000 if n == 5 else 10)} for n in range(20)})
     finally:
         support.request("PUT", setting, before) if status == 200 else support.request("DELETE", setting)
-    assert {"written": 19, "rejected": 1} == bench.counts(result)
-    assert "document_too_large" == bench.rejects()["d5"][0]
+    assert bench.counts(result) == {"written": 19, "rejected": 1}
+    assert bench.rejects()["d5"][0] == "document_too_large"
 
 
 def test_what_is_sure_to_be_refused_is_found_before(bench: Bench) -> None:
@@ -273,7 +274,7 @@ def test_what_is_sure_to_be_refused_is_found_before(bench: Bench) -> None:
         "good": {"n": 10**308, "nested": {"_id": 1, "_x": 2}},
     }
     result = bench.run(documents)
-    assert {"written": 1, "rejected": 11} == bench.counts(result)
+    assert bench.counts(result) == {"written": 1, "rejected": 11}
     rejects = bench.rejects()
     assert "rename:__v=v" in rejects["field"][1]
     assert "n[1].m" in rejects["huge"][1]
@@ -287,11 +288,11 @@ def test_attachments_come_along_and_stay(bench: Bench) -> None:
     """Inline attachments are written, compared by their bytes, and left alone by the second run."""
     data = base64.b64encode(b"hello " * 100).decode()
     documents = {"a": {"x": 1, "_attachments": {"h.txt": {"content_type": "text/plain", "data": data}}}}
-    assert {"written": 1} == bench.counts(bench.run(documents))
+    assert bench.counts(bench.run(documents)) == {"written": 1}
     before = bench.revisions()
-    assert {"unchanged": 1} == bench.counts(bench.run(documents))
+    assert bench.counts(bench.run(documents)) == {"unchanged": 1}
     documents["a"]["_attachments"]["h.txt"]["data"] = base64.b64encode(b"other").decode()  # type: ignore[index]
-    assert {"rejected": 1, "conflicts": 1} == bench.counts(bench.run(documents))
+    assert bench.counts(bench.run(documents)) == {"rejected": 1, "conflicts": 1}
     assert before == bench.revisions()
 
 
@@ -299,11 +300,11 @@ def test_partitioned_databases(bench: Bench, is_couchdb: bool) -> None:
     """Ids without a partition are found before they fail the batch."""
     if not is_couchdb:
         # The sandbox knows no partitions and takes every id.
-        assert {"written": 2} == bench.counts(bench.run({"p:a": {}, "b": {}}))
+        assert bench.counts(bench.run({"p:a": {}, "b": {}})) == {"written": 2}
         return
     result = bench.run({"p:a": {}, "b": {}, "p:c": {}, "_design/d": {"language": "query"}}, partitioned=True)
-    assert {"written": 3, "rejected": 1} == bench.counts(result)
-    assert "illegal_docid" == bench.rejects()["b"][0]
+    assert bench.counts(result) == {"written": 3, "rejected": 1}
+    assert bench.rejects()["b"][0] == "illegal_docid"
 
 
 def test_a_dry_run_writes_nothing_and_foretells(bench: Bench) -> None:
@@ -320,14 +321,14 @@ def test_a_wrong_password_is_sent_once(bench: Bench, is_couchdb: bool) -> None:
     """A 401 ends the run at once, before five failures could lock the account, and nobody sees the password."""
     if not is_couchdb:
         # Everybody is admin in the sandbox; there is nothing to refuse.
-        assert {"written": 1} == bench.counts(bench.run({"a": {}}))
+        assert bench.counts(bench.run({"a": {}})) == {"written": 1}
         return
     host = bench.url.rpartition("@")[2]
     with FaultProxy(f"http://nobody:wrong-pw@{host}") as proxy:
         with pytest.raises(EndpointError) as caught:
             bench.run({"a": {}}, target=proxy.url)
-        assert 1 == len(proxy.requests)
-    assert 5 == caught.value.exit_code
+        assert len(proxy.requests) == 1
+    assert caught.value.exit_code == 5
     assert "refused" in str(caught.value)
     assert "wrong-pw" not in repr(caught.value) + str(caught.value)
 
