@@ -7,7 +7,7 @@ from typing import Any
 
 from migrator.checkpoint import Checkpoint, CheckpointFile
 from migrator.config import JobConfig
-from migrator.jobs import default_paths, open_job
+from migrator.opening import default_paths, open_job
 from migrator.report import table
 
 

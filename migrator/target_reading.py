@@ -12,8 +12,8 @@ from migrator.compare import content, differing_path
 from migrator.couch.endpoint import TlsFiles, is_server_url, parse_endpoint
 from migrator.errors import ConfigError
 from migrator.extractors.ndjson import NdjsonExtractor
-from migrator.jobs import OpenJob
 from migrator.model import Document, EncodedDocument
+from migrator.opening import OpenJob
 from migrator.registry import target_text
 from migrator.sorting import ExternalSorter
 from migrator.verify import Stored, TargetReader

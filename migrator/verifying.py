@@ -27,8 +27,9 @@ from migrator.events import (
     RunStarted,
     ignore,
 )
-from migrator.jobs import OpenJob, default_paths, keeps_order, open_job
 from migrator.model import EncodedDocument, Extractor, Reject
+from migrator.opening import OpenJob, default_paths, open_job
+from migrator.ordering import keeps_order
 from migrator.report import table
 from migrator.sorting import ExternalSorter
 from migrator.target_reading import open_reader

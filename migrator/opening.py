@@ -1,0 +1,185 @@
+"""Opens what a job's words stand for: source, target, names, and the wrappers around them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from migrator import naming
+from migrator.bisecting import BisectingLoader
+from migrator.checkpoint import Checkpoint
+from migrator.codec import VALUE_CODECS, ValueCodec
+from migrator.config import JobConfig
+from migrator.couch.endpoint import is_server_url
+from migrator.errors import ConfigError
+from migrator.events import Listener, ignore
+from migrator.model import BatchLimits, Extractor, Loader, Transformer
+from migrator.registry import open_extractor, open_loader, target_database, target_text
+from migrator.retry import Retrier, RetryPolicy, is_transient
+from migrator.retrying import RetryingExtractor, RetryingLoader
+from migrator.throttle import Throttle
+
+# Nobody waits long for a first answer: the address may be wrong.
+FIRST_CONTACT = RetryPolicy(max_attempts=3, first_wait_s=0.2, max_wait_s=1.0)
+
+
+@dataclass
+class OpenJob:
+    """A job with its source and target open.
+
+    Args:
+        config: the job.
+        extractor: reads the source, tries again.
+        loader: writes the target, tries again, divides what is refused.
+        bare_loader: the same without the wrappers.
+        collections: what is moved, in order.
+        names: target name by collection.
+        fingerprint: what a checkpoint belongs to.
+        retrier: knows of every success and failure.
+        throttle: adapts to them.
+    """
+
+    config: JobConfig
+    extractor: Extractor
+    loader: Loader
+    bare_loader: Loader
+    collections: Sequence[str]
+    names: Mapping[str, str]
+    fingerprint: dict[str, Any]
+    retrier: Retrier
+    throttle: Throttle
+
+    @property
+    def values(self) -> ValueCodec:
+        """How values that JSON lacks are written."""
+        return VALUE_CODECS[self.config.codec]
+
+    def transform(self, checkpoint: Checkpoint) -> Transformer | None:
+        """The transformers as one; None when there are none. Made-up ids depend on the checkpoint's seed."""
+        if not self.config.transform:
+            return None
+        from migrator import transformers  # noqa: PLC0415 most jobs have none
+
+        seed = bytes.fromhex(checkpoint.seed)
+        return transformers.compose(
+            [
+                transformers.parse(spec, seed=seed, started_ms=checkpoint.started_ms)
+                for spec in self.config.transform
+            ]
+        )
+
+
+@contextlib.contextmanager
+def open_job(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+    source: Extractor | None = None,
+    target: Loader | None = None,
+) -> Iterator[OpenJob]:
+    """Open source and target and find out what is to be moved; nothing is written.
+
+    Args:
+        config: the job.
+        environ: the environment; the process's own by default.
+        listener: hears of everything.
+        stopping: set it to stop.
+        source: an extractor to use in place of `config.source`.
+        target: a loader to use in place of `config.target`.
+
+    Raises:
+        ConfigError: something in the job cannot be.
+        EndpointError: the source is out of reach.
+    """
+    environ = os.environ if environ is None else environ
+    if config.codec not in VALUE_CODECS:
+        raise ConfigError(f"codec is {config.codec!r}.", hint=f"Known are: {', '.join(VALUE_CODECS)}.")
+    throttle = Throttle(BatchLimits(config.batch_docs, config.batch_bytes), config.in_flight, listener)
+    policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
+    stopping = stopping or threading.Event()
+    retrier = Retrier(policy, listener, throttle, stopping)
+    with contextlib.ExitStack() as stack:
+        bare_extractor = source or open_extractor(config, environ)
+        stack.callback(bare_extractor.close)
+        first = RetryingExtractor(bare_extractor, Retrier(FIRST_CONTACT, listener, None, stopping))
+        collections = _selected(first.collections(), config, bare_extractor)
+        names = _names(collections, config, environ) if target is None else {}
+        bare_loader = target or open_loader(config, names, environ)
+        stack.callback(bare_loader.close)
+        names = {name: bare_loader.target_name(name) for name in collections}
+        survey = getattr(bare_loader, "survey", None)
+        if survey is not None and collections:
+            # A wrong address or password shows here, before anything else is done.
+            once = Retrier(FIRST_CONTACT, listener, None, stopping)
+            once.call("reach the target", lambda _: survey(collections[0]), retry_on=is_transient)
+        yield OpenJob(
+            config=config,
+            extractor=RetryingExtractor(bare_extractor, retrier),
+            loader=BisectingLoader(RetryingLoader(bare_loader, retrier), listener),
+            bare_loader=bare_loader,
+            collections=collections,
+            names=names,
+            fingerprint=_fingerprint(config, bare_extractor, bare_loader, names),
+            retrier=retrier,
+            throttle=throttle,
+        )
+
+
+def default_paths(job: OpenJob) -> tuple[Path, Path]:
+    """Checkpoint and reject file of a job: as named, else files in the current folder named after the job."""
+    digest = hashlib.sha256(json.dumps(job.fingerprint, sort_keys=True).encode()).hexdigest()[:8]
+    return (
+        Path(job.config.checkpoint or f"migrator-{digest}.checkpoint.json"),
+        Path(job.config.rejects or f"migrator-{digest}.rejects.ndjson"),
+    )
+
+
+def _selected(found: Sequence[str], config: JobConfig, extractor: Extractor) -> list[str]:
+    wanted = config.collection
+    unknown = [name for name in wanted if name not in found]
+    if unknown:
+        raise ConfigError(
+            f"{extractor.describe()} has no collection {unknown[0]!r}.",
+            hint=f"It has: {', '.join(found)}." if found else "It has none.",
+        )
+    return [name for name in found if not wanted or name in wanted]
+
+
+def _names(collections: Sequence[str], config: JobConfig, environ: Mapping[str, str]) -> Mapping[str, str]:
+    unknown = [name for name in config.map if name not in collections]
+    if unknown:
+        raise ConfigError(
+            f"The map names {unknown[0]!r}, which is not moved.", hint=f"Moved are: {', '.join(collections)}."
+        )
+    if not is_server_url(target_text(config, environ)):
+        return {}
+    database = target_database(config, environ)
+    if database is None:
+        return naming.database_names(collections, overrides=config.map)
+    if len(collections) > 1:
+        raise ConfigError(
+            f"The target names one database, {database}, but there are {len(collections)} collections.",
+            hint="Leave the database out of the target's URL, or choose one with --collection NAME.",
+        )
+    return {name: naming.database_name(database, allow_system=True) for name in collections}
+
+
+def _fingerprint(
+    config: JobConfig, extractor: Extractor, loader: Loader, names: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        "source": extractor.describe(),
+        "target": loader.describe(),
+        "collections": dict(names),
+        "transform": list(config.transform),
+        "codec": config.codec,
+    }

@@ -1,0 +1,58 @@
+"""Decides which collections are sorted by id before they are loaded, and has it done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from migrator.batching import Assembly
+from migrator.checkpoint import Checkpoint
+from migrator.couch.endpoint import is_server_url
+from migrator.events import CollectionFinished, Event, Listener
+from migrator.model import Extractor, Transformer
+from migrator.opening import OpenJob
+from migrator.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor, is_worth_sorting
+
+# These kinds of transformer leave the id alone, and with it the order.
+ORDER_KEEPING = ("rename:", "drop:", "set:", "keep:", "where:")
+
+
+def in_order(
+    job: OpenJob, checkpoint: Checkpoint, transform: Transformer | None, path: Path, listener: Listener
+) -> tuple[Extractor, Listener]:
+    """The source with a spool where sorting gains, and a listener that removes a spool that is done with."""
+    if job.config.dry_run or not is_server_url(job.bare_loader.describe()):
+        return job.extractor, listener
+    # What was decided when the job began holds for its positions, whatever --sort says now.
+    decided: dict[str, bool] = checkpoint.details.setdefault("spooled", {})
+    locate = getattr(job.extractor, "describe_position", None)
+
+    def assembly(name: str) -> Assembly:
+        where = (lambda position: str(locate(name, position))) if locate else (lambda _position: "")
+        return Assembly(transform, job.loader.screen, job.values, where)
+
+    def is_spooled(name: str) -> bool:
+        if name not in decided:
+            decided[name] = job.config.sort == "always" or (
+                job.config.sort == "auto"
+                and not (job.extractor.ordered and keeps_order(job.config.transform))
+                and (job.extractor.count(name) or MIN_DOCUMENTS_TO_SORT) >= MIN_DOCUMENTS_TO_SORT
+                and is_worth_sorting(job.extractor, name, assembly(name))
+            )
+        return decided[name]
+
+    label = json.dumps([job.fingerprint, checkpoint.seed], sort_keys=True)
+    spool = SpoolingExtractor(job.extractor, assembly, path.with_name(path.name + ".spool"), label, is_spooled)
+
+    def listen(event: Event) -> None:
+        listener(event)
+        if isinstance(event, CollectionFinished) and decided.get(event.collection):
+            spool.remove(event.collection)
+
+    return spool, listen
+
+
+def keeps_order(specs: Sequence[str]) -> bool:
+    """True when no transformer can change an id."""
+    return all(spec.startswith(ORDER_KEEPING) and "_id" not in spec for spec in specs)
