@@ -1,0 +1,188 @@
+"""The house: who may import whom, who knows which package, and what a module looks like."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import migrator
+
+PACKAGE = Path(migrator.__file__).parent
+MAX_LINES = 300
+
+# From the ground up. A module may import what is below it, and its own room.
+LEVELS: list[tuple[str, set[str]]] = [
+    ("0 nouns", {"errors", "events", "model", "version"}),
+    (
+        "1 single skills",
+        {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "naming"}
+        | {"rejects", "retry", "retrying", "sorted_runs", "sorting", "spooling", "throttle", "verify"},
+    ),
+    ("2 the server", {"couch", "sandbox", "transformers"}),
+    ("2 ways in and out", {"database", "extractors", "loaders"}),
+    ("3 the loop", {"pipeline"}),
+    ("4 around it", {"logs", "progress", "registry", "report"}),
+    ("4 whole jobs", {"jobs", "opening", "ordering", "planning", "target_reading", "verifying"}),
+    ("4 chapters", {"seeding"}),
+    ("5 faces", {"cli", "__init__", "__main__"}),
+]
+# Of these levels none imports a neighbour.
+APART = {"2 the server", "2 ways in and out"}
+
+# Who alone may import a package that something else could replace one day.
+OWNERS = {
+    "click": {"cli"},
+    "couchdb": {"couch"},
+    "structlog": {"logs"},
+    "tenacity": {"retry"},
+    "tqdm": {"progress"},
+}
+# Extras that are asked for by name, and imported only where they are used.
+OPTIONAL = {"faker": {"transformers"}, "yaml": {"seeding"}}
+DEPENDENCIES = {*OWNERS, "orjson", "urllib3", "zstandard"}
+SLOW_TO_IMPORT = {"couchdb", "orjson", "structlog", "tenacity", "tqdm", "urllib3", "zstandard"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module below `migrator.`, by name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if len(parts) > 1 and parts[-1] == "__init__":
+            parts = parts[:-1]
+        found[".".join(parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def room_of(module: str) -> str:
+    """The first part of a name: a room, or a module of the ground floor."""
+    return module.partition(".")[0]
+
+
+def level_of(module: str) -> int:
+    """Its level's place from below."""
+    for number, (_, rooms) in enumerate(LEVELS):
+        if room_of(module) in rooms:
+            return number
+    pytest.fail(f"{module} has no level: say in LEVELS where it belongs")
+
+
+def imported(path: Path, *, late: bool = True) -> Iterator[tuple[str, int]]:
+    """Full names of all imported modules with their lines; `late` counts those inside functions too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if late else tree.body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            assert node.module is not None
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full.removeprefix("migrator.") in MODULES else node.module, node.lineno
+
+
+def internal(module: str, *, late: bool = True) -> Iterator[tuple[str, int]]:
+    """What a module imports of the package itself."""
+    for name, line in imported(MODULES[module], late=late):
+        if name == "migrator" or name.startswith("migrator."):
+            yield name.removeprefix("migrator").removeprefix(".") or "__init__", line
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_only_downwards(module: str) -> None:
+    """A module knows its own room and what is below; extractors, loaders and the like never each other."""
+    own = level_of(module)
+    wrong = []
+    for name, line in internal(module):
+        other = level_of(name)
+        neighbour = other == own and room_of(name) != room_of(module)
+        if other > own or (neighbour and LEVELS[own][0] in APART):
+            wrong.append(f"line {line}: {name} ({LEVELS[other][0]})")
+    assert wrong == [], f"{module} ({LEVELS[own][0]}) imports what it may not know"
+
+
+def test_imports_run_in_no_circles() -> None:
+    """There is an order in which everyone can read the house, one module after the other."""
+    graph = {module: {name for name, _ in internal(module, late=False) if name != module} for module in MODULES}
+    # A room's front names what is in it, and what is in it may use the front's own words.
+    for module, names in graph.items():
+        names.difference_update({room_of(module)} if "." in module else set())
+    order = list(TopologicalSorter(graph).static_order())
+    assert set(MODULES) <= set(order)
+
+
+def test_nothing_imports_the_command_line() -> None:
+    """What the command can do, a library user can."""
+    users = {module for module in MODULES for name, _ in internal(module) if room_of(name) == "cli"}
+    assert {module for module in users if room_of(module) != "cli"} <= {"__main__"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_knows_no_foreign_package(module: str) -> None:
+    """Only declared dependencies, and those with an owner only by their owner."""
+    wrong = []
+    for name, line in imported(MODULES[module]):
+        package = name.partition(".")[0]
+        if package in sys.stdlib_module_names or package == "migrator":
+            continue
+        owners = {**OWNERS, **OPTIONAL}.get(package, {room_of(module)} if package in DEPENDENCIES else set())
+        if room_of(module) not in owners:
+            wrong.append(f"line {line}: {name}")
+    assert wrong == []
+
+
+def test_every_owner_still_needs_its_package() -> None:
+    """A package that nobody imports any more is no dependency."""
+    used = {name.partition(".")[0] for path in MODULES.values() for name, _ in imported(path)}
+    assert used >= DEPENDENCIES
+
+
+def test_dependencies_are_declared() -> None:
+    """What is imported is what `setup.cfg` installs."""
+    text = (PACKAGE.parent / "setup.cfg").read_text(encoding="utf-8")
+    listed = text.partition("install_requires =")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^    ([a-z0-9-]+)", listed, re.MULTILINE)) == DEPENDENCIES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_says_what_it_is(module: str) -> None:
+    """The first line of each file is one sentence about it."""
+    docstring = ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    assert docstring
+    first, _, rest = docstring.partition("\n")
+    assert len(first) > 10
+    assert not rest or rest.startswith("\n")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_can_be_read_in_one_sitting(module: str) -> None:
+    """A module that is longer wants dividing."""
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import migrator.cli",
+        "import migrator.cli.run",
+        "from migrator.cli import cli; cli.main(['--help'], standalone_mode=False)",
+        "from migrator.cli import cli; cli.main(['--version'], standalone_mode=False)",
+        "from migrator.cli import cli; cli.main(['run', '--help'], standalone_mode=False)",
+    ],
+)
+def test_starts_quickly(code: str) -> None:
+    """Help and mistyped flags wait for no package that only a run needs."""
+    look = f"import sys; {code}; print(sorted({SLOW_TO_IMPORT!r} & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
