@@ -1,4 +1,4 @@
-"""The demo's application: a live in-memory service, its own six collections beside the world's codes and cities."""
+"""The demo's application: a live in-memory service, its six collections beside the world's codes and cities."""
 
 from __future__ import annotations
 

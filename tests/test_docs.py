@@ -1,4 +1,4 @@
-"""The documentation is true: every command shown exists with its flags, the examples run, the links lead somewhere."""
+"""The documentation is true: commands shown exist with their flags, examples run, links lead somewhere."""
 
 from __future__ import annotations
 

@@ -63,15 +63,15 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
 
 def test_a_machine_without_node_is_told_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a node of the machine nor the extra: the message holds the command that mends it."""
-    monkeypatch.setattr(install.shutil, "which", lambda _name: None)
-    monkeypatch.setattr(install.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match=r"pip install \"migrator\[sandbox\]\""):
         install.find_node()
 
 
 def test_the_extra_brings_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the machine has no node, the wheel's is found with its npm."""
-    monkeypatch.setattr(install.shutil, "which", lambda _name: None)
+    monkeypatch.setattr("shutil.which", lambda _name: None)
     node = install.find_node()
     done = subprocess.run([node.program, node.npm_cli, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.split(".")[0].isdigit()

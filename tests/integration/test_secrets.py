@@ -16,7 +16,7 @@ from tests.fault_proxy import FaultProxy, Request
 
 USER = "u5er-n0t-secret"
 # Raw and awkward characters, as people have them.
-PASSWORD = "s3cr3t@p:w/d-7f3a"  # noqa: S105 that is what is looked for
+PASSWORD = "s3cr3t@p:w/d-7f3a"
 
 
 def forms() -> list[bytes]:
