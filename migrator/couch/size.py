@@ -12,7 +12,8 @@ DEFAULT_MAX_DOCUMENT_BYTES = 8_000_000
 def document_size(document: Mapping[str, Any]) -> int:
     """Bytes as `couch_ejson_size` counts them: no field that begins with `_`, strings unescaped, floats rough.
 
-    Never more than the length of the document's JSON text, so a text within the limit needs no reckoning.
+    Above the length of the JSON text only where many integers lie just below a power of ten, so that a text within
+    the limit needs no reckoning.
     """
     body = {key: value for key, value in document.items() if not key.startswith("_")}
     size = 0
@@ -40,7 +41,8 @@ def _scalar_size(value: Any) -> int:
     if value is False:
         return 5
     if isinstance(value, int):
-        return len(str(value)) if abs(value) < 10**300 else 1 + math.floor(math.log10(abs(value))) + (value < 0)
+        # The server's own reckoning, by floats: 999999999999999 has 16 digits for it.
+        return 1 + (math.floor(math.log10(abs(value))) if value else 0) + (value < 0)
     return _float_size(float(value))
 
 

@@ -151,7 +151,7 @@ def test_a_stream_given_up_spoils_no_later_request() -> None:
     with StubServer(lambda _: next(pages)) as server, transport(server.url) as wire:
         pieces = wire.stream(f"{server.url}/", chunk_bytes=10)[2]
         next(pieces)
-        pieces.close()  # type: ignore[attr-defined]
+        pieces.close()
         assert wire.request("GET", f"{server.url}/")[2].read() == b"the next"
         assert len({asked.port for asked in server.asked}) == 2
 
