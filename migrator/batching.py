@@ -68,14 +68,13 @@ class Assembly:
                 top = top_level(text)
                 if BOOKKEEPING.isdisjoint(top):
                     body = one_line(text) if b"\n" in text or b"\r" in text else text
-                    return self._screened(top, body, lambda: decode(body))
+                    return self._screened(record, top, body, lambda: decode(body))
                 document = None
             if document is None:
                 assert text is not None
                 document = decode(text)
         except InvalidDocument as invalid:
-            place = self.locate(record.position)
-            reason = f"{place}: {invalid.reason}" if place else invalid.reason
+            reason = self._placed(record, invalid.reason)
             shown = None if text is None else text[:1_000_000].decode("utf-8", "replace")
             return Fault(f"extract:{invalid.error}", reason, "", shown)
         return self._transformed(document, record)
@@ -97,9 +96,11 @@ class Assembly:
         except Unencodable as error:
             return Fault(f"transform:{error.error}", self._placed(record, error.reason), shown, original)
         kept = document
-        return self._screened(document, body, lambda: kept)
+        return self._screened(record, document, body, lambda: kept)
 
-    def _screened(self, top: Document, body: bytes, whole: Callable[[], Any]) -> EncodedDocument | Fault:
+    def _screened(
+        self, record: Record, top: Document, body: bytes, whole: Callable[[], Any]
+    ) -> EncodedDocument | Fault:
         id = top.get("_id")
         fault: Fault | None
         if isinstance(id, str) and id:
@@ -112,7 +113,9 @@ class Assembly:
             fault = Fault("empty_id", f"the _id is empty. {MISSING_ID_HINT}")
         else:
             fault = Fault("id_not_string", f"the _id is no string but {type(id).__name__}. {MISSING_ID_HINT}")
-        return fault._replace(error=f"load:{fault.error}", id=id if isinstance(id, str) else "", document=whole())
+        return Fault(
+            f"load:{fault.error}", self._placed(record, fault.reason), id if isinstance(id, str) else "", whole()
+        )
 
     def _placed(self, record: Record, reason: str) -> str:
         place = self.locate(record.position)

@@ -179,6 +179,12 @@ class Transport:
             return TransientError(
                 f"{url}: TLS failed ({_tls_reason(error)}).", hint=hint, outcome_unknown=True, signature="tls"
             )
+        if isinstance(error, ReadTimeoutError) and "handshake" in f"{error.__cause__} {error.__context__}":
+            return TransientError(
+                f"{url}: no TLS answer within {self._endpoint.connect_timeout_s:g} s.",
+                hint="Check that the port speaks https (CouchDB: 6984); 5984 usually speaks http.",
+                signature="tls",
+            )
         if isinstance(error, ReadTimeoutError):
             return TransientError(
                 f"{url}: no answer within {self._endpoint.read_timeout_s:g} s.",
