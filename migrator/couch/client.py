@@ -85,13 +85,17 @@ class CouchClient:
         answer = self.call(method, *path, **request)
         if answer.status not in ok:
             refuse(answer, what, self.url)
-        return answer.json(what)
+        return answer.json(f"{what} at {self.url}")
 
     # -- server -----------------------------------------------------------------------------------------------
 
     def welcome(self) -> dict[str, Any]:
         """`GET /`: name and version of the server."""
-        value = self._json("Greeting the server", "GET")
+        answer = self.call("GET")
+        if answer.status != 200:
+            refuse(answer, "Greeting the server", self.url)
+        # A page of HTML is no answer that broke off.
+        value = answer.json(f"Greeting the server at {self.url}") if answer.body[:1] == b"{" else None
         if not isinstance(value, dict) or not any(
             isinstance(value.get(k), str) for k in ("couchdb", "express-pouchdb")
         ):
@@ -123,7 +127,7 @@ class CouchClient:
             return None
         if answer.status != 200:
             refuse(answer, f"Looking at database {database}", self.url)
-        return dict(answer.json(f"Looking at database {database}"))
+        return dict(answer.json(f"Looking at database {database} at {self.url}"))
 
     def create_database(self, database: str, **options: Any) -> bool:
         """Create a database; False when it was there already, by a race or before.
@@ -211,7 +215,7 @@ class CouchClient:
         )
         if answer.status != 200:
             refuse(answer, what, self.url)
-        value = answer.json(what)
+        value = answer.json(f"{what} at {self.url}")
         found: dict[str, dict[str, Any] | None] = {}
         for row in value.get("rows", ()) if isinstance(value, dict) else ():
             key = row.get("key", row.get("id"))
@@ -286,7 +290,7 @@ class CouchClient:
             return None
         if answer.status != 200:
             refuse(answer, what, self.url)
-        document = answer.json(what)
+        document = answer.json(f"{what} at {self.url}")
         if not isinstance(document, dict) or document.get("_id") != id:
             raise TransientError(f"{what}: the answer is to another question.", signature="foreign document")
         return document
