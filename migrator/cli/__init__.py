@@ -19,6 +19,8 @@ COMMANDS = {
     "retry": ("migrator.cli.retry", "Write the documents of a reject file again, after a fix."),
     "status": ("migrator.cli.status", "Show how far a checkpoint is."),
     "wait": ("migrator.cli.wait", "Wait until a server answers."),
+    "seed": ("migrator.cli.seed", "Make databases what a folder of fixtures says."),
+    "snapshot": ("migrator.cli.snapshot", "Write databases back as fixtures."),
     "sandbox": ("migrator.cli.sandbox", "Run a local CouchDB-compatible server for trying things out."),
 }
 

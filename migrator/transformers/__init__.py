@@ -7,6 +7,7 @@ gives None to filter it out. `parse` makes one from the text that people write.
 from migrator.transformers.drop import drop
 from migrator.transformers.ids import id_from_field, id_from_hash, id_from_template, id_uuid7
 from migrator.transformers.keep import keep
+from migrator.transformers.masking import mask, sample
 from migrator.transformers.rename import rename
 from migrator.transformers.setting import set_field
 from migrator.transformers.spec import KINDS, compose, parse
@@ -23,8 +24,10 @@ __all__ = [
     "id_uuid7",
     "keep",
     "load_function",
+    "mask",
     "parse",
     "rename",
+    "sample",
     "set_field",
     "user_function",
     "where",

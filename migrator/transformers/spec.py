@@ -13,6 +13,7 @@ from migrator.naming import shown
 from migrator.transformers.drop import drop
 from migrator.transformers.ids import id_from_field, id_from_hash, id_from_template, id_uuid7
 from migrator.transformers.keep import keep
+from migrator.transformers.masking import FORMS, mask, mask_key, sample
 from migrator.transformers.paths import split
 from migrator.transformers.rename import rename
 from migrator.transformers.setting import set_field
@@ -29,6 +30,8 @@ KINDS: dict[str, str] = {
     "keep:FIELD,...": "keep these fields and _id, leave out all others",
     "set:FIELD=VALUE": "set a field; VALUE is JSON, or else text",
     "where:CONDITION": "keep documents with f=v, f!=v, f<v, f<=v, f>v, f>=v, f~regex, f or !f; filter out others",
+    "sample:N%": "keep a share of the documents, always the same; sample:5%,customer by the value of a field",
+    "mask:KIND:FIELD,...": "pseudonym, hash, drop or fake.email and the like, with the key in MIGRATOR_MASK_KEY",
     "MODULE:FUNCTION": "call a function of your own, package.module:function; None filters the document out",
 }
 """What a SPEC may be, with a line of help each. A field may be a dotted path; a dot in a name is written `\\.`."""
@@ -138,6 +141,18 @@ def _read_where(spec: str, rest: str, _run: _Run) -> Transformer:
     return where(rest)
 
 
+def _read_sample(_spec: str, rest: str, _run: _Run) -> Transformer:
+    return sample(rest)
+
+
+def _read_mask(spec: str, rest: str, _run: _Run) -> Transformer:
+    kind = rest.partition(":")[0]
+    if not rest or ":" not in rest:
+        raise _incomplete(spec, f"mask:{FORMS}")
+    # What is left out needs no key.
+    return mask(rest, b"" if kind == "drop" else mask_key())
+
+
 _READERS: dict[str, Callable[[str, str, _Run], Transformer]] = {
     "id": _read_id,
     "rename": _read_rename,
@@ -145,6 +160,8 @@ _READERS: dict[str, Callable[[str, str, _Run], Transformer]] = {
     "keep": _read_keep,
     "set": _read_set,
     "where": _read_where,
+    "sample": _read_sample,
+    "mask": _read_mask,
 }
 
 
