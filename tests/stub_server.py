@@ -69,6 +69,8 @@ class StubServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body go out apart, and the second must not wait for the first one's receipt.
+            disable_nagle_algorithm = True
 
             def handle_one_request(self) -> None:
                 self.raw_requestline = self.rfile.readline(65537)
