@@ -36,6 +36,8 @@ FAULTS = (
     "half_open",  # no answer at all
     "swapped_rows",  # rows of a bulk answer in another order
     "dropped_row",  # a row of a bulk answer is missing
+    "foreign_rows",  # the rows are those of another bulk request
+    "page_413",  # 413 with a proxy's page of HTML
 )
 
 
@@ -136,6 +138,7 @@ class FaultProxy:
             "busy_429": (429, b'{"error":"too_many_requests","reason":"slow down"}', b"Retry-After: 0\r\n"),
             "error_500": (500, b'{"error":"timeout","reason":"The request could not be processed."}', b""),
             "odd_500": (500, b'{"error":"unknown_error","reason":"badmatch"}', b""),
+            "page_413": (413, b"<html>413 Request Entity Too Large</html>", b""),
             "down_503": (503, b"<html>Service Unavailable</html>", b"Retry-After: 0\r\n"),
         }
         if fault in canned:
@@ -153,7 +156,7 @@ class FaultProxy:
             return False
         if fault == "latency":
             time.sleep(0.2)
-        if fault in {"swapped_rows", "dropped_row", "torn_json"}:
+        if fault in {"swapped_rows", "dropped_row", "foreign_rows", "torn_json"}:
             body = _spoil(body, fault)
         head = status_line + b"\r\n" + headers + f"Content-Length: {len(body)}\r\n\r\n".encode()
         if fault == "torn_reply":
@@ -201,7 +204,12 @@ def _spoil(body: bytes, fault: str) -> bytes:
         return body
     if not isinstance(rows, list) or not rows:
         return body
-    rows = rows[::-1] if fault == "swapped_rows" else rows[:-1]
+    if fault == "swapped_rows":
+        rows = rows[::-1]
+    elif fault == "foreign_rows":
+        rows = [{**row, "id": f"other-{row.get('id')}"} for row in rows]
+    else:
+        rows = rows[:-1]
     return json.dumps(rows).encode()
 
 
