@@ -24,7 +24,7 @@ from migrator.version import __version__
 
 if TYPE_CHECKING:
     from migrator.model import Report
-    from migrator.verifying import VerifyResult
+    from migrator.verify_result import VerifyResult
 
 __all__ = ["__version__", "run", "verify"]
 

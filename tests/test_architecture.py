@@ -29,7 +29,7 @@ LEVELS: list[tuple[str, set[str]]] = [
     ("2 ways in and out", {"database", "extractors", "loaders"}),
     ("3 the loop", {"pipeline"}),
     ("4 around it", {"logs", "progress", "registry", "report"}),
-    ("4 whole jobs", {"jobs", "opening", "ordering", "planning", "target_reading", "verifying"}),
+    ("4 whole jobs", {"jobs", "opening", "ordering", "planning", "target_reading", "verify_result", "verifying"}),
     ("4 chapters", {"seeding"}),
     ("5 faces", {"cli", "__init__", "__main__"}),
 ]

@@ -66,7 +66,8 @@ def verify_and_print(
     """Verify, print the result, and say whether there are differences."""
     from migrator.cli.run import write_report  # noqa: PLC0415 late, for a quick start
     from migrator.report import dump  # noqa: PLC0415
-    from migrator.verifying import result_to_json, result_to_text, verify_job  # noqa: PLC0415
+    from migrator.verify_result import result_to_json, result_to_text  # noqa: PLC0415
+    from migrator.verifying import verify_job  # noqa: PLC0415
 
     with options.listening(log_format, log_level, quiet=quiet) as listener:
         result = verify_job(

@@ -207,9 +207,7 @@ class CouchClient:
             TransientError: an answer is missing for some id.
         """
         what = f"Reading {len(ids)} documents of {database}"
-        params = {"include_docs": "true"} if include_docs else {}
-        if attachments:
-            params["attachments"] = "true"
+        params = {k: "true" for k, on in (("include_docs", include_docs), ("attachments", attachments)) if on}
         answer = self.call(
             "POST", database, "_all_docs", params=params, body=_encode({"keys": list(ids)}).encode()
         )

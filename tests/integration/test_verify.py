@@ -17,7 +17,8 @@ from migrator.events import DocumentsCompared, Event
 from migrator.extractors.memory import MemoryExtractor
 from migrator.jobs import run_job
 from migrator.verify import Difference
-from migrator.verifying import VerifyResult, verify_job
+from migrator.verify_result import VerifyResult
+from migrator.verifying import verify_job
 from tests import support
 from tests.fault_proxy import FaultProxy, at_random
 

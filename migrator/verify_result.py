@@ -1,0 +1,106 @@
+"""What a verification found: the numbers, the differences in memory and on disk, as JSON and for people."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from migrator.errors import ConfigError
+from migrator.report import table
+from migrator.verify import Comparison, Difference
+
+MAX_DIFFERENCES_SHOWN = 20
+
+
+@dataclass
+class VerifyResult:
+    """What a verification found. `unwritable` counts source documents that no target could hold."""
+
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    filtered: int = 0
+    unwritable: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """True when both sides hold the same, and every source document could be compared."""
+        return self.unwritable == 0 and all(comparison.ok for comparison in self.comparisons.values())
+
+
+class DifferenceFile:
+    """Appends differences as NDJSON; what a resumed verification finds again is cut off first."""
+
+    def __init__(self, path: str | None, settled_bytes: int) -> None:
+        self._file: BinaryIO | None = None
+        self.size = settled_bytes
+        if path is None:
+            return
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            self._file = os.fdopen(descriptor, "r+b")
+            self._file.truncate(settled_bytes)
+            self._file.seek(settled_bytes)
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be written: {error.strerror}.", hint="Name another with --differences."
+            ) from error
+
+    def write(self, difference: Difference) -> None:
+        """Append one."""
+        if self._file is not None:
+            self.size += self._file.write(json.dumps(difference._asdict(), ensure_ascii=False).encode() + b"\n")
+
+    def flush(self) -> int:
+        """Make them durable; the size in bytes."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        return self.size
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def result_to_json(result: VerifyResult) -> dict[str, Any]:
+    """The result as a JSON object: numbers by collection and the first differences."""
+    totals = Comparison()
+    for comparison in result.comparisons.values():
+        for name, number in comparison.as_dict().items():
+            setattr(totals, name, getattr(totals, name) + number)
+    return {
+        "schema": 1,
+        "ok": result.ok,
+        "collections": {name: comparison.as_dict() for name, comparison in result.comparisons.items()},
+        "totals": totals.as_dict(),
+        "filtered": result.filtered,
+        "unwritable": result.unwritable,
+        "differences": [difference._asdict() for difference in result.differences],
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def result_to_text(result: VerifyResult) -> str:
+    """The result for people: a table, the first differences, and the verdict."""
+    names = list(Comparison().as_dict())
+    rows = [["collection", *names]]
+    for collection, comparison in result.comparisons.items():
+        rows.append([collection, *(f"{number:,}" for number in comparison.as_dict().values())])
+    lines = [table(rows)]
+    for difference in result.differences[:MAX_DIFFERENCES_SHOWN]:
+        where = f" at {difference.path}" if difference.path else ""
+        lines.append(f"{difference.kind}: {difference.collection} {difference.id[:200]!r}{where}")
+    if len(result.differences) > MAX_DIFFERENCES_SHOWN:
+        lines.append("... and more; --differences FILE writes all of them")
+    if result.unwritable:
+        lines.append(
+            f"{result.unwritable:,} source documents cannot be written anywhere, so they are not compared"
+        )
+    compared = sum(comparison.source for comparison in result.comparisons.values())
+    verdict = "Verified: both sides hold the same." if result.ok else "Source and target differ."
+    lines.append(f"{verdict} {compared:,} documents in {result.seconds:.1f} s")
+    return "\n".join(lines) + "\n"

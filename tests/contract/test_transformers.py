@@ -1,0 +1,109 @@
+"""What every transformer promises, whatever it does."""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrator import transformers
+from migrator.codec import encode
+from migrator.errors import TransformError
+from migrator.model import Transformer
+from tests.exactness import same
+from tests.property.documents import documents, json_values
+
+
+def spoiling(document: dict[str, Any]) -> dict[str, Any]:
+    """A user's function that writes into what it gets."""
+    document["b"] = {"c": 1}
+    for value in document.values():
+        if isinstance(value, dict):
+            value["spoiled"] = True
+        elif isinstance(value, list):
+            value.clear()
+    return document
+
+
+SPECS = (
+    *("id:field=n", "id:field=b.c", "id:template={n}-{b.c}", "id:hash", "id:hash=a,b.c", "id:uuid7"),
+    *("rename:a=z", "rename:a=b,b=a", "rename:b.c=b.x", "rename:b.c=top", "rename:a=q.r.s"),
+    *("drop:a", "drop:b.c,n", "drop:_id", "keep:a", "keep:b.c,n", "set:a=5", 'set:b.x={"y":[1]}'),
+    *("where:a", "where:!a", "where:a=1", "where:b.c!=2", "where:n~x", "where:a>=1", "where:b"),
+)
+TRANSFORMERS: dict[str, Transformer] = {
+    **{spec: transformers.parse(spec, seed=b"seed", started_ms=1) for spec in SPECS},
+    "own": transformers.user_function(spoiling, name="own"),
+    "composed": transformers.compose(
+        [transformers.parse("rename:a=z"), transformers.parse("set:a=1"), transformers.parse("id:hash")]
+    ),
+}
+EVERY = pytest.mark.parametrize("transform", TRANSFORMERS.values(), ids=list(TRANSFORMERS))
+FULL: dict[str, Any] = {"_id": "old", "a": 1, "b": {"c": 2, "d": [1, {"e": "x"}]}, "n": "xyz", "_rev": "1-a"}
+# The fields that the transformers name, with any values.
+ABOUT = st.fixed_dictionaries(
+    {},
+    optional={
+        "_id": st.text(st.characters(codec="utf-8")),
+        "a": json_values,
+        "b": st.one_of(json_values, st.dictionaries(st.sampled_from("cdx"), json_values)),
+        "n": st.one_of(json_values, st.text(st.characters(codec="utf-8"))),
+    },
+)
+
+
+def outcome(transform: Transformer, document: Mapping[str, Any]) -> Any:
+    """What a transformer makes of a document, a refusal included, in a form that can be compared."""
+    try:
+        transformed = transform(document)
+    except TransformError as error:
+        return str(error)
+    assert transformed is None or isinstance(transformed, Mapping)
+    return None if transformed is None else encode(transformed)
+
+
+@EVERY
+@given(st.one_of(ABOUT, documents, st.builds(lambda one, other: {**one, **other}, documents, ABOUT)))
+def test_the_input_is_unchanged_and_the_outcome_always_the_same(
+    transform: Transformer, document: dict[str, Any]
+) -> None:
+    """A transformer is pure: twice the same, the document as it was, a mapping or None or a TransformError."""
+    before = copy.deepcopy(document)
+    first = outcome(transform, document)
+    assert same(document, before)
+    assert outcome(transform, before) == first
+
+
+@EVERY
+def test_mappings_that_are_no_dicts_are_documents_too(transform: Transformer) -> None:
+    """Read-only mappings, at every level, give what dicts give."""
+    frozen = types.MappingProxyType(
+        {
+            **FULL,
+            "b": types.MappingProxyType({"c": 2, "d": [1, types.MappingProxyType({"e": "x"})]}),
+        }
+    )
+    assert outcome(transform, frozen) == outcome(transform, FULL)
+
+
+@EVERY
+def test_the_outcome_can_be_changed_at_its_top_without_reaching_the_input(transform: Transformer) -> None:
+    """A new document is no other name for the old one, unless it is the very same."""
+    document = copy.deepcopy(FULL)
+    transformed = transform(document)
+    if transformed is not None and transformed is not document:
+        assert isinstance(transformed, dict)
+        transformed["a"] = "changed"
+        transformed.pop("b", None)
+    assert same(document, FULL)
+
+
+@EVERY
+def test_every_transformer_has_something_to_say_of_a_full_document(transform: Transformer) -> None:
+    """The document that the other cases use reaches the work itself: none is refused."""
+    assert not isinstance(outcome(transform, FULL), str) or "rename" in str(outcome(transform, FULL))
