@@ -175,10 +175,14 @@ class Report:
         return totals
 
     @property
+    def rejected(self) -> int:
+        """Rejected documents of the whole job: of this run and of those that it went on from."""
+        return self.totals.rejected + self.carried.rejected
+
+    @property
     def ok(self) -> bool:
         """True when every document is accounted for and none was rejected, here or in the runs gone on from."""
-        rejected = self.totals.rejected + self.carried.rejected
-        return rejected == 0 and all(c.counts.accounted for c in self.collections.values())
+        return self.rejected == 0 and all(c.counts.accounted for c in self.collections.values())
 
 
 @runtime_checkable

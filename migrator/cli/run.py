@@ -70,7 +70,7 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
             different = verify_and_print(
                 config, log_format, log_level, quiet=quiet, stopping=stopping, run_checkpoint=result.state
             )
-    rejected = result.report.totals.rejected
+    rejected = result.report.rejected
     if rejected:
         where = (
             f" They are in {result.rejects}; after a fix: migrator retry {result.rejects} --to TARGET"
