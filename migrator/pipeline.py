@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -223,15 +223,11 @@ class Pipeline:
             )
 
     def _abandon(self, window: deque[_InFlight]) -> bool:
-        """End what is in flight; True when something was loaded that is not settled and will be read again."""
+        """End what is in flight; True when some of it may be written, which will be read again."""
         self.stopping.set()
-        for _, _, future in window:
-            future.cancel()
-        loaded = False
-        for _, _, future in window:
-            # Asking for its error waits for its end.
-            loaded |= not future.cancelled() and future.exception() is None
-        return loaded
+        sent = [future for _, _, future in window if not future.cancel()]
+        wait(sent)
+        return bool(sent)
 
     def _save(self, collection: str, *, ahead: bool = False) -> None:
         # Documents first, then their rejects, then the position behind them.
