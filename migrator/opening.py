@@ -117,7 +117,7 @@ def open_job(
         stack.callback(bare_loader.close)
         names = {name: bare_loader.target_name(name) for name in collections}
         survey = getattr(bare_loader, "survey", None)
-        if survey is not None and collections:
+        if survey is not None and collections and is_server_url(bare_loader.describe()):
             # A wrong address or password shows here, before anything else is done.
             once = Retrier(FIRST_CONTACT, listener, None, stopping)
             once.call("reach the target", lambda _: survey(collections[0]), retry_on=is_transient)

@@ -51,6 +51,14 @@ class NdjsonLoader:
         """Refuse an empty id; a line can hold everything else."""
         return None if id else Fault("empty_id", "the document has an empty _id")
 
+    def survey(self, collection: str) -> int:
+        """How many lines the file has; -1 where there is none yet."""
+        path = self._folder / self.target_name(collection)
+        if not path.exists():
+            return -1
+        with path.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
     def prepare(self, collection: str, mark: int | None) -> None:
         """Open the part, or the existing file for comparing.
 

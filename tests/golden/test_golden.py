@@ -1,0 +1,86 @@
+"""Help, plan, report, checkpoint and reject file are what they were, but for what was changed on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from migrator.checkpoint import CheckpointFile
+from migrator.cli import COMMANDS, cli
+from migrator.rejects import line_to_reject
+
+FOLDER = Path(__file__).parent
+
+
+def assert_golden(name: str, text: str) -> None:
+    """Compare with the file, or write it when asked to."""
+    path = FOLDER / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The help of every command."""
+    monkeypatch.setenv("COLUMNS", "100")
+    result = CliRunner().invoke(cli, [name, "--help"] if name else ["--help"], prog_name="migrator")
+    assert 0 == result.exit_code
+    # Click itself lays out the same text in more than one way; words and their order are what counts.
+    words = "\n".join(" ".join(line.split()) for line in result.output.splitlines())
+    assert_golden(f"help{'-' if name else ''}{name}.txt", words + "\n")
+
+
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, *args: str) -> str:
+    """Run a command in a folder; its standard output with the moving parts fixed."""
+    monkeypatch.chdir(folder)
+    runner = CliRunner()
+    try:
+        result = runner.invoke(cli, list(args), standalone_mode=False)
+    except click.ClickException as error:
+        pytest.fail(str(error))
+    return result.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A source with a good and a bad document."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "agents.ndjson").write_text('{"_id":"a","name":"Ada"}\n{"name":"nobody"}\n')
+    return tmp_path
+
+
+def test_plan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan as people read it."""
+    text = run(folder, monkeypatch, "plan", "--from", "source", "--to", "out", "--transform", "drop:secret")
+    assert_golden("plan.txt", re.sub(r"migrator-[0-9a-f]{8}", "migrator-JOB", text.replace(str(folder), "")))
+
+
+def test_report_checkpoint_and_rejects(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The three files of a run, with the moving parts fixed."""
+    args = ["run", "--from", "source", "--to", "out", "--checkpoint", "cp.json", "--rejects", "r.ndjson", "-q"]
+    run(folder, monkeypatch, *args, "--report", "report.json")
+    report = json.loads((folder / "report.json").read_text())
+    assert report.pop("seconds") >= 0
+    assert report.pop("documents_per_second") > 0
+    assert_golden("report.json", json.dumps(report, indent=2) + "\n")
+    checkpoint = json.loads((folder / "cp.json").read_text())
+    assert 32 == len(checkpoint.pop("seed"))
+    assert checkpoint.pop("started_ms") > 1_700_000_000_000
+    assert_golden("checkpoint.json", json.dumps(checkpoint, indent=2).replace(str(folder), "") + "\n")
+    assert_golden("rejects.ndjson", (folder / "r.ndjson").read_text().replace(str(folder), ""))
+
+
+def test_the_first_format_of_files_can_be_read() -> None:
+    """A checkpoint and a reject file as version 0.1 wrote them are read by every later one."""
+    checkpoint = CheckpointFile(FOLDER / "checkpoint-v1.json").load()
+    assert checkpoint.collections["agents"].counts.read == 2
+    (line,) = (FOLDER / "rejects.ndjson").read_bytes().splitlines()
+    assert line_to_reject(line, "golden").error == "missing_id"
