@@ -1,4 +1,4 @@
-"""Fixtures for tests that talk to a server: COUCHDB_TEST_URL, or a sandbox of this session's own."""
+"""Fixtures for tests that talk to a server: COUCHDB_TEST_URL, else a container, else a sandbox of this session."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, settings
 
-from migrator.errors import MigratorError
-from migrator.sandbox import Sandbox
 from tests import support
+
+# By its name, so that it is the same whether the package's entry point is installed or not.
+pytest_plugins = ("migrator.pytest_plugin",)
 
 # A machine with one busy core is slow, not wrong.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,7 +27,7 @@ def pytest_report_header() -> str:
     names = ("couchdb", "urllib3", "tenacity", "orjson", "structlog", "tqdm", "click", "zstandard")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     server = os.environ.get("COUCHDB_TEST_URL")
-    where = re.sub(r"//[^@/]*@", "//", server) if server else "a sandbox of its own"
+    where = re.sub(r"//[^@/]*@", "//", server) if server else "a container, or a sandbox of its own"
     return f"server: {where}\nwith: {versions}"
 
 
@@ -40,22 +41,9 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
-    """A server's URL with credentials where it wants some; missing is a failure, never a skip."""
-    if url := os.environ.get("COUCHDB_TEST_URL"):
-        # Asked once: wrong credentials tried by every test would lock the account.
-        status, answer = support.request("GET", f"{url.rstrip('/')}/")
-        if status != 200:
-            pytest.fail(f"The server of COUCHDB_TEST_URL answers {status}: {answer}", pytrace=False)
-        yield url.rstrip("/")
-        return
-    sandbox = Sandbox(in_memory=True)
-    try:
-        sandbox.start()
-    except MigratorError as error:
-        pytest.fail(f"These tests need a server: {error} Or set COUCHDB_TEST_URL.", pytrace=False)
-    yield sandbox.url
-    sandbox.stop()
+def server_url(couchdb_url: str) -> str:
+    """A server's URL with credentials where it wants some, by the package's own plugin for pytest."""
+    return couchdb_url
 
 
 @pytest.fixture(scope="session")

@@ -193,7 +193,8 @@ def _seed(run: _Run, *, exact: bool, recreate: bool, wait_s: float | None, diff:
         exact=exact,
         recreate=recreate,
         wait_s=wait_s,
-        prefix=run.prefix,
+        # Jobs with prefixes share a server, and with it its users.
+        keep_users=bool(run.prefix),
         max_attempts=config.max_attempts,
         max_outage_s=config.max_outage_s,
     )
@@ -220,7 +221,7 @@ def _seed(run: _Run, *, exact: bool, recreate: bool, wait_s: float | None, diff:
 
 
 def _wait(url: str, timeout_s: float) -> None:
-    from migrator.cli.wait import wait_for_server  # noqa: PLC0415
+    from migrator.couch.ready import wait_for_server  # noqa: PLC0415
 
     wait_for_server(url, timeout_s)
 

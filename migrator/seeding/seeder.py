@@ -58,7 +58,7 @@ class SeedOptions:
         exact: remove what the fixtures do not hold.
         recreate: delete the databases first; `_users` is the whole server's and stays.
         wait_s: wait so long for the indexes; not at all where None.
-        prefix: the fixtures' prefix; users are shared by all prefixes, so with one, others' users stay.
+        keep_users: users that are no fixtures stay, as they are those of others on the same server.
         max_attempts: tries of one request.
         max_outage_s: give up when nothing has succeeded for so long.
     """
@@ -66,7 +66,7 @@ class SeedOptions:
     exact: bool = False
     recreate: bool = False
     wait_s: float | None = None
-    prefix: str = ""
+    keep_users: bool = False
     max_attempts: int = 10
     max_outage_s: float = 300.0
 
@@ -102,7 +102,7 @@ class Seeder:
         """What differs, found by reading only."""
         self._greet()
         states = compare(self._client, self.fixtures, self._retrier)
-        if self.options.prefix and users.USERS in states:
+        if self.options.keep_users and users.USERS in states:
             # Other jobs' users are none of this one's business.
             state = states[users.USERS]
             state.documents = [found for found in state.documents if found.kind != EXTRA]
@@ -148,7 +148,7 @@ class Seeder:
         first.call("greet the server", lambda _: self._client.welcome(), retry_on=is_transient)
 
     def _removes_extras(self, name: str) -> bool:
-        return self.options.exact and not (name == users.USERS and bool(self.options.prefix))
+        return self.options.exact and not (name == users.USERS and self.options.keep_users)
 
     def _prepare(self, name: str, state: DatabaseState) -> Seeded:
         database = self.fixtures.names[name]

@@ -157,16 +157,16 @@ def test_changes_name_both_sides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exact", "prefix", "name", "expected"),
+    ("exact", "keep_users", "name", "expected"),
     [
-        (True, "", "_users", True),
-        (True, "x_", "_users", False),
-        (True, "x_", "orders", True),
-        (False, "", "orders", False),
+        (True, False, "_users", True),
+        (True, True, "_users", False),
+        (True, True, "orders", True),
+        (False, False, "orders", False),
     ],
 )
-def test_users_of_other_jobs_are_not_removed(exact: bool, prefix: str, name: str, expected: bool) -> None:
+def test_users_of_other_jobs_are_not_removed(exact: bool, keep_users: bool, name: str, expected: bool) -> None:
     """_users is shared by all prefixes, so --exact with one leaves others' users alone."""
     seeder = object.__new__(Seeder)
-    seeder.options = SeedOptions(exact=exact, prefix=prefix)
+    seeder.options = SeedOptions(exact=exact, keep_users=keep_users)
     assert expected is seeder._removes_extras(name)
