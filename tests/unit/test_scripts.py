@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RECORDER = '#!/bin/sh\necho "$(basename "$0")${*:+ $*}" >> "$CALLS"\n'
+RECORDER = """#!/bin/sh
+IFS='|'
+echo "$PWD|$(basename "$0")${*:+|$*}" >> "$CALLS"
+"""
 TOOLS = ("sh", "dirname", "basename", "tr", "cmp", "cp", "cat")
 
 
@@ -25,6 +28,12 @@ class Checkout:
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / ".ci", self.root / ".ci")
         (self.root / "setup.cfg").write_text("[metadata]\n")
+        self.folders: list[str] = []
+        self.install = [
+            "python",
+            *["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable"],
+        ]
+        self.install += [f"{self.root}[dev]"]
 
     def record(self, *names: str, folder: Path | None = None, text: str = RECORDER) -> None:
         """Put recorders of these names into the virtual environment, or elsewhere."""
@@ -34,8 +43,8 @@ class Checkout:
             path.write_text(text)
             path.chmod(0o755)
 
-    def run(self, *command: str, **environ: str) -> tuple[int, list[str], str]:
-        """Run a script from elsewhere: its exit code, what was called, and what it said."""
+    def run(self, *command: str, **environ: str) -> tuple[int, list[list[str]], str]:
+        """Run a script from elsewhere: its exit code, what was called with what, and what it said."""
         self.calls.write_text("")
         done = subprocess.run(
             [str(self.root / command[0]), *command[1:]],
@@ -45,7 +54,9 @@ class Checkout:
             text=True,
             check=False,
         )
-        return done.returncode, self.calls.read_text().splitlines(), done.stderr
+        calls = [line.split("|") for line in self.calls.read_text().splitlines()]
+        self.folders = [folder for folder, *_ in calls]
+        return done.returncode, [words for _, *words in calls], done.stderr
 
 
 @pytest.fixture
@@ -65,38 +76,37 @@ def ready(checkout: Checkout) -> Checkout:
     return checkout
 
 
-INSTALL = "python -m pip install --quiet --disable-pip-version-check --editable {root}[dev]"
-LINT = ["ruff check .", "ruff format --check .", "mypy"]
-PYTEST = "python -m pytest --numprocesses 2 --dist loadfile"
+LINT = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
+PYTEST = ["python", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile"]
 
 
 def test_installs_checks_and_tests(ready: Checkout) -> None:
     """The first run installs, any run checks the style and then tests, from whatever folder it is called."""
-    install = INSTALL.format(root=ready.root)
-    assert ready.run("scripts/test")[:2] == (0, [install, *LINT, PYTEST])
+    assert ready.run("scripts/test")[:2] == (0, [ready.install, *LINT, PYTEST])
     assert ready.run("scripts/test")[:2] == (0, [*LINT, PYTEST])
+    assert set(ready.folders) == {str(ready.root)}
 
 
 def test_installs_anew_when_the_metadata_changed(ready: Checkout) -> None:
     """A new dependency is there without anyone thinking of it."""
     ready.run("scripts/test")
     (ready.root / "setup.cfg").write_text("[metadata]\nname = other\n")
-    assert ready.run("scripts/test")[1][0] == INSTALL.format(root=ready.root)
+    assert ready.run("scripts/test")[1][0] == ready.install
 
 
 def test_a_failed_installation_is_repeated(ready: Checkout) -> None:
     """Nothing is tested with half of the packages, and the next run tries again."""
     ready.record("python", text=f"{RECORDER}exit 3\n")
-    assert ready.run("scripts/test")[:2] == (3, [INSTALL.format(root=ready.root)])
+    assert ready.run("scripts/test")[:2] == (3, [ready.install])
     ready.record("python")
-    assert ready.run("scripts/test")[:2] == (0, [INSTALL.format(root=ready.root), *LINT, PYTEST])
+    assert ready.run("scripts/test")[:2] == (0, [ready.install, *LINT, PYTEST])
 
 
 def test_arguments_go_to_pytest(ready: Checkout) -> None:
     """Whoever names a test waits for that test alone; with CI set, the style counts all the same."""
     ready.run("scripts/lint")
-    assert ready.run("scripts/test", "tests/unit", "-k", "a b")[:2] == (0, [f"{PYTEST} tests/unit -k a b"])
-    assert ready.run("scripts/test", "-x", CI="1")[:2] == (0, [*LINT, f"{PYTEST} -x"])
+    assert ready.run("scripts/test", "tests/unit", "-k", "a b")[:2] == (0, [[*PYTEST, "tests/unit", "-k", "a b"]])
+    assert ready.run("scripts/test", "-x", CI="1")[:2] == (0, [*LINT, [*PYTEST, "-x"]])
 
 
 def test_bad_style_is_a_failure(ready: Checkout) -> None:
@@ -109,9 +119,9 @@ def test_bad_style_is_a_failure(ready: Checkout) -> None:
 def test_ci_calls_the_same_script(checkout: Checkout) -> None:
     """`.ci/run` is `scripts/test` with CI set, and nothing more."""
     checkout.record(
-        "test", folder=checkout.root / "scripts", text='#!/bin/sh\necho "CI=$CI $*" >> "$CALLS"\nexit 5\n'
+        "test", folder=checkout.root / "scripts", text=f'{RECORDER}echo "|CI=$CI" >> "$CALLS"\nexit 5\n'
     )
-    assert checkout.run(".ci/run")[:2] == (5, ["CI=1 "])
+    assert checkout.run(".ci/run")[:2] == (5, [["test"], ["CI=1"]])
 
 
 def test_an_old_python_is_refused_in_one_sentence(checkout: Checkout) -> None:
@@ -119,7 +129,7 @@ def test_an_old_python_is_refused_in_one_sentence(checkout: Checkout) -> None:
     checkout.record("python3", folder=checkout.tools, text=f"{RECORDER}exit 1\n")
     code, calls, said = checkout.run("scripts/test")
     assert code == 2
-    assert [call.partition(" ")[0] for call in calls] == ["python3"]
+    assert calls == [["python3", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]]
     assert said.startswith("migrator needs Python 3.11 or later; install it, or name it: PYTHON=")
 
 
@@ -131,7 +141,7 @@ def test_the_first_python_that_is_new_enough_is_taken(checkout: Checkout) -> Non
     checkout.record("python3.12", folder=checkout.tools, text=make)
     code, calls, _ = checkout.run("scripts/lint", MADE=str(checkout.root / "made"))
     assert code == 0
-    assert f"python3.12 -m venv {checkout.venv}" in calls
+    assert ["python3.12", "-m", "venv", str(checkout.venv)] in calls
     assert calls[-3:] == LINT
 
 
