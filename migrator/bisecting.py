@@ -7,47 +7,19 @@ from dataclasses import replace
 
 from migrator.errors import BatchRefused, TransientError
 from migrator.events import BatchSplit, Listener, ignore
-from migrator.model import Batch, Document, EncodedDocument, Fault, Loader, Outcome, Status
+from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
+from migrator.wrapping import LoaderWrapper
 
 
-class BisectingLoader:
+class BisectingLoader(LoaderWrapper):
     """A loader that divides a refused batch until exactly the bad documents are alone.
 
     Wrap it around the retrying loader: what arrives here is no passing fault.
     """
 
     def __init__(self, inner: Loader, listener: Listener = ignore) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._listener = listener
-        self.max_in_flight = inner.max_in_flight
-
-    def describe(self) -> str:
-        """As the wrapped loader's."""
-        return self._inner.describe()
-
-    def target_name(self, collection: str) -> str:
-        """As the wrapped loader's."""
-        return self._inner.target_name(collection)
-
-    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
-        """As the wrapped loader's."""
-        return self._inner.screen(id, top_level, body)
-
-    def prepare(self, collection: str, mark: int | None) -> None:
-        """As the wrapped loader's."""
-        self._inner.prepare(collection, mark)
-
-    def flush(self, collection: str) -> int | None:
-        """As the wrapped loader's."""
-        return self._inner.flush(collection)
-
-    def finish(self, collection: str) -> None:
-        """As the wrapped loader's."""
-        self._inner.finish(collection)
-
-    def close(self) -> None:
-        """As the wrapped loader's."""
-        self._inner.close()
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
         """As the wrapped loader's, but a document that spoils its batch is an outcome, not an error.

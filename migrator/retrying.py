@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from migrator.errors import BatchRefused, TransientError
-from migrator.model import Batch, Document, Extractor, Fault, Loader, Outcome, Position, Record
+from migrator.model import Batch, Extractor, Loader, Outcome, Position, Record
 from migrator.retry import Retrier, is_transient
+from migrator.wrapping import ExtractorWrapper, LoaderWrapper
 
 # A batch that fails so often in the same way while the server answers is sent on in parts.
 SAME_FAILURES_BEFORE_SPLIT = 3
@@ -14,25 +15,12 @@ SAME_FAILURES_BEFORE_SPLIT = 3
 MIN_BYTES_TO_SPLIT_AFTER_RESET = 65_536
 
 
-class RetryingLoader:
+class RetryingLoader(LoaderWrapper):
     """A loader that tries again. After an unknown outcome it says so with `resend`."""
 
     def __init__(self, inner: Loader, retrier: Retrier) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._retrier = retrier
-        self.max_in_flight = inner.max_in_flight
-
-    def describe(self) -> str:
-        """As the wrapped loader's."""
-        return self._inner.describe()
-
-    def target_name(self, collection: str) -> str:
-        """As the wrapped loader's."""
-        return self._inner.target_name(collection)
-
-    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
-        """As the wrapped loader's."""
-        return self._inner.screen(id, top_level, body)
 
     def prepare(self, collection: str, mark: int | None) -> None:
         """As the wrapped loader's, tried again."""
@@ -81,17 +69,9 @@ class RetryingLoader:
             self._retrier.throttle.succeeded(len(batch.documents), self._retrier.clock() - start)
         return result
 
-    def flush(self, collection: str) -> int | None:
-        """As the wrapped loader's."""
-        return self._inner.flush(collection)
-
     def finish(self, collection: str) -> None:
         """As the wrapped loader's, tried again."""
         self._retrier.call(f"finish {collection}", lambda _: self._inner.finish(collection), retry_on=is_transient)
-
-    def close(self) -> None:
-        """As the wrapped loader's."""
-        self._inner.close()
 
     @staticmethod
     def _goes_with_the_batch(batch: Batch, signatures: list[str]) -> bool:
@@ -103,17 +83,12 @@ class RetryingLoader:
         return last[0].startswith(("500 ", "504 "))
 
 
-class RetryingExtractor:
+class RetryingExtractor(ExtractorWrapper):
     """An extractor that goes on after the last record it gave when reading breaks off."""
 
     def __init__(self, inner: Extractor, retrier: Retrier) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._retrier = retrier
-        self.ordered = inner.ordered
-
-    def describe(self) -> str:
-        """As the wrapped extractor's."""
-        return self._inner.describe()
 
     def collections(self) -> Sequence[str]:
         """As the wrapped extractor's, tried again."""
@@ -130,11 +105,6 @@ class RetryingExtractor:
         return self._retrier.call(
             f"look at {collection}", lambda _: self._inner.identity(collection), retry_on=is_transient
         )
-
-    def describe_position(self, collection: str, position: Position) -> str:
-        """As the wrapped extractor's; "" where it names no places."""
-        locate = getattr(self._inner, "describe_position", None)
-        return str(locate(collection, position)) if locate else ""
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """As the wrapped extractor's; a broken reading is taken up after the last record."""
@@ -159,7 +129,3 @@ class RetryingExtractor:
                 broken = error
             else:
                 return
-
-    def close(self) -> None:
-        """As the wrapped extractor's."""
-        self._inner.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,7 @@ from migrator.errors import EndpointError
 from migrator.model import EncodedDocument, Extractor, Fault, Position, Record, Reject
 from migrator.rejects import line_to_reject, reject_to_line
 from migrator.sorting import ExternalSorter
+from migrator.wrapping import ExtractorWrapper
 
 # Below this a database's tree is small enough to take ids in any order.
 MIN_DOCUMENTS_TO_SORT = 20_000
@@ -25,7 +26,7 @@ FAULTS_FILE = "faults.ndjson"
 COUNTS_FILE = "counts.json"
 
 
-class SpoolingExtractor:
+class SpoolingExtractor(ExtractorWrapper):
     """An extractor whose documents come encoded and sorted by id, whatever order the inner one has.
 
     What cannot be written comes first. A position is how many of these were given, or else an id. The sorted
@@ -40,8 +41,6 @@ class SpoolingExtractor:
         max_memory_bytes: of one sort.
     """
 
-    ordered = True
-
     def __init__(
         self,
         inner: Extractor,
@@ -52,29 +51,14 @@ class SpoolingExtractor:
         *,
         max_memory_bytes: int = 16_000_000,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
+        self.ordered = True
         self._assembly = assembly
         self._folder = folder
         self._label = label
         self._is_spooled = is_spooled
         self._max_memory_bytes = max_memory_bytes
         self._names = {name: str(number) for number, name in enumerate(inner.collections())}
-
-    def describe(self) -> str:
-        """As the source's."""
-        return self._inner.describe()
-
-    def collections(self) -> Sequence[str]:
-        """As the source's."""
-        return self._inner.collections()
-
-    def count(self, collection: str) -> int | None:
-        """As the source's."""
-        return self._inner.count(collection)
-
-    def identity(self, collection: str) -> str:
-        """As the source's."""
-        return self._inner.identity(collection)
 
     def describe_position(self, collection: str, position: Position) -> str:
         """The id, or for what is not sorted the source's own words."""

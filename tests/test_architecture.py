@@ -23,7 +23,7 @@ LEVELS: list[tuple[str, set[str]]] = [
     (
         "1 single skills",
         {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "naming"}
-        | {"rejects", "retry", "retrying", "sorted_runs", "sorting", "spooling", "throttle", "verify"},
+        | {"rejects", "retry", "retrying", "sorted_runs", "sorting", "spooling", "throttle", "verify", "wrapping"},
     ),
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
+from migrator.model import Batch, Loader, Outcome, Status
+from migrator.wrapping import LoaderWrapper
 
 
-class DryLoader:
+class DryLoader(LoaderWrapper):
     """Screens as the real one does; `foretell` gives the outcomes, all WRITTEN where nobody knows better."""
 
     def __init__(self, inner: Loader, foretell: Callable[[Batch], Sequence[Outcome]] | None = None) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._foretell = foretell
-        self.max_in_flight = inner.max_in_flight
-
-    def describe(self) -> str:
-        """As the real one's."""
-        return self._inner.describe()
-
-    def target_name(self, collection: str) -> str:
-        """As the real one's."""
-        return self._inner.target_name(collection)
-
-    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
-        """As the real one's."""
-        return self._inner.screen(id, top_level, body)
 
     def prepare(self, collection: str, mark: int | None) -> None:
         """Nothing is made."""
@@ -42,7 +30,3 @@ class DryLoader:
 
     def finish(self, collection: str) -> None:
         """Nothing was made."""
-
-    def close(self) -> None:
-        """Close the real one."""
-        self._inner.close()

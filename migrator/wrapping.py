@@ -1,0 +1,84 @@
+"""The faces of an extractor and a loader around another one: a wrapper says only what it does differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from migrator.model import Batch, Document, Extractor, Fault, Loader, Outcome, Position, Record
+
+
+class ExtractorWrapper:
+    """An extractor that does what the inner one does."""
+
+    def __init__(self, inner: Extractor) -> None:
+        self._inner = inner
+        self.ordered = inner.ordered
+
+    def describe(self) -> str:
+        """As the inner one's."""
+        return self._inner.describe()
+
+    def collections(self) -> Sequence[str]:
+        """As the inner one's."""
+        return self._inner.collections()
+
+    def count(self, collection: str) -> int | None:
+        """As the inner one's."""
+        return self._inner.count(collection)
+
+    def identity(self, collection: str) -> str:
+        """As the inner one's."""
+        return self._inner.identity(collection)
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """As the inner one's; "" where it names no places."""
+        locate = getattr(self._inner, "describe_position", None)
+        return str(locate(collection, position)) if locate else ""
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """As the inner one's."""
+        return self._inner.extract(collection, after=after)
+
+    def close(self) -> None:
+        """As the inner one's."""
+        self._inner.close()
+
+
+class LoaderWrapper:
+    """A loader that does what the inner one does."""
+
+    def __init__(self, inner: Loader) -> None:
+        self._inner = inner
+        self.max_in_flight = inner.max_in_flight
+
+    def describe(self) -> str:
+        """As the inner one's."""
+        return self._inner.describe()
+
+    def target_name(self, collection: str) -> str:
+        """As the inner one's."""
+        return self._inner.target_name(collection)
+
+    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
+        """As the inner one's."""
+        return self._inner.screen(id, top_level, body)
+
+    def prepare(self, collection: str, mark: int | None) -> None:
+        """As the inner one's."""
+        self._inner.prepare(collection, mark)
+
+    def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
+        """As the inner one's."""
+        return self._inner.load(batch, resend=resend)
+
+    def flush(self, collection: str) -> int | None:
+        """As the inner one's."""
+        return self._inner.flush(collection)
+
+    def finish(self, collection: str) -> None:
+        """As the inner one's."""
+        self._inner.finish(collection)
+
+    def close(self) -> None:
+        """As the inner one's."""
+        self._inner.close()
