@@ -27,9 +27,8 @@ def sandbox(port: int, host: str, in_memory: bool, folder: Path) -> None:
 
     Everybody who reaches it may do everything: it is for trying things out and for tests.
 
-    Example:
-
     \b
+    Example:
       migrator sandbox --in-memory
     """
     from migrator.sandbox import Sandbox  # noqa: PLC0415 late, for a quick start
