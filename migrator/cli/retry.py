@@ -38,10 +38,9 @@ def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **fl
       migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
     """
     config = options.job_config(None, flags)
-    from migrator.cli.run import write_report  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.rendering import print_result, rejected_text  # noqa: PLC0415 late, for a quick start
     from migrator.extractors.rejects import RejectsExtractor  # noqa: PLC0415
     from migrator.jobs import run_job  # noqa: PLC0415
-    from migrator.report import dump, report_to_json, report_to_table  # noqa: PLC0415
 
     if config.rejects and Path(config.rejects).resolve() == rejects_file.resolve():
         raise ConfigError(
@@ -52,15 +51,7 @@ def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **fl
         options.listening(log_format, log_level, quiet=quiet) as listener,
     ):
         result = run_job(config, listener=listener, stopping=stopping, source=RejectsExtractor(rejects_file))
-    value = report_to_json(result.report, rejects=str(result.rejects or ""), dry_run=config.dry_run)
-    if config.report and config.report != "-":
-        write_report(config.report, dump(value))
-    if config.report == "-":
-        click.echo(dump(value), nl=False)
-    else:
-        click.echo(report_to_table(result.report, dry_run=config.dry_run), nl=False)
+    print_result(result, config)
     if result.report.totals.rejected:
-        click.echo(
-            f"{result.report.totals.rejected} documents were rejected again: see {result.rejects}.", err=True
-        )
+        click.echo(f"{rejected_text(result.report.totals.rejected)} again: see {result.rejects}.", err=True)
         sys.exit(EXIT_REJECTS)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from migrator.cli import options
-from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError, Interrupted
+from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, Interrupted
 
 
 @click.command()
@@ -50,19 +49,13 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
       migrator run -c configs/one-shot-migration.toml
     """
     config = options.job_config(job_file, flags)
-    from migrator.jobs import run_job  # noqa: PLC0415 late, for a quick start
-    from migrator.report import dump, report_to_json, report_to_table  # noqa: PLC0415
+    from migrator.cli.rendering import print_result, rejected_text  # noqa: PLC0415 late, for a quick start
+    from migrator.jobs import run_job  # noqa: PLC0415
 
     with options.stoppable() as stopping:
         with options.listening(log_format, log_level, quiet=quiet) as listener:
             result = run_job(config, listener=listener, stopping=stopping)
-        value = report_to_json(result.report, rejects=str(result.rejects or ""), dry_run=config.dry_run)
-        if config.report and config.report != "-":
-            write_report(config.report, dump(value))
-        if config.report == "-":
-            click.echo(dump(value), nl=False)
-        else:
-            click.echo(report_to_table(result.report, dry_run=config.dry_run), nl=False)
+        print_result(result, config)
         different = False
         if config.verify and not config.dry_run:
             from migrator.cli.verify import verify_and_print  # noqa: PLC0415
@@ -77,19 +70,9 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
             if result.rejects
             else ""
         )
-        click.echo(f"{rejected} documents were rejected.{where}", err=True)
+        click.echo(f"{rejected_text(rejected)}.{where}", err=True)
         sys.exit(EXIT_REJECTS)
     if different:
         sys.exit(EXIT_DIFFERENCES)
     if stopping.is_set():
         raise Interrupted("Stopped after the last document.")
-
-
-def write_report(path: str, text: str) -> None:
-    """Write a report file whole."""
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"Report {path} cannot be written: {error.strerror}.", hint="Name another with --report."
-        ) from None

@@ -228,7 +228,7 @@ def _wait(url: str, timeout_s: float) -> None:
 
 def finish(value: dict[str, Any], text: str, report: str | None) -> None:
     """Print a result, as JSON or as text, and write the report where one is wanted."""
-    from migrator.cli.run import write_report  # noqa: PLC0415
+    from migrator.cli.rendering import write_report  # noqa: PLC0415
     from migrator.report import dump  # noqa: PLC0415
 
     if report == "-":

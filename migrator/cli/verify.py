@@ -64,7 +64,7 @@ def verify_and_print(
     run_checkpoint: Checkpoint | None = None,
 ) -> bool:
     """Verify, print the result, and say whether there are differences."""
-    from migrator.cli.run import write_report  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.rendering import write_report  # noqa: PLC0415 late, for a quick start
     from migrator.report import dump  # noqa: PLC0415
     from migrator.verify_result import result_to_json, result_to_text  # noqa: PLC0415
     from migrator.verifying import verify_job  # noqa: PLC0415
