@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -340,6 +341,16 @@ def test_lists_in_pages(bench: Bench) -> None:
         "/rec/_all_docs?limit=2&include_docs=false",
         "/rec/_all_docs?limit=2&startkey=%22b%5Cu0000%22&include_docs=false",
     ]
+
+
+def test_names_an_end_where_lists_end_early(bench: Bench) -> None:
+    """PouchDB Server leaves ids out of a listing without one, so every question names one there."""
+    welcome = Reply(200, {"express-pouchdb": "Welcome!"})
+    empty = Reply(200, {"rows": [], "offset": 0, "total_rows": 0})
+    bench.reply = lambda asked: welcome if asked.path == "/" else empty
+    assert list(bench.client.rows("db")) == []
+    asked = [parse_qs(urlsplit(asked.path).query) for asked in bench.server.asked[1:]]
+    assert [json.loads(query["endkey"][0])[0] for query in asked] == ["\ud7ff", "\uffff", "\U0010ffff"]
 
 
 def test_long_keys_go_into_a_body(bench: Bench) -> None:

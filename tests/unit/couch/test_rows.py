@@ -132,6 +132,20 @@ def test_a_line_that_is_no_row(line: bytes) -> None:
     assert [row.id for row in found] == ["a"]
 
 
+def test_an_error_in_a_row_is_one_without_documents_too() -> None:
+    """Whatever else the row holds."""
+    body = listing([{"_id": "a"}], include_docs=False).replace(b'"}}\r', b'"},"error":"timeout"}\r')
+    with pytest.raises(TransientError, match="timeout"):
+        read(body)
+
+
+def test_nothing_may_follow_the_end() -> None:
+    """Not even a row."""
+    more = WHOLE.split(b"\r\n")[1].rstrip(b",")
+    with pytest.raises(TransientError, match="broke off"):
+        read(WHOLE + more + b"\n", include_docs=True)
+
+
 def test_a_document_that_has_just_been_deleted() -> None:
     """`null` stands for it."""
     body = WHOLE.replace(b'{"_id":"b","_rev":"1-abc","n":2}', b"null")

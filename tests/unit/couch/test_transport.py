@@ -218,6 +218,7 @@ def test_a_half_open_connection_ends_with_the_timeout() -> None:
         assert time.monotonic() - started < 10
         done.set()
     assert (caught.value.outcome_unknown, caught.value.overload) == (True, True)
+    assert caught.value.signature == "read timeout"
     assert "--timeout" in caught.value.hint
     assert no_password_in(caught.value)
 

@@ -228,6 +228,25 @@ def test_a_busy_server_is_asked_again(couch: FakeCouch) -> None:
     assert not any("_all_docs" in asked.path for asked in couch.server.asked)
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("rows of another", "'z', which was not asked"),
+        ("a row dropped", "no answer for 1 documents, the first 'c'"),
+    ],
+)
+def test_what_is_wrong_with_an_answer_is_told(couch: FakeCouch, kind: str, words: str) -> None:
+    """With the id, and with what to do."""
+    couch.spoil = once(SPOILED[kind])
+    loader = prepared(couch)
+    with pytest.raises(TransientError) as caught:
+        loader.load(batch(*DOCS))
+    loader.close()
+    assert words in str(caught.value)
+    assert "--resume" in caught.value.hint
+    assert caught.value.outcome_unknown
+
+
 @pytest.mark.parametrize("order", [[5, 4, 3, 2, 1, 0], [3, 1, 0, 5, 4, 2]])
 def test_rows_in_another_order_find_their_documents(couch: FakeCouch, order: list[int]) -> None:
     """A row belongs to the id in it, not to a place."""
