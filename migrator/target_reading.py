@@ -18,6 +18,9 @@ from migrator.registry import target_text
 from migrator.sorting import ExternalSorter
 from migrator.verify import Stored, TargetReader
 
+# A verification may hold one such sort for each side.
+SORT_MEMORY_BYTES = 24_000_000
+
 
 @contextlib.contextmanager
 def open_reader(job: OpenJob, spool: Path, environ: Mapping[str, str] | None = None) -> Iterator[TargetReader]:
@@ -57,7 +60,9 @@ class FolderReader:
         path = self._folder / self._names[collection]
         if not path.exists():
             return
-        sorter = self._stack.enter_context(contextlib.closing(ExternalSorter(self._spool / path.name)))
+        sorter = self._stack.enter_context(
+            contextlib.closing(ExternalSorter(self._spool / path.name, max_memory_bytes=SORT_MEMORY_BYTES))
+        )
         extractor = NdjsonExtractor(path)
         assembly = Assembly()
         name = extractor.collections()[0]

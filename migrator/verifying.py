@@ -29,7 +29,7 @@ from migrator.model import EncodedDocument, Extractor, Reject
 from migrator.opening import OpenJob, default_paths, open_job
 from migrator.ordering import keeps_order
 from migrator.sorting import ExternalSorter
-from migrator.target_reading import open_reader
+from migrator.target_reading import SORT_MEMORY_BYTES, open_reader
 from migrator.verify import Comparison, Step, TargetReader, compare_collection
 from migrator.verify_result import DifferenceFile, VerifyResult
 
@@ -194,7 +194,9 @@ class _Verification:
             key = after.encode()
             return dropwhile(lambda document: document.id.encode() <= key, documents)
         folder = self.spool / f"source-{self.job.collections.index(name)}"
-        sorter = stack.enter_context(contextlib.closing(ExternalSorter(folder)))
+        sorter = stack.enter_context(
+            contextlib.closing(ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES))
+        )
         for document in self._assembled(name, assembly):
             sorter.add(document.id, document.body)
             if self.stopping.is_set():
