@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from migrator.seeding.fixtures import Fixtures
+    from migrator.seeding.model import Fixtures
     from migrator.seeding.resetting import SeededDatabases
 
 WORKER = "PYTEST_XDIST_WORKER"

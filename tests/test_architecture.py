@@ -31,7 +31,7 @@ LEVELS: list[tuple[str, set[str]]] = [
     ("4 around it", {"logs", "progress", "registry", "report"}),
     ("4 whole jobs", {"jobs", "opening", "ordering", "planning", "target_reading", "verify_result", "verifying"}),
     ("4 chapters", {"seeding"}),
-    ("5 faces", {"cli", "__init__", "__main__"}),
+    ("5 faces", {"cli", "pytest_plugin", "__init__", "__main__"}),
 ]
 # Of these levels none imports a neighbour.
 APART = {"2 the server", "2 ways in and out"}
@@ -45,7 +45,12 @@ OWNERS = {
     "tqdm": {"progress"},
 }
 # Extras that are asked for by name, and imported only where they are used.
-OPTIONAL = {"faker": {"transformers"}, "yaml": {"seeding"}}
+OPTIONAL = {
+    "faker": {"transformers"},
+    "pytest": {"pytest_plugin"},
+    "testcontainers": {"seeding"},
+    "yaml": {"seeding"},
+}
 DEPENDENCIES = {*OWNERS, "orjson", "urllib3", "zstandard"}
 SLOW_TO_IMPORT = {"couchdb", "orjson", "structlog", "tenacity", "tqdm", "urllib3", "zstandard"}
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from migrator.codec import decode
 from migrator.naming import collection_name
-from migrator.seeding.indexes import IndexKey, key_of
+from migrator.seeding.indexes import key_of
+from migrator.seeding.model import Fixture, FixtureDatabase
 from migrator.seeding.problems import Place, Problem
-from migrator.seeding.texts import JsonText, Malformed, Text, read_json
+from migrator.seeding.texts import JsonText, Malformed, read_json
 from migrator.seeding.values import Expander
 
 REFERENCES = "_references.json"
@@ -20,25 +21,10 @@ _INDEX_KEYS = frozenset({"ddoc", "name", "type", "index", "partitioned"})
 _FORM = 'Write it like {"index": {"fields": ["name"]}}.'
 
 
-class _Database(Protocol):
-    name: str
-    indexes: dict[IndexKey, dict[str, Any]]
-    security: dict[str, Any] | None
-    options: dict[str, Any]
-
-
-class _Located(Protocol):
-    @property
-    def body(self) -> bytes: ...
-
-    @property
-    def text(self) -> Text: ...
-
-
 class SpecialFiles:
     """Reads the files of a database's folder that begin with an underscore."""
 
-    def __init__(self, database: _Database, expander: Expander, problems: list[Problem]) -> None:
+    def __init__(self, database: FixtureDatabase, expander: Expander, problems: list[Problem]) -> None:
         self._database = database
         self._expander = expander
         self._problems = problems
@@ -112,7 +98,7 @@ class SpecialFiles:
 def check_links(
     shown: str,
     data: bytes,
-    documents: Mapping[str, Iterable[_Located]],
+    documents: Mapping[str, Iterable[Fixture]],
     ids: Mapping[str, Mapping[str, Any]],
 ) -> list[Problem]:
     """Check the fields that `_references.json` names: each value is the id of a document among the fixtures.

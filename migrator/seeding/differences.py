@@ -16,8 +16,8 @@ from migrator.couch.reader import CouchReader
 from migrator.model import Document, EncodedDocument
 from migrator.retry import Retrier, is_transient
 from migrator.seeding import users
-from migrator.seeding.fixtures import Fixture, FixtureDatabase, Fixtures
 from migrator.seeding.indexes import IndexKey, equal, listed
+from migrator.seeding.model import Fixture, FixtureDatabase, Fixtures
 from migrator.verify import DIFFERENT, EXTRA, MISSING, Comparison, Difference, Stored, compare_collection
 
 SECURITY = "_security"

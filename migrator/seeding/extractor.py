@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from migrator.model import Position, Record
-from migrator.seeding.fixtures import Fixture
+from migrator.seeding.model import Fixture
 
 
 class FixtureExtractor:

@@ -6,11 +6,10 @@ Fixtures are test data that lives beside code, so they are held in memory; `migr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from migrator import naming
 from migrator.codec import BOOKKEEPING, Unencodable, canonical, encode
@@ -20,7 +19,7 @@ from migrator.errors import ConfigError
 from migrator.seeding import declared, users
 from migrator.seeding.declared import SpecialFiles
 from migrator.seeding.design import read_design
-from migrator.seeding.indexes import IndexKey
+from migrator.seeding.model import Fixture, FixtureDatabase, Fixtures
 from migrator.seeding.problems import FixtureError, Place, Problem
 from migrator.seeding.rows import SUFFIXES, read_rows
 from migrator.seeding.texts import JsonText, Line, Malformed, Text, read_json
@@ -31,54 +30,6 @@ LAYOUT = (
     "and in <database>/ also _security.json, _database.json, _design/<name>/ and _index/<name>.json."
 )
 _DESIGN = "_design/"
-
-
-class Fixture(NamedTuple):
-    """One document: its id, its JSON text, and where it stands."""
-
-    id: str
-    body: bytes
-    text: Text
-
-
-@dataclass
-class FixtureDatabase:
-    """What one database is to hold. Documents and design documents are sorted by their ids' bytes."""
-
-    name: str
-    place: Place
-    documents: list[Fixture] = field(default_factory=list)
-    designs: list[Fixture] = field(default_factory=list)
-    indexes: dict[IndexKey, dict[str, Any]] = field(default_factory=dict)
-    security: dict[str, Any] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def partitioned(self) -> bool:
-        """Whether the database is created partitioned."""
-        return bool(self.options.get("partitioned"))
-
-
-@dataclass(frozen=True)
-class Fixtures:
-    """A folder of fixtures that has no fault. `names` gives each database's name at the server."""
-
-    folder: Path
-    databases: dict[str, FixtureDatabase]
-    names: dict[str, str]
-
-    def only(self, wanted: Sequence[str]) -> Fixtures:
-        """These databases of the folder; all where none is named.
-
-        Raises:
-            ConfigError: one is not there.
-        """
-        if unknown := [name for name in wanted if name not in self.databases]:
-            raise ConfigError(
-                f"The fixtures have no database {unknown[0]!r}.", hint=f"They have: {', '.join(self.databases)}."
-            )
-        databases = {name: found for name, found in self.databases.items() if not wanted or name in wanted}
-        return Fixtures(self.folder, databases, {name: self.names[name] for name in databases})
 
 
 def read_fixtures(folder: Path, *, environ: Mapping[str, str], now: datetime, prefix: str = "") -> Fixtures:

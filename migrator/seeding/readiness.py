@@ -12,7 +12,7 @@ from migrator.codec import decode
 from migrator.couch.answers import Answer, refuse
 from migrator.couch.client import CouchClient
 from migrator.errors import EndpointError, TransientError
-from migrator.seeding.fixtures import FixtureDatabase, Fixtures
+from migrator.seeding.model import FixtureDatabase, Fixtures
 
 INTERVAL_S = 0.1
 

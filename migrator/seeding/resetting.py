@@ -13,7 +13,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
 from migrator.seeding import users
 from migrator.seeding.differences import read_security
-from migrator.seeding.fixtures import Fixture, Fixtures
+from migrator.seeding.model import Fixture, Fixtures
 from migrator.seeding.seeder import Seeder, SeedOptions
 from migrator.seeding.writing import tombstone, with_revision, write_all
 

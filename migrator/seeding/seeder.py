@@ -24,7 +24,7 @@ from migrator.retry import Retrier, RetryPolicy, is_transient
 from migrator.seeding import indexes, users
 from migrator.seeding.differences import DatabaseState, compare, describe
 from migrator.seeding.extractor import FixtureExtractor
-from migrator.seeding.fixtures import Fixture, Fixtures
+from migrator.seeding.model import Fixture, Fixtures
 from migrator.seeding.readiness import wait_for_indexes
 from migrator.seeding.writing import remove_all
 from migrator.verify import DIFFERENT, EXTRA, MISSING

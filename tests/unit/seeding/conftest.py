@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.seeding.fixtures import Fixtures, read_fixtures
+from migrator.seeding.fixtures import read_fixtures
+from migrator.seeding.model import Fixtures
 from migrator.seeding.values import parse_now
 
 Folder = Callable[[Mapping[str, str]], Path]

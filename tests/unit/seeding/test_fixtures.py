@@ -10,8 +10,9 @@ import pytest
 
 from migrator.errors import ConfigError
 from migrator.seeding.extractor import FixtureExtractor
-from migrator.seeding.fixtures import FixtureDatabase, read_fixtures
+from migrator.seeding.fixtures import read_fixtures
 from migrator.seeding.indexes import IndexKey
+from migrator.seeding.model import FixtureDatabase
 from migrator.seeding.problems import FixtureError, Place
 from migrator.seeding.values import parse_now
 from tests.unit.seeding.conftest import Folder, Read
