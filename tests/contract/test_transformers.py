@@ -67,16 +67,15 @@ def outcome(transform: Transformer, document: Mapping[str, Any]) -> Any:
     return None if transformed is None else encode(transformed)
 
 
-@EVERY
 @given(st.one_of(ABOUT, documents, st.builds(lambda one, other: {**one, **other}, documents, ABOUT)))
-def test_the_input_is_unchanged_and_the_outcome_always_the_same(
-    transform: Transformer, document: dict[str, Any]
-) -> None:
+def test_the_input_is_unchanged_and_the_outcome_always_the_same(document: dict[str, Any]) -> None:
     """A transformer is pure: twice the same, the document as it was, a mapping or None or a TransformError."""
     before = copy.deepcopy(document)
-    first = outcome(transform, document)
-    assert same(document, before)
-    assert outcome(transform, before) == first
+    for name, transform in TRANSFORMERS.items():
+        first = outcome(transform, document)
+        assert same(document, before), name
+        assert outcome(transform, before) == first, name
+        assert same(document, before), name
 
 
 @EVERY
@@ -106,4 +105,4 @@ def test_the_outcome_can_be_changed_at_its_top_without_reaching_the_input(transf
 @EVERY
 def test_every_transformer_has_something_to_say_of_a_full_document(transform: Transformer) -> None:
     """The document that the other cases use reaches the work itself: none is refused."""
-    assert not isinstance(outcome(transform, FULL), str) or "rename" in str(outcome(transform, FULL))
+    assert not isinstance(outcome(transform, FULL), str)

@@ -247,14 +247,14 @@ def test_marks_of_any_depth_come_back() -> None:
 def test_a_set_of_bottomless_tuples_is_refused() -> None:
     """Data from elsewhere must not crash the process: hashing a tuple goes down by recursion."""
     value: Any = 1
-    for _ in range(100_000):
+    for _ in range(20_000):
         value = {"$type": "tuple", "value": [value]}
     for kind in ("set", "frozenset"):
         with pytest.raises(InvalidDocument) as caught:
             untag({"$type": kind, "value": [value]})
         assert caught.value.error == "invalid_tag"
     deep: Any = [1]
-    for _ in range(100_000):
+    for _ in range(20_000):
         deep = [deep]
     with pytest.raises(InvalidDocument) as caught:
         untag({"$type": deep})

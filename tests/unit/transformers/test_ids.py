@@ -180,7 +180,7 @@ def test_uuid7_uses_all_of_its_random_bits() -> None:
     ids = [uuid.UUID((make({"n": n}) or {})["_id"]).int for n in range(200)]
     assert len(set(ids)) == 200
     random = (1 << 80) - 1 - (0xF << 76) - (0b11 << 62)
-    either = all_ones = 0
+    either = 0
     all_ones = (1 << 128) - 1
     for value in ids:
         either |= value

@@ -110,8 +110,8 @@ def test_a_failure_names_the_line_in_the_users_file(module: str) -> None:
 
 def test_a_failure_in_a_function_without_lines_is_told_too() -> None:
     """Functions written in C have no file."""
-    with pytest.raises(TransformError, match=r"^builtins:len failed: TypeError: "):
-        user_function(functools.partial(int, base=2), name="builtins:len")({})
+    with pytest.raises(TransformError, match=r"^own:binary failed: TypeError: "):
+        user_function(functools.partial(int, base=2), name="own:binary")({})
 
 
 @pytest.mark.parametrize(("function", "kind"), [("listed", "list"), ("NUMBER", "int")])
