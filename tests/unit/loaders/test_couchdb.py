@@ -247,6 +247,23 @@ def test_what_is_wrong_with_an_answer_is_told(couch: FakeCouch, kind: str, words
     assert caught.value.outcome_unknown
 
 
+def test_a_row_that_proves_nothing_is_looked_into(couch: FakeCouch) -> None:
+    """Without a revision nothing says that the document was written, and here it was not."""
+    couch.spoil = once(lambda rows: Reply(201, [{"ok": True, "id": "a"}, *rows[1:]]))
+    forget = couch.spoil
+
+    def spoil(asked: Asked, rows: list[dict[str, Any]]) -> Reply | None:
+        if len(couch.bulks) == 1:
+            del couch.revs["a"], couch.documents["a"]
+        return forget(asked, rows)
+
+    couch.spoil = spoil
+    loader = stacked(prepared(couch))
+    assert ends(loader.load(batch(*DOCS))) == WRITTEN
+    loader.close()
+    assert [[doc["_id"] for doc in docs] for docs in couch.bulks] == [list("abcdef"), ["a"]]
+
+
 @pytest.mark.parametrize("order", [[5, 4, 3, 2, 1, 0], [3, 1, 0, 5, 4, 2]])
 def test_rows_in_another_order_find_their_documents(couch: FakeCouch, order: list[int]) -> None:
     """A row belongs to the id in it, not to a place."""
