@@ -44,6 +44,7 @@ class Target:
         was_empty: it held nothing when the run began, so what is found there after a lost answer is ours.
         dry_run: read and decide, but send nothing.
         overwriting: ids whose overwriting was sent and not yet confirmed: found equal later, it was our write.
+        confirmed: ids whose writing a failed attempt had confirmed, and whether that was over a conflict.
         sleep: waits between the rounds of a race.
     """
 
@@ -56,6 +57,7 @@ class Target:
     dry_run: bool = False
     # Ids of batches in flight are disjoint, and adding to or discarding from a set is one step.
     overwriting: set[str] = field(default_factory=set)
+    confirmed: dict[str, bool] = field(default_factory=dict)
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -78,16 +80,25 @@ class BatchWrite:
             TransientError: the end of some documents is not known; call again with `resend`.
             BatchRefused: the server refuses the batch as a whole.
         """
-        for indexes in self._rounds():
-            self._begun += 1
-            if self._resend or self._target.dry_run:
-                # The answer to an earlier attempt was lost: what it wrote is found by reading, and the rest sent.
-                conflicts = self._send(self._examine(indexes))
-            else:
-                conflicts = self._send(dict.fromkeys(indexes, None))
-            if conflicts:
-                self._settle(conflicts)
+        try:
+            for indexes in self._rounds():
+                self._write(indexes)
+        except (TransientError, BatchRefused):
+            for outcome in self._outcomes:
+                if outcome is not None and outcome.status is Status.WRITTEN:
+                    self._target.confirmed[outcome.id] = outcome.conflict
+            raise
         return [outcome for outcome in self._outcomes if outcome is not None]
+
+    def _write(self, indexes: list[int]) -> None:
+        self._begun += 1
+        if self._resend or self._target.dry_run:
+            # The answer to an earlier attempt was lost: what it wrote is found by reading, and the rest sent.
+            conflicts = self._send(self._examine(indexes))
+        else:
+            conflicts = self._send(dict.fromkeys(indexes, None))
+        if conflicts:
+            self._settle(conflicts)
 
     def _rounds(self) -> list[list[int]]:
         """Indexes such that no id is twice in one round: the later of two must meet the earlier at the target."""
@@ -251,10 +262,14 @@ class BatchWrite:
 
     def _equal(self, index: int) -> None:
         """The target holds this very content: since before, or by a write of ours whose answer was lost."""
-        overwritten = self._documents[index].id in self._target.overwriting
+        id = self._documents[index].id
+        confirmed = self._target.confirmed.get(id)
         # A twin that is equal to what its elder wrote is no write of its own.
-        ours = overwritten or (self._resend and self._target.was_empty and self._begun == 1)
-        self._end(index, Status.WRITTEN if ours else Status.UNCHANGED)
+        found_ours = self._resend and self._target.was_empty and self._begun == 1
+        if id in self._target.overwriting or confirmed is not None or found_ours:
+            self._end(index, Status.WRITTEN, conflict=bool(confirmed))
+        else:
+            self._end(index, Status.UNCHANGED)
 
     def _end(
         self,
@@ -270,6 +285,7 @@ class BatchWrite:
         if id in self._target.overwriting:
             conflict = True
             self._target.overwriting.discard(id)
+        self._target.confirmed.pop(id, None)
         self._outcomes[index] = Outcome(id, end, error, reason, conflict, 1, status)
 
     @property

@@ -317,6 +317,24 @@ def test_a_lost_answer_over_a_filled_database(couch: FakeCouch) -> None:
     assert len(couch.bulks) == 1
 
 
+@pytest.mark.parametrize("kind", ["500 with rows", "a row dropped", "a slow validation"])
+def test_what_was_confirmed_counts_as_written(couch: FakeCouch, kind: str) -> None:
+    """Trouble with one row takes nothing from the others, though the database was not empty."""
+    couch.info = {**EMPTY_INFO, "doc_count": 1}
+    couch.revs["f"], couch.documents["f"] = "1-x", {"_id": "f", "other": True}
+    couch.spoil = once(SPOILED[kind])
+    loader = stacked(prepared(couch, OnConflict.OVERWRITE))
+    outcomes = loader.load(batch(*DOCS))
+    loader.close()
+    unknown = {"a row dropped": "c"}.get(kind, "a")
+    assert [outcome.id for outcome in outcomes if outcome.status is Status.UNCHANGED] == [unknown]
+    assert [outcome.id for outcome in outcomes if outcome.status is Status.WRITTEN] == sorted(
+        set("abcdef") - {unknown}
+    )
+    assert [outcome.id for outcome in outcomes if outcome.conflict] == ["f"]
+    assert loader._inner._inner._targets["db"].confirmed == {}  # type: ignore[attr-defined]
+
+
 def test_a_lost_answer_to_an_overwriting(couch: FakeCouch) -> None:
     """The document is found as we wrote it, counts as written over a conflict, and has one new revision."""
     couch.info = {**EMPTY_INFO, "doc_count": 1}
