@@ -69,6 +69,7 @@ class BatchWrite:
         self._client = target.client
         self._documents = documents
         self._database = target.database
+        self._url = database_url(target.client.endpoint, target.database)
         self._resend = resend
         self._begun = 0
         self._outcomes: list[Outcome | None] = [None] * len(documents)
@@ -153,11 +154,11 @@ class BatchWrite:
                     status=_status(error),
                 )
         if troubles or waiting:
-            # What has no end yet is found by reading when this batch is loaded again.
             self._raise_trouble(troubles, list(waiting))
         return conflicts
 
     def _raise_trouble(self, troubles: Sequence[Mapping[str, Any]], unanswered: Sequence[str]) -> NoReturn:
+        # What has no end yet is found by reading when this batch is loaded again.
         if not troubles:
             raise TransientError(
                 f"{self._url}: no answer for {len(unanswered)} documents, the first {unanswered[0]!r:.100}.",
@@ -287,10 +288,6 @@ class BatchWrite:
             self._target.overwriting.discard(id)
         self._target.confirmed.pop(id, None)
         self._outcomes[index] = Outcome(id, end, error, reason, conflict, 1, status)
-
-    @property
-    def _url(self) -> str:
-        return database_url(self._client.endpoint, self._database)
 
 
 def _with_revision(body: bytes, rev: str) -> bytes:
