@@ -398,6 +398,7 @@ def test_too_many_rejects_end_with_3_and_can_be_gone_on_from(migrator: Migrator,
     assert done.code == 3
     report = json.loads(done.out)
     assert (report["ok"], report["totals"]["rejected"], report["settled_before"]["rejected"]) == (False, 0, 1)
+    assert report["rejects"] == "r"
     assert {"a", "c"} == {
         json.loads(line)["_id"] for line in (tmp_path / "out" / "a.ndjson").read_text().splitlines()
     }
@@ -447,7 +448,7 @@ def test_rejects_are_written_after_a_fix(migrator: Migrator, tmp_path: Path) -> 
 def test_retry_does_not_write_over_what_it_reads(migrator: Migrator, tmp_path: Path) -> None:
     """By whatever name."""
     (tmp_path / "r").write_text('{"collection":"c","stage":"load","document":{"_id":"a"}}\n')
-    done = migrator("retry", "r", "--to", "out", "--rejects", "./r")
+    done = migrator("retry", "r", "--to", "out", "--rejects", str(tmp_path / "r"))
     assert (done.code, done.out) == (2, "")
     assert "itself" in done.err
 
