@@ -62,6 +62,11 @@ class Checkpoint:
             totals.add(state.counts)
         return totals
 
+    @property
+    def begun(self) -> bool:
+        """True when something is settled."""
+        return self.finished or any(s.finished or s.position is not None for s in self.collections.values())
+
 
 class CheckpointFile:
     """Where a checkpoint is kept. `path` None keeps it nowhere (a dry run, a library's own choice)."""
@@ -192,7 +197,7 @@ def open_checkpoint(
         job: the fingerprint of the job that is about to run.
         resume: go on where the file says; start fresh where there is none.
         restart: start fresh whatever there is.
-        keep_existing: refuse a fresh start over a finished checkpoint too.
+        keep_existing: refuse a fresh start over a finished checkpoint too; one that settled nothing is no loss.
 
     Returns:
         The checkpoint to go on from, and whether it was resumed. A finished one begins anew, with its seed.
@@ -204,7 +209,7 @@ def open_checkpoint(
         return Checkpoint(job=dict(job)), False
     found = file.load()
     if not resume:
-        if found.finished and not keep_existing:
+        if not found.begun or (found.finished and not keep_existing):
             return Checkpoint(job=dict(job)), False
         state = "of a finished run" if found.finished else "of an interrupted run"
         raise CheckpointError(

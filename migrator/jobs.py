@@ -15,7 +15,7 @@ from migrator.bisecting import BisectingLoader
 from migrator.checkpoint import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
-from migrator.errors import CheckpointError
+from migrator.errors import CheckpointError, ConfigError
 from migrator.events import Listener, ignore
 from migrator.loaders.dry import DryLoader
 from migrator.loaders.rejects import RejectFile
@@ -55,6 +55,7 @@ def run_job(
     with open_job(
         config, environ=environ, listener=listener, stopping=stopping, source=source, target=target
     ) as job:
+        _refuse_to_overwrite_source(job)
         checkpoint_path, rejects_path = default_paths(job)
         file = CheckpointFile(None if config.dry_run else checkpoint_path)
         with file.lock():
@@ -107,6 +108,18 @@ def run_job(
             file.path if file.exists() else None,
             checkpoint,
         )
+
+
+def _refuse_to_overwrite_source(job: OpenJob) -> None:
+    source = Path(job.extractor.describe())
+    folder = Path(job.bare_loader.describe())
+    if is_server_url(str(folder)) or not source.exists():
+        return
+    for name in job.names.values():
+        if source.resolve() in {folder.resolve(), (folder / name).resolve()}:
+            raise ConfigError(
+                f"{folder / name} is the source itself, and would be written over.", hint="Name another folder."
+            )
 
 
 def _check_identities(job: OpenJob, checkpoint: Checkpoint, file: CheckpointFile) -> None:

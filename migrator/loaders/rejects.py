@@ -29,7 +29,17 @@ class RejectFile:
         self._file = -1
         self._size = 0
         self._durable = True
-        if path is not None and settled_bytes is not None and path.exists():
+        if path is None:
+            return
+        # What cannot be is said at the start, not at the first reject.
+        if not path.parent.is_dir():
+            raise ConfigError(
+                f"Reject file {path} cannot be written: there is no folder {path.parent}.",
+                hint="Make it, or name another with --rejects FILE.",
+            )
+        if settled_bytes is None:
+            _check_is_reject_file(path)
+        elif path.exists():
             self._open(path)
 
     def write(self, rejects: Sequence[Reject]) -> None:
@@ -76,7 +86,6 @@ class RejectFile:
     def _open(self, path: Path) -> None:
         try:
             if self._settled_bytes is None and path.exists() and path.stat().st_size:
-                _check_is_reject_file(path)
                 path.replace(path.with_name(path.name + ".1"))
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             # Taken away meanwhile, it begins anew: a gap would be no line.
@@ -106,10 +115,18 @@ class RejectFile:
 
 def _check_is_reject_file(path: Path) -> None:
     # What the user named by mistake must not be moved away.
-    with path.open("rb") as file:
-        first = file.readline(MAX_LINE_BYTES).strip()
     try:
-        line_to_reject(first, f"{path}:1")
+        with path.open("rb") as file:
+            first = file.readline(MAX_LINE_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(
+            f"Reject file {path} cannot be written: {error.strerror}.", hint="Name another with --rejects FILE."
+        ) from error
+    try:
+        if first:
+            line_to_reject(first.strip(), f"{path}:1")
     except ConfigError:
         raise ConfigError(
             f"{path} exists and is no reject file, so it is not replaced.",

@@ -323,6 +323,16 @@ def test_an_existing_one_is_not_overwritten(file: CheckpointFile) -> None:
     assert "--restart" in caught.value.hint
 
 
+@pytest.mark.parametrize("keep_existing", [True, False])
+def test_one_that_settled_nothing_is_no_loss(file: CheckpointFile, keep_existing: bool) -> None:
+    """A run that failed at its start is begun anew by the same command, whosever it was."""
+    file.save(Checkpoint(job=JOB, collections={"a": CollectionState(identity="10-ab", mark=0)}))
+    found, resumed = open_checkpoint(
+        file, {"source": "x"}, resume=False, restart=False, keep_existing=keep_existing
+    )
+    assert (found.job, resumed) == ({"source": "x"}, False)
+
+
 def test_goes_on(file: CheckpointFile) -> None:
     """With --resume the state is taken up as it is."""
     file.save(full())

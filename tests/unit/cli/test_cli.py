@@ -424,6 +424,30 @@ def test_a_precious_file_is_not_taken_for_rejects(migrator: Migrator, tmp_path: 
     assert (tmp_path / "precious").read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("source", ["in", "in/a.ndjson", "./in/../in"])
+def test_a_source_is_not_written_over(migrator: Migrator, tmp_path: Path, source: str) -> None:
+    """Not even by --on-conflict overwrite, under whatever name."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.ndjson").write_text('{"_id":"a"}\n{"torn\n')
+    done = migrator(
+        "run", "--from", source, "--to", "in", "--on-conflict", "overwrite", "--transform", "set:x=1", "-q"
+    )
+    assert (done.code, done.out) == (2, "")
+    assert "source itself" in done.err
+    assert (tmp_path / "in" / "a.ndjson").read_text() == '{"_id":"a"}\n{"torn\n'
+
+
+@pytest.mark.usefixtures("source")
+def test_what_fails_at_its_start_is_simply_run_again(migrator: Migrator, tmp_path: Path) -> None:
+    """A wrong flag is mended and the command repeated; nothing is in the way."""
+    args = ["run", "--from", "in", "--to", "out", "--checkpoint", "c.json", "-q"]
+    assert migrator(*args, "--rejects", "none/r").code == 2
+    (tmp_path / "out").write_text("a file")
+    assert migrator(*args).code == 2
+    (tmp_path / "out").unlink()
+    assert migrator(*args).code == 0
+
+
 # -- retry and status -----------------------------------------------------------------------------------------
 
 

@@ -136,7 +136,7 @@ def test_what_was_named_by_mistake_is_not_moved(path: Path, content: str) -> Non
     """Only a reject file is replaced by one."""
     path.write_text(content)
     with pytest.raises(ConfigError, match="no reject file") as caught:
-        RejectFile(path).write(rejects("a"))
+        RejectFile(path)
     assert "--rejects" in caught.value.hint
     assert content == path.read_text()
     assert len(list(path.parent.iterdir())) == 1
@@ -154,9 +154,12 @@ def test_a_link_is_not_followed(path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_named(path: Path) -> None:
-    """With what to do."""
-    with pytest.raises(ConfigError, match="No such file or directory") as caught:
-        RejectFile(path / "none").write(rejects("a"))
+    """Before anything is moved, with what to do."""
+    with pytest.raises(ConfigError, match="there is no folder") as caught:
+        RejectFile(path / "none")
+    assert "--rejects" in caught.value.hint
+    with pytest.raises(ConfigError, match="Is a directory") as caught:
+        RejectFile(path.parent)
     assert "--rejects" in caught.value.hint
 
 
