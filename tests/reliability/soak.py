@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
 from migrator.sandbox import Sandbox
 from tests import support
 from tests.fault_proxy import FaultProxy, at_random
@@ -111,7 +113,16 @@ def _server(options: argparse.Namespace, folder: Path) -> tuple[Server, Sandbox 
 
 
 def _call(command: str) -> None:
-    subprocess.run(shlex.split(command), check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run(shlex.split(command), check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if done.returncode:
+        raise SystemExit(f"{command} ended with {done.returncode}, so nothing can be said of kills")
+
+
+def _is_up(server: Server) -> bool:
+    try:
+        return support.request("GET", server.url)[0] == 200
+    except urllib3.exceptions.HTTPError:
+        return False
 
 
 def _round(tally: Tally, server: Server, rng: random.Random, folder: Path) -> None:
@@ -164,6 +175,8 @@ def _run(tally: Tally, proxy: FaultProxy, server: Server, rng: random.Random, fo
     if server.kill and server.start and rng.random() < 0.4:
         time.sleep(rng.uniform(0.3, 1.5))
         server.kill()
+        if _is_up(server):
+            raise SystemExit("the server answers after it was killed, so it was another one")
         tally.kills_of_server += 1
         server.start()
     if rng.random() < 0.5:
