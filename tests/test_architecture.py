@@ -23,14 +23,15 @@ LEVELS: list[tuple[str, set[str]]] = [
     (
         "1 single skills",
         {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "naming"}
-        | {"rejects", "retry", "retrying", "sorted_runs", "sorting", "spooling", "throttle", "verify", "wrapping"},
+        | {"rejects", "retry", "retrying", "revisions", "sorted_runs", "sorting", "spooling", "throttle", "verify"}
+        | {"wrapping"},
     ),
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),
     ("3 the loop", {"pipeline"}),
     ("4 around it", {"logs", "progress", "registry", "report"}),
     ("4 whole jobs", {"jobs", "opening", "ordering", "planning", "target_reading", "verify_result", "verifying"}),
-    ("4 chapters", {"seeding"}),
+    ("4 chapters", {"seeding", "backup", "interchange", "sync", "instance", "care"}),
     ("5 faces", {"cli", "pytest_plugin", "__init__", "__main__"}),
 ]
 # Of these levels none imports a neighbour.
