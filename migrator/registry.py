@@ -8,20 +8,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from migrator import plugins, sources
 from migrator.config import JobConfig
-from migrator.couch.endpoint import TlsFiles, is_server_url, parse_endpoint, redact
+from migrator.couch.endpoint import is_server_url, parse_endpoint, redact
 from migrator.errors import ConfigError
 from migrator.model import Extractor, Loader
 
-SOURCE_FORMS = (
-    "memory:package.module:attribute, a .json export, a folder of .ndjson or .jsonl files (or one such file, "
-    "also .gz and .zst), http(s)://host:5984 or http(s)://host:5984/database"
-)
+SOURCE_FORMS = sources.FORMS
 TARGET_FORMS = "http(s)://host:5984, http(s)://host:5984/database for one collection, or a folder"
-SCHEMES = ("memory", "http", "https")
+TARGET_SCHEMES = ("http", "https")
 # Windows paths have one letter before the colon; schemes have more.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
-_EXPORT = re.compile(r"\.json(\.gz|\.zst)?$", re.IGNORECASE)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.-]+)(?:\+[A-Za-z0-9_.+-]+)?:")
 
 
 def open_extractor(config: JobConfig, environ: Mapping[str, str] | None = None) -> Extractor:
@@ -33,28 +30,17 @@ def open_extractor(config: JobConfig, environ: Mapping[str, str] | None = None) 
     source = config.source
     if not source:
         raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {SOURCE_FORMS}.")
-    collections = list(config.collection) or None
-    if source.startswith("memory:"):
-        from migrator.extractors.memory import MemoryExtractor, load_object  # noqa: PLC0415 each kind on its own
-
-        return MemoryExtractor(load_object(source[7:]), name=source[7:], collections=collections)
-    if is_server_url(source):
-        from migrator.couch.client import CouchClient  # noqa: PLC0415
-        from migrator.extractors.couchdb import CouchExtractor  # noqa: PLC0415
-
-        endpoint, database = parse_endpoint(
-            source, environ=environ, role="source", tls=_tls(config), read_timeout_s=config.timeout_s
-        )
-        return CouchExtractor(CouchClient(endpoint), database, collections=collections)
-    _refuse_scheme(source, SOURCE_FORMS)
-    path = Path(source)
-    if _EXPORT.search(source) and not path.is_dir():
-        from migrator.extractors.export import ExportExtractor  # noqa: PLC0415
-
-        return ExportExtractor(path, collections=collections)
-    from migrator.extractors.ndjson import NdjsonExtractor  # noqa: PLC0415
-
-    return NdjsonExtractor(path, collections=collections)
+    environ = os.environ if environ is None else environ
+    scheme = _scheme(source)
+    if scheme in sources.BY_SCHEME:
+        return sources.BY_SCHEME[scheme](config, environ)
+    if scheme and not Path(source).exists():
+        plugin = plugins.find(plugins.EXTRACTORS, scheme)
+        if plugin is None:
+            raise _unknown(source, scheme, sources.BY_SCHEME, plugins.EXTRACTORS, SOURCE_FORMS)
+        extractor: Extractor = plugin.make(Extractor, source, config, environ)
+        return extractor
+    return sources.by_path(config)
 
 
 def open_loader(
@@ -72,12 +58,12 @@ def open_loader(
     """
     target = target_text(config, environ)
     if is_server_url(target):
-        from migrator.couch.client import CouchClient  # noqa: PLC0415
+        from migrator.couch.client import CouchClient  # noqa: PLC0415 each kind on its own
         from migrator.loaders.conflicts import parse_policy  # noqa: PLC0415
         from migrator.loaders.couchdb import CouchLoader  # noqa: PLC0415
 
         endpoint, _ = parse_endpoint(
-            target, environ=environ, role="target", tls=_tls(config), read_timeout_s=config.timeout_s
+            target, environ=environ, role="target", tls=sources.tls_files(config), read_timeout_s=config.timeout_s
         )
         return CouchLoader(
             CouchClient(endpoint, max_connections=config.in_flight + 2),
@@ -87,7 +73,11 @@ def open_loader(
             max_in_flight=config.in_flight,
             create_options={"q": config.q, "n": config.n, "partitioned": "true" if config.partitioned else None},
         )
-    _refuse_scheme(target, TARGET_FORMS)
+    plugin = _target_plugin(target)
+    if plugin is not None:
+        environ = os.environ if environ is None else environ
+        loader: Loader = plugin.make(Loader, target, config, dict(names or {}), environ)
+        return loader
     from migrator.loaders.ndjson import NdjsonLoader  # noqa: PLC0415
 
     return NdjsonLoader(Path(target), on_conflict=config.on_conflict)
@@ -108,15 +98,51 @@ def target_database(config: JobConfig, environ: Mapping[str, str] | None = None)
     return parse_endpoint(target, environ=environ)[1] if is_server_url(target) else None
 
 
-def _tls(config: JobConfig) -> TlsFiles:
-    return TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
+def refuse_plugin_target(target: str) -> None:
+    """Say that a target cannot be read back, where it is a plugin's.
 
-
-def _refuse_scheme(text: str, forms: str) -> None:
-    match = _SCHEME.match(text)
-    if match and not Path(text).exists():
-        near = difflib.get_close_matches(match[1].lower(), SCHEMES, n=1)
+    Raises:
+        ConfigError: it is.
+    """
+    plugin = _target_plugin(target)
+    if plugin is not None:
         raise ConfigError(
-            f"{redact(text)}: the scheme {match[1]!r} is not known.",
-            hint=(f"Did you mean {near[0]}:? " if near else "") + f"Known are: {forms}.",
+            f"{redact(target)} cannot be verified: {plugin} writes and does not read.",
+            hint="Verified can be http(s) servers and folders.",
         )
+
+
+def own_words(group: str) -> list[str]:
+    """The words of a group of plugins that are this package's own, which no plugin can take."""
+    if group == plugins.TRANSFORMERS:
+        from migrator.transformers import KINDS  # noqa: PLC0415 a list of plugins alone asks
+
+        return sorted({kind.partition(":")[0] for kind in KINDS})
+    return sorted(sources.BY_SCHEME if group == plugins.EXTRACTORS else TARGET_SCHEMES)
+
+
+def _target_plugin(target: str) -> plugins.Plugin | None:
+    scheme = _scheme(target)
+    if not scheme or Path(target).exists():
+        return None
+    plugin = plugins.find(plugins.LOADERS, scheme)
+    if plugin is None:
+        raise _unknown(target, scheme, TARGET_SCHEMES, plugins.LOADERS, TARGET_FORMS)
+    return plugin
+
+
+def _scheme(text: str) -> str:
+    match = _SCHEME.match(text)
+    return match[1].lower() if match else ""
+
+
+def _unknown(
+    text: str, scheme: str, own: Mapping[str, object] | tuple[str, ...], group: str, forms: str
+) -> ConfigError:
+    others = plugins.words(group)
+    near = difflib.get_close_matches(scheme, [*own, *others], n=1)
+    more = f"; by plugins: {', '.join(others)}" if others else ""
+    return ConfigError(
+        f"{redact(text)}: the scheme {scheme!r} is not known.",
+        hint=(f"Did you mean {near[0]}:? " if near else "") + f"Known are: {forms}{more}.",
+    )

@@ -14,7 +14,7 @@ from migrator.errors import ConfigError
 from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.model import Document, EncodedDocument
 from migrator.opening import OpenJob
-from migrator.registry import target_text
+from migrator.registry import refuse_plugin_target, target_text
 from migrator.sorting import ExternalSorter
 from migrator.verify import Stored, TargetReader
 
@@ -33,6 +33,7 @@ def open_reader(job: OpenJob, spool: Path, environ: Mapping[str, str] | None = N
     """
     target = target_text(job.config, environ)
     if not is_server_url(target):
+        refuse_plugin_target(target)
         with contextlib.ExitStack() as stack:
             yield FolderReader(Path(target), job.names, spool, stack)
         return

@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 
 from tests import support
 
+# An example package with tests of its own, which tests/unit/test_plugins.py runs.
+collect_ignore = ["data"]
 # By its name, so that it is the same whether the package's entry point is installed or not.
 pytest_plugins = ("migrator.pytest_plugin",)
 

@@ -1,28 +1,5 @@
-"""Says whether two documents are exactly the same, and freezes one to see later whether it was changed."""
+"""Exact comparison, under its name in these tests."""
 
-from __future__ import annotations
+from migrator.testing.exactness import same
 
-from typing import Any
-
-
-def same(one: Any, other: Any) -> bool:
-    """Equal in value and type at every depth: 1 is not 1.0, 0.0 is not -0.0; the order of keys counts too."""
-    pending = [(one, other)]
-    while pending:
-        left, right = pending.pop()
-        if type(left) is not type(right):
-            return False
-        if isinstance(left, dict):
-            if list(left) != list(right):
-                return False
-            pending.extend((left[key], right[key]) for key in left)
-        elif isinstance(left, list | tuple):
-            if len(left) != len(right):
-                return False
-            pending.extend(zip(left, right, strict=True))
-        elif isinstance(left, float):
-            if repr(left) != repr(right):
-                return False
-        elif left != right:
-            return False
-    return True
+__all__ = ["same"]

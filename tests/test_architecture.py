@@ -23,16 +23,27 @@ LEVELS: list[tuple[str, set[str]]] = [
     (
         "1 single skills",
         {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "naming"}
-        | {"rejects", "retry", "retrying", "revisions", "sorted_runs", "sorting", "spooling", "throttle", "verify"}
+        | {
+            "plugins",
+            "rejects",
+            "retry",
+            "retrying",
+            "revisions",
+            "sorted_runs",
+            "sorting",
+            "spooling",
+            "throttle",
+            "verify",
+        }
         | {"wrapping"},
     ),
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),
     ("3 the loop", {"pipeline"}),
-    ("4 around it", {"logs", "progress", "registry", "report"}),
+    ("4 around it", {"logs", "progress", "registry", "report", "sources"}),
     ("4 whole jobs", {"jobs", "opening", "ordering", "planning", "target_reading", "verify_result", "verifying"}),
     ("4 chapters", {"seeding", "backup", "interchange", "sync", "instance", "care"}),
-    ("5 faces", {"cli", "pytest_plugin", "__init__", "__main__"}),
+    ("5 faces", {"cli", "pytest_plugin", "testing", "__init__", "__main__"}),
 ]
 # Of these levels none imports a neighbour.
 APART = {"2 the server", "2 ways in and out"}
@@ -48,7 +59,7 @@ OWNERS = {
 # Extras that are asked for by name, and imported only where they are used.
 OPTIONAL = {
     "faker": {"transformers"},
-    "pytest": {"pytest_plugin"},
+    "pytest": {"pytest_plugin", "testing"},
     "testcontainers": {"seeding"},
     "yaml": {"seeding"},
 }

@@ -21,6 +21,7 @@ COMMANDS = {
     "wait": ("migrator.cli.wait", "Wait until a server answers."),
     "seed": ("migrator.cli.seed", "Make databases what a folder of fixtures says."),
     "snapshot": ("migrator.cli.snapshot", "Write databases back as fixtures."),
+    "plugins": ("migrator.cli.plugins", "List what other packages add: extractors, transformers, loaders."),
     "sandbox": ("migrator.cli.sandbox", "Run a local CouchDB-compatible server for trying things out."),
 }
 

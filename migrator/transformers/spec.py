@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from migrator import importing
+from migrator import importing, plugins
 from migrator.errors import ConfigError
 from migrator.model import Document, Transformer
 from migrator.naming import shown
@@ -17,7 +17,7 @@ from migrator.transformers.masking import FORMS, mask, mask_key, sample
 from migrator.transformers.paths import split
 from migrator.transformers.rename import rename
 from migrator.transformers.setting import set_field
-from migrator.transformers.user_function import load_function
+from migrator.transformers.user_function import load_function, user_function
 from migrator.transformers.where import read_value, where
 
 KINDS: dict[str, str] = {
@@ -61,6 +61,9 @@ def parse(spec: str, *, seed: bytes = b"", started_ms: int = 0, search_cwd: bool
     reader = _READERS.get(kind)
     if reader is not None:
         return reader(spec, rest, _Run(seed, started_ms))
+    plugin = plugins.find(plugins.TRANSFORMERS, kind) if kind.isidentifier() else None
+    if plugin is not None:
+        return user_function(plugin.make(Callable, rest), name=spec)  # type: ignore[arg-type]
     if not colon or not importing.is_spec(spec):
         raise _unknown(spec, f"--transform {shown(spec)} names no transformer.")
     try:
@@ -175,11 +178,12 @@ def _incomplete(spec: str, forms: str) -> ConfigError:
 
 def _nearest(spec: str) -> str:
     kind = spec.partition(":")[0].strip().casefold()
-    found = difflib.get_close_matches(kind, _READERS, n=1)
+    found = difflib.get_close_matches(kind, [*_READERS, *plugins.words(plugins.TRANSFORMERS)], n=1)
     return found[0] if found else ""
 
 
 def _unknown(spec: str, message: str) -> ConfigError:
     nearest = _nearest(spec)
     question = f"Did you mean {nearest}? " if nearest else ""
-    return ConfigError(message, hint=f"{question}There are: {', '.join(KINDS)}.")
+    known = [*KINDS, *(f"{word}:…" for word in plugins.words(plugins.TRANSFORMERS))]
+    return ConfigError(message, hint=f"{question}There are: {', '.join(known)}.")

@@ -1,0 +1,62 @@
+"""The kinds of SOURCE that this package knows: by the scheme before the colon, else by the file's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from migrator.config import JobConfig
+from migrator.couch.endpoint import TlsFiles, parse_endpoint
+from migrator.model import Extractor
+
+FORMS = (
+    "memory:package.module:attribute, a .json export, a folder of .ndjson or .jsonl files (or one such file, "
+    "also .gz and .zst), http(s)://host:5984 or http(s)://host:5984/database"
+)
+"""What people can write, for messages."""
+
+_EXPORT = re.compile(r"\.json(\.gz|\.zst)?$", re.IGNORECASE)
+
+
+def tls_files(config: JobConfig) -> TlsFiles:
+    """The files that a job names for TLS."""
+    return TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
+
+
+def by_path(config: JobConfig) -> Extractor:
+    """The extractor of a file or folder, by its name."""
+    source, collections = config.source, list(config.collection) or None
+    path = Path(source)
+    if _EXPORT.search(source) and not path.is_dir():
+        from migrator.extractors.export import ExportExtractor  # noqa: PLC0415 each kind on its own
+
+        return ExportExtractor(path, collections=collections)
+    from migrator.extractors.ndjson import NdjsonExtractor  # noqa: PLC0415
+
+    return NdjsonExtractor(path, collections=collections)
+
+
+def _memory(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.memory import MemoryExtractor, load_object  # noqa: PLC0415
+
+    name = config.source[len("memory:") :]
+    return MemoryExtractor(load_object(name), name=name, collections=list(config.collection) or None)
+
+
+def _couchdb(config: JobConfig, environ: Mapping[str, str]) -> Extractor:
+    from migrator.couch.client import CouchClient  # noqa: PLC0415
+    from migrator.extractors.couchdb import CouchExtractor  # noqa: PLC0415
+
+    endpoint, database = parse_endpoint(
+        config.source, environ=environ, role="source", tls=tls_files(config), read_timeout_s=config.timeout_s
+    )
+    return CouchExtractor(CouchClient(endpoint), database, collections=list(config.collection) or None)
+
+
+BY_SCHEME: dict[str, Callable[[JobConfig, Mapping[str, str]], Extractor]] = {
+    "memory": _memory,
+    "http": _couchdb,
+    "https": _couchdb,
+}
+"""Who opens a SOURCE that begins with such a word and a colon."""

@@ -1,0 +1,202 @@
+"""What every extractor keeps to, as a class of cases; a test binds an implementation by giving it a source.
+
+class TestFooExtractor(ExtractorContract):
+    @pytest.fixture
+    def source(self) -> Source: ...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import pytest
+
+from migrator.errors import MigratorError
+from migrator.model import Extractor, Position, Record
+
+DOCUMENTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "tickets": [{"_id": f"t{number:03}", "number": number, "open": number % 2 == 0} for number in range(40)],
+    "users": [
+        {"_id": "!", "empty": {}, "list": [], "": "an empty key"},
+        {"_id": "a b/c", "text": 'tab \t, quote ", backslash \\, line separator \u2028, nul \u0000'},
+        {"_id": "line\nbreak", "nested": {"_id": "inner", "deep": [[[{"x": None}]]]}},
+        {"_id": "é", "big": 2**70 + 1, "small": -(10**30), "float": 1e-300, "whole": 1.0},
+        {"_id": "日本", "true": True, "false": False},
+        {"_id": "\U0001f600", "text": "\U0001f600" * 100},
+    ],
+    "nothing": [],
+}
+"""What the source of each implementation holds; ids ascend by their UTF-8 bytes."""
+
+NAMES = tuple(DOCUMENTS)
+
+
+class Source(Protocol):
+    """A source that holds DOCUMENTS, which extractors can be opened on again and again."""
+
+    secrets: Sequence[str]
+    """What must never show."""
+
+    def open(self, collections: Sequence[str] | None = None) -> Extractor:
+        """A new extractor; `collections` are the source's own names."""
+        ...
+
+    def collection(self, name: str) -> str:
+        """The source's own name for a collection of DOCUMENTS."""
+        ...
+
+
+def documents_of(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """The documents, without what a database adds."""
+    documents = []
+    for record in records:
+        assert record.fault is None, record.fault
+        document = record.document if record.text is None else json.loads(record.text)
+        documents.append({field: value for field, value in dict(document or {}).items() if field != "_rev"})
+    return documents
+
+
+def by_id(documents: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Sorted by the ids' UTF-8 bytes."""
+    return sorted(documents, key=lambda document: str(document["_id"]).encode())
+
+
+class ExtractorContract:
+    """The cases. The source holds `contents`; who cannot hold DOCUMENTS says what else, under the same names."""
+
+    contents: ClassVar[Mapping[str, Sequence[Mapping[str, Any]]]] = DOCUMENTS
+    """Three collections: 40 or so in `tickets`, a few odd ones in `users`, none in `nothing`; ids ascend."""
+
+    @pytest.fixture
+    def source(self) -> Source:
+        """The implementation's own."""
+        raise NotImplementedError
+
+    def test_is_an_extractor(self, source: Source) -> None:
+        """It has everything that the protocol names."""
+        extractor = source.open()
+        assert isinstance(extractor, Extractor)
+        extractor.close()
+
+    def test_names_its_collections(self, source: Source) -> None:
+        """Every collection of the source is named once, the empty one too."""
+        extractor = source.open()
+        expected = sorted(source.collection(name) for name in self.contents)
+        assert expected == sorted(extractor.collections())
+        extractor.close()
+
+    def test_reads_chosen_collections_only(self, source: Source) -> None:
+        """Chosen collections are named in the order chosen."""
+        chosen = [source.collection("users"), source.collection("tickets")]
+        extractor = source.open(chosen)
+        assert chosen == list(extractor.collections())
+        extractor.close()
+
+    def test_refuses_a_collection_that_is_not_there(self, source: Source) -> None:
+        """A chosen collection that is missing is an error that names it, before anything is read."""
+        with pytest.raises(MigratorError, match="no-such-one"):
+            source.open(["no-such-one"]).collections()
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_reads_every_document_once(self, source: Source, name: str) -> None:
+        """What comes out is what is in, to the last digit."""
+        extractor = source.open()
+        found = documents_of(extractor.extract(source.collection(name)))
+        extractor.close()
+        assert list(self.contents[name]) == by_id(found)
+        assert json.dumps(list(self.contents[name]), sort_keys=True) == json.dumps(by_id(found), sort_keys=True)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_each_record_is_one_thing(self, source: Source, name: str) -> None:
+        """A record has either a document, a text or a fault."""
+        extractor = source.open()
+        for record in extractor.extract(source.collection(name)):
+            assert [record.document, record.text, record.fault].count(None) == 2
+        extractor.close()
+
+    def test_reads_again(self, source: Source) -> None:
+        """A second reading gives the same records at the same positions."""
+        extractor = source.open()
+        first = list(extractor.extract(source.collection("tickets")))
+        assert first == list(extractor.extract(source.collection("tickets")))
+        extractor.close()
+
+    @pytest.mark.parametrize("name", ["tickets", "users"])
+    def test_goes_on_after_every_position(self, source: Source, name: str) -> None:
+        """From each position, as a checkpoint keeps it, another extractor reads exactly what comes after."""
+        extractor = source.open()
+        collection = source.collection(name)
+        records = list(extractor.extract(collection))
+        extractor.close()
+        for number, record in enumerate(records, 1):
+            kept: Position = json.loads(json.dumps(record.position))
+            later = source.open()
+            assert records[number:] == list(later.extract(collection, after=kept))
+            later.close()
+
+    def test_positions_differ(self, source: Source) -> None:
+        """No two records of a collection have the same position."""
+        extractor = source.open()
+        positions = [record.position for record in extractor.extract(source.collection("tickets"))]
+        extractor.close()
+        assert len(self.contents["tickets"]) == len(set(positions))
+
+    def test_order_is_as_said(self, source: Source) -> None:
+        """An extractor that says it is ordered gives ids in the order of their UTF-8 bytes."""
+        extractor = source.open()
+        if extractor.ordered:
+            for name, expected in self.contents.items():
+                assert list(expected) == documents_of(extractor.extract(source.collection(name)))
+        extractor.close()
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_counts_right_or_not_at_all(self, source: Source, name: str) -> None:
+        """A number of documents is the right one; None says that it would cost a reading."""
+        extractor = source.open()
+        count = extractor.count(source.collection(name))
+        extractor.close()
+        assert count in (None, len(self.contents[name]))
+
+    def test_identity_and_description_stay(self, source: Source) -> None:
+        """Two extractors of one unchanged source describe themselves alike, before and after reading."""
+        first, second = source.open(), source.open()
+        collection = source.collection("users")
+        list(first.extract(collection))
+        assert first.describe() == second.describe()
+        assert first.identity(collection) == second.identity(collection)
+        first.close()
+        second.close()
+
+    def test_shows_no_secret(self, source: Source) -> None:
+        """Its description holds no credentials."""
+        extractor = source.open()
+        assert extractor.describe()
+        assert [secret for secret in source.secrets if secret in extractor.describe()] == []
+        extractor.close()
+
+    def test_reads_two_collections_in_turn(self, source: Source) -> None:
+        """Two readings that take turns do not disturb each other."""
+        extractor = source.open()
+        users = extractor.extract(source.collection("users"))
+        tickets = extractor.extract(source.collection("tickets"))
+        found: dict[str, list[Record]] = {"users": [], "tickets": []}
+        for user in users:
+            found["users"].append(user)
+            found["tickets"].append(next(tickets))
+        found["tickets"].extend(tickets)
+        extractor.close()
+        for name, records in found.items():
+            assert list(self.contents[name]) == by_id(documents_of(records))
+
+    def test_can_be_left_in_the_middle(self, source: Source) -> None:
+        """A reading that is given up holds nothing open, and the next one is whole."""
+        extractor = source.open()
+        reading = extractor.extract(source.collection("tickets"))
+        next(iter(reading))
+        getattr(reading, "close", lambda: None)()
+        found = documents_of(extractor.extract(source.collection("tickets")))
+        extractor.close()
+        extractor.close()
+        assert list(self.contents["tickets"]) == by_id(found)

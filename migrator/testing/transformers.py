@@ -1,0 +1,97 @@
+"""What every transformer keeps to, as a class of cases; a test binds one by giving it the transformer.
+
+class TestFoo(TransformerContract):
+    @pytest.fixture
+    def transform(self) -> Transformer: ...
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from migrator.codec import encode
+from migrator.errors import TransformError
+from migrator.model import Transformer
+from migrator.testing.exactness import same
+
+EXAMPLES: Sequence[Mapping[str, Any]] = (
+    {"_id": "old", "a": 1, "b": {"c": 2, "d": [1, {"e": "x"}]}, "n": "xyz", "_rev": "1-a"},
+    {"_id": "é", "a": None, "b": [], "n": 1.5},
+    {"_id": "\U0001f600", "a": {"": {}}, "b": {"c": []}, "big": 2**70 + 1},
+    {"a": "no id"},
+    {},
+)
+"""Documents that any transformer must bear; refusing one by a TransformError is bearing it."""
+
+
+def transformed(transform: Transformer, document: Mapping[str, Any]) -> Any:
+    """What a transformer makes of a document, a refusal included, in a form that can be compared."""
+    try:
+        outcome = transform(document)
+    except TransformError as error:
+        return str(error)
+    assert outcome is None or isinstance(outcome, Mapping)
+    return None if outcome is None else encode(outcome)
+
+
+class TransformerContract:
+    """The cases."""
+
+    @pytest.fixture
+    def transform(self) -> Transformer:
+        """The implementation's own."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def documents(self) -> Sequence[Mapping[str, Any]]:
+        """Documents to try it on; add some that it has much to do with."""
+        return EXAMPLES
+
+    def test_leaves_its_input_as_it_was(
+        self, transform: Transformer, documents: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """The caller's document comes out as it went in, at every depth, whatever was made of it."""
+        for document in documents:
+            given = copy.deepcopy(dict(document))
+            transformed(transform, given)
+            assert same(given, dict(document))
+
+    def test_gives_the_same_again(self, transform: Transformer, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Equal documents have equal outcomes, in any order: a resumed run makes what the first would have."""
+        first = [transformed(transform, copy.deepcopy(dict(document))) for document in documents]
+        again = [transformed(transform, copy.deepcopy(dict(document))) for document in reversed(documents)]
+        assert first == again[::-1]
+
+    def test_takes_mappings_that_are_no_dicts(
+        self, transform: Transformer, documents: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Read-only mappings, at every level, give what dicts give."""
+        for document in documents:
+            assert transformed(transform, _frozen(document)) == transformed(transform, dict(document))
+
+    def test_hands_out_no_other_name_for_its_input(
+        self, transform: Transformer, documents: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """The outcome can be changed at its top without reaching the input, unless it is the very same."""
+        for document in documents:
+            given = copy.deepcopy(dict(document))
+            try:
+                outcome = transform(given)
+            except TransformError:
+                continue
+            if outcome is not None and outcome is not given:
+                assert isinstance(outcome, dict)
+                outcome["a"] = "changed"
+                outcome.pop("b", None)
+            assert same(given, dict(document))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return types.MappingProxyType({key: _frozen(item) for key, item in value.items()})
+    return [_frozen(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""An extractor of .ini files, a transformer and a loader for `migrator`."""

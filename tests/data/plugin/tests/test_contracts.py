@@ -1,0 +1,64 @@
+"""All three keep to the contracts of migrator."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from acme_migrator.extractor import IniExtractor, write_ini
+from acme_migrator.loader import BoxLoader
+
+from migrator.testing import DOCUMENTS, ExtractorContract, LoaderContract, TransformerContract
+from migrator.transformers import parse
+
+
+class IniSource:
+    secrets = ()
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def open(self, collections=None):
+        return IniExtractor(self.folder, collections)
+
+    def collection(self, name):
+        return name
+
+
+class TestIni(ExtractorContract):
+    @pytest.fixture
+    def source(self, tmp_path):
+        for name, documents in DOCUMENTS.items():
+            write_ini(tmp_path, name, documents)
+        return IniSource(tmp_path)
+
+
+class BoxTarget:
+    secrets = ()
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def open(self, on_conflict="fail"):
+        return BoxLoader(self.folder, on_conflict)
+
+    def collection(self, name):
+        return name
+
+    def documents(self, collection):
+        return list(self.open().documents(collection))
+
+
+class TestBox(LoaderContract):
+    @pytest.fixture
+    def target(self, tmp_path):
+        return BoxTarget(tmp_path / "box")
+
+
+class TestUpper(TransformerContract):
+    @pytest.fixture
+    def transform(self):
+        return parse("upper:n")
+
+    def test_puts_into_capitals(self, transform):
+        assert json.dumps(transform({"n": "abc", "a": "abc"})) == '{"n": "ABC", "a": "abc"}'
