@@ -45,11 +45,11 @@ def run(source: object, target: str = "", **options: Any) -> Report:
     """
     # Imported late: `import migrator` alone must cost nothing.
     from migrator.config import JobConfig  # noqa: PLC0415
-    from migrator.jobs import run_job  # noqa: PLC0415
+    from migrator.sync.running import run_any  # noqa: PLC0415
 
     text, extractor = _source(source)
     extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
-    return run_job(JobConfig(source=text, target=target, **_tuples(options)), source=extractor, **extras).report
+    return run_any(JobConfig(source=text, target=target, **_tuples(options)), source=extractor, **extras).report
 
 
 def verify(source: object, target: str = "", **options: Any) -> VerifyResult:

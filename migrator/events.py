@@ -83,6 +83,14 @@ class DocumentsCompared:
 
 
 @dataclass(frozen=True, slots=True)
+class LagMeasured:
+    """A target that follows its source is so many changes behind; 0 when it has caught up."""
+
+    collection: str
+    changes: int
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointSaved:
     """The position moved and is on disk."""
 
@@ -113,6 +121,7 @@ Event: TypeAlias = (
     | BatchSplit
     | LimitsChanged
     | DocumentsCompared
+    | LagMeasured
     | CheckpointSaved
     | CollectionFinished
     | RunFinished

@@ -38,6 +38,8 @@ class ProgressListener:
             bar.update(event.counts.read)
         elif isinstance(event, events.DocumentsCompared):
             bar.update(event.documents)
+        elif isinstance(event, events.LagMeasured):
+            bar.set_postfix(behind=event.changes, refresh=False)
         elif isinstance(event, events.RetryScheduled):
             bar.write(f"trying again in {event.wait_s:.1f} s: {printable(event.reason)}", file=self._stream)
         elif isinstance(event, events.DocumentRejected):

@@ -7,12 +7,16 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrator import plugins, sources
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url, parse_endpoint, redact
 from migrator.errors import ConfigError
 from migrator.model import Extractor, Loader
+
+if TYPE_CHECKING:
+    from migrator.couch.client import CouchClient
 
 SOURCE_FORMS = sources.FORMS
 TARGET_FORMS = "http(s)://host:5984, http(s)://host:5984/database for one collection, or a folder"
@@ -81,6 +85,23 @@ def open_loader(
     from migrator.loaders.ndjson import NdjsonLoader  # noqa: PLC0415
 
     return NdjsonLoader(Path(target), on_conflict=config.on_conflict)
+
+
+def open_client(config: JobConfig, role: str, environ: Mapping[str, str] | None = None) -> CouchClient:
+    """A client of a job's server, for what neither an extractor nor a loader does.
+
+    Args:
+        config: the job.
+        role: "source" or "target"; that side is a server.
+        environ: the environment; the process's own by default.
+    """
+    from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for a folder needs none
+
+    text = config.source if role == "source" else target_text(config, environ)
+    endpoint, _ = parse_endpoint(
+        text, environ=environ, role=role, tls=sources.tls_files(config), read_timeout_s=config.timeout_s
+    )
+    return CouchClient(endpoint)
 
 
 def target_text(config: JobConfig, environ: Mapping[str, str] | None = None) -> str:

@@ -49,6 +49,12 @@ def server_url(couchdb_url: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def second_url(server_url: str) -> str:
+    """Another server for what goes between two: COUCHDB_TEST_URL_2, else the same one again."""
+    return os.environ.get("COUCHDB_TEST_URL_2", server_url)
+
+
+@pytest.fixture(scope="session")
 def is_couchdb(server_url: str) -> bool:
     """True for Apache CouchDB itself, false for the sandbox."""
     vendor = support.get(f"{server_url}/").get("vendor", {}).get("name", "")
@@ -69,5 +75,5 @@ def database_prefix(server_url: str) -> Iterator[str]:
 def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without credentials of the developer's own."""
     for name in list(os.environ):
-        if name.startswith("COUCHDB_") and name != "COUCHDB_TEST_URL":
+        if name.startswith("COUCHDB_") and not name.startswith("COUCHDB_TEST_URL"):
             monkeypatch.delenv(name)

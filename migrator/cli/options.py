@@ -21,7 +21,9 @@ from migrator.model import BatchLimits
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in this order."""
+
     def decorate(function: F) -> F:
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -67,7 +69,7 @@ codec_option = click.option(
 job_option = click.option(
     "-c", "--config", "job_file", metavar="JOB.toml", help="Read the job from a file; flags win over it."
 )
-connection_options = _together(
+connection_options = together(
     click.option(
         "--timeout",
         "timeout_s",
@@ -87,7 +89,7 @@ connection_options = _together(
     click.option("--client-cert", metavar="FILE", help="PEM of a client certificate."),
     click.option("--client-key", metavar="FILE", help="PEM of the client certificate's key."),
 )
-write_options = _together(
+write_options = together(
     click.option(
         "--on-conflict",
         type=click.Choice(POLICIES),
@@ -117,7 +119,7 @@ write_options = _together(
     click.option("--n", type=int, metavar="N", help="Copies of databases that are created."),
     click.option("--partitioned", is_flag=True, default=None, help="Databases that are created are partitioned."),
 )
-log_options = _together(
+log_options = together(
     click.option(
         "--log-format",
         type=click.Choice(["text", "json"]),

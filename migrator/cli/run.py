@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from migrator.cli import options
+from migrator.cli import options, sync_options
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, Interrupted
 
 
@@ -33,6 +33,7 @@ from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, Interrupted
 )
 @click.option("--dry-run", is_flag=True, default=None, help="Read, transform and compare, but write nothing.")
 @click.option("--verify", is_flag=True, default=None, help="Compare source and target at the end.")
+@sync_options.sync_options
 @options.connection_options
 @options.log_options
 @options.job_option
@@ -47,14 +48,15 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
       migrator run --from dump/ --to http://localhost:5984 --resume --checkpoint nightly.json
       migrator run --from export.json --to http://localhost:5984 --transform id:field=sku
       migrator run -c configs/one-shot-migration.toml
+      migrator run --from http://a:5984/orders --to http://b:5984/orders --replicate
     """
     config = options.job_config(job_file, flags)
     from migrator.cli.rendering import print_result, rejected_text  # noqa: PLC0415 late, for a quick start
-    from migrator.jobs import run_job  # noqa: PLC0415
+    from migrator.sync.running import run_any  # noqa: PLC0415
 
     with options.stoppable() as stopping:
         with options.listening(log_format, log_level, quiet=quiet) as listener:
-            result = run_job(config, listener=listener, stopping=stopping)
+            result = run_any(config, listener=listener, stopping=stopping)
         print_result(result, config)
         different = False
         if config.verify and not config.dry_run:
@@ -70,6 +72,11 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
             if result.rejects
             else ""
         )
+        if config.replicate:
+            where = (
+                " The server does not name them; migrator verify --from SOURCE --to TARGET does. "
+                "Once refused they are not tried again; after a fix: the same command with --restart"
+            )
         click.echo(f"{rejected_text(rejected)}.{where}", err=True)
         sys.exit(EXIT_REJECTS)
     if different:

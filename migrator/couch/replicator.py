@@ -1,0 +1,216 @@
+"""CouchDB's own replicator, asked through `_replicator` documents and the scheduler's answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from migrator.couch.answers import refuse
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import Endpoint, database_url
+from migrator.errors import ConfigError, TransientError
+
+REPLICATOR = "_replicator"
+# The scheduler's final words for a job; others say that it goes on, or will.
+COMPLETED, FAILED = "completed", "failed"
+# A job that stumbles over one of these does so again and again.
+HOPELESS = ("unauthorized", "forbidden", "db_not_found", "replication_auth_error")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What the server counts of a replication. It goes on counting from run to run of one replication."""
+
+    checked: int = 0
+    missing: int = 0
+    written: int = 0
+    failures: int = 0
+    pending: int | None = None
+
+    def since(self, before: Numbers) -> Numbers:
+        """What was added to earlier numbers."""
+        return Numbers(
+            max(0, self.checked - before.checked),
+            max(0, self.missing - before.missing),
+            max(0, self.written - before.written),
+            max(0, self.failures - before.failures),
+            self.pending,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """What the scheduler says of one job.
+
+    `state` is its own word. `reason` says why a job fails or crashes. `replication_id` names the checkpoints
+    that both databases keep; "" where the scheduler does not say.
+    """
+
+    state: str
+    numbers: Numbers
+    reason: str = ""
+    error_count: int = 0
+    replication_id: str = ""
+    started: datetime | None = None
+
+    @property
+    def hopeless(self) -> bool:
+        """True when trying again changes nothing."""
+        return self.state == FAILED or (
+            self.error_count > 0 and any(word in self.reason.lower() for word in HOPELESS)
+        )
+
+
+class Replicator:
+    """The replicator of one server.
+
+    Args:
+        client: the server that runs the jobs.
+    """
+
+    def __init__(self, client: CouchClient) -> None:
+        self._client = client
+
+    def check(self) -> None:
+        """Look whether there is one.
+
+        Raises:
+            ConfigError: the server has no replicator that can be followed.
+        """
+        if "scheduler" not in self._client.welcome().get("features", ()):
+            raise ConfigError(
+                f"{self._client.url} has no replication scheduler (CouchDB has one since 2.1).",
+                hint="Leave out --replicate and use --since-last, which works between any two servers.",
+            )
+
+    def start(self, id: str, document: Mapping[str, Any]) -> None:
+        """Post a job, in place of one of the same name that was left behind."""
+        self.remove(id)
+        self._client.create_database(REPLICATOR)
+        # The body holds both sides' credentials, and goes nowhere but to this server.
+        body = json.dumps({"_id": id, **document}, ensure_ascii=False).encode()
+        answer = self._client.call("POST", REPLICATOR, body=body)
+        if answer.status not in {201, 202}:
+            refuse(answer, "Starting the replication", self._client.url)
+
+    def state(self, id: str) -> JobState | None:
+        """What became of a job so far; None where the scheduler does not know it."""
+        answer = self._client.call("GET", "_scheduler", "docs", REPLICATOR, id)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            refuse(answer, "Asking for the replication", self._client.url)
+        value = answer.json(f"Asking for the replication at {self._client.url}")
+        info = value.get("info") or {}
+        return JobState(
+            str(value.get("state", "")),
+            _numbers(info),
+            " ".join(str(info.get("error", "")).split()),
+            int(value.get("error_count") or 0),
+            str(value.get("id") or ""),
+            _time(value.get("start_time")),
+        )
+
+    def remove(self, id: str) -> None:
+        """Remove a job's document, which stops the job; nothing where there is none."""
+        for _ in range(10):
+            answer = self._client.call("GET", REPLICATOR, id)
+            if answer.status == 404:
+                return
+            if answer.status != 200:
+                refuse(answer, "Looking for an earlier replication", self._client.url)
+            rev = str(answer.json("Looking for an earlier replication")["_rev"])
+            answer = self._client.call("DELETE", REPLICATOR, id, params={"rev": rev})
+            if answer.status in {200, 202, 404}:
+                return
+            # The replicator writes into the document too.
+            if answer.status != 409:
+                refuse(answer, "Removing the replication's document", self._client.url)
+        raise TransientError(
+            f"{self._client.url}: the document {REPLICATOR}/{id} changes faster than it can be removed.",
+            hint=f"Remove it by hand: {database_url(self._client.endpoint, REPLICATOR)}/{id}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What earlier runs of a replication had done.
+
+    `before` are the numbers when this run began, `full` those when all was last looked at from the beginning.
+    """
+
+    before: Numbers = Numbers()
+    full: Numbers = Numbers()
+
+
+def read_history(client: CouchClient, database: str, replication_id: str, started: datetime | None) -> History:
+    """Read what the replication's checkpoint says of earlier runs.
+
+    Args:
+        client: the server of the database.
+        database: source or target, which both keep it.
+        replication_id: names the checkpoint.
+        started: when this run began.
+    """
+    if not replication_id or started is None:
+        return History()
+    answer = client.call("GET", database, "_local", replication_id)
+    if answer.status == 404:
+        return History()
+    if answer.status != 200:
+        refuse(answer, f"Reading the replication's checkpoint of {database}", client.url)
+    sessions = answer.json(f"Reading the replication's checkpoint of {database}").get("history", ())
+    before = [session for session in sessions if _began(session) < started]
+    # Newest first; numbers go on from session to session, so those of the next older one are where one began.
+    whole = next((n for n, session in enumerate(sessions) if session.get("start_last_seq") in {0, "0"}), None)
+    older = sessions[whole + 1] if whole is not None and whole + 1 < len(sessions) else None
+    return History(_session_numbers(before[0] if before else None), _session_numbers(older))
+
+
+def side(endpoint: Endpoint, database: str) -> dict[str, Any]:
+    """One side of a replication as its document names it; credentials stand apart from the URL."""
+    value: dict[str, Any] = {"url": database_url(endpoint, database)}
+    if endpoint.user is not None:
+        value["auth"] = {"basic": {"username": endpoint.user, "password": endpoint.password or ""}}
+    return value
+
+
+def _numbers(info: Mapping[str, Any]) -> Numbers:
+    pending = info.get("changes_pending")
+    return Numbers(
+        int(info.get("revisions_checked") or 0),
+        int(info.get("missing_revisions_found") or 0),
+        int(info.get("docs_written") or 0),
+        int(info.get("doc_write_failures") or 0),
+        pending if isinstance(pending, int) else None,
+    )
+
+
+def _session_numbers(session: Mapping[str, Any] | None) -> Numbers:
+    if session is None:
+        return Numbers()
+    return Numbers(
+        int(session.get("missing_checked") or 0),
+        int(session.get("missing_found") or 0),
+        int(session.get("docs_written") or 0),
+        int(session.get("doc_write_failures") or 0),
+    )
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def _began(session: Mapping[str, Any]) -> datetime:
+    try:
+        began = parsedate_to_datetime(str(session.get("start_time")))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return began if began.tzinfo else began.replace(tzinfo=UTC)

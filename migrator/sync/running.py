@@ -1,0 +1,38 @@
+"""Runs a job in the way that its words ask for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from migrator.config import JobConfig
+from migrator.events import Listener, ignore
+from migrator.jobs import JobResult, run_job
+from migrator.model import Extractor
+from migrator.sync.modes import check_modes, is_sync
+
+
+def run_any(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+    source: Extractor | None = None,
+) -> JobResult:
+    """Move a job's documents: once, since the last run, following, or by CouchDB's replicator.
+
+    The arguments are as in `migrator.jobs.run_job`.
+
+    Raises:
+        ConfigError: flags that do not go together.
+        MigratorError: as the way that is asked for.
+    """
+    check_modes(config, environ)
+    if not is_sync(config):
+        return run_job(config, environ=environ, listener=listener, stopping=stopping, source=source)
+    if config.replicate:
+        from migrator.sync.replicating import replicate_job  # noqa: PLC0415 most jobs need none of these
+
+        return replicate_job(config, environ=environ, listener=listener, stopping=stopping)
+    raise NotImplementedError
