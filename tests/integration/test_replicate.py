@@ -1,4 +1,4 @@
-"""`migrator run --replicate`: CouchDB's own replicator does it; here it is started, followed and held to account."""
+"""`migrator run --replicate`: done by CouchDB itself; here it is started, followed and held to account."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def refused(pair: tuple[str, str], is_couchdb: bool) -> bool:
 
 
 def test_a_server_without_a_replicator_is_named(pair: tuple[str, str], is_couchdb: bool) -> None:
-    """The sandbox has none that can be followed: exit 2, nothing created, and what works instead. CouchDB has one."""
+    """The sandbox has none that can be followed: exit 2, nothing created, and what works instead."""
     if not refused(pair, is_couchdb):
         result = run("--from", pair[0], "--to", pair[1])
         assert result.exit_code == 0, result.output
