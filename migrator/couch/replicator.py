@@ -84,7 +84,7 @@ class Replicator:
         if "scheduler" not in self._client.welcome().get("features", ()):
             raise ConfigError(
                 f"{self._client.url} has no replication scheduler (CouchDB has one since 2.1).",
-                hint="Leave out --replicate and use --since-last, which works between any two servers.",
+                hint="Leave out --replicate: then documents are carried as an application sees them.",
             )
 
     def start(self, id: str, document: Mapping[str, Any]) -> None:

@@ -31,8 +31,6 @@ def run_any(
     check_modes(config, environ)
     if not is_sync(config):
         return run_job(config, environ=environ, listener=listener, stopping=stopping, source=source)
-    if config.replicate:
-        from migrator.sync.replicating import replicate_job  # noqa: PLC0415 most jobs need none of these
+    from migrator.sync.replicating import replicate_job  # noqa: PLC0415 most jobs need none of this
 
-        return replicate_job(config, environ=environ, listener=listener, stopping=stopping)
-    raise NotImplementedError
+    return replicate_job(config, environ=environ, listener=listener, stopping=stopping)

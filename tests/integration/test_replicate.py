@@ -69,7 +69,7 @@ def refused(pair: tuple[str, str], is_couchdb: bool) -> bool:
         return False
     result = run("--from", pair[0], "--to", pair[1])
     assert getattr(result.exception, "exit_code", None) == 2
-    assert "--since-last" in str(result.exception)
+    assert "--replicate" in str(result.exception)
     assert support.request("GET", pair[1])[0] == 404
     return True
 
