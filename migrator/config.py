@@ -64,6 +64,9 @@ class JobConfig:
         replicate: have CouchDB's own replicator do it.
         replicator: which server runs the replication: target or source.
         keep_job: leave the replication's document where it is.
+        metrics: a file for Prometheus' textfile collector.
+        ping: a URL that is told of start, success and failure.
+        json: print the result as one line of JSON.
     """
 
     source: str = ""
@@ -98,6 +101,9 @@ class JobConfig:
     replicate: bool = False
     replicator: str = "target"
     keep_job: bool = False
+    metrics: str = ""
+    ping: str = ""
+    json: bool = False
 
     def __post_init__(self) -> None:
         if self.on_conflict not in POLICIES:
@@ -121,12 +127,18 @@ class JobConfig:
                 )
         if self.replicator not in {"target", "source"}:
             raise ConfigError(f"replicator is {self.replicator!r}.", hint="Known are: target, source.")
+        if self.json and self.report == "-":
+            raise ConfigError("--json and --report - both print the result.", hint="Keep one of them.")
+        if self.dry_run and (self.metrics or self.ping):
+            raise ConfigError(
+                "A dry run is no success that --metrics or --ping could tell of.", hint="Leave them out."
+            )
         parse_max_errors(self.max_errors)
         self._check_files()
 
     def _check_files(self) -> None:
         owners: dict[str, str] = {}
-        for name in ("checkpoint", "rejects", "report"):
+        for name in ("checkpoint", "rejects", "report", "metrics"):
             path = getattr(self, name)
             if path in {"", "-"}:
                 continue

@@ -59,6 +59,7 @@ OWNERS = {
 # Extras that are asked for by name, and imported only where they are used.
 OPTIONAL = {
     "faker": {"transformers"},
+    "prometheus_client": {"sync"},
     "pytest": {"pytest_plugin", "testing"},
     "testcontainers": {"seeding"},
     "yaml": {"seeding"},

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 import click
 
-from migrator.cli import options, sync_options
+from migrator.cli import options, sync_options, timer
+from migrator.config import JobConfig
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, Interrupted
+from migrator.events import Listener
 
 
 @click.command()
@@ -34,6 +37,7 @@ from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, Interrupted
 @click.option("--dry-run", is_flag=True, default=None, help="Read, transform and compare, but write nothing.")
 @click.option("--verify", is_flag=True, default=None, help="Compare source and target at the end.")
 @sync_options.sync_options
+@timer.timer_options
 @options.connection_options
 @options.log_options
 @options.job_option
@@ -51,33 +55,35 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
       migrator run --from http://a:5984/orders --to http://b:5984/orders --replicate
     """
     config = options.job_config(job_file, flags)
-    from migrator.cli.rendering import print_result, rejected_text  # noqa: PLC0415 late, for a quick start
+    watched = timer.timed("run", metrics=config.metrics, ping=config.ping, json_line=config.json)
+    with options.stoppable() as stopping, watched as told:
+        _run(config, log_format, log_level, quiet=quiet, stopping=stopping, told=told.listener)
+
+
+def _run(
+    config: JobConfig,
+    log_format: str,
+    log_level: str,
+    *,
+    quiet: bool,
+    stopping: threading.Event,
+    told: Listener,
+) -> None:
+    from migrator.cli.rendering import print_result, rejects_advice  # noqa: PLC0415 late, for a quick start
     from migrator.sync.running import run_any  # noqa: PLC0415
 
-    with options.stoppable() as stopping:
-        with options.listening(log_format, log_level, quiet=quiet) as listener:
-            result = run_any(config, listener=listener, stopping=stopping)
-        print_result(result, config)
-        different = False
-        if config.verify and not config.dry_run:
-            from migrator.cli.verify import verify_and_print  # noqa: PLC0415
+    with options.listening(log_format, log_level, quiet=quiet) as listener:
+        result = run_any(config, listener=options.all_listeners(listener, told), stopping=stopping)
+    print_result(result, config)
+    different = False
+    if config.verify and not config.dry_run:
+        from migrator.cli.verify import verify_and_print  # noqa: PLC0415
 
-            different = verify_and_print(
-                config, log_format, log_level, quiet=quiet, stopping=stopping, run_checkpoint=result.state
-            )
-    rejected = result.report.rejected
-    if rejected:
-        where = (
-            f" They are in {result.rejects}; after a fix: migrator retry {result.rejects} --to TARGET"
-            if result.rejects
-            else ""
+        different = verify_and_print(
+            config, log_format, log_level, quiet=quiet, stopping=stopping, run_checkpoint=result.state
         )
-        if config.replicate:
-            where = (
-                " The server does not name them; migrator verify --from SOURCE --to TARGET does. "
-                "Once refused they are not tried again; after a fix: the same command with --restart"
-            )
-        click.echo(f"{rejected_text(rejected)}.{where}", err=True)
+    if result.report.rejected:
+        click.echo(rejects_advice(result, config), err=True)
         sys.exit(EXIT_REJECTS)
     if different:
         sys.exit(EXIT_DIFFERENCES)

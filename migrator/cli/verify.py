@@ -75,7 +75,7 @@ def verify_and_print(
         )
     # A run's report has its own file; verification adds its result to what is printed.
     if config.verify:
-        click.echo(result_to_text(result), nl=False, err=config.report == "-")
+        click.echo(result_to_text(result), nl=False, err=config.report == "-" or config.json)
     elif config.report == "-":
         click.echo(dump(result_to_json(result)), nl=False)
     else:

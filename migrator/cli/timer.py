@@ -1,0 +1,70 @@
+"""The flags of a command that runs on a timer, and what is told when it ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.cli.options import together
+from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, MigratorError
+
+if TYPE_CHECKING:
+    from migrator.sync.timed import TimedRun
+
+timer_options = together(
+    click.option(
+        "--metrics",
+        metavar="FILE",
+        help="Write numbers of the run for Prometheus' textfile collector; the file's name is the job's.",
+    ),
+    click.option(
+        "--ping",
+        metavar="URL",
+        help="Tell a watchdog such as healthchecks.io: URL/start, then URL, or URL/fail with the exit code.",
+    ),
+    click.option(
+        "--json",
+        is_flag=True,
+        default=None,
+        help="Print the result as one line of JSON in place of the table, also when the run fails.",
+    ),
+)
+
+
+@contextlib.contextmanager
+def timed(command: str, *, metrics: str = "", ping: str = "", json_line: bool = False) -> Iterator[TimedRun]:
+    """Tell those who watch that the run begins and how it ends; give it the events as `listener`.
+
+    Raises:
+        ConfigError: the metrics file or the URL cannot be used.
+    """
+    from migrator.sync.timed import TimedRun  # noqa: PLC0415 late, for a quick start
+
+    run = TimedRun(command, metrics, ping, lambda text: click.echo(text, err=True))
+    run.start()
+    try:
+        yield run
+    except BaseException as error:
+        _end(run, exit_code_of(error), error, json_line=json_line)
+        raise
+    _end(run, EXIT_OK, None, json_line=json_line)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The code with which the command ends by this error."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_UNEXPECTED
+    if isinstance(error, MigratorError | click.exceptions.Exit | click.ClickException):
+        return error.exit_code
+    return EXIT_INTERRUPTED if isinstance(error, click.Abort | KeyboardInterrupt) else EXIT_UNEXPECTED
+
+
+def _end(run: TimedRun, exit_code: int, error: BaseException | None, *, json_line: bool) -> None:
+    result = run.end(exit_code, error)
+    if json_line:
+        # Names from outside can hold what is no Unicode text; escaped, they can be printed.
+        click.echo(json.dumps(result))

@@ -1,0 +1,183 @@
+"""What starts a job on a timer: each file has the form that its service wants, and runs the real command."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from migrator.cli import cli
+from migrator.config import JobConfig, load_job_file
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+JOB = CONFIGS / "scheduled-backup-sync.toml"
+CRON = CONFIGS / "cron" / "migrator-sync"
+SERVICE = CONFIGS / "systemd" / "migrator-sync.service"
+TIMER = CONFIGS / "systemd" / "migrator-sync.timer"
+ENVIRONMENT = {"COUCHDB_SOURCE_URL": "http://a:5984", "COUCHDB_URL": "http://b:5984"}
+FIELDS = re.compile(r"((?:[\d*/,-]+\s+){5})(\S+)\s+(.+)")
+
+
+def unit(path: Path) -> dict[str, dict[str, list[str]]]:
+    """A unit file: sections of keys, each with all its values."""
+    sections: dict[str, dict[str, list[str]]] = {}
+
+    class Many(dict[str, Any]):
+        def __setitem__(self, key: str, value: Any) -> None:
+            if key in self and isinstance(value, list):
+                self[key].extend(value)
+            else:
+                super().__setitem__(key, value)
+
+    parser = configparser.ConfigParser(
+        dict_type=Many, strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",)
+    )
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(path.read_text())
+    for name in parser.sections():
+        sections[name] = {key: value.split("\n") for key, value in parser.items(name)}
+    return sections
+
+
+def crontab() -> tuple[dict[str, str], list[re.Match[str]]]:
+    lines = [line for line in CRON.read_text().splitlines() if line and not line.startswith("#")]
+    jobs = [match for line in lines if (match := FIELDS.fullmatch(line))]
+    variables = dict(line.split("=", 1) for line in lines if not FIELDS.fullmatch(line))
+    return variables, jobs
+
+
+def kubernetes() -> dict[str, Any]:
+    return {
+        each["kind"]: each for each in yaml.safe_load_all((CONFIGS / "kubernetes" / "cronjob.yaml").read_text())
+    }
+
+
+def container() -> dict[str, Any]:
+    job = kubernetes()["CronJob"]["spec"]["jobTemplate"]["spec"]
+    (found,) = job["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def commands() -> dict[str, list[str]]:
+    """The words of each recipe's command, after the command's own name."""
+    _, (job,) = crontab()
+    folder, line = job[3].split(" && ")
+    assert folder == "cd /var/lib/migrator"
+    name, *cron = shlex.split(line)
+    assert name == "migrator"
+    program, *service = shlex.split(unit(SERVICE)["Service"]["ExecStart"][0])
+    assert program.endswith("/bin/migrator")
+    return {"cron": cron, "systemd": service, "kubernetes": container()["args"]}
+
+
+@pytest.mark.parametrize("recipe", ["cron", "systemd", "kubernetes"])
+def test_each_runs_the_command_with_the_job_file(recipe: str) -> None:
+    """Command and flags are parsed by the real one, and the job file is the one that is shipped."""
+    words = commands()[recipe]
+    command = cli.get_command(click.Context(cli), words[0])
+    assert command is not None
+    given = command.make_context(words[0], words[1:]).params
+    assert given["job_file"] == f"/etc/migrator/{JOB.name}"
+    assert given["json"]
+    assert given["metrics"] or given["ping"]
+    flags = {name: given[name] or "" for name in ("metrics", "ping")}
+    config = JobConfig(**{**load_job_file(str(JOB), ENVIRONMENT), **flags})
+    assert config.resume
+    assert config.checkpoint
+
+
+@pytest.mark.parametrize("recipe", ["cron", "systemd", "kubernetes"])
+def test_each_gives_what_the_job_file_asks_for(recipe: str) -> None:
+    """Every env:NAME of the job file is set, and a password is in no file of the recipe."""
+    wanted = set(re.findall(r'"env:(\w+)"', JOB.read_text()))
+    if recipe == "cron":
+        given = crontab()[0]
+    elif recipe == "systemd":
+        given = dict(value.split("=", 1) for value in unit(SERVICE)["Service"]["Environment"])
+    else:
+        given = {each["name"]: each.get("value", "") for each in container()["env"]}
+        (password,) = [each for each in container()["env"] if each["name"] == "COUCHDB_PASSWORD"]
+        assert "secretKeyRef" in password["valueFrom"]
+    assert wanted <= set(given)
+    assert given.get("COUCHDB_PASSWORD", "") == ""
+    assert {"COUCHDB_PASSWORD", "COUCHDB_PASSWORD_FILE"} & set(given)
+
+
+def test_cron_has_its_form() -> None:
+    """Five fields, a user that is not root, a command on one line; cron takes `%` for a line's end."""
+    variables, jobs = crontab()
+    assert len(jobs) == 1
+    assert jobs[0][2] != "root"
+    assert "%" not in jobs[0][0]
+    assert CRON.read_text().endswith("\n")
+    assert "." not in CRON.name
+    assert set(variables) >= {"PATH", "SHELL"}
+
+
+def test_the_units_have_their_form() -> None:
+    """A one-shot service that a timer of the same name starts, with the checkpoint where it may write."""
+    service, timer = unit(SERVICE), unit(TIMER)
+    assert service["Service"]["Type"] == ["oneshot"]
+    assert service["Service"]["WorkingDirectory"] == [f"/var/lib/{service['Service']['StateDirectory'][0]}"]
+    assert "Install" not in service
+    assert timer["Timer"]["Persistent"] == ["true"]
+    assert timer["Install"]["WantedBy"] == ["timers.target"]
+    assert SERVICE.stem == TIMER.stem
+    credential = service["Service"]["LoadCredential"][0].partition(":")[0]
+    assert f"COUCHDB_PASSWORD_FILE=%d/{credential}" in service["Service"]["Environment"]
+
+
+def test_systemd_itself_finds_no_fault(tmp_path: Path) -> None:
+    """Where the machine has systemd's own checker, it reads both units; the program is a stand-in."""
+    checker = shutil.which("systemd-analyze")
+    if checker is None:
+        assert unit(TIMER)["Timer"]["OnCalendar"] == ["*-*-* 03:00:00"]
+        return
+    for path in (SERVICE, TIMER):
+        text = path.read_text().replace("/opt/migrator/bin/migrator", shutil.which("true") or "/bin/true")
+        (tmp_path / path.name).write_text(text)
+    done = subprocess.run(
+        [
+            checker,
+            "verify",
+            "--man=no",
+            "--recursive-errors=no",
+            str(tmp_path / SERVICE.name),
+            str(tmp_path / TIMER.name),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = [line for line in done.stderr.splitlines() if "migrator-sync" in line]
+    assert told == [], done.stderr
+    calendar = [checker, "calendar", unit(TIMER)["Timer"]["OnCalendar"][0]]
+    assert subprocess.run(calendar, capture_output=True, check=False).returncode == 0
+
+
+def test_the_cronjob_has_its_form() -> None:
+    """One run at a time, never started again by the kubelet, the checkpoint on a claim, nothing as root."""
+    found = kubernetes()
+    spec = found["CronJob"]["spec"]
+    assert found["CronJob"]["apiVersion"] == "batch/v1"
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert len(spec["schedule"].split()) == 5
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    assert pod["securityContext"]["runAsNonRoot"]
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    mounts = {each["mountPath"]: each["name"] for each in container()["volumeMounts"]}
+    claim = volumes[mounts["/data"]]["persistentVolumeClaim"]["claimName"]
+    assert claim == found["PersistentVolumeClaim"]["metadata"]["name"]
+    assert "configMap" in volumes[mounts["/etc/migrator"]]
+    # The image's own folder is /data, where a relative checkpoint goes.
+    assert "WORKDIR /data" in (CONFIGS.parent / "Dockerfile").read_text()
+    assert not Path(JobConfig(**load_job_file(str(JOB), ENVIRONMENT)).checkpoint).is_absolute()

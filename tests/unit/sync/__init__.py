@@ -1,0 +1,1 @@
+"""Unit tests of what keeps a target up to date."""
