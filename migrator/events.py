@@ -106,6 +106,15 @@ class CollectionFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskProgressed:
+    """The server itself is at something: `task` is its word, `where` a database or index, `share` from 0 to 1."""
+
+    task: str
+    where: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The run is over."""
 
@@ -124,6 +133,7 @@ Event: TypeAlias = (
     | LagMeasured
     | CheckpointSaved
     | CollectionFinished
+    | TaskProgressed
     | RunFinished
 )
 

@@ -16,7 +16,13 @@ from migrator.naming import printable
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _WARNINGS = (events.DocumentRejected, events.RetryScheduled, events.BatchSplit)
-_DETAILS = (events.BatchLoaded, events.DocumentsCompared, events.CheckpointSaved, events.LimitsChanged)
+_DETAILS = (
+    events.BatchLoaded,
+    events.DocumentsCompared,
+    events.CheckpointSaved,
+    events.LimitsChanged,
+    events.TaskProgressed,
+)
 # A million rejects are in the reject file; the log shows what they look like.
 MAX_REJECTS_SHOWN = 10
 

@@ -23,12 +23,16 @@ class ProgressListener:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._bar: tqdm[Never] | None = None
+        self._tasks: tqdm[Never] | None = None
         self._rejects = 0
 
     def __call__(self, event: Event) -> None:
         """Move the bar."""
         if isinstance(event, events.RunStarted):
             self._bar = tqdm(total=event.total, unit=" documents", unit_scale=True, file=self._stream, leave=False)
+        if isinstance(event, events.TaskProgressed):
+            self._task(event)
+            return
         bar = self._bar
         if bar is None:
             return
@@ -52,8 +56,18 @@ class ProgressListener:
         elif isinstance(event, events.RunFinished):
             self.close()
 
+    def _task(self, event: events.TaskProgressed) -> None:
+        if self._tasks is None:
+            self._tasks = tqdm(total=100, unit="%", file=self._stream, leave=False)
+        self._tasks.set_description(printable(f"{event.task} {event.where}"), refresh=False)
+        self._tasks.n = round(event.share * 100)
+        self._tasks.refresh()
+
     def close(self) -> None:
-        """Take the bar away."""
+        """Take the bars away."""
+        if self._tasks is not None:
+            self._tasks.close()
+            self._tasks = None
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -22,6 +22,10 @@ COMMANDS = {
     "seed": ("migrator.cli.seed", "Make databases what a folder of fixtures says."),
     "snapshot": ("migrator.cli.snapshot", "Write databases back as fixtures."),
     "plugins": ("migrator.cli.plugins", "List what other packages add: extractors, transformers, loaders."),
+    "doctor": ("migrator.cli.doctor", "Say what is wrong with a server, and what to type next."),
+    "secure": ("migrator.cli.secure", "Make a least-privilege user for a job, and prove it."),
+    "compact": ("migrator.cli.compact", "Give back the space of old revisions."),
+    "replicate": ("migrator.cli.replicate", "Set up, list and stop replications that the server runs."),
     "sandbox": ("migrator.cli.sandbox", "Run a local CouchDB-compatible server for trying things out."),
 }
 

@@ -104,3 +104,13 @@ def test_ends_with_the_run() -> None:
         drawn.append(listener._bar is not None)
     listener.close()
     assert drawn == [False, False, True]
+
+
+def test_shows_what_the_server_itself_is_at() -> None:
+    """A task of the server has a bar of its own, which goes with the rest."""
+    terminal = Terminal()
+    listener = ProgressListener(terminal)
+    listener(events.TaskProgressed("indexer", "orders/_design/by", 0.5))
+    assert "indexer orders/_design/by" in terminal.getvalue()
+    assert "50" in terminal.getvalue()
+    listener.close()

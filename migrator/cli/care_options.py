@@ -1,0 +1,40 @@
+"""What the commands about a server share: opening it with the connection flags, and printing JSON."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from migrator.cli import options
+from migrator.config import JobConfig
+
+if TYPE_CHECKING:
+    from migrator.care.server import Server
+
+
+@contextlib.contextmanager
+def opened(
+    url: str, connection: Mapping[str, Any], log: tuple[str, str, bool], *, role: str = "target", **defaults: Any
+) -> Iterator[tuple[Server, str | None]]:
+    """The server that a URL names and the database, if any; closed afterwards, stopped by signals."""
+    from migrator.care.server import open_server  # noqa: PLC0415 late, for a quick start
+
+    given = {key: value for key, value in connection.items() if value is not None}
+    config = JobConfig(**{**defaults, **given})
+    log_format, log_level, quiet = log
+    with options.stoppable() as stopping, options.listening(log_format, log_level, quiet=quiet) as listener:
+        server, database = open_server(url, config=config, role=role, listener=listener, stopping=stopping)
+        try:
+            yield server, database
+        finally:
+            server.close()
+
+
+def print_json(value: Any) -> None:
+    """Print a result as JSON."""
+    from migrator.report import dump  # noqa: PLC0415
+
+    click.echo(dump(value), nl=False)

@@ -1,0 +1,52 @@
+"""`migrator compact`: give back the space of old revisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from migrator.cli import options
+
+
+@click.command()
+@click.argument("url")
+@click.option(
+    "--database",
+    "patterns",
+    metavar="PATTERN",
+    multiple=True,
+    help="Only databases whose names fit, as in 'orders_*'; may be given again.",
+)
+@click.option("--dry-run", is_flag=True, help="Show sizes, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.connection_options
+@options.log_options
+def compact(
+    url: str,
+    patterns: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    log_format: str,
+    log_level: str,
+    quiet: bool,
+    **connection: Any,
+) -> None:
+    """Compact the databases of a server (or one: URL/database) and their views, and remove stale index files.
+
+    Waits until the server is done. Reading and writing go on meanwhile. Admins only.
+
+    Examples:
+    \b
+      migrator compact http://localhost:5984 --database 'orders_*'
+      migrator compact http://localhost:5984/orders --dry-run
+    """
+    from migrator.care import compacting  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.care_options import opened, print_json  # noqa: PLC0415
+
+    with opened(url, connection, (log_format, log_level, quiet)) as (server, database):
+        done = compacting.compact(server, database, patterns, dry_run=dry_run)
+    if as_json:
+        print_json(compacting.compacted_to_json(done, dry_run=dry_run))
+    else:
+        click.echo(compacting.compacted_to_text(done, dry_run=dry_run), nl=False)

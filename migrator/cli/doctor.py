@@ -1,0 +1,57 @@
+"""`migrator doctor`: what is wrong with a server, and what to type next."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from migrator.cli import options
+from migrator.errors import EXIT_DIFFERENCES, EXIT_UNREACHABLE
+
+
+@click.command()
+@click.argument("url")
+@click.option(
+    "--no-probe", is_flag=True, help="Write nothing, not even into a scratch database that is removed after."
+)
+@click.option("--dry-run", is_flag=True, help="The same as --no-probe.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.connection_options
+@options.log_options
+def doctor(
+    url: str,
+    no_probe: bool,
+    dry_run: bool,
+    as_json: bool,
+    log_format: str,
+    log_level: str,
+    quiet: bool,
+    **connection: Any,
+) -> None:
+    """Look at the server at URL (or URL/database): reachable, credentials, rights, disk, sizes, clock, exposure.
+
+    Each finding has its remedy. Credentials are tried once, so no account is locked by it.
+    Exit 0 when nothing wants mending, 4 when something does, 5 when the server cannot be used at all.
+
+    Examples:
+    \b
+      migrator doctor http://localhost:5984
+      migrator doctor https://db.example.com/orders --json
+    """
+    from migrator.care.doctor import examine  # noqa: PLC0415 late, for a quick start
+    from migrator.care.findings import diagnosis_to_text  # noqa: PLC0415
+    from migrator.cli.care_options import opened, print_json  # noqa: PLC0415
+
+    log = (log_format, log_level, quiet)
+    with opened(url, connection, log, max_attempts=2, max_outage_s=15.0) as (server, database):
+        diagnosis = examine(server, database, probe=not (no_probe or dry_run))
+    if as_json:
+        print_json(diagnosis.as_dict())
+    else:
+        click.echo(diagnosis_to_text(diagnosis), nl=False)
+    if not diagnosis.reachable:
+        sys.exit(EXIT_UNREACHABLE)
+    if not diagnosis.ok:
+        sys.exit(EXIT_DIFFERENCES)

@@ -1,0 +1,166 @@
+"""`migrator replicate`: replications that the server itself runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from migrator.cli import options
+from migrator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from migrator.care.replications import Replication
+    from migrator.couch.endpoint import Endpoint
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _common(function: F) -> F:
+    json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    return json_option(options.connection_options(options.log_options(function)))
+
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Look, and do nothing.")
+
+
+@click.group()
+def replicate() -> None:
+    """Set up, list, start and stop replications that the server itself runs; credentials are never shown.
+
+    Examples:
+    \b
+      migrator replicate set-up --from http://a:5984/orders --to http://b:5984/orders --continuous
+      migrator replicate list http://b:5984
+      migrator replicate stop http://b:5984 NAME
+    """
+
+
+@replicate.command("set-up")
+@click.option("--from", "source", required=True, metavar="URL", help="http(s)://host:5984/database that is read.")
+@click.option("--to", "target", required=True, metavar="URL", help="http(s)://host:5984/database that is written.")
+@click.option("--on", "runner", metavar="URL", help="The server that runs it. [default: that of --to]")
+@click.option("--name", default="", metavar="NAME", help="Of the job. [default: made up]")
+@click.option("--continuous", is_flag=True, help="Go on with what comes later.")
+@click.option("--create-target", is_flag=True, help="Let it make the database of --to.")
+@click.option("--paused", is_flag=True, help="Lay it down without starting it.")
+@dry_run_option
+@_common
+def set_up(
+    source: str,
+    target: str,
+    runner: str | None,
+    as_json: bool,
+    log_format: str,
+    log_level: str,
+    quiet: bool,
+    name: str,
+    continuous: bool,
+    create_target: bool,
+    paused: bool,
+    dry_run: bool,
+    **connection: Any,
+) -> None:
+    """Set up a replication and wait until it runs; exit 5 when it fails to begin.
+
+    The server keeps the credentials of both sides in the job, where its admins can read them: give users made
+    for it (migrator secure). The server must reach both URLs itself.
+    """
+    from migrator.care import replications  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.care_options import opened  # noqa: PLC0415
+
+    places = [_place(source, "source"), _place(target, "target")]
+    with opened(runner or target, connection, (log_format, log_level, quiet)) as (server, _):
+        found = replications.set_up(
+            server,
+            *places,
+            name=name,
+            continuous=continuous,
+            create_target=create_target,
+            paused=paused,
+            dry_run=dry_run,
+        )
+    _print([found], as_json=as_json)
+
+
+@replicate.command("list")
+@click.argument("url")
+@_common
+def list_(url: str, as_json: bool, log_format: str, log_level: str, quiet: bool, **connection: Any) -> None:
+    """List the replications of the server at URL with their states and failures."""
+    from migrator.care import replications  # noqa: PLC0415
+    from migrator.cli.care_options import opened  # noqa: PLC0415
+
+    with opened(url, connection, (log_format, log_level, quiet)) as (server, _):
+        found = replications.listed(server)
+    _print(found, as_json=as_json)
+
+
+@replicate.command()
+@click.argument("url")
+@click.argument("name")
+@dry_run_option
+@_common
+def stop(
+    url: str,
+    name: str,
+    dry_run: bool,
+    as_json: bool,
+    log_format: str,
+    log_level: str,
+    quiet: bool,
+    **connection: Any,
+) -> None:
+    """Take the replication NAME away and wait until it has stopped; what it wrote stays."""
+    from migrator.care import replications  # noqa: PLC0415
+    from migrator.cli.care_options import opened  # noqa: PLC0415
+
+    with opened(url, connection, (log_format, log_level, quiet)) as (server, _):
+        found = replications.stop(server, name, dry_run=dry_run)
+    _print([found], as_json=as_json)
+
+
+@replicate.command()
+@click.argument("url")
+@click.argument("name")
+@dry_run_option
+@_common
+def start(
+    url: str,
+    name: str,
+    dry_run: bool,
+    as_json: bool,
+    log_format: str,
+    log_level: str,
+    quiet: bool,
+    **connection: Any,
+) -> None:
+    """Start the replication NAME, which was laid down paused or failed for good."""
+    from migrator.care import replications  # noqa: PLC0415
+    from migrator.cli.care_options import opened  # noqa: PLC0415
+
+    with opened(url, connection, (log_format, log_level, quiet)) as (server, _):
+        found = replications.start(server, name, dry_run=dry_run)
+    _print([found], as_json=as_json)
+
+
+def _place(url: str, role: str) -> tuple[Endpoint, str]:
+    from migrator.couch.endpoint import is_server_url, parse_endpoint, redact  # noqa: PLC0415
+
+    endpoint, database = parse_endpoint(url, environ=os.environ, role=role) if is_server_url(url) else (None, None)
+    if endpoint is None or database is None:
+        raise ConfigError(f"{redact(url)} names no database of a server.", hint="Write http://host:5984/database.")
+    return endpoint, database
+
+
+def _print(found: list[Replication], *, as_json: bool) -> None:
+    from migrator.care.replications import replications_to_text  # noqa: PLC0415
+    from migrator.cli.care_options import print_json  # noqa: PLC0415
+
+    if as_json:
+        print_json({"schema": 1, "ok": True, "replications": [asdict(job) for job in found]})
+    else:
+        click.echo(replications_to_text(found), nl=False)

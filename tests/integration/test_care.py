@@ -1,0 +1,345 @@
+"""Compaction, least-privilege users and replications on a server: done, proven, and nothing done in a dry run."""
+
+from __future__ import annotations
+
+import json
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from click.testing import CliRunner
+
+from migrator.cli import cli
+from migrator.errors import MigratorError
+from tests import support
+
+
+@dataclass
+class Ran:
+    """What a command printed, and its exit code."""
+
+    code: int
+    output: str
+
+    @property
+    def value(self) -> Any:
+        """The JSON that it printed."""
+        return json.loads(self.output)
+
+
+Command = Callable[..., Ran]
+
+
+@pytest.fixture
+def command(no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    """Runs the command in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Ran:
+        result = CliRunner().invoke(cli, [*arguments, "--quiet"])
+        if isinstance(result.exception, MigratorError):
+            return Ran(result.exception.exit_code, f"{result.output}{result.exception}")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Ran(result.exit_code, result.stdout)
+
+    return run
+
+
+@pytest.fixture
+def user(server_url: str) -> Iterator[str]:
+    """A user's name, who is removed afterwards."""
+    name = f"u{uuid.uuid4().hex[:12]}"
+    yield name
+    url = f"{server_url}/_users/org.couchdb.user:{name}"
+    status, found = support.request("GET", url)
+    if status == 200:
+        support.request("DELETE", f"{url}?rev={found['_rev']}")
+
+
+@pytest.fixture
+def job(server_url: str) -> Iterator[str]:
+    """A replication's name, which is removed afterwards."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    yield name
+    url = f"{server_url}/_replicator/{name}"
+    status, found = support.request("GET", url)
+    if status == 200:
+        support.request("DELETE", f"{url}?rev={found['_rev']}")
+
+
+@pytest.fixture
+def database(server_url: str, database_prefix: str, is_couchdb: bool) -> str:
+    """A database whose name needs quoting, with documents; the sandbox loses a slash from its list."""
+    name = f"{database_prefix}a/b+c" if is_couchdb else f"{database_prefix}a"
+    support.request("PUT", url_of(server_url, name))
+    support.request(
+        "POST", f"{url_of(server_url, name)}/_bulk_docs", {"docs": [{"_id": f"d{n}"} for n in range(50)]}
+    )
+    return name
+
+
+def url_of(server_url: str, database: str) -> str:
+    return f"{server_url}/{quote(database, safe='')}"
+
+
+def as_user(server_url: str, user: str, password: str) -> str:
+    parts = urlsplit(server_url)
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+# -- compact ----------------------------------------------------------------------------------------------------
+
+
+def rewrite(server_url: str, database: str, times: int) -> None:
+    """Make many old revisions of large documents, and an index over them."""
+    url = url_of(server_url, database)
+    for number in range(times):
+        revisions = support.revisions(server_url, database)
+        docs = [
+            {"_id": f"d{n}", "_rev": revisions[f"d{n}"], "text": f"{number}" * 2_000, "n": number}
+            for n in range(50)
+        ]
+        support.request("POST", f"{url}/_bulk_docs", {"docs": docs})
+        if number == 0:
+            views = {"v": {"map": "function (doc) { emit(doc.n, doc.text); }"}}
+            support.request("PUT", f"{url}/_design/by", {"views": views})
+        support.get(f"{url}/_design/by/_view/v?limit=1")
+
+
+def test_compaction_gives_back_space(
+    command: Command, server_url: str, database: str, database_prefix: str, is_couchdb: bool
+) -> None:
+    """Database and index are smaller afterwards, the stale index is gone, and every document is as it was."""
+    rewrite(server_url, database, 8)
+    before = support.documents(server_url, database)
+    looked = command("compact", server_url, "--database", f"{database_prefix}*", "--dry-run", "--json")
+    assert looked.code == 0, looked.output
+    assert looked.value["dry_run"]
+    ran = command("compact", server_url, "--database", f"{database_prefix}*", "--json")
+    assert ran.code == 0, ran.output
+    (done,) = ran.value["databases"].values()
+    assert done["design_documents"] == ["by"]
+    assert before == support.documents(server_url, database)
+    if is_couchdb:
+        assert done["after"]["file"] < done["before"]["file"] / 2
+        assert done["after"]["views_file"] < done["before"]["views_file"]
+        # The dry run left all as it was.
+        assert done["before"]["file"] == looked.value["databases"][database]["before"]["file"]
+        info = support.get(url_of(server_url, database))
+        assert not info["compact_running"]
+        assert done["after"]["file"] == info["sizes"]["file"]
+    else:
+        # The sandbox tells no sizes.
+        assert done["after"]["file"] is None
+
+
+def test_a_stale_index_is_removed(command: Command, server_url: str, database: str, is_couchdb: bool) -> None:
+    """Index files of design documents that are gone give back their space."""
+    rewrite(server_url, database, 1)
+    url = url_of(server_url, database)
+    design = support.get(f"{url}/_design/by")
+    design["views"]["v"]["map"] = "function (doc) { emit(doc._id); }"
+    support.request("PUT", f"{url}/_design/by", design)
+    folder = (
+        support.get(f"{server_url}/_node/_local/_config/couchdb").get("view_index_dir") if is_couchdb else None
+    )
+
+    def files() -> list[Path]:
+        return list(Path(folder).glob(f".shards/*/{database}.*_design/mrview/*.view")) if folder else []
+
+    support.get(f"{url}/_design/by/_view/v?limit=1")
+    stale = len(files())
+    ran = command("compact", url)
+    assert ran.code == 0, ran.output
+    assert "1 databases compacted" in ran.output
+    if stale:
+        # On another machine the files cannot be seen.
+        assert len(files()) == stale / 2
+
+
+def test_a_database_that_is_not_there_is_told(command: Command, server_url: str, database_prefix: str) -> None:
+    """A mistyped name or pattern does not pass for done."""
+    for arguments in (
+        (url_of(server_url, f"{database_prefix}none"),),
+        (server_url, "--database", f"{database_prefix}none*"),
+    ):
+        ran = command("compact", *arguments)
+        assert ran.code == 2
+        assert "_all_dbs" in ran.output
+
+
+# -- secure -----------------------------------------------------------------------------------------------------
+
+
+def test_a_user_for_a_job(
+    command: Command, server_url: str, database: str, user: str, is_couchdb: bool, tmp_path: Path
+) -> None:
+    """It can read and write one database, is proven to do no more, and its password is in a private file."""
+    url = url_of(server_url, database)
+    neighbour = f"{database}2"
+    support.request("PUT", url_of(server_url, neighbour))
+    support.request("PUT", f"{url_of(server_url, neighbour)}/_security", {"members": {"roles": ["other"]}})
+    before = support.get(f"{url}/_security")
+    dry = command("secure", url, "--user", user, "--dry-run", "--json")
+    assert dry.code == 0, dry.output
+    assert len(dry.value["changes"]) == 2
+    assert before == support.get(f"{url}/_security")
+    assert not (tmp_path / f"{user}.password").exists()
+    ran = command("secure", url, "--user", user, "--json")
+    assert ran.code == 0, ran.output
+    file = tmp_path / f"{user}.password"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    password = file.read_text().strip()
+    assert password not in ran.output
+    assert f"{user} can write to {database}" in ran.value["proofs"]
+    assert f"{user} cannot read {neighbour}" in ran.value["proofs"]
+    said = "admin-only default" if is_couchdb else "Admin party"
+    assert any(said in warning for warning in ran.value["warnings"])
+    theirs = as_user(server_url, user, password)
+    assert support.request("PUT", f"{url_of(theirs, database)}/new", {})[0] == 201
+    assert support.request("PUT", f"{url_of(theirs, database)}/_design/no", {})[0] in {401, 403}
+    assert support.request("GET", url_of(theirs, neighbour))[0] in {401, 403}
+    # Once more: nothing is left to do, and the password of the file is the user's.
+    again = command("secure", url, "--user", user, "--json")
+    assert again.code == 0, again.output
+    assert again.value["changes"] == []
+    assert len(again.value["proofs"]) == len(ran.value["proofs"])
+
+
+def test_a_user_with_a_role_as_a_databases_admin(
+    command: Command, server_url: str, database: str, user: str, is_couchdb: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role is let in, in place of the name; a database's admin can write design documents."""
+    monkeypatch.setenv("MIGRATOR_USER_PASSWORD", "p: /@+")
+    url = url_of(server_url, database)
+    before = support.get(f"{url}/_security")
+    ran = command("secure", url, "--user", user, "--role", "ops", "--admin", "--json")
+    assert ran.code == 0, ran.output
+    security = support.get(f"{url}/_security")
+    assert security["admins"]["roles"] == [*before.get("admins", {}).get("roles", []), "ops"]
+    assert security["members"] == before.get("members", {})
+    assert any("names no members" in warning for warning in ran.value["warnings"]) is not is_couchdb
+    theirs = as_user(server_url, user, "p: /@+")
+    assert support.request("PUT", f"{url_of(theirs, database)}/_design/yes", {})[0] == 201
+    assert not Path(f"{user}.password").exists()
+
+
+def test_a_user_that_can_do_more_is_told(
+    command: Command, server_url: str, database: str, user: str, is_couchdb: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user whose other rights reach further fails the proof, with exit code 4."""
+    monkeypatch.setenv("MIGRATOR_USER_PASSWORD", "secret-enough")
+    other = f"{database}2"
+    support.request("PUT", url_of(server_url, other))
+    support.request("PUT", f"{url_of(server_url, other)}/_security", {"members": {"names": [user]}})
+    ran = command("secure", url_of(server_url, database), "--user", user)
+    assert ran.code == 4, ran.output
+    assert f"{user} can read {other}" in ran.output
+
+
+def test_what_cannot_be_is_told_before_anything_is_done(
+    command: Command, server_url: str, database: str, user: str, is_couchdb: bool, tmp_path: Path
+) -> None:
+    """Names that cannot be, files that cannot be read, and a URL without a database are faults of usage."""
+    (tmp_path / "empty").write_text("\n")
+    url = url_of(server_url, database)
+    for arguments, word in (
+        ((url, "--user", "_x"), "user's name"),
+        ((url, "--user", user, "--role", "_admin"), "role"),
+        ((url, "--user", user, "--password-file", "empty"), "empty"),
+        ((server_url, "--user", user), "no database"),
+    ):
+        ran = command("secure", *arguments)
+        assert ran.code == 2, ran.output
+        assert word in ran.output
+
+
+# -- replicate --------------------------------------------------------------------------------------------------
+
+
+def test_a_replication_from_set_up_to_stop(
+    command: Command, server_url: str, database: str, database_prefix: str, job: str, is_couchdb: bool
+) -> None:
+    """It copies, is listed with its state and without credentials, and is gone when stopped."""
+    target = f"{database_prefix}copy"
+    places = ("--from", url_of(server_url, database), "--to", url_of(server_url, target))
+    arguments = ("replicate", "set-up", *places, "--name", job, "--create-target", "--continuous")
+    dry = command(*arguments, "--dry-run")
+    assert dry.code == 0, dry.output
+    assert support.request("GET", f"{server_url}/_replicator/{job}")[0] == 404
+    ran = command(*arguments, "--json")
+    assert ran.code == 0, ran.output
+    if not is_couchdb:
+        # The sandbox keeps the document and may not run it; what is laid down is listed and removed all the same.
+        assert any(
+            item["name"] == job
+            for item in command("replicate", "list", server_url, "--json").value["replications"]
+        )
+        assert command("replicate", "stop", server_url, job).code == 0
+        return
+    assert ran.value["replications"][0]["state"] == "running"
+    wait_for(lambda: support.request("GET", url_of(server_url, target))[1].get("doc_count") == 50)
+    listed = command("replicate", "list", server_url)
+    assert listed.code == 0
+    assert job in listed.output
+    password = urlsplit(server_url).password or "-"
+    assert f":{password}@" not in listed.output + ran.output
+    assert command(*arguments).code == 2
+    assert command("replicate", "stop", server_url, job, "--dry-run").code == 0
+    assert support.request("GET", f"{server_url}/_replicator/{job}")[0] == 200
+    assert command("replicate", "stop", server_url, job).code == 0
+    assert support.request("GET", f"{server_url}/_replicator/{job}")[0] == 404
+    assert all(item["doc_id"] != job for item in support.get(f"{server_url}/_scheduler/jobs")["jobs"])
+    assert command("replicate", "stop", server_url, job).code == 2
+
+
+def test_a_replication_that_fails_is_told(
+    command: Command, server_url: str, database: str, database_prefix: str, job: str, is_couchdb: bool
+) -> None:
+    """A source that is not there ends with exit code 5, and the list gives the server's reason, masked."""
+    source = url_of(server_url, f"{database_prefix}none")
+    ran = command("replicate", "set-up", "--from", source, "--to", url_of(server_url, database), "--name", job)
+    listed = command("replicate", "list", server_url)
+    if not is_couchdb:
+        assert job in listed.output
+        return
+    assert ran.code == 5, ran.output
+    assert "replicate stop" in ran.output
+    assert "db_not_found" in listed.output
+    assert f":{urlsplit(server_url).password}@" not in listed.output + ran.output
+
+
+def test_a_paused_replication_does_not_start(
+    command: Command, server_url: str, database: str, database_prefix: str, job: str, is_couchdb: bool
+) -> None:
+    """No job of it is made and nothing is copied until it is started by name."""
+    if not is_couchdb:
+        # The sandbox has no scheduler that could tell; it has no `replicate start` to speak of either.
+        assert command("replicate", "start", server_url, job).code == 2
+        return
+    target = f"{database_prefix}copy"
+    places = ("--from", url_of(server_url, database), "--to", url_of(server_url, target))
+    ran = command("replicate", "set-up", *places, "--name", job, "--create-target", "--paused", "--json")
+    assert ran.code == 0, ran.output
+    assert ran.value["replications"][0]["state"] == "paused"
+    time.sleep(3)
+    assert support.request("GET", url_of(server_url, target))[0] == 404
+    assert all(item["doc_id"] != job for item in support.get(f"{server_url}/_scheduler/jobs")["jobs"])
+    started = command("replicate", "start", server_url, job, "--json")
+    assert started.code == 0, started.output
+    wait_for(lambda: support.request("GET", url_of(server_url, target))[1].get("doc_count") == 50)
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "in vain"
+        time.sleep(0.1)
