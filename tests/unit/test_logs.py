@@ -26,7 +26,7 @@ EXAMPLES: list[Event] = [
     events.DocumentsCompared("a", 10_000),
     events.CheckpointSaved("a"),
     events.CollectionFinished("a", Counts(3, 3)),
-    events.LagMeasured("a", 5, 12.5),
+    events.LagMeasured("a", 5),
     events.TaskProgressed("indexer", "db/_design/by", 0.25),
     events.RunFinished(Report({"a": CollectionReport("db", Counts(3, 3))}, 1.5)),
 ]
