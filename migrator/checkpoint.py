@@ -7,7 +7,6 @@ the old one or the new one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -17,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from migrator.errors import CheckpointError, ConfigError, LockedError
+from migrator.errors import CheckpointError, ConfigError
+from migrator.locking import held
 from migrator.model import Counts, Position
 
 VERSION = 1
@@ -146,45 +146,13 @@ class CheckpointFile:
         if self.path is None:
             yield
             return
-        path = self.path.with_name(self.path.name + ".lock")
-        descriptor = self._locked(path)
-        try:
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with held(
+            self.path.with_name(self.path.name + ".lock"),
+            what=str(self.path),
+            instead="use another --checkpoint",
+            elsewhere="with --checkpoint FILE",
+        ):
             yield
-        finally:
-            # Still held: whoever opened this very file meanwhile finds it gone and makes a new one.
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
-
-    def _locked(self, path: Path) -> int:
-        while True:
-            try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            except OSError as error:
-                raise ConfigError(
-                    f"The lock file {path} cannot be made: {error.strerror}.",
-                    hint="Name another place with --checkpoint FILE.",
-                ) from error
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-                os.close(descriptor)
-                raise LockedError(
-                    f"Another run{f' (process {holder})' if holder else ''} holds {self.path}.",
-                    hint="Wait for it to end, or use another --checkpoint.",
-                ) from None
-            except OSError as error:
-                os.close(descriptor)
-                raise ConfigError(
-                    f"{path} cannot be locked: {error.strerror}.",
-                    hint="Name a place on another file system with --checkpoint FILE.",
-                ) from error
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
-            os.close(descriptor)
 
 
 def open_checkpoint(

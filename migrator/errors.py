@@ -5,6 +5,7 @@ MigratorError (1)
 ├── TransformError (1)          one document's transformation failed; it becomes a reject of stage "transform"
 ├── RejectsError (3)            documents were rejected; the limit of rejects was passed
 ├── VerificationError (4)       source and target differ
+│   └── DamagedBackup           ... a file of a backup is missing, or not as it was written
 ├── EndpointError (5)           a server cannot be used
 │   ├── TransientError          ... now: no answer, overload; the same call may work later
 │   ├── Unauthorized            ... with these credentials; never retried
@@ -72,6 +73,10 @@ class VerificationError(MigratorError):
     """Source and target differ."""
 
     exit_code = EXIT_DIFFERENCES
+
+
+class DamagedBackup(VerificationError):
+    """A file of a backup is missing, or it is not as it was written."""
 
 
 class EndpointError(MigratorError):

@@ -22,20 +22,9 @@ LEVELS: list[tuple[str, set[str]]] = [
     ("0 nouns", {"errors", "events", "model", "version"}),
     (
         "1 single skills",
-        {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "naming"}
-        | {
-            "plugins",
-            "rejects",
-            "retry",
-            "retrying",
-            "revisions",
-            "sorted_runs",
-            "sorting",
-            "spooling",
-            "throttle",
-            "verify",
-        }
-        | {"wrapping"},
+        {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "locking"}
+        | {"naming", "plugins", "rejects", "retry", "retrying", "revisions", "sorted_runs", "sorting", "spooling"}
+        | {"throttle", "verify", "wrapping"},
     ),
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),
@@ -59,7 +48,9 @@ OWNERS = {
 # Extras that are asked for by name, and imported only where they are used.
 OPTIONAL = {
     "faker": {"transformers"},
+    "fsspec": {"backup"},
     "prometheus_client": {"sync"},
+    "pyrage": {"backup"},
     "pytest": {"pytest_plugin", "testing"},
     "testcontainers": {"seeding"},
     "yaml": {"seeding"},

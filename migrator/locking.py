@@ -1,0 +1,65 @@
+"""A lock file: one process holds it, and the system lets go of it when that process ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from migrator.errors import ConfigError, LockedError
+
+
+@contextlib.contextmanager
+def held(path: Path, *, what: str, instead: str, elsewhere: str) -> Iterator[None]:
+    """Hold a lock file.
+
+    Args:
+        path: the lock file; it is removed afterwards.
+        what: what it stands for, for people.
+        instead: what else than waiting can be done while another run holds it.
+        elsewhere: how another place is named, where none can be made here.
+
+    Raises:
+        LockedError: another process holds it.
+        ConfigError: there can be no lock file.
+    """
+    descriptor = _locked(path, what, instead, elsewhere)
+    try:
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        # Still held: whoever opened this very file meanwhile finds it gone and makes a new one.
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked(path: Path, what: str, instead: str, elsewhere: str) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"The lock file {path} cannot be made: {error.strerror}.", hint=f"Name another place {elsewhere}."
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise LockedError(
+                f"Another run{f' (process {holder})' if holder else ''} holds {what}.",
+                hint=f"Wait for it to end, or {instead}.",
+            ) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise ConfigError(
+                f"{path} cannot be locked: {error.strerror}.",
+                hint=f"Name a place on another file system {elsewhere}.",
+            ) from error
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
