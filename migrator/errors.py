@@ -3,6 +3,7 @@
 MigratorError (1)
 ├── ConfigError (2)             a flag, job file, name or path is wrong
 ├── TransformError (1)          one document's transformation failed; it becomes a reject of stage "transform"
+├── UnreadableLeaf (1)          one leaf cannot be read whole; it becomes a reject of stage "extract"
 ├── RejectsError (3)            documents were rejected; the limit of rejects was passed
 ├── VerificationError (4)       source and target differ
 │   └── DamagedBackup           ... a file of a backup is missing, or not as it was written
@@ -61,6 +62,19 @@ class ConfigError(MigratorError):
 
 class TransformError(MigratorError):
     """A transformer cannot map one document; that document is rejected at stage "transform", the run goes on."""
+
+
+class UnreadableLeaf(MigratorError):
+    """One leaf's attachment is gone or damaged; that leaf is rejected at stage "extract", the run goes on.
+
+    Args:
+        message: as in MigratorError.
+        error: one machine-readable word.
+    """
+
+    def __init__(self, message: str, *, error: str) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 class RejectsError(MigratorError):

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
+import orjson
+
 from migrator.codec import InvalidDocument, decode_value
 from migrator.couch.endpoint import redact
 from migrator.errors import BatchRefused, EndpointError, Forbidden, TargetMissing, TransientError, Unauthorized
@@ -126,6 +128,29 @@ def refuse(answer: Answer, what: str, url: str) -> NoReturn:
             signature=f"{status} {error} {reason}",
         )
     raise EndpointError(text)
+
+
+def bulk_rows(answer: Answer, what: str) -> list[dict[str, Any]] | None:
+    """The rows of a bulk write's answer, whatever its status; None where it was refused.
+
+    Raises:
+        TransientError: it was accepted, and the rows are not there.
+    """
+    if answer.body[:1] == b"[":
+        try:
+            rows = orjson.loads(answer.body)
+        except ValueError:
+            rows = None
+        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            return rows
+    if answer.status in {200, 201, 202}:
+        raise TransientError(
+            f"{what}: the answer broke off.",
+            outcome_unknown=True,
+            status=answer.status,
+            signature="torn answer",
+        )
+    return None
 
 
 def refuse_bulk(answer: Answer, what: str, url: str) -> NoReturn:

@@ -11,13 +11,13 @@ from urllib.parse import quote, urlencode
 
 import couchdb
 import couchdb.json
-import orjson
 
 from migrator.codec import decode_value
-from migrator.couch.answers import Answer, refuse, refuse_bulk
+from migrator.couch.answers import Answer, bulk_rows, refuse, refuse_bulk
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.endpoint import Endpoint, database_url
 from migrator.couch.paging import COUCHDB_RANGES, POUCHDB_RANGES, IdRange, walk
+from migrator.couch.paths import MAX_QUERY_BYTES, has_path, id_path
 from migrator.couch.rows import Row, read_rows
 from migrator.couch.transport import Transport
 from migrator.errors import BatchRefused, ConfigError, EndpointError, TransientError
@@ -33,8 +33,6 @@ couchdb.json.use(decode=decode_value, encode=_encode)
 JSON_HEADERS = {"Content-Type": "application/json"}
 # Below this gzip saves nothing worth a processor's time.
 GZIP_MIN_BYTES = 2_000
-# Servers and proxies take request lines of 8 kB.
-MAX_QUERY_BYTES = 6_000
 
 
 class CouchClient:
@@ -65,7 +63,7 @@ class CouchClient:
         method: str,
         *path: str,
         params: Mapping[str, Any] | None = None,
-        body: bytes | None = None,
+        body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send one request and give the answer, whatever its status. `params` are sent as they are."""
@@ -73,13 +71,31 @@ class CouchClient:
         all_headers = dict(headers or {})
         if body is not None:
             all_headers = {**JSON_HEADERS, **all_headers}
-            if self._compress and len(body) >= GZIP_MIN_BYTES:
+            if self._compress and isinstance(body, bytes) and len(body) >= GZIP_MIN_BYTES:
                 body = gzip.compress(body, 1)
                 all_headers["Content-Encoding"] = "gzip"
         status, response_headers, data = resource._request(  # noqa: SLF001 its public verbs do no more
             method, body=body, headers=all_headers, **(params or {})
         )
         return Answer(status, response_headers, data.read())
+
+    def stream(
+        self, what: str, *path: str, params: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Generator[bytes]:
+        """The body of an answer piece by piece; asked by POST where there is a body to send.
+
+        Raises:
+            TransientError: also from the iterator, when the answer breaks off.
+        """
+        url = "/".join([self.url, *(quote(segment, safe="") for segment in path)])
+        status, headers, pieces = self._transport.stream(
+            f"{url}?{urlencode(params)}" if params else url,
+            body=body,
+            headers=JSON_HEADERS if body is not None else None,
+        )
+        if status != 200:
+            refuse(Answer(status, headers, b"".join(pieces)), what, self.url)
+        return pieces
 
     def _json(self, what: str, method: str, *path: str, ok: Iterable[int] = (200,), **request: Any) -> Any:
         answer = self.call(method, *path, **request)
@@ -154,31 +170,22 @@ class CouchClient:
 
     # -- documents --------------------------------------------------------------------------------------------
 
-    def bulk_docs(self, database: str, bodies: Sequence[bytes]) -> list[dict[str, Any]]:
+    def bulk_docs(self, database: str, bodies: Sequence[bytes], *, new_edits: bool = True) -> list[dict[str, Any]]:
         """Post documents as they are encoded; the rows come as the server gave them, in its order.
 
-        A 500 can hold an array of rows and is then an answer like any other.
+        A 500 can hold an array of rows and is then an answer like any other. Without `new_edits` the revisions
+        are kept as they are, and rows are given only for what was not written.
 
         Raises:
             BatchRefused: the server refuses the whole request.
             TransientError: no usable answer.
         """
         what = f"Writing {len(bodies)} documents to {database}"
-        answer = self.call("POST", database, "_bulk_docs", body=b'{"docs":[' + b",\n".join(bodies) + b"]}")
-        if answer.body[:1] == b"[":
-            try:
-                rows = orjson.loads(answer.body)
-            except ValueError:
-                rows = None
-            if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
-                return rows
-        if answer.status in {200, 201, 202}:
-            raise TransientError(
-                f"{what}: the answer broke off.",
-                outcome_unknown=True,
-                status=answer.status,
-                signature="torn answer",
-            )
+        head = b'{"docs":[' if new_edits else b'{"new_edits":false,"docs":['
+        answer = self.call("POST", database, "_bulk_docs", body=head + b",\n".join(bodies) + b"]}")
+        rows = bulk_rows(answer, what)
+        if rows is not None:
+            return rows
         try:
             refuse_bulk(answer, what, self.url)
         except BatchRefused as refused:
@@ -264,26 +271,20 @@ class CouchClient:
         return walk(read_page, self._id_ranges, what, after=after, page_rows=page_rows)
 
     def _all_docs(self, database: str, params: Mapping[str, Any], what: str) -> Generator[bytes]:
-        url = f"{self.url}/{quote(database, safe='')}/_all_docs"
-        query = urlencode({key: _encode(value) for key, value in params.items()})
-        if len(query) <= MAX_QUERY_BYTES:
-            status, headers, pieces = self._transport.stream(f"{url}?{query}")
-        else:
-            # Keys of many kilobytes fit into no request line.
-            body = _encode(params).encode()
-            status, headers, pieces = self._transport.stream(url, body=body, headers=JSON_HEADERS)
-        if status != 200:
-            refuse(Answer(status, headers, b"".join(pieces)), what, self.url)
-        return pieces
+        encoded = {key: _encode(value) for key, value in params.items()}
+        if len(urlencode(encoded)) <= MAX_QUERY_BYTES:
+            return self.stream(what, database, "_all_docs", params=encoded)
+        # Keys of many kilobytes fit into no request line.
+        return self.stream(what, database, "_all_docs", body=_encode(params).encode())
 
     def get_document(self, database: str, id: str, *, attachments: bool = False) -> dict[str, Any] | None:
         """One document, or None when it is missing or deleted."""
         what = f"Reading document {id!r:.100} of {database}"
-        if len(quote(id, safe="")) > MAX_QUERY_BYTES or id in {".", ".."}:
-            # Request lines have a limit, and a path of dots names another place; a POST's body has neither.
+        if not has_path(id):
+            # A POST's body takes any id.
             row = self.lookup(database, [id], include_docs=True, attachments=attachments)[id]
             return None if row is None else row["doc"]
-        answer = self.call("GET", database, *_id_path(id), params={"attachments": "true"} if attachments else {})
+        answer = self.call("GET", database, *id_path(id), params={"attachments": "true"} if attachments else {})
         if answer.status == 404:
             return None
         if answer.status != 200:
@@ -292,9 +293,3 @@ class CouchClient:
         if not isinstance(document, dict) or document.get("_id") != id:
             raise TransientError(f"{what}: the answer is to another question.", signature="foreign document")
         return document
-
-
-def _id_path(id: str) -> list[str]:
-    # `_design/x` and `_local/x` keep their slash: an escaped one is answered with a redirect.
-    head, slash, tail = id.partition("/")
-    return [head, tail] if slash and head in {"_design", "_local"} else [id]

@@ -39,15 +39,15 @@ def read_rows(pieces: Iterable[bytes], what: str, *, include_docs: bool = False)
     Raises:
         TransientError: the answer is not whole, or an error stands in it.
     """
-    lines = _lines(pieces)
-    head = next(lines, b"")
+    rest = lines(pieces)
+    head = next(rest, b"")
     if not _HEAD.fullmatch(head):
-        yield from _whole(b"\n".join([head, *lines]), what, include_docs=include_docs)
+        yield from _whole(b"\n".join([head, *rest]), what, include_docs=include_docs)
         return
     closed = False
-    for line in lines:
+    for line in rest:
         if closed and line.strip():
-            raise _torn(line, what)
+            raise torn(line, what)
         match = _ROW.fullmatch(line)
         if match and (match[3] is not None or not include_docs):
             raw_id, rev, text = match.groups()
@@ -59,10 +59,11 @@ def read_rows(pieces: Iterable[bytes], what: str, *, include_docs: bool = False)
         elif line.strip():
             yield _parsed(line, what, include_docs=include_docs)
     if not closed:
-        raise _torn(b"", what)
+        raise torn(b"", what)
 
 
-def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Divide a stream at its line breaks; the last line, often empty, comes too."""
     rest: list[bytes] = []
     for piece in pieces:
         first, newline, more = piece.partition(b"\n")
@@ -88,7 +89,7 @@ def _parsed(line: bytes, what: str, *, include_docs: bool) -> Row:
     try:
         value = decode_value(line.strip().rstrip(b","))
     except InvalidDocument:
-        raise _torn(line, what) from None
+        raise torn(line, what) from None
     return _row(value, what, include_docs=include_docs)
 
 
@@ -96,9 +97,9 @@ def _whole(body: bytes, what: str, *, include_docs: bool) -> Iterator[Row]:
     try:
         value = decode_value(body)
     except InvalidDocument:
-        raise _torn(body[-500:], what) from None
+        raise torn(body[-500:], what) from None
     if not isinstance(value, dict) or not isinstance(value.get("rows"), list):
-        raise _torn(body[-500:], what)
+        raise torn(body[-500:], what)
     for row in value["rows"]:
         yield _row(row, what, include_docs=include_docs)
 
@@ -107,11 +108,11 @@ def _row(value: Any, what: str, *, include_docs: bool) -> Row:
     try:
         # A body that the server could not read leaves a row with an error in place of the document.
         if "error" in value or (include_docs and "doc" not in value):
-            raise _torn(str(value).encode(errors="replace"), what)
+            raise torn(str(value).encode(errors="replace"), what)
         document = value.get("doc")
         return Row(value["id"], value["value"]["rev"], _text(document) if document else None)
     except (KeyError, TypeError, AttributeError):
-        raise _torn(str(value).encode(errors="replace"), what) from None
+        raise torn(str(value).encode(errors="replace"), what) from None
 
 
 def _text(document: dict[str, Any]) -> bytes:
@@ -122,7 +123,8 @@ def _text(document: dict[str, Any]) -> bytes:
         return json.dumps(document).encode()
 
 
-def _torn(line: bytes, what: str) -> TransientError:
+def torn(line: bytes, what: str) -> TransientError:
+    """What to raise of an answer that is not whole, with the line that shows it."""
     shown = line[:300].decode("utf-8", "replace").strip()
     return TransientError(
         f"{what}: the answer broke off" + (f": {shown}" if shown else "") + ".", signature="torn answer"

@@ -1,0 +1,184 @@
+"""Reads answers of `_bulk_get` into leaves whose bodies are cut out of the answer, so that nothing is respelled.
+
+CouchDB writes `_id` and `_rev` first and `_deleted`, `_revisions` and `_attachments` last, and a row a document;
+there a document is cut with a few searches. Whatever looks otherwise is cut bracket by bracket.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
+
+from migrator.codec import InvalidDocument, decode, decode_value, one_line
+from migrator.couch.raw_json import elements, members
+from migrator.couch.rows import torn
+from migrator.revisions import Attachment, Leaf, LeafFault
+
+_STRING = rb'"(?:[^"\\]|\\.)*"'
+_BEGIN = re.compile(rb'\s*\{"results":\[\{"id":' + _STRING + rb',"docs":\[\{"ok":')
+_BETWEEN = re.compile(rb'\}\]\},\{"id":' + _STRING + rb',"docs":\[\{"ok":(?=\{"_id":)')
+_END = b"}]}]}"
+_HEAD = re.compile(rb'\{"_id":' + _STRING + rb',"_rev":"[^"\\]+"')
+_REVISIONS = re.compile(rb',"_revisions":\{"start":\d+,"ids":\["[^\]]*"\]\}')
+_REVISIONS_BEGIN = b',"_revisions":{"start":'
+_ATTACHMENTS = b',"_attachments":'
+_DELETED = b',"_deleted":true'
+
+AttachmentsOf: TypeAlias = Callable[[str, str, Mapping[str, Any]], tuple[Attachment, ...]]
+"""Makes the attachments of a leaf from its id, its revision and the stubs."""
+
+
+class Asked(NamedTuple):
+    """One leaf that is asked for."""
+
+    id: str
+    rev: str
+
+
+class OddLayout(Exception):
+    """The answer is not laid out as CouchDB does it."""
+
+
+def read_leaves(
+    body: bytes, asked: Sequence[Asked], attachments_of: AttachmentsOf, what: str
+) -> list[Leaf | LeafFault]:
+    """Every leaf of an answer, and a fault for each that was asked for and is not in it; in the order asked.
+
+    Args:
+        body: the answer.
+        asked: what was asked for; what belongs to one id stands together.
+        attachments_of: makes attachments of stubs.
+        what: what is read, for errors.
+
+    Raises:
+        TransientError: the answer is not whole.
+    """
+    try:
+        return [*_quickly(body, asked, attachments_of)]
+    except (OddLayout, orjson.JSONDecodeError, KeyError):
+        return _carefully(body, asked, attachments_of, what)
+
+
+def leaf_of(text: bytes, attachments_of: AttachmentsOf) -> Leaf:
+    """A leaf from the text of a document with `_revisions` and stubs.
+
+    Raises:
+        InvalidDocument: the text is none.
+    """
+    try:
+        return _cut(text, orjson.loads(text), attachments_of)
+    except (OddLayout, orjson.JSONDecodeError, KeyError, AttributeError):
+        pass
+    document = decode(text)
+    first: dict[str, bytes] = dict.fromkeys(("_id", "_rev", "_revisions", "_deleted"), b"")
+    rest: list[bytes] = []
+    for name, raw in members(text):
+        if name in first:
+            first[name] = raw
+        elif name != "_attachments":
+            rest.append(orjson.dumps(name) + b":" + raw)
+    id, rev = document.get("_id"), document.get("_rev")
+    if not isinstance(id, str) or not isinstance(rev, str) or not isinstance(document.get("_revisions"), dict):
+        raise InvalidDocument("not_a_leaf", "the document has no _id, _rev or _revisions")
+    deleted = document.get("_deleted") is True
+    if not deleted:
+        first["_deleted"] = b""
+    named = [f'"{name}":'.encode() + raw for name, raw in first.items() if raw]
+    body = one_line(b"{" + b",".join([*named, *rest]) + b"}")
+    return Leaf(id, rev, body, deleted, attachments_of(id, rev, document.get("_attachments") or {}))
+
+
+def _quickly(body: bytes, asked: Sequence[Asked], attachments_of: AttachmentsOf) -> Iterator[Leaf]:
+    begin = _BEGIN.match(body)
+    end = body.rfind(_END)
+    if begin is None or end < 0 or body[end + len(_END) :].strip():
+        raise OddLayout
+    texts = _BETWEEN.split(body[begin.end() : end])
+    if len(texts) != len(asked):
+        raise OddLayout
+    for text, (id, _) in zip(texts, asked, strict=True):
+        # Were a text cut in the wrong place, it would be no JSON: no object is the beginning of another one.
+        document = orjson.loads(text)
+        if document["_id"] != id:
+            raise OddLayout
+        yield _cut(text, document, attachments_of)
+
+
+def _cut(text: bytes, document: dict[str, Any], attachments_of: AttachmentsOf) -> Leaf:
+    """Put what is last first. Quotes inside of strings are escaped, so these names are found outside of them."""
+    head = _HEAD.match(text)
+    begin = text.rfind(_REVISIONS_BEGIN)
+    revisions = _REVISIONS.match(text, begin) if begin >= 0 else None
+    if head is None or revisions is None:
+        raise OddLayout
+    # What follows closes the document, so _revisions stands in the document itself and in nothing inside of it.
+    rest = text[revisions.end() :]
+    attachments: tuple[Attachment, ...] = ()
+    id, rev = document["_id"], document["_rev"]
+    if rest != b"}":
+        if not rest.startswith(_ATTACHMENTS):
+            raise OddLayout
+        attachments = attachments_of(id, rev, orjson.loads(rest[len(_ATTACHMENTS) : -1]))
+    fields = text[head.end() : begin]
+    deleted = document.get("_deleted") is True
+    if deleted:
+        if not fields.endswith(_DELETED):
+            raise OddLayout
+        fields = _DELETED + fields[: -len(_DELETED)]
+    elif "_deleted" in document:
+        raise OddLayout
+    return Leaf(id, rev, head[0] + revisions[0] + fields + b"}", deleted, attachments)
+
+
+def _carefully(
+    body: bytes, asked: Sequence[Asked], attachments_of: AttachmentsOf, what: str
+) -> list[Leaf | LeafFault]:
+    found: dict[str, list[Leaf | LeafFault]] = {}
+    try:
+        decode_value(body)
+        for result in elements(dict(members(body))["results"]):
+            parts = dict(members(result))
+            id = str(decode_value(parts["id"]))
+            for row in elements(parts["docs"]):
+                named = dict(members(row))
+                text = named.get("ok")
+                leaf = leaf_of(text, attachments_of) if text else _fault(id, decode_value(row))
+                found.setdefault(id, []).append(leaf)
+    except (InvalidDocument, KeyError, AttributeError):
+        raise torn(body[-500:], what) from None
+    wanted: dict[str, list[str]] = {}
+    for id, rev in asked:
+        wanted.setdefault(id, []).append(rev)
+    answers: list[Leaf | LeafFault] = []
+    for id, revs in wanted.items():
+        answers += _accounted(id, revs, found.get(id, []))
+    return answers
+
+
+def _accounted(id: str, revs: Sequence[str], rows: Sequence[Leaf | LeafFault]) -> list[Leaf | LeafFault]:
+    """The rows of one id; as many faults as are missing. A leaf may have grown since it was listed."""
+    leaves = {row.rev: row for row in rows if isinstance(row, Leaf)}
+    faults = [row for row in rows if isinstance(row, LeafFault)]
+    named = {fault.rev: fault for fault in faults if fault.rev in revs}
+    unnamed = [fault for fault in faults if fault.rev not in revs]
+    missing = [rev for rev in revs if rev not in leaves and rev not in named]
+    grown = len([rev for rev in leaves if rev not in revs])
+    for rev in missing[grown:]:
+        fault = unnamed.pop() if unnamed else LeafFault(id, rev, "no_answer", "the server gave no answer for it")
+        named[rev] = fault._replace(rev=rev)
+    return [*leaves.values(), *named.values()]
+
+
+def _fault(id: str, row: Any) -> LeafFault:
+    error = row.get("error", row) if isinstance(row, dict) else {}
+    if not isinstance(error, dict):
+        error = row
+    return LeafFault(
+        id,
+        str(error.get("rev", "")),
+        str(error.get("error", "missing")),
+        str(error.get("reason", "the server names it and does not give it")),
+    )

@@ -1,0 +1,199 @@
+"""Lists what changed in a database by `_changes`, page after page, and follows it while it changes.
+
+The server names each document at its latest change, with all its leaves, in an order of its own. It may name some
+again and may rewind; so whoever listens must not mind to hear of a document twice. Only the sequence at the end of
+an answer is one to go on from.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+from migrator.codec import InvalidDocument, decode_value
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import database_url
+from migrator.couch.rows import lines, torn
+from migrator.errors import Interrupted
+from migrator.retry import Retrier, is_transient
+
+PAGE_ROWS = 100_000
+FOLLOWED_ROWS = 1_000
+# How soon a reading that waits for news notices that it is to stop.
+HEARTBEAT_S = 2.0
+BEGINNING = "0"
+
+
+class Change(NamedTuple):
+    """A document that changed: its id, all its leaves, and whether the winner among them is a deletion."""
+
+    id: str
+    revs: tuple[str, ...]
+    deleted: bool
+
+
+class Tail(NamedTuple):
+    """The end of an answer: where to go on, how many changes it held, how many are left (None: not said)."""
+
+    last_seq: str
+    rows: int
+    pending: int | None
+
+
+class Page(NamedTuple):
+    """Some changes and the sequence behind them."""
+
+    changes: list[Change]
+    last_seq: str
+    pending: int | None
+
+
+class ChangesFeed:
+    """The changes of one database.
+
+    Args:
+        client: its server.
+        database: its name.
+        retrier: tries again; its `stopping` ends any reading with Interrupted.
+        page_rows: changes asked for at once. A page is streamed, never held.
+    """
+
+    def __init__(
+        self, client: CouchClient, database: str, retrier: Retrier, *, page_rows: int = PAGE_ROWS
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._retrier = retrier
+        self._page_rows = page_rows
+        self._what = f"Reading the changes of {database_url(client.endpoint, database)}"
+
+    def list(self, since: str, take: Callable[[Change], None]) -> str:
+        """Give every change behind `since` to `take`, some perhaps twice; the sequence up to which it was read.
+
+        A database that is written to meanwhile does not keep this from ending: what comes later is left for later.
+
+        Raises:
+            EndpointError: there is no such database, or it cannot be read.
+        """
+        while True:
+            tail = self._page(since, take)
+            since = tail.last_seq
+            if tail.rows < self._page_rows:
+                return since
+
+    def follow(self, since: str, *, rows: int = FOLLOWED_ROWS) -> Iterator[Page]:
+        """Yield changes behind `since` as they happen, at most `rows` at once, until `stopping` is set.
+
+        Raises:
+            EndpointError: as for list.
+        """
+        while not self._retrier.stopping.is_set():
+            changes: list[Change] = []
+
+            def attempt(_: int, since: str = since, changes: list[Change] = changes) -> Tail:
+                changes.clear()
+                params = {"feed": "longpoll", "heartbeat": str(int(HEARTBEAT_S * 1000)), "limit": str(rows)}
+                return self._read(since, params, changes.append)
+
+            try:
+                tail = self._retrier.call(f"follow {self._database}", attempt, retry_on=is_transient)
+            except Interrupted:
+                return
+            since = tail.last_seq
+            yield Page(changes, since, tail.pending)
+
+    def _page(self, since: str, take: Callable[[Change], None]) -> Tail:
+        limit = str(self._page_rows)
+        # One sequence a page: making one for every row costs the server half its time.
+        params = {"limit": limit, "seq_interval": limit}
+        return self._retrier.call(
+            f"list changes of {self._database}",
+            lambda _: self._read(since, params, take),
+            retry_on=is_transient,
+        )
+
+    def _read(self, since: str, params: dict[str, str], take: Callable[[Change], None]) -> Tail:
+        query = {"style": "all_docs", "since": since, **params}
+        with closing(self._client.stream(self._what, self._database, "_changes", params=query)) as pieces:
+            changes = read_changes(until(self._retrier.stopping, pieces), self._what)
+            while True:
+                try:
+                    take(next(changes))
+                except StopIteration as end:
+                    tail: Tail = end.value
+                    return tail
+
+
+def until(stopping: threading.Event, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces of a stream, of which heartbeats are some, until it is to stop.
+
+    Raises:
+        Interrupted: it is to stop.
+    """
+    for piece in pieces:
+        if stopping.is_set():
+            raise Interrupted("Stopped while reading changes.", hint="Go on later with the same command.")
+        yield piece
+
+
+def read_changes(pieces: Iterable[bytes], what: str) -> Generator[Change, None, Tail]:
+    """Yield the changes of one answer, and return its end.
+
+    Raises:
+        TransientError: the answer is not whole, or an error stands in it.
+    """
+    rest = lines(pieces)
+    head = b""
+    # Heartbeats come first.
+    while not head and (line := next(rest, None)) is not None:
+        head = line.strip()
+    count = 0
+    if head != b'{"results":[':
+        return (yield from _whole(head, rest, what))
+    for line in rest:
+        text = line.strip()
+        if text.startswith(b"]"):
+            tail = text[1:].lstrip(b",") + b"".join(rest)
+            return _tail(_decoded(b"{" + tail, what), count, tail, what)
+        if text:
+            yield _change(_decoded(text.removesuffix(b","), what), text, what)
+            count += 1
+    raise torn(b"", what)
+
+
+def _whole(head: bytes, rest: Iterable[bytes], what: str) -> Generator[Change, None, Tail]:
+    """An answer of another layout, which only servers give that hold it in memory themselves."""
+    text = b"\n".join([head, *rest])
+    value = _decoded(text, what)
+    rows = value.get("results")
+    if not isinstance(rows, list):
+        raise torn(text[-500:], what)
+    for row in rows:
+        yield _change(row, text[-500:], what)
+    return _tail(value, len(rows), text[-500:], what)
+
+
+def _decoded(text: bytes, what: str) -> dict[str, object]:
+    try:
+        value = decode_value(text)
+    except InvalidDocument:
+        raise torn(text, what) from None
+    if not isinstance(value, dict):
+        raise torn(text, what)
+    return value
+
+
+def _change(row: dict[str, object], text: bytes, what: str) -> Change:
+    id, changes = row.get("id"), row.get("changes")
+    if not isinstance(id, str) or not isinstance(changes, list):
+        raise torn(text, what)
+    return Change(id, tuple(change["rev"] for change in changes), row.get("deleted") is True)
+
+
+def _tail(value: dict[str, object], rows: int, text: bytes, what: str) -> Tail:
+    last_seq, pending = value.get("last_seq"), value.get("pending")
+    if not isinstance(last_seq, str | int) or "error" in value:
+        raise torn(text, what)
+    return Tail(str(last_seq), rows, pending if isinstance(pending, int) else None)

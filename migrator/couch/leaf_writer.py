@@ -1,0 +1,233 @@
+"""Writes leaves with the revisions that they have, and believes only what the server confirms to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from migrator.couch.answers import TRANSIENT_ROWS, refuse
+from migrator.couch.client import CouchClient
+from migrator.couch.leaf_sending import inline_bytes, post_leaves, stream_leaf
+from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
+from migrator.events import BatchSplit, Listener, ignore
+from migrator.model import BatchLimits, Outcome, Status
+from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
+from migrator.revisions import Leaf
+
+# So often the server may say yes to a leaf and not hold it.
+MAX_VANISHED = 4
+STATUSES = {"forbidden": 403, "unauthorized": 401, "partition_overflow": 403}
+
+
+class LeafWriter:
+    """A RevisionWriter over one database. Safe for threads that write different documents.
+
+    CouchDB names only what it did not write, so each batch is asked about afterwards. A batch that is refused as a
+    whole is divided until the guilty leaf is alone. After a lost answer only what is missing is sent again.
+
+    Args:
+        client: the server.
+        database: its name.
+        retrier: tries again.
+        limits: the largest request.
+        fresh: nothing can be there yet, so nobody need ask before writing.
+        listener: hears of divided batches.
+    """
+
+    def __init__(
+        self,
+        client: CouchClient,
+        database: str,
+        retrier: Retrier,
+        *,
+        limits: BatchLimits | None = None,
+        fresh: bool = False,
+        listener: Listener = ignore,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._retrier = retrier
+        self._limits = limits or BatchLimits()
+        self._fresh = fresh
+        self._listener = listener
+        self._multipart: bool | None = None
+
+    def write(self, leaves: Sequence[Leaf]) -> list[Outcome]:
+        """Write the leaves and say what became of each, in their order.
+
+        Raises:
+            EndpointError: the server is out of reach, or fails at every leaf.
+        """
+        outcomes: dict[int, Outcome] = {}
+        absent = list(range(len(leaves)))
+        if not self._fresh:
+            missing = self._missing(leaves)
+            absent = [index for index, leaf in enumerate(leaves) if leaf.rev in missing.get(leaf.id, ())]
+            present = set(range(len(leaves))).difference(absent)
+            outcomes.update((index, Outcome(leaves[index].id, Status.UNCHANGED)) for index in present)
+        for batch in self._batches(leaves, absent):
+            outcomes.update(self._settled(leaves, batch))
+        return [outcomes[index] for index in range(len(leaves))]
+
+    def _batches(self, leaves: Sequence[Leaf], indexes: Sequence[int]) -> Iterator[list[int]]:
+        batch: list[int] = []
+        size = 0
+        for index in indexes:
+            length = inline_bytes(leaves[index])
+            if length is None:
+                yield [index]
+                continue
+            if batch and (len(batch) >= self._limits.max_docs or size + length > self._limits.max_bytes):
+                yield batch
+                batch, size = [], 0
+            batch.append(index)
+            size += length
+        if batch:
+            yield batch
+
+    def _settled(self, leaves: Sequence[Leaf], batch: Sequence[int]) -> dict[int, Outcome]:
+        outcomes = self._divided([leaves[index] for index in batch])
+        if len(outcomes) > 1 and all(o.http_status == 500 and o.status is Status.REJECTED for o in outcomes):
+            raise TransientError(
+                f"{self._client.url}: the server fails at every document: {outcomes[0].reason}",
+                hint="Look into the server's log; then run the same command again.",
+                status=500,
+            )
+        return dict(zip(batch, outcomes, strict=True))
+
+    def _divided(self, leaves: Sequence[Leaf], *, resend: bool = False) -> list[Outcome]:
+        try:
+            return self._written(leaves, resend=resend)
+        except UnreadableLeaf as error:
+            if len(leaves) == 1:
+                return [Outcome(leaves[0].id, Status.REJECTED, error=error.error, reason=error.message)]
+        except BatchRefused as refused:
+            resend = resend or refused.maybe_written
+            if len(leaves) == 1:
+                return [
+                    Outcome(
+                        leaves[0].id,
+                        Status.REJECTED,
+                        error=refused.error,
+                        reason=refused.reason or refused.message,
+                        http_status=refused.status or None,
+                    )
+                ]
+            self._listener(BatchSplit(self._database, len(leaves), refused.message))
+        middle = len(leaves) // 2
+        return self._divided(leaves[:middle], resend=resend) + self._divided(leaves[middle:], resend=resend)
+
+    def _written(self, leaves: Sequence[Leaf], *, resend: bool) -> list[Outcome]:
+        """Send until each leaf is confirmed or refused.
+
+        Raises:
+            BatchRefused: the server refuses the request as a whole.
+            TransientError: the server gives no usable answer for too long.
+        """
+        ends: dict[int, Outcome] = {}
+        waiting = list(range(len(leaves)))
+        vanished = 0
+
+        def attempt(number: int) -> None:
+            nonlocal waiting, vanished
+            if number > 1 or resend:
+                # Of the attempt before nobody knows what was written.
+                waiting = self._unconfirmed(leaves, waiting, ends)
+            if not waiting:
+                return
+            refused = self._send([leaves[index] for index in waiting])
+            troubles: list[Mapping[str, Any]] = []
+            for index in waiting:
+                row = refused.get((leaves[index].id, leaves[index].rev)) or refused.get((leaves[index].id, ""))
+                if row is None:
+                    continue
+                if row.get("error") in TRANSIENT_ROWS and number < MAX_ATTEMPTS_AT_ONE_DOCUMENT:
+                    troubles.append(row)
+                else:
+                    ends[index] = _rejected(leaves[index], row)
+            waiting = self._unconfirmed(leaves, [index for index in waiting if index not in ends], ends)
+            if troubles and waiting:
+                raise _trouble(self._client.url, troubles[0])
+            if waiting:
+                vanished += 1
+                if vanished >= MAX_VANISHED:
+                    for index in waiting:
+                        ends[index] = _lost(leaves[index])
+                    return
+                raise TransientError(
+                    f"{self._client.url} accepted {len(waiting)} revisions and holds none of them, the first "
+                    f"{leaves[waiting[0]].id!r:.100} ({leaves[waiting[0]].rev}).",
+                    signature="vanished",
+                    outcome_unknown=True,
+                )
+
+        alone = len(leaves) == 1
+
+        def again(error: BaseException) -> bool:
+            # A 500 at one leaf can still be the server's own for a while; at many it is for dividing.
+            return is_transient(error) or (alone and isinstance(error, BatchRefused) and error.server_fault)
+
+        self._retrier.call(f"write to {self._database}", attempt, retry_on=again)
+        return [ends[index] for index in range(len(leaves))]
+
+    def _unconfirmed(self, leaves: Sequence[Leaf], indexes: Sequence[int], ends: dict[int, Outcome]) -> list[int]:
+        """Give those that the server does not hold; the others have their end."""
+        if not indexes:
+            return []
+        missing = self._ask_missing([leaves[index] for index in indexes])
+        left = [index for index in indexes if leaves[index].rev in missing.get(leaves[index].id, ())]
+        for index in set(indexes).difference(left):
+            ends[index] = Outcome(leaves[index].id, Status.WRITTEN)
+        return left
+
+    def _send(self, leaves: Sequence[Leaf]) -> dict[tuple[str, str], dict[str, Any]]:
+        """The rows of what was not written, by id and revision."""
+        if len(leaves) == 1 and inline_bytes(leaves[0]) is None:
+            if self._multipart is None:
+                self._multipart = "express-pouchdb" not in self._client.welcome()
+            rows = stream_leaf(self._client, self._database, leaves[0], multipart=self._multipart)
+        else:
+            rows = post_leaves(self._client, self._database, leaves)
+        return {(str(row.get("id")), str(row.get("rev", ""))): row for row in rows if row.get("error")}
+
+    def _missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
+        return self._retrier.call(
+            f"look into {self._database}", lambda _: self._ask_missing(leaves), retry_on=is_transient
+        )
+
+    def _ask_missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
+        """Which revisions the server does not hold, by id."""
+        what = f"Looking for {len(leaves)} revisions in {self._database}"
+        asked: dict[str, list[str]] = {}
+        for leaf in leaves:
+            asked.setdefault(leaf.id, []).append(leaf.rev)
+        answer = self._client.call("POST", self._database, "_revs_diff", body=orjson.dumps(asked))
+        if answer.status != 200:
+            refuse(answer, what, self._client.url)
+        found = answer.json(f"{what} at {self._client.url}")
+        if not isinstance(found, dict):
+            raise TransientError(f"{what}: the answer is to another question.", signature="foreign rows")
+        return {id: row.get("missing", ()) for id, row in found.items()}
+
+
+def _rejected(leaf: Leaf, row: Mapping[str, Any]) -> Outcome:
+    error = str(row.get("error"))
+    status = STATUSES.get(error, 500 if error in TRANSIENT_ROWS else None)
+    return Outcome(leaf.id, Status.REJECTED, error=error, reason=str(row.get("reason", "")), http_status=status)
+
+
+def _lost(leaf: Leaf) -> Outcome:
+    reason = f"the server accepted revision {leaf.rev} {MAX_VANISHED} times and does not hold it"
+    return Outcome(leaf.id, Status.REJECTED, error="not_stored", reason=reason)
+
+
+def _trouble(url: str, row: Mapping[str, Any]) -> TransientError:
+    return TransientError(
+        f"{url}: {row.get('error')} ({row.get('reason', '')}) for {row.get('id')!r:.100}.",
+        hint="Look into the server's log and disk; then run the same command again.",
+        outcome_unknown=True,
+        status=500,
+        signature=f"row {row.get('error')}",
+    )

@@ -1,0 +1,234 @@
+"""Reads every leaf of a live database in the order of ids: first what there is by `_changes`, then `_bulk_get`."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TypeAlias
+
+import orjson
+
+from migrator.couch.answers import TRANSIENT_ROWS
+from migrator.couch.bulk_get import Asked, read_leaves
+from migrator.couch.changes import BEGINNING, Change, ChangesFeed
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import database_url
+from migrator.couch.settings import read_facts
+from migrator.couch.stored_attachments import StoredAttachments
+from migrator.errors import Interrupted, TransientError
+from migrator.retry import Retrier, is_transient, repeat_while
+from migrator.revisions import DatabaseFacts, Leaf, LeafFault
+from migrator.sorting import ExternalSorter
+
+MAX_LEAVES_ASKED = 1_000
+# Nobody knows how large documents are before the first ones have come.
+FIRST_LEAVES_ASKED = 100
+ANSWER_BYTES = 2_000_000
+# An answer that grows beyond this is given up, and asked for in halves.
+MAX_ANSWER_BYTES = 16_000_000
+PARALLEL = 4
+FAULT_ATTEMPTS = 4
+
+Known: TypeAlias = Callable[[str | None], Iterator[tuple[str, Sequence[str]]]]
+"""Gives ids and the leaf revisions that somebody holds of each, in the order of ids, from the first behind one."""
+
+
+class _TooLarge(Exception):
+    """The answer would need more memory than it may."""
+
+
+class LeafReader:
+    """A RevisionReader over one database. It lists once, when it is first asked; `leaves` may be called often.
+
+    What changes while it is read is given as it was listed or as it is now; either way it is listed again behind
+    `last_seq`.
+
+    Args:
+        client: the server.
+        database: its name.
+        retrier: tries again; its `stopping` ends any reading with Interrupted.
+        folder: a folder of its own for what does not fit into memory; `close` removes it.
+        since: list only what changed behind this sequence.
+        known: documents whose leaves are exactly those that somebody holds already are left out.
+        parallel: requests at once.
+        max_memory_bytes: of the listing.
+    """
+
+    def __init__(
+        self,
+        client: CouchClient,
+        database: str,
+        retrier: Retrier,
+        *,
+        folder: Path,
+        since: str = BEGINNING,
+        known: Known | None = None,
+        parallel: int = PARALLEL,
+        max_memory_bytes: int = 32_000_000,
+        answer_bytes: int = ANSWER_BYTES,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._retrier = retrier
+        self._since = since
+        self._known = known
+        self._parallel = parallel
+        self._answer_bytes = answer_bytes
+        self._max_answer_bytes = max_answer_bytes
+        self._sorter = ExternalSorter(folder, max_memory_bytes=max_memory_bytes)
+        self._last_seq: str | None = None
+        self._attachments = StoredAttachments(client, database, retrier)
+        self._lock = threading.Lock()
+        self._bytes_per_leaf = answer_bytes / FIRST_LEAVES_ASKED
+
+    def describe(self) -> str:
+        """The database's URL without credentials."""
+        return database_url(self._client.endpoint, self._database)
+
+    def facts(self) -> DatabaseFacts:
+        """What the server says of the database."""
+        return self._retrier.call(
+            f"look at {self._database}",
+            lambda _: read_facts(self._client, self._database),
+            retry_on=is_transient,
+        )
+
+    @property
+    def last_seq(self) -> str:
+        """The sequence up to which the listing goes."""
+        if self._last_seq is None:
+            feed = ChangesFeed(self._client, self._database, self._retrier)
+            self._last_seq = feed.list(self._since, self._take)
+            self._sorter.finish()
+        return self._last_seq
+
+    @property
+    def listed(self) -> int:
+        """How many changes the listing holds; a few may be of the same documents."""
+        _ = self.last_seq
+        return len(self._sorter)
+
+    def close(self) -> None:
+        """Remove the listing."""
+        self._sorter.close()
+
+    def _take(self, change: Change) -> None:
+        self._sorter.add(change.id, " ".join(change.revs).encode())
+
+    def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
+        """Yield the leaves of what was listed, in order of ids.
+
+        Raises:
+            EndpointError: the server does not give them.
+        """
+        _ = self.last_seq
+        asked = (Asked(id, rev) for id, revs in self._wanted(after) for rev in revs)
+        pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="leaves")
+        running: deque[Future[list[Leaf | LeafFault]]] = deque()
+        try:
+            while True:
+                while len(running) <= self._parallel and (part := self._next_part(asked)):
+                    running.append(pool.submit(self._fetch, part))
+                if not running:
+                    return
+                yield from running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
+            pool.shutdown(wait=True)
+
+    def fetch(self, id: str, revs: Sequence[str]) -> list[Leaf | LeafFault]:
+        """These leaves of one document, or what has grown out of them."""
+        return self._fetch([Asked(id, rev) for rev in revs])
+
+    def _wanted(self, after: str | None) -> Iterator[tuple[str, list[str]]]:
+        """Each listed document once, as it was listed last."""
+        known = iter(self._known(after)) if self._known else iter(())
+        held = next(known, None)
+        for id, revs in _last_of_each(self._sorter.sorted_items(after)):
+            while held is not None and held[0] < id:
+                held = next(known, None)
+            if held is None or held[0] != id or set(held[1]) != set(revs):
+                yield id, revs
+
+    def _next_part(self, asked: Iterator[Asked]) -> list[Asked]:
+        if self._retrier.stopping.is_set():
+            raise Interrupted("Stopped while reading documents.", hint="Go on later with the same command.")
+        size = min(MAX_LEAVES_ASKED, max(1, int(self._answer_bytes / self._bytes_per_leaf)))
+        return [leaf for _, leaf in zip(range(size), asked, strict=False)]
+
+    def _fetch(self, asked: Sequence[Asked]) -> list[Leaf | LeafFault]:
+        try:
+            leaves = self._retrier.call(
+                f"read documents of {self._database}", lambda _: self._ask(asked), retry_on=is_transient
+            )
+        except _TooLarge:
+            middle = len(asked) // 2
+            return self._fetch(asked[:middle]) + self._fetch(asked[middle:])
+        return self._asked_again(leaves) if any(isinstance(leaf, LeafFault) for leaf in leaves) else leaves
+
+    def _ask(self, asked: Sequence[Asked]) -> list[Leaf | LeafFault]:
+        what = f"Reading {len(asked)} revisions of {self.describe()}"
+        body = orjson.dumps({"docs": [{"id": id, "rev": rev} for id, rev in asked]})
+        parts: list[bytes] = []
+        size = 0
+        # What has a child by now is given as that child; else its body might be compacted away.
+        params = {"revs": "true", "latest": "true"}
+        with closing(self._client.stream(what, self._database, "_bulk_get", params=params, body=body)) as pieces:
+            for piece in pieces:
+                parts.append(piece)
+                size += len(piece)
+                if size > self._max_answer_bytes and len(asked) > 1:
+                    raise _TooLarge
+        with self._lock:
+            # Large ones count at once, small ones slowly.
+            self._bytes_per_leaf = max(size / len(asked), 0.7 * self._bytes_per_leaf, 1.0)
+        leaves = read_leaves(b"".join(parts), asked, self._attachments.of, what)
+        first = leaves[0] if leaves else None
+        if len(leaves) > 1 and isinstance(first, LeafFault) and all(_is_trouble(leaf) for leaf in leaves):
+            raise TransientError(
+                f"{what}: the server fails at every one: {first.error} ({first.reason}).",
+                status=500,
+                signature=f"row {first.error}",
+            )
+        return leaves
+
+    def _asked_again(self, leaves: Sequence[Leaf | LeafFault]) -> list[Leaf | LeafFault]:
+        """Ask once more for what did not come; a fault that stays is the leaf's own."""
+        settled: list[Leaf | LeafFault] = []
+        for leaf in leaves:
+            if isinstance(leaf, LeafFault) and leaf.rev:
+                settled += self._insisted(Asked(leaf.id, leaf.rev))
+            else:
+                settled.append(leaf)
+        return settled
+
+    def _insisted(self, asked: Asked) -> list[Leaf | LeafFault]:
+        def step() -> list[Leaf | LeafFault]:
+            return self._retrier.call(
+                f"read {asked.id!r:.100}", lambda _: self._ask([asked]), retry_on=is_transient
+            )
+
+        return repeat_while(
+            lambda found: any(isinstance(leaf, LeafFault) for leaf in found), step, max_attempts=FAULT_ATTEMPTS
+        )
+
+
+def _is_trouble(leaf: Leaf | LeafFault) -> bool:
+    return isinstance(leaf, LeafFault) and leaf.error in TRANSIENT_ROWS
+
+
+def _last_of_each(items: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, list[str]]]:
+    """Of records with equal ids the last one, which was listed last."""
+    held: tuple[str, bytes] | None = None
+    for item in items:
+        if held is not None and held[0] != item[0]:
+            yield held[0], held[1].decode().split(" ")
+        held = item
+    if held is not None:
+        yield held[0], held[1].decode().split(" ")

@@ -1,0 +1,102 @@
+"""What a database is beside its documents: read from a server, and given to another database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from migrator.couch.answers import refuse
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import database_url
+from migrator.errors import TargetMissing
+from migrator.revisions import DatabaseFacts
+
+
+def read_facts(client: CouchClient, database: str) -> DatabaseFacts:
+    """Settings and counts of a database, as far as this server has them.
+
+    Raises:
+        TargetMissing: there is no such database.
+        EndpointError: they cannot be read.
+    """
+    info = client.database_info(database)
+    if info is None:
+        raise TargetMissing(
+            f"There is no database {database_url(client.endpoint, database)}.",
+            hint="Check the name; list what there is with: curl URL/_all_dbs",
+        )
+    cluster, sizes = info.get("cluster") or {}, info.get("sizes") or {}
+    limit = _setting(client, database, "_revs_limit")
+    security = _setting(client, database, "_security")
+    return DatabaseFacts(
+        name=database,
+        q=cluster.get("q"),
+        n=cluster.get("n"),
+        partitioned=(info.get("props") or {}).get("partitioned") is True,
+        revs_limit=limit if isinstance(limit, int) else None,
+        security=security if isinstance(security, Mapping) else {},
+        instance_start_time=str(info.get("instance_start_time", "")),
+        documents=info.get("doc_count"),
+        deleted_documents=info.get("doc_del_count"),
+        size_bytes=sizes.get("active"),
+    )
+
+
+def create_like(client: CouchClient, database: str, facts: DatabaseFacts, *, copies: bool = True) -> bool:
+    """Create a database with a given one's shards, copies and partitioning; False when it was there already.
+
+    Args:
+        client: the server.
+        database: the new one's name.
+        facts: of the database that it is to be like.
+        copies: with its number of copies, which a server of fewer nodes lowers by itself.
+
+    Raises:
+        ConfigError: the server does not take the name.
+    """
+    return client.create_database(
+        database,
+        q=facts.q,
+        n=facts.n if copies else None,
+        partitioned="true" if facts.partitioned else None,
+    )
+
+
+def apply_revs_limit(client: CouchClient, database: str, facts: DatabaseFacts) -> bool:
+    """Set how many ancestors are kept: before documents come, else their ancestry is cut.
+
+    False where this server knows no such setting.
+
+    Raises:
+        EndpointError: the server does not take it.
+    """
+    return facts.revs_limit is None or _set(client, database, "_revs_limit", facts.revs_limit)
+
+
+def apply_security(client: CouchClient, database: str, facts: DatabaseFacts) -> bool:
+    """Let in whom the other database let in; False where this server knows no such setting.
+
+    Raises:
+        EndpointError: the server does not take it.
+    """
+    return not facts.security or _set(client, database, "_security", dict(facts.security))
+
+
+def _setting(client: CouchClient, database: str, name: str) -> Any:
+    answer = client.call("GET", database, name)
+    if answer.status in {403, 404, 405, 501}:
+        # A server that has no such setting, or a user that may read documents only.
+        return None
+    if answer.status != 200:
+        refuse(answer, f"Reading {name} of {database}", client.url)
+    return answer.json(f"Reading {name} of {database} at {client.url}")
+
+
+def _set(client: CouchClient, database: str, name: str, value: Any) -> bool:
+    answer = client.call("PUT", database, name, body=json.dumps(value).encode())
+    if answer.status not in {200, 201, 202}:
+        if _setting(client, database, name) is None and client.database_info(database) is not None:
+            return False
+        refuse(answer, f"Setting {name} of {database}", client.url)
+    return True
