@@ -12,7 +12,8 @@ from migrator.model import Extractor
 
 FORMS = (
     "memory:package.module:attribute, a .json export, a folder of .ndjson or .jsonl files (or one such file, "
-    "also .gz and .zst), http(s)://host:5984 or http(s)://host:5984/database"
+    "also .gz and .zst), http(s)://host:5984 or http(s)://host:5984/database, sqlite:///file.db, "
+    "postgresql://host/database"
 )
 """What people can write, for messages."""
 
@@ -54,9 +55,18 @@ def _couchdb(config: JobConfig, environ: Mapping[str, str]) -> Extractor:
     return CouchExtractor(CouchClient(endpoint), database, collections=list(config.collection) or None)
 
 
+def _sql(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.sql import SqlExtractor  # noqa: PLC0415
+
+    return SqlExtractor(config.source, collections=list(config.collection) or None)
+
+
 BY_SCHEME: dict[str, Callable[[JobConfig, Mapping[str, str]], Extractor]] = {
     "memory": _memory,
     "http": _couchdb,
     "https": _couchdb,
+    "sqlite": _sql,
+    "postgresql": _sql,
+    "postgres": _sql,
 }
 """Who opens a SOURCE that begins with such a word and a colon."""

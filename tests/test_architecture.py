@@ -52,6 +52,7 @@ OPTIONAL = {
     "prometheus_client": {"sync"},
     "pyrage": {"backup"},
     "pytest": {"pytest_plugin", "testing"},
+    "sqlalchemy": {"extractors"},
     "testcontainers": {"seeding"},
     "yaml": {"seeding"},
 }

@@ -1,0 +1,132 @@
+"""Opens a SQL database for reading, and says in this library's words what goes wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from migrator.codec import decode_value
+from migrator.errors import ConfigError, TransientError, Unauthorized
+from migrator.extractors.extras import extra
+from migrator.extractors.sql_values import BadText
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+# What may be in a URL's query and is no secret.
+_SHOWN_QUERY = ("dbname", "host", "port", "service")
+_DENIED = ("authentication failed", "no pg_hba.conf entry", "no password supplied", "Access denied")
+
+
+def shown_url(url: str) -> str:
+    """The URL without user, password, and whatever in its query may be a secret."""
+    parsed = _parsed(url)
+    query = {name: value for name, value in parsed.query.items() if name in _SHOWN_QUERY}
+    database = parsed.database
+    if parsed.get_backend_name() == "sqlite" and database:
+        database = str(Path(database).absolute())
+    shown = parsed.set(query=query, database=database)
+    return shown._replace(username=None, password=None).render_as_string()
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine that reads and never writes.
+
+    Raises:
+        ConfigError: there is no such kind of database, no such file, or a package is missing.
+    """
+    parsed = _parsed(url)
+    with extra("sql", what=f"A {parsed.get_backend_name()} source"):
+        import sqlalchemy as sa  # noqa: PLC0415 an extra
+
+        try:
+            if parsed.get_backend_name() == "sqlite":
+                return _sqlite(parsed)
+            # Numbers in JSON come as exactly as any document's.
+            more = {"json_deserializer": decode_value} if parsed.get_backend_name() == "postgresql" else {}
+            return sa.create_engine(parsed, poolclass=sa.pool.NullPool, **more)
+        except sa.exc.NoSuchModuleError as error:
+            raise ConfigError(
+                f"There is no SQL dialect {parsed.drivername!r}.", hint="Known are sqlite and postgresql."
+            ) from error
+
+
+@contextlib.contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Turn the database's errors into this library's.
+
+    Raises:
+        TransientError: it does not answer, or the connection broke.
+        Unauthorized: it refused the credentials.
+        ConfigError: it refused the question.
+    """
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        reason = " ".join(str(error.orig).split())[:500]
+        if any(word in reason for word in _DENIED):
+            raise Unauthorized(
+                f"{place} refused the credentials: {reason}.",
+                hint="Put them into the URL, PGPASSWORD or ~/.pgpass.",
+            ) from None
+        if place.startswith("sqlite"):
+            lost = "locked" in reason or "busy" in reason
+        else:
+            lost = isinstance(error, sa.exc.OperationalError) or error.connection_invalidated
+        if lost and "does not exist" not in reason:
+            raise TransientError(f"{place} does not answer: {reason}.", hint="Is the database up?") from None
+        raise ConfigError(
+            f"{place} cannot be read: {reason}.",
+            hint="Look at the database's name, and at what the user may read.",
+        ) from None
+
+
+def _parsed(url: str) -> sa.URL:
+    with extra("sql", what="A SQL source"):
+        import sqlalchemy as sa  # noqa: PLC0415
+
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        # The text may hold a password, so it is not shown.
+        raise ConfigError(
+            f"The {url.partition(':')[0]} source is no URL of a database.",
+            hint="Write sqlite:///file.db, or postgresql://user@host/database with special characters "
+            "percent-encoded.",
+        ) from None
+    if parsed.drivername in {"postgresql", "postgres"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    path = Path(url.database or "")
+    if not url.database or not path.is_file():
+        raise ConfigError(
+            f"There is no SQLite file {url.database or ''!r}.",
+            hint="A path is written behind three slashes, sqlite:///data/app.db; an absolute one has four in all.",
+        )
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, check_same_thread=False, timeout=30
+        )
+        connection.text_factory = _text
+        return connection
+
+    return sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.NullPool)
+
+
+def _text(raw: bytes) -> str | BadText:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return BadText(raw)
