@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -16,9 +15,10 @@ from migrator.codec import decode_value
 from migrator.couch.answers import Answer, bulk_rows, refuse, refuse_bulk
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.endpoint import Endpoint, database_url
-from migrator.couch.paging import COUCHDB_RANGES, POUCHDB_RANGES, IdRange, walk
+from migrator.couch.listing import list_rows
+from migrator.couch.paging import COUCHDB_RANGES, POUCHDB_RANGES, IdRange
 from migrator.couch.paths import MAX_QUERY_BYTES, has_path, id_path
-from migrator.couch.rows import Row, read_rows
+from migrator.couch.rows import Row
 from migrator.couch.transport import Transport
 from migrator.errors import BatchRefused, ConfigError, EndpointError, TransientError
 
@@ -246,15 +246,15 @@ class CouchClient:
         return documents
 
     def rows(
-        self, database: str, *, after: str | None = None, include_docs: bool = False, page_rows: int = 5_000
+        self,
+        database: str,
+        *,
+        after: str | None = None,
+        include_docs: bool = False,
+        page_rows: int = 5_000,
+        at_once: int = 1,
     ) -> Iterator[Row]:
-        """All rows of `_all_docs` in order of their ids' bytes, page after page by key, each page streamed.
-
-        Args:
-            database: its name.
-            after: begin behind this id.
-            include_docs: with the documents.
-            page_rows: rows asked for at once.
+        """All rows of `_all_docs` in order of their ids' bytes, streamed; see `list_rows` for the arguments.
 
         Raises:
             TransientError: an answer broke off; go on behind the last row.
@@ -263,12 +263,15 @@ class CouchClient:
         if self._id_ranges is None:
             self._id_ranges = POUCHDB_RANGES if "express-pouchdb" in self.welcome() else COUCHDB_RANGES
 
-        def read_page(params: Mapping[str, Any]) -> Iterator[Row]:
-            # What is given up in the middle lets go of its connection at once.
-            with closing(self._all_docs(database, {**params, "include_docs": include_docs}, what)) as pieces:
-                yield from read_rows(pieces, what, include_docs=include_docs)
-
-        return walk(read_page, self._id_ranges, what, after=after, page_rows=page_rows)
+        return list_rows(
+            lambda params: self._all_docs(database, params, what),
+            self._id_ranges,
+            what,
+            after=after,
+            include_docs=include_docs,
+            page_rows=page_rows,
+            at_once=at_once,
+        )
 
     def _all_docs(self, database: str, params: Mapping[str, Any], what: str) -> Generator[bytes]:
         encoded = {key: _encode(value) for key, value in params.items()}

@@ -66,9 +66,14 @@ def walk(
             for count, row in enumerate(read_page(params), 1):  # noqa: B007 asked for after the loop
                 # Python compares texts by code points, which is the order of their bytes.
                 if end is None and last is not None and row.id <= last:
-                    raise EndpointError(
-                        f"{what}: {row.id!r:.100} came behind {last!r:.100}, out of order.",
-                        hint="Something between here and the server mixes up answers; then start over: --restart.",
-                    )
+                    raise out_of_order(what, row.id, last)
                 last = row.id
                 yield row
+
+
+def out_of_order(what: str, id: str, last: str) -> EndpointError:
+    """What is raised when an id comes behind one that it should come before."""
+    return EndpointError(
+        f"{what}: {id!r:.100} came behind {last!r:.100}, out of order.",
+        hint="Something between here and the server mixes up answers; then start over: --restart.",
+    )

@@ -23,6 +23,7 @@ class CouchExtractor:
         database: the one to read; None for all but the system's own.
         collections: of all databases just these, in this order; only an admin may list all.
         page_rows: rows asked for at once; they are streamed, so this costs no memory.
+        at_once: how many ranges of ids are read at once, each with a connection of its own.
     """
 
     ordered = True
@@ -34,11 +35,13 @@ class CouchExtractor:
         *,
         collections: Sequence[str] | None = None,
         page_rows: int = PAGE_ROWS,
+        at_once: int = 1,
     ) -> None:
         self._client = client
         self._database = database
         self._collections = None if collections is None else tuple(dict.fromkeys(collections))
         self._page_rows = page_rows
+        self._at_once = at_once
 
     def describe(self) -> str:
         """The URL of server or database, without credentials."""
@@ -74,7 +77,10 @@ class CouchExtractor:
         """Yield documents in order of their ids' bytes; `after` is an id."""
         if after is not None and not isinstance(after, str):
             raise ConfigError(f"The position {after!r} is no document id.", hint="Start over with --restart.")
-        for row in self._client.rows(collection, after=after, include_docs=True, page_rows=self._page_rows):
+        rows = self._client.rows(
+            collection, after=after, include_docs=True, page_rows=self._page_rows, at_once=self._at_once
+        )
+        for row in rows:
             text = row.document
             if text is None:
                 # Deleted between the index and the body.

@@ -1,0 +1,132 @@
+"""Divides a database into ranges of ids of about as many rows each, by asking the server how many come before a key.
+
+A key in the middle between two ids costs one request, which the server answers from the inner nodes of its tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+# So many characters behind a common beginning make the middle of two ids.
+_DIGITS = 4
+_BASE = 0x110000
+_SURROGATES = range(0xD800, 0xE000)
+# With ids that no middle parts (all but a few share a long beginning) the range is left as it is.
+MAX_VAIN_PROBES = 40
+
+
+class Rank(NamedTuple):
+    """What the server says of a key: how many ids come before it, and the first one that does not."""
+
+    before: int
+    id: str | None
+
+
+class Part(NamedTuple):
+    """Ids from `first` on that are below `end`; None for no end."""
+
+    first: str
+    end: str | None
+
+
+class _Open(NamedTuple):
+    """A part that may be divided: its ids are from `lower` to `upper`, both included."""
+
+    part: Part
+    lower: str
+    upper: str
+    before: int
+    rows: int
+
+
+class Ranking(Protocol):
+    """What is asked of the server."""
+
+    def rank(self, key: str) -> Rank:
+        """How many ids come before a key, and the first one that does not."""
+        ...
+
+    def last(self, key: str | None = None) -> str | None:
+        """The last id up to a key, or of all."""
+        ...
+
+
+def parts(server: Ranking, first: str, total: int, max_rows: int) -> Iterator[Part]:
+    """Yield parts in order that hold every id from `first` on, those included that appear meanwhile.
+
+    Args:
+        server: knows the ranks.
+        first: where to begin.
+        total: how many ids there are in all.
+        max_rows: most rows in a part, where ids can be parted.
+    """
+    held: Part | None = None
+    held_rows = 0
+    for part, rows in _divided(server, first, total, max_rows):
+        if held is None:
+            held, held_rows = part, rows
+        elif held_rows + rows <= max_rows:
+            held, held_rows = Part(held.first, part.end), held_rows + rows
+        else:
+            yield held
+            held, held_rows = part, rows
+    if held is not None:
+        yield held
+
+
+def _divided(server: Ranking, first: str, total: int, max_rows: int) -> Iterator[tuple[Part, int]]:
+    begin = server.rank(first)
+    last = server.last()
+    if begin.id is None or last is None:
+        yield Part(first, None), 0
+        return
+    waiting = [_Open(Part(first, None), begin.id, last, begin.before, total - begin.before)]
+    vain = 0
+    while waiting:
+        now = waiting.pop()
+        key = middle(now.lower, now.upper) if now.rows > max_rows and vain < MAX_VAIN_PROBES else None
+        if key is None:
+            vain = 0
+            yield now.part, now.rows
+            continue
+        at = server.rank(key)
+        left = at.before - now.before
+        if 0 < left < now.rows and at.id is not None:
+            # Cutting off a few rows at a time is as vain as cutting off none.
+            vain = 0 if min(left, now.rows - left) * 50 >= now.rows else vain + 1
+            waiting.append(_Open(Part(key, now.part.end), at.id, now.upper, at.before, now.rows - left))
+            waiting.append(_Open(Part(now.part.first, key), now.lower, key, now.before, left))
+            continue
+        # Between two ids that there are the middle is a better one than between keys that nothing lies near.
+        vain += 1
+        upper = server.last(key) if left >= now.rows else now.upper
+        lower = at.id if left <= 0 and at.id is not None else now.lower
+        waiting.append(now._replace(lower=lower, upper=upper or now.upper))
+
+
+def middle(lower: str, upper: str) -> str | None:
+    """A text about half way between two, by code points; None where there is none.
+
+    >>> middle("ticket-1", "ticket-5")
+    'ticket-3'
+    """
+    same = 0
+    for a, b in zip(lower, upper, strict=False):
+        if a != b:
+            break
+        same += 1
+    number = (_number(lower[same:]) + _number(upper[same:])) // 2
+    characters = []
+    for _ in range(_DIGITS):
+        number, digit = divmod(number, _BASE)
+        characters.append(chr(_SURROGATES.stop if digit in _SURROGATES else digit))
+    key = (lower[:same] + "".join(reversed(characters))).rstrip("\x00")
+    return key if lower < key < upper else None
+
+
+def _number(text: str) -> int:
+    number = 0
+    for place in range(_DIGITS):
+        number = number * _BASE + (ord(text[place]) if place < len(text) else 0)
+    return number

@@ -1,0 +1,121 @@
+"""Lists a database by `_all_docs`: page after page, or several ranges of ids at once; in order of ids either way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from migrator.couch.answers import Answer
+from migrator.couch.dividing import Part, Rank, parts
+from migrator.couch.paging import COUCHDB_RANGES, SUCCESSOR, IdRange, out_of_order, walk
+from migrator.couch.parallel import ParallelRows
+from migrator.couch.rows import Row, read_rows
+from migrator.errors import TransientError
+
+# Rows of one range: few enough to wait in memory until it is their turn, enough to be worth a request.
+PART_ROWS = 2_000
+# With fewer rows behind a position there is nothing to gain.
+MIN_PARTS = 4
+
+
+def list_rows(
+    ask: Callable[[Mapping[str, Any]], Generator[bytes]],
+    id_ranges: Sequence[IdRange],
+    what: str,
+    *,
+    after: str | None = None,
+    include_docs: bool = False,
+    page_rows: int = 5_000,
+    at_once: int = 1,
+) -> Iterator[Row]:
+    """Yield all rows behind an id.
+
+    Args:
+        ask: sends a query to `_all_docs` and gives the answer's body.
+        id_ranges: how the server must be walked through.
+        what: what is read, for errors.
+        after: begin behind this id.
+        include_docs: with the documents.
+        page_rows: rows asked for at once.
+        at_once: how many ranges are read at once; with one, and where it gains nothing, page comes after page.
+    """
+
+    def read_page(params: Mapping[str, Any]) -> Iterator[Row]:
+        # What is given up in the middle lets go of its connection at once.
+        with closing(ask({**params, "include_docs": include_docs})) as pieces:
+            yield from read_rows(pieces, what, include_docs=include_docs)
+
+    def look(params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return dict(Answer(200, {}, b"".join(ask(params))).json(what))
+
+    if at_once > 1 and id_ranges is COUCHDB_RANGES:
+        found = _parts(look, after)
+        if found is not None:
+            return _in_order(read_page, found, what, after=after, page_rows=page_rows, at_once=at_once)
+    return walk(read_page, id_ranges, what, after=after, page_rows=page_rows)
+
+
+class _Server:
+    """Knows ranks by asking.
+
+    Args:
+        look: gives the answer to a query of few rows, without documents.
+    """
+
+    def __init__(self, look: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        self._look = look
+
+    def rank(self, key: str) -> Rank:
+        """`offset` of the first row from the key on, which the server knows without reading what is before."""
+        answer = self._look({"startkey": key, "limit": 1})
+        before, rows = answer.get("offset"), answer.get("rows")
+        if not isinstance(before, int) or not isinstance(rows, list):
+            raise TransientError("The server does not say any more how many ids come first.", signature="no rank")
+        return Rank(before, str(rows[0]["id"]) if rows else None)
+
+    def last(self, key: str | None = None) -> str | None:
+        """The first row from the key on, backwards."""
+        params: dict[str, Any] = {"descending": True, "limit": 1}
+        rows = self._look(params if key is None else {**params, "startkey": key}).get("rows")
+        return str(rows[0]["id"]) if rows else None
+
+
+def _parts(look: Callable[[Mapping[str, Any]], Mapping[str, Any]], after: str | None) -> Iterator[Part] | None:
+    """The parts to read; None where one reading is as good."""
+    first = "" if after is None else after + SUCCESSOR
+    answer = look({"startkey": first, "limit": 1})
+    total, before = answer.get("total_rows"), answer.get("offset")
+    if not isinstance(total, int) or not isinstance(before, int) or total - before < MIN_PARTS * PART_ROWS:
+        return None
+    return parts(_Server(look), first, total, PART_ROWS)
+
+
+def _in_order(
+    read_page: Callable[[Mapping[str, Any]], Iterator[Row]],
+    found: Iterator[Part],
+    what: str,
+    *,
+    after: str | None,
+    page_rows: int,
+    at_once: int,
+) -> Iterator[Row]:
+    def read(part: Part) -> Iterator[Row]:
+        first = part.first
+        count = page_rows
+        while count >= page_rows:
+            params: dict[str, Any] = {"limit": page_rows, "startkey": first}
+            if part.end is not None:
+                params |= {"endkey": part.end, "inclusive_end": False}
+            count = 0
+            for count, row in enumerate(read_page(params), 1):
+                first = row.id + SUCCESSOR
+                yield row
+
+    last = after
+    with closing(ParallelRows(found, read, at_once=at_once).rows()) as rows:  # type: ignore[type-var]
+        for row in rows:
+            if last is not None and row.id <= last:
+                raise out_of_order(what, row.id, last)
+            last = row.id
+            yield row
