@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from migrator.codec import (
     BOOKKEEPING,
@@ -59,16 +58,18 @@ class Assembly:
         A Fault's `document` is what could be had of it, its `error` is prefixed by the stage: `extract:…`.
         """
         document: Document | None
-        _, document, text, fault, _, ready = record
+        _, document, text, fault, _, encoded = record
+        if encoded is not None:
+            return encoded
         if fault is not None:
             # A fault that a stage has found already says which.
             return fault if ":" in fault.error else fault._replace(error=f"extract:{fault.error}")
         try:
-            if text is not None and (ready or self.transform is None):
+            if text is not None and self.transform is None:
                 top = top_level(text)
                 if BOOKKEEPING.isdisjoint(top):
                     body = one_line(text) if b"\n" in text or b"\r" in text else text
-                    return self._screened(record, top, body, lambda: decode(body))
+                    return self._screened(record, top, body, None)
                 document = None
             if document is None:
                 assert text is not None
@@ -95,11 +96,10 @@ class Assembly:
             return Fault("transform:transform_error", self._placed(record, str(error)), shown, document)
         except Unencodable as error:
             return Fault(f"transform:{error.error}", self._placed(record, error.reason), shown, original)
-        kept = document
-        return self._screened(record, document, body, lambda: kept)
+        return self._screened(record, document, body, document)
 
     def _screened(
-        self, record: Record, top: Document, body: bytes, whole: Callable[[], Any]
+        self, record: Record, top: Document, body: bytes, whole: Document | None
     ) -> EncodedDocument | Fault:
         id = top.get("_id")
         fault: Fault | None
@@ -113,9 +113,9 @@ class Assembly:
             fault = Fault("empty_id", f"the _id is empty. {MISSING_ID_HINT}")
         else:
             fault = Fault("id_not_string", f"the _id is no string but {type(id).__name__}. {MISSING_ID_HINT}")
-        return Fault(
-            f"load:{fault.error}", self._placed(record, fault.reason), id if isinstance(id, str) else "", whole()
-        )
+        shown = id if isinstance(id, str) else ""
+        kept = decode(body) if whole is None else whole
+        return Fault(f"load:{fault.error}", self._placed(record, fault.reason), shown, kept)
 
     def _placed(self, record: Record, reason: str) -> str:
         place = self.locate(record.position)

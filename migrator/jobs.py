@@ -83,7 +83,9 @@ def run_job(
             with contextlib.closing(rejects):
                 if not resumed:
                     file.save(checkpoint)
-                extractor, spool_listener = in_order(job, checkpoint, transform, checkpoint_path, listener)
+                extractor, spool_listener = in_order(
+                    job, checkpoint, transform, checkpoint_path, listener, stopping
+                )
                 report = Pipeline(
                     extractor=extractor,
                     loader=loader,

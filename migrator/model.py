@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 Document: TypeAlias = Mapping[str, Any]
@@ -34,12 +35,19 @@ class Fault(NamedTuple):
     document: Any = None
 
 
+class EncodedDocument(NamedTuple):
+    """A document ready to be sent: its id and one JSON object as UTF-8 bytes, without a line break."""
+
+    id: str
+    body: bytes
+
+
 class Record(NamedTuple):
-    """One thing that an extractor read; exactly one of `document`, `text`, `fault` and `filtered` counts.
+    """One thing that an extractor read; exactly one of `document`, `text`, `fault`, `filtered`, `encoded` counts.
 
     `text` is the UTF-8 JSON text of one document as the source holds it, so that nothing need parse what no
-    stage looks at. `filtered` stands for so many documents that were read and filtered out before.
-    `ready` says that the transformers have been applied. `position` is where reading goes on *after* this record.
+    stage looks at. `filtered` stands for so many documents that were read and filtered out before, `encoded` for
+    one that was transformed, encoded and screened before. `position` is where reading goes on *after* this record.
     """
 
     position: Position
@@ -47,14 +55,7 @@ class Record(NamedTuple):
     text: bytes | None = None
     fault: Fault | None = None
     filtered: int = 0
-    ready: bool = False
-
-
-class EncodedDocument(NamedTuple):
-    """A document ready to be sent: its id and one JSON object as UTF-8 bytes, without a line break."""
-
-    id: str
-    body: bytes
+    encoded: EncodedDocument | None = None
 
 
 class Reject(NamedTuple):
@@ -94,7 +95,7 @@ class Outcome(NamedTuple):
     http_status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Documents that travel together, with the counts of what was read to make them.
 
@@ -109,10 +110,15 @@ class Batch:
     filtered: int = 0
     rejects: tuple[Reject, ...] = ()
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """Sum of the encoded documents' lengths."""
-        return sum(len(document.body) for document in self.documents)
+        return sum([len(document.body) for document in self.documents])
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """The documents' ids, each once."""
+        return frozenset([document.id for document in self.documents])
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +13,19 @@ from migrator.couch.endpoint import is_server_url
 from migrator.events import CollectionFinished, Event, Listener
 from migrator.model import Extractor, Transformer
 from migrator.opening import OpenJob
-from migrator.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor, is_worth_sorting
+from migrator.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
 
 # These kinds of transformer leave the id alone, and with it the order.
 ORDER_KEEPING = ("rename:", "drop:", "set:", "keep:", "where:")
 
 
 def in_order(
-    job: OpenJob, checkpoint: Checkpoint, transform: Transformer | None, path: Path, listener: Listener
+    job: OpenJob,
+    checkpoint: Checkpoint,
+    transform: Transformer | None,
+    path: Path,
+    listener: Listener,
+    stopping: threading.Event,
 ) -> tuple[Extractor, Listener]:
     """The source with a spool where sorting gains, and a listener that removes a spool that is done with."""
     if job.config.dry_run or not is_server_url(job.bare_loader.describe()):
@@ -32,18 +38,21 @@ def in_order(
         where = (lambda position: str(locate(name, position))) if locate else (lambda _position: "")
         return Assembly(transform, job.loader.screen, job.values, where)
 
-    def is_spooled(name: str) -> bool:
-        if name not in decided:
-            decided[name] = job.config.sort == "always" or (
-                job.config.sort == "auto"
-                and not (job.extractor.ordered and keeps_order(job.config.transform))
-                and (job.extractor.count(name) or MIN_DOCUMENTS_TO_SORT) >= MIN_DOCUMENTS_TO_SORT
-                and is_worth_sorting(job.extractor, name, assembly(name))
-            )
-        return decided[name]
+    def wanted(name: str) -> bool | None:
+        if job.config.sort != "auto":
+            return job.config.sort == "always"
+        ordered = job.extractor.ordered and keeps_order(job.config.transform)
+        few = (job.extractor.count(name) or MIN_DOCUMENTS_TO_SORT) < MIN_DOCUMENTS_TO_SORT
+        return False if ordered or few else None
 
     label = json.dumps([job.fingerprint, checkpoint.seed], sort_keys=True)
-    spool = SpoolingExtractor(job.extractor, assembly, path.with_name(path.name + ".spool"), label, is_spooled)
+    folder = path.with_name(path.name + ".spool")
+    spool = SpoolingExtractor(job.extractor, assembly, folder, label, decided, wanted, stopping=stopping)
+    for name in job.collections:
+        state = checkpoint.collections.get(name)
+        if state is None or state.position is None:
+            # What an earlier job left is of no use to one that begins.
+            spool.remove(name)
 
     def listen(event: Event) -> None:
         listener(event)

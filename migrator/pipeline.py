@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -113,7 +113,7 @@ class Pipeline:
     checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(job={}))
     checkpoint_file: CheckpointFile = field(default_factory=lambda: CheckpointFile(None))
     max_errors: MaxErrors = MaxErrors()
-    checkpoint_interval_s: float = 0.1
+    checkpoint_interval_s: float = 0.25
     listener: Listener = ignore
     stopping: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.monotonic
@@ -164,10 +164,7 @@ class Pipeline:
         broken: list[Exception] = []
         try:
             for batch in _until_broken(source, broken):
-                while window and (
-                    len(window) >= min(self.throttle.in_flight, self.loader.max_in_flight)
-                    or _shares_ids(batch, window)
-                ):
+                while self._must_wait(batch, window):
                     self._settle(window, state, counts)
                 if self.stopping.is_set():
                     break
@@ -189,6 +186,19 @@ class Pipeline:
         state.finished = True
         self._save(name)
         self.listener(CollectionFinished(name, counts))
+
+    def _must_wait(self, batch: Batch, window: deque[_InFlight]) -> bool:
+        """True when the oldest batch must be settled before this one is sent."""
+        while window:
+            at_once = min(self.throttle.in_flight, self.loader.max_in_flight)
+            if _shares_ids(batch, window) or len(window) >= (2 * at_once if at_once > 1 else 1):
+                return True
+            running = [flight.future for flight in window if not flight.future.done()]
+            if len(running) < at_once:
+                # What has ended is settled while this one is on its way.
+                return False
+            wait(running, return_when=FIRST_COMPLETED)
+        return False
 
     def _load(self, batch: Batch) -> Sequence[Outcome]:
         return self.loader.load(batch) if batch.documents else ()
@@ -253,5 +263,4 @@ def _until_broken(source: Iterable[Batch], broken: list[Exception]) -> Iterator[
 
 def _shares_ids(batch: Batch, window: Iterable[_InFlight]) -> bool:
     # Of two documents with one id the later must meet the earlier at the target, not race it.
-    ids = {document.id for document in batch.documents}
-    return any(document.id in ids for other, _, _ in window for document in other.documents)
+    return any(not batch.ids.isdisjoint(other.ids) for other, _, _ in window)

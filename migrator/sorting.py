@@ -28,6 +28,10 @@ RECORD_OVERHEAD_BYTES = 160
 _RUN_NAME = re.compile(r"run-[0-9]{6,}\.sorted", re.ASCII)
 
 
+class SortingError(MigratorError):
+    """The disk is full or does not work."""
+
+
 class ExternalSorter:
     """Sorts records by the UTF-8 bytes of their ids; records of equal ids keep the order in which they came.
 
@@ -104,7 +108,7 @@ class ExternalSorter:
         """Take one more record.
 
         Raises:
-            MigratorError: the disk is full or does not work.
+            SortingError: the disk is full or does not work.
         """
         if self._finished:
             raise ValueError("the sort is finished")
@@ -225,7 +229,7 @@ def _disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MigratorError(
+        raise SortingError(
             f"Documents cannot be sorted in {folder}: {error.strerror}.",
             hint="Free some room there, or name another folder.",
         ) from error

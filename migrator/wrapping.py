@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from migrator.model import Batch, Document, Extractor, Fault, Loader, Outcome, Position, Record
 
@@ -59,9 +59,10 @@ class LoaderWrapper:
         """As the inner one's."""
         return self._inner.target_name(collection)
 
-    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
-        """As the inner one's."""
-        return self._inner.screen(id, top_level, body)
+    @property
+    def screen(self) -> Callable[[str, Document, bytes], Fault | None]:
+        """The inner one's itself: it is called for every document."""
+        return self._inner.screen
 
     def prepare(self, collection: str, mark: int | None) -> None:
         """As the inner one's."""

@@ -254,11 +254,7 @@ class CouchClient:
         page_rows: int = 5_000,
         at_once: int = 1,
     ) -> Iterator[Row]:
-        """All rows of `_all_docs` in order of their ids' bytes, streamed; see `list_rows` for the arguments.
-
-        Raises:
-            TransientError: an answer broke off; go on behind the last row.
-        """
+        """All rows of `_all_docs` in order of their ids' bytes, streamed, as `list_rows` has it."""
         what = f"Reading {database_url(self.endpoint, database)}"
         if self._id_ranges is None:
             self._id_ranges = POUCHDB_RANGES if "express-pouchdb" in self.welcome() else COUCHDB_RANGES

@@ -1,4 +1,4 @@
-"""Divides a database into ranges of ids of about as many rows each, by asking the server how many come before a key.
+"""Divides a database into ranges of ids of about as many rows, by asking how many come before a key.
 
 A key in the middle between two ids costs one request, which the server answers from the inner nodes of its tree.
 """
@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol
 
 # So many characters behind a common beginning make the middle of two ids.
 _DIGITS = 4
-_BASE = 0x110000
-_SURROGATES = range(0xD800, 0xE000)
+# Code points without the surrogates, which are no characters.
+_FIRST_SURROGATE, _SURROGATES = 0xD800, 0x800
+_BASE = 0x110000 - _SURROGATES
 # With ids that no middle parts (all but a few share a long beginning) the range is left as it is.
 MAX_VAIN_PROBES = 40
 
@@ -38,6 +39,7 @@ class _Open(NamedTuple):
     upper: str
     before: int
     rows: int
+    vain: int = 0
 
 
 class Ranking(Protocol):
@@ -82,27 +84,24 @@ def _divided(server: Ranking, first: str, total: int, max_rows: int) -> Iterator
         yield Part(first, None), 0
         return
     waiting = [_Open(Part(first, None), begin.id, last, begin.before, total - begin.before)]
-    vain = 0
     while waiting:
         now = waiting.pop()
-        key = middle(now.lower, now.upper) if now.rows > max_rows and vain < MAX_VAIN_PROBES else None
+        key = middle(now.lower, now.upper) if now.rows > max_rows and now.vain < MAX_VAIN_PROBES else None
         if key is None:
-            vain = 0
             yield now.part, now.rows
             continue
         at = server.rank(key)
         left = at.before - now.before
         if 0 < left < now.rows and at.id is not None:
             # Cutting off a few rows at a time is as vain as cutting off none.
-            vain = 0 if min(left, now.rows - left) * 50 >= now.rows else vain + 1
-            waiting.append(_Open(Part(key, now.part.end), at.id, now.upper, at.before, now.rows - left))
-            waiting.append(_Open(Part(now.part.first, key), now.lower, key, now.before, left))
+            vain = 0 if min(left, now.rows - left) * 50 >= now.rows else now.vain + 1
+            waiting.append(_Open(Part(key, now.part.end), at.id, now.upper, at.before, now.rows - left, vain))
+            waiting.append(_Open(Part(now.part.first, key), now.lower, key, now.before, left, vain))
             continue
         # Between two ids that there are the middle is a better one than between keys that nothing lies near.
-        vain += 1
         upper = server.last(key) if left >= now.rows else now.upper
         lower = at.id if left <= 0 and at.id is not None else now.lower
-        waiting.append(now._replace(lower=lower, upper=upper or now.upper))
+        waiting.append(now._replace(lower=lower, upper=upper or now.upper, vain=now.vain + 1))
 
 
 def middle(lower: str, upper: str) -> str | None:
@@ -120,7 +119,7 @@ def middle(lower: str, upper: str) -> str | None:
     characters = []
     for _ in range(_DIGITS):
         number, digit = divmod(number, _BASE)
-        characters.append(chr(_SURROGATES.stop if digit in _SURROGATES else digit))
+        characters.append(chr(digit if digit < _FIRST_SURROGATE else digit + _SURROGATES))
     key = (lower[:same] + "".join(reversed(characters))).rstrip("\x00")
     return key if lower < key < upper else None
 
@@ -128,5 +127,6 @@ def middle(lower: str, upper: str) -> str | None:
 def _number(text: str) -> int:
     number = 0
     for place in range(_DIGITS):
-        number = number * _BASE + (ord(text[place]) if place < len(text) else 0)
+        point = ord(text[place]) if place < len(text) else 0
+        number = number * _BASE + (point if point < _FIRST_SURROGATE else point - _SURROGATES)
     return number

@@ -1,4 +1,4 @@
-"""Lists a database by `_all_docs`: page after page, or several ranges of ids at once; in order of ids either way."""
+"""Lists a database by `_all_docs` in order of ids: page after page, or several ranges at once."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _in_order(
     page_rows: int,
     at_once: int,
 ) -> Iterator[Row]:
-    def read(part: Part) -> Iterator[Row]:
+    def read(part: Part) -> Generator[Row]:
         first = part.first
         count = page_rows
         while count >= page_rows:
@@ -108,12 +108,12 @@ def _in_order(
             if part.end is not None:
                 params |= {"endkey": part.end, "inclusive_end": False}
             count = 0
-            for count, row in enumerate(read_page(params), 1):
+            for count, row in enumerate(read_page(params), 1):  # noqa: B007 asked for after the loop
                 first = row.id + SUCCESSOR
                 yield row
 
     last = after
-    with closing(ParallelRows(found, read, at_once=at_once).rows()) as rows:  # type: ignore[type-var]
+    with closing(ParallelRows(found, read, at_once=at_once).rows()) as rows:
         for row in rows:
             if last is not None and row.id <= last:
                 raise out_of_order(what, row.id, last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
 from migrator.couch.dividing import Part
@@ -90,7 +90,7 @@ class ParallelRows:
     def __init__(
         self,
         parts: Iterator[Part],
-        read: Callable[[Part], Iterator[Row]],
+        read: Callable[[Part], Generator[Row]],
         *,
         at_once: int,
         max_bytes: int = BUFFER_BYTES,
@@ -106,7 +106,7 @@ class ParallelRows:
         self._all: BaseException | bool = False
         self._threads: list[threading.Thread] = []
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Generator[Row]:
         """Yield the rows.
 
         Raises:
@@ -157,7 +157,7 @@ class ParallelRows:
             rows: list[Row] = []
             size_bytes = 0
             # A reading that is given up lets go of its connection.
-            with closing(self._read(part)) as found:  # type: ignore[type-var]
+            with closing(self._read(part)) as found:
                 for row in found:
                     rows.append(row)
                     size_bytes += ROW_OVERHEAD_BYTES + len(row.document or b"")

@@ -15,7 +15,8 @@ from migrator.errors import TransientError
 
 _HEAD = re.compile(rb'\s*\{"total_rows":\d+,"offset":(?:\d+|null),"rows":\[\s*')
 _ROW = re.compile(
-    rb'\{"id":("(?:[^"\\]|\\.)*"),"key":"(?:[^"\\]|\\.)*","value":\{"rev":"([^"\\]+)"\}(?:,"doc":(\{.*\}))?\},?\s*',
+    rb'\{"id":("[^"\\]*(?:\\.[^"\\]*)*"),"key":"[^"\\]*(?:\\.[^"\\]*)*",'
+    rb'"value":\{"rev":"([^"\\]+)"\}(?:,"doc":(\{.*\}))?\},?\s*',
     re.DOTALL,
 )
 

@@ -7,7 +7,6 @@ goes by the declared policy. A batch whose answer was lost is settled the same w
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -19,6 +18,7 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.fidelity import Fidelity
 from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer
+from migrator.loaders.rounds import rounds
 from migrator.model import EncodedDocument, Outcome, Status
 from migrator.retry import repeat_while
 
@@ -82,7 +82,7 @@ class BatchWrite:
             BatchRefused: the server refuses the batch as a whole.
         """
         try:
-            for indexes in self._rounds():
+            for indexes in rounds([document.id for document in self._documents]):
                 self._write(indexes)
         except (TransientError, BatchRefused):
             for outcome in self._outcomes:
@@ -101,17 +101,6 @@ class BatchWrite:
         if conflicts:
             self._settle(conflicts)
 
-    def _rounds(self) -> list[list[int]]:
-        """Indexes such that no id is twice in one round: the later of two must meet the earlier at the target."""
-        times: Counter[str] = Counter()
-        rounds: list[list[int]] = []
-        for index, document in enumerate(self._documents):
-            if times[document.id] == len(rounds):
-                rounds.append([])
-            rounds[times[document.id]].append(index)
-            times[document.id] += 1
-        return rounds
-
     # -- sending ----------------------------------------------------------------------------------------------
 
     def _send(self, revisions: Mapping[int, str | None]) -> list[int]:
@@ -129,6 +118,8 @@ class BatchWrite:
         waiting = {self._documents[index].id: index for index in revisions}
         conflicts: list[int] = []
         troubles: list[dict[str, Any]] = []
+        # Of this batch's ids nobody else notes anything meanwhile.
+        noted = bool(self._target.overwriting or self._target.confirmed)
         for row in self._client.bulk_docs(self._database, bodies):
             index = waiting.pop(row.get("id", ""), -1)
             if index < 0:
@@ -140,7 +131,10 @@ class BatchWrite:
                 )
             error = row.get("error")
             if error is None and "rev" in row:
-                self._end(index, Status.WRITTEN)
+                if noted:
+                    self._end(index, Status.WRITTEN)
+                else:
+                    self._outcomes[index] = Outcome(row["id"], Status.WRITTEN)
             elif error == CONFLICT:
                 conflicts.append(index)
             elif error is None or error in TRANSIENT_ROWS:

@@ -119,11 +119,7 @@ class StagingExtractor:
                 # The document itself must not get into a reject file: it is not masked.
                 yield Record(record.position, fault=Fault("transform:transform_error", str(error), str(id)))
                 continue
-            yield (
-                Record(record.position, filtered=1)
-                if made is None
-                else Record(record.position, document=made, ready=True)
-            )
+            yield (Record(record.position, filtered=1) if made is None else Record(record.position, document=made))
 
     def close(self) -> None:
         """Close the source."""

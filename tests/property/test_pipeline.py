@@ -195,7 +195,7 @@ def process(plan: Plan, folder: Path, how: str, when: int) -> Iterator[tuple[Pip
     source: Extractor = RetryingExtractor(mortal, retrier)
     if plan.kind == "sorted":
         source = SpoolingExtractor(
-            source, lambda _: Assembly(without_out), folder / "spool", "job", lambda _: True, max_memory_bytes=600
+            source, lambda _: Assembly(without_out), folder / "spool", "job", {}, max_memory_bytes=600
         )
     file = MortalCheckpointFile(folder / "checkpoint.json", fuse)
     done = file.exists() and file.load().finished

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from migrator import ordering, spooling
-from migrator.checkpoint import Checkpoint
+from migrator.checkpoint import Checkpoint, CollectionState
 from migrator.config import JobConfig
 from migrator.events import CollectionFinished
 from migrator.model import BatchLimits, Counts
@@ -58,7 +59,7 @@ def job_of(
 
 def positions(job: OpenJob, checkpoint: Checkpoint, folder: Path) -> list[object]:
     """Where reading would go on after each record: ids where it is sorted, else the source's own."""
-    extractor, _ = in_order(job, checkpoint, None, folder / "c.json", Recorder())
+    extractor, _ = in_order(job, checkpoint, None, folder / "c.json", Recorder(), Event())
     return [record.position for record in extractor.extract("c")]
 
 
@@ -102,12 +103,25 @@ def test_what_was_decided_holds(tmp_path: Path, sorts: tuple[str, str]) -> None:
 def test_a_spool_is_removed_when_its_collection_is_done(tmp_path: Path) -> None:
     """Nothing stays beside the checkpoint."""
     recorder = Recorder()
-    extractor, listener = in_order(job_of(SHUFFLED), Checkpoint(job={}), None, tmp_path / "c.json", recorder)
+    extractor, listener = in_order(
+        job_of(SHUFFLED), Checkpoint(job={}), None, tmp_path / "c.json", recorder, Event()
+    )
     assert len(list(extractor.extract("c"))) == 30
     assert [path.name for path in tmp_path.iterdir()] == ["c.json.spool"]
     listener(CollectionFinished("c", Counts()))
     assert list(tmp_path.iterdir()) == []
     assert recorder.events == [CollectionFinished("c", Counts())]
+
+
+def test_what_an_earlier_job_left_goes(tmp_path: Path) -> None:
+    """A job that begins, sorted or not, finds no use for a spool that a killed one left; one that goes on does."""
+    first, _ = in_order(job_of(SHUFFLED), Checkpoint(job={}), None, tmp_path / "c.json", Recorder(), Event())
+    last = [record.position for record in first.extract("c")][3]
+    going_on = Checkpoint(job={}, collections={"c": CollectionState(position=last)})
+    in_order(job_of(SHUFFLED), going_on, None, tmp_path / "c.json", Recorder(), Event())
+    assert ["c.json.spool"] == [path.name for path in tmp_path.iterdir()]
+    in_order(job_of(SHUFFLED, sort="never"), Checkpoint(job={}), None, tmp_path / "c.json", Recorder(), Event())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

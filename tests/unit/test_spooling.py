@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import pytest
 
 from migrator import spooling
 from migrator.batching import Assembly, batches
+from migrator.errors import EndpointError, Interrupted
 from migrator.model import Batch, BatchLimits, Document, Position, Record
-from migrator.spooling import SpoolingExtractor, is_worth_sorting
+from migrator.spooling import SpoolingExtractor
 from tests.fakes import FakeExtractor, Item, numbered
 
 ITEMS: list[Item] = [
@@ -40,7 +43,7 @@ def spool(folder: Path, items: list[Item], label: str = "job") -> SpoolingExtrac
         lambda _name: Assembly(without_out),
         folder,
         label,
-        lambda _name: True,
+        {},
         max_memory_bytes=200,
     )
 
@@ -48,7 +51,11 @@ def spool(folder: Path, items: list[Item], label: str = "job") -> SpoolingExtrac
 def seen(records: list[Record]) -> Counter[str]:
     """What was given, whatever its order."""
     return Counter(
-        record.fault.error if record.fault else record.text.decode() if record.text else f"{record.filtered} out"
+        record.fault.error
+        if record.fault
+        else record.encoded.body.decode()
+        if record.encoded
+        else f"{record.filtered} out"
         for record in records
     )
 
@@ -56,7 +63,7 @@ def seen(records: list[Record]) -> Counter[str]:
 def test_comes_in_the_order_of_ids(tmp_path: Path) -> None:
     """What cannot be written comes first, then documents by id; those of one id keep the source's order."""
     records = list(spool(tmp_path / "s", ITEMS).extract("c"))
-    made = [json.loads(record.text) for record in records if record.ready and record.text]
+    made = [json.loads(record.encoded.body) for record in records if record.encoded]
     assert [document["_id"] for document in made] == ["a", "a", "b", "m", "m", "m", "z"]
     assert [document.get("n") for document in made if document["_id"] == "m"] == [1, 2, 3]
     assert made[-1]["big"] == 123456789012345678901
@@ -77,7 +84,7 @@ def test_nothing_is_lost_wherever_reading_goes_on(tmp_path: Path, kept: bool) ->
             spool(folder, ITEMS).remove("c")
         rest = list(spool(folder, ITEMS).extract("c", after=record.position))
         assert seen(whole) - seen(whole[:number]) <= seen(rest)
-        ids = [json.loads(given.text)["_id"] for given in rest if given.ready and given.text]
+        ids = [given.encoded.id for given in rest if given.encoded]
         assert sorted(ids) == ids
 
 
@@ -139,7 +146,7 @@ def test_removes_all_it_made(tmp_path: Path) -> None:
 def test_what_is_not_sorted_passes(tmp_path: Path) -> None:
     """A collection that gains nothing keeps the source's records and positions."""
     inner = FakeExtractor({"c": numbered(3)})
-    extractor = SpoolingExtractor(inner, lambda _name: Assembly(), tmp_path, "job", lambda _name: False)
+    extractor = SpoolingExtractor(inner, lambda _name: Assembly(), tmp_path, "job", {"c": False})
     assert list(inner.extract("c", after=1)) == list(extractor.extract("c", after=1))
 
 
@@ -150,11 +157,63 @@ def test_what_is_not_sorted_passes(tmp_path: Path) -> None:
         ([*reversed(numbered(10))], True),
         ([*reversed(numbered(9))], False),
         ([*numbered(9), {"_id": "a"}], True),
+        ([*numbered(12), {"_id": "a"}], False),
         ([b"{"] * 20, False),
+        ([*reversed(numbered(20, pad="x" * 300))], True),
+        ([*reversed(numbered(20, pad="x" * 1100))], False),
         ([], False),
     ],
 )
-def test_sorts_where_it_gains(monkeypatch: pytest.MonkeyPatch, items: list[Item], worth: bool) -> None:
-    """Many documents whose ids are in no order are worth sorting; few, or ordered ones, are not."""
+def test_sorts_where_it_gains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, items: list[Item], worth: bool
+) -> None:
+    """Many documents whose ids are in no order are worth sorting; few, large, or ordered ones are not.
+
+    Whatever is found out, each is given once, and the source is read but once.
+    """
     monkeypatch.setattr(spooling, "MIN_DOCUMENTS_TO_SORT", 10)
-    assert worth == is_worth_sorting(FakeExtractor({"c": items}), "c", Assembly())
+    monkeypatch.setattr(spooling, "MAX_HELD_BYTES", 3_000)
+    monkeypatch.setattr(spooling, "MAX_BYTES_TO_SORT", 1_000)
+    decided: dict[str, bool] = {}
+    inner = FakeExtractor({"c": items})
+    extractor = SpoolingExtractor(
+        inner, lambda _name: Assembly(without_out), tmp_path / "s", "job", decided, lambda _name: None
+    )
+    found = list(batches("c", extractor.extract("c"), Assembly(without_out), lambda: BatchLimits(100, 10**6)))
+    assert {"c": worth} == decided
+    assert len(items) == sum(batch.read for batch in found)
+    # The last step finds the end.
+    assert len(items) + 1 == inner.steps
+    bodies = sorted(document.body for batch in found for document in batch.documents)
+    assert sorted(json.dumps(item, separators=(",", ":")).encode() for item in items if item != b"{") == bodies
+    if not worth and items:
+        assert [str(len(items))] == [str(batch.end) for batch in found][-1:]
+
+
+def test_a_stopped_sort_leaves_nothing(tmp_path: Path) -> None:
+    """Whoever stops a run while it sorts waits for no more documents, and no half of a spool stays."""
+    stopping = threading.Event()
+    extractor = SpoolingExtractor(
+        FakeExtractor({"c": ITEMS}), lambda _: Assembly(), tmp_path / "s", "job", {}, stopping=stopping
+    )
+    stopping.set()
+    with pytest.raises(Interrupted, match="while the documents were sorted"):
+        next(extractor.extract("c"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["faults", "runs", "folder"])
+def test_a_full_disk_is_said_and_cleaned_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """The error names folder, reason and remedies; what was written goes, so that there is room again."""
+
+    def full(*_arguments: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    place = {"faults": "migrator.spooling._make_durable", "runs": "migrator.sorted_runs.RunWriter._put"}
+    monkeypatch.setattr(place.get(what, "pathlib.Path.mkdir"), full)
+    with pytest.raises(EndpointError, match=r"cannot be sorted in .*: No space left on device") as raised:
+        list(spool(tmp_path / "s", ITEMS).extract("c"))
+    assert "--sort never" in raised.value.hint
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+    assert len(ITEMS) == sum(batch.read for batch in made_batches(spool(tmp_path / "s", ITEMS), None))
