@@ -51,6 +51,7 @@ class JobConfig:
         batch_docs: most documents in a batch.
         batch_bytes: most bytes in a batch.
         in_flight: batches sent at once.
+        readers: ranges of ids that are read at once out of a CouchDB source.
         q: shards of databases that are created.
         n: copies of databases that are created.
         partitioned: databases that are created are partitioned.
@@ -88,6 +89,7 @@ class JobConfig:
     batch_docs: int = BatchLimits.max_docs
     batch_bytes: int = BatchLimits.max_bytes
     in_flight: int = 4
+    readers: int = 4
     q: int | None = None
     n: int | None = None
     partitioned: bool = False
@@ -117,7 +119,7 @@ class JobConfig:
             raise ConfigError(f"sort is {self.sort!r}.", hint=f"Known are: {', '.join(SORTS)}.")
         if self.resume and self.restart:
             raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")
-        for name in ("batch_docs", "batch_bytes", "in_flight", "max_attempts", "q", "n"):
+        for name in ("batch_docs", "batch_bytes", "in_flight", "readers", "max_attempts", "q", "n"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}.", hint="It must be at least 1.")
         for name in ("timeout_s", "max_outage_s"):

@@ -52,7 +52,8 @@ def _couchdb(config: JobConfig, environ: Mapping[str, str]) -> Extractor:
     endpoint, database = parse_endpoint(
         config.source, environ=environ, role="source", tls=tls_files(config), read_timeout_s=config.timeout_s
     )
-    return CouchExtractor(CouchClient(endpoint), database, collections=list(config.collection) or None)
+    client = CouchClient(endpoint, max_connections=config.readers + 2)
+    return CouchExtractor(client, database, collections=list(config.collection) or None, at_once=config.readers)
 
 
 def _sql(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:

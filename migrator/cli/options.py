@@ -110,6 +110,9 @@ write_options = together(
     ),
     click.option("--in-flight", type=int, metavar="N", help="Batches sent at once. [default: 4]"),
     click.option(
+        "--readers", type=int, metavar="N", help="Ranges of ids read at once from a CouchDB source. [default: 4]"
+    ),
+    click.option(
         "--sort",
         type=click.Choice(SORTS),
         help="Load in the order of ids, which spares the server half the work: where it gains, always, or never. "

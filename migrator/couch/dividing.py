@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from migrator.errors import TransientError
+
 # So many characters behind a common beginning make the middle of two ids.
 _DIGITS = 4
 # Code points without the surrogates, which are no characters.
@@ -78,8 +80,10 @@ def parts(server: Ranking, first: str, total: int, max_rows: int) -> Iterator[Pa
 
 
 def _divided(server: Ranking, first: str, total: int, max_rows: int) -> Iterator[tuple[Part, int]]:
-    begin = server.rank(first)
-    last = server.last()
+    try:
+        begin, last = server.rank(first), server.last()
+    except TransientError:
+        begin, last = Rank(0, None), None
     if begin.id is None or last is None:
         yield Part(first, None), 0
         return
@@ -90,7 +94,13 @@ def _divided(server: Ranking, first: str, total: int, max_rows: int) -> Iterator
         if key is None:
             yield now.part, now.rows
             continue
-        at = server.rank(key)
+        try:
+            at = server.rank(key)
+            upper = server.last(key) if at.before - now.before >= now.rows else None
+        except TransientError:
+            # Who is in trouble need not be asked for what only makes reading faster.
+            yield Part(now.part.first, None), total
+            return
         left = at.before - now.before
         if 0 < left < now.rows and at.id is not None:
             # Cutting off a few rows at a time is as vain as cutting off none.
@@ -99,7 +109,6 @@ def _divided(server: Ranking, first: str, total: int, max_rows: int) -> Iterator
             waiting.append(_Open(Part(now.part.first, key), now.lower, key, now.before, left, vain))
             continue
         # Between two ids that there are the middle is a better one than between keys that nothing lies near.
-        upper = server.last(key) if left >= now.rows else now.upper
         lower = at.id if left <= 0 and at.id is not None else now.lower
         waiting.append(now._replace(lower=lower, upper=upper or now.upper, vain=now.vain + 1))
 

@@ -84,7 +84,10 @@ class _Server:
 def _parts(look: Callable[[Mapping[str, Any]], Mapping[str, Any]], after: str | None) -> Iterator[Part] | None:
     """The parts to read; None where one reading is as good."""
     first = "" if after is None else after + SUCCESSOR
-    answer = look({"startkey": first, "limit": 1})
+    try:
+        answer = look({"startkey": first, "limit": 1})
+    except TransientError:
+        return None
     total, before = answer.get("total_rows"), answer.get("offset")
     if not isinstance(total, int) or not isinstance(before, int) or total - before < MIN_PARTS * PART_ROWS:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from migrator.config import JobConfig
+from migrator.couch import listing as listing_module
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import CheckpointError, EndpointError, Interrupted, TargetMissing, TransientError
@@ -22,6 +24,7 @@ from migrator.jobs import run_job
 from migrator.retry import Retrier
 from migrator.retrying import RetryingExtractor
 from tests import support
+from tests.fault_proxy import FaultProxy, Request
 from tests.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
@@ -82,6 +85,46 @@ def test_goes_on_behind_every_odd_id(client: CouchClient, server_url: str, datab
     assert support.request("DELETE", f"{server_url}/{name}/a%20b?rev={rev}")[0] == 200
     behind = ODD_IDS[ODD_IDS.index("a b") + 1 :]
     assert [document["_id"] for document in read(extractor, name, "a b")] == behind
+
+
+@pytest.mark.parametrize("at_once", [2, 5])
+def test_ranges_read_at_once_are_what_pages_are(
+    client: CouchClient, server_url: str, database_prefix: str, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Every id once and in order, behind every position too, odd ones and such as are missing included.
+
+    Where the server does not tell ranks, as the sandbox, this is one reading after another.
+    """
+    monkeypatch.setattr(listing_module, "PART_ROWS", 3)
+    name = f"{database_prefix}a"
+    fill(server_url, name, [{"_id": id, "n": n} for n, id in enumerate(ODD_IDS)])
+    extractor = CouchExtractor(client, name, page_rows=2, at_once=at_once)
+    for number in range(len(ODD_IDS)):
+        after = ODD_IDS[number - 1] if number else None
+        assert [document["_id"] for document in read(extractor, name, after)] == ODD_IDS[number:]
+    assert [document["_id"] for document in read(extractor, name, "m")] == [id for id in ODD_IDS if id > "m"]
+
+
+def test_ranges_are_taken_up_behind_a_fault(
+    server_url: str, database_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers that break off in the middle of any range cost nothing but another try; none comes twice."""
+    monkeypatch.setattr(listing_module, "PART_ROWS", 50)
+    name = f"{database_prefix}a"
+    fill(server_url, name, [{"_id": f"{n * 7919 % 10_007:05}", "pad": "x" * 500} for n in range(1_000)])
+    rng = random.Random(3)
+
+    def plan(_request: Request) -> str | None:
+        return rng.choice(["torn_reply", "torn_json", "reset_before"]) if rng.random() < 0.2 else None
+
+    with FaultProxy(server_url, plan) as proxy:
+        client = CouchClient(parse_endpoint(proxy.url)[0])
+        retrier = Retrier(sleep=lambda _seconds: None)
+        extractor = RetryingExtractor(CouchExtractor(client, name, page_rows=60, at_once=4), retrier)
+        found = [json.loads(record.text or b"")["_id"] for record in extractor.extract(name)]
+        client.close()
+        assert proxy.injected
+    assert sorted(f"{n * 7919 % 10_007:05}" for n in range(1_000)) == found
 
 
 def test_never_skips(server_url: str, database_prefix: str) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.couch.dividing import Part, Rank, middle, parts
+from migrator.errors import TransientError
 
 
 class Server:
@@ -77,6 +78,22 @@ def test_ids_that_no_middle_parts_cost_no_endless_questions() -> None:
     found = list(parts(server, "", 2_999, 100))
     assert server.ids == [id for part in found for id in server.within(part)]
     assert server.asked <= 200
+
+
+@pytest.mark.parametrize("fails_at", range(1, 30))
+def test_a_server_in_trouble_is_asked_no_more(fails_at: int) -> None:
+    """What only makes reading faster is no reason to fail: what is not divided yet is one part."""
+
+    class Failing(Server):
+        def rank(self, key: str) -> Rank:
+            if self.asked >= fails_at:
+                raise TransientError("busy")
+            return super().rank(key)
+
+    server = Failing(IDS["hex"])
+    found = list(parts(server, "", 5_000, 200))
+    assert server.ids == [id for part in found for id in server.within(part)]
+    assert server.asked <= fails_at + 1
 
 
 @given(texts, texts)
