@@ -194,6 +194,9 @@ class Pipeline:
             if _shares_ids(batch, window) or len(window) >= (2 * at_once if at_once > 1 else 1):
                 return True
             running = [flight.future for flight in window if not flight.future.done()]
+            if any(flight.future.done() and flight.future.exception() for flight in window):
+                # The run ends there, so nothing more is sent.
+                return True
             if len(running) < at_once:
                 # What has ended is settled while this one is on its way.
                 return False
