@@ -31,12 +31,16 @@ class CollectionStarted:
 
 @dataclass(frozen=True, slots=True)
 class BatchLoaded:
-    """Every document of a batch has its end."""
+    """Every document of a batch has its end.
+
+    `documents` of `size_bytes` were sent; `seconds` is how long that took, retries included.
+    """
 
     collection: str
     counts: Counts
     size_bytes: int
     seconds: float
+    documents: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,14 @@ from migrator.throttle import Throttle
 MIN_READ_FOR_PERCENT = 100
 
 
+class _Loaded(NamedTuple):
+    outcomes: Sequence[Outcome]
+    seconds: float
+
+
 class _InFlight(NamedTuple):
     batch: Batch
-    submitted: float
-    future: Future[Sequence[Outcome]]
+    future: Future[_Loaded]
 
 
 class RejectSink(Protocol):
@@ -168,7 +172,7 @@ class Pipeline:
                     self._settle(window, state, counts)
                 if self.stopping.is_set():
                     break
-                window.append(_InFlight(batch, self.clock(), pool.submit(self._load, batch)))
+                window.append(_InFlight(batch, pool.submit(self._load, batch)))
                 while window and window[0].future.done():
                     self._settle(window, state, counts)
             while window:
@@ -203,8 +207,12 @@ class Pipeline:
             wait(running, return_when=FIRST_COMPLETED)
         return False
 
-    def _load(self, batch: Batch) -> Sequence[Outcome]:
-        return self.loader.load(batch) if batch.documents else ()
+    def _load(self, batch: Batch) -> _Loaded:
+        if not batch.documents:
+            return _Loaded((), 0.0)
+        started = self.clock()
+        outcomes = self.loader.load(batch)
+        return _Loaded(outcomes, self.clock() - started)
 
     def _limits(self) -> BatchLimits:
         return BatchLimits(self.throttle.max_docs, self.throttle.max_bytes)
@@ -214,8 +222,9 @@ class Pipeline:
         return (lambda position: str(locate(collection, position))) if locate else (lambda _position: "")
 
     def _settle(self, window: deque[_InFlight], state: CollectionState, counts: Counts) -> None:
-        batch, submitted, future = window[0]
-        settled, rejects = account(batch, future.result())
+        batch, future = window[0]
+        loaded = future.result()
+        settled, rejects = account(batch, loaded.outcomes)
         if rejects:
             self.rejects.write(rejects)
         counts.add(settled)
@@ -226,7 +235,8 @@ class Pipeline:
         window.popleft()
         for reject in rejects:
             self.listener(DocumentRejected(reject))
-        self.listener(BatchLoaded(batch.collection, settled, batch.size_bytes, self.clock() - submitted))
+        sent = len(batch.documents)
+        self.listener(BatchLoaded(batch.collection, settled, batch.size_bytes, loaded.seconds, sent))
         if self.clock() - self._saved_at >= self.checkpoint_interval_s:
             self._save(batch.collection, ahead=bool(window))
         if self.max_errors.passed(self._totals):
@@ -238,7 +248,7 @@ class Pipeline:
     def _abandon(self, window: deque[_InFlight]) -> bool:
         """End what is in flight; True when some of it may be written, which will be read again."""
         self.stopping.set()
-        sent = [future for _, _, future in window if not future.cancel()]
+        sent = [future for _, future in window if not future.cancel()]
         wait(sent)
         return bool(sent)
 
@@ -266,4 +276,4 @@ def _until_broken(source: Iterable[Batch], broken: list[Exception]) -> Iterator[
 
 def _shares_ids(batch: Batch, window: Iterable[_InFlight]) -> bool:
     # Of two documents with one id the later must meet the earlier at the target, not race it.
-    return any(not batch.ids.isdisjoint(other.ids) for other, _, _ in window)
+    return any(not batch.ids.isdisjoint(other.ids) for other, _ in window)

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from migrator.model import Counts, Report
+from migrator.errors import ConfigError
+from migrator.model import CollectionReport, Counts, Report
 from migrator.naming import printable
 
 SCHEMA = 1
+# Numbers under each other would make a report a hundred times as long as it is wide.
+_LIST_OF_NUMBERS = re.compile(r"\[\n\s+((?:-?[\d.]+|null)(?:,\n\s+(?:-?[\d.]+|null))*)\n\s+\]")
 COLUMNS = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
+ALWAYS = ("read", "written", "rejected")
 
 
-def report_to_json(report: Report, *, rejects: str | None = None, dry_run: bool = False) -> dict[str, Any]:
-    """The report as the JSON object of the documented schema."""
+def report_to_json(
+    report: Report,
+    *,
+    rejects: str | None = None,
+    dry_run: bool = False,
+    verification: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The report as the JSON object of the documented schema.
+
+    Args:
+        report: what was done.
+        rejects: the reject file.
+        dry_run: nothing was written.
+        verification: what a verification at the end found.
+        history: how the run went, from `HistoryListener`.
+    """
     totals = report.totals
     value: dict[str, Any] = {
         "schema": SCHEMA,
@@ -32,27 +53,58 @@ def report_to_json(report: Report, *, rejects: str | None = None, dry_run: bool 
         value["rejects"] = rejects
     if dry_run:
         value["dry_run"] = True
+    if verification is not None:
+        value["verification"] = dict(verification)
+    if history is not None:
+        value["history"] = dict(history)
     return value
 
 
 def dump(value: dict[str, Any]) -> str:
-    """JSON text with a line break at its end."""
+    """JSON text with a line break at its end; lists of numbers stand on one line."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     try:
         text.encode()
     except UnicodeEncodeError:
         # A name holds half a surrogate pair, which can only be written escaped.
-        return json.dumps(value, indent=2) + "\n"
-    return text
+        text = json.dumps(value, indent=2) + "\n"
+    # A text of JSON has no line break within, so this finds lists only.
+    return _LIST_OF_NUMBERS.sub(lambda match: "[" + re.sub(r",\n\s+", ", ", match[1]) + "]", text)
+
+
+def report_from_json(value: Any, *, name: str) -> Report:
+    """A report as it was before it became JSON.
+
+    Args:
+        value: what `report_to_json` gave.
+        name: what it is called in errors.
+
+    Raises:
+        ConfigError: it is no report.
+    """
+    try:
+        if value["schema"] != SCHEMA:
+            raise ConfigError(f"{name} is a report of another version.", hint="Use the version that wrote it.")
+        collections = {
+            str(key): CollectionReport(str(item["database"]), _counts(item))
+            for key, item in value["collections"].items()
+        }
+        return Report(collections, float(value["seconds"]), _counts(value.get("settled_before", {}), missing=0))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ConfigError(
+            f"{name} is no report.", hint="Name a file that --report of migrator run, retry or verify wrote."
+        ) from None
 
 
 def report_to_table(report: Report, *, dry_run: bool = False) -> str:
-    """The report as an aligned table with a line of totals."""
-    rows: list[Sequence[str]] = [("collection", "database", *COLUMNS)]
+    """The report as an aligned table with a line of totals, without the columns in which nothing is."""
+    totals = report.totals
+    columns = [name for name in COLUMNS if name in ALWAYS or getattr(totals, name)]
+    rows: list[Sequence[str]] = [("collection", "database", *columns)]
     for name, collection in report.collections.items():
-        rows.append((printable(name), printable(collection.database), *_numbers(collection.counts)))
-    rows.append(("total", "", *_numbers(report.totals)))
-    lines = [table(rows, left=2)]
+        rows.append((printable(name), printable(collection.database), *_numbers(collection.counts, columns)))
+    rows.append(("total", "", *_numbers(totals, columns)))
+    lines = [table(rows, left=2, foot=True)]
     rate = report.totals.read / report.seconds if report.seconds > 0 else 0.0
     verb = "would be moved (dry run, nothing was written)" if dry_run else "accounted for"
     lines.append(f"{report.totals.read:,} documents {verb} in {report.seconds:.1f} s ({rate:,.0f}/s)")
@@ -61,20 +113,43 @@ def report_to_table(report: Report, *, dry_run: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """Rows under a head, aligned; the first `left` columns to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+def table(rows: Sequence[Sequence[str]], *, left: int = 1, foot: bool = False) -> str:
+    """Rows under a head, aligned; the first `left` columns to the left, the others to the right.
+
+    Args:
+        rows: the head, then the others.
+        left: columns of words.
+        foot: the last row sums up the others.
+    """
+    widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
+    rule = "  ".join("-" * width for width in widths)
     lines = []
     for number, row in enumerate(rows):
-        cells = [
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        if foot and number == len(rows) - 1:
+            lines.append(rule)
+        cells = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - _width(cell))
+            cells.append(cell + space if column < left else space + cell)
         lines.append("  ".join(cells).rstrip())
         if number == 0:
-            lines.append("  ".join("-" * width for width in widths))
+            lines.append(rule)
     return "\n".join(lines)
 
 
-def _numbers(counts: Counts) -> list[str]:
-    return [f"{getattr(counts, name):,}" for name in COLUMNS]
+def _width(text: str) -> int:
+    """Columns of a terminal: two for what East Asia writes, none for what is set over the letter before."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def _numbers(counts: Counts, columns: Sequence[str]) -> list[str]:
+    return [f"{getattr(counts, name):,}" for name in columns]
+
+
+def _counts(value: Mapping[str, Any], *, missing: int | None = None) -> Counts:
+    return Counts(**{name: int(value[name] if missing is None else value.get(name, missing)) for name in COLUMNS})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from migrator.errors import ConfigError
+from migrator.naming import printable
 from migrator.report import table
 from migrator.verify import Comparison, Difference
 
@@ -84,16 +85,36 @@ def result_to_json(result: VerifyResult) -> dict[str, Any]:
     }
 
 
+def result_from_json(value: Any, *, name: str) -> VerifyResult:
+    """A result as it was before it became JSON; `name` is what it is called in errors.
+
+    Raises:
+        ConfigError: it is no result of a verification.
+    """
+    try:
+        return VerifyResult(
+            {str(key): Comparison(**numbers) for key, numbers in value["collections"].items()},
+            [Difference(**difference) for difference in value["differences"]],
+            int(value["filtered"]),
+            int(value["unwritable"]),
+            float(value["seconds"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ConfigError(
+            f"{name} is no result of a verification.", hint="Name a file that migrator verify --report wrote."
+        ) from None
+
+
 def result_to_text(result: VerifyResult) -> str:
     """The result for people: a table, the first differences, and the verdict."""
     names = list(Comparison().as_dict())
     rows = [["collection", *names]]
     for collection, comparison in result.comparisons.items():
-        rows.append([collection, *(f"{number:,}" for number in comparison.as_dict().values())])
+        rows.append([printable(collection), *(f"{number:,}" for number in comparison.as_dict().values())])
     lines = [table(rows)]
     for difference in result.differences[:MAX_DIFFERENCES_SHOWN]:
-        where = f" at {difference.path}" if difference.path else ""
-        lines.append(f"{difference.kind}: {difference.collection} {difference.id[:200]!r}{where}")
+        where = f" at {printable(difference.path)}" if difference.path else ""
+        lines.append(f"{difference.kind}: {printable(difference.collection)} {difference.id[:200]!r}{where}")
     if len(result.differences) > MAX_DIFFERENCES_SHOWN:
         lines.append("... and more; --differences FILE writes all of them")
     if result.unwritable:

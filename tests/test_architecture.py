@@ -29,7 +29,7 @@ LEVELS: list[tuple[str, set[str]]] = [
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),
     ("3 the loop", {"pipeline"}),
-    ("4 around it", {"logs", "progress", "registry", "report", "sources"}),
+    ("4 around it", {"history", "logs", "page", "progress", "registry", "report", "sources"}),
     ("4 whole jobs", {"jobs", "opening", "ordering", "planning", "target_reading", "verify_result", "verifying"}),
     ("4 chapters", {"seeding", "backup", "interchange", "sync", "instance", "care"}),
     ("5 faces", {"cli", "pytest_plugin", "testing", "__init__", "__main__"}),

@@ -18,6 +18,7 @@ COMMANDS = {
     "verify": ("migrator.cli.verify", "Prove that a target holds what a source holds."),
     "retry": ("migrator.cli.retry", "Write the documents of a reject file again, after a fix."),
     "status": ("migrator.cli.status", "Show how far a checkpoint is."),
+    "report": ("migrator.cli.report", "Show a run's report again, as a table or as one HTML page."),
     "wait": ("migrator.cli.wait", "Wait until a server answers."),
     "seed": ("migrator.cli.seed", "Make databases what a folder of fixtures says."),
     "snapshot": ("migrator.cli.snapshot", "Write databases back as fixtures."),

@@ -8,22 +8,42 @@ import click
 
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
+from migrator.history import HistoryListener
 from migrator.jobs import JobResult
 from migrator.report import dump, report_to_json, report_to_table
+from migrator.verify_result import VerifyResult, result_to_json
 
 
-def print_result(result: JobResult, config: JobConfig) -> None:
+def print_result(
+    result: JobResult, config: JobConfig, history: HistoryListener, verification: VerifyResult | None = None
+) -> None:
     """Print a run's report, and write it to the file that the job names.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    text = dump(report_to_json(result.report, rejects=str(result.rejects or ""), dry_run=config.dry_run))
-    if config.report and config.report != "-":
-        write_report(config.report, text)
-    if not config.json:
-        table = report_to_table(result.report, dry_run=config.dry_run)
-        click.echo(text if config.report == "-" else table, nl=False)
+    write_result(result, config, history, verification)
+    if config.report != "-" and not config.json:
+        click.echo(report_to_table(result.report, dry_run=config.dry_run), nl=False)
+
+
+def write_result(
+    result: JobResult, config: JobConfig, history: HistoryListener, verification: VerifyResult | None = None
+) -> None:
+    """Write a run's report as JSON where the job wants it: to a file, or with `-` to standard output."""
+    if not config.report:
+        return
+    value = report_to_json(
+        result.report,
+        rejects=str(result.rejects or ""),
+        dry_run=config.dry_run,
+        verification=None if verification is None else result_to_json(verification),
+        history=history.as_dict(),
+    )
+    if config.report != "-":
+        write_report(config.report, dump(value))
+    elif not config.json:
+        click.echo(dump(value), nl=False)
 
 
 def write_report(path: str, text: str) -> None:

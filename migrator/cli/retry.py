@@ -40,18 +40,25 @@ def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **fl
     config = options.job_config(None, flags)
     from migrator.cli.rendering import print_result, rejected_text  # noqa: PLC0415 late, for a quick start
     from migrator.extractors.rejects import RejectsExtractor  # noqa: PLC0415
+    from migrator.history import HistoryListener  # noqa: PLC0415
     from migrator.jobs import run_job  # noqa: PLC0415
 
     if config.rejects and Path(config.rejects).resolve() == rejects_file.resolve():
         raise ConfigError(
             f"--rejects names {rejects_file} itself.", hint="Name another file for what is rejected again."
         )
+    history = HistoryListener()
     with (
         options.stoppable() as stopping,
         options.listening(log_format, log_level, quiet=quiet) as listener,
     ):
-        result = run_job(config, listener=listener, stopping=stopping, source=RejectsExtractor(rejects_file))
-    print_result(result, config)
+        result = run_job(
+            config,
+            listener=options.all_listeners(listener, history),
+            stopping=stopping,
+            source=RejectsExtractor(rejects_file),
+        )
+    print_result(result, config, history)
     if result.report.totals.rejected:
         click.echo(f"{rejected_text(result.report.totals.rejected)} again: see {result.rejects}.", err=True)
         sys.exit(EXIT_REJECTS)

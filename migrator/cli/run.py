@@ -69,23 +69,32 @@ def _run(
     stopping: threading.Event,
     told: Listener,
 ) -> None:
-    from migrator.cli.rendering import print_result, rejects_advice  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.rendering import print_result, rejects_advice, write_result  # noqa: PLC0415 late, for a quick start
+    from migrator.history import HistoryListener  # noqa: PLC0415
     from migrator.sync.running import run_any  # noqa: PLC0415
 
+    history = HistoryListener()
     with options.listening(log_format, log_level, quiet=quiet) as listener:
-        result = run_any(config, listener=options.all_listeners(listener, told), stopping=stopping)
-    print_result(result, config)
-    different = False
-    if config.verify and not config.dry_run:
+        result = run_any(config, listener=options.all_listeners(listener, told, history), stopping=stopping)
+    verification = None
+    if not config.verify or config.dry_run:
+        print_result(result, config, history)
+    else:
         from migrator.cli.verify import verify_and_print  # noqa: PLC0415
 
-        different = verify_and_print(
-            config, log_format, log_level, quiet=quiet, stopping=stopping, run_checkpoint=result.state
-        )
+        # What was moved is told before it is compared, which may fail; but standard output takes one object.
+        if config.report != "-":
+            print_result(result, config, history)
+        try:
+            verification = verify_and_print(
+                config, log_format, log_level, quiet=quiet, stopping=stopping, run_checkpoint=result.state
+            )
+        finally:
+            write_result(result, config, history, verification)
     if result.report.rejected:
         click.echo(rejects_advice(result, config), err=True)
         sys.exit(EXIT_REJECTS)
-    if different:
+    if verification is not None and not verification.ok:
         sys.exit(EXIT_DIFFERENCES)
     if stopping.is_set():
         raise Interrupted("Stopped after the last document.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from migrator.checkpoint import Checkpoint
 from migrator.cli import options
 from migrator.config import JobConfig
 from migrator.errors import EXIT_DIFFERENCES
+
+if TYPE_CHECKING:
+    from migrator.verify_result import VerifyResult
 
 
 @click.command()
@@ -46,10 +49,10 @@ def verify(
     """
     config = options.job_config(job_file, flags)
     with options.stoppable() as stopping:
-        different = verify_and_print(
+        result = verify_and_print(
             config, log_format, log_level, quiet=quiet, stopping=stopping, differences=differences
         )
-    if different:
+    if not result.ok:
         sys.exit(EXIT_DIFFERENCES)
 
 
@@ -62,8 +65,8 @@ def verify_and_print(
     stopping: threading.Event,
     differences: str | None = None,
     run_checkpoint: Checkpoint | None = None,
-) -> bool:
-    """Verify, print the result, and say whether there are differences."""
+) -> VerifyResult:
+    """Verify and print the result."""
     from migrator.cli.rendering import write_report  # noqa: PLC0415 late, for a quick start
     from migrator.report import dump  # noqa: PLC0415
     from migrator.verify_result import result_to_json, result_to_text  # noqa: PLC0415
@@ -82,4 +85,4 @@ def verify_and_print(
         if config.report:
             write_report(config.report, dump(result_to_json(result)))
         click.echo(result_to_text(result), nl=False)
-    return not result.ok
+    return result

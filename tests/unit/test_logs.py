@@ -75,7 +75,7 @@ def test_names_and_fields() -> None:
     """Nouns and verbs, numbers flat and short."""
     assert describe(EXAMPLES[2]) == (
         "batch_loaded",
-        {"collection": "a", **Counts(3, 2, 1).as_dict(), "size_bytes": 1234, "seconds": 0.123},
+        {"collection": "a", **Counts(3, 2, 1).as_dict(), "size_bytes": 1234, "seconds": 0.123, "documents": 0},
     )
     assert describe(EXAMPLES[0])[1]["collections"] == ["a", "b"]
     assert describe(EXAMPLES[-1]) == ("run_finished", {**Counts(3, 3).as_dict(), "seconds": 1.5})

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from migrator.errors import ConfigError
 from migrator.model import CollectionReport, Counts, Report
-from migrator.report import dump, report_to_json, report_to_table, table
+from migrator.report import dump, report_from_json, report_to_json, report_to_table, table
 
 USERS = Counts(read=1500, written=1000, unchanged=200, skipped=100, filtered=150, rejected=50, conflicts=120)
 REPORT = Report(
@@ -96,10 +97,48 @@ collection  database   read  written  unchanged  skipped  filtered  rejected  co
 ----------  --------  -----  -------  ---------  -------  --------  --------  ---------
 Users       users     1,500    1,000        200      100       150        50        120
 tickets     tickets     500      500          0        0         0         0          0
+----------  --------  -----  -------  ---------  -------  --------  --------  ---------
 total                 2,000    1,500        200      100       150        50        120
 2,000 documents accounted for in 4.0 s (500/s)
 """
     assert expected == report_to_table(REPORT)
+
+
+def test_a_column_without_anything_is_left_out() -> None:
+    """But for what everybody looks for: read, written and rejected."""
+    report = Report({"c": CollectionReport("d", Counts(read=2, written=1, filtered=1))}, 1.0)
+    head = report_to_table(report).splitlines()[0]
+    assert head.split() == ["collection", "database", "read", "written", "filtered", "rejected"]
+
+
+def test_wide_letters_keep_their_columns() -> None:
+    """East Asian letters take two columns of a terminal, what is set over a letter none."""
+    assert table([("name", "n"), ("東京", "1"), ("e\u0301", "2")]) == "name  n\n----  -\n東京  1\ne\u0301     2"
+
+
+def test_lists_of_numbers_stand_on_one_line() -> None:
+    """And a text that looks like one is left as it is."""
+    value = {"a": [1, -2.5, None], "b": ["1", "2"], "c": "[\n  1\n]", "d": [], "e": [[1, 2], [3]]}
+    text = dump(value)
+    assert json.loads(text) == value
+    assert '"a": [1, -2.5, null]' in text
+    assert "[1, 2],\n" in text
+
+
+def test_comes_back_from_json() -> None:
+    """What was written can be shown again."""
+    report = Report(REPORT.collections, 4.0, Counts(read=5, written=5))
+    again = report_from_json(json.loads(dump(report_to_json(report))), name="r.json")
+    assert again == report
+    assert report_to_table(again) == report_to_table(report)
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"schema": 1}, {"schema": 9, "collections": {}, "seconds": 1}])
+def test_what_is_no_report_is_refused(value: object) -> None:
+    """With its name and a hint."""
+    with pytest.raises(ConfigError, match=r"r\.json is (no|a) report") as caught:
+        report_from_json(value, name="r.json")
+    assert caught.value.hint
 
 
 def test_tells_of_dry_and_of_earlier_runs() -> None:
@@ -113,7 +152,7 @@ def test_names_from_outside_stay_on_their_line() -> None:
     """A collection's name can break neither the table nor the terminal."""
     report = Report({"a\n\x1b[31mb\ud800": CollectionReport("c", Counts())}, 1.0)
     lines = report_to_table(report).splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert lines[2].startswith("a\\n\\x1b[31mb\\ud800  c")
 
 

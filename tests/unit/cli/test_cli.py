@@ -331,7 +331,8 @@ def test_the_report_is_json_of_the_documented_form(migrator: Migrator, tmp_path:
     done = migrator("run", "--from", "in", "--to", "out", "--report", "-", "-q")
     assert (done.code, done.err) == (0, "")
     report = json.loads(done.out)
-    assert ["schema", "ok", "collections", "totals", "seconds", "documents_per_second"] == list(report)
+    assert ["schema", "ok", "collections", "totals", "seconds", "documents_per_second", "history"] == list(report)
+    assert sum(report["history"]["series"]["documents"]) == report["totals"]["read"]
     assert (report["schema"], report["ok"], list(report["collections"])) == (1, True, ["a", "b"])
     assert ["database", *NUMBERS] == list(report["collections"]["a"])
     assert NUMBERS == list(report["totals"])

@@ -1,0 +1,83 @@
+"""`migrator report`: show a run's report again, as a table or as one HTML page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from migrator.errors import ConfigError
+
+# A report has a few hundred bytes for each collection and a thousand differences; a larger file is something else.
+MAX_FILE_BYTES = 256_000_000
+BESIDE = "beside REPORT"
+
+
+@click.command()
+@click.argument("report_file", metavar="REPORT")
+@click.option(
+    "--html",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value=BESIDE,
+    help="Write one self-contained page, with charts and a search; - for standard output. "
+    "[default: REPORT with .html]",
+)
+def report(report_file: str, html: str | None) -> None:
+    """Show the REPORT that --report of run, retry or verify wrote; - reads standard input.
+
+    Without --html it is printed as a table. The page needs no other file and asks no other host for anything.
+
+    Examples:
+    \b
+      migrator report report.json
+      migrator report report.json --html
+      migrator report report.json --html page.html
+    """
+    value = _read(report_file)
+    if html is None:
+        click.echo(_text(value, report_file), nl=False)
+        return
+    from migrator.page import render_page  # noqa: PLC0415
+
+    page = render_page(value, name=report_file)
+    if html == "-" or (html == BESIDE and report_file == "-"):
+        click.echo(page, nl=False)
+        return
+    path = Path(report_file).with_suffix(".html") if html == BESIDE else Path(html)
+    if path.exists() and report_file != "-" and path.samefile(report_file):
+        raise ConfigError(f"{path} is the report itself.", hint="Name another file with --html FILE.")
+    from migrator.cli.rendering import write_report  # noqa: PLC0415
+
+    write_report(str(path), page)
+    click.echo(f"Wrote {path}.", err=True)
+
+
+def _text(value: Any, name: str) -> str:
+    from migrator.report import report_from_json, report_to_table  # noqa: PLC0415 late, for a quick start
+    from migrator.verify_result import result_from_json, result_to_text  # noqa: PLC0415
+
+    if isinstance(value, dict) and "differences" in value:
+        return result_to_text(result_from_json(value, name=name))
+    text = report_to_table(report_from_json(value, name=name), dry_run=bool(value.get("dry_run")))
+    verification = value.get("verification")
+    return text if verification is None else text + result_to_text(result_from_json(verification, name=name))
+
+
+def _read(name: str) -> Any:
+    try:
+        with sys.stdin.buffer if name == "-" else Path(name).open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise ConfigError(f"{name} is too large for a report.", hint="Name the file that --report wrote.")
+        return json.loads(text)
+    except OSError as error:
+        raise ConfigError(
+            f"Report {name} cannot be read: {error.strerror}.",
+            hint="Write one with: migrator run … --report report.json",
+        ) from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{name} is no JSON.", hint="Name the file that --report wrote.") from None

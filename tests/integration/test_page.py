@@ -1,0 +1,175 @@
+"""The page in a real browser: it asks nobody, searches, is dark where wanted, and prints whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser import open_browser
+from tests.unit.page.example import example
+
+HOSTILE = "</script><img src=http://192.0.2.1/x onerror=document.title='stolen'>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all."""
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The example's page as the command makes it, open; what it asks for and complains of is kept."""
+    path = page_of(tmp_path, example())
+    page = browser.new_page(viewport={"width": 1100, "height": 800})
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(path.as_uri())
+    yield page
+    page.close()
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert said == []
+
+
+def page_of(folder: Path, report: object) -> Path:
+    """The page that the command makes of a report."""
+    (folder / "report.json").write_text(json.dumps(report))
+    command = [sys.executable, "-m", "migrator", "report", "report.json", "--html"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "report.html"
+
+
+def test_the_search_finds_rows_by_every_word(page: Page) -> None:
+    """Rows without the words are hidden, their number is told, Escape brings all back."""
+    rows = page.locator("#rejects .searchable tbody tr")
+    box = page.get_by_label("Search 13 documents")
+    assert (rows.count(), rows.filter(visible=True).count()) == (13, 13)
+    box.fill("ZOË json")
+    assert rows.filter(visible=True).count() == 1
+    expect(page.locator("#rejects-found")).to_have_text("1 found")
+    box.fill("no such thing")
+    assert rows.filter(visible=True).count() == 0
+    box.press("Escape")
+    assert rows.filter(visible=True).count() == 13
+
+
+def test_charts_say_their_values(page: Page) -> None:
+    """Under the pointer, and by the arrow keys for who has none."""
+    chart = page.locator("#throughput")
+    chart.locator("svg").focus()
+    page.keyboard.press("ArrowRight")
+    expect(chart.locator(".readout")).to_contain_text("at 0 s:")
+    page.keyboard.press("End")
+    expect(chart.locator(".readout")).to_contain_text("at 8 s:")
+    page.keyboard.press("Escape")
+    page.locator("#latency svg").hover()
+    expect(page.locator("#latency .readout")).to_contain_text("ms")
+
+
+def test_everything_is_reached_by_keyboard(page: Page) -> None:
+    """The first stop skips to the content, and the search can be reached and shows where one is."""
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.localName"))
+    assert {"rejects-search", "differences-search", "summary", "svg", "a"} <= reached
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_in_both_schemes(page: Page, scheme: str) -> None:
+    """Text has a contrast of at least 4.5 to what is behind it, by day and by night."""
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    dark = page.evaluate(BACKGROUND)
+    assert (dark < 0.1) is (scheme == "dark")
+    poor = page.evaluate(POOR_CONTRAST)
+    assert poor == []
+
+
+def test_prints_whole(page: Page) -> None:
+    """On paper there are no controls, the ground is white, and nothing is cut off at the side."""
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 720, "height": 1000})
+    assert page.evaluate(BACKGROUND) == 1
+    assert not page.locator("nav").is_visible()
+    assert not page.locator("#rejects-search").is_visible()
+    assert page.locator("#rejects .searchable tbody tr").filter(visible=True).count() == 13
+    assert page.evaluate("document.documentElement.scrollWidth") <= 720
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_fits_a_phone(page: Page) -> None:
+    """Tables scroll by themselves, the page does not."""
+    page.set_viewport_size({"width": 360, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_hostile_name_is_a_name(browser: Browser, tmp_path: Path) -> None:
+    """What looks like markup is shown as it was written; nothing of it is run or asked for."""
+    path = page_of(tmp_path, example(HOSTILE, HOSTILE, HOSTILE))
+    asked: list[str] = []
+    page = browser.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    assert page.title() == "13 of 4,000 documents were rejected · migrator"
+    assert page.locator("#moved tbody th").first.text_content() == HOSTILE
+    assert page.locator("img").count() == 0
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    page.close()
+
+
+def test_without_scripts_all_is_there(browser: Browser, tmp_path: Path) -> None:
+    """Where scripts are forbidden the numbers and rows stand there all the same, without a dead search box."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(page_of(tmp_path, example()).as_uri())
+    assert page.locator("#rejects .searchable tbody tr").filter(visible=True).count() == 13
+    assert not page.locator("#rejects-search").is_visible()
+    assert page.locator("#throughput polyline").is_visible()
+    context.close()
+
+
+LUMINANCE = """
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0);
+"""
+BACKGROUND = (
+    f"(() => {{ {LUMINANCE} return luminance(numbers(getComputedStyle(document.body).backgroundColor)); }})()"
+)
+POOR_CONTRAST = f"""(() => {{ {LUMINANCE}
+  const ground = (element) => {{
+    for (let e = element; e; e = e.parentElement) {{
+      const color = numbers(getComputedStyle(e).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color;
+    }}
+    return [255, 255, 255];
+  }};
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {{
+    const text = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    const unseen = ["script", "title", "desc"].includes(element.localName) || !element.getClientRects().length;
+    if (!text || unseen) continue;
+    const style = getComputedStyle(element);
+    const color = numbers(element.localName === "text" ? style.fill : style.color);
+    const behind = ground(element);
+    const opacity = Number(style.opacity);
+    const mixed = color.slice(0, 3).map((c, n) => c * opacity + behind[n] * (1 - opacity));
+    const [high, low] = [luminance(mixed), luminance(behind)].sort((a, b) => b - a);
+    const contrast = (high + 0.05) / (low + 0.05);
+    if (contrast < 4.5) poor.push(`${{element.localName}}.${{element.className}} ${{contrast.toFixed(2)}}`);
+  }}
+  return [...new Set(poor)];
+}})()"""
