@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
+from migrator.backup.attachments import read_attachment
 from migrator.backup.cipher import PLAIN, Cipher
-from migrator.backup.lines import StoredAttachment, piece, stored_attachments
+from migrator.backup.lines import stored_attachments
 from migrator.backup.manifest import Manifest, damaged
 from migrator.backup.merging import Entry, entries, merged
 from migrator.backup.place import Place
@@ -81,7 +81,7 @@ class SnapshotReader:
                 Attachment(
                     stored.name,
                     stored.content_type,
-                    partial(self._read, head["id"], stored, stored.snapshot or entry.snapshot),
+                    partial(read_attachment, self._files, head["id"], stored, stored.snapshot or entry.snapshot),
                     stored.length,
                     stored.digest,
                     stored.revpos,
@@ -90,41 +90,6 @@ class SnapshotReader:
             )
             return Leaf(head["id"], head["rev"], entry.body, head.get("deleted", False), attachments)
         except (KeyError, TypeError):
-            raise damaged(self._snapshot_shown(entry.snapshot), f"the line of {shown(head['id'])}") from None
-
-    def _read(self, id: str, stored: StoredAttachment, snapshot: str) -> Iterator[bytes]:
-        """The decoded bytes in pieces; that they are the right ones is known at the end."""
-        what = f"the attachment {shown(stored.name)} of {shown(id)}"
-        where = self._snapshot_shown(snapshot)
-        digest = hashlib.sha256()
-        length = 0
-        lines = self._lines_from(snapshot, stored, where) if stored.length else iter(())
-        while length < stored.length:
-            try:
-                name, at, data = piece(next(lines, b""))
-            except ValueError:
-                raise damaged(where, f"{what} is cut off") from None
-            if (name, at) != (stored.name, length) or not data:
-                raise damaged(where, f"{what} is not where it should be")
-            digest.update(data)
-            length += len(data)
-            yield data
-        if (digest.hexdigest(), length) != (stored.sha256, stored.length):
-            raise damaged(where, f"{what} has other bytes than it had")
-
-    def _lines_from(self, snapshot: str, stored: StoredAttachment, where: str) -> Iterator[bytes]:
-        """The lines from an attachment's first piece on."""
-        manifest = self._files.manifest(snapshot)
-        if manifest is None:
-            raise damaged(where, "it is not in this chain")
-        number, offset, first = stored.at
-        for segment in manifest.segments[number - 1 :]:
-            length = self._files.length(snapshot, segment)
-            while offset < length:
-                lines, offset = self._files.frame(snapshot, segment, offset)
-                yield from lines[first:]
-                first = 0
-            offset = 0
-
-    def _snapshot_shown(self, snapshot: str) -> str:
-        return f"{self._place.describe()}, snapshot {snapshot}"
+            raise damaged(
+                self._files.snapshot_shown(entry.snapshot), f"the line of {shown(head['id'])} is not of the format"
+            ) from None

@@ -99,9 +99,21 @@ class StoredFiles:
         """The file, for people."""
         return self._shown(self._name(snapshot, file))
 
-    def manifest(self, snapshot: str) -> Manifest | None:
-        """A snapshot of the chain."""
-        return self._snapshots.get(snapshot)
+    def manifest(self, snapshot: str) -> Manifest:
+        """A snapshot of the chain.
+
+        Raises:
+            DamagedBackup: the chain has none of that id.
+        """
+        if snapshot not in self._snapshots:
+            raise damaged(
+                self.snapshot_shown(snapshot), "what is looked for in it is in no snapshot of this chain"
+            )
+        return self._snapshots[snapshot]
+
+    def snapshot_shown(self, snapshot: str) -> str:
+        """A snapshot, for people."""
+        return f"{self._place.describe()}, snapshot {snapshot}"
 
     def _name(self, snapshot: str, file: Segment | StoredFile) -> str:
         return f"{snapshot_folder(self._snapshots[snapshot].database, snapshot)}/{file.name}"
