@@ -34,7 +34,8 @@ def shown_commands() -> list[tuple[str, str]]:
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
-        texts.append((f"{name} --help", command.help or ""))
+        group = command.commands.values() if isinstance(command, click.Group) else ()
+        texts += [(f"{name} --help", each.help or "") for each in (command, *group)]
     texts.append(("--help", cli.help or ""))
     found = []
     for where, body in texts:
@@ -51,8 +52,11 @@ def test_every_command_shown_can_be_typed(where: str, line: str) -> None:
     words = shlex.split(line.replace("…", ""))[1:]
     command = cli.get_command(click.Context(cli), words[0])
     assert command is not None, f"{where}: {line}"
+    rest = words[1:]
+    if isinstance(command, click.Group) and rest[:1] and rest[0] in command.commands:
+        command, rest = command.commands[rest[0]], rest[1:]
     with click.Context(command) as context:
-        command.parse_args(context, words[1:])
+        command.parse_args(context, rest)
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
@@ -62,9 +66,10 @@ def test_every_command_is_documented(name: str) -> None:
     assert command is not None
     assert f"migrator {name}" in (command.help or "")
     assert any(f"migrator {name}" in page.read_text(encoding="utf-8") for page in PAGES)
-    for option in command.params:
-        if isinstance(option, click.Option) and not option.hidden:
-            assert option.help, f"{name} {option.opts}"
+    for each in [command, *(command.commands.values() if isinstance(command, click.Group) else ())]:
+        for option in each.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert option.help, f"{name} {option.opts}"
 
 
 def test_every_field_of_a_job_is_a_flag_of_run() -> None:

@@ -37,10 +37,10 @@ class Catalog:
         self._place = place
         self._cipher = cipher
 
-    def databases(self) -> list[str]:
-        """The databases that have a snapshot, sorted."""
+    def databases(self, *, unfinished: bool = False) -> list[str]:
+        """The databases that have a snapshot, sorted; with `unfinished` those too that have none finished."""
         names = sorted(collection_name(folder) for folder in self._place.folders(ROOT))
-        return [name for name in names if any(self.has(name, each) for each in self.folders(name))]
+        return [name for name in names if unfinished or any(self.has(name, each) for each in self.folders(name))]
 
     def folders(self, database: str) -> list[str]:
         """The ids of all snapshots of a database, oldest first, unfinished ones too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import NamedTuple
 
 from migrator.backup.attachments import read_attachment
@@ -112,7 +113,7 @@ def _check_snapshot(place: Place, chain: Sequence[Manifest], cipher: Cipher, res
             return []
         try:
             reading = _Reading(files, manifest)
-            problems += reading.problems()
+            problems += islice(reading.problems(), MAX_PROBLEMS_A_SNAPSHOT)
             result.leaves += reading.counts.leaves
             result.attachments += reading.counts.attachments
             result.attachment_bytes += reading.counts.attachment_bytes

@@ -63,6 +63,9 @@ def entries(
 def merged(sources: Sequence[Iterator[Entry]]) -> Iterator[Entry]:
     """Merge the entries of a chain.
 
+    Where the newest snapshot of a document has a fault, the leaves of the one before count too: of two revisions
+    of one branch the server keeps the later one anyway, and the earlier is better than none.
+
     Args:
         sources: those of each snapshot, the newest first.
     """
@@ -84,19 +87,28 @@ def merged(sources: Sequence[Iterator[Entry]]) -> Iterator[Entry]:
         if entry := advance(number):
             heapq.heappush(heap, (entry.key, number))
     while heap:
-        key, newest = heap[0]
-        entry = heads[newest]
-        while entry is not None and entry.key == key:
-            yield entry
-            entry = advance(newest)
+        key = heap[0][0]
+        seen: set[str] = set()
+        faults: dict[str, Entry] = {}
+        counts = True
         while heap and heap[0][0] == key:
             _, number = heapq.heappop(heap)
-            # What an older snapshot has under this id is of the past.
+            faulty = False
             entry = heads.get(number)
             while entry is not None and entry.key == key:
+                rev = entry.head["rev"]
+                if counts and "fault" in entry.head:
+                    faulty = True
+                    faults.setdefault(rev, entry)
+                elif counts and rev not in seen:
+                    seen.add(rev)
+                    yield entry
                 entry = advance(number)
             if entry is not None:
                 heapq.heappush(heap, (entry.key, number))
+            # What older snapshots have under this id is of the past, unless a leaf is missing here.
+            counts = counts and faulty
+        yield from (fault for rev, fault in faults.items() if rev not in seen)
 
 
 def _may_have(segment: Segment, after: bytes | None, wanted: Sequence[bytes] | None) -> bool:

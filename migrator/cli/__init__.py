@@ -22,6 +22,7 @@ COMMANDS = {
     "wait": ("migrator.cli.wait", "Wait until a server answers."),
     "seed": ("migrator.cli.seed", "Make databases what a folder of fixtures says."),
     "snapshot": ("migrator.cli.snapshot", "Write databases back as fixtures."),
+    "backups": ("migrator.cli.backups", "List, check and prune backups."),
     "plugins": ("migrator.cli.plugins", "List what other packages add: extractors, transformers, loaders."),
     "doctor": ("migrator.cli.doctor", "Say what is wrong with a server, and what to type next."),
     "secure": ("migrator.cli.secure", "Make a least-privilege user for a job, and prove it."),

@@ -26,18 +26,30 @@ def assert_golden(name: str, text: str) -> None:
     assert path.read_text(encoding="utf-8") == text
 
 
-@pytest.mark.parametrize("name", ["", *COMMANDS])
+def commands() -> dict[str, click.Command]:
+    """All commands, and those of groups, by what is typed."""
+    found: dict[str, click.Command] = {"": cli}
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        found[name] = command
+        if isinstance(command, click.Group):
+            found |= {f"{name} {each}": inner for each, inner in command.commands.items()}
+    return found
+
+
+@pytest.mark.parametrize("name", commands())
 def test_help(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The help of every command."""
     monkeypatch.setenv("COLUMNS", "100")
-    for command in [cli, *(cli.get_command(click.Context(cli), each) for each in COMMANDS)]:
+    for command in commands().values():
         # Click keeps the help option of the first context that it saw, which may have been another test's.
         monkeypatch.setattr(command, "_help_option", None, raising=False)
-    result = CliRunner().invoke(cli, [name, "--help"] if name else ["--help"], prog_name="migrator")
+    result = CliRunner().invoke(cli, [*name.split(), "--help"], prog_name="migrator")
     assert 0 == result.exit_code
     # Click itself lays out the same text in more than one way; words and their order are what counts.
     words = "\n".join(" ".join(line.split()) for line in result.output.splitlines())
-    assert_golden(f"help{'-' if name else ''}{name}.txt", words + "\n")
+    assert_golden(f"{'-'.join(['help', *name.split()])}.txt", words + "\n")
 
 
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, *args: str) -> str:
