@@ -12,11 +12,13 @@ from migrator.model import Extractor
 
 FORMS = (
     "memory:package.module:attribute, a .json export, a folder of .ndjson or .jsonl files (or one such file, "
-    "also .gz and .zst), http(s)://host:5984 or http(s)://host:5984/database, sqlite:///file.db, "
-    "postgresql://host/database"
+    "also .gz and .zst), a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, http(s)://host:5984 or "
+    "http(s)://host:5984/database, sqlite:///file.db, postgresql://host/database"
 )
 """What people can write, for messages."""
 
+_CSV = re.compile(r"\.[ct]sv(\.gz|\.zst)?(\?|$)", re.IGNORECASE)
+_PARQUET = re.compile(r"\.(parquet|parq)$", re.IGNORECASE)
 _EXPORT = re.compile(r"\.json(\.gz|\.zst)?$", re.IGNORECASE)
 
 
@@ -33,6 +35,10 @@ def by_path(config: JobConfig) -> Extractor:
         from migrator.extractors.export import ExportExtractor  # noqa: PLC0415 each kind on its own
 
         return ExportExtractor(path, collections=collections)
+    if _CSV.search(source) and not path.is_dir():
+        return _csv(config, {})
+    if _PARQUET.search(source) and not path.is_dir():
+        return _parquet(config, {})
     from migrator.extractors.ndjson import NdjsonExtractor  # noqa: PLC0415
 
     return NdjsonExtractor(path, collections=collections)
@@ -56,16 +62,34 @@ def _couchdb(config: JobConfig, environ: Mapping[str, str]) -> Extractor:
     return CouchExtractor(client, database, collections=list(config.collection) or None, at_once=config.readers)
 
 
+def _csv(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.csv import CsvExtractor  # noqa: PLC0415
+
+    return CsvExtractor(_behind(config.source, "csv:"), collections=list(config.collection) or None)
+
+
+def _parquet(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.parquet import ParquetExtractor  # noqa: PLC0415
+
+    return ParquetExtractor(_behind(config.source, "parquet:"), collections=list(config.collection) or None)
+
+
 def _sql(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
     from migrator.extractors.sql import SqlExtractor  # noqa: PLC0415
 
     return SqlExtractor(config.source, collections=list(config.collection) or None)
 
 
+def _behind(source: str, scheme: str) -> str:
+    return source[len(scheme) :] if source.lower().startswith(scheme) else source
+
+
 BY_SCHEME: dict[str, Callable[[JobConfig, Mapping[str, str]], Extractor]] = {
     "memory": _memory,
     "http": _couchdb,
     "https": _couchdb,
+    "csv": _csv,
+    "parquet": _parquet,
     "sqlite": _sql,
     "postgresql": _sql,
     "postgres": _sql,

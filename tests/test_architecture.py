@@ -51,6 +51,7 @@ OPTIONAL = {
     "fsspec": {"backup"},
     "prometheus_client": {"sync"},
     "pyrage": {"backup"},
+    "pyarrow": {"extractors"},
     "pytest": {"pytest_plugin", "testing"},
     "sqlalchemy": {"extractors"},
     "testcontainers": {"seeding"},

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -29,6 +25,7 @@ from migrator.extractors.sql_engine import translated
 from migrator.extractors.sql_values import document_id, key_position, position_key
 from migrator.testing import ExtractorContract, Source
 from tests.sources import postgresql
+from tests.sources.killing import killed_and_resumed
 
 ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "tickets": [{"_id": f"t{n:03}", "number": n, "open": n % 2 == 0} for n in range(40)],
@@ -477,35 +474,8 @@ def test_a_killed_run_goes_on(url: str, tmp_path: Path) -> None:
         rows = [{"i": i, "s": f"Zoë {i}"} for i in range(count)]
         connection.execute(sa.text("INSERT INTO t VALUES (:i, :s)"), rows)
     engine.dispose()
-    command = [sys.executable, "-m", "migrator", "run", "--from", url, "--to", "out", "--checkpoint", "cp.json"]
-    kills = 0
-    while True:
-        process = subprocess.Popen(
-            [*command, "--resume", "--batch-docs", "20", "-q"], cwd=tmp_path, stdout=subprocess.DEVNULL
-        )
-        if kills < 2:
-            before = settled(tmp_path)
-            while process.poll() is None and settled(tmp_path) <= before:
-                time.sleep(0.01)
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-                kills += 1
-                continue
-        assert process.wait() == 0
-        break
-    assert kills == 2
-    ids = [json.loads(line)["id"] for line in (tmp_path / "out" / "t.ndjson").read_bytes().splitlines()]
-    assert ids == list(range(count))
-
-
-def settled(folder: Path) -> int:
-    """Documents that the checkpoint vouches for."""
-    try:
-        states = json.loads((folder / "cp.json").read_text())["collections"].values()
-    except (OSError, ValueError):
-        return 0
-    return sum(state["counts"]["read"] for state in states)
+    documents = killed_and_resumed(url, tmp_path)
+    assert [document["id"] for document in documents] == list(range(count))
 
 
 def test_a_missing_package_is_a_pip_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

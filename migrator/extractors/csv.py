@@ -1,0 +1,222 @@
+"""Reads CSV and its relatives: one record a document, in bounded memory, resumed at a record's end."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
+from migrator.extractors.csv_values import BadValue
+from migrator.extractors.files import absolute, find_files
+from migrator.extractors.lines import BLOCK_BYTES, TextFile, file_identity
+from migrator.extractors.selection import select_collections
+from migrator.extractors.source_options import divide
+from migrator.model import Fault, Position, Record
+
+MAX_RECORD_BYTES = 64 << 20
+SUFFIXES = tuple(f"{kind}{packing}" for kind in (".csv", ".tsv") for packing in ("", ".gz", ".zst"))
+_BOM = b"\xef\xbb\xbf"
+
+
+class CsvExtractor:
+    """A `.csv` or `.tsv` file, or a folder with one for each collection; `.gz` and `.zst` too.
+
+    Fields are texts, unless types are asked for. A position is `<offset behind the record>:<lines so far>`.
+
+    Args:
+        source: path, with options behind a question mark (see `csv_options.OPTIONS`).
+        collections: which to read, in this order; all, sorted by name, where None.
+        max_record_bytes: a quote that is not closed within so many bytes ends the reading.
+    """
+
+    ordered = False
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        collections: Sequence[str] | None = None,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+    ) -> None:
+        path, options = divide(source, OPTIONS)
+        self._path = Path(path)
+        self._options = parse_options(options)
+        self._max_record_bytes = max_record_bytes
+        self._files = find_files(self._path, SUFFIXES, any_name=True)
+        self._collections = select_collections(tuple(self._files), collections, source=self.describe())
+
+    def describe(self) -> str:
+        """The absolute path, and the options: other options make other documents."""
+        return absolute(self._path) + (f"?{self._options.text}" if self._options.text else "")
+
+    def collections(self) -> Sequence[str]:
+        """The names of the collections, sorted where none were chosen."""
+        return self._collections
+
+    def count(self, collection: str) -> int | None:  # noqa: ARG002
+        """Not known before the file is read."""
+        return None
+
+    def identity(self, collection: str) -> str:
+        """The file's size and a hash of its ends."""
+        return file_identity(self._files[collection])
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """Name the line that was read last, as `file:line`."""
+        return f"{self._files[collection]}:{str(position).rpartition(':')[2]}"
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Yield a record for each that is not blank.
+
+        Raises:
+            CheckpointError: the file is shorter than it was when `after` was taken.
+            ConfigError: the header is not what it should be, or a quote has no end.
+        """
+        path = self._files[collection]
+        options = self._options.for_file(path.name)
+        if csv.field_size_limit() < self._max_record_bytes:
+            # Of the whole process: what bounds a record here is its bytes.
+            csv.field_size_limit(self._max_record_bytes)
+        with TextFile(path) as file:
+            lines = _Lines(file, options.encoding, (0, 0), self._max_record_bytes)
+            names = options.names or self._header(path, options, lines)
+            begin = lines.place if options.names is None else (0, 0)
+        convert = options.converters(names, path)
+        if after is not None:
+            begin = _parsed(after)
+        with TextFile(path, offset=begin[0]) as file:
+            lines = _Lines(file, options.encoding, begin, self._max_record_bytes)
+            reader = options.reader(lines)
+            while True:
+                lines.begin()
+                first = lines.place[1] + 1
+                fault: Fault | None = None
+                row: list[str] = []
+                try:
+                    row = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    fault = Fault("invalid_csv", f"{path}:{first}: {error}", "", lines.text())
+                except UnicodeDecodeError as error:
+                    reason = f"{path}:{first}: byte 0x{error.object[error.start]:02x} is no {options.encoding}"
+                    fault = Fault("invalid_encoding", reason, "", lines.text())
+                    # What the reader holds of the record it could not finish.
+                    reader = options.reader(lines)
+                position = f"{lines.place[0]}:{lines.place[1]}"
+                if fault is None and not row:
+                    continue
+                if fault is None and len(row) != len(names):
+                    reason = (
+                        f"{path}:{first}: the record has {len(row)} fields, where there are {len(names)} names"
+                    )
+                    fault = Fault("field_count", reason, "", row)
+                if fault is not None:
+                    yield Record(position, fault=fault)
+                    continue
+                try:
+                    document = {name: make(text) for name, make, text in zip(names, convert, row, strict=True)}
+                except BadValue as error:
+                    fault = Fault(
+                        "invalid_value", f"{path}:{first}: {error}", "", dict(zip(names, row, strict=True))
+                    )
+                    yield Record(position, fault=fault)
+                else:
+                    yield Record(position, document)
+
+    def close(self) -> None:
+        """Nothing is held open between readings."""
+
+    @staticmethod
+    def _header(path: Path, options: CsvOptions, lines: _Lines) -> list[str]:
+        try:
+            names = next((row for row in options.reader(lines) if row), [])
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{path}:1: the header cannot be read: {error}.",
+                hint="Name its dialect, for example csv:FILE?encoding=latin-1&delimiter=;",
+            ) from None
+        twice = [name for number, name in enumerate(names) if name in names[:number]]
+        if twice:
+            raise ConfigError(
+                f"{path}:1: the header has {twice[0]!r} twice.",
+                hint="Rename it, or name the columns with csv:FILE?header=a,b,c and skip the first line.",
+            )
+        if len(names) == 1 and options.delimiter == ",":
+            for other, said in ((";", ";"), ("\t", "tab"), ("|", "|")):
+                if other in names[0]:
+                    raise ConfigError(
+                        f"{path}:1: the header has no comma but {other!r}.",
+                        hint=f"Write csv:{path}?delimiter={said}",
+                    )
+        return names
+
+
+class _Lines:
+    """The lines of a file as the csv module wants them, with the place behind the last one that it took."""
+
+    def __init__(self, file: TextFile, encoding: str, place: tuple[int, int], max_record_bytes: int) -> None:
+        self.place = place
+        self._file = file
+        self._encoding = encoding
+        self._max_record_bytes = max_record_bytes
+        self._lines = self._raw()
+        self._taken: list[bytes] = []
+        self._taken_bytes = 0
+
+    def begin(self) -> None:
+        """A record begins here."""
+        self._taken = []
+        self._taken_bytes = 0
+
+    def text(self) -> str:
+        """The beginning of what was taken for the record, for a reject file."""
+        return b"".join(self._taken)[:1_000_000].decode(self._encoding, "replace")
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        raw = next(self._lines)
+        self._taken.append(raw)
+        self._taken_bytes += len(raw)
+        if self._taken_bytes > self._max_record_bytes:
+            raise self._endless()
+        first = self.place[0] == 0
+        self.place = (self.place[0] + len(raw), self.place[1] + 1)
+        return (raw.removeprefix(_BOM) if first else raw).decode(self._encoding)
+
+    def _endless(self) -> ConfigError:
+        line = self.place[1] + 1 - max(0, len(self._taken) - 1)
+        return ConfigError(
+            f"{self._file.path}:{line}: the record that begins here has no end "
+            f"within {self._max_record_bytes} bytes.",
+            hint="A quote may not be closed; name another with csv:FILE?quote=' or none with quote=none.",
+        )
+
+    def _raw(self) -> Iterator[bytes]:
+        pieces: list[bytes] = []
+        held = 0
+        while block := self._file.read(BLOCK_BYTES):
+            *lines, tail = block.split(b"\n")
+            for line in lines:
+                yield b"".join([*pieces, line, b"\n"])
+                pieces, held = [], 0
+            pieces.append(tail)
+            held += len(tail)
+            if held > self._max_record_bytes:
+                self._taken.append(b"")
+                raise self._endless()
+        if held:
+            yield b"".join(pieces)
+
+
+def _parsed(position: Position) -> tuple[int, int]:
+    offset, _, number = str(position).partition(":")
+    if not (offset.isdecimal() and number.isdecimal()):
+        raise CheckpointError(
+            f"The checkpoint's position {position!r} is none of a file's.", hint="Start anew with --restart."
+        )
+    return int(offset), int(number)

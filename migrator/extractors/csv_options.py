@@ -1,0 +1,115 @@
+"""What is said of a CSV file beside its path: its dialect, its header, its encoding, its types."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from migrator.errors import ConfigError
+from migrator.extractors.csv_values import KINDS, converter
+from migrator.naming import shown
+
+OPTIONS = {
+    "delimiter": "one character, or tab",
+    "quote": "one character, or none",
+    "escape": "one character",
+    "encoding": "utf-8, latin-1, cp1252, …",
+    "header": "names of the columns, a,b,c, where the file has none",
+    "types": f"auto, or name:kind,… with {', '.join(KINDS)}",
+    "null": "the text that stands for null",
+}
+_NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "none": ""}
+
+
+@dataclass(frozen=True)
+class CsvOptions:
+    """How a file is to be read. `text` is all that was said, for the source's description."""
+
+    text: str = ""
+    delimiter: str = ""
+    quote: str = '"'
+    escape: str = ""
+    encoding: str = "utf-8"
+    names: list[str] | None = None
+    types: str = ""
+    null: str | None = None
+
+    def for_file(self, name: str) -> CsvOptions:
+        """With the delimiter that the file's name tells, where none was given."""
+        return replace(self, delimiter=self.delimiter or ("\t" if ".tsv" in name.lower() else ","))
+
+    def reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        """A reader of the standard library that refuses what is not well formed."""
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            quotechar=self.quote or None,
+            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+            escapechar=self.escape or None,
+            strict=True,
+        )
+
+    def converters(self, names: Sequence[str], path: Path) -> list[Callable[[str], Any]]:
+        """One function for each column, from its text to its value.
+
+        Raises:
+            ConfigError: a type is given for a column that is not there, or is none.
+        """
+        if self.types in {"", "auto"}:
+            return [converter(name, self.types or "text", self.null) for name in names]
+        kinds = dict.fromkeys(names, "text")
+        for pair in self.types.split(","):
+            name, _, kind = pair.rpartition(":")
+            if name not in kinds:
+                raise ConfigError(
+                    f"{path} has no column {shown(name)}, for which a type is given.",
+                    hint=f"It has: {', '.join(names[:20])}.",
+                )
+            if kind not in KINDS:
+                raise ConfigError(
+                    f"The type {shown(kind)} of the column {shown(name)} is not known.",
+                    hint=f"Known are: {', '.join(KINDS)}.",
+                )
+            kinds[name] = kind
+        return [converter(name, kind, self.null) for name, kind in kinds.items()]
+
+
+def parse_options(options: dict[str, str]) -> CsvOptions:
+    """Check what was said.
+
+    Raises:
+        ConfigError: a value cannot be.
+    """
+    characters = {
+        name: _character(name, options[name]) for name in ("delimiter", "quote", "escape") if name in options
+    }
+    encoding = options.get("encoding", "utf-8")
+    try:
+        encoding = codecs.lookup(encoding).name
+        fits = '",;\t\n\r'.encode(encoding) == b'",;\t\n\r'
+    except LookupError:
+        fits = False
+    if not fits:
+        raise ConfigError(
+            f"The encoding {shown(encoding)} is not known, or its lines end otherwise than in ASCII.",
+            hint="Convert the file first: iconv -f UTF-16 -t UTF-8 FILE > NEW.",
+        )
+    return CsvOptions(
+        text="&".join(f"{name}={value}" for name, value in sorted(options.items())),
+        encoding="utf-8" if encoding == "utf-8-sig" else encoding,
+        names=options["header"].split(",") if options.get("header") else None,
+        types=options.get("types", ""),
+        null=options.get("null"),
+        **characters,
+    )
+
+
+def _character(name: str, value: str) -> str:
+    value = _NAMED.get(value, value)
+    if len(value) > 1 or (not value and name != "quote") or value in {"\n", "\r"}:
+        raise ConfigError(f"The option {name} is {shown(value)}.", hint=f"It takes {OPTIONS[name]}.")
+    return value

@@ -1,0 +1,179 @@
+"""Reads Parquet through pyarrow: row group by row group, a batch of rows at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.extras import extra
+from migrator.extractors.files import absolute, find_files
+from migrator.extractors.lines import file_identity
+from migrator.extractors.selection import select_collections
+from migrator.model import Fault, Position, Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+ROWS = 500
+SUFFIXES = (".parquet", ".parq")
+
+
+class ParquetExtractor:
+    """A `.parquet` file, or a folder with one for each collection.
+
+    A row is a document of its columns. A position is `<row group>:<rows so far in it>`.
+
+    Args:
+        path: the file or folder.
+        collections: which to read, in this order; all, sorted by name, where None.
+        rows: rows held at once.
+    """
+
+    ordered = False
+
+    def __init__(self, path: str, *, collections: Sequence[str] | None = None, rows: int = ROWS) -> None:
+        self._path = Path(path)
+        self._rows = rows
+        self._files = find_files(self._path, SUFFIXES, any_name=True)
+        self._collections = select_collections(tuple(self._files), collections, source=self.describe())
+
+    def describe(self) -> str:
+        """The absolute path."""
+        return absolute(self._path)
+
+    def collections(self) -> Sequence[str]:
+        """The names of the collections, sorted where none were chosen."""
+        return self._collections
+
+    def count(self, collection: str) -> int | None:
+        """As the file's footer says."""
+        with self._opened(collection) as file:
+            return int(file.metadata.num_rows)
+
+    def identity(self, collection: str) -> str:
+        """The file's size and a hash of its ends."""
+        return file_identity(self._files[collection])
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """File, row group and row, from 0."""
+        group, row = _parsed(position)
+        return f"{self._files[collection]} row group {group}, row {row - 1}"
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Yield a record for each row.
+
+        Raises:
+            CheckpointError: the file is not the one that `after` was taken from.
+            ConfigError: the file is damaged, or no Parquet.
+        """
+        path = self._files[collection]
+        begin, done = (0, 0) if after is None else _parsed(after)
+        with self._opened(collection) as file:
+            groups = file.metadata.num_row_groups
+            if after is not None and (begin >= groups or done > file.metadata.row_group(begin).num_rows):
+                raise CheckpointError(
+                    f"{path} is not the file that the checkpoint was made with.",
+                    hint="Put the old file back, or start anew with --restart.",
+                )
+            for group in range(begin, groups):
+                row = 0
+                with _translated(path):
+                    for batch in file.iter_batches(self._rows, row_groups=[group]):
+                        skipped = min(batch.num_rows, max(0, done - row)) if group == begin else 0
+                        row += skipped
+                        for found in _rows(batch.slice(skipped)):
+                            row += 1
+                            if isinstance(found, Exception):
+                                place = f"{path} row group {group}, row {row - 1}"
+                                fault = Fault("invalid_value", f"{place}: {found}")
+                                yield Record(f"{group}:{row}", fault=fault)
+                            else:
+                                yield Record(f"{group}:{row}", found)
+
+    def close(self) -> None:
+        """Nothing is held open between readings."""
+
+    @contextlib.contextmanager
+    def _opened(self, collection: str) -> Iterator[pq.ParquetFile]:
+        with extra("parquet", what="Parquet"):
+            import pyarrow.parquet as pq  # noqa: PLC0415 an extra
+
+        path = self._files[collection]
+        with contextlib.ExitStack() as stack:
+            with _translated(path):
+                # Through a buffer, so that a row group's columns are not held as a whole.
+                file = stack.enter_context(pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False))
+            yield file
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    import pyarrow as pa  # noqa: PLC0415
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{path} cannot be read: {reason}.", hint="Fetch or make it again.") from error
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Exception]:
+    """The rows as Python has them; one that cannot be is the exception that says why."""
+    batch = _without_nanoseconds(batch)
+    try:
+        yield from batch.to_pylist(maps_as_pydicts="strict")
+    except (ValueError, KeyError) as error:
+        if batch.num_rows == 1:
+            yield error
+            return
+        half = batch.num_rows // 2
+        yield from _rows(batch.slice(0, half))
+        yield from _rows(batch.slice(half))
+
+
+def _without_nanoseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Times to the microsecond, as Python has them; a column that needs more becomes text."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    columns = []
+    for column in batch.columns:
+        kind = _microseconds(column.type)
+        if kind == column.type:
+            columns.append(column)
+            continue
+        try:
+            columns.append(column.cast(kind))
+        except pa.ArrowInvalid:
+            columns.append(column.cast(pa.string()) if not pa.types.is_nested(column.type) else column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _microseconds(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if pa.types.is_duration(kind) and kind.unit == "ns":
+        return pa.duration("us")
+    if pa.types.is_time64(kind) and kind.unit == "ns":
+        return pa.time64("us")
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_microseconds(field.type)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(kind.value_field.with_type(_microseconds(kind.value_type)))
+    return kind
+
+
+def _parsed(position: Position) -> tuple[int, int]:
+    group, _, row = str(position).partition(":")
+    if not (group.isdecimal() and row.isdecimal()):
+        raise CheckpointError(
+            f"The checkpoint's position {position!r} is none of a Parquet file's.",
+            hint="Start anew with --restart.",
+        )
+    return int(group), int(row)
