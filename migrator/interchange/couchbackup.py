@@ -82,6 +82,8 @@ class CouchbackupReader(FileReader):
                 self._note("torn_lines_repeated")
                 return
             why = error.message.removeprefix(f"{place}:1:")
+            if not header:
+                why += " Releases up to 2.9 leave such a line where a run was resumed, and repeat its batch."
             yield LeafFault("", "", "broken_line", f"{place}: the batch of this line is broken at character {why}")
 
 

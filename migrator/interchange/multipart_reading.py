@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -47,13 +49,13 @@ class MultipartReader(FileReader):
 
     format = "couchdb-python"
     grouped = True
-    _folder: tempfile.TemporaryDirectory[str] | None = None
+    _unpacked: weakref.finalize[[], MultipartReader] | None = None
 
     def close(self) -> None:
         """Remove what was unpacked."""
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        if self._unpacked is not None:
+            self._unpacked()
+            self._unpacked = None
 
     def _leaves(self) -> Iterator[Leaf | LeafFault]:
         path = self._plain_path()
@@ -95,7 +97,9 @@ class MultipartReader(FileReader):
     ) -> Leaf | LeafFault:
         id = headers.get("content-id", "")
         if part.text is None:
-            return self._too_large(place, "the document").fault or LeafFault(id, "", "document_too_large", place)
+            fault = self._too_large(place, "the document").fault
+            assert fault
+            return fault._replace(id=id)
         for each, _ in ((part, None), *attached):
             if not each.intact:
                 name = each.headers.get("content-id", "") if each is not part else ""
@@ -113,13 +117,14 @@ class MultipartReader(FileReader):
     def _plain_path(self) -> Path:
         if self.path.suffix.lower() not in _PACKED:
             return self.path
-        if self._folder is None:
+        if self._unpacked is None:
             # Not in the system's folder for such files, which may be memory.
-            self._folder = tempfile.TemporaryDirectory(prefix=".migrator-", dir=self.path.parent)
-            with TextFile(self.path) as file, (Path(self._folder.name) / "unpacked").open("wb") as plain:
+            self._folder = tempfile.mkdtemp(prefix=".migrator-", dir=self.path.parent)
+            self._unpacked = weakref.finalize(self, partial(shutil.rmtree, self._folder, ignore_errors=True))
+            with TextFile(self.path) as file, (Path(self._folder) / "unpacked").open("wb") as plain:
                 while block := file.read(BLOCK_BYTES):
                     plain.write(block)
-        return Path(self._folder.name) / "unpacked"
+        return Path(self._folder) / "unpacked"
 
 
 class _Text:
@@ -171,9 +176,10 @@ class _Text:
 
     def skip_to(self, boundary: str) -> bool:
         """Take the next line, which is a boundary; False when it is the closing one."""
-        line = self.line().rstrip(b"\r\n \t")
-        while line == b"" and self.peek():
-            line = self.line().rstrip(b"\r\n \t")
+        line = self.line()
+        while line and not line.strip():
+            line = self.line()
+        line = line.rstrip(b"\r\n \t")
         wanted = b"--" + boundary.encode()
         if line not in (wanted, wanted + b"--"):
             raise BrokenMultipart("a boundary is missing" if line else "the file ends in the middle")

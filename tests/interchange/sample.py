@@ -28,7 +28,9 @@ LEAVES: list[dict[str, Any]] = [
     leaf("plain", 1, [REVS[0]], title="keep me", doc={"k": 1}),
     leaf("older", 3, [REVS[2], REVS[1], REVS[0]], n=3),
     leaf("été 日本/a b", 1, [REVS[1]], text='\u2028\u2029 \u0000 \x7f é 線 😀 "quoted" \\ /', empty={}),
-    leaf("numbers", 1, [REVS[2]], big=12345678901234567890, neg=-98765432109876543210, one=1.0, small=1e-7, e=1e22),
+    leaf(
+        "numbers", 1, [REVS[2]], big=12345678901234567890, neg=-98765432109876543210, one=1.0, small=1e-7, e=1e22
+    ),
     leaf("conflicted", 2, [REVS[3], REVS[0]], side="left"),
     leaf("conflicted", 2, [REVS[1], REVS[0]], side="right 線"),
     leaf("conflicted", 3, [REVS[2], REVS[2][:31] + "0", REVS[0]], _deleted=True),

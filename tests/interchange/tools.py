@@ -1,4 +1,4 @@
-"""Runs the other tools: couchbackup of several releases from npm, couchdb-python's dump and load, couchdb-dump.sh."""
+"""Runs the other tools: couchbackup and pouchdb-dump from npm, couchdb-python, and couchdb-dump.sh."""
 
 from __future__ import annotations
 
@@ -62,12 +62,16 @@ class Tools:
 
     def pouchdb_dump(self, database: str) -> bytes:
         """What pouchdb-dump-cli writes."""
-        return self._run([self._bin("pouchdb-dump-cli", "pouchdb-dump"), f"{self.server}/{quote(database, safe='')}"])
+        return self._run(
+            [self._bin("pouchdb-dump-cli", "pouchdb-dump"), f"{self.server}/{quote(database, safe='')}"]
+        )
 
     def couchdb_python_dump(self, database: str) -> bytes:
         """What couchdb-python's dump writes."""
         user, password, url = self._parts(database)
-        return self._run([sys.executable, "-W", "ignore", "-m", "couchdb.tools.dump", "-u", user, "-p", password, url])
+        return self._run(
+            [sys.executable, "-W", "ignore", "-m", "couchdb.tools.dump", "-u", user, "-p", password, url]
+        )
 
     def couchdb_python_load(self, database: str, file: Path) -> None:
         """Load a dump with couchdb-python."""
@@ -99,5 +103,7 @@ class Tools:
         done = subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, check=False, env=os.environ)
         if done.returncode:
             said = re.sub(rb"//[^@/\s]*@", b"//", done.stderr[-500:] + done.stdout[-200:])
-            raise ToolFailed(f"{Path(command[0]).name} ended with {done.returncode}: {said.decode(errors='replace')}")
+            raise ToolFailed(
+                f"{Path(command[0]).name} ended with {done.returncode}: {said.decode(errors='replace')}"
+            )
         return done.stdout
