@@ -18,15 +18,21 @@ A source is text as on the command line, or an object; a target is text. Everyth
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from migrator.version import __version__
 
 if TYPE_CHECKING:
+    from migrator.instance.applied import Applied
+    from migrator.instance.plan import ServerPlan
     from migrator.model import Report
     from migrator.verify_result import VerifyResult
 
-__all__ = ["__version__", "run", "verify"]
+__all__ = ["__version__", "apply", "plan_server", "run", "verify"]
+
+# Arguments of the functions behind these, not fields of their options.
+_EXTRAS = ("config", "environ", "listener", "stopping")
 
 
 def run(source: object, target: str = "", **options: Any) -> Report:
@@ -64,6 +70,48 @@ def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
     text, extractor = _source(source)
     extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
     return verify_job(JobConfig(source=text, target=target, **_tuples(options)), source=extractor, **extras)
+
+
+def plan_server(source: str, target: str, **options: Any) -> ServerPlan:
+    """Plan the move of a whole server: look at both, write nothing lasting.
+
+    Args:
+        source: the server that is left, a URL without a database.
+        target: the server that is moved to.
+        options: fields of `migrator.instance.planning.PlanOptions`, and `config`, `environ`, `listener` and
+            `stopping` as in `migrator.instance.planning.plan_server`.
+
+    Raises:
+        MigratorError: a side is out of reach, or something asked for cannot be.
+    """
+    from migrator.instance import planning  # noqa: PLC0415
+
+    extras = {name: options.pop(name) for name in _EXTRAS if name in options}
+    return planning.plan_server(source, target, planning.PlanOptions(**_tuples(options)), **extras)
+
+
+def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
+    """Do exactly what a plan says; a plan or its file.
+
+    Args:
+        plan: the plan.
+        options: fields of `migrator.instance.applying.ApplyOptions`, and `config`, `environ`, `listener` and
+            `stopping` as in `migrator.instance.applying.apply_plan`.
+
+    Raises:
+        MigratorError: see `migrator.errors`; the checkpoint is saved.
+    """
+    from pathlib import Path  # noqa: PLC0415
+
+    from migrator.instance import applying  # noqa: PLC0415
+    from migrator.instance.plan import ServerPlan, load_plan  # noqa: PLC0415
+
+    made = plan if isinstance(plan, ServerPlan) else load_plan(Path(plan))
+    extras = {name: options.pop(name) for name in _EXTRAS if name in options}
+    for name in ("checkpoint", "rejects"):
+        if options.get(name) is not None:
+            options[name] = Path(options[name])
+    return applying.apply_plan(made, applying.ApplyOptions(**options), **extras)
 
 
 def _source(source: object) -> tuple[str, Any]:

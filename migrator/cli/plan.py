@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.cli import options
+from migrator.config import JobConfig
+from migrator.errors import EXIT_REJECTS, EXIT_USAGE
+
+if TYPE_CHECKING:
+    from migrator.instance.planning import PlanOptions
 
 
 @click.command()
@@ -24,18 +31,94 @@ from migrator.cli import options
 @click.option("--report", metavar="FILE", hidden=True)
 @click.option("--dry-run", is_flag=True, default=None, hidden=True)
 @click.option("--verify", is_flag=True, default=None, hidden=True)
+@click.option(
+    "--database",
+    "patterns",
+    metavar="PATTERN",
+    multiple=True,
+    help="Whole server: only databases whose names fit, as in 'orders_*'; may be given again.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="PLAN", help="Whole server: write it for apply."
+)
+@click.option("--no-users", is_flag=True, help="Whole server: leave _users behind.")
+@click.option("--replicator", is_flag=True, help="Whole server: take the replications along, paused.")
+@click.option("--look-inside", is_flag=True, help="Whole server: read every document, and count attachments.")
+@click.option(
+    "--no-probe", is_flag=True, help="Whole server: no sample into a scratch database; no time expected."
+)
 @options.connection_options
 @options.job_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(job_file: str | None, as_json: bool, **flags: Any) -> None:
+def plan(
+    job_file: str | None,
+    as_json: bool,
+    patterns: tuple[str, ...],
+    output: Path | None,
+    no_users: bool,
+    replicator: bool,
+    look_inside: bool,
+    no_probe: bool,
+    **flags: Any,
+) -> None:
     """Show what run with the same arguments would create, map and write; write nothing.
 
-    Example:
+    Between two servers (URLs without a database, and no collection or transformer) it is the plan of the whole
+    server's move: databases with their options and sizes, what cannot go, disk and time. --output keeps it for
+    `migrator apply`. Exit 2 when it cannot be done as it is, 3 when some documents cannot go.
+
+    Examples:
     \b
       migrator plan --from memory:app.db:service --to http://localhost:5984
+      migrator plan --from http://old:5984 --to http://new:5984 --output move.json
+      migrator plan --from http://old:5984 --to http://new:5984 --database 'app_*' --map 'app_*=shop_*'
     """
     config = options.job_config(job_file, flags)
+    if patterns or output or replicator or look_inside or no_users or no_probe or _whole(config):
+        from migrator.instance.planning import PlanOptions  # noqa: PLC0415 late, for a quick start
+
+        wanted = PlanOptions(
+            patterns=patterns,
+            map=config.map,
+            users=not no_users,
+            replicator=replicator,
+            look_inside=look_inside,
+            probe=not no_probe,
+        )
+        _plan_server(config, wanted, output, as_json=as_json)
+        return
     from migrator.planning import make_plan, plan_to_text  # noqa: PLC0415 late, for a quick start
 
     made = make_plan(config)
     click.echo(json.dumps(made, indent=2, ensure_ascii=False) if as_json else plan_to_text(made))
+
+
+def _whole(config: JobConfig) -> bool:
+    """True for a move from one server to another, whole."""
+    from migrator.couch.endpoint import is_server_url, parse_endpoint  # noqa: PLC0415
+
+    if config.collection or config.transform or not is_server_url(config.source):
+        return False
+    from migrator.registry import target_text  # noqa: PLC0415
+
+    urls = (config.source, target_text(config))
+    return all(is_server_url(url) and parse_endpoint(url)[1] is None for url in urls)
+
+
+def _plan_server(config: JobConfig, wanted: PlanOptions, output: Path | None, *, as_json: bool) -> None:
+    from migrator.instance.plan import save_plan  # noqa: PLC0415
+    from migrator.instance.plan_text import plan_to_text  # noqa: PLC0415
+    from migrator.instance.planning import plan_server  # noqa: PLC0415
+    from migrator.registry import target_text  # noqa: PLC0415
+    from migrator.report import dump  # noqa: PLC0415
+
+    with options.stoppable() as stopping:
+        made = plan_server(config.source, target_text(config), wanted, config=config, stopping=stopping)
+    if output:
+        save_plan(made, output)
+    text = dump(made.as_dict()) if as_json else plan_to_text(made, str(output) if output else "")
+    click.echo(text, nl=False)
+    if not made.ok:
+        sys.exit(EXIT_USAGE)
+    if made.cannot_go:
+        sys.exit(EXIT_REJECTS)

@@ -1,0 +1,125 @@
+"""`migrator apply`: do what a plan of a whole server says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from migrator.cli import options
+from migrator.errors import EXIT_REJECTS
+
+
+@click.command()
+@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "source",
+    default="",
+    metavar="URL",
+    help="The plan's source, by another address or with credentials.",
+)
+@click.option(
+    "--to", "target", default="", metavar="URL", help="The plan's target, by another address or with credentials."
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the state is kept. [default: PLAN.checkpoint, until done]",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint; start fresh where there is none.")
+@click.option("--restart", is_flag=True, help="Start over; what is there already stays as it is.")
+@click.option(
+    "--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the table."
+)
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where documents go that were not written. [default: PLAN.rejects.ndjson]",
+)
+@click.option("--no-warm", is_flag=True, help="Do not wait for indexes before the databases are opened.")
+@click.option(
+    "--side-by-side",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Databases at once.",
+)
+@click.option("--batch-docs", type=int, metavar="N", help="Most documents in a request. [default: 500]")
+@click.option("--batch-bytes", type=int, metavar="N", help="Most bytes in a request. [default: 4000000]")
+@options.connection_options
+@options.log_options
+def apply(
+    plan_file: Path,
+    report: str | None,
+    rejects: Path | None,
+    checkpoint: Path | None,
+    no_warm: bool,
+    side_by_side: int,
+    source: str,
+    target: str,
+    resume: bool,
+    restart: bool,
+    log_format: str,
+    log_level: str,
+    quiet: bool,
+    **connection: Any,
+) -> None:
+    """Do exactly what PLAN says, which `migrator plan --output PLAN` has written.
+
+    Databases with their options, all revisions and attachments; then indexes and views, built; validation
+    functions, users, and last of all who may come in. Kill it and go on with --resume. A plan that does not fit
+    source or target any more is refused with exit code 6 before anything is written.
+
+    The plan holds no credentials: set COUCHDB_SOURCE_USER and COUCHDB_SOURCE_PASSWORD, COUCHDB_TARGET_USER and
+    COUCHDB_TARGET_PASSWORD, or give --from and --to again.
+
+    Example:
+    \b
+      migrator apply move.json --resume --report report.json
+    """
+    from migrator.cli.care_options import print_json  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.rendering import write_report  # noqa: PLC0415
+    from migrator.config import JobConfig  # noqa: PLC0415
+    from migrator.errors import ConfigError  # noqa: PLC0415
+    from migrator.instance.applied import applied_to_json, applied_to_text  # noqa: PLC0415
+    from migrator.instance.applying import ApplyOptions, apply_plan  # noqa: PLC0415
+    from migrator.instance.plan import load_plan  # noqa: PLC0415
+    from migrator.report import dump  # noqa: PLC0415
+
+    if resume and restart:
+        raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")
+    plan = load_plan(plan_file)
+    config = JobConfig(**{key: value for key, value in connection.items() if value is not None})
+    rejects = rejects or plan_file.with_name(f"{plan_file.name}.rejects.ndjson")
+    settings = ApplyOptions(
+        checkpoint=checkpoint or plan_file.with_name(f"{plan_file.name}.checkpoint"),
+        keep_checkpoint=checkpoint is not None,
+        rejects=rejects,
+        resume=resume,
+        restart=restart,
+        warm=not no_warm,
+        side_by_side=side_by_side,
+        source=source,
+        target=target,
+    )
+    with (
+        options.stoppable() as stopping,
+        options.listening(log_format, log_level, quiet=quiet) as listener,
+    ):
+        applied = apply_plan(plan, settings, config=config, listener=listener, stopping=stopping)
+    value = applied_to_json(applied, str(rejects) if rejects.exists() else "")
+    if report == "-":
+        print_json(value)
+    else:
+        if report:
+            write_report(report, dump(value))
+        click.echo(applied_to_text(applied), nl=False)
+    if not applied.ok:
+        click.echo(f"{applied.totals.rejected:,} revisions were rejected. They are in {rejects}.", err=True)
+        sys.exit(EXIT_REJECTS)

@@ -1,0 +1,206 @@
+"""Carries one database: made with the options of the old one, its leaves, and its design documents."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.care.securing import ADMIN_ROLE
+from migrator.care.server import Server
+from migrator.couch.changes import BEGINNING
+from migrator.couch.leaf_writer import LeafWriter
+from migrator.couch.leaves import LeafReader
+from migrator.couch.settings import apply_revs_limit, apply_security, create_like
+from migrator.errors import CheckpointError
+from migrator.events import Listener, ignore
+from migrator.instance.designs import END, PREFIX
+from migrator.instance.ledger import Ledger
+from migrator.instance.plan import ABSENT, DatabasePlan
+from migrator.model import BatchLimits
+from migrator.retry import is_transient
+from migrator.revisions import DatabaseFacts, Leaf, LeafFault
+
+LISTING_MEMORY_BYTES = 8_000_000
+CLOSED = {"admins": {"roles": [ADMIN_ROLE]}, "members": {"roles": [ADMIN_ROLE]}}
+MADE = "made"
+SEQUENCE = "sequence"
+
+
+@dataclass
+class Copier:
+    """Carries databases from one server to another; several at once, each by one thread.
+
+    Args:
+        source: is read.
+        target: is written.
+        ledger: keeps what is settled.
+        limits: the largest request.
+        listener: hears of divided batches.
+    """
+
+    source: Server
+    target: Server
+    ledger: Ledger
+    limits: BatchLimits
+    listener: Listener = ignore
+
+    def create(self, plan: DatabasePlan) -> bool:
+        """Make the target's database with the old one's options, closed to all but admins; True when it is new.
+
+        Raises:
+            CheckpointError: what this move had made there is gone, or another now.
+        """
+        noted = self.ledger.detail(MADE, plan.source)
+        facts = DatabaseFacts(plan.target, plan.q, plan.n, plan.partitioned, plan.revs_limit)
+        info = self.target.info(plan.target)
+        if noted.startswith("!"):
+            started = str((info or {}).get("instance_start_time", ""))
+            if info is None or started != noted[1:]:
+                raise CheckpointError(
+                    f"{plan.target} at {self.target.url} is not any more what this move had made there.",
+                    hint="Start over with --restart, after deleting what is there.",
+                )
+            return False
+        # Noted before it is made: after a kill in between, what is there is known to be ours.
+        self.ledger.begin(plan.source)
+        self.ledger.note(MADE, plan.source, "begun")
+        self._retried(f"create {plan.target}", lambda: create_like(self.target.client, plan.target, facts))
+        self._retried(f"set up {plan.target}", lambda: apply_revs_limit(self.target.client, plan.target, facts))
+        self.target.ask(
+            f"Closing {plan.target}", "PUT", plan.target, "_security", ok=(200, 201, 202, 404, 405), value=CLOSED
+        )
+        started = str((self.target.info(plan.target) or {}).get("instance_start_time", ""))
+        self.ledger.note(MADE, plan.source, f"!{started}")
+        return plan.target_state == ABSENT and not noted
+
+    def documents(self, plan: DatabasePlan) -> None:
+        """Carry all leaves but those of design documents, from where an earlier run had ended."""
+        state = self.ledger.state(plan.source)
+        if state.finished:
+            return
+        fresh = self.create(plan)
+        with self._reader(plan) as reader:
+            if not self.ledger.detail(SEQUENCE, plan.source):
+                # What changes from here on is caught up with at the end.
+                self.ledger.note(SEQUENCE, plan.source, reader.last_seq)
+            after = str(state.position) if state.position else None
+            writer = self._writer(plan, fresh=fresh and after is None)
+            self._carry(plan.source, writer, _plain(reader.leaves(after=after)))
+        self.ledger.finish(plan.source)
+
+    def designs(self, plan: DatabasePlan, *, validating: bool) -> None:
+        """Carry the design documents with a validation function, or the others."""
+        part = designs_part(plan.source, validating=validating)
+        if self.ledger.state(part).finished:
+            return
+        names = {f"{PREFIX}{name}" for name in plan.validators}
+        with self._reader(plan) as reader:
+            designs = _designs(reader.leaves(after=PREFIX))
+            chosen = (leaf for leaf in designs if (leaf.id in names) is validating)
+            self._carry(part, self._writer(plan), chosen)
+        self.ledger.finish(part)
+
+    def catch_up(self, plan: DatabasePlan) -> int:
+        """Carry documents that have changed at the source since the listing began; the number of leaves."""
+        since = self.ledger.detail(SEQUENCE, plan.source)
+        with self._reader(plan, since=since) as reader:
+            sequence = reader.last_seq
+            before = self.ledger.state(plan.source).counts.read
+            if reader.listed:
+                self._carry(plan.source, self._writer(plan), _plain(reader.leaves()), positions=False)
+        self.ledger.note(SEQUENCE, plan.source, sequence)
+        return self.ledger.state(plan.source).counts.read - before
+
+    def security(self, plan: DatabasePlan) -> None:
+        """Let in whom the old database let in."""
+        old = self.source.value(f"Reading _security of {plan.source}", "GET", plan.source, "_security")
+        facts = DatabaseFacts(plan.target, security=old)
+        if not old:
+            # What everybody may use there stays so, and the plan has warned of it.
+            self.target.ask(f"Opening {plan.target}", "PUT", plan.target, "_security", ok=(200, 201), value={})
+            return
+        self._retried(f"let into {plan.target}", lambda: apply_security(self.target.client, plan.target, facts))
+
+    def _carry(
+        self,
+        part: str,
+        writer: LeafWriter,
+        leaves: Iterator[Leaf | LeafFault],
+        *,
+        positions: bool = True,
+    ) -> None:
+        with closing(batches(leaves, self.limits)) as divided:
+            for batch in divided:
+                started = time.monotonic()
+                outcomes = writer.write([leaf for leaf in batch if isinstance(leaf, Leaf)])
+                position = batch[-1].id if positions else None
+                self.ledger.settle(part, batch, outcomes, position=position, seconds=time.monotonic() - started)
+
+    @contextlib.contextmanager
+    def _reader(self, plan: DatabasePlan, since: str = BEGINNING) -> Iterator[LeafReader]:
+        with (
+            tempfile.TemporaryDirectory(prefix="migrator-apply-") as folder,
+            closing(
+                LeafReader(
+                    self.source.client,
+                    plan.source,
+                    self.source.retrier,
+                    folder=Path(folder),
+                    since=since,
+                    max_memory_bytes=LISTING_MEMORY_BYTES,
+                    parallel=2,
+                )
+            ) as reader,
+        ):
+            yield reader
+
+    def _writer(self, plan: DatabasePlan, *, fresh: bool = False) -> LeafWriter:
+        return LeafWriter(
+            self.target.client,
+            plan.target,
+            self.target.retrier,
+            limits=self.limits,
+            fresh=fresh,
+            listener=self.listener,
+        )
+
+    def _retried(self, what: str, step: Callable[[], object]) -> None:
+        self.target.retrier.call(what, lambda _: step(), retry_on=is_transient)
+
+
+def designs_part(database: str, *, validating: bool) -> str:
+    """The checkpoint's name for the design documents of a database; no database has a space in its name."""
+    return f"{database} {'validation functions' if validating else 'indexes and views'}"
+
+
+def batches(leaves: Iterator[Leaf | LeafFault], limits: BatchLimits) -> Generator[list[Leaf | LeafFault]]:
+    """Leaves in batches by count and bytes; all leaves of one document are in the same one."""
+    batch: list[Leaf | LeafFault] = []
+    size = 0
+    for leaf in leaves:
+        length = len(leaf.body) if isinstance(leaf, Leaf) else 0
+        full = len(batch) >= limits.max_docs or size + length > limits.max_bytes
+        if batch and full and batch[-1].id != leaf.id:
+            yield batch
+            batch, size = [], 0
+        batch.append(leaf)
+        size += length
+    if batch:
+        yield batch
+
+
+def _plain(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
+    return (leaf for leaf in leaves if not leaf.id.startswith(PREFIX))
+
+
+def _designs(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
+    for leaf in leaves:
+        if leaf.id >= END:
+            return
+        if leaf.id.startswith(PREFIX):
+            yield leaf

@@ -1,0 +1,135 @@
+"""What is settled of a move: checkpoint, rejects and counts of all databases, kept in step for several threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState
+from migrator.codec import decode
+from migrator.events import BatchLoaded, CheckpointSaved, DocumentRejected, Listener, ignore
+from migrator.loaders.rejects import RejectFile
+from migrator.model import Counts, Outcome, Reject, Status
+from migrator.revisions import Leaf, LeafFault
+
+# A save costs a flush to disk, and databases side by side would save all the time.
+SAVE_INTERVAL_S = 1.0
+
+
+class Ledger:
+    """Settles leaves: rejects to disk first, then counts and position into the checkpoint, saved now and then.
+
+    Args:
+        checkpoint: what earlier runs have settled.
+        file: where it is kept.
+        rejects: where rejects go.
+        listener: hears of what was settled.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, file: CheckpointFile, rejects: RejectFile, listener: Listener = ignore
+    ) -> None:
+        self.checkpoint = checkpoint
+        self._file = file
+        self._rejects = rejects
+        self._listener = listener
+        self._lock = threading.RLock()
+        self._saved = 0.0
+
+    def state(self, part: str) -> CollectionState:
+        """What is settled of a part; a new one begins."""
+        with self._lock:
+            return self.checkpoint.collections.setdefault(part, CollectionState())
+
+    def begin(self, part: str) -> None:
+        """Something of a part is about to be made, so that the checkpoint is none to be written over."""
+        with self._lock:
+            state = self.state(part)
+            if state.position is None:
+                state.position = ""
+
+    def detail(self, kind: str, database: str) -> str:
+        """What was noted of a database."""
+        with self._lock:
+            return str(self.checkpoint.details.get(kind, {}).get(database, ""))
+
+    def note(self, kind: str, database: str, value: str) -> None:
+        """Note something of a database, durably, before what follows from it is done."""
+        with self._lock:
+            self.checkpoint.details.setdefault(kind, {})[database] = value
+            self.save()
+
+    def settle(
+        self,
+        part: str,
+        leaves: Sequence[Leaf | LeafFault],
+        outcomes: Sequence[Outcome],
+        *,
+        position: str | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """Note what became of leaves, one outcome for each; a leaf that could not be read is rejected.
+
+        Args:
+            part: the part of the move.
+            leaves: what was read.
+            outcomes: of the leaves that were no faults, in their order.
+            position: the id up to which everything is settled.
+            seconds: how long it took.
+        """
+        counts = Counts(read=len(leaves))
+        rejects: list[Reject] = []
+        ends = iter(outcomes)
+        for leaf in leaves:
+            if isinstance(leaf, LeafFault):
+                rejects.append(Reject(part, leaf.id, "extract", leaf.error, leaf.reason))
+                continue
+            outcome = next(ends)
+            if outcome.status is Status.REJECTED:
+                rejects.append(_reject(part, leaf, outcome))
+            else:
+                name = outcome.status.value
+                setattr(counts, name, getattr(counts, name) + 1)
+            counts.conflicts += outcome.conflict
+        counts.rejected = len(rejects)
+        size = sum(len(leaf.body) for leaf in leaves if isinstance(leaf, Leaf))
+        with self._lock:
+            state = self.state(part)
+            if rejects:
+                self._rejects.write(rejects)
+            state.counts.add(counts)
+            if position is not None:
+                state.position = position
+            if time.monotonic() - self._saved >= SAVE_INTERVAL_S:
+                self.save()
+                self._listener(CheckpointSaved(part))
+            for reject in rejects:
+                self._listener(DocumentRejected(reject))
+            self._listener(BatchLoaded(part, counts, size, seconds))
+
+    def finish(self, part: str) -> None:
+        """A part is complete."""
+        with self._lock:
+            self.state(part).finished = True
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint, after the rejects that it vouches for."""
+        with self._lock:
+            self.checkpoint.rejects_bytes = self._rejects.flush()
+            self._file.save(self.checkpoint)
+            self._saved = time.monotonic()
+
+
+def _reject(part: str, leaf: Leaf, outcome: Outcome) -> Reject:
+    return Reject(
+        part,
+        leaf.id,
+        "load",
+        outcome.error,
+        f"revision {leaf.rev}: {outcome.reason}",
+        outcome.attempts,
+        outcome.http_status,
+        decode(leaf.body),
+    )

@@ -1,0 +1,124 @@
+"""Users go along with the hashes of their passwords, and replications so that none of them starts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from migrator.care import replications
+from migrator.care.securing import ID_PREFIX, USERS
+from migrator.care.server import Server
+from migrator.couch.leaf_writer import LeafWriter
+from migrator.couch.leaves import LeafReader
+from migrator.instance.copying import batches
+from migrator.instance.ledger import Ledger
+from migrator.model import BatchLimits, Outcome, Status
+from migrator.revisions import Leaf, LeafFault
+
+BATCH = BatchLimits(max_docs=100)
+
+
+def carry_users(source: Server, target: Server, ledger: Ledger) -> None:
+    """Carry `_users`: who is at the target already with another past stays as it is there, and is rejected.
+
+    Deleted users and conflicts go along, so that what was settled stays so.
+    """
+    if ledger.state(USERS).finished:
+        return
+    _make(target, USERS)
+    with tempfile.TemporaryDirectory(prefix="migrator-apply-") as folder:
+        reader = LeafReader(source.client, USERS, source.retrier, folder=Path(folder), parallel=2)
+        writer = LeafWriter(target.client, USERS, target.retrier, limits=BATCH)
+        with closing(reader):
+            # What is no user, as `_design/_auth`, is each server's own.
+            users = (leaf for leaf in reader.leaves() if leaf.id.startswith(ID_PREFIX))
+            for batch in batches(users, BATCH):
+                leaves = [leaf for leaf in batch if isinstance(leaf, Leaf)]
+                ledger.settle(USERS, batch, _written(target, writer, leaves))
+    ledger.finish(USERS)
+
+
+def _written(target: Server, writer: LeafWriter, leaves: Sequence[Leaf]) -> list[Outcome]:
+    there = _revisions(target, sorted({leaf.id for leaf in leaves}))
+    mine = {leaf.id: _known(leaves, leaf.id) for leaf in leaves}
+    foreign = {id for id, rev in there.items() if rev not in mine[id]}
+    welcome = iter(writer.write([leaf for leaf in leaves if leaf.id not in foreign]))
+    reason = "the target has a user of this name with another past, who stays"
+    return [
+        Outcome(leaf.id, Status.REJECTED, "conflict", reason, conflict=True, http_status=409)
+        if leaf.id in foreign
+        else next(welcome)
+        for leaf in leaves
+    ]
+
+
+def _known(leaves: Sequence[Leaf], id: str) -> set[str]:
+    """All revisions of a document that its leaves tell of."""
+    known: set[str] = set()
+    for leaf in leaves:
+        if leaf.id == id:
+            history = orjson.loads(leaf.body)["_revisions"]
+            start = history["start"]
+            known.update(f"{start - back}-{rev}" for back, rev in enumerate(history["ids"]))
+    return known
+
+
+def _revisions(server: Server, ids: Sequence[str]) -> dict[str, str]:
+    """The winning revision of those that are there."""
+    rows = server.value("Looking for users", "POST", USERS, "_all_docs", value={"keys": ids})["rows"]
+    return {
+        row["id"]: row["value"]["rev"] for row in rows if "error" not in row and not row["value"].get("deleted")
+    }
+
+
+def carry_replications(source: Server, target: Server, ledger: Ledger) -> None:
+    """Carry the documents of `_replicator`, each so that the target's replicator takes it for one that had failed.
+
+    One of the same name that is there already with other content stays, and is rejected.
+    """
+    part = replications.DATABASE
+    if ledger.state(part).finished:
+        return
+    _make(target, part)
+    params = {"include_docs": "true"}
+    rows = source.value("Reading replications", "GET", part, "_all_docs", params=params)["rows"]
+    for row in rows:
+        document = row.get("doc")
+        if not isinstance(document, dict) or row["id"].startswith("_design/"):
+            continue
+        paused = replications.as_paused(document)
+        paused.pop("_rev", None)
+        leaf = Leaf(row["id"], str(document.get("_rev", "")), orjson.dumps(paused))
+        batch: list[Leaf | LeafFault] = [leaf]
+        ledger.settle(part, batch, [_laid_down(target, row["id"], paused)])
+    ledger.finish(part)
+
+
+def _laid_down(target: Server, name: str, paused: Mapping[str, Any]) -> Outcome:
+    there = replications.document(target, name)
+    if there is not None:
+        if {**there, "_rev": 0, "owner": 0} == {**paused, "_rev": 0, "owner": 0}:
+            return Outcome(name, Status.UNCHANGED)
+        reason = "the target has a replication of this name, which stays"
+        return Outcome(name, Status.REJECTED, "conflict", reason, conflict=True, http_status=409)
+    path = (replications.DATABASE, name)
+    what = f"Laying down the replication {name}"
+    answer = target.ask(what, "PUT", *path, ok=(201, 202, 400, 403), again=(409,), value=paused)
+    if answer.status in {400, 403}:
+        error, reason = answer.error()
+        return Outcome(name, Status.REJECTED, error, reason, http_status=answer.status)
+    return Outcome(name, Status.WRITTEN)
+
+
+def _make(server: Server, database: str) -> None:
+    if server.info(database) is None:
+        server.retrier.call(
+            f"create {database}",
+            lambda _: server.client.create_database(database),
+            retry_on=lambda _error: False,
+        )

@@ -1,0 +1,219 @@
+"""The plan of a whole server's move: what is in it, and its file, which holds no credentials."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from migrator.checkpoint import sync_folder
+from migrator.errors import CheckpointError, ConfigError
+
+KIND = "migrator plan"
+SCHEMA = 1
+# A database takes about a kilobyte; a larger file is something else.
+MAX_FILE_BYTES = 256_000_000
+
+ABSENT = "is created"
+EMPTY = "is there, empty"
+OCCUPIED = "holds documents"
+T = TypeVar("T")
+
+
+class PlanError(CheckpointError):
+    """A plan cannot be done: its file is damaged, or source or target are not any more what it was made for."""
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """One side, without credentials. `uuid` tells a server from another at the same address."""
+
+    url: str
+    version: str = ""
+    uuid: str = ""
+
+
+@dataclass(frozen=True)
+class DatabasePlan:
+    """One database. Counts and sizes are the source's own; `attachments` is None where nobody has counted them.
+
+    Args:
+        source: its name.
+        target: its name at the target.
+        target_state: what stands there now.
+        started: tells the source's database from a later one of the same name.
+        external_bytes: of all documents and attachments, not compressed.
+        attachments: of all leaves that were read to find what cannot go.
+        design_documents: ids without `_design/`.
+        validators: those with a validation function.
+        security: False where everybody may read and write it.
+    """
+
+    source: str
+    target: str
+    target_state: str
+    started: str
+    documents: int
+    deleted_documents: int
+    file_bytes: int | None
+    active_bytes: int | None
+    external_bytes: int | None
+    attachments: int | None
+    q: int | None
+    n: int | None
+    partitioned: bool
+    revs_limit: int | None
+    security: bool
+    design_documents: tuple[str, ...] = ()
+    views: int = 0
+    indexes: int = 0
+    validators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CannotGo:
+    """A document or attachment that the target is sure to refuse; apply rejects it by name and goes on."""
+
+    database: str
+    id: str
+    rev: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time expected, from a sample: a few documents read from the source and written into a scratch database."""
+
+    seconds: float
+    documents_per_second: float
+    bytes_per_second: float
+    sample_documents: int
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """All of a move, as people review it and `apply` does it.
+
+    Args:
+        made: when, in UTC.
+        patterns: which databases were asked for; all where empty.
+        found_by: how documents that cannot go were looked for.
+        users: so many users go along; None where they do not.
+        replications: so many replications go along, paused; None where they do not.
+        left_out: databases that do not go, with the reason.
+        problems: why the plan cannot be done as it is.
+        warnings: what to think about before.
+        disk_needed_bytes: at the target, about.
+        disk_free_bytes: there; None where the server does not tell.
+    """
+
+    made: str
+    source: ServerFacts
+    target: ServerFacts
+    patterns: tuple[str, ...]
+    databases: tuple[DatabasePlan, ...]
+    cannot_go: tuple[CannotGo, ...] = ()
+    found_by: str = ""
+    users: int | None = None
+    replications: int | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    disk_needed_bytes: int = 0
+    disk_free_bytes: int | None = None
+    estimate: Estimate | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True when the plan can be done."""
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines, and for the file."""
+        return {"kind": KIND, "schema": SCHEMA, "ok": self.ok, **asdict(self)}
+
+
+def save_plan(plan: ServerPlan, path: Path) -> None:
+    """Write a plan's file whole, for its owner only: it names databases and documents.
+
+    Raises:
+        ConfigError: it cannot be written, or something that is no plan stands there.
+    """
+    if path.exists():
+        try:
+            load_plan(path)
+        except PlanError as error:
+            raise ConfigError(
+                f"{path} exists and is no plan, so it is not replaced.", hint="Name another with --output FILE."
+            ) from error
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(json.dumps(plan.as_dict(), indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise ConfigError(
+            f"Plan {path} cannot be written: {error.strerror}.", hint="Name another with --output FILE."
+        ) from None
+
+
+def load_plan(path: Path) -> ServerPlan:
+    """Read a plan's file.
+
+    Raises:
+        PlanError: there is none, or it is damaged, of a newer version, or something else.
+    """
+    make = "Make one with: migrator plan --from URL --to URL --output FILE"
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1)
+        value = json.loads(text) if len(text) <= MAX_FILE_BYTES else None
+    except OSError as error:
+        raise PlanError(f"Plan {path} cannot be read: {error.strerror}.", hint=make) from None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or value.get("kind") != KIND:
+        raise PlanError(f"{path} is no plan, or a damaged one.", hint=make)
+    if value.get("schema") != SCHEMA:
+        raise PlanError(
+            f"Plan {path} is of format {value.get('schema')}; this migrator knows {SCHEMA}.", hint=make
+        )
+    try:
+        return plan_from_dict(value)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise PlanError(f"Plan {path} is damaged.", hint=make) from None
+
+
+def plan_from_dict(value: Mapping[str, Any]) -> ServerPlan:
+    """The inverse of `ServerPlan.as_dict`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is no such value.
+    """
+    return ServerPlan(
+        **{
+            **_fields(ServerPlan, value),
+            "source": _made(ServerFacts, value["source"]),
+            "target": _made(ServerFacts, value["target"]),
+            "databases": tuple(_made(DatabasePlan, item) for item in value["databases"]),
+            "cannot_go": tuple(_made(CannotGo, item) for item in value["cannot_go"]),
+            "estimate": _made(Estimate, value["estimate"]) if value["estimate"] else None,
+        }
+    )
+
+
+def _made(kind: type[T], value: Mapping[str, Any]) -> T:
+    return kind(**_fields(kind, value))
+
+
+def _fields(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
+    names = [item.name for item in dataclasses.fields(kind)]
+    return {name: tuple(value[name]) if isinstance(value[name], list) else value[name] for name in names}

@@ -1,1 +1,0 @@
-"""Files that other CouchDB tools write and read: couchbackup, couchdb-dump, couchdb-python, dumps by curl."""

@@ -1,1 +1,0 @@
-"""What other tools write and read, recorded and tried."""
