@@ -33,6 +33,7 @@ from migrator.model import (
 MAX_RECORDS_PER_BATCH = 20_000
 MAX_REJECTS_PER_BATCH = 500
 
+MONGO_HINT = "That is how mongoexport writes it: read the file with --from mongo:FILE"
 MISSING_ID_HINT = "Give it one, for example with --transform id:field=NAME or id:hash"
 
 
@@ -112,7 +113,8 @@ class Assembly:
         elif id == "":
             fault = Fault("empty_id", f"the _id is empty. {MISSING_ID_HINT}")
         else:
-            fault = Fault("id_not_string", f"the _id is no string but {type(id).__name__}. {MISSING_ID_HINT}")
+            hint = MONGO_HINT if isinstance(id, dict) and "$oid" in id else MISSING_ID_HINT
+            fault = Fault("id_not_string", f"the _id is no string but {type(id).__name__}. {hint}")
         shown = id if isinstance(id, str) else ""
         kept = decode(body) if whole is None else whole
         return Fault(f"load:{fault.error}", self._placed(record, fault.reason), shown, kept)

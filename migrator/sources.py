@@ -12,8 +12,9 @@ from migrator.model import Extractor
 
 FORMS = (
     "memory:package.module:attribute, a .json export, a folder of .ndjson or .jsonl files (or one such file, "
-    "also .gz and .zst), a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, http(s)://host:5984 or "
-    "http(s)://host:5984/database, sqlite:///file.db, postgresql://host/database"
+    "also .gz and .zst), a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, "
+    "mongo:FILE and elasticdump:FILE (or folders), http(s)://host:5984 or http(s)://host:5984/database, "
+    "sqlite:///file.db, postgresql://host/database"
 )
 """What people can write, for messages."""
 
@@ -74,6 +75,20 @@ def _parquet(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
     return ParquetExtractor(_behind(config.source, "parquet:"), collections=list(config.collection) or None)
 
 
+def _mongo(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.exports import JsonExportExtractor, from_mongo  # noqa: PLC0415
+
+    path, collections = _behind(config.source, "mongo:"), list(config.collection) or None
+    return JsonExportExtractor(path, from_mongo, kind="mongo", collections=collections)
+
+
+def _elasticdump(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.exports import JsonExportExtractor, from_elastic  # noqa: PLC0415
+
+    path, collections = _behind(config.source, "elasticdump:"), list(config.collection) or None
+    return JsonExportExtractor(path, from_elastic, kind="elasticdump", collections=collections)
+
+
 def _sql(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
     from migrator.extractors.sql import SqlExtractor  # noqa: PLC0415
 
@@ -90,6 +105,8 @@ BY_SCHEME: dict[str, Callable[[JobConfig, Mapping[str, str]], Extractor]] = {
     "https": _couchdb,
     "csv": _csv,
     "parquet": _parquet,
+    "mongo": _mongo,
+    "elasticdump": _elasticdump,
     "sqlite": _sql,
     "postgresql": _sql,
     "postgres": _sql,

@@ -23,6 +23,7 @@ COMMANDS = {
     "seed": ("migrator.cli.seed", "Make databases what a folder of fixtures says."),
     "snapshot": ("migrator.cli.snapshot", "Write databases back as fixtures."),
     "backups": ("migrator.cli.backups", "List, check and prune backups."),
+    "convert": ("migrator.cli.convert", "Turn databases and backups into other tools' files, and back."),
     "plugins": ("migrator.cli.plugins", "List what other packages add: extractors, transformers, loaders."),
     "apply": ("migrator.cli.apply", "Do what the plan of a whole server says."),
     "doctor": ("migrator.cli.doctor", "Say what is wrong with a server, and what to type next."),

@@ -37,7 +37,7 @@ source_option = click.option(
     "source",
     metavar="SOURCE",
     help="memory:package.module:attribute, a .json export, a folder or file of .ndjson/.jsonl (also .gz, .zst), "
-    "a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, "
+    "a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, mongo:FILE, elasticdump:FILE, "
     "http(s)://host:5984, http(s)://host:5984/database, sqlite:///FILE or postgresql://host/database.",
 )
 target_option = click.option(

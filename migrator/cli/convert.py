@@ -1,0 +1,60 @@
+"""`migrator convert`: databases, backups and other tools' files into other tools' files, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from migrator.cli import options
+from migrator.cli.rendering import rejected_text
+from migrator.errors import RejectsError
+
+READ = ("couchbackup", "all-docs", "changes", "bulk-docs", "couchdb-python", "pouchdb", "couchsnap", "ndjson")
+WRITTEN = (
+    *("couchbackup", "couchbackup-shallow", "all-docs", "changes", "changes-continuous", "bulk-docs"),
+    *("couchdb-python", "pouchdb", "ndjson"),
+)
+
+
+@click.command()
+@click.option("--from", "source", metavar="SOURCE", required=True, help="A file of one of the formats.")
+@click.option("--to", "target", metavar="TARGET", required=True, help="A file; also packed, .gz or .zst.")
+@click.option("--format", type=click.Choice(WRITTEN), help="Of the file that is written.")
+@click.option("--from-format", "source_format", type=click.Choice(READ), help="Of SOURCE, where it is not seen.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "--rejects", metavar="FILE", help="Where rows go that were not written. [default: migrator-….rejects.ndjson]"
+)
+@click.option(
+    "--max-document-bytes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Longest document that is held, attachments included. [default: 268435456]",
+)
+def convert(**given: Any) -> None:
+    """Write the documents of SOURCE, with their revisions, as another tool's file.
+
+    Formats: those of couchbackup (also of releases before 2.10, resumed, with attachments), dumps of _all_docs and
+    _changes, the _bulk_docs body of couchdb-dump, couchdb-python's multipart, pouchdb-dump, couchsnap, and plain
+    NDJSON. Numbers and texts stay as they are spelled. What a format has no place for is counted in the line of
+    JSON that this prints; a row that cannot be read is named in the file of rejects, and the command ends with 3.
+
+    Examples:
+    \b
+      migrator convert --from orders.backup --to orders.json --format all-docs
+      migrator convert --from orders.dump.gz --to orders.backup --format couchbackup
+    """
+    from migrator.interchange.job import ConvertJob, convert_leaves  # noqa: PLC0415 late, for a quick start
+
+    job = ConvertJob(**{name: value for name, value in given.items() if value is not None})
+    with options.stoppable() as stopping:
+        result, rejects = convert_leaves(job, stopping=stopping)
+    click.echo(json.dumps({**result.as_dict(), "rejects": str(rejects) if result.rejected else ""}))
+    for what, number in result.left_out.items():
+        click.echo(f"Left out: {number:,} {what}.", err=True)
+    if result.ancestries_shortened:
+        click.echo(f"Without the revisions before theirs: {result.ancestries_shortened:,} documents.", err=True)
+    if result.rejected:
+        raise RejectsError(f"{rejected_text(result.rejected)}.", hint=f"They are in {rejects}.")

@@ -1,0 +1,125 @@
+"""Reads what other databases' own tools export as JSON: mongoexport, elasticdump."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from migrator.codec import InvalidDocument, decode
+from migrator.extractors.extended_json import NotExtended, id_text, plain_values
+from migrator.extractors.files import absolute, find_files
+from migrator.extractors.json_records import parse_position, read_texts
+from migrator.extractors.lines import file_identity
+from migrator.extractors.selection import select_collections
+from migrator.model import Fault, Position, Record
+
+SUFFIXES = tuple(f"{kind}{packing}" for kind in (".json", ".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
+# What multielasticdump and mongodump write beside the data.
+_BESIDE = (".mapping", ".analyzer", ".alias", ".settings", ".template", ".metadata")
+
+
+class NotADocument(ValueError):
+    """What was read stands for no document; the arguments are a word and a sentence."""
+
+    def __init__(self, error: str, reason: str) -> None:
+        super().__init__(reason)
+        self.error = error
+
+
+class JsonExportExtractor:
+    """A file of a collection's documents, or a folder with one for each collection; `.gz` and `.zst` too.
+
+    One document a line, a list of them, or one after the other over several lines.
+
+    Args:
+        path: the file or folder.
+        convert: from what stands in the file to the document.
+        kind: the scheme of the source.
+        collections: which to read, in this order; all, sorted by name, where None.
+    """
+
+    ordered = False
+
+    def __init__(
+        self,
+        path: str,
+        convert: Callable[[dict[str, Any]], dict[str, Any]],
+        *,
+        kind: str,
+        collections: Sequence[str] | None = None,
+    ) -> None:
+        self._path = Path(path)
+        self._convert = convert
+        self._kind = kind
+        found = find_files(self._path, SUFFIXES, any_name=True)
+        self._files = {name: file for name, file in found.items() if not name.endswith(_BESIDE)} or found
+        self._collections = select_collections(tuple(self._files), collections, source=self.describe())
+
+    def describe(self) -> str:
+        """The scheme and the absolute path."""
+        return f"{self._kind}:{absolute(self._path)}"
+
+    def collections(self) -> Sequence[str]:
+        """The names of the collections, sorted where none were chosen."""
+        return self._collections
+
+    def count(self, collection: str) -> int | None:  # noqa: ARG002
+        """Not known before the file is read."""
+        return None
+
+    def identity(self, collection: str) -> str:
+        """The file's size and a hash of its ends."""
+        return file_identity(self._files[collection])
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """Name the line or document that was read last."""
+        return f"{self._files[collection]}:{parse_position(position)[1]}"
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Yield a record for each document.
+
+        Raises:
+            CheckpointError: the file is not the one that `after` was taken from.
+            ConfigError: the file is damaged.
+        """
+        for position, place, text, fault in read_texts(self._files[collection], after=after):
+            yield Record(position, fault=fault) if fault else self._record(position, place, text)
+
+    def close(self) -> None:
+        """Nothing is held open between readings."""
+
+    def _record(self, position: str, place: str, text: bytes) -> Record:
+        try:
+            found = decode(text)
+        except InvalidDocument as invalid:
+            shown = text[:1_000_000].decode("utf-8", "replace")
+            return Record(position, fault=Fault(invalid.error, f"{place}: {invalid.reason}", "", shown))
+        try:
+            return Record(position, self._convert(found))
+        except NotADocument as refused:
+            return Record(position, fault=Fault(refused.error, f"{place}: {refused}", "", found))
+        except RecursionError:
+            return Record(position, fault=Fault("too_deep", f"{place}: the document is nested too deeply"))
+        except NotExtended as refused:
+            return Record(position, fault=Fault("invalid_extended_json", f"{place}: {refused}", "", found))
+
+
+def from_mongo(found: dict[str, Any]) -> dict[str, Any]:
+    """A document of mongoexport: its values plain, its `_id` a text."""
+    document: dict[str, Any] = plain_values(found)
+    return {**document, "_id": id_text(document["_id"])} if "_id" in document else document
+
+
+def from_elastic(found: dict[str, Any]) -> dict[str, Any]:
+    """A hit of elasticdump: what is in `_source`, under the hit's `_id`; a bare source as it is."""
+    if "_index" not in found and "_source" not in found:
+        return found
+    source = found.get("_source")
+    if not isinstance(source, dict):
+        raise NotADocument("no_source", "the hit has no _source; was the index made without it?")
+    if "_id" not in found:
+        return source
+    if source.get("_id", found["_id"]) != found["_id"]:
+        raise NotADocument("id_mismatch", f"the _source has the _id {source['_id']!r:.80}, which is not the hit's")
+    return {"_id": found["_id"], **source}

@@ -1,0 +1,109 @@
+"""Reads a file of JSON objects however they are laid out: one a line, one list, or one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from migrator.errors import CheckpointError
+from migrator.extractors.json_text import JsonText
+from migrator.extractors.lines import MAX_LINE_BYTES, TextFile, read_lines
+from migrator.model import Fault, Position
+
+_HEAD_BYTES = 64 << 10
+_BLANK = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+
+
+class Text(NamedTuple):
+    """One object's text, or why there is none, with the position behind it and the place for people."""
+
+    position: str
+    place: str
+    text: bytes
+    fault: Fault | None = None
+
+
+def read_texts(path: Path, *, after: Position | None = None, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Text]:
+    """Yield the texts of a file's objects, in bounded memory.
+
+    A line that is no JSON is for whoever parses it; in a list, or where objects run over lines, such a text
+    ends the reading. A position is `<offset behind the object>:<lines or objects so far>`.
+
+    Raises:
+        CheckpointError: the file is shorter than it was when `after` was taken.
+        ConfigError: the file is damaged, or its JSON is broken where lines do not divide it.
+    """
+    offset, number = (0, 0) if after is None else parse_position(after)
+    layout = _layout(path)
+    if layout == "lines":
+        with TextFile(path, offset=offset) as file:
+            for end, line, text in read_lines(file, start=(offset, number), max_line_bytes=max_bytes):
+                position, place = f"{end}:{line}", f"{path}:{line}"
+                if text is None:
+                    fault = Fault("line_too_long", f"{place}: the line is longer than {max_bytes} bytes")
+                    yield Text(position, place, b"", fault)
+                    continue
+                text = text.removeprefix(_BOM) if line == 1 else text  # noqa: PLW2901
+                if text.strip(_BLANK):
+                    yield Text(position, place, text)
+        return
+    with TextFile(path, offset=offset) as file:
+        json = JsonText(file, str(path), offset=offset, max_value_bytes=max_bytes)
+        if layout == "list":
+            if after is None:
+                json.take("[")
+            for _ in json.entries(keyed=False, begun=number > 0):
+                number += 1
+                yield _value(json, path, number)
+            json.end()
+        else:
+            while json.peek():
+                number += 1
+                yield _value(json, path, number)
+
+
+def parse_position(position: Position) -> tuple[int, int]:
+    """Offset and number of a position.
+
+    Raises:
+        CheckpointError: it is none of a file's.
+    """
+    offset, _, number = str(position).partition(":")
+    if not (offset.isdecimal() and number.isdecimal()):
+        raise CheckpointError(
+            f"The checkpoint's position {position!r} is none of a file's.", hint="Start anew with --restart."
+        )
+    return int(offset), int(number)
+
+
+def _value(json: JsonText, path: Path, number: int) -> Text:
+    value = json.value()
+    place = f"{path}: document {number}"
+    fault = None
+    if value.problem is not None and not value.text:
+        fault = Fault(value.problem.value, f"{place}: it is longer than can be held")
+    return Text(f"{json.offset}:{number}", place, value.text, fault)
+
+
+def _layout(path: Path) -> str:
+    """`lines`, `list` or `objects`, by the first line that is not blank."""
+    with TextFile(path) as file:
+        text = file.read(_HEAD_BYTES).removeprefix(_BOM).lstrip(_BLANK)
+    if text.startswith(b"["):
+        return "list"
+    line, end, _ = text.partition(b"\n")
+    # Of an object that runs over lines the first line is a beginning.
+    return "objects" if end and line.startswith(b"{") and _is_beginning(line.rstrip(_BLANK)) else "lines"
+
+
+def _is_beginning(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        # The parser met the end where a pretty printer breaks the line, and nothing that is wrong.
+        return error.pos >= len(error.doc) - 1 and text[-1:] in b"{[,"
+    return False

@@ -1,0 +1,129 @@
+"""A file that appears whole or not at all, plain, gzip or Zstandard by its name."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, cast
+
+import zstandard
+
+from migrator.checkpoint import sync_folder
+from migrator.errors import ConfigError, EndpointError
+
+_BLOCK_BYTES = 1 << 20
+
+
+class WholeFile:
+    """Written beside its place, and put there by `commit`; left without that, it is as if nothing had been.
+
+    Args:
+        path: the final name; `.gz` and `.zst` are packed.
+        overwrite: replace a file that is there.
+
+    Raises:
+        ConfigError: it is there, or it cannot be made.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder.", hint="Name a file in it with --to FILE.")
+        if path.exists() and not overwrite:
+            raise ConfigError(f"{path} exists already.", hint="Replace it with --overwrite, or name another file.")
+        self.path = path
+        self._part = path.with_name(f"{path.name}.part")
+        self._head_bytes = 0
+        try:
+            self._part.unlink(missing_ok=True)
+            self._file = self._create(self._part)
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be written: {error.strerror}.", hint="Name another file with --to."
+            ) from error
+        self._text = self._packed(self._file)
+
+    def write(self, text: bytes) -> None:
+        """Append.
+
+        Raises:
+            EndpointError: the disk is full or does not work.
+        """
+        try:
+            self._text.write(text)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def write_head(self, text: bytes) -> None:
+        """Write the beginning, before anything else, such that `replace_head` can exchange it."""
+        self.write(text)
+        self._end_packing()
+        self._head_bytes = self._file.tell()
+        self._text = self._packed(self._file)
+
+    def replace_head(self, text: bytes) -> None:
+        """Write another beginning in place of the first one, which copies the file."""
+        try:
+            self._end_packing()
+            self._part.unlink()
+            old, self._file = self._file, self._create(self._part)
+            with old:
+                old.seek(self._head_bytes)
+                self._text = self._packed(self._file)
+                self.write(text)
+                self._end_packing()
+                shutil.copyfileobj(old, self._file, _BLOCK_BYTES)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def commit(self) -> None:
+        """Put it on disk and give it its name.
+
+        Raises:
+            EndpointError: the disk is full or does not work.
+        """
+        try:
+            self._end_packing()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    @staticmethod
+    def _create(path: Path) -> IO[bytes]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return open(os.open(path, flags, 0o600), "w+b", buffering=_BLOCK_BYTES)  # noqa: PTH123 of a number
+
+    def _packed(self, file: IO[bytes]) -> Any:
+        suffix = self.path.suffix.lower()
+        if suffix == ".gz":
+            return gzip.GzipFile("", "wb", 6, cast("Any", file), 0)
+        if suffix == ".zst":
+            packer = zstandard.ZstdCompressor(level=3, write_checksum=True)
+            return packer.stream_writer(file, closefd=False)
+        return file
+
+    def _end_packing(self) -> None:
+        if self._text is not self._file:
+            self._text.close()
+        self._text = self._file
+        self._file.flush()
+
+    def _failed(self, error: OSError) -> EndpointError:
+        return EndpointError(
+            f"{self._part} cannot be written: {error.strerror}.", hint="Make room, and run it again."
+        )

@@ -1,0 +1,294 @@
+"""Exports of MongoDB and Elasticsearch as sources; bson, MongoDB's own library, writes what is read here."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import gzip
+import json
+import tracemalloc
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import bson
+import pytest
+from bson import json_util
+from hypothesis import given
+from hypothesis import strategies as st
+
+import migrator
+from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.exports import JsonExportExtractor, from_elastic, from_mongo
+from migrator.extractors.extended_json import plain_values
+from migrator.extractors.json_records import read_texts
+from migrator.testing import DOCUMENTS, ExtractorContract, Source, same
+from tests.contract.test_extractors import Local
+from tests.sources.killing import killed_and_resumed
+
+UTC = dt.UTC
+OID = bson.ObjectId("65e0a1b2c3d4e5f601234567")
+
+
+def mongo(path: Path, collections: Sequence[str] | None = None) -> JsonExportExtractor:
+    """Of a file or folder of mongoexport."""
+    return JsonExportExtractor(str(path), from_mongo, kind="mongo", collections=collections)
+
+
+def elastic(path: Path, collections: Sequence[str] | None = None) -> JsonExportExtractor:
+    """Of a file or folder of elasticdump."""
+    return JsonExportExtractor(str(path), from_elastic, kind="elasticdump", collections=collections)
+
+
+LAYOUTS: dict[str, Callable[[Sequence[Any]], str]] = {
+    "lines": lambda documents: "".join(f"{json.dumps(document)}\n" for document in documents),
+    "array": lambda documents: "[" + ",".join(json.dumps(document) for document in documents) + "]\n",
+    "pretty array": lambda documents: json.dumps(list(documents), indent=1),
+    "pretty": lambda documents: "".join(json.dumps(document, indent=4) + "\n" for document in documents),
+}
+
+
+class TestMongo(ExtractorContract):
+    """Of a folder, in each layout that mongoexport has."""
+
+    @pytest.fixture(params=LAYOUTS)
+    def source(self, request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+        """One file for each collection."""
+        for name, documents in DOCUMENTS.items():
+            (tmp_path / f"{name}.json").write_text(LAYOUTS[request.param](documents))
+        (tmp_path / "tickets.metadata.json").write_text("{}")
+        return Local(lambda names: mongo(tmp_path, names))
+
+
+class TestElasticdump(ExtractorContract):
+    """Of a folder of hits, packed as --fsCompress packs, beside the mappings that multielasticdump writes."""
+
+    @pytest.fixture(params=["lines", "pretty"])
+    def source(self, request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+        """One file for each index."""
+        for name, documents in DOCUMENTS.items():
+            hits = [
+                {
+                    "_index": name,
+                    "_type": "_doc",
+                    "_id": document["_id"],
+                    "_score": 1,
+                    "_source": {field: value for field, value in document.items() if field != "_id"},
+                }
+                for document in documents
+            ]
+            text = LAYOUTS[request.param](hits)
+            (tmp_path / f"{name}.json.gz").write_bytes(gzip.compress(text.encode()))
+            (tmp_path / f"{name}.mapping.json").write_text('{"properties": {}}')
+        return Local(lambda names: elastic(tmp_path, names))
+
+
+MODES = {
+    "canonical": json_util.CANONICAL_JSON_OPTIONS,
+    "relaxed": json_util.RELAXED_JSON_OPTIONS,
+}
+options = pytest.mark.parametrize("mode", MODES)
+
+
+@options
+def test_every_type_that_bson_writes(mode: str) -> None:
+    """Values come exactly; what neither JSON nor Python has stays as MongoDB marks it."""
+    written = {
+        "_id": OID,
+        "long": bson.Int64(2**63 - 1),
+        "int": 7,
+        "double": 1e-300,
+        "whole": 1.0,
+        "decimal": bson.Decimal128("12345678901234567890.12345678901234"),
+        "date": dt.datetime(2024, 2, 29, 12, 30, 0, 5000, UTC),
+        "old": dt.datetime(1901, 1, 1, tzinfo=UTC),
+        "raw": b"\x00\xff",
+        "uuid": bson.Binary.from_uuid(UUID(int=5)),
+        "other": bson.Binary(b"x" * 16, 3),
+        "nested": [{"ref": OID, "text": "é"}, None, True],
+        "stamp": bson.Timestamp(5, 6),
+        "regex": bson.Regex("^a", "i"),
+        "code": bson.Code("f()"),
+        "min": bson.MinKey(),
+        "dbref": bson.DBRef("c", OID),
+    }
+    text = json_util.dumps(written, json_options=MODES[mode].with_options(uuid_representation=4))
+    document = from_mongo(json.loads(text))
+    assert same(
+        {name: document[name] for name in list(document)[:12]},
+        {
+            "_id": str(OID),
+            "long": 2**63 - 1,
+            "int": 7,
+            "double": 1e-300,
+            "whole": 1.0,
+            "decimal": Decimal("12345678901234567890.12345678901234"),
+            "date": dt.datetime(2024, 2, 29, 12, 30, 0, 5000, UTC),
+            "old": dt.datetime(1901, 1, 1, tzinfo=UTC),
+            "raw": b"\x00\xff",
+            "uuid": UUID(int=5),
+            "other": b"x" * 16,
+            "nested": [{"ref": str(OID), "text": "é"}, None, True],
+        },
+    )
+    assert document["stamp"] == {"$timestamp": {"t": 5, "i": 6}}
+    assert document["regex"] == {"$regularExpression": {"pattern": "^a", "options": "i"}}
+    assert document["code"] == {"$code": "f()"}
+    assert document["min"] == {"$minKey": 1}
+    assert document["dbref"] == {"$ref": "c", "$id": str(OID)}
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1).map(bson.Int64),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(codec="utf-8")),
+    st.binary(max_size=20).map(bson.Binary),
+    st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30)).map(
+        lambda value: value.replace(microsecond=value.microsecond // 1000 * 1000, tzinfo=UTC)
+    ),
+    st.decimals(allow_nan=False, allow_infinity=False, places=5).filter(lambda d: len(d.as_tuple().digits) < 30),
+)
+bson_documents = st.dictionaries(
+    st.text(st.characters(codec="utf-8"), max_size=5).filter(lambda key: not key.startswith("$")),
+    st.recursive(
+        scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner)
+    ),
+    max_size=5,
+)
+
+
+@options
+@given(document=bson_documents)
+def test_whatever_bson_writes_is_read_exactly(mode: str, document: dict[str, Any]) -> None:
+    """Any document comes back in value and type, through either form."""
+
+    def to_bson(value: Any) -> Any:
+        if isinstance(value, Decimal):
+            return bson.Decimal128(value)
+        if isinstance(value, list):
+            return [to_bson(item) for item in value]
+        return {key: to_bson(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+    def to_plain(value: Any) -> Any:
+        if isinstance(value, (bson.Int64, bson.Binary)):
+            return int(value) if isinstance(value, bson.Int64) else bytes(value)
+        if isinstance(value, list):
+            return [to_plain(item) for item in value]
+        return {key: to_plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+    text = json_util.dumps(to_bson(document), json_options=MODES[mode])
+    assert same(plain_values(json.loads(text)), to_plain(document))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"$oid": "65E0A1B2C3D4E5F601234567"}, "65e0a1b2c3d4e5f601234567"),
+        ("text", "text"),
+        (7, "7"),
+        ({"$numberLong": "-9223372036854775808"}, "-9223372036854775808"),
+        ({"$numberDecimal": "1.50"}, "1.50"),
+        (1.5, "1.5"),
+        (True, "true"),
+        ({"$uuid": str(UUID(int=5))}, str(UUID(int=5))),
+        ({"$date": "2024-02-29T00:00:00Z"}, "2024-02-29T00:00:00+00:00"),
+        ({"b": 1, "a": {"$oid": str(OID)}}, f'{{"a":"{OID}","b":1}}'),
+    ],
+)
+def test_ids(written: Any, expected: str) -> None:
+    """Every `_id` becomes one text by a rule."""
+    assert from_mongo({"_id": written})["_id"] == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"$date": 1_709_209_800_001}, dt.datetime(2024, 2, 29, 12, 30, 0, 1000, UTC)),
+        ({"$date": {"$numberLong": "-1"}}, dt.datetime(1969, 12, 31, 23, 59, 59, 999_000, UTC)),
+        ({"$date": "2024-02-29T14:30:00.5+02:00"}, dt.datetime(2024, 2, 29, 12, 30, 0, 500_000, UTC)),
+        ({"$date": {"$numberLong": "253402300800000"}}, {"$date": {"$numberLong": "253402300800000"}}),
+        ({"$binary": base64.b64encode(b"x").decode(), "$type": "00"}, b"x"),
+        ({"$numberInt": "5"}, 5),
+        ({"$numberDouble": "-Infinity"}, float("-inf")),
+        ({"$oid": "x" * 24, "more": 1}, {"$oid": "x" * 24, "more": 1}),
+    ],
+)
+def test_older_forms_and_edges(written: Any, expected: Any) -> None:
+    """Version 1 and dates out of Python's range."""
+    assert same(plain_values({"v": written}), {"v": expected})
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [{"$oid": "short"}, {"$oid": 5}, {"$date": "yesterday"}, {"$numberLong": "1.5"}, {"$binary": {"base64": "!"}}],
+)
+def test_a_damaged_mark_rejects_its_document(tmp_path: Path, damaged: Any) -> None:
+    """The reject names the path; the document before and the one behind it are read."""
+    path = tmp_path / "a.json"
+    path.write_text(LAYOUTS["lines"]([{"_id": "a"}, {"_id": "b", "list": [{"v": damaged}]}, {"_id": "c"}]))
+    good, bad, last = mongo(path).extract("a")
+    assert (good.document, last.document) == ({"_id": "a"}, {"_id": "c"})
+    assert bad.fault is not None
+    assert bad.fault.error == "invalid_extended_json"
+    assert f"{path}:2: list[0].v is marked as {next(iter(damaged))}" in bad.fault.reason
+
+
+def test_bad_lines_are_rejects(tmp_path: Path) -> None:
+    """A torn line, one that is no object, and a hit without source are counted; the others are written."""
+    (tmp_path / "a.json").write_text('{"_id": "torn\n[1]\n{"_id": "ok"}\n{"_id": {"$oid": "x"}}\n')
+    options = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    report = migrator.run(f"mongo:{tmp_path / 'a.json'}", str(tmp_path / "out"), **options)
+    assert (report.totals.read, report.totals.written, report.totals.rejected) == (4, 1, 3)
+    hits = [{"_index": "i", "_id": "1"}, {"_index": "i", "_id": "1", "_source": {"_id": "2"}}]
+    (tmp_path / "e.json").write_text(LAYOUTS["lines"]([*hits, {"_id": "x", "bare": 1}]))
+    found = list(elastic(tmp_path / "e.json").extract("e"))
+    assert [record.fault.error if record.fault else record.document for record in found] == [
+        "no_source", "id_mismatch", {"_id": "x", "bare": 1},
+    ]  # fmt: skip
+
+
+def test_an_export_that_is_read_as_ndjson_says_how_to_read_it(tmp_path: Path) -> None:
+    """Whoever forgets the scheme is told it by the reject."""
+    (tmp_path / "a.ndjson").write_text(json_util.dumps({"_id": OID}) + "\n")
+    options = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    report = migrator.run(str(tmp_path / "a.ndjson"), str(tmp_path / "out"), **options)
+    assert report.totals.rejected == 1
+    assert "--from mongo:FILE" in (tmp_path / "r").read_text()
+
+
+def test_a_broken_list_and_a_foreign_position_end_the_run(tmp_path: Path) -> None:
+    """Where lines do not divide the file, what follows a break cannot be told."""
+    path = tmp_path / "a.json"
+    path.write_text('[{"_id": "a"}, {"_id": ]')
+    with pytest.raises(ConfigError, match=r"a\.json"):
+        list(mongo(path).extract("a"))
+    for position in ("x", 5, "900:1"):
+        with pytest.raises(CheckpointError):
+            list(mongo(path).extract("a", after=position))
+    with pytest.raises(ConfigError, match="no file or folder"):
+        mongo(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("layout", ["lines", "array"])
+def test_memory_is_bounded(tmp_path: Path, layout: str) -> None:
+    """A file is not held, whatever its size and layout."""
+    path = tmp_path / "a.json"
+    path.write_text(LAYOUTS[layout]([{"_id": str(n), "t": "x" * 1000} for n in range(15_000)]))
+    tracemalloc.start()
+    assert sum(1 for _ in read_texts(path)) == 15_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 9_000_000
+
+
+@pytest.mark.parametrize("layout", ["lines", "array"])
+def test_a_killed_run_goes_on(tmp_path: Path, layout: str) -> None:
+    """After SIGKILL in the middle and --resume, every document is at the target once."""
+    written = [{"_id": {"$oid": f"{n:024x}"}, "n": {"$numberLong": str(n)}} for n in range(15_000)]
+    (tmp_path / "a.json").write_text(LAYOUTS[layout](written))
+    found = killed_and_resumed("mongo:a.json", tmp_path)
+    assert found == [{"_id": f"{n:024x}", "n": n} for n in range(15_000)]
