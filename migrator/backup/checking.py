@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from migrator.backup.attachments import read_attachment
 from migrator.backup.catalog import Catalog, chain_of
-from migrator.backup.cipher import PLAIN, Cipher
+from migrator.backup.cipher import PLAIN, Cipher, opens
 from migrator.backup.lines import Head, StoredAttachment, piece, stored_attachments
 from migrator.backup.manifest import Manifest, Segment, SnapshotCounts
 from migrator.backup.merging import Entry, entries
@@ -108,7 +108,7 @@ def _check_snapshot(place: Place, chain: Sequence[Manifest], cipher: Cipher, res
                     problems.append(error.message)
         if problems:
             return problems
-        if manifest.encryption and not cipher.can_read:
+        if not all(opens(cipher, each.encryption) for each in chain):
             result.sealed += 1
             return []
         try:

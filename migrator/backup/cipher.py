@@ -162,6 +162,11 @@ def open_cipher(recipients: Sequence[str] = (), identity_file: str | None = None
     return Age(recipients, identity_file)
 
 
+def opens(cipher: Cipher, encryption: str) -> bool:
+    """True when a cipher can read what a manifest says is encrypted so."""
+    return not encryption or (cipher.name == encryption and cipher.can_read)
+
+
 def fitting(cipher: Cipher, encryption: str, what: str) -> Cipher:
     """The cipher to read a snapshot with, by what its manifest says of it.
 
@@ -172,7 +177,7 @@ def fitting(cipher: Cipher, encryption: str, what: str) -> Cipher:
         return PLAIN
     if encryption != Age.name:
         raise ConfigError(f"{what} is encrypted by {encryption!r}.", hint="Use the migrator that wrote it.")
-    if cipher.name != encryption or not cipher.can_read:
+    if not opens(cipher, encryption):
         raise key_wanted(what)
     return cipher
 

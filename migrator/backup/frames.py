@@ -48,15 +48,15 @@ class FrameWriter:
         return True
 
     def take(self) -> bytearray:
-        """All that was added, and begin anew."""
-        if self._lines:
+        """All that was added, and begin anew; of nothing, a frame with nothing in it."""
+        if self._lines or not self._done:
             self._end_frame()
         done, self._done = self._done, bytearray()
         return done
 
     def _end_frame(self) -> None:
-        self._lines.append(b"")
-        self._done += self._compress(b"\n".join(self._lines))
+        text = b"\n".join([*self._lines, b""]) if self._lines else b""
+        self._done += self._compress(text)
         self._lines = []
         self._pending_bytes = 0
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from migrator.backup.cipher import Cipher
+from migrator.backup.cipher import Cipher, opens
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.revisions import DatabaseFacts
 
@@ -231,7 +231,7 @@ def _manifest(value: dict[str, Any], cipher: Cipher, place: str) -> Manifest:
         )
     if "sealed" in value:
         secret: dict[str, Any] = {"security": {}, "bounds": [["", ""]] * len(value["segments"])}
-        if cipher.name == value["encryption"] and cipher.can_read:
+        if opens(cipher, value["encryption"]):
             secret = json.loads(cipher.unseal(bytes.fromhex(value["sealed"]), place))
             value |= {name: secret[name] for name in ("position",) if name in secret}
         value["facts"]["security"] = secret["security"]

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 from migrator.backup.catalog import Catalog, snapshot_folder
 from migrator.backup.chain_index import ChainIndex
-from migrator.backup.cipher import PLAIN, Cipher
+from migrator.backup.cipher import PLAIN, Cipher, opens
 from migrator.backup.frames import FRAME_BYTES
 from migrator.backup.lines import StoredAttachment, fault_line, index_line, leaf_line, piece_line
 from migrator.backup.manifest import (
@@ -284,9 +284,12 @@ class SnapshotWriter:
 
     def _stored_before(self, leaf: Leaf, attachment: Attachment) -> StoredAttachment | None:
         """The same attachment in a snapshot that this one stands on."""
-        if self._parent is None or not attachment.digest or not self._cipher.can_read:
+        if self._parent is None or not attachment.digest:
             return None
         if self._known is None:
             chain = Catalog(self._place, self._cipher).chain(self._parent)
+            if not all(opens(self._cipher, each.encryption) for each in chain):
+                self._parent = None
+                return None
             self._known = ChainIndex(self._place, chain, self._cipher)
         return self._known.attachment(leaf.id, attachment)

@@ -18,7 +18,7 @@ from migrator.errors import DamagedBackup
 MAX_COPIES = 64
 """Copies of a distant place's files that are kept at once; a longer chain has one of each snapshot."""
 
-MAX_OPENED_BYTES = 64 << 20
+MAX_OPENED_BYTES = 32 << 20
 """Decrypted files that are kept in memory; at least one is."""
 
 MAX_FRAMES = 4

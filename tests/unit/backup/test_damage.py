@@ -1,0 +1,220 @@
+"""Whatever is done to a file of a backup, check names it and reading refuses it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from migrator.backup.catalog import Catalog
+from migrator.backup.checking import Checked, check
+from migrator.backup.manifest import FILE, Manifest, without_sum
+from migrator.backup.place import open_place
+from migrator.errors import ConfigError, DamagedBackup
+from tests.backups import TINY, PlainAttachment, read, simple, write
+
+PHOTO = PlainAttachment("photo.png", bytes(range(256)), "image/png")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A full snapshot and two that add to it, in as many files as can be."""
+    folder = tmp_path_factory.mktemp("whole")
+    place = open_place(str(folder))
+    manifest = write(place, [simple(n, 1, *([PHOTO] if n == 5 else [])) for n in range(12)], **TINY)
+    manifest = write(
+        place, [simple(n, 2, *([PHOTO] if n == 5 else [])) for n in range(0, 12, 5)], manifest, **TINY
+    )
+    write(place, [simple(n, 3) for n in (3, 4)], manifest, **TINY)
+    return folder
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "copy"))
+
+
+def names(whole: Path) -> list[Path]:
+    """All files, relative."""
+    return sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
+
+
+def checked(folder: Path) -> Checked:
+    """The result of check."""
+    return check(open_place(str(folder)), ["orders"])
+
+
+def newest(folder: Path) -> Manifest:
+    """The newest snapshot, which reads of all others."""
+    place = open_place(str(folder))
+    manifest = Catalog(place).latest("orders")
+    assert manifest is not None
+    return manifest
+
+
+def read_all(folder: Path) -> None:
+    """Read the newest state with all attachments, and what its index names."""
+    from migrator.backup.chain_index import ChainIndex  # noqa: PLC0415
+
+    place = open_place(str(folder))
+    manifest = newest(folder)
+    with ChainIndex(place, Catalog(place).chain(manifest)) as index:
+        assert 12 == len(list(index.entries()))
+    read(place, manifest)
+
+
+def test_what_is_whole_is_whole(folder: Path) -> None:
+    """Nothing is found, and everything was looked at."""
+    found = checked(folder)
+    assert [] == found.problems
+    assert (1, 3) == (found.databases, found.snapshots)
+    assert (12 + 3 + 2, 2, 256) == (found.leaves, found.attachments, found.attachment_bytes)
+    segments = [path for path in names(folder) if path.name != FILE]
+    assert len(segments) == found.files > 12
+    assert sum((folder / path).stat().st_size for path in segments) == found.size_bytes
+    read_all(folder)
+
+
+def flip(path: Path, _: Path) -> None:
+    """Turn one bit in the middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+def truncate(path: Path, _: Path) -> None:
+    """Cut the end off, as a full disk does."""
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def remove(path: Path, _: Path) -> None:
+    """Take it away."""
+    path.unlink()
+
+
+def empty(path: Path, _: Path) -> None:
+    """Leave the name."""
+    path.write_bytes(b"")
+
+
+def swap(path: Path, other: Path) -> None:
+    """Exchange it with another of the same snapshot."""
+    data = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, remove, empty, swap], ids=lambda damage: damage.__name__)
+def test_each_damage_to_each_file_is_found(
+    damage: Callable[[Path, Path], None], whole: Path, tmp_path: Path
+) -> None:
+    """By check with the file's name, and by whoever reads; a manifest that is gone is a snapshot less."""
+    files = names(whole)
+    for number, name in enumerate(files):
+        folder = Path(shutil.copytree(whole, tmp_path / str(number)))
+        others = [each for each in (*files[number + 1 :], *files[:number]) if each.name != FILE]
+        partner = next(each for each in others if (whole / each).read_bytes() != (whole / name).read_bytes())
+        damage(folder / name, folder / partner)
+        found = checked(folder)
+        if damage is remove and name == max(each for each in files if each.name == FILE):
+            # Nothing adds to the newest snapshot: without its manifest it never was.
+            assert found.ok
+            assert 2 == found.snapshots
+            continue
+        assert not found.ok, name
+        if damage is remove and name.name == FILE:
+            assert any(name.parent.name in problem.what for problem in found.problems), name
+        else:
+            assert any(str(name) in problem.what for problem in found.problems), (name, found.problems)
+        with pytest.raises(DamagedBackup):
+            read_all(folder)
+
+
+def test_a_manifest_of_another_snapshot_is_found(folder: Path) -> None:
+    """Two whole manifests that changed places are no manifests of theirs."""
+    one, other = sorted(folder.rglob(FILE))[:2]
+    swap(one, other)
+    assert any("is the manifest of" in problem.what for problem in checked(folder).problems)
+
+
+def test_a_parent_that_was_made_anew_is_not_the_parent(folder: Path) -> None:
+    """A child says of which bytes its parent's manifest is, so no other can take that place."""
+    from migrator.backup.manifest import with_sum  # noqa: PLC0415
+
+    first = min(folder.rglob(FILE))
+    value = without_sum(first.read_bytes(), "here")
+    del value["sha256" if "sha256" in value else "source"]
+    first.write_bytes(with_sum({**value, "source": "elsewhere"}))
+    problems = checked(folder).problems
+    assert any("adds to another" in problem.what for problem in problems)
+    with pytest.raises(DamagedBackup, match="adds to another"):
+        read_all(folder)
+
+
+def test_names_do_not_lead_out_of_the_folder(folder: Path) -> None:
+    """A manifest that names a file elsewhere is none, however well it is summed."""
+    from migrator.backup.manifest import with_sum  # noqa: PLC0415
+
+    last = max(folder.rglob(FILE))
+    value = without_sum(last.read_bytes(), "here")
+    value["segments"][0]["name"] = "../../../secret"
+    last.write_bytes(with_sum(value))
+    assert any("it is no manifest" in problem.what for problem in checked(folder).problems)
+
+
+def test_a_newer_format_is_refused(folder: Path) -> None:
+    """With the sentence that says so, not as damage."""
+    from migrator.backup.manifest import with_sum  # noqa: PLC0415
+
+    last = max(folder.rglob(FILE))
+    last.write_bytes(with_sum({**without_sum(last.read_bytes(), "here"), "version": 2}))
+    with pytest.raises(ConfigError, match="newer migrator"):
+        newest(folder)
+
+
+def test_wrong_content_with_right_digests_is_found(tmp_path: Path) -> None:
+    """Where whoever wrote the snapshot wrote nonsense: order, bodies, counts and bounds."""
+    from migrator.backup.segment_writer import SegmentWriter  # noqa: PLC0415
+
+    place = open_place(str(tmp_path))
+    good = SegmentWriter.leaf
+
+    def wrong(self: SegmentWriter, id: str, line: bytes, index: bytes, *, first: bool) -> bool:
+        if id == "doc-00003":
+            line = line.replace(b'"_id":"doc-00003"', b'"_id":"doc-00004"')
+        if id == "doc-00005":
+            line = line.replace(b'"n":5', b'"n":5,,')
+        if id == "doc-00007":
+            line, index = (text.replace(b'"id":"doc-00007"', b'"id":"doc-00001"') for text in (line, index))
+        if id == "doc-00008":
+            index = index.replace(b"doc-00008", b"doc-00009")
+        return good(self, id, line, index, first=first)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SegmentWriter, "leaf", wrong)
+        write(place, [simple(n) for n in range(10)])
+    what = "\n".join(problem.what for problem in checked(tmp_path).problems)
+    for sentence in (
+        "doc-00003' in segment-000001.ndjson.zst has a body of another",
+        "doc-00005' in segment-000001.ndjson.zst is no document",
+        "doc-00001' in segment-000001.ndjson.zst is not in the order",
+        "doc-00008' in segment-000001.ndjson.zst is not what its index",
+    ):
+        assert sentence in what
+
+
+def test_an_attachment_with_other_bytes_is_found(tmp_path: Path) -> None:
+    """Though every file has its digest."""
+    from migrator.backup import lines, snapshot_writer  # noqa: PLC0415
+
+    place = open_place(str(tmp_path))
+    with pytest.MonkeyPatch.context() as patch:
+        line = lines.piece_line
+        patch.setattr(snapshot_writer, "piece_line", lambda name, at, data: line(name, at, data[::-1]))
+        manifest = write(place, [simple(1, 1, PHOTO)])
+    assert ["has other bytes than it had" in problem.what for problem in checked(tmp_path).problems] == [True]
+    with pytest.raises(DamagedBackup, match=r"photo\.png.*other bytes"):
+        read(place, manifest)
