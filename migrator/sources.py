@@ -14,7 +14,7 @@ FORMS = (
     "memory:package.module:attribute, a .json export, a folder of .ndjson or .jsonl files (or one such file, "
     "also .gz and .zst), a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, "
     "mongo:FILE and elasticdump:FILE (or folders), http(s)://host:5984 or http(s)://host:5984/database, "
-    "sqlite:///file.db, postgresql://host/database"
+    "sqlite:///file.db, postgresql://host/database, redis://host:6379/0, dynamodb:TABLE"
 )
 """What people can write, for messages."""
 
@@ -89,6 +89,25 @@ def _elasticdump(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
     return JsonExportExtractor(path, from_elastic, kind="elasticdump", collections=collections)
 
 
+def _redis(config: JobConfig, environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.redis import RedisExtractor  # noqa: PLC0415
+
+    return RedisExtractor(
+        config.source,
+        collections=list(config.collection) or None,
+        environ=environ,
+        ca_file=config.ca_file or None,
+        timeout_s=config.timeout_s,
+    )
+
+
+def _dynamodb(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.dynamodb import DynamoExtractor  # noqa: PLC0415
+
+    table, collections = _behind(config.source, "dynamodb:"), list(config.collection) or None
+    return DynamoExtractor(table, collections=collections, timeout_s=config.timeout_s)
+
+
 def _sql(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
     from migrator.extractors.sql import SqlExtractor  # noqa: PLC0415
 
@@ -107,6 +126,10 @@ BY_SCHEME: dict[str, Callable[[JobConfig, Mapping[str, str]], Extractor]] = {
     "parquet": _parquet,
     "mongo": _mongo,
     "elasticdump": _elasticdump,
+    "redis": _redis,
+    "rediss": _redis,
+    "unix": _redis,
+    "dynamodb": _dynamodb,
     "sqlite": _sql,
     "postgresql": _sql,
     "postgres": _sql,

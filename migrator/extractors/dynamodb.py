@@ -1,0 +1,217 @@
+"""Reads DynamoDB through boto3: a table is a collection, scanned page by page and gone on with behind any item."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
+from migrator.extractors.extras import extra
+from migrator.extractors.selection import select_collections
+from migrator.extractors.source_options import divide
+from migrator.extractors.sql_values import document_id
+from migrator.model import Fault, Position, Record
+
+OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
+PAGE_ITEMS = 500
+_DENIED = ("AccessDenied", "UnrecognizedClient", "InvalidSignature", "ExpiredToken", "IncompleteSignature")
+_OVERLOAD = ("ProvisionedThroughputExceeded", "Throttling", "RequestLimitExceeded", "InternalServerError")
+
+
+class DynamoExtractor:
+    """The tables of an account in a region, or one. A position is the key of an item, behind which a scan goes on.
+
+    Args:
+        source: `TABLE` or nothing, with options behind a question mark (see OPTIONS).
+        collections: which to read, in this order; all where None.
+        timeout_s: longest wait for an answer.
+        page_items: most items asked for at once; DynamoDB ends a page at 1 MB too.
+    """
+
+    ordered = False
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        collections: Sequence[str] | None = None,
+        timeout_s: float = 90.0,
+        page_items: int = PAGE_ITEMS,
+    ) -> None:
+        self._table, self._options = divide(source, OPTIONS)
+        self._wanted = collections
+        self._timeout_s = timeout_s
+        self._page_items = page_items
+        self._described: dict[str, dict[str, Any]] = {}
+
+    def describe(self) -> str:
+        """Endpoint and table."""
+        with self._translated():
+            return f"dynamodb:{self._client.meta.endpoint_url}/{self._table}"
+
+    def collections(self) -> Sequence[str]:
+        """The table, or all.
+
+        Raises:
+            ConfigError: there is no such table.
+            Unauthorized: the credentials are refused.
+        """
+        if self._table:
+            self._description(self._table)
+            return select_collections([self._table], self._wanted, source=self.describe())
+        with self._translated():
+            pages = self._client.get_paginator("list_tables").paginate()
+            names = sorted(name for page in pages for name in page["TableNames"])
+        return select_collections(names, self._wanted, source=self.describe())
+
+    def count(self, collection: str) -> int | None:  # noqa: ARG002
+        """Not known: DynamoDB counts every six hours."""
+        return None
+
+    def identity(self, collection: str) -> str:
+        """The table's id and key: one of the same name that was made anew is another."""
+        table = self._description(collection)
+        return f"{table.get('TableId', table.get('CreationDateTime', ''))} {','.join(self._key(collection))}"
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """Table and key."""
+        return f"{collection} {position!s:.100}"
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Yield a record for each item, in the order of a scan.
+
+        Raises:
+            CheckpointError: `after` is no position of this table.
+            TransientError: no answer, or too much was asked; reading can go on after the last record.
+        """
+        key = self._key(collection)
+        start = None if after is None else _start(after, key)
+        while True:
+            more = {} if start is None else {"ExclusiveStartKey": start}
+            with self._translated():
+                page = self._client.scan(TableName=collection, Limit=self._page_items, ConsistentRead=True, **more)
+            for item in page["Items"]:
+                yield _record(collection, item, key)
+            start = page.get("LastEvaluatedKey")
+            if start is None:
+                return
+
+    def close(self) -> None:
+        """Close the connections."""
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    @cached_property
+    def _client(self) -> Any:
+        with extra("dynamodb", what="A DynamoDB source"):
+            import boto3  # noqa: PLC0415 an extra
+            import botocore.config  # noqa: PLC0415
+
+        session = boto3.Session(profile_name=self._options.get("profile"), region_name=self._options.get("region"))
+        config = botocore.config.Config(
+            read_timeout=self._timeout_s, connect_timeout=10, retries={"mode": "standard", "max_attempts": 3}
+        )
+        return session.client("dynamodb", endpoint_url=self._options.get("endpoint"), config=config)
+
+    def _description(self, table: str) -> dict[str, Any]:
+        if table not in self._described:
+            with self._translated():
+                self._described[table] = self._client.describe_table(TableName=table)["Table"]
+        return self._described[table]
+
+    def _key(self, table: str) -> list[str]:
+        # The hash key comes first, then the range key.
+        schema = sorted(self._description(table)["KeySchema"], key=lambda part: str(part["KeyType"]))
+        return [part["AttributeName"] for part in schema]
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        with extra("dynamodb", what="A DynamoDB source"):
+            from botocore import exceptions  # noqa: PLC0415
+
+        try:
+            yield
+        except exceptions.ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            reason = str(error.response.get("Error", {}).get("Message", error))
+            if code.startswith(_DENIED):
+                raise Unauthorized(f"DynamoDB refused the credentials: {reason}", hint=_HINT) from None
+            if code.startswith(_OVERLOAD):
+                raise TransientError(f"DynamoDB has too much to do: {reason}", overload=True) from None
+            raise ConfigError(
+                f"DynamoDB refused: {code}: {reason}.", hint="Look at the table's name, region and account."
+            ) from None
+        except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
+            raise TransientError(f"DynamoDB does not answer: {error}.", hint="Is the endpoint right?") from None
+        except exceptions.BotoCoreError as error:
+            raise ConfigError(f"DynamoDB cannot be asked: {error}.", hint=_HINT) from None
+
+
+_HINT = (
+    "Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or name a profile: dynamodb:TABLE?profile=NAME."
+)
+
+
+def _record(collection: str, item: Mapping[str, Any], key: Sequence[str]) -> Record:
+    position = json.dumps({name: _stored(item[name]) for name in key}, ensure_ascii=False)
+    document = {name: _plain(value) for name, value in item.items()}
+    id = document_id([document[name] for name in key])
+    if "_id" in document and list(key) != ["_id"] and document["_id"] != id:
+        reason = f"{collection} {position:.100}: the item has an _id that is not its key"
+        return Record(position, fault=Fault("id_mismatch", reason, id, document))
+    return Record(position, {"_id": id, **document, **({"_id": id} if "_id" in document else {})})
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    (kind, content), *_ = value.items()
+    return _KINDS[kind](content)
+
+
+def _number(text: str) -> int | float | Decimal:
+    """A number as JSON has it where that is the very same number, else a decimal for the codec."""
+    exact = Decimal(text)
+    if exact == exact.to_integral_value():
+        return int(exact)
+    near = float(text)
+    return near if Decimal(repr(near)) == exact else exact
+
+
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    "S": str,
+    "N": _number,
+    "B": bytes,
+    "BOOL": bool,
+    "NULL": lambda _: None,
+    "M": lambda content: {name: _plain(value) for name, value in content.items()},
+    "L": lambda content: [_plain(value) for value in content],
+    "SS": set,
+    "NS": lambda content: {_number(text) for text in content},
+    "BS": lambda content: {bytes(item) for item in content},
+}
+
+
+def _stored(value: Mapping[str, Any]) -> dict[str, str]:
+    (kind, content), *_ = value.items()
+    return {kind: base64.b64encode(content).decode() if kind == "B" else content}
+
+
+def _start(position: Position, key: Sequence[str]) -> dict[str, dict[str, Any]]:
+    try:
+        found = json.loads(str(position))
+        start = {
+            name: {kind: base64.b64decode(content) if kind == "B" else content}
+            for name, value in found.items()
+            for kind, content in value.items()
+        }
+    except (ValueError, AttributeError, TypeError):
+        start = {}
+    if list(start) != list(key):
+        raise CheckpointError(
+            f"The checkpoint's position {position!r} is no key of this table.", hint="Start anew with --restart."
+        )
+    return start
