@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from migrator.codec import (
     BOOKKEEPING,
@@ -37,6 +38,14 @@ MONGO_HINT = "That is how mongoexport writes it: read the file with --from mongo
 MISSING_ID_HINT = "Give it one, for example with --transform id:field=NAME or id:hash"
 
 
+class Preparing(Protocol):
+    """Does an assembly's transforming elsewhere."""
+
+    def __call__(self, records: Iterable[Record], assembly: Assembly, /) -> Iterator[Record]:
+        """Yield what became of each record, in order."""
+        ...
+
+
 @dataclass(frozen=True)
 class Assembly:
     """How records become encoded documents.
@@ -46,12 +55,18 @@ class Assembly:
         screen: the loader's own; says why a document is sure to be refused.
         values: how values that JSON lacks are written.
         locate: what names a position for people, where the extractor can.
+        prepare: does the transforming elsewhere; None to do it one by one here.
     """
 
     transform: Transformer | None = None
     screen: Callable[[str, Document, bytes], Fault | None] = field(default=lambda _id, _top, _body: None)
     values: ValueCodec = PLAIN
     locate: Callable[[Position], str] = field(default=lambda _position: "")
+    prepare: Preparing | None = None
+
+    def prepared(self, records: Iterable[Record]) -> Iterable[Record]:
+        """The records, transformed where that is done elsewhere; in the same order."""
+        return records if self.prepare is None else self.prepare(records, self)
 
     def assemble(self, record: Record) -> EncodedDocument | Fault | None:
         """Make one record ready to be sent; None when a transformer filtered it out.
@@ -82,22 +97,22 @@ class Assembly:
         return self._transformed(document, record)
 
     def _transformed(self, document: Document, record: Record) -> EncodedDocument | Fault | None:
-        original = document
-        id = document.get("_id")
-        shown = id if isinstance(id, str) else ""
-        try:
-            # A design document is the database's, not the application's: no transformer knows its fields.
-            if self.transform is not None and not shown.startswith("_design/"):
-                transformed = self.transform(document)
-                if transformed is None:
-                    return None
-                document = transformed
-            body = encode(document, self.values)
-        except TransformError as error:
-            return Fault("transform:transform_error", self._placed(record, str(error)), shown, document)
-        except Unencodable as error:
-            return Fault(f"transform:{error.error}", self._placed(record, error.reason), shown, original)
-        return self._screened(record, document, body, document)
+        made = transformed(document, self.transform, self.values)
+        if isinstance(made, Fault):
+            return made._replace(reason=self._placed(record, made.reason))
+        return None if made is None else self._screened(record, *made, made[0])
+
+    def finished(self, record: Record, body: bytes | Fault | None) -> Record:
+        """A record whose text was transformed and encoded elsewhere: what came of it."""
+        if body is None:
+            return Record(record.position, filtered=1)
+        if isinstance(body, Fault):
+            fault = body._replace(reason=self._placed(record, body.reason), document=decode(record.text or b""))
+            return Record(record.position, text=record.text, fault=fault)
+        made = self._screened(record, top_level(body), body, None)
+        if isinstance(made, Fault):
+            return Record(record.position, text=record.text, fault=made)
+        return Record(record.position, encoded=made)
 
     def _screened(
         self, record: Record, top: Document, body: bytes, whole: Document | None
@@ -124,6 +139,24 @@ class Assembly:
         return f"{place}: {reason}" if place else reason
 
 
+def transformed(
+    document: Document, transform: Transformer | None, values: ValueCodec
+) -> tuple[Document, bytes] | Fault | None:
+    """What a transformer makes of a document, and its text; None when it is filtered out."""
+    id = document.get("_id")
+    shown = id if isinstance(id, str) else ""
+    made: Document | None = document
+    try:
+        # A design document is the database's, not the application's: no transformer knows its fields.
+        if transform is not None and not shown.startswith("_design/"):
+            made = transform(document)
+        return None if made is None else (made, encode(made, values))
+    except TransformError as error:
+        return Fault("transform:transform_error", str(error), shown, document)
+    except Unencodable as error:
+        return Fault(f"transform:{error.error}", error.reason, shown, document)
+
+
 def batches(
     collection: str, records: Iterable[Record], assembly: Assembly, limits: Callable[[], BatchLimits]
 ) -> Iterator[Batch]:
@@ -146,7 +179,7 @@ def batches(
         limit = limits()
         return batch
 
-    for record in records:
+    for record in assembly.prepared(records):
         made = None if record.filtered else assemble(record)
         if isinstance(made, EncodedDocument):
             length = len(made.body) + 2

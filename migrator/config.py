@@ -36,6 +36,7 @@ class JobConfig:
         target: TARGET as on the command line.
         collection: names of the collections to move; all when empty.
         transform: SPECs, applied in order.
+        transform_workers: processes that apply the transformers; 0 for this one.
         map: target name by collection.
         codec: how values that JSON lacks are written: plain, tagged or strict.
         on_conflict: fail, skip, overwrite or newer.
@@ -48,9 +49,9 @@ class JobConfig:
         report: where the JSON report goes; `-` is standard output.
         dry_run: read and compare, write nothing.
         verify: compare source and target at the end.
-        batch_docs: most documents in a batch.
+        batch_docs: most documents in a batch; how many are best is found out.
         batch_bytes: most bytes in a batch.
-        in_flight: batches sent at once.
+        in_flight: most batches sent at once; how many are best is found out.
         readers: ranges of ids that are read at once out of a CouchDB source.
         q: shards of databases that are created.
         n: copies of databases that are created.
@@ -74,6 +75,7 @@ class JobConfig:
     target: str = ""
     collection: tuple[str, ...] = ()
     transform: tuple[str, ...] = ()
+    transform_workers: int = 0
     map: Mapping[str, str] = field(default_factory=dict)
     codec: str = "plain"
     on_conflict: str = "fail"
@@ -86,9 +88,9 @@ class JobConfig:
     report: str = ""
     dry_run: bool = False
     verify: bool = False
-    batch_docs: int = BatchLimits.max_docs
+    batch_docs: int = 1_000
     batch_bytes: int = BatchLimits.max_bytes
-    in_flight: int = 4
+    in_flight: int = 8
     readers: int = 4
     q: int | None = None
     n: int | None = None
@@ -122,6 +124,8 @@ class JobConfig:
         for name in ("batch_docs", "batch_bytes", "in_flight", "readers", "max_attempts", "q", "n"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}.", hint="It must be at least 1.")
+        if self.transform_workers < 0:
+            raise ConfigError(f"transform_workers is {self.transform_workers}.", hint="It must be at least 0.")
         for name in ("timeout_s", "max_outage_s"):
             if not 0 < getattr(self, name) <= MAX_SECONDS:
                 raise ConfigError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from migrator.ordering import in_order
 from migrator.pipeline import MaxErrors, Pipeline
 from migrator.retry import Retrier
 from migrator.retrying import RetryingLoader
+from migrator.transform_pool import TransformPool
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,11 @@ def run_job(
             rejects = RejectFile(
                 None if config.dry_run else rejects_path, checkpoint.rejects_bytes if resumed else None
             )
-            with contextlib.closing(rejects):
+            with contextlib.closing(rejects), _pool(config, checkpoint, stopping) as prepare:
                 if not resumed:
                     file.save(checkpoint)
                 extractor, spool_listener = in_order(
-                    job, checkpoint, transform, checkpoint_path, listener, stopping
+                    job, checkpoint, transform, checkpoint_path, listener, stopping, prepare
                 )
                 report = Pipeline(
                     extractor=extractor,
@@ -92,6 +93,7 @@ def run_job(
                     rejects=rejects,
                     transform=transform,
                     values=job.values,
+                    prepare=prepare,
                     throttle=job.throttle,
                     checkpoint=checkpoint,
                     checkpoint_file=file,
@@ -110,6 +112,23 @@ def run_job(
             file.path if file.exists() else None,
             checkpoint,
         )
+
+
+@contextlib.contextmanager
+def _pool(config: JobConfig, checkpoint: Checkpoint, stopping: threading.Event) -> Iterator[TransformPool | None]:
+    if not (config.transform_workers and config.transform):
+        yield None
+        return
+    pool = TransformPool(
+        config.transform_workers,
+        config.transform,
+        codec=config.codec,
+        seed=checkpoint.seed,
+        started_ms=checkpoint.started_ms,
+        stopping=stopping,
+    )
+    with contextlib.closing(pool):
+        yield pool
 
 
 def _refuse_to_overwrite_source(job: OpenJob) -> None:

@@ -103,7 +103,8 @@ def open_job(
     environ = os.environ if environ is None else environ
     if config.codec not in VALUE_CODECS:
         raise ConfigError(f"codec is {config.codec!r}.", hint=f"Known are: {', '.join(VALUE_CODECS)}.")
-    throttle = Throttle(BatchLimits(config.batch_docs, config.batch_bytes), config.in_flight, listener)
+    limits = BatchLimits(config.batch_docs, config.batch_bytes)
+    throttle = Throttle(limits, config.in_flight, listener, seeks=True)
     policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
     stopping = stopping or threading.Event()
     retrier = Retrier(policy, listener, throttle, stopping)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from migrator.batching import Assembly
+from migrator.batching import Assembly, Preparing
 from migrator.checkpoint import Checkpoint
 from migrator.couch.endpoint import is_server_url
 from migrator.events import CollectionFinished, Event, Listener
@@ -26,6 +26,7 @@ def in_order(
     path: Path,
     listener: Listener,
     stopping: threading.Event,
+    prepare: Preparing | None = None,
 ) -> tuple[Extractor, Listener]:
     """The source with a spool where sorting gains, and a listener that removes a spool that is done with."""
     if job.config.dry_run or not is_server_url(job.bare_loader.describe()):
@@ -36,7 +37,7 @@ def in_order(
 
     def assembly(name: str) -> Assembly:
         where = (lambda position: str(locate(name, position))) if locate else (lambda _position: "")
-        return Assembly(transform, job.loader.screen, job.values, where)
+        return Assembly(transform, job.loader.screen, job.values, where, prepare)
 
     def wanted(name: str) -> bool | None:
         if job.config.sort != "auto":

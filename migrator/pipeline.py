@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from migrator.accounting import account
-from migrator.batching import Assembly, batches
+from migrator.batching import Assembly, Preparing, batches
 from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState
 from migrator.codec import PLAIN, ValueCodec
 from migrator.errors import Interrupted, RejectsError
@@ -41,6 +41,8 @@ from migrator.model import (
 )
 from migrator.throttle import Throttle
 
+# So many batches may have ended while an older one is still on its way.
+AHEAD = 2
 # A percentage of a handful says nothing.
 MIN_READ_FOR_PERCENT = 100
 
@@ -98,6 +100,7 @@ class Pipeline:
         rejects: where rejected documents go.
         transform: applied to each document; None for none.
         values: how values that JSON lacks are written.
+        prepare: does the transforming elsewhere; None to do it here.
         throttle: batch size and batches in flight.
         checkpoint: where to begin; its counts grow.
         checkpoint_file: where it is kept.
@@ -113,6 +116,7 @@ class Pipeline:
     rejects: RejectSink
     transform: Transformer | None = None
     values: ValueCodec = PLAIN
+    prepare: Preparing | None = None
     throttle: Throttle = field(default_factory=lambda: Throttle(BatchLimits(), 4))
     checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(job={}))
     checkpoint_file: CheckpointFile = field(default_factory=lambda: CheckpointFile(None))
@@ -162,7 +166,7 @@ class Pipeline:
             return
         state.identity = self.extractor.identity(name)
         self.loader.prepare(name, state.mark if state.position is not None else None)
-        assembly = Assembly(self.transform, self.loader.screen, self.values, self._locator(name))
+        assembly = Assembly(self.transform, self.loader.screen, self.values, self._locator(name), self.prepare)
         source = batches(name, self.extractor.extract(name, after=state.position), assembly, self._limits)
         window: deque[_InFlight] = deque()
         broken: list[Exception] = []
@@ -195,7 +199,7 @@ class Pipeline:
         """True when the oldest batch must be settled before this one is sent."""
         while window:
             at_once = min(self.throttle.in_flight, self.loader.max_in_flight)
-            if _shares_ids(batch, window) or len(window) >= (2 * at_once if at_once > 1 else 1):
+            if _shares_ids(batch, window) or len(window) >= (at_once + AHEAD if at_once > 1 else 1):
                 return True
             running = [flight.future for flight in window if not flight.future.done()]
             if any(flight.future.done() and flight.future.exception() for flight in window):

@@ -95,14 +95,15 @@ class SpoolingExtractor(ExtractorWrapper):
 
     def _looked_into(self, collection: str) -> tuple[Iterator[Record], bool]:
         """The source's records, and whether a look at their beginning shows many documents in no order."""
-        assemble = self._assembly(collection).assemble
-        records = self._inner.extract(collection)
+        assembly = self._assembly(collection)
+        assemble = assembly.assemble
+        records = iter(assembly.prepared(self._inner.extract(collection)))
         held: deque[Record] = deque()
         held_bytes = documents = 0
         ascending = True
         last = ""
         for record in records:
-            made = assemble(record)
+            made = None if record.filtered else assemble(record)
             held.append(_assembled(record, made))
             # What came as an object is the source's own; of a text that is at fault there are two.
             held_bytes += 2 * len(record.text or b"") if not isinstance(made, EncodedDocument) else len(made.body)
@@ -187,11 +188,12 @@ class SpoolingExtractor(ExtractorWrapper):
     def _fill(
         self, sorter: ExternalSorter, collection: str, folder: Path, records: Iterator[Record]
     ) -> dict[str, int]:
-        assemble = self._assembly(collection).assemble
+        assembly = self._assembly(collection)
+        assemble = assembly.assemble
         stopped = self._stopping.is_set
         counts = {"faults": 0, "filtered": 0}
         with open(folder / FAULTS_FILE, "wb", opener=_private) as faults:
-            for record in records:
+            for record in assembly.prepared(records):
                 made = None if record.filtered else assemble(record)
                 if isinstance(made, EncodedDocument):
                     sorter.add(made.id, made.body)

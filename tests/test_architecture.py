@@ -22,15 +22,19 @@ LEVELS: list[tuple[str, set[str]]] = [
     ("0 nouns", {"errors", "events", "model", "version"}),
     (
         "1 single skills",
-        {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "locking"}
-        | {"naming", "plugins", "rejects", "retry", "retrying", "revisions", "sorted_runs", "sorting", "spooling"}
-        | {"throttle", "verify", "wrapping"},
+        {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "knee"}
+        | {"locking", "naming", "plugins", "rejects", "retry", "retrying", "revisions", "sorted_runs", "sorting"}
+        | {"spooling", "throttle", "verify", "wrapping"},
     ),
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),
     ("3 the loop", {"pipeline"}),
     ("4 around it", {"history", "logs", "page", "progress", "registry", "report", "sources"}),
-    ("4 whole jobs", {"jobs", "opening", "ordering", "planning", "target_reading", "verify_result", "verifying"}),
+    (
+        "4 whole jobs",
+        {"jobs", "opening", "ordering", "planning", "target_reading", "transform_pool", "transform_worker"}
+        | {"verify_result", "verifying"},
+    ),
     ("4 chapters", {"seeding", "backup", "interchange", "sync", "instance", "care"}),
     ("5 faces", {"cli", "pytest_plugin", "testing", "__init__", "__main__"}),
 ]

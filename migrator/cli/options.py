@@ -105,12 +105,20 @@ write_options = together(
     ),
     click.option("--max-errors", metavar="N|N%", help="Stop when more documents than that were rejected."),
     click.option(
-        "--batch-docs", type=int, metavar="N", help=f"Most documents in a batch. [default: {BatchLimits.max_docs}]"
+        "--batch-docs",
+        type=int,
+        metavar="N",
+        help="Most documents in a batch; how many are best is found out. [default: 1000]",
     ),
     click.option(
         "--batch-bytes", type=int, metavar="N", help=f"Most bytes in a batch. [default: {BatchLimits.max_bytes}]"
     ),
-    click.option("--in-flight", type=int, metavar="N", help="Batches sent at once. [default: 4]"),
+    click.option(
+        "--in-flight",
+        type=int,
+        metavar="N",
+        help="Most batches sent at once; how many are best is found out. [default: 8]",
+    ),
     click.option(
         "--readers", type=int, metavar="N", help="Ranges of ids read at once from a CouchDB source. [default: 4]"
     ),

@@ -21,6 +21,12 @@ from migrator.events import Listener
 @options.map_option
 @options.transform_option
 @options.codec_option
+@click.option(
+    "--transform-workers",
+    type=int,
+    metavar="N",
+    help="Apply the transformers in N other processes, for functions that need much of a processor. [default: 0]",
+)
 @options.write_options
 @click.option(
     "--checkpoint",

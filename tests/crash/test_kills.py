@@ -53,8 +53,13 @@ def settled(folder: Path) -> int:
 
 @pytest.mark.parametrize(
     ("kind", "ordered", "sort"),
-    [("server", True, "auto"), ("server", False, "always"), ("folder", True, "auto")],
-    ids=["server", "server, sorted first", "folder"],
+    [
+        ("server", True, "auto"),
+        ("server", False, "always"),
+        ("server", False, "always with workers"),
+        ("folder", True, "auto"),
+    ],
+    ids=["server", "server, sorted first", "server, transformed elsewhere and sorted", "folder"],
 )
 def test_every_document_is_there_once_after_any_kills(
     kind: str, ordered: bool, sort: str, tmp_path: Path, server_url: str, database_prefix: str
@@ -69,10 +74,11 @@ def test_every_document_is_there_once_after_any_kills(
     rng = random.Random(f"{kind}{ordered}")
     kills = 0
     carried = 0
+    flags = ["--resume", "--sort", sort.partition(" ")[0]]
+    if "workers" in sort:
+        flags += ["--transform", "drop:nothing.there", "--transform-workers", "2"]
     while True:
-        process = subprocess.Popen(
-            command(url, "--resume", "--sort", sort), cwd=tmp_path, stdout=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command(url, *flags), cwd=tmp_path, stdout=subprocess.DEVNULL)
         if kills < 8:
             # Wait for a little progress, so that the loop ends, and then for some moment.
             until = settled(tmp_path) + rng.randrange(1, count // 10)

@@ -176,6 +176,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
         ({"batch_bytes": -1}, "batch_bytes is -1"),
         ({"in_flight": 0}, "in_flight is 0"),
         ({"readers": 0}, "readers is 0"),
+        ({"transform_workers": -1}, "transform_workers is -1"),
         ({"max_attempts": 0}, "max_attempts is 0"),
         ({"q": 0}, "q is 0"),
         ({"n": -1}, "n is -1"),
