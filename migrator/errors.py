@@ -44,6 +44,8 @@ class MigratorError(Exception):
     """
 
     exit_code = EXIT_UNEXPECTED
+    usual_hint = ""
+    """What the command says where an error that ended it has no hint of its own."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -111,6 +113,8 @@ class TransientError(EndpointError):
         status: the HTTP status, None where there was no answer.
         signature: equal for failures of the same kind; a repeated equal one is not a passing fault.
     """
+
+    usual_hint = "Try again later; with --resume a run goes on where it stopped."
 
     def __init__(
         self,

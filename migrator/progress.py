@@ -1,4 +1,4 @@
-"""A progress bar on standard error: documents, documents a second, share done, time left."""
+"""Progress bars on standard error: documents, documents a second, share done, time left."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from migrator.events import Event
 from migrator.logs import MAX_REJECTS_SHOWN
 from migrator.naming import printable
 
+# More lines than these push away what a person was reading.
+MAX_COLLECTION_BARS = 6
+
 
 class ProgressListener:
-    """Draws one bar for the run; what a person must know is written above it.
+    """Draws a bar for the run, below one for each collection under way where there are several.
+
+    What a person must know is written above them.
 
     Args:
         stream: standard error by default.
@@ -23,13 +28,19 @@ class ProgressListener:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._bar: tqdm[Never] | None = None
+        self._collections: dict[str, tqdm[Never]] = {}
+        self._several = False
         self._tasks: tqdm[Never] | None = None
         self._rejects = 0
 
     def __call__(self, event: Event) -> None:
         """Move the bar."""
         if isinstance(event, events.RunStarted):
-            self._bar = tqdm(total=event.total, unit=" documents", unit_scale=True, file=self._stream, leave=False)
+            self.close()
+            self._several = len(event.collections) > 1
+            self._bar = self._new_bar(
+                event.total, f"{len(event.collections)} collections" if self._several else ""
+            )
         if isinstance(event, events.TaskProgressed):
             self._task(event)
             return
@@ -37,11 +48,13 @@ class ProgressListener:
         if bar is None:
             return
         if isinstance(event, events.CollectionStarted):
-            bar.set_description(printable(event.collection), refresh=False)
+            self._begin(bar, event)
         elif isinstance(event, events.BatchLoaded):
-            bar.update(event.counts.read)
+            self._move(bar, event.collection, event.counts.read)
         elif isinstance(event, events.DocumentsCompared):
-            bar.update(event.documents)
+            self._move(bar, event.collection, event.documents)
+        elif isinstance(event, events.CollectionFinished):
+            self._end(event.collection)
         elif isinstance(event, events.LagMeasured):
             bar.set_postfix(behind=event.changes, refresh=False)
         elif isinstance(event, events.RetryScheduled):
@@ -56,6 +69,36 @@ class ProgressListener:
         elif isinstance(event, events.RunFinished):
             self.close()
 
+    def _new_bar(self, total: int | None, name: str) -> tqdm[Never]:
+        return tqdm(
+            total=total,
+            unit=" documents",
+            unit_scale=True,
+            file=self._stream,
+            leave=False,
+            desc=name or None,
+            dynamic_ncols=True,
+        )
+
+    def _begin(self, bar: tqdm[Never], event: events.CollectionStarted) -> None:
+        name = printable(event.collection)
+        if not self._several:
+            bar.set_description(name, refresh=False)
+            return
+        self._end(event.collection)
+        while len(self._collections) >= MAX_COLLECTION_BARS:
+            self._end(next(iter(self._collections)))
+        self._collections[event.collection] = self._new_bar(event.total, name)
+
+    def _move(self, bar: tqdm[Never], collection: str, documents: int) -> None:
+        bar.update(documents)
+        if collection in self._collections:
+            self._collections[collection].update(documents)
+
+    def _end(self, collection: str) -> None:
+        if collection in self._collections:
+            self._collections.pop(collection).close()
+
     def _task(self, event: events.TaskProgressed) -> None:
         if self._tasks is None:
             self._tasks = tqdm(total=100, unit="%", file=self._stream, leave=False)
@@ -65,6 +108,8 @@ class ProgressListener:
 
     def close(self) -> None:
         """Take the bars away."""
+        for collection in list(self._collections):
+            self._end(collection)
         if self._tasks is not None:
             self._tasks.close()
             self._tasks = None

@@ -111,7 +111,10 @@ class Server:
             Interrupted: the run was told to stop.
         """
         if self.stopping.wait(seconds):
-            raise Interrupted("Stopped while waiting for the server; what it was told to do goes on there.")
+            raise Interrupted(
+                "Stopped while waiting for the server; what it was told to do goes on there.",
+                hint="See how far it is with: curl URL/_active_tasks",
+            )
 
 
 def open_server(

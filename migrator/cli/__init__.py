@@ -30,6 +30,7 @@ COMMANDS = {
     "secure": ("migrator.cli.secure", "Make a least-privilege user for a job, and prove it."),
     "compact": ("migrator.cli.compact", "Give back the space of old revisions."),
     "replicate": ("migrator.cli.replicate", "Set up, list and stop replications that the server runs."),
+    "completion": ("migrator.cli.completion", "Print the script that lets a shell complete migrator's words."),
     "sandbox": ("migrator.cli.sandbox", "Run a local CouchDB-compatible server for trying things out."),
 }
 
@@ -70,8 +71,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Carry documents into Apache CouchDB and out of it, without losing one.
 
-    Examples:
     \b
+    Examples:
       migrator run --from memory:app.db:service --to http://localhost:5984
       migrator run --from export.json --to http://localhost:5984 --resume
       migrator run --from http://localhost:5984 --to backup/
@@ -86,8 +87,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command and leave with its exit code; what users can cause shows no traceback."""
+    if "_MIGRATOR_COMPLETE" in os.environ:
+        from migrator.cli.completion import register  # noqa: PLC0415 only where a shell asks
+
+        register()
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="migrator", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
@@ -97,7 +102,7 @@ def main() -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except MigratorError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {error.message} {error.hint or error.usual_hint}".rstrip(), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; what there is to say is said by the exit code.

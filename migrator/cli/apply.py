@@ -79,8 +79,8 @@ def apply(
     The plan holds no credentials: set COUCHDB_SOURCE_USER and COUCHDB_SOURCE_PASSWORD, COUCHDB_TARGET_USER and
     COUCHDB_TARGET_PASSWORD, or give --from and --to again.
 
-    Example:
     \b
+    Example:
       migrator apply move.json --resume --report report.json
     """
     from migrator.cli.care_options import print_json  # noqa: PLC0415 late, for a quick start

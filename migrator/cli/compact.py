@@ -36,8 +36,8 @@ def compact(
 
     Waits until the server is done. Reading and writing go on meanwhile. Admins only.
 
-    Examples:
     \b
+    Examples:
       migrator compact http://localhost:5984 --database 'orders_*'
       migrator compact http://localhost:5984/orders --dry-run
     """

@@ -41,8 +41,8 @@ def convert(**given: Any) -> None:
     NDJSON. Numbers and texts stay as they are spelled. What a format has no place for is counted in the line of
     JSON that this prints; a row that cannot be read is named in the file of rejects, and the command ends with 3.
 
-    Examples:
     \b
+    Examples:
       migrator convert --from orders.backup --to orders.json --format all-docs
       migrator convert --from orders.dump.gz --to orders.backup --format couchbackup
     """

@@ -35,8 +35,8 @@ def doctor(
     Each finding has its remedy. Credentials are tried once, so no account is locked by it.
     Exit 0 when nothing wants mending, 4 when something does, 5 when the server cannot be used at all.
 
-    Examples:
     \b
+    Examples:
       migrator doctor http://localhost:5984
       migrator doctor https://db.example.com/orders --json
     """

@@ -67,8 +67,8 @@ def plan(
     server's move: databases with their options and sizes, what cannot go, disk and time. --output keeps it for
     `migrator apply`. Exit 2 when it cannot be done as it is, 3 when some documents cannot go.
 
-    Examples:
     \b
+    Examples:
       migrator plan --from memory:app.db:service --to http://localhost:5984
       migrator plan --from http://old:5984 --to http://new:5984 --output move.json
       migrator plan --from http://old:5984 --to http://new:5984 --database 'app_*' --map 'app_*=shop_*'

@@ -13,8 +13,8 @@ def plugins() -> None:
 
     Each is imported to see that it can be; one that cannot is listed with the reason.
 
-    Example:
     \b
+    Example:
       migrator plugins
     """
     from migrator import plugins as found  # noqa: PLC0415 late, for a quick start

@@ -31,8 +31,8 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Look, and do noth
 def replicate() -> None:
     """Set up, list, start and stop replications that the server itself runs; credentials are never shown.
 
-    Examples:
     \b
+    Examples:
       migrator replicate set-up --from http://a:5984/orders --to http://b:5984/orders --continuous
       migrator replicate list http://b:5984
       migrator replicate stop http://b:5984 NAME

@@ -31,8 +31,8 @@ def report(report_file: str, html: str | None) -> None:
 
     Without --html it is printed as a table. The page needs no other file and asks no other host for anything.
 
-    Examples:
     \b
+    Examples:
       migrator report report.json
       migrator report report.json --html
       migrator report report.json --html page.html

@@ -32,8 +32,8 @@ def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **fl
     A document that was rejected at the target is kept as it was sent, so only the transformers given here apply.
     The file itself is left as it is; what is rejected again goes to a new one.
 
-    Examples:
     \b
+    Examples:
       migrator retry rejects.ndjson --to http://localhost:5984
       migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
     """

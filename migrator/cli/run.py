@@ -52,8 +52,8 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
 
     What is there already with equal content is left alone, so a second run writes nothing.
 
-    Examples:
     \b
+    Examples:
       migrator run --from memory:app.db:service --to http://localhost:5984
       migrator run --from dump/ --to http://localhost:5984 --resume --checkpoint nightly.json
       migrator run --from export.json --to http://localhost:5984 --transform id:field=sku
@@ -103,4 +103,4 @@ def _run(
     if verification is not None and not verification.ok:
         sys.exit(EXIT_DIFFERENCES)
     if stopping.is_set():
-        raise Interrupted("Stopped after the last document.")
+        raise Interrupted("Stopped after the last document.", hint="Nothing is left to do.")

@@ -52,8 +52,8 @@ def secure(
     The password comes from MIGRATOR_USER_PASSWORD or the file; it is never an argument. URL's own credentials
     are an admin's. Exit 4 when the user can do less than its job, or more.
 
-    Example:
     \b
+    Example:
       migrator secure http://localhost:5984/orders --user nightly-backup
     """
     from migrator.care import passwords, securing  # noqa: PLC0415 late, for a quick start

@@ -103,8 +103,8 @@ def seed(
     Every fault in the fixtures is told with its file and line, all at once, before anything is written.
     FIXTURES can also be a server's URL: then a sample of its documents is written, masked.
 
-    Examples:
     \b
+    Examples:
       migrator seed fixtures/ --to http://localhost:5984 --wait
       migrator seed fixtures/ --exact --prefix "ci_${CI_JOB_ID}_"
       migrator seed fixtures/ --diff

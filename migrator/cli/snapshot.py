@@ -50,8 +50,8 @@ def snapshot(
     Keys and files are sorted, so that a pull request shows what changed and nothing else. What FOLDER holds of
     these databases is replaced. `_users` is written only where it is named.
 
-    Examples:
     \b
+    Examples:
       migrator snapshot http://localhost:5984 fixtures/
       migrator snapshot https://db.example.com/orders staging/ --sample 5% --mask pseudonym:email
     """

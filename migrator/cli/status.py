@@ -18,8 +18,8 @@ from migrator.report import table
 def status(checkpoint: Path, as_json: bool) -> None:
     """Show how far the job of a CHECKPOINT file is.
 
-    Example:
     \b
+    Example:
       migrator status nightly.json
     """
     file = CheckpointFile(checkpoint)

@@ -42,8 +42,8 @@ def verify(
 
     Names each missing, extra and different document with the first differing path; exit 4 when there is one.
 
-    Examples:
     \b
+    Examples:
       migrator verify --from export.json --to http://localhost:5984
       migrator verify --from memory:app.db:service --to http://localhost:5984 --differences diff.ndjson
     """

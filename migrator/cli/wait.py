@@ -19,8 +19,8 @@ def wait(url: str, timeout_s: float) -> None:
 
     No credentials are sent: five failed logins would lock the account.
 
-    Example:
     \b
+    Example:
       migrator wait http://localhost:5984 --timeout 120
     """
     if not timeout_s > 0:

@@ -127,7 +127,7 @@ def refuse(answer: Answer, what: str, url: str) -> NoReturn:
             status=status,
             signature=f"{status} {error} {reason}",
         )
-    raise EndpointError(text)
+    raise EndpointError(text, hint="Look at the server's log, and ask it yourself: curl URL")
 
 
 def bulk_rows(answer: Answer, what: str) -> list[dict[str, Any]] | None:

@@ -22,6 +22,7 @@ from migrator.retry import repeat_while
 
 # Each race lost means that another writer was faster; so many in a row mean something else.
 MAX_RACES = 30
+REFUSED_HINT = "Mend the document, or the validation function in the database's design documents."
 
 
 class CouchDatabase:
@@ -54,7 +55,9 @@ class CouchDatabase:
         try:
             body = encode({"_id": doc_id, **check_fields(doc)})
         except Unencodable as error:
-            raise DatabaseError(f"Document {doc_id!r} of {db_name}: {error.reason}.") from None
+            raise DatabaseError(
+                f"Document {doc_id!r} of {db_name}: {error.reason}.", hint="Make a JSON value of it."
+            ) from None
 
         def write(database: str) -> str | None:
             state = self._client.lookup(database, [doc_id])[doc_id]
@@ -126,7 +129,7 @@ class CouchDatabase:
         try:
             rows = self._client.bulk_docs(database, [body])
         except BatchRefused as refused:
-            raise DatabaseError(f"{what}: {refused.error} ({refused.reason}).") from refused
+            raise DatabaseError(f"{what}: {refused.error} ({refused.reason}).", hint=REFUSED_HINT) from refused
         row = rows[0] if rows else {}
         error = row.get("error")
         if error == "conflict":
@@ -137,7 +140,7 @@ class CouchDatabase:
             raise TransientError(
                 f"{what}: {error or 'no answer for it'}.", hint="Try again.", outcome_unknown=True
             )
-        raise DatabaseError(f"{what}: {error} ({row.get('reason')}).")
+        raise DatabaseError(f"{what}: {error} ({row.get('reason')}).", hint=REFUSED_HINT)
 
 
 def _plain(document: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,10 @@ class TextFile:
                 hint=f"Look at it with {self._packing} --test, and fetch or make it again.",
             ) from error
         except OSError as error:
-            raise EndpointError(f"{self.path} cannot be read at byte {self.offset}: {error.strerror}.") from error
+            raise EndpointError(
+                f"{self.path} cannot be read at byte {self.offset}: {error.strerror}.",
+                hint="Look at the disk or the network that holds it, then go on with --resume.",
+            ) from error
         self.offset += len(block)
         return block
 

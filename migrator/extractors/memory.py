@@ -176,7 +176,10 @@ class MemoryExtractor:
         try:
             answer = self._source.list_all(collection)  # type: ignore[attr-defined]
         except Exception as error:
-            raise ConfigError(f"{place}: list_all() failed with {type(error).__name__}: {error}.") from error
+            raise ConfigError(
+                f"{place}: list_all() failed with {type(error).__name__}: {error}.",
+                hint="Mend the service, or leave the collection out: name the others with --collection NAME.",
+            ) from error
         if inspect.iscoroutine(answer):
             answer.close()
             raise ConfigError(f"{place}: list_all() is asynchronous, and cannot be called from here.", hint=_FORMS)

@@ -184,7 +184,10 @@ class Seeder:
                 f"({row['reason']})"
                 for row in rejected
             )
-            raise RejectsError(f"The server refused {len(rejected)} fixtures; the others are written:{listed}")
+            raise RejectsError(
+                f"The server refused {len(rejected)} fixtures; the others are written:{listed}",
+                hint="\nMend them and seed again: what is there already stays as it is.",
+            )
 
     def _run(
         self, group: Mapping[str, Sequence[Fixture]], batch_docs: int, results: Mapping[str, Seeded]

@@ -81,7 +81,10 @@ def snapshot(
         for name in databases:
             _replace(work, folder, file_name(name))
     except OSError as error:
-        raise ConfigError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
+        raise ConfigError(
+            f"{error.filename or folder} cannot be written: {error.strerror}.",
+            hint="Look at its rights, and at the room on the disk.",
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return taken

@@ -7,7 +7,7 @@ import io
 from migrator import events
 from migrator.logs import MAX_REJECTS_SHOWN
 from migrator.model import Counts, Reject, Report
-from migrator.progress import ProgressListener
+from migrator.progress import MAX_COLLECTION_BARS, ProgressListener
 
 
 class Terminal(io.StringIO):
@@ -104,6 +104,42 @@ def test_ends_with_the_run() -> None:
         drawn.append(listener._bar is not None)
     listener.close()
     assert drawn == [False, False, True]
+
+
+def test_collections_have_bars_of_their_own() -> None:
+    """Where there are several, each under way has one, the whole has one, and what is done has none."""
+    terminal = Terminal()
+    listener = ProgressListener(terminal)
+    listener(events.RunStarted("s", "t", ("users", "orders"), 30))
+    for name in ("users", "orders"):
+        listener(events.CollectionStarted(name, name, 15, resumed=False))
+    listener(loaded(5))
+    listener(events.BatchLoaded("orders", Counts(read=10, written=10), 100, 0.1))
+    assert listener._bar is not None
+    assert {name: bar.n for name, bar in listener._collections.items()} == {"users": 5, "orders": 10}
+    assert listener._bar.n == 15
+    for bar in (listener._bar, *listener._collections.values()):
+        bar.refresh()
+    for words in ("2 collections: ", "users: ", "orders: ", "50%", "67%"):
+        assert words in terminal.getvalue()
+    listener(events.CollectionFinished("users", Counts()))
+    assert list(listener._collections) == ["orders"]
+    listener.close()
+    assert listener._collections == {}
+
+
+def test_a_thousand_collections_do_not_fill_the_screen() -> None:
+    """The latest begun are shown; the whole counts all."""
+    listener = ProgressListener(Terminal())
+    names = tuple(f"c{number}" for number in range(50))
+    listener(events.RunStarted("s", "t", names, None))
+    for name in names:
+        listener(events.CollectionStarted(name, name, None, resumed=False))
+        listener(events.BatchLoaded(name, Counts(read=1, written=1), 100, 0.1))
+    assert listener._bar is not None
+    assert listener._bar.n == 50
+    assert list(listener._collections) == list(names[-MAX_COLLECTION_BARS:])
+    listener.close()
 
 
 def test_shows_what_the_server_itself_is_at() -> None:

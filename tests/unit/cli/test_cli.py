@@ -76,7 +76,9 @@ def files_in(folder: Path) -> set[str]:
 ENDINGS = [
     (kind("What failed.", hint="What to do."), kind.exit_code)
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, MigratorError) and kind is not errors.BatchRefused
+    if isinstance(kind, type)
+    and issubclass(kind, MigratorError)
+    and kind not in {errors.BatchRefused, errors.UnreadableLeaf}
 ]
 
 
