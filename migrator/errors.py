@@ -195,6 +195,8 @@ class LockedError(MigratorError):
 class UnaccountedError(MigratorError):
     """The numbers do not add up: the ids named have no known end."""
 
+    usual_hint = "Please report it, and run again: what is there already stays as it is."
+
 
 class DatabaseError(MigratorError):
     """Something that `migrator.database` cannot do."""
@@ -214,3 +216,4 @@ class Interrupted(MigratorError):
     """The run was told to stop; what was in flight is settled and the checkpoint is saved."""
 
     exit_code = EXIT_INTERRUPTED
+    usual_hint = "Run it again: what is there already stays as it is."
