@@ -1,0 +1,154 @@
+"""`migrator backups`: what it prints, what it ends with, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from migrator.backup.place import open_place
+from migrator.cli.backups import readable
+from tests.backups import TINY, files, simple, write
+from tests.unit.backup.test_cipher import new_key
+
+
+def backups(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    command = [sys.executable, "-m", "migrator", "backups", *args]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two databases: a chain of two and a lone snapshot."""
+    place = open_place(str(tmp_path / "b"))
+    full = write(place, [simple(n) for n in range(10)], **TINY)
+    write(place, [simple(1, 2)], full)
+    write(place, [simple(1)], database="users/old")
+    return tmp_path
+
+
+def test_list(folder: Path) -> None:
+    """A row for each snapshot, with what a restore reads; as JSON the same."""
+    done = backups(folder, "list", "--from", "b")
+    assert (0, "") == (done.returncode, done.stderr)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["database", "snapshot", "kind", "finished", "documents", "size", "chain"] == rows[0]
+    assert [
+        ("orders", "full", "10", "1"),
+        ("orders", "incremental", "1", "2"),
+        ("users/old", "full", "1", "1"),
+    ] == [(row[0], row[2], row[4], row[-1]) for row in rows[2:]]
+    told = json.loads(backups(folder, "list", "--from", "b", "--database", "ord*", "--json").stdout)
+    assert [("orders", 10, 1), ("orders", 1, 2)] == [
+        (row["database"], row["documents"], row["chain"]) for row in told
+    ]
+    stored = sum(path.stat().st_size for path in files(folder / "b" / "databases" / "orders"))
+    assert stored == sum(row["size_bytes"] for row in told)
+
+
+def test_an_empty_place(tmp_path: Path) -> None:
+    """Listed, it is empty; checked, it is an error: who watches a wrong path watches nothing."""
+    done = backups(tmp_path, "list", "--from", "b")
+    assert (0, True) == (done.returncode, "no backups" in done.stdout)
+    done = backups(tmp_path, "check", "--from", "b")
+    assert (2, True) == (done.returncode, "--from" in done.stderr)
+    assert not (tmp_path / "b").exists()
+
+
+def test_check(folder: Path) -> None:
+    """All is well, and says of how much; then a file is damaged, and is named."""
+    done = backups(folder, "check", "--from", "b")
+    assert (0, 3) == (done.returncode, done.stderr.count("reading "))
+    assert "All is as it was written." in done.stdout
+    damaged = next(files(folder))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    done = backups(folder, "check", "--from", "b", "-q")
+    assert (4, "") == (done.returncode, done.stderr)
+    assert f"DAMAGED orders {damaged.parent.name}: {damaged} is damaged" in done.stdout
+    told = json.loads(backups(folder, "check", "--from", "b", "-q", "--json").stdout)
+    assert (False, 3, 1) == (told["ok"], told["snapshots"], len(told["problems"]))
+    assert 0 == backups(folder, "check", "--from", "b", "--database", "users*").returncode
+
+
+def test_a_broken_chain_is_listed_as_such(folder: Path) -> None:
+    """The child of what is gone cannot be restored; exit 4."""
+    first = min((folder / "b" / "databases" / "orders").iterdir())
+    (first / "manifest.json").unlink()
+    done = backups(folder, "list", "--from", "b")
+    assert 4 == done.returncode
+    assert "broken" in done.stdout
+    assert first.name in done.stdout.splitlines()[-1]
+    second = max((folder / "b" / "databases" / "orders").iterdir())
+    (second / "manifest.json").write_text("{}")
+    done = backups(folder, "list", "--from", "b")
+    assert (4, True) == (done.returncode, "damaged" in done.stdout)
+
+
+def test_prune(folder: Path) -> None:
+    """Dry, it removes nothing and says what and why; then it does so, of each database by itself."""
+    place = open_place(str(folder / "b"))
+    write(place, [simple(1)])
+    dry = backups(folder, "prune", "--from", "b", "--keep-last", "1", "--dry-run")
+    assert 0 == dry.returncode, dry.stderr
+    assert (2, 2) == (dry.stdout.count("would be removed  "), dry.stdout.count("kept: last"))
+    assert 3 == len(place.folders("databases/orders"))
+    done = backups(folder, "prune", "--from", "b", "--keep-last", "1")
+    assert 0 == done.returncode
+    assert dry.stdout.replace("would be removed", "removed").split() == done.stdout.split()
+    assert (1, 1) == tuple(len(place.folders(f"databases/{name}")) for name in ("orders", "users%2Fold"))
+    told = json.loads(backups(folder, "prune", "--from", "b", "--keep-within", "1d", "--json").stdout)
+    assert [["within"], ["within"]] == [each["reasons"] for plan in told for each in plan["snapshots"]]
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["prune", "--from", "b"], "--keep-daily 7"),
+        (["prune", "--from", "b", "--keep-within", "soon"], "36h"),
+        (["prune", "--from", "b", "--keep-last", "0"], "--keep-last"),
+        (["list", "--from", "b", "--database", "nothing"], "'orders', 'users/old'"),
+        (["check", "--from", "b", "--identity", "gone.txt"], "gone.txt"),
+        (["list", "--from", "ftp3://x"], "s3, gcs"),
+        (["list"], "--from"),
+    ],
+)
+def test_what_is_refused(args: list[str], says: str, folder: Path) -> None:
+    """Exit 2, with what to type instead, and nothing done."""
+    before = sorted(folder.rglob("*"))
+    done = backups(folder, *args)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert before == sorted(folder.rglob("*"))
+
+
+def test_a_damaged_manifest_stops_pruning(folder: Path) -> None:
+    """Where nobody knows what stands on what, nothing is removed."""
+    first = min((folder / "b" / "databases" / "orders").iterdir())
+    (first / "manifest.json").write_bytes(b"{}")
+    done = backups(folder, "prune", "--from", "b", "--keep-last", "1")
+    assert 4 == done.returncode
+    assert first.exists()
+
+
+def test_encrypted_backups_are_checked_with_and_without_the_key(tmp_path: Path) -> None:
+    """Without, digests are compared and that is said."""
+    from migrator.backup.cipher import open_cipher  # noqa: PLC0415
+
+    public, key = new_key(tmp_path)
+    write(open_place(str(tmp_path / "b")), [simple(1)], cipher=open_cipher([public]))
+    without = backups(tmp_path, "check", "--from", "b", "-q")
+    assert (0, True) == (without.returncode, "only digests" in without.stdout)
+    inside = backups(tmp_path, "check", "--from", "b", "-q", "--identity", str(key), "--json")
+    assert (0, 1) == (inside.returncode, json.loads(inside.stdout)["leaves"])
+
+
+def test_sizes_are_readable() -> None:
+    """In the unit that suits them."""
+    assert ["0 B", "999 B", "1.0 kB", "16.0 MB", "2.5 GB", "3,000.0 TB"] == [
+        readable(size) for size in (0, 999, 1_000, 16_000_000, 2_500_000_000, 3_000_000_000_000_000)
+    ]
