@@ -63,6 +63,10 @@ class JobConfig:
         ca_file: PEM of the authority that signed the server's certificate.
         client_cert: PEM of a client certificate.
         client_key: PEM of its key.
+        since_last: carry only what changed since the last run with this checkpoint.
+        follow: go on carrying changes until told to stop.
+        until_caught_up: of following: end when the target has caught up.
+        deletions: what becomes of documents deleted at the source: carry or ignore.
         replicate: have CouchDB's own replicator do it.
         replicator: which server runs the replication: target or source.
         keep_job: leave the replication's document where it is.
@@ -102,6 +106,10 @@ class JobConfig:
     ca_file: str = ""
     client_cert: str = ""
     client_key: str = ""
+    since_last: bool = False
+    follow: bool = False
+    until_caught_up: bool = False
+    deletions: str = ""
     replicate: bool = False
     replicator: str = "target"
     keep_job: bool = False
@@ -131,6 +139,8 @@ class JobConfig:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)}.", hint=f"It must be above 0 and at most {MAX_SECONDS}."
                 )
+        if self.deletions not in {"", "carry", "ignore"}:
+            raise ConfigError(f"deletions is {self.deletions!r}.", hint="Known are: carry, ignore.")
         if self.replicator not in {"target", "source"}:
             raise ConfigError(f"replicator is {self.replicator!r}.", hint="Known are: target, source.")
         if self.json and self.report == "-":

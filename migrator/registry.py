@@ -76,6 +76,7 @@ def open_loader(
             newer_field=config.newer_field,
             max_in_flight=config.in_flight,
             create_options={"q": config.q, "n": config.n, "partitioned": "true" if config.partitioned else None},
+            mirror=config.since_last or config.follow,
         )
     plugin = _target_plugin(target)
     if plugin is not None:

@@ -8,6 +8,17 @@ from migrator.cli.options import together
 
 sync_options = together(
     click.option(
+        "--since-last",
+        is_flag=True,
+        default=None,
+        help="Between two servers: copy all at the first run, and at each later one what changed since.",
+    ),
+    click.option(
+        "--deletions",
+        type=click.Choice(["carry", "ignore"]),
+        help="Of documents deleted at the source: delete them at the target, or leave them. [default: carry]",
+    ),
+    click.option(
         "--replicate", is_flag=True, default=None, help="Have CouchDB's own replicator copy revisions as they are."
     ),
     click.option(

@@ -15,6 +15,7 @@ from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite, Target
 from migrator.loaders.conflicts import OnConflict
+from migrator.loaders.mirror_write import DELETED, MirrorWrite
 from migrator.model import Batch, Document, Fault, Outcome, Status
 
 
@@ -28,6 +29,7 @@ class CouchLoader:
         newer_field: dotted path of the field that OnConflict.NEWER compares.
         max_in_flight: how many batches at once.
         create_options: `q`, `n`, `partitioned` for databases that are created.
+        mirror: deletions are carried too; `policies` can then name another policy for a collection.
         sleep: waits between the rounds of a conflict's race.
     """
 
@@ -40,6 +42,7 @@ class CouchLoader:
         newer_field: str | None = None,
         max_in_flight: int = 4,
         create_options: Mapping[str, Any] | None = None,
+        mirror: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.max_in_flight = max_in_flight
@@ -48,6 +51,8 @@ class CouchLoader:
         self._on_conflict = on_conflict
         self._newer_field = newer_field or ""
         self._create_options = dict(create_options or {})
+        self.policies: dict[str, OnConflict] = {}
+        self._write = MirrorWrite if mirror else BatchWrite
         self._sleep = sleep
         self._max_document_bytes: int | None = None
         self._welcome: Mapping[str, Any] = {}
@@ -64,6 +69,8 @@ class CouchLoader:
 
     def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
         """What CouchDB is sure to refuse."""
+        if self._write is MirrorWrite and body.endswith(DELETED):
+            return None
         limit = self._max_document_bytes or DEFAULT_MAX_DOCUMENT_BYTES
         return screen(id, top_level, body, max_document_bytes=limit, partitioned=self._partitioned)
 
@@ -83,11 +90,12 @@ class CouchLoader:
                 raise TransientError(
                     f"Database {database} was created but is not there yet.", signature="database not there"
                 )
-        self._targets[collection] = self._target(database, info)
+        policy = self.policies.get(collection, self._on_conflict)
+        self._targets[collection] = replace(self._target(database, info), on_conflict=policy)
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
         """Write the documents; see `Loader.load`."""
-        return BatchWrite(self._targets[batch.collection], batch.documents, resend=resend).run()
+        return self._write(self._targets[batch.collection], batch.documents, resend=resend).run()
 
     def survey(self, collection: str) -> int:
         """How many documents are at the target; -1 where there is no database yet."""

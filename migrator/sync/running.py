@@ -31,6 +31,10 @@ def run_any(
     check_modes(config, environ)
     if not is_sync(config):
         return run_job(config, environ=environ, listener=listener, stopping=stopping, source=source)
-    from migrator.sync.replicating import replicate_job  # noqa: PLC0415 most jobs need none of this
+    if config.replicate:
+        from migrator.sync.replicating import replicate_job  # noqa: PLC0415 most jobs need none of these
 
-    return replicate_job(config, environ=environ, listener=listener, stopping=stopping)
+        return replicate_job(config, environ=environ, listener=listener, stopping=stopping)
+    from migrator.sync.since_last import since_last_job  # noqa: PLC0415
+
+    return since_last_job(config, environ=environ, listener=listener, stopping=stopping)

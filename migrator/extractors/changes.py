@@ -1,0 +1,119 @@
+"""Reads a CouchDB as a whole once, then only what changed since: documents as they are now, and deletions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from migrator.codec import encode
+from migrator.couch.changed import ChangedPage, changed_page
+from migrator.couch.client import CouchClient
+from migrator.extractors.couchdb import CouchExtractor
+from migrator.model import Document, Position, Record
+from migrator.retry import Retrier, is_transient
+
+PAGE_ROWS = 1_000
+# Documents are held in memory so many at once.
+MAX_DOCS_HELD = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Where the reading of one collection begins: behind a sequence, after documents that are to be read again."""
+
+    sequence: str
+    again: tuple[str, ...] = ()
+
+
+class ChangesExtractor(CouchExtractor):
+    """As CouchExtractor; a collection with a `Since` yields what changed behind it, in no order of ids.
+
+    A position is then the sequence behind a page of changes. A document that has gone is yielded as its deletion.
+
+    Args:
+        client: the server.
+        database: the one to read; None for all but the system's own.
+        collections: of all databases just these.
+        carry_deletions: yield deletions; else they count as filtered.
+        on_lag: told how many changes of a collection are still to be read.
+    """
+
+    def __init__(
+        self,
+        client: CouchClient,
+        database: str | None = None,
+        *,
+        collections: Sequence[str] | None = None,
+        carry_deletions: bool = True,
+        on_lag: Callable[[str, int], None] = lambda _collection, _changes: None,
+    ) -> None:
+        super().__init__(client, database, collections=collections)
+        self.since: dict[str, Since] = {}
+        self.reading_changes = False
+        """True while what is yielded are changes."""
+        self.retrier: Retrier | None = None
+        """Tries again inside a page, which has no positions of its own."""
+        self._carry_deletions = carry_deletions
+        self._on_lag = on_lag
+
+    def count(self, collection: str) -> int | None:
+        """The server's count of all documents; how many of them changed is not known before."""
+        return None if collection in self.since else super().count(collection)
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Yield all documents, or changes and what is to be tried again."""
+        since = self.since.get(collection)
+        self.reading_changes = since is not None
+        if since is None:
+            yield from super().extract(collection, after=after)
+            return
+        position = since.sequence if after is None else str(after)
+        if position == since.sequence:
+            yield from self._current(collection, since.again, position, position)
+        while True:
+            page = self._page(collection, position)
+            self._on_lag(collection, len(page.ids) + (page.pending or 0))
+            yield from self._current(collection, page.ids, position, page.last_seq)
+            position = page.last_seq
+            if not page.ids or page.pending == 0 or (page.pending is None and len(page.ids) < PAGE_ROWS):
+                return
+
+    def _current(self, collection: str, ids: Sequence[str], before: str, behind: str) -> Iterator[Record]:
+        """These documents as they are now; only the last one's position is behind all of them."""
+        held: Record | None = None
+        for begin in range(0, len(ids), MAX_DOCS_HELD):
+            part = ids[begin : begin + MAX_DOCS_HELD]
+            for id, document in self._documents(collection, part).items():
+                if held is not None:
+                    yield held
+                if document is not None:
+                    held = Record(before, document=document)
+                elif self._carry_deletions:
+                    held = Record(before, text=tombstone(id), ready=True)
+                else:
+                    held = Record(before, filtered=1)
+        if held is not None:
+            yield held._replace(position=behind)
+
+    def _page(self, collection: str, since: str) -> ChangedPage:
+        if self.retrier is None:
+            return changed_page(self._client, collection, since, rows=PAGE_ROWS)
+        return self.retrier.call(
+            f"read changes of {collection}",
+            lambda _: changed_page(self._client, collection, since, rows=PAGE_ROWS),
+            retry_on=is_transient,
+        )
+
+    def _documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:
+        if self.retrier is None:
+            return self._client.documents(collection, ids)
+        return self.retrier.call(
+            f"read documents of {collection}",
+            lambda _: self._client.documents(collection, ids),
+            retry_on=is_transient,
+        )
+
+
+def tombstone(id: str) -> bytes:
+    """The deletion of a document as its text."""
+    return encode({"_id": id, "_deleted": True})
