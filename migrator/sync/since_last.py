@@ -18,7 +18,7 @@ from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.changed import sequence
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
-from migrator.errors import TransformError
+from migrator.errors import CheckpointError, TransformError
 from migrator.events import LagMeasured, Listener, ignore
 from migrator.extractors.changes import ChangesExtractor, Since
 from migrator.jobs import JobResult
@@ -51,6 +51,7 @@ class Sync:
     listener: Listener
     stopping: threading.Event
     marks: dict[str, Mark] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
 
     @property
     def copied(self) -> bool:
@@ -80,7 +81,9 @@ class Sync:
             )
             if old is None or not same:
                 # Another database has the name now, on either side: all is to be read.
-                self.marks[name] = Mark(None, now, _identity(source), _identity(target), old is not None or empty)
+                self.marks[name] = Mark(
+                    None, now, _identity(source), _identity(target), old is not None or empty or name in self.own
+                )
                 self.checkpoint.collections[name] = CollectionState()
             elif resumed and name in self.checkpoint.collections:
                 self.marks[name] = old
@@ -244,7 +247,7 @@ def open_sync(
         path, rejects_path = default_paths(job)
         file = CheckpointFile(path)
         stack.enter_context(file.lock())
-        before = file.load() if file.exists() and not config.restart else None
+        before = _former(file, restart=config.restart)
         checkpoint, resumed = open_checkpoint(
             file, job.fingerprint, resume=not config.restart, restart=config.restart
         )
@@ -255,8 +258,29 @@ def open_sync(
         rejects = RejectFile(rejects_path, checkpoint.rejects_bytes if resumed else None)
         stack.enter_context(contextlib.closing(rejects))
         sync = Sync(job, extractor, source, target, file, checkpoint, rejects, rejects_path, listener, stopping)
+        if config.restart:
+            # The marks are worth nothing any more, but what was copied by them is still this job's own.
+            same = before is not None and all(
+                before.job.get(k) == job.fingerprint[k] for k in ("source", "target")
+            )
+            sync.own = {name for name, mark in read_marks(before).items() if same and mark.again}
+            before = None
         sync.begin(before, resumed=resumed)
         yield sync
+
+
+def _former(file: CheckpointFile, *, restart: bool) -> Checkpoint | None:
+    """The checkpoint of the last run; a damaged one is no hindrance to a restart."""
+    if not file.exists():
+        return None
+    try:
+        found = file.load()
+        read_marks(found)
+    except CheckpointError:
+        if restart:
+            return None
+        raise
+    return found
 
 
 def _identity(info: Mapping[str, object]) -> str:

@@ -90,7 +90,7 @@ def test_each_runs_the_command_with_the_job_file(recipe: str) -> None:
     assert given["metrics"] or given["ping"]
     flags = {name: given[name] or "" for name in ("metrics", "ping")}
     config = JobConfig(**{**load_job_file(str(JOB), ENVIRONMENT), **flags})
-    assert config.resume
+    assert config.since_last
     assert config.checkpoint
 
 
