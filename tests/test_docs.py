@@ -138,7 +138,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.toml")), ids=lambda path: path.name)
 def test_job_files_load(path: Path) -> None:
     """The job files that are shipped are valid, commented, and named for the three jobs."""
-    config = JobConfig(**load_job_file(str(path), {"COUCHDB_URL": "http://localhost:5984", "COUCHDB_SOURCE_URL": "http://other:5984"}))
+    config = JobConfig(
+        **load_job_file(
+            str(path), {"COUCHDB_URL": "http://localhost:5984", "COUCHDB_SOURCE_URL": "http://other:5984"}
+        )
+    )
     assert config.source
     assert config.target
     assert path.read_text().count("#") >= 5
