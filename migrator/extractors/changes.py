@@ -9,7 +9,7 @@ from migrator.codec import encode
 from migrator.couch.changed import ChangedPage, changed_page
 from migrator.couch.client import CouchClient
 from migrator.extractors.couchdb import CouchExtractor
-from migrator.model import Document, Position, Record
+from migrator.model import Document, EncodedDocument, Position, Record
 from migrator.retry import Retrier, is_transient
 
 PAGE_ROWS = 1_000
@@ -89,7 +89,7 @@ class ChangesExtractor(CouchExtractor):
                 if document is not None:
                     held = Record(before, document=document)
                 elif self._carry_deletions:
-                    held = Record(before, text=tombstone(id), ready=True)
+                    held = Record(before, encoded=EncodedDocument(id, tombstone(id)))
                 else:
                     held = Record(before, filtered=1)
         if held is not None:

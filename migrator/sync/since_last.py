@@ -116,7 +116,9 @@ class Sync:
         transform = self._guarded(job.transform(self.checkpoint))
         extractor, listener = job.extractor, self.listener
         if not self.copied and self.file.path is not None:
-            extractor, listener = in_order(job, self.checkpoint, transform, self.file.path, listener)
+            extractor, listener = in_order(
+                job, self.checkpoint, transform, self.file.path, listener, self.stopping
+            )
         return Pipeline(
             extractor=extractor,
             loader=job.loader,
