@@ -102,5 +102,5 @@ def _run(
         sys.exit(EXIT_REJECTS)
     if verification is not None and not verification.ok:
         sys.exit(EXIT_DIFFERENCES)
-    if stopping.is_set():
+    if stopping.is_set() and not config.follow:
         raise Interrupted("Stopped after the last document.", hint="Nothing is left to do.")

@@ -14,6 +14,18 @@ sync_options = together(
         help="Between two servers: copy all at the first run, and at each later one what changed since.",
     ),
     click.option(
+        "--follow",
+        is_flag=True,
+        default=None,
+        help="As --since-last, and go on carrying changes as they happen, until told to stop.",
+    ),
+    click.option(
+        "--until-caught-up",
+        is_flag=True,
+        default=None,
+        help="Of --follow: end when the target has all that the source has, for a cut-over.",
+    ),
+    click.option(
         "--deletions",
         type=click.Choice(["carry", "ignore"]),
         help="Of documents deleted at the source: delete them at the target, or leave them. [default: carry]",

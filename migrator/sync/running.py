@@ -35,6 +35,10 @@ def run_any(
         from migrator.sync.replicating import replicate_job  # noqa: PLC0415 most jobs need none of these
 
         return replicate_job(config, environ=environ, listener=listener, stopping=stopping)
+    if config.follow:
+        from migrator.sync.following import follow_job  # noqa: PLC0415
+
+        return follow_job(config, environ=environ, listener=listener, stopping=stopping)
     from migrator.sync.since_last import since_last_job  # noqa: PLC0415
 
     return since_last_job(config, environ=environ, listener=listener, stopping=stopping)

@@ -97,7 +97,7 @@ def test_each_runs_the_command_with_the_job_file(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", ["cron", "systemd", "kubernetes"])
 def test_each_gives_what_the_job_file_asks_for(recipe: str) -> None:
     """Every env:NAME of the job file is set, and a password is in no file of the recipe."""
-    wanted = set(re.findall(r'"env:(\w+)"', JOB.read_text()))
+    wanted = set(re.findall(r'^\w+ = "env:(\w+)"', JOB.read_text(), re.MULTILINE))
     if recipe == "cron":
         given = crontab()[0]
     elif recipe == "systemd":
