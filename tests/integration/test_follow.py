@@ -90,7 +90,12 @@ def contents(url: str) -> dict[str, Any]:
 
 
 def config(urls: tuple[str, str], folder: Path, **options: Any) -> JobConfig:
-    settings = {"source": urls[0], "target": urls[1], "follow": True, "checkpoint": str(folder / "cp.json")}
+    settings: dict[str, Any] = {
+        "source": urls[0],
+        "target": urls[1],
+        "follow": True,
+        "checkpoint": str(folder / "cp.json"),
+    }
     settings |= {"rejects": str(folder / "rejects.ndjson"), **options}
     return JobConfig(**settings)
 
