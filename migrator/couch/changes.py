@@ -83,6 +83,22 @@ class ChangesFeed:
             if tail.rows < self._page_rows:
                 return since
 
+    def page(self, since: str) -> Page:
+        """The next changes behind `since`, at most `page_rows`, held; none where there are none yet.
+
+        Raises:
+            EndpointError: as for list.
+        """
+        changes: list[Change] = []
+
+        def attempt(_: int) -> Tail:
+            changes.clear()
+            limit = str(self._page_rows)
+            return self._read(since, {"limit": limit, "seq_interval": limit}, changes.append)
+
+        tail = self._retrier.call(f"list changes of {self._database}", attempt, retry_on=is_transient)
+        return Page(changes, tail.last_seq, tail.pending)
+
     def follow(self, since: str, *, rows: int = FOLLOWED_ROWS) -> Iterator[Page]:
         """Yield changes behind `since` as they happen, at most `rows` at once, until `stopping` is set.
 

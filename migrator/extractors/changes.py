@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.codec import encode
-from migrator.couch.changed import ChangedPage, changed_page
+from migrator.couch.changes import ChangesFeed
 from migrator.couch.client import CouchClient
 from migrator.extractors.couchdb import CouchExtractor
 from migrator.model import Document, EncodedDocument, Position, Record
@@ -51,7 +51,7 @@ class ChangesExtractor(CouchExtractor):
         self.since: dict[str, Since] = {}
         self.reading_changes = False
         """True while what is yielded are changes."""
-        self.retrier: Retrier | None = None
+        self.retrier = Retrier()
         """Tries again inside a page, which has no positions of its own."""
         self._carry_deletions = carry_deletions
         self._on_lag = on_lag
@@ -70,12 +70,15 @@ class ChangesExtractor(CouchExtractor):
         position = since.sequence if after is None else str(after)
         if position == since.sequence:
             yield from self._current(collection, since.again, position, position)
+        feed = ChangesFeed(self._client, collection, self.retrier, page_rows=PAGE_ROWS)
         while True:
-            page = self._page(collection, position)
-            self._on_lag(collection, len(page.ids) + (page.pending or 0))
-            yield from self._current(collection, page.ids, position, page.last_seq)
+            page = feed.page(position)
+            self._on_lag(collection, len(page.changes) + (page.pending or 0))
+            ids = list(dict.fromkeys(change.id for change in page.changes))
+            yield from self._current(collection, ids, position, page.last_seq)
             position = page.last_seq
-            if not page.ids or page.pending == 0 or (page.pending is None and len(page.ids) < PAGE_ROWS):
+            if len(page.changes) < PAGE_ROWS:
+                # What comes while we read is left for the next run, so that this one ends.
                 return
 
     def _current(self, collection: str, ids: Sequence[str], before: str, behind: str) -> Iterator[Record]:
@@ -95,18 +98,7 @@ class ChangesExtractor(CouchExtractor):
         if held is not None:
             yield held._replace(position=behind)
 
-    def _page(self, collection: str, since: str) -> ChangedPage:
-        if self.retrier is None:
-            return changed_page(self._client, collection, since, rows=PAGE_ROWS)
-        return self.retrier.call(
-            f"read changes of {collection}",
-            lambda _: changed_page(self._client, collection, since, rows=PAGE_ROWS),
-            retry_on=is_transient,
-        )
-
     def _documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:
-        if self.retrier is None:
-            return self._client.documents(collection, ids)
         return self.retrier.call(
             f"read documents of {collection}",
             lambda _: self._client.documents(collection, ids),

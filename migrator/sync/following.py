@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from migrator.config import JobConfig
-from migrator.couch.changed import changed_page
+from migrator.couch.changes import ChangesFeed
 from migrator.errors import Interrupted, RejectsError
 from migrator.events import (
     CollectionFinished,
@@ -25,12 +25,9 @@ from migrator.events import (
 )
 from migrator.jobs import JobResult
 from migrator.model import CollectionReport, Counts, Report
-from migrator.retry import is_transient
 from migrator.sync.since_last import Sync, open_sync
 
-# A server is asked for news in one request that it holds so long; told to stop, we wait no longer than that.
-WAIT_S = 2.0
-# Of several databases each is asked in turn, so often.
+# Each database is asked for news so often.
 POLL_S = 1.0
 
 
@@ -65,7 +62,7 @@ def follow_job(
                 sync.next()
                 behind = _behind(sync)
                 while not behind and not config.until_caught_up:
-                    behind = _wait(sync, clock)
+                    behind = _wait(sync)
         except Interrupted:
             if config.until_caught_up or not sync.copied:
                 raise
@@ -94,45 +91,27 @@ def _behind(sync: Sync) -> set[str]:
     """Collections that have changed since the last round; the lag of the others is told."""
     behind = set()
     for name, mark in sync.marks.items():
-        if _changed(sync, name, str(mark.since), 0.0):
+        if mark.since is None or _feed(sync, name).page(mark.since).changes:
             behind.add(name)
         else:
             sync.listener(LagMeasured(name, 0))
     return behind
 
 
-def _wait(sync: Sync, clock: Callable[[], float]) -> set[str]:
-    """Wait for the next change a while; collections that have one.
+def _wait(sync: Sync) -> set[str]:
+    """Wait a while; collections that have changed since.
 
     Raises:
         Interrupted: told to stop.
     """
-    until = clock() + POLL_S
-    if len(sync.marks) == 1:
-        (name, mark), *_ = sync.marks.items()
-        changed = _changed(sync, name, str(mark.since), WAIT_S)
-        sync.listener(LagMeasured(name, int(changed)))
-        _stop_if_told(sync)
-        return {name} if changed else set()
-    behind = _behind(sync)
-    if not behind:
-        sync.stopping.wait(max(0.0, until - clock()))
-    _stop_if_told(sync)
-    return behind
-
-
-def _changed(sync: Sync, name: str, since: str, wait_s: float) -> bool:
-    page = sync.job.retrier.call(
-        f"wait for changes of {name}",
-        lambda _: changed_page(sync.source, name, since, rows=1, wait_s=wait_s),
-        retry_on=is_transient,
-    )
-    return bool(page.ids)
-
-
-def _stop_if_told(sync: Sync) -> None:
-    if sync.stopping.is_set():
+    # Asked for again and again, not held open: a proxy that buffers would hold back a feed's signs of life.
+    if sync.stopping.wait(POLL_S):
         raise Interrupted("Stopped.", hint="The same command goes on.")
+    return _behind(sync)
+
+
+def _feed(sync: Sync, name: str) -> ChangesFeed:
+    return ChangesFeed(sync.source, name, sync.job.retrier, page_rows=1)
 
 
 def _refuse_to_go_round(sync: Sync) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.config import JobConfig, parse_max_errors
-from migrator.couch.changed import sequence
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import CheckpointError, TransformError
@@ -70,12 +69,12 @@ class Sync:
         self.marks = {}
         for name in self.job.collections:
             source, target = self._info(self.source, name), self._info(self.target, self.job.names[name])
-            old, now = known.get(name), sequence(source)
+            old, now = known.get(name), str(source.get("update_seq", "0"))
             empty = not (target.get("doc_count") or target.get("doc_del_count"))
             same = (
                 old is not None
                 # A database can be made anew within the second that its age is told in.
-                and not empty
+                and not (empty and source.get("doc_count"))
                 and (old.source, old.target) == (_identity(source), _identity(target))
                 and not _rewound(source, old)
             )
