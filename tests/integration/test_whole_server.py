@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,6 @@ from migrator.instance import warming
 from tests import leaf_states, support, whole_server
 from tests.leaf_states import leaf
 from tests.whole_server import Pair, url_of
-
-TARGET = "COUCHDB_TEST_TARGET_URL"
 
 
 @dataclass
@@ -38,28 +36,6 @@ class Ran:
 
 
 Command = Callable[..., Ran]
-
-
-@pytest.fixture(scope="module")
-def target_url(server_url: str, is_couchdb: bool) -> Iterator[str]:
-    """A second server: COUCHDB_TEST_TARGET_URL, or the first once more; beside a sandbox, a second one."""
-    if is_couchdb:
-        yield os.environ.get(TARGET, server_url)
-        return
-    from migrator.sandbox import Sandbox  # noqa: PLC0415 only here
-
-    with Sandbox(in_memory=True) as sandbox:
-        yield sandbox.url
-
-
-@pytest.fixture
-def pair(server_url: str, target_url: str, is_couchdb: bool) -> Iterator[Pair]:
-    """The two sides, with names of this test's own, which are removed afterwards."""
-    first, second = whole_server.fresh_name(), whole_server.fresh_name()
-    made = Pair(server_url, target_url, f"{first}_", f"{second}_", is_couchdb)
-    yield made
-    whole_server.remove(server_url, made.source_prefix)
-    whole_server.remove(target_url, made.target_prefix)
 
 
 @pytest.fixture

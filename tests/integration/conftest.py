@@ -1,0 +1,35 @@
+"""Two servers for tests that move one to the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests import whole_server
+from tests.whole_server import Pair
+
+TARGET = "COUCHDB_TEST_TARGET_URL"
+
+
+@pytest.fixture(scope="module")
+def target_url(server_url: str, is_couchdb: bool) -> Iterator[str]:
+    """A second server: COUCHDB_TEST_TARGET_URL, or the first once more; beside a sandbox, a second one."""
+    if is_couchdb:
+        yield os.environ.get(TARGET, server_url)
+        return
+    from migrator.sandbox import Sandbox  # noqa: PLC0415 only here
+
+    with Sandbox(in_memory=True) as sandbox:
+        yield sandbox.url
+
+
+@pytest.fixture
+def pair(server_url: str, target_url: str, is_couchdb: bool) -> Iterator[Pair]:
+    """The two sides, with names of this test's own, which are removed afterwards."""
+    first, second = whole_server.fresh_name(), whole_server.fresh_name()
+    made = Pair(server_url, target_url, f"{first}_", f"{second}_", is_couchdb)
+    yield made
+    whole_server.remove(server_url, made.source_prefix)
+    whole_server.remove(target_url, made.target_prefix)

@@ -1,0 +1,126 @@
+"""Kill the move of a server anywhere and go on: nothing is missing, nothing is counted twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import support, whole_server
+from tests.whole_server import Pair
+
+KILLS = 6
+MIGRATOR = [sys.executable, "-m", "migrator"]
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """An environment without credentials of the developer's own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COUCHDB_")}
+
+
+def plan(pair: Pair, folder: Path, environ: dict[str, str]) -> None:
+    """Make the plan `plan.json`."""
+    command = [*MIGRATOR, "plan", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json"]
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def apply(pair: Pair, *flags: str) -> list[str]:
+    """What is typed to do it, in small batches."""
+    command = [*MIGRATOR, "apply", "plan.json", "--from", pair.source, "--to", pair.target, "--quiet"]
+    return [*command, "--batch-docs", "5", "--side-by-side", "3", "--report", "report.json", *flags]
+
+
+def test_a_move_survives_kills(pair: Pair, tmp_path: Path, environ: dict[str, str]) -> None:
+    """After kills at random moments the last run accounts for every leaf once, and both sides are the same."""
+    names = whole_server.odd_names(pair.source_prefix, is_couchdb=pair.is_couchdb)[:8]
+    whole_server.fill(pair.source, names, is_couchdb=pair.is_couchdb, documents=150)
+    plan(pair, tmp_path, environ)
+    rng = random.Random(7)
+    settled = []
+    kills = 0
+    while True:
+        process = subprocess.Popen(apply(pair, "--resume"), cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
+        try:
+            # The first half second goes into starting; a kill there proves nothing.
+            limit = rng.uniform(0.6, 2.0) if kills < KILLS else 300.0
+            _, errors = process.communicate(timeout=limit)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            settled.append(_settled(tmp_path / "plan.json.checkpoint"))
+    assert process.returncode == 0, errors
+    assert kills >= 2, "too fast to be killed"
+    assert settled == sorted(settled)
+    report = json.loads((tmp_path / "report.json").read_text())
+    leaves = sum(len(whole_server.state(pair.source, name)["leaves"]) for name in names)
+    assert report["totals"]["read"] == leaves
+    assert report["totals"]["written"] + report["totals"]["unchanged"] == leaves
+    whole_server.assert_same(pair, names)
+    whole_server.assert_queries(pair, names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "report.json"]
+
+
+def _settled(checkpoint: Path) -> int:
+    if not checkpoint.exists():
+        return 0
+    return sum(state["counts"]["read"] for state in json.loads(checkpoint.read_text())["collections"].values())
+
+
+def test_an_interrupted_move_is_not_begun_anew_by_mistake(
+    pair: Pair, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """Without --resume the checkpoint is in the way (6), two at a time are too many (7), and --restart goes."""
+    names = whole_server.odd_names(pair.source_prefix, is_couchdb=pair.is_couchdb)[:4]
+    whole_server.fill(pair.source, names, is_couchdb=pair.is_couchdb, documents=300)
+    plan(pair, tmp_path, environ)
+    process = subprocess.Popen(apply(pair), cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not any(name.startswith(pair.target_prefix) for name in support.get(f"{pair.target}/_all_dbs")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    # It stands still, so that it is under way for certain when the second one comes.
+    process.send_signal(signal.SIGSTOP)
+    second = subprocess.run(apply(pair), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert second.returncode == 7, second.stderr
+    process.kill()
+    process.communicate()
+    again = subprocess.run(apply(pair), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert again.returncode == 6, again.stderr
+    assert "--resume" in again.stderr
+    command = apply(pair, "--restart")
+    restarted = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert restarted.returncode == 0, restarted.stderr
+    whole_server.assert_same(pair, names)
+
+
+def test_a_target_that_somebody_removed_is_told(pair: Pair, tmp_path: Path, environ: dict[str, str]) -> None:
+    """Where what the move had made is gone, going on would leave a hole."""
+    names = whole_server.odd_names(pair.source_prefix, is_couchdb=pair.is_couchdb)[:2]
+    whole_server.fill(pair.source, names, is_couchdb=pair.is_couchdb, documents=1_500)
+    plan(pair, tmp_path, environ)
+    process = subprocess.Popen(apply(pair), cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while _settled(tmp_path / "plan.json.checkpoint") == 0:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    for name in names:
+        support.request("DELETE", whole_server.url_of(pair.target, pair.at_target(name)))
+    command = apply(pair, "--resume")
+    resumed = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert resumed.returncode == 6, resumed.stderr
+    assert "not any more what this move had made" in resumed.stderr
