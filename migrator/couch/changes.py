@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from migrator.codec import InvalidDocument, decode_value
+from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.couch.rows import lines, torn
@@ -140,6 +141,28 @@ class ChangesFeed:
                 except StopIteration as end:
                     tail: Tail = end.value
                     return tail
+
+
+def takes_since(client: CouchClient, database: str, since: str) -> bool:
+    """False when the server refuses a sequence, or the database has not come so far: it is another or older.
+
+    Raises:
+        EndpointError: the database cannot be read.
+    """
+    answer = client.call("GET", database, "_changes", params={"since": since, "limit": "1"})
+    if answer.status == 400:
+        return False
+    what = f"Reading the changes of {database}"
+    if answer.status != 200:
+        refuse(answer, what, client.url)
+    info = client.database_info(database) or {}
+    return _number(since) <= _number(info.get("update_seq", since))
+
+
+def _number(seq: object) -> int:
+    """The count at the beginning of a sequence."""
+    digits = str(seq).partition("-")[0]
+    return int(digits) if digits.isdigit() else 0
 
 
 def until(stopping: threading.Event, pieces: Iterable[bytes]) -> Iterator[bytes]:

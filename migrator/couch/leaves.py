@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -33,8 +33,17 @@ MAX_ANSWER_BYTES = 16_000_000
 PARALLEL = 4
 FAULT_ATTEMPTS = 4
 
-Known: TypeAlias = Callable[[str | None], Iterator[tuple[str, Sequence[str]]]]
-"""Gives ids and the leaf revisions that somebody holds of each, in the order of ids, from the first behind one."""
+
+class Held(NamedTuple):
+    """What somebody holds of a document: leaf revisions, and those that could not be read the last time."""
+
+    id: str
+    revs: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+
+
+Known: TypeAlias = Callable[[str | None], Iterator[Held]]
+"""Gives what somebody holds in the order of ids, from the first behind one."""
 
 
 class _TooLarge(Exception):
@@ -53,7 +62,8 @@ class LeafReader:
         retrier: tries again; its `stopping` ends any reading with Interrupted.
         folder: a folder of its own for what does not fit into memory; `close` removes it.
         since: list only what changed behind this sequence.
-        known: documents whose leaves are exactly those that somebody holds already are left out.
+        known: documents whose leaves are exactly those that somebody holds already are left out, and those of
+            which a leaf could not be read are read again, changed or not.
         parallel: requests at once.
         max_memory_bytes: of the listing.
     """
@@ -151,10 +161,18 @@ class LeafReader:
         known = iter(self._known(after)) if self._known else iter(())
         held = next(known, None)
         for id, revs in _last_of_each(self._sorter.sorted_items(after)):
-            while held is not None and held[0] < id:
+            while held is not None and held.id < id:
+                if held.faults:
+                    yield held.id, [*held.revs, *held.faults]
                 held = next(known, None)
-            if held is None or held[0] != id or set(held[1]) != set(revs):
+            if held is None or held.id != id or held.faults or set(held.revs) != set(revs):
                 yield id, revs
+            if held is not None and held.id == id:
+                held = next(known, None)
+        while held is not None:
+            if held.faults:
+                yield held.id, [*held.revs, *held.faults]
+            held = next(known, None)
 
     def _next_part(self, asked: Iterator[Asked]) -> list[Asked]:
         if self._retrier.stopping.is_set():

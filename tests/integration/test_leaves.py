@@ -15,7 +15,7 @@ from migrator.couch.changes import ChangesFeed, Page
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.leaf_writer import LeafWriter
-from migrator.couch.leaves import LeafReader
+from migrator.couch.leaves import Held, LeafReader
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like, read_facts
 from migrator.errors import Interrupted, TargetMissing, TransientError, UnreadableLeaf
 from migrator.model import BatchLimits, Outcome, Status
@@ -165,9 +165,22 @@ def test_what_is_known_is_left_out(pair: tuple[Side, Side], server_url: str) -> 
     """A document whose leaves somebody holds is not read; one with another leaf is, with all its leaves."""
     source, _ = pair
     write(server_url, source.database, *(leaf(id, "1-a") for id in "abcd"), leaf("b", "1-b"))
-    known = [("Z", ("1-a",)), ("a", ("1-a",)), ("b", ("1-a",)), ("c", ("1-z",)), ("d", ("1-a",)), ("e", ("1-a",))]
+    write(server_url, source.database, leaf("e", "1-a"), leaf("f", "1-a"))
+    last_seq = source.reader().last_seq
+    known = [
+        Held("Z", ("1-a",)),
+        Held("a", ("1-a",)),
+        Held("b", ("1-a",)),
+        Held("c", ("1-z",)),
+        Held("d", ("1-a",)),
+    ]
+    known += [Held("e", (), ("1-a",)), Held("f", ("1-a",))]
     reader = source.reader(known=lambda _after: iter(known))
-    assert sorted((leaf.id, leaf.rev) for leaf in read(reader)) == [("b", "1-a"), ("b", "1-b"), ("c", "1-a")]
+    changed = [("b", "1-a"), ("b", "1-b"), ("c", "1-a"), ("e", "1-a")]
+    assert sorted((leaf.id, leaf.rev) for leaf in read(reader)) == changed
+    # What could not be read is read again though nothing changed.
+    reader = source.reader(since=last_seq, known=lambda _after: iter(known))
+    assert [(leaf.id, leaf.rev) for leaf in read(reader)] == [("e", "1-a")]
 
 
 def test_reads_what_changed_since(pair: tuple[Side, Side], server_url: str) -> None:
