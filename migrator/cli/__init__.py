@@ -26,6 +26,8 @@ COMMANDS = {
     "convert": ("migrator.cli.convert", "Turn databases and backups into other tools' files, and back."),
     "plugins": ("migrator.cli.plugins", "List what other packages add: extractors, transformers, loaders."),
     "apply": ("migrator.cli.apply", "Do what the plan of a whole server says."),
+    "backup": ("migrator.cli.backup", "Write what changed in databases to a place."),
+    "restore": ("migrator.cli.restore", "Write databases back as they were at some time."),
     "doctor": ("migrator.cli.doctor", "Say what is wrong with a server, and what to type next."),
     "secure": ("migrator.cli.secure", "Make a least-privilege user for a job, and prove it."),
     "compact": ("migrator.cli.compact", "Give back the space of old revisions."),

@@ -157,7 +157,7 @@ def job_config(job_file: str | None, flags: dict[str, Any]) -> JobConfig:
     pairs = flags.pop("map", ())
     values.update({name: value for name, value in flags.items() if value not in (None, ())})
     if pairs:
-        values["map"] = {**values.get("map", {}), **dict(_pair(text) for text in pairs)}
+        values["map"] = {**values.get("map", {}), **dict(pair(text) for text in pairs)}
     for name in ("resume", "restart"):
         # A file's --resume gives way to the command's --restart, and the other way round.
         other = "restart" if name == "resume" else "resume"
@@ -166,7 +166,12 @@ def job_config(job_file: str | None, flags: dict[str, Any]) -> JobConfig:
     return JobConfig(**values)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """Read NAME=DATABASE.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
     name, equals, database = text.rpartition("=")
     if not equals or not name or not database:
         raise ConfigError(

@@ -15,7 +15,7 @@ from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, Migrator
 if TYPE_CHECKING:
     from migrator.sync.timed import TimedRun
 
-timer_options = together(
+watch_options = together(
     click.option(
         "--metrics",
         metavar="FILE",
@@ -26,6 +26,9 @@ timer_options = together(
         metavar="URL",
         help="Tell a watchdog such as healthchecks.io: URL/start, then URL, or URL/fail with the exit code.",
     ),
+)
+timer_options = together(
+    watch_options,
     click.option(
         "--json",
         is_flag=True,
