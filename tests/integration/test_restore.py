@@ -1,0 +1,265 @@
+"""Restores: exact revisions, in the right order, only where they may be, and every refusal named."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrator.errors import ConfigError, DamagedBackup
+from tests import support
+from tests.backup_world import World
+from tests.leaf_states import leaf, odd_leaves
+from tests.stub_server import Asked, Reply, StubServer
+
+pytestmark = pytest.mark.usefixtures("no_credentials")
+
+REFUSES = 'function (doc) { if (!doc.good) throw({forbidden: "it is not good"}); }'
+
+
+@pytest.fixture
+def world(server_url: str, database_prefix: str, tmp_path: Path) -> World:
+    """Nothing is there yet."""
+    return World(server_url, database_prefix, tmp_path)
+
+
+def test_a_database_comes_back_as_it_was_made(world: World, is_couchdb: bool) -> None:
+    """Shards, partitioning, limit of ancestors and who is let in; ancestry beyond the usual limit."""
+    name = world.name("a")
+    options = "?q=3&partitioned=true" if is_couchdb else ""
+    assert support.request("PUT", f"{world.server}/{name}{options}")[0] == 201
+    security = {"admins": {"names": ["ann"], "roles": []}, "members": {"names": [], "roles": ["staff"]}}
+    assert support.request("PUT", f"{world.server}/{name}/_security", security)[0] == 200
+    if is_couchdb:
+        assert support.request("PUT", f"{world.server}/{name}/_revs_limit", 1_500)[0] == 200
+    revs = [f"{number}-{number:04x}" for number in range(1_200 if is_couchdb else 900, 0, -1)]
+    world.write("a", leaf("p:a", *revs), leaf("p:b", "1-a"))
+    world.backed_up("a")
+    assert world.restored("a", "b") == world.state("a")
+    url = f"{world.server}/{world.name('b')}"
+    assert support.get(f"{url}/_security") == security
+    if is_couchdb:
+        info = support.get(url)
+        assert (info["cluster"]["q"], info["props"]["partitioned"]) == (3, True)
+        assert support.get(f"{url}/_revs_limit") == 1_500
+
+
+def test_validation_functions_judge_nothing_that_is_restored(world: World) -> None:
+    """They come last: documents from before them come back too."""
+    world.make("a", leaf("x", "1-a"), leaf("y", "2-b", "1-a", deleted=True))
+    world.write("a", leaf("_design/v", "1-a", validate_doc_update=REFUSES), leaf("_design/w", "1-a"))
+    world.backed_up("a")
+    assert world.restored("a", "b", job={"batch_docs": 1}) == world.state("a")
+
+
+def test_what_a_target_refuses_is_named_and_the_rest_restored(world: World) -> None:
+    """The reject file has each revision with the server's reason; the exit code is 3."""
+    world.make(
+        "a", leaf("bad", "1-a"), leaf("good", "1-a", good=1), leaf("large", "1-a", files={"f": b"x" * 99_999})
+    )
+    world.backed_up("a")
+    world.make("b", leaf("_design/v", "1-a", validate_doc_update=REFUSES))
+    result = world.restore("a", "b", into_existing=True)
+    assert (result.exit_code, result.databases[0].rejected) == (3, 2)
+    numbers = result.databases[0].numbers
+    assert (numbers["leaves"], numbers["written"], numbers["unchanged"], numbers["rejected"]) == (3, 1, 0, 2)
+    rejects = [json.loads(line) for line in world.rejects.read_text().splitlines()]
+    assert {reject["id"] for reject in rejects} == {"bad", "large"}
+    assert {(reject["stage"], reject["error"], reject["reason"]) for reject in rejects} == {
+        ("load", "forbidden", "it is not good")
+    }
+    assert {reject["document"]["_rev"] for reject in rejects} == {"1-a"}
+    assert {id for id, _ in world.state("b")} == {"_design/v", "good"}
+
+
+def test_a_database_that_holds_documents_is_refused(world: World, is_couchdb: bool) -> None:
+    """Before anything is written anywhere; a word lets it through, and nothing is removed.
+
+    Tombstones count; the sandbox does not say that it has some.
+    """
+    world.make("a", leaf("x", "2-b", "1-a"), leaf("y", "1-a"))
+    world.backed_up("a")
+    gone = leaf("gone", "2-b", "1-a", deleted=is_couchdb)
+    for short, other in (("b", leaf("other", "1-a")), ("c", gone)):
+        world.make(short, other)
+        with pytest.raises(ConfigError, match="holds"):
+            world.restore("a", short)
+        assert len(world.state(short)) == 1
+    world.write("b", leaf("x", "2-c", "1-a"))
+    result = world.restore("a", "b", into_existing=True)
+    assert result.exit_code == 0
+    assert set(world.state("b")) == {("other", "1-a"), ("x", "2-b"), ("x", "2-c"), ("y", "1-a")}
+    assert "security object was left" in "".join(result.databases[0].notes)
+
+
+def test_an_empty_database_is_filled(world: World) -> None:
+    """One that somebody made in advance is as good as none, and keeps who is let in."""
+    world.make("a", *odd_leaves())
+    world.backed_up("a")
+    world.make("b")
+    assert world.restored("a", "b") == world.state("a")
+
+
+def test_the_same_command_again_writes_nothing(world: World) -> None:
+    """Whose restore a database belongs to is known, so a run after an interruption needs no other words."""
+    world.make("a", *odd_leaves())
+    world.backed_up("a")
+    world.restored("a", "b")
+    (again,) = world.restore("a", "b").databases
+    assert (again.numbers["written"], again.numbers["unchanged"]) == (0, len(odd_leaves()))
+    world.write("a", leaf("later", "1-a"))
+    world.backed_up("a")
+    with pytest.raises(ConfigError, match="holds"):
+        world.restore("a", "b")
+
+
+def test_single_documents_come_with_all_their_leaves(world: World) -> None:
+    """From any time; what the backup does not hold is named."""
+    world.make("a", *odd_leaves())
+    first = world.backed_up("a").snapshot
+    assert first is not None
+    world.write("a", leaf("gone", "3-c", "2-b", "1-a", n=1), leaf("new", "1-a"))
+    world.backed_up("a")
+    result = world.restore("a", "b", ids=("conflict", "new", "gone", "_design/view"), at=first.snapshot)
+    assert result.exit_code == 3
+    (line,) = world.rejects.read_text().splitlines()
+    assert (json.loads(line)["id"], json.loads(line)["error"]) == ("new", "not_found")
+    assert set(world.state("b")) == {
+        ("conflict", "2-b"),
+        ("conflict", "2-c"),
+        ("conflict", "3-e"),
+        ("gone", "2-b"),
+        ("_design/view", "1-a"),
+    }
+    result = world.restore("a", "b", ids=("gone",), into_existing=True)
+    assert (result.exit_code, ("gone", "3-c") in world.state("b")) == (0, True)
+
+
+def test_times_are_read_as_people_write_them(world: World) -> None:
+    """With a zone, as an id, and as a day; and an error says what there is."""
+    world.make("a", leaf("x", "1-a"))
+    first = world.backed_up("a").snapshot
+    assert first is not None
+    time.sleep(0.01)
+    world.write("a", leaf("y", "1-a"))
+    second = world.backed_up("a").snapshot
+    assert second is not None
+    one, two = {("x", "1-a")}, {("x", "1-a"), ("y", "1-a")}
+    local = first.finished_at.astimezone().replace(tzinfo=None).isoformat(sep=" ")
+    day = f"{second.finished_at.astimezone():%Y-%m-%d}"
+    for number, (at, there) in enumerate(
+        [(first.snapshot, one), (first.finished, one), (local, one), (day, two), ("", two), (second.snapshot, two)]
+    ):
+        assert set(world.restored("a", f"r{number}", at=at)) == there, at
+    with pytest.raises(ConfigError, match=f"oldest is from {first.finished}, the newest from {second.finished}"):
+        world.restore("a", "z", at="2001-01-01T00:00:00Z")
+    with pytest.raises(ConfigError, match="is no time"):
+        world.restore("a", "z", at="yesterday")
+    with pytest.raises(ConfigError, match="no snapshot"):
+        world.restore("a", "z", at="20010101T000000.000Z-abcdef")
+
+
+def test_names_that_cannot_be_are_told_before_anything_is_written(world: World) -> None:
+    """Two databases for one target, a name in the map that is not restored, a place without a backup."""
+    for short in "ab":
+        world.make(short, leaf("x", "1-a"))
+    world.backup()
+    from migrator.backup.options import RestoreOptions  # noqa: PLC0415
+    from migrator.backup.restoring import run_restore  # noqa: PLC0415
+    from migrator.config import JobConfig  # noqa: PLC0415
+
+    def restore(target: str = world.server, **options: Any) -> None:
+        wanted = {"place": world.place, "databases": (f"{world.prefix}*",), **options}
+        run_restore(JobConfig(target=target, rejects=str(world.rejects)), RestoreOptions(**wanted))
+
+    with pytest.raises(ConfigError, match="but 2 are to be restored"):
+        restore(f"{world.server}/{world.name('c')}")
+    with pytest.raises(ConfigError, match="would go to"):
+        restore(map={world.name("a"): world.name("b")})
+    with pytest.raises(ConfigError, match="not restored"):
+        restore(map={"z": "y"})
+    with pytest.raises(ConfigError, match="has no database"):
+        restore(databases=("z*",))
+    with pytest.raises(ConfigError, match="no backup"):
+        restore(databases=(), place=str(world.folder / "empty"))
+    with pytest.raises(ConfigError, match="starts every replication"):
+        restore(databases=(world.name("a"),), map={world.name("a"): "_replicator"})
+    restore(f"{world.server}/{world.name('c')}", databases=(world.name("b"),))
+    assert set(world.state("c")) == {("x", "1-a")}
+
+
+def test_users_come_back_and_can_log_in(world: World, is_couchdb: bool) -> None:
+    """Into `_users` itself, whose own design document stays as the server made it; only CouchDB has passwords."""
+    name = f"{world.prefix}ann"
+    url = f"{world.server}/_users/org.couchdb.user:{name}"
+    user = {"name": name, "type": "user", "roles": [], "password": "apples"}
+    assert support.request("PUT", url, user)[0] in {201, 202}
+    stored = support.get(url)
+    from migrator.backup.options import BackupOptions, RestoreOptions  # noqa: PLC0415
+    from migrator.backup.restoring import run_restore  # noqa: PLC0415
+    from migrator.backup.taking import run_backup  # noqa: PLC0415
+    from migrator.config import JobConfig  # noqa: PLC0415
+
+    try:
+        options = BackupOptions(place=world.place, databases=("_users",))
+        result = run_backup(JobConfig(source=world.server, rejects=str(world.rejects)), options)
+        assert (result.exit_code, result.databases[0].error) == (0, None)
+        if is_couchdb:
+            purge = {stored["_id"]: [stored["_rev"]]}
+            assert support.request("POST", f"{world.server}/_users/_purge", purge)[0] == 201
+            assert support.request("GET", url)[0] == 404
+        wanted = RestoreOptions(place=world.place, databases=("_users",), ids=(stored["_id"],), into_existing=True)
+        restored = run_restore(JobConfig(target=world.server, rejects=str(world.rejects)), wanted)
+        assert (restored.exit_code, restored.databases[0].error) == (0, None)
+        assert support.get(url) == stored
+        if is_couchdb:
+            login = world.server.replace("admin:secret@", "").replace("://", f"://{name}:apples@")
+            assert support.get(f"{login}/_session")["userCtx"]["name"] == name
+    finally:
+        support.request("DELETE", f"{url}?rev={stored['_rev']}")
+
+
+def test_a_damaged_place_gives_nothing_of_what_is_damaged(world: World) -> None:
+    """The error names the file and the exit code is that of differences."""
+    world.make("a", *(leaf(f"d{n:03}", "1-a") for n in range(50)))
+    world.backed_up("a")
+    (segment,) = Path(world.place).rglob("segment-*")
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(data)
+    result = world.restore("a", "b")
+    assert isinstance(result.databases[0].error, DamagedBackup)
+    assert (result.exit_code, segment.name in str(result.databases[0].error)) == (4, True)
+    assert world.state("b") == {}
+
+
+def test_security_is_given_last(world: World) -> None:
+    """Nobody is let in before everything is there; and not at all when that is said."""
+    world.make("a", *odd_leaves())
+    security = {"admins": {"names": [], "roles": []}, "members": {"names": ["bob"], "roles": []}}
+    assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", security)[0] == 200
+    world.backed_up("a")
+    asked: list[str] = []
+
+    def passing(request: Asked) -> Reply:
+        asked.append(f"{request.method} {request.path.partition('?')[0].rpartition('/')[2]}")
+        body = request.json if request.body[:1] in {b"{", b"["} or request.body.isdigit() else None
+        return Reply(*support.request(request.method, world.server + request.path, body))
+
+    world.make("c", leaf("x", "1-a"))
+    world.backed_up("c")
+    with StubServer(passing) as stub:
+        assert world.restore("c", "d", url=stub.url).exit_code == 0
+    writes = [each for each in asked if each.startswith("PUT") or each == "POST _bulk_docs"]
+    kinds = [each.split(" ")[1] for each in writes]
+    order = [kind for kind in kinds if kind in {"_revs_limit", "_bulk_docs", "_security"}]
+    assert [kind for kind in order if kind != "_security"] == order[: len(order) - order.count("_security")]
+    assert order[0] == "_revs_limit" or "_revs_limit" not in order
+    world.restored("a", "b", security=False)
+    assert support.get(f"{world.server}/{world.name('b')}/_security") != security
+    world.make("e", leaf("other", "1-a"))
+    world.restored("a", "e", security=True, into_existing=True)
+    assert support.get(f"{world.server}/{world.name('e')}/_security") == security
