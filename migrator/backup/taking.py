@@ -13,6 +13,7 @@ from pathlib import Path
 
 from migrator.backup.catalog import Catalog, snapshot_folder
 from migrator.backup.chain_index import ChainIndex
+from migrator.backup.frames import FRAME_BYTES
 from migrator.backup.manifest import Manifest
 from migrator.backup.options import BackupOptions, ChapterResult, DatabaseResult, selected
 from migrator.backup.place import Place, open_place
@@ -155,9 +156,12 @@ class _Run:
                 known=_known(index) if index else None,
             )
             stack.callback(reader.close)
-            size = self.options.segment_bytes
+            sizes = {
+                "max_segment_bytes": self.options.segment_bytes,
+                "frame_bytes": min(FRAME_BYTES, self.options.segment_bytes),
+            }
             writer = SnapshotWriter.resume(
-                self.place, name, parent=parent, facts=facts, cipher=self.cipher, max_segment_bytes=size
+                self.place, name, parent=parent, facts=facts, cipher=self.cipher, **sizes
             )
             resumed = writer is not None
             if writer is None:
@@ -170,7 +174,7 @@ class _Run:
                     since=parent.last_seq if parent else "",
                     last_seq=reader.last_seq,
                     cipher=self.cipher,
-                    max_segment_bytes=size,
+                    **sizes,
                 )
             self.teller.started(name, reader.listed, resumed=resumed)
             # Nothing changed, and nothing is owed: then nobody need read what is there.

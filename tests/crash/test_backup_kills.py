@@ -1,0 +1,108 @@
+"""Kill backups and restores at any moment: what is there is whole, and in the end it is everything, once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import support
+from tests.backup_world import World
+from tests.leaf_states import leaf, random_leaves
+
+pytestmark = pytest.mark.usefixtures("no_credentials")
+
+DOCUMENTS = 800
+MAX_KILLS = 12
+
+
+@pytest.fixture
+def world(server_url: str, database_prefix: str, tmp_path: Path) -> World:
+    """A database of some size, with conflicts, tombstones and attachments in it."""
+    world = World(server_url, database_prefix, tmp_path)
+    rng = random.Random(1)
+    world.make("a", *random_leaves(3, ids=40))
+    world.write("a", *(leaf(f"e{n:04}", "1-a", text=rng.randbytes(100).hex()) for n in range(DOCUMENTS)))
+    return world
+
+
+def start(world: World, what: str, to: str = "") -> subprocess.Popen[bytes]:
+    """Begin a run."""
+    words = [what, world.server, world.place, world.name("a"), world.name(to), str(world.rejects)]
+    return subprocess.Popen([sys.executable, "-m", "tests.crash.backup_child", *words], stderr=subprocess.PIPE)
+
+
+def killed(process: subprocess.Popen[bytes], progress: Callable[[], int], more: int) -> bool:
+    """Kill a run when it has come on by so much; False when it ended before, well."""
+    begin = progress()
+    while process.poll() is None and progress() < begin + more:
+        time.sleep(0.002)
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode == -signal.SIGKILL:
+        return True
+    assert process.returncode == 0, errors.decode()
+    return False
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_kills_leave_no_half_backup_and_lose_nothing(world: World, seed: int) -> None:
+    """Full and incremental runs are killed until they are through, while the database goes on changing."""
+    rng = random.Random(seed)
+    place = Path(world.place)
+
+    def files() -> int:
+        return len(list(place.rglob("segment-*"))) if place.exists() else 0
+
+    kills = 0
+    for chain in range(2):
+        for _ in range(MAX_KILLS):
+            before = len(world.snapshots("a"))
+            assert before == chain
+            if not killed(start(world, "backup"), files, rng.randrange(8)):
+                break
+            kills += 1
+            assert len(world.snapshots("a")) == before
+            # A document before the position, one behind it, and a new one.
+            ids = (f"e{rng.randrange(100):04}", f"e{rng.randrange(700, 800):04}", f"f{kills}")
+            world.write("a", *(leaf(id, f"2-{rng.randrange(16**8):08x}", "1-a", kills=kills) for id in ids))
+        else:
+            assert world.backup("a").exit_code == 0
+        assert len(world.snapshots("a")) == chain + 1
+        world.write("a", *(leaf(f"e{n:04}", f"3-{chain}", "2-x", "1-a", n=n) for n in range(0, DOCUMENTS, 2)))
+    assert kills >= 4
+    assert world.backup("a").exit_code == 0
+    there = {path.name for path in place.rglob("*") if path.name.startswith("progress")}
+    assert there == set()
+    assert world.restored("a", "b") == world.state("a")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_restores_go_on_until_all_is_there(world: World, seed: int) -> None:
+    """The same command again writes what is missing; in the end source and copy are equal."""
+    rng = random.Random(seed)
+    world.write("a", leaf("_design/last", "1-a", views={}))
+    assert world.backup("a").exit_code == 0
+
+    def documents() -> int:
+        status, info = support.request("GET", f"{world.server}/{world.name('b')}")
+        return int(info["doc_count"]) if status == 200 else -1
+
+    kills = 0
+    for _ in range(MAX_KILLS):
+        if not killed(start(world, "restore", "b"), documents, rng.randrange(250)):
+            break
+        kills += 1
+    else:
+        assert world.restore("a", "b").exit_code == 0
+    assert kills >= 2
+    assert world.state("b") == world.state("a")
+    result = world.restore("a", "b").databases[0]
+    assert (result.numbers["written"], result.numbers["unchanged"]) == (0, len(world.state("a")))
