@@ -14,7 +14,8 @@ FORMS = (
     "memory:package.module:attribute, a .json export, a folder of .ndjson or .jsonl files (or one such file, "
     "also .gz and .zst), a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, "
     "mongo:FILE and elasticdump:FILE (or folders), http(s)://host:5984 or http(s)://host:5984/database, "
-    "sqlite:///file.db, postgresql://host/database, redis://host:6379/0, dynamodb:TABLE"
+    "sqlite:///file.db, postgresql://host/database, redis://host:6379/0, "
+    "dynamodb:TABLE, singer:FILE or singer:-"
 )
 """What people can write, for messages."""
 
@@ -89,6 +90,12 @@ def _elasticdump(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
     return JsonExportExtractor(path, from_elastic, kind="elasticdump", collections=collections)
 
 
+def _singer(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.singer import SingerExtractor  # noqa: PLC0415
+
+    return SingerExtractor(_behind(config.source, "singer:"), collections=list(config.collection) or None)
+
+
 def _redis(config: JobConfig, environ: Mapping[str, str]) -> Extractor:
     from migrator.extractors.redis import RedisExtractor  # noqa: PLC0415
 
@@ -126,6 +133,7 @@ BY_SCHEME: dict[str, Callable[[JobConfig, Mapping[str, str]], Extractor]] = {
     "parquet": _parquet,
     "mongo": _mongo,
     "elasticdump": _elasticdump,
+    "singer": _singer,
     "redis": _redis,
     "rediss": _redis,
     "unix": _redis,

@@ -32,10 +32,10 @@ LEVELS: list[tuple[str, set[str]]] = [
     ("4 around it", {"history", "logs", "page", "progress", "registry", "report", "sources"}),
     (
         "4 whole jobs",
-        {"jobs", "opening", "ordering", "planning", "target_reading", "transform_pool", "transform_worker"}
-        | {"verify_result", "verifying"},
+        {"jobs", "opening", "ordering", "planning", "streaming", "target_reading", "transform_pool"}
+        | {"transform_worker", "verify_result", "verifying"},
     ),
-    ("4 chapters", {"seeding", "backup", "interchange", "sync", "instance", "care"}),
+    ("4 chapters", {"seeding", "backup", "interchange", "sync", "instance", "care", "integrations"}),
     ("5 faces", {"cli", "pytest_plugin", "testing", "__init__", "__main__"}),
 ]
 # Of these levels none imports a neighbour.
@@ -51,6 +51,7 @@ OWNERS = {
 }
 # Extras that are asked for by name, and imported only where they are used.
 OPTIONAL = {
+    "dlt": {"integrations"},
     "faker": {"transformers"},
     "fsspec": {"backup"},
     "prometheus_client": {"sync"},

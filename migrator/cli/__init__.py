@@ -26,6 +26,7 @@ COMMANDS = {
     "restore": ("migrator.cli.restore", "Write databases back as they were at some time."),
     "backups": ("migrator.cli.backups", "List, check and prune backups."),
     "convert": ("migrator.cli.convert", "Turn databases and backups into other tools' files, and back."),
+    "singer-target": ("migrator.cli.singer_target", "Write what a Singer tap sends on standard input."),
     "plugins": ("migrator.cli.plugins", "List what other packages add: extractors, transformers, loaders."),
     "apply": ("migrator.cli.apply", "Do what the plan of a whole server says."),
     "doctor": ("migrator.cli.doctor", "Say what is wrong with a server, and what to type next."),
@@ -48,7 +49,9 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(
+            importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_")
+        )
         return command
 
     def resolve_command(

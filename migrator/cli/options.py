@@ -39,7 +39,7 @@ source_option = click.option(
     help="memory:package.module:attribute, a .json export, a folder or file of .ndjson/.jsonl (also .gz, .zst), "
     "a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, mongo:FILE, elasticdump:FILE, "
     "http(s)://host:5984, http(s)://host:5984/database, sqlite:///FILE, "
-    "postgresql://host/database, redis://host or dynamodb:TABLE.",
+    "postgresql://host/database, redis://host, dynamodb:TABLE or singer:FILE.",
 )
 target_option = click.option(
     "--to",

@@ -1,0 +1,66 @@
+"""`migrator singer-target`: write what a Singer tap sends."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from migrator.cli import options
+from migrator.errors import EXIT_REJECTS
+
+REJECTS = "migrator-singer.rejects.ndjson"
+
+
+@click.command()
+@options.target_option
+@options.map_option
+@options.transform_option
+@options.codec_option
+@options.write_options
+@options.connection_options
+@options.log_options
+@options.job_option
+def singer_target(job_file: str | None, log_format: str, log_level: str, quiet: bool, **flags: Any) -> None:
+    """Write the records of a Singer tap, read from standard input, to TARGET; a stream goes to a database.
+
+    Standard output gets each STATE once every record before it is written or rejected, so a tap that is started
+    again with the last of them goes on where this ended, whatever ended it. Without --on-conflict, a document
+    of other content is replaced, as what a tap sends is the newest.
+
+    Examples:
+    \b
+      tap-github --config tap.json | migrator singer-target --to http://localhost:5984 >> state.json
+      cat messages.ndjson | migrator singer-target --to http://localhost:5984 --transform drop:_sdc_batched_at
+    """
+    given = options.job_config(job_file, dict(flags))
+    policy_given = flags.get("on_conflict") or (job_file and given.on_conflict != "fail")
+    config = given if policy_given else replace(given, on_conflict="overwrite")
+    from migrator.cli.rendering import rejected_text  # noqa: PLC0415 late, for a quick start
+    from migrator.integrations.singer import SingerTarget  # noqa: PLC0415
+    from migrator.loaders.rejects import RejectFile  # noqa: PLC0415
+
+    rejects_path = Path(config.rejects or REJECTS)
+    with (
+        contextlib.closing(RejectFile(rejects_path)) as rejects,
+        options.stoppable() as stopping,
+        options.listening(log_format, log_level, quiet=quiet) as listener,
+    ):
+        target = SingerTarget(config, rejects, _print_state, listener=listener, stopping=stopping)
+        counts = target.run(sys.stdin.buffer)
+    shown = ", ".join(f"{name} {number}" for name, number in counts.as_dict().items() if number)
+    click.echo(f"Records: {shown or 'none'}.", err=True)
+    if counts.rejected:
+        text = f"{rejected_text(counts.rejected)}. They are in {rejects_path}"
+        click.echo(f"{text}; after a fix: migrator retry {rejects_path} --to TARGET", err=True)
+        sys.exit(EXIT_REJECTS)
+
+
+def _print_state(text: str) -> None:
+    # The one thing that a tap's runner reads, so at once and without what a terminal would add.
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""The target in the worlds of others: a Singer target, a destination of dlt."""

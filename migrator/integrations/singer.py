@@ -1,0 +1,152 @@
+"""A Singer target: writes the records of a tap, and gives a STATE back once all before it is settled."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import BinaryIO
+
+from migrator.codec import InvalidDocument, decode
+from migrator.config import JobConfig
+from migrator.errors import ConfigError
+from migrator.events import Listener, ignore
+from migrator.extractors.singer_messages import Streams, batch_texts, message_lines
+from migrator.loaders.rejects import RejectFile
+from migrator.model import Counts, Fault, Record
+from migrator.streaming import StreamWriter
+
+PIECE_RECORDS = 10_000
+PIECE_BYTES = 32_000_000
+PIECE_SECONDS = 30.0
+
+
+class SingerTarget:
+    """Takes messages and writes their records in pieces, in the order of their coming.
+
+    A piece is written when it has so many records or bytes, when a message comes after so many seconds, and at
+    the end. Then the newest STATE that came before its last record is given back: what it vouches for is at the
+    target or in the reject file.
+
+    Args:
+        config: the job, but for its source.
+        rejects: where rejected records go.
+        give_state: gets the text of each STATE's value, without a line break.
+        environ: the environment; the process's own by default.
+        listener: hears of everything.
+        stopping: set it to stop.
+        piece_records: records of a piece.
+        clock: seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        config: JobConfig,
+        rejects: RejectFile,
+        give_state: Callable[[str], None],
+        *,
+        environ: Mapping[str, str] | None = None,
+        listener: Listener = ignore,
+        stopping: threading.Event | None = None,
+        piece_records: int = PIECE_RECORDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._writer = StreamWriter(
+            config, "singer:-", rejects, environ=environ, listener=listener, stopping=stopping
+        )
+        self._give_state = give_state
+        self._stopping = stopping or threading.Event()
+        self._piece_records = piece_records
+        self._clock = clock
+        self._streams = Streams()
+        self._records: dict[str, list[Record]] = {}
+        self._count = 0
+        self._bytes = 0
+        self._began = clock()
+        self._state: str | None = None
+        self._failed = False
+
+    @property
+    def counts(self) -> Counts:
+        """What became of all records so far."""
+        return self._writer.counts
+
+    def run(self, messages: BinaryIO) -> Counts:
+        """Take all messages.
+
+        Raises:
+            ConfigError: something came that is no message; what came before is written.
+            MigratorError: as of a run; no STATE is given back for what is not settled.
+        """
+        for _, number, text in message_lines(_AtOnce(messages), "standard input"):
+            try:
+                self._take(text or b"", number)
+            except ConfigError:
+                # What came before can be settled, and its STATE be given back.
+                self._write()
+                raise
+            if self._stopping.is_set():
+                break
+            full = self._count >= self._piece_records or self._bytes >= PIECE_BYTES
+            if full or self._clock() - self._began >= PIECE_SECONDS:
+                self._write()
+        self._write()
+        return self.counts
+
+    def _take(self, text: bytes, number: int) -> None:
+        place = f"standard input:{number}"
+        message = self._streams.read(text, place)
+        if message is None:
+            return
+        if message.kind == "STATE":
+            self._state = json.dumps(message.content, ensure_ascii=False)
+        elif message.kind == "SCHEMA":
+            # So the database of a stream without records is made too.
+            self._records.setdefault(message.stream, [])
+        elif message.kind == "RECORD":
+            self._add(
+                message.stream, self._streams.record(message.stream, message.content, self._count, place), text
+            )
+        else:
+            for where, item in batch_texts(message.content, place):
+                self._add(message.stream, self._batched(message.stream, item, where), item)
+                if self._count >= self._piece_records or self._bytes >= PIECE_BYTES:
+                    self._write()
+
+    def _add(self, stream: str, record: Record, text: bytes) -> None:
+        self._records.setdefault(stream, []).append(record)
+        self._count += 1
+        self._bytes += len(text)
+
+    def _batched(self, stream: str, text: bytes, place: str) -> Record:
+        try:
+            return self._streams.record(stream, decode(text), self._count, place)
+        except InvalidDocument as invalid:
+            shown = text[:1_000_000].decode("utf-8", "replace")
+            return Record(self._count, fault=Fault(invalid.error, f"{place}: {invalid.reason}", "", shown))
+
+    def _write(self) -> None:
+        if self._failed:
+            return
+        records, self._records = self._records, {}
+        self._count, self._bytes, self._began = 0, 0, self._clock()
+        if records:
+            # Should this raise, no STATE is given back any more.
+            self._failed = True
+            self._writer.write(records)
+            self._failed = False
+        if self._state is not None:
+            state, self._state = self._state, None
+            self._give_state(state)
+
+
+class _AtOnce:
+    """A pipe whose bytes are given as they come, not when a block is full."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._read = getattr(stream, "read1", stream.read)
+
+    def read(self, size: int, /) -> bytes:
+        found: bytes = self._read(size)
+        return found
