@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,22 +46,20 @@ def test_a_move_survives_kills(pair: Pair, tmp_path: Path, environ: dict[str, st
     whole_server.fill(pair.source, names, is_couchdb=pair.is_couchdb, documents=150)
     plan(pair, tmp_path, environ)
     rng = random.Random(7)
-    settled = []
-    kills = 0
+    checkpoint = tmp_path / "plan.json.checkpoint"
+    settled: list[int] = []
     while True:
         process = subprocess.Popen(apply(pair, "--resume"), cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
-        try:
-            # The first half second goes into starting; a kill there proves nothing.
-            limit = rng.uniform(0.6, 2.0) if kills < KILLS else 300.0
-            _, errors = process.communicate(timeout=limit)
+        before = settled[-1] if settled else 0
+        if len(settled) == KILLS or not _gets_into_the_middle(process, checkpoint, before):
+            _, errors = process.communicate(timeout=300)
             break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-            settled.append(_settled(tmp_path / "plan.json.checkpoint"))
+        time.sleep(rng.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        settled.append(_settled(checkpoint))
     assert process.returncode == 0, errors
-    assert kills >= 2, "too fast to be killed"
+    assert len(settled) >= 2, "too fast to be killed in the middle"
     assert settled == sorted(settled)
     report = json.loads((tmp_path / "report.json").read_text())
     leaves = sum(len(whole_server.state(pair.source, name)["leaves"]) for name in names)
@@ -71,10 +70,23 @@ def test_a_move_survives_kills(pair: Pair, tmp_path: Path, environ: dict[str, st
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "report.json"]
 
 
+def _states(checkpoint: Path) -> list[dict[str, Any]]:
+    return list(json.loads(checkpoint.read_text())["collections"].values()) if checkpoint.exists() else []
+
+
 def _settled(checkpoint: Path) -> int:
-    if not checkpoint.exists():
-        return 0
-    return sum(state["counts"]["read"] for state in json.loads(checkpoint.read_text())["collections"].values())
+    return sum(state["counts"]["read"] for state in _states(checkpoint))
+
+
+def _gets_into_the_middle(process: subprocess.Popen[bytes], checkpoint: Path, before: int) -> bool:
+    """Wait until the checkpoint has gone on and names a place inside a database; False when all is done first."""
+    while process.poll() is None:
+        states = _states(checkpoint)
+        inside = any(state["position"] and not state["finished"] for state in states)
+        if inside and _settled(checkpoint) > before:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def test_an_interrupted_move_is_not_begun_anew_by_mistake(
