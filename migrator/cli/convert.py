@@ -9,8 +9,14 @@ import click
 
 from migrator.cli import options
 from migrator.cli.rendering import rejected_text
+from migrator.config import JobConfig
 from migrator.errors import RejectsError
 
+# What is no word of other jobs.
+OWN = (
+    *("format", "source_format", "database", "at", "identity"),
+    *("overwrite", "into_existing", "max_document_bytes"),
+)
 READ = ("couchbackup", "all-docs", "changes", "bulk-docs", "couchdb-python", "pouchdb", "couchsnap", "ndjson")
 WRITTEN = (
     *("couchbackup", "couchbackup-shallow", "all-docs", "changes", "changes-continuous", "bulk-docs"),
@@ -19,11 +25,27 @@ WRITTEN = (
 
 
 @click.command()
-@click.option("--from", "source", metavar="SOURCE", required=True, help="A file of one of the formats.")
-@click.option("--to", "target", metavar="TARGET", required=True, help="A file; also packed, .gz or .zst.")
+@click.option(
+    "--from",
+    "source",
+    metavar="SOURCE",
+    required=True,
+    help="http(s)://host:5984/database, the PLACE of backups, or a file of one of the formats.",
+)
+@click.option(
+    "--to",
+    "target",
+    metavar="TARGET",
+    required=True,
+    help="A file; also packed, .gz or .zst. Or http(s)://host:5984/database.",
+)
 @click.option("--format", type=click.Choice(WRITTEN), help="Of the file that is written.")
 @click.option("--from-format", "source_format", type=click.Choice(READ), help="Of SOURCE, where it is not seen.")
+@click.option("--database", metavar="NAME", help="The database of a backup, where PLACE holds several.")
+@click.option("--at", metavar="TIME", help="The state of a backup at that time. [default: the newest]")
+@click.option("--identity", metavar="FILE", help="The file with the secret key of encrypted backups.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--into-existing", is_flag=True, help="Write into a database that holds documents.")
 @click.option(
     "--rejects", metavar="FILE", help="Where rows go that were not written. [default: migrator-….rejects.ndjson]"
 )
@@ -31,10 +53,12 @@ WRITTEN = (
     "--max-document-bytes",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Longest document that is held, attachments included. [default: 268435456]",
+    help="Longest document of a file that is held, attachments included. [default: 268435456]",
 )
-def convert(**given: Any) -> None:
-    """Write the documents of SOURCE, with their revisions, as another tool's file.
+@options.connection_options
+@options.log_options
+def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
+    """Write the documents of SOURCE, with their revisions, as another tool's file, or a file into a database.
 
     Formats: those of couchbackup (also of releases before 2.10, resumed, with attachments), dumps of _all_docs and
     _changes, the _bulk_docs body of couchdb-dump, couchdb-python's multipart, pouchdb-dump, couchsnap, and plain
@@ -45,12 +69,20 @@ def convert(**given: Any) -> None:
     Examples:
       migrator convert --from orders.backup --to orders.json --format all-docs
       migrator convert --from orders.dump.gz --to orders.backup --format couchbackup
+      migrator convert --from orders.backup --to http://localhost:5984/orders
+      migrator convert --from http://localhost:5984/orders --to orders.dump --format couchdb-python
+      migrator convert --from /var/backups/couchdb --database orders --to orders.backup --format couchbackup
     """
     from migrator.interchange.job import ConvertJob, convert_leaves  # noqa: PLC0415 late, for a quick start
 
-    job = ConvertJob(**{name: value for name, value in given.items() if value is not None})
-    with options.stoppable() as stopping:
-        result, rejects = convert_leaves(job, stopping=stopping)
+    flags = {name: value for name, value in given.items() if value is not None}
+    own = {name: flags.pop(name) for name in OWN if name in flags}
+    job = ConvertJob(config=JobConfig(**flags), **own)
+    with (
+        options.stoppable() as stopping,
+        options.listening(log_format, log_level, quiet=quiet) as listener,
+    ):
+        result, rejects = convert_leaves(job, listener=listener, stopping=stopping)
     click.echo(json.dumps({**result.as_dict(), "rejects": str(rejects) if result.rejected else ""}))
     for what, number in result.left_out.items():
         click.echo(f"Left out: {number:,} {what}.", err=True)

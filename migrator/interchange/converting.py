@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from migrator.errors import Interrupted
-from migrator.interchange.grouping import count, sorted_leaves, winners
+from migrator.interchange.grouping import count, designs_last, sorted_leaves, winners
 from migrator.interchange.output import WholeFile
 from migrator.interchange.writing import FileWriter, Holds
 from migrator.model import Outcome, Reject, Status
@@ -107,14 +107,15 @@ class Converter:
         writer.finish()
 
     def into_database(self, source: LeafSource, writer: RevisionWriter, *, scratch: Path) -> None:
-        """Write all leaves with their revisions.
+        """Write all leaves with their revisions, design documents last: their functions could refuse the others.
 
         Args:
             source: the leaves.
             writer: the database.
             scratch: a folder for sorting what does not fit into memory.
         """
-        for batch in _batches(self._chosen(source, Holds(), scratch)):
+        leaves = designs_last(self._chosen(source, Holds(), scratch / "sorted"), scratch / "designs")
+        for batch in _batches(leaves):
             for leaf, outcome in zip(batch, writer.write(batch), strict=True):
                 if outcome.status is Status.REJECTED:
                     self._rejected(_reject_of(self.result.source, leaf, outcome))

@@ -36,6 +36,25 @@ def sorted_leaves(
             yield from _of_one_document(group, left_out, newest_last=newest_last)
 
 
+def designs_last(leaves: Iterable[Leaf], folder: Path) -> Iterator[Leaf]:
+    """The same with the leaves of design documents behind all others.
+
+    Args:
+        leaves: in any order.
+        folder: a folder of the sorter's own.
+    """
+    with ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES) as sorter:
+        for leaf in leaves:
+            if leaf.id.startswith("_design/"):
+                sorter.add(leaf.id, _text(leaf))
+            else:
+                yield leaf
+        for _, text in sorter.sorted_items():
+            design = leaf_of(text, "a sorted document")
+            assert isinstance(design, Leaf)
+            yield design
+
+
 def winners(items: Iterable[Leaf | LeafFault], left_out: dict[str, int]) -> Iterator[Leaf | LeafFault]:
     """Of each document the leaf that wins, of leaves that stand together; what does not win is counted.
 

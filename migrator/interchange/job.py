@@ -1,48 +1,42 @@
-"""`migrator convert`: opens what the words stand for, carries all leaves across, and keeps a file of rejects."""
+"""`migrator convert`: carries all leaves from one end to the other, and keeps a file of rejects."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from migrator.couch.endpoint import redact
+from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import ConfigError, UnaccountedError
+from migrator.events import Listener, ignore
 from migrator.interchange.converting import Conversion, Converter, LeafSource, convert_file
-from migrator.interchange.formats import WRITERS, open_reader
-from migrator.interchange.reading import MAX_DOCUMENT_BYTES
+from migrator.interchange.formats import WRITERS
+from migrator.interchange.sides import ConvertJob, open_database, open_source
 from migrator.loaders.rejects import RejectFile
+from migrator.retry import Retrier, RetryPolicy
+
+__all__ = ["ConvertJob", "convert_leaves"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConvertJob:
-    """One conversion.
+def convert_leaves(
+    job: ConvertJob,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+) -> tuple[Conversion, Path]:
+    """Convert, and say what became of every leaf and where the rejects are.
 
     Args:
-        source: a file.
-        target: a file.
-        format: of the target.
-        source_format: of the source; found out where it is not named.
-        rejects: where rows go that were not written; named after the job where it is not named.
-        overwrite: replace a target that is there.
-        max_document_bytes: the longest document that is held.
-    """
-
-    source: str
-    target: str
-    format: str | None = None
-    source_format: str | None = None
-    rejects: str | None = None
-    overwrite: bool = False
-    max_document_bytes: int = MAX_DOCUMENT_BYTES
-
-
-def convert_leaves(job: ConvertJob, *, stopping: threading.Event | None = None) -> tuple[Conversion, Path]:
-    """Convert, and say what became of every leaf and where the rejects are.
+        job: what is converted into what.
+        environ: the environment; the process's own by default.
+        listener: hears of repeated requests.
+        stopping: set it to stop.
 
     Raises:
         ConfigError: something in the job cannot be.
@@ -50,13 +44,29 @@ def convert_leaves(job: ConvertJob, *, stopping: threading.Event | None = None) 
         Interrupted: it was told to stop; a file that was being written is not there.
     """
     started = time.monotonic()
-    result = Conversion(redact(job.source), redact(job.target), job.format or "")
-    rejects = Path(job.rejects or f"migrator-{_digest(job)}.rejects.ndjson")
+    environ = os.environ if environ is None else environ
+    config = job.config
+    into_database = is_server_url(config.target)
+    _check(job, into_database=into_database)
+    retrier = Retrier(
+        RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s),
+        listener,
+        None,
+        stopping or threading.Event(),
+    )
+    result = Conversion(redact(config.source), redact(config.target), "" if into_database else job.format)
+    rejects = Path(config.rejects or f"migrator-{_digest(job)}.rejects.ndjson")
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(_opened(job))
+        source: LeafSource = stack.enter_context(open_source(job, retrier, environ))
         file = stack.enter_context(contextlib.closing(RejectFile(rejects)))
-        converter = Converter(result, file.write, stopping=stopping)
-        _into_file(job, source, converter)
+        converter = Converter(result, file.write, stopping=retrier.stopping)
+        if into_database:
+            writer = stack.enter_context(open_database(job, retrier, environ))
+            scratch = stack.enter_context(TemporaryDirectory(prefix="migrator-"))
+            converter.into_database(source, writer, scratch=Path(scratch))
+        else:
+            target = Path(config.target)
+            convert_file(source, WRITERS[job.format], target, converter, overwrite=job.overwrite)
         file.flush()
     result.seconds = time.monotonic() - started
     if not result.accounted:
@@ -64,23 +74,20 @@ def convert_leaves(job: ConvertJob, *, stopping: threading.Event | None = None) 
     return result, rejects
 
 
-def _into_file(job: ConvertJob, source: LeafSource, converter: Converter) -> None:
+def _check(job: ConvertJob, *, into_database: bool) -> None:
+    config = job.config
+    if into_database:
+        if job.format:
+            raise ConfigError("--format is of a file, and --to names a server.", hint="Leave one of them out.")
+        return
     if job.format not in WRITERS:
-        what = "is no format to write" if job.format else "is missing"
-        raise ConfigError(f"--format {job.format or ''} {what}.", hint=f"Known are: {', '.join(WRITERS)}.")
-    target = Path(job.target)
-    if target.exists() and Path(job.source).exists() and target.samefile(job.source):
+        what = f"--format {job.format} is none that is written" if job.format else "The target's format is missing"
+        raise ConfigError(f"{what}.", hint=f"Add --format with one of: {', '.join(WRITERS)}.")
+    target, source = Path(config.target), Path(config.source)
+    if target.exists() and source.exists() and target.samefile(source):
         raise ConfigError(f"{target} is the source too.", hint="Name another file with --to.")
-    convert_file(source, WRITERS[job.format], target, converter, overwrite=job.overwrite)
-
-
-@contextlib.contextmanager
-def _opened(job: ConvertJob) -> Iterator[LeafSource]:
-    reader = open_reader(Path(job.source), job.source_format, max_document_bytes=job.max_document_bytes)
-    with contextlib.closing(reader):
-        yield reader
 
 
 def _digest(job: ConvertJob) -> str:
-    words = "\0".join((redact(job.source), redact(job.target), job.format or ""))
+    words = "\0".join((redact(job.config.source), redact(job.config.target), job.format))
     return hashlib.sha256(words.encode()).hexdigest()[:8]

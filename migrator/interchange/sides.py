@@ -1,0 +1,168 @@
+"""Opens both ends of a conversion: files, live databases, and backups."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from migrator.config import JobConfig
+from migrator.couch.endpoint import TlsFiles, is_server_url, parse_endpoint, redact
+from migrator.errors import ConfigError
+from migrator.interchange.converting import LeafSource
+from migrator.interchange.formats import READERS, open_reader
+from migrator.interchange.reading import MAX_DOCUMENT_BYTES
+from migrator.naming import shown
+from migrator.retry import Retrier, is_transient
+from migrator.revisions import RevisionWriter
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertJob:
+    """One conversion.
+
+    Args:
+        config: source and target as on the command line, the reject file, and how to reach servers.
+        format: of a target that is a file.
+        source_format: of a source that is a file; found out where it is not named.
+        database: the database of a backup, or of a server whose URL names none.
+        at: the time or snapshot of a backup; the newest where it is not named.
+        identity: a file with the secret key of an encrypted backup.
+        overwrite: replace a file that is there.
+        into_existing: write into a database that holds documents.
+        max_document_bytes: the longest document of a file that is held.
+    """
+
+    config: JobConfig = field(default_factory=JobConfig)
+    format: str = ""
+    source_format: str = ""
+    database: str = ""
+    at: str = ""
+    identity: str = ""
+    overwrite: bool = False
+    into_existing: bool = False
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+
+
+@contextlib.contextmanager
+def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[LeafSource]:
+    """The leaves of a job's source.
+
+    Raises:
+        ConfigError: there is no such file, database or backup.
+        EndpointError: the server is out of reach.
+    """
+    source = job.config.source
+    path = Path(source)
+    opened: contextlib.AbstractContextManager[LeafSource]
+    if is_server_url(source):
+        opened = _live(job, retrier, environ)
+    elif "://" in source or path.is_dir():
+        opened = _backup(job)
+    else:
+        reader = open_reader(path, job.source_format or None, max_document_bytes=job.max_document_bytes)
+        opened = contextlib.closing(reader)
+    with opened as leaves:
+        yield leaves
+
+
+@contextlib.contextmanager
+def open_database(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[RevisionWriter]:
+    """A database to write leaves into, made where it is missing.
+
+    Raises:
+        ConfigError: it holds documents, or its name cannot be.
+        EndpointError: the server is out of reach.
+    """
+    from migrator.couch.client import CouchClient  # noqa: PLC0415 not for files
+    from migrator.couch.leaf_writer import LeafWriter  # noqa: PLC0415
+
+    config = job.config
+    endpoint, database = parse_endpoint(
+        config.target, environ=environ, role="target", tls=_tls(config), read_timeout_s=config.timeout_s
+    )
+    if database is None:
+        raise ConfigError(
+            f"{redact(config.target)} names no database.", hint="Write http://host:5984/database behind --to."
+        )
+    with contextlib.closing(CouchClient(endpoint)) as client:
+        info = retrier.call(f"look at {database}", lambda _: client.database_info(database), retry_on=is_transient)
+        if info is None:
+            client.create_database(database)
+        elif not job.into_existing and (info.get("doc_count") or info.get("doc_del_count")):
+            raise ConfigError(
+                f"The database {shown(database)} at {client.url} holds documents already.",
+                hint="Write into another one, or add --into-existing: revisions of both are merged then.",
+            )
+        yield LeafWriter(client, database, retrier)
+
+
+@contextlib.contextmanager
+def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[LeafSource]:
+    from migrator.couch.client import CouchClient  # noqa: PLC0415 not for files
+    from migrator.couch.leaves import LeafReader  # noqa: PLC0415
+
+    config = job.config
+    endpoint, named = parse_endpoint(
+        config.source, environ=environ, role="source", tls=_tls(config), read_timeout_s=config.timeout_s
+    )
+    database = named or job.database
+    if not database:
+        raise ConfigError(
+            f"{redact(config.source)} names no database.",
+            hint="Add --database NAME, or write it behind the address.",
+        )
+    with (
+        contextlib.closing(CouchClient(endpoint)) as client,
+        TemporaryDirectory(prefix="migrator-") as folder,
+        contextlib.closing(LeafReader(client, database, retrier, folder=Path(folder) / "listing")) as reader,
+    ):
+        info = retrier.call(f"look at {database}", lambda _: client.database_info(database), retry_on=is_transient)
+        if info is None:
+            raise ConfigError(
+                f"There is no database {shown(database)} at {client.url}.", hint="Look at its name in /_all_dbs."
+            )
+        yield reader
+
+
+@contextlib.contextmanager
+def _backup(job: ConvertJob) -> Iterator[LeafSource]:
+    from migrator.backup.catalog import HINT, Catalog  # noqa: PLC0415 not for files
+    from migrator.backup.cipher import open_cipher  # noqa: PLC0415
+    from migrator.backup.place import open_place  # noqa: PLC0415
+    from migrator.backup.snapshot_reader import SnapshotReader  # noqa: PLC0415
+
+    place = open_place(job.config.source)
+    cipher = open_cipher(identity_file=job.identity or None)
+    catalog = Catalog(place, cipher)
+    names = catalog.databases()
+    if not names:
+        raise ConfigError(
+            f"There are no backups in {place.describe()}.",
+            hint=f"SOURCE is a backup, a database's URL, or a file of one of: {', '.join(READERS)}.",
+        )
+    database = job.database or (names[0] if len(names) == 1 else "")
+    if database not in names:
+        what = f"no database {shown(database)}" if database else "more than one database"
+        raise ConfigError(
+            f"{place.describe()} holds {what}.", hint=f"Name one with --database: {', '.join(names[:20])}. {HINT}"
+        )
+    manifest = catalog.at(database, _moment(job.at))
+    with SnapshotReader(place, catalog.chain(manifest), cipher) as reader:
+        yield reader
+
+
+def _moment(text: str) -> datetime:
+    if not text:
+        return datetime.max.replace(tzinfo=UTC)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        raise ConfigError(f"--at {text!r} is no time.", hint="Write 2026-11-25T03:00:00Z.") from None
+
+
+def _tls(config: JobConfig) -> TlsFiles:
+    return TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
