@@ -116,7 +116,8 @@ class CouchbackupWriter(FileWriter):
             return
         self._attachments = True
         self._put(body[:-1] + b',"_attachments":')
-        for piece in inline_pieces(leaf.attachments, type_key="content_type"):
+        # couchrestore passes on no other spelling.
+        for piece in inline_pieces(leaf.attachments, type_key="contentType"):
             self._put(piece)
         self._put(b"}")
 
