@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -163,7 +165,22 @@ def job_config(job_file: str | None, flags: dict[str, Any]) -> JobConfig:
         other = "restart" if name == "resume" else "resume"
         if flags.get(name) and not flags.get(other):
             values[other] = False
-    return JobConfig(**values)
+    config = JobConfig(**values)
+    _refuse_files_of_other_tools(config.source)
+    return config
+
+
+def _refuse_files_of_other_tools(source: str) -> None:
+    """Such files hold revisions, conflicts and tombstones, which an application's documents have none of."""
+    if not source or not os.path.isfile(source):  # noqa: PTH113 anything can be a source, also what no path can be
+        return
+    from migrator.interchange.formats import foreign  # noqa: PLC0415 late, for a quick start
+
+    if name := foreign(Path(source)):
+        raise ConfigError(
+            f"{source} is a file of the format {name}, with revisions.",
+            hint=f"Load it as it is: migrator convert --from {shlex.quote(source)} --to http://host:5984/database",
+        )
 
 
 def pair(text: str) -> tuple[str, str]:

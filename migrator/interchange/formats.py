@@ -85,6 +85,22 @@ def sniff(path: Path) -> str:
     )
 
 
+def foreign(path: Path) -> str:
+    """The format of a file of another tool that no other source of documents can be; "" where it is not sure."""
+    if not path.is_file():
+        return ""
+    with TextFile(path) as file:
+        head = file.read(_LOOK_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
+    name = next((name for name, sign in _SIGNS if sign.match(head)), "")
+    if (
+        name in {"", "ndjson"}
+        or head.startswith(b"[")
+        or not (name != "bulk-docs" or b'"new_edits"' in head[:100])
+    ):
+        return ""
+    return name
+
+
 def open_reader(
     path: Path, format: str | None = None, *, max_document_bytes: int = MAX_DOCUMENT_BYTES
 ) -> FileReader:

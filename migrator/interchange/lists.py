@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from migrator.codec import InvalidDocument, top_level
+from migrator.codec import InvalidDocument, decode, top_level
 from migrator.extractors.lines import TextFile
 from migrator.interchange.reading import Element, FileReader
 from migrator.interchange.texts import leaf_of, members
@@ -138,7 +138,7 @@ class ChangesReader(FileReader):
         ended = False
         with TextFile(self.path) as file:
             for element in self._lines(file):
-                ended = element.fault is None and _FEED_END.match(element.text) is not None
+                ended = element.fault is None and _is_feed_end(element.text)
                 if not ended:
                     yield element
         if not ended:
@@ -203,6 +203,13 @@ class ContinuousChangesWriter(ChangesWriter):
 
     format = "changes-continuous"
     _before, _between, _row_end, _after = b"", b"", b"\n", b'{"last_seq":%d,"pending":0}\n'
+
+
+def _is_feed_end(text: bytes) -> bool:
+    try:
+        return _FEED_END.match(text) is not None and bool(decode(text))
+    except InvalidDocument:
+        return False
 
 
 def _parsed(element: Element) -> dict[str, Any] | LeafFault:
