@@ -67,6 +67,8 @@ class JobConfig:
         follow: go on carrying changes until told to stop.
         until_caught_up: of following: end when the target has caught up.
         deletions: what becomes of documents deleted at the source: carry or ignore.
+        executor: the scheduler whose workers move the job in splits, `dask://host:8786`.
+        splits: into how many; four for each worker where 0.
         replicate: have CouchDB's own replicator do it.
         replicator: which server runs the replication: target or source.
         keep_job: leave the replication's document where it is.
@@ -110,6 +112,8 @@ class JobConfig:
     follow: bool = False
     until_caught_up: bool = False
     deletions: str = ""
+    executor: str = ""
+    splits: int = 0
     replicate: bool = False
     replicator: str = "target"
     keep_job: bool = False

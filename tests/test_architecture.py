@@ -35,7 +35,7 @@ LEVELS: list[tuple[str, set[str]]] = [
         {"jobs", "opening", "ordering", "planning", "streaming", "target_reading", "transform_pool"}
         | {"transform_worker", "verify_result", "verifying"},
     ),
-    ("4 chapters", {"seeding", "backup", "interchange", "sync", "instance", "care", "integrations"}),
+    ("4 chapters", {"seeding", "backup", "interchange", "sync", "instance", "care", "integrations", "scaling"}),
     ("5 faces", {"cli", "pytest_plugin", "testing", "__init__", "__main__"}),
 ]
 # Of these levels none imports a neighbour.
@@ -52,6 +52,7 @@ OWNERS = {
 # Extras that are asked for by name, and imported only where they are used.
 OPTIONAL = {
     "dlt": {"integrations"},
+    "distributed": {"scaling"},
     "faker": {"transformers"},
     "fsspec": {"backup"},
     "prometheus_client": {"sync"},

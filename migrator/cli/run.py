@@ -59,6 +59,7 @@ def run(job_file: str | None, log_format: str, log_level: str, quiet: bool, **fl
       migrator run --from export.json --to http://localhost:5984 --transform id:field=sku
       migrator run -c configs/one-shot-migration.toml
       migrator run --from http://a:5984/orders --to http://b:5984/orders --replicate
+      migrator run --from dump/ --to http://localhost:5984 --executor dask://scheduler:8786
     """
     config = options.job_config(job_file, flags)
     watched = timer.timed("run", metrics=config.metrics, ping=config.ping, json_line=config.json)

@@ -31,6 +31,13 @@ sync_options = together(
         help="Of documents deleted at the source: delete them at the target, or leave them. [default: carry]",
     ),
     click.option(
+        "--executor",
+        metavar="dask://HOST:8786",
+        help="Have the workers of a Dask scheduler move the job, divided into splits; they must see SOURCE, "
+        "TARGET and the folder of --checkpoint.",
+    ),
+    click.option("--splits", type=int, metavar="N", help="How many splits. [default: four for each worker]"),
+    click.option(
         "--replicate", is_flag=True, default=None, help="Have CouchDB's own replicator copy revisions as they are."
     ),
     click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -15,7 +16,7 @@ from migrator.codec import decode_value
 from migrator.couch.answers import Answer, bulk_rows, refuse, refuse_bulk
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.endpoint import Endpoint, database_url
-from migrator.couch.listing import list_rows
+from migrator.couch.listing import boundaries, list_rows
 from migrator.couch.paging import COUCHDB_RANGES, POUCHDB_RANGES, IdRange
 from migrator.couch.paths import MAX_QUERY_BYTES, has_path, id_path
 from migrator.couch.rows import Row
@@ -256,18 +257,19 @@ class CouchClient:
     ) -> Iterator[Row]:
         """All rows of `_all_docs` in order of their ids' bytes, streamed, as `list_rows` has it."""
         what = f"Reading {database_url(self.endpoint, database)}"
+        ask = partial(self._all_docs, database, what=what)
+        options: dict[str, Any] = {"include_docs": include_docs, "page_rows": page_rows, "at_once": at_once}
+        return list_rows(ask, self._ranges(), what, after=after, **options)
+
+    def boundaries(self, database: str, max_rows: int) -> list[str]:
+        """Keys that divide a database, as `listing.boundaries` has it."""
+        what = f"Dividing {database}"
+        return boundaries(partial(self._all_docs, database, what=what), self._ranges(), what, max_rows)
+
+    def _ranges(self) -> Sequence[IdRange]:
         if self._id_ranges is None:
             self._id_ranges = POUCHDB_RANGES if "express-pouchdb" in self.welcome() else COUCHDB_RANGES
-
-        return list_rows(
-            lambda params: self._all_docs(database, params, what),
-            self._id_ranges,
-            what,
-            after=after,
-            include_docs=include_docs,
-            page_rows=page_rows,
-            at_once=at_once,
-        )
+        return self._id_ranges
 
     def _all_docs(self, database: str, params: Mapping[str, Any], what: str) -> Generator[bytes]:
         encoded = {key: _encode(value) for key, value in params.items()}

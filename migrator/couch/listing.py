@@ -81,6 +81,22 @@ class _Server:
         return str(rows[0]["id"]) if rows else None
 
 
+def boundaries(
+    ask: Callable[[Mapping[str, Any]], Generator[bytes]], id_ranges: Sequence[IdRange], what: str, max_rows: int
+) -> list[str]:
+    """Keys between which there are about `max_rows` rows: asked for where ranks are known, else read."""
+
+    def look(params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return dict(Answer(200, {}, b"".join(ask(params))).json(what))
+
+    if id_ranges is COUCHDB_RANGES:
+        total = look({"limit": 0}).get("total_rows")
+        if isinstance(total, int):
+            return [part.first for part in parts(_Server(look), "", total, max_rows)][1:]
+    rows = list_rows(ask, id_ranges, what)
+    return [row.id for number, row in enumerate(rows, 1) if number % max_rows == 0]
+
+
 def _parts(look: Callable[[Mapping[str, Any]], Mapping[str, Any]], after: str | None) -> Iterator[Part] | None:
     """The parts to read; None where one reading is as good."""
     first = "" if after is None else after + SUCCESSOR

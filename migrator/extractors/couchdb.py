@@ -92,6 +92,16 @@ class CouchExtractor:
             else:
                 yield Record(row.id, text=text)
 
+    def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
+        """Keys that divide a database into about so many ranges of at least so many documents."""
+        rows = max(-(-(self.count(collection) or 0) // parts), min_rows)
+        return self._client.boundaries(collection, rows)
+
+    @staticmethod
+    def is_behind(position: Position, bound: Position) -> bool:
+        """True when an id comes after a bound, in the order of reading."""
+        return str(position).encode() > str(bound).encode()
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

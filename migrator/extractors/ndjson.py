@@ -104,6 +104,33 @@ class NdjsonExtractor:
                         continue
                 yield Record(f"{offset}:{number}", None, line)
 
+    def size_bytes(self, collection: str) -> int:
+        """The file's size."""
+        return self._files[collection].stat().st_size
+
+    def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
+        """Positions at lines' ends that divide a plain file into about so many parts; none for a packed one.
+
+        The file is read once, as each position tells its line's number.
+        """
+        path = self._files[collection]
+        if path.suffix.lower() in _PACKED:
+            return []
+        size = path.stat().st_size
+        found: list[str] = []
+        offset = number = last = 0
+        with TextFile(path) as file:
+            for offset, number, _line in read_lines(file, max_line_bytes=self._max_line_bytes):
+                if offset * parts >= size * (len(found) + 1) and number - last >= min_rows and offset < size:
+                    found.append(f"{offset}:{number}")
+                    last = number
+        return found
+
+    @staticmethod
+    def is_behind(position: Position, bound: Position) -> bool:
+        """True when a line ends after a bound."""
+        return _parsed(position) > _parsed(bound)
+
     def close(self) -> None:
         """Nothing is held open between readings."""
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from migrator.config import JobConfig
+from migrator.errors import ConfigError
 from migrator.events import Listener, ignore
 from migrator.jobs import JobResult, run_job
 from migrator.model import Extractor
@@ -29,6 +30,14 @@ def run_any(
         MigratorError: as the way that is asked for.
     """
     check_modes(config, environ)
+    if config.executor:
+        if is_sync(config):
+            raise ConfigError("--executor moves a job once, all of it.", hint="Leave --executor out.")
+        if source is not None:
+            raise ConfigError("--executor moves what a SOURCE names.", hint="Leave --executor out.")
+        from migrator.scaling.coordinator import run_distributed  # noqa: PLC0415 most jobs need none of this
+
+        return run_distributed(config, environ=environ, listener=listener, stopping=stopping)
     if not is_sync(config):
         return run_job(config, environ=environ, listener=listener, stopping=stopping, source=source)
     if config.replicate:

@@ -1,0 +1,283 @@
+"""A job moved by several processes: the result is one machine's, whatever is killed in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrator import events
+from migrator.config import JobConfig
+from migrator.errors import ConfigError, EndpointError, Interrupted, RejectsError
+from migrator.jobs import run_job
+from migrator.scaling.coordinator import run_distributed
+from migrator.sync.running import run_any
+from migrator.verifying import verify_job
+from tests import support
+
+WORKERS = 2
+DOCUMENTS = 24_000
+
+
+class Cluster:
+    """A scheduler and its workers, each a process of its own, as people start them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.processes: list[subprocess.Popen[str]] = []
+        scheduler = self.start(
+            "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"
+        )
+        self.address = said(scheduler, r"Scheduler at:\s+(tcp://\S+)")
+        self.folder = folder
+        for _ in range(WORKERS):
+            self.add_worker()
+
+    def add_worker(self) -> subprocess.Popen[str]:
+        """One more worker; it restarts itself when it is killed, as the nanny of dask has it."""
+        options = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder)]
+        return self.start("distributed.cli.dask_worker", self.address, *options)
+
+    def start(self, module: str, *args: str) -> subprocess.Popen[str]:
+        """A process of dask's own."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *args], stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End all of them."""
+        for process in reversed(self.processes):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stderr:
+                process.stderr.close()
+
+
+def said(process: subprocess.Popen[str], pattern: str) -> str:
+    """What a process says of itself at its start; the rest of its words are read away."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.search(pattern, line):
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            return found[1]
+    pytest.fail("the scheduler ended")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One for all tests."""
+    made = Cluster(tmp_path_factory.mktemp("dask"))
+    yield made
+    made.close()
+
+
+def source(folder: Path, name: str, documents: int = DOCUMENTS) -> Path:
+    """A folder with one large and one small collection, and a few lines that are no documents."""
+    made = folder / "in"
+    made.mkdir()
+    with (made / f"{name}large.ndjson").open("w") as file:
+        for number in range(documents):
+            if number % 6_000 == 77:
+                file.write("no document\n")
+            else:
+                file.write(json.dumps({"_id": f"d-{number:06}", "n": number, "text": "x" * 40}) + "\n")
+    (made / f"{name}small.ndjson").write_text('{"_id":"a"}\n{"_id":"b"}\n')
+    return made
+
+
+def job(cluster: Cluster, folder: Path, **fields: Any) -> JobConfig:
+    """A job by the cluster, with all its files in a folder."""
+    values = {"checkpoint": str(folder / "cp.json"), "rejects": str(folder / "rejects.ndjson")}
+    return JobConfig(**{**values, "executor": f"dask://{cluster.address}", "splits": 8, **fields})
+
+
+def workers(cluster: Cluster) -> list[int]:
+    """Process ids of those that do the work: children of the workers' nannies."""
+    found = []
+    for process in cluster.processes[1:]:
+        for children in Path(f"/proc/{process.pid}/task").glob("*/children"):
+            found += [int(pid) for pid in children.read_text().split()]
+    return [pid for pid in found if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def test_the_result_is_one_machines(
+    cluster: Cluster, tmp_path: Path, server_url: str, database_prefix: str
+) -> None:
+    """The same report, the same rejects with the same places, the same documents as by one process."""
+    folder = source(tmp_path, database_prefix)
+    heard: list[events.Event] = []
+    by_many = run_any(job(cluster, tmp_path, source=str(folder), target=server_url), listener=heard.append)
+    there = support.revisions(server_url, f"{database_prefix}large")
+    one = JobConfig(
+        source=str(folder),
+        target=server_url,
+        checkpoint=str(tmp_path / "one.json"),
+        rejects=str(tmp_path / "one.nd"),
+    )
+    by_one = run_job(one)
+    for name, collection in by_one.report.collections.items():
+        same = by_many.report.collections[name].counts
+        assert (same.read, same.rejected) == (collection.counts.read, collection.counts.rejected)
+        # What one machine finds there is what the many wrote.
+        assert (same.written, collection.counts.unchanged) == (collection.counts.unchanged, same.written)
+    assert by_many.report.totals.written == DOCUMENTS - 4 + 2
+    assert len(there) == DOCUMENTS - 4
+    rejects = (tmp_path / "rejects.ndjson").read_text().splitlines()
+    assert sorted(rejects) == sorted((tmp_path / "one.nd").read_text().splitlines())
+    loaded = [event for event in heard if isinstance(event, events.BatchLoaded)]
+    assert sum(event.counts.read for event in loaded) == DOCUMENTS + 2
+    assert sum(isinstance(event, events.DocumentRejected) for event in heard) == 4
+    assert not (tmp_path / "cp.json.splits").exists()
+
+
+def test_a_killed_worker_loses_and_doubles_nothing(
+    cluster: Cluster, tmp_path: Path, server_url: str, database_prefix: str
+) -> None:
+    """Workers are killed in the middle, again and again: each split goes on from its own checkpoint."""
+    folder = source(tmp_path, database_prefix, 60_000)
+    kills = 0
+    over = threading.Event()
+
+    def kill() -> None:
+        nonlocal kills
+        while kills < 3 and not over.wait(0.7):
+            for pid in workers(cluster)[:1]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    kills += 1
+
+    killer = threading.Thread(target=kill)
+    started = threading.Event()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.BatchLoaded) and not started.is_set():
+            started.set()
+            killer.start()
+
+    config = job(cluster, tmp_path, source=str(folder), target=server_url, batch_docs=200, in_flight=1)
+    try:
+        result = run_distributed(config, listener=listen)
+    finally:
+        over.set()
+        killer.join()
+    assert kills >= 1
+    totals = result.report.totals
+    assert totals.accounted
+    assert (totals.read, totals.rejected) == (60_002, 10)
+    assert totals.written + totals.unchanged == 59_992
+    there = support.revisions(server_url, f"{database_prefix}large")
+    assert len(there) == 59_990
+    assert {rev.partition("-")[0] for rev in there.values()} == {"1"}
+    assert len((tmp_path / "rejects.ndjson").read_text().splitlines()) == 10
+    found = verify_job(JobConfig(source=str(folder), target=server_url, checkpoint=str(tmp_path / "v.json")))
+    assert sum(comparison.equal for comparison in found.comparisons.values()) == 59_992
+    assert not any(comparison.missing or comparison.different for comparison in found.comparisons.values())
+
+
+def test_a_database_is_divided_by_its_ids(
+    cluster: Cluster, tmp_path: Path, server_url: str, database_prefix: str
+) -> None:
+    """From CouchDB to CouchDB, by ranges of ids; none is left out at a bound, none is moved twice."""
+    documents = [{"_id": f"k{number * 7919 % 20_000:05}", "n": number} for number in range(20_000)]
+    origin, copy = f"{database_prefix}origin", f"{database_prefix}copy"
+    support.request("PUT", f"{server_url}/{origin}")
+    for begin in range(0, 20_000, 2_000):
+        support.request("POST", f"{server_url}/{origin}/_bulk_docs", {"docs": documents[begin : begin + 2_000]})
+    config = job(
+        cluster, tmp_path, source=f"{server_url}/{origin}", target=f"{server_url}/{copy}", splits=4, verify=True
+    )
+    heard: list[events.Event] = []
+    result = run_distributed(config, listener=heard.append)
+    assert (result.report.totals.read, result.report.totals.written) == (20_000, 20_000)
+    splits = result.state.details["splits"]
+    assert len(splits) >= 3
+    assert splits[0]["lower"] is splits[-1]["upper"] is None
+    assert [split["upper"] for split in splits[:-1]] == [split["lower"] for split in splits[1:]]
+    assert support.revisions(server_url, copy).keys() == {document["_id"] for document in documents}
+
+
+def test_it_stops_and_goes_on(cluster: Cluster, tmp_path: Path, server_url: str, database_prefix: str) -> None:
+    """Told to stop, the workers settle what is in flight; a second run carries what they did and does the rest."""
+    folder = source(tmp_path, database_prefix)
+    stopping = threading.Event()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.BatchLoaded):
+            stopping.set()
+
+    config = job(cluster, tmp_path, source=str(folder), target=server_url, batch_docs=100, in_flight=1)
+    with pytest.raises(Interrupted):
+        run_distributed(config, listener=listen, stopping=stopping)
+    with pytest.raises(Exception, match="exists already"):
+        run_distributed(config, listener=lambda _event: None)
+    again = job(cluster, tmp_path, source=str(folder), target=server_url, resume=True)
+    result = run_distributed(again, listener=lambda _event: None)
+    report = result.report
+    assert report.carried.read > 0
+    assert report.carried.read + report.totals.read == DOCUMENTS + 2
+    assert report.totals.accounted
+    assert len(support.revisions(server_url, f"{database_prefix}large")) == DOCUMENTS - 4
+    assert len((tmp_path / "rejects.ndjson").read_text().splitlines()) == 4
+
+
+def test_a_folder_takes_whole_collections(cluster: Cluster, tmp_path: Path) -> None:
+    """Two workers never write one file."""
+    folder = source(tmp_path, "c")
+    result = run_distributed(
+        job(cluster, tmp_path, source=str(folder), target=str(tmp_path / "out")), listener=lambda _event: None
+    )
+    assert len(result.state.details["splits"]) == 2
+    lines = (tmp_path / "out" / "clarge.ndjson").read_text().splitlines()
+    assert len(lines) == DOCUMENTS - 4
+
+
+def test_too_many_rejects_stop_all(
+    cluster: Cluster, tmp_path: Path, server_url: str, database_prefix: str
+) -> None:
+    """The limit is the job's, not a split's."""
+    folder = source(tmp_path, database_prefix)
+    config = job(cluster, tmp_path, source=str(folder), target=server_url, max_errors="2")
+    with pytest.raises(RejectsError):
+        run_distributed(config, listener=lambda _event: None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "words"),
+    [
+        (
+            {"source": "memory:tests.reliability.cities_app:service"},
+            ConfigError,
+            "memory: source is in this process",
+        ),
+        ({"dry_run": True}, ConfigError, "--dry-run does not go with --executor"),
+        ({"executor": "spark://x"}, ConfigError, "none that is known"),
+        ({"executor": "dask://tcp://127.0.0.1:1"}, EndpointError, "No Dask scheduler answers"),
+        ({"transform": ("id:uuid7",), "verify": True}, ConfigError, "uuid7"),
+    ],
+)
+def test_says_what_cannot_be(
+    cluster: Cluster,
+    tmp_path: Path,
+    fields: dict[str, Any],
+    error: type[Exception],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the start, with what to do in its place."""
+    monkeypatch.setattr("migrator.scaling.engine.CONNECT_TIMEOUT_S", 1)
+    values = {"source": str(source(tmp_path, "c", 10)), "target": str(tmp_path / "out"), **fields}
+    with pytest.raises(error, match=re.escape(words)) as caught:
+        run_distributed(job(cluster, tmp_path, **values), listener=lambda _event: None)
+    assert caught.value.hint  # type: ignore[attr-defined]
