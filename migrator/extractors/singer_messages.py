@@ -16,6 +16,8 @@ from migrator.extractors.sql_values import NoId, document_id
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 
+TAP_HINT = "Only the messages of a Singer tap may come in; run the tap alone, and look at its standard output."
+
 
 class Message(NamedTuple):
     """One message. `content` is the record, the state's value, or of a BATCH the whole message."""
@@ -89,7 +91,7 @@ def message_lines(stream: Readable, name: str, *, start: tuple[int, int] = (0, 0
     """
     for end, number, text in read_lines(stream, start=start):
         if text is None:
-            raise ConfigError(f"{name}:{number}: the line is longer than {MAX_LINE_BYTES} bytes.")
+            raise ConfigError(f"{name}:{number}: the line is longer than {MAX_LINE_BYTES} bytes.", hint=TAP_HINT)
         if text.strip():
             yield end, number, text
 
@@ -121,4 +123,4 @@ def batch_texts(message: Mapping[str, Any], place: str) -> Iterator[tuple[str, b
                 for _, number, text in message_lines(file, str(path)):
                     yield f"{path}:{number}", text or b""
         except (OSError, EOFError) as error:
-            raise ConfigError(f"{place}: the BATCH file {path} cannot be read: {error}.") from error
+            raise ConfigError(f"{place}: the BATCH file {path} cannot be read: {error}.", hint=TAP_HINT) from error
