@@ -1,5 +1,7 @@
 """Finds how much a server likes to get at once, by trying a little more or less and keeping what gains.
 
+Rates differ from moment to moment for many reasons, so a trial must be better than what was before and after it.
+
 More in flight and larger batches help until the server is busy; then they only wait longer, and above a thousand
 documents CouchDB spends more on each.
 """
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 
 # A rate is taken over so many batches and so long: shorter ones say nothing.
 WINDOW_BATCHES = 16
-WINDOW_S = 0.5
+WINDOW_S = 2.0
 # A trial is kept when the rate grew by so much; the way up is by steps, the way down by a share.
 GAIN = 1.05
 STEPS = 10
@@ -64,8 +66,9 @@ class Knee:
         self._docs = _Knob(docs, max_docs, max(1, max_docs // STEPS))
         self._in_flight = _Knob(in_flight, max_in_flight, 1)
         self._trial: _Knob | None = None
-        self._value_before = 0
-        self._wanted_rate = 0.0
+        self._value_before = self._value_tried = 0
+        self._rate_before = self._rate_tried = 0.0
+        self._gain = GAIN
         self._turn = 0
         self._least_s = float("inf")
         self._started: float | None = None
@@ -87,7 +90,7 @@ class Knee:
         if self._trial is not None:
             self._trial.value = self._value_before
             self._trial.in_vain()
-            self._trial = None
+            self._trial, self._rate_tried = None, 0.0
         if overload:
             self._in_flight.value = max(1, int(self._in_flight.value * DOWN))
         self._begin()
@@ -116,13 +119,24 @@ class Knee:
 
     def _judge(self, rate: float) -> bool:
         assert self._trial is not None
-        knob, self._trial = self._trial, None
-        if rate >= self._wanted_rate:
+        knob = self._trial
+        if not self._rate_tried:
+            if rate >= self._rate_before * self._gain:
+                # Better than before; whether that is the trial's merit shows when it is taken back.
+                self._rate_tried = rate
+            else:
+                knob.in_vain()
+                self._trial = None
+            knob.value = self._value_before
+            return True
+        better = self._rate_tried >= rate * self._gain
+        self._trial, self._rate_tried = None, 0.0
+        if better:
+            knob.value = self._value_tried
             knob.gained()
-            return False
-        knob.value = self._value_before
-        knob.in_vain()
-        return True
+        else:
+            knob.in_vain()
+        return better
 
     def _try(self, rate: float, elapsed: float) -> bool:
         document_s = self._seconds / self._documents
@@ -139,9 +153,9 @@ class Knee:
             value = knob.tried()
             if knob.resting <= 0 and value != knob.value:
                 self._trial = knob
-                self._value_before = knob.value
                 # Less in a queue is better when it is no slower.
-                self._wanted_rate = rate / GAIN if queued and value < knob.value else rate * GAIN
+                self._gain = 1 / GAIN if queued and value < knob.value else GAIN
+                self._value_before, self._value_tried, self._rate_before = knob.value, value, rate
                 knob.value = value
                 return True
         return False

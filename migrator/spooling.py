@@ -26,7 +26,7 @@ from migrator.wrapping import ExtractorWrapper
 MIN_DOCUMENTS_TO_SORT = 20_000
 # What is read to see whether that is so is held, and not read again. Where this is reached first, documents are
 # large, and
-MAX_HELD_BYTES = 16_000_000
+MAX_HELD_BYTES = 6_000_000
 # beyond this size the tree is small beside them.
 MAX_BYTES_TO_SORT = 10_000
 FAULTS_FILE = "faults.ndjson"
