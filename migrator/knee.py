@@ -21,8 +21,9 @@ DOWN = 0.75
 QUEUED = 3.0
 # Of what would be sent at once and in a batch so much must have been, or the source is what is slow.
 BUSY = 0.8
-# After a trial in vain the next ones come ever later.
-MAX_REST = 32
+# Trials cost something themselves: so many windows pass before the first, and after one in vain ever more.
+FIRST_REST = 4
+MAX_REST = 64
 
 
 @dataclass
@@ -31,8 +32,8 @@ class _Knob:
     most: int
     step: int
     up: bool = True
-    rest: int = 1
-    resting: int = 1
+    rest: int = FIRST_REST
+    resting: int = FIRST_REST
 
     def tried(self) -> int:
         """The value to try next."""
