@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from migrator.errors import ConfigError
-from migrator.model import BatchLimits
 
 SORTS = ("auto", "always", "never")
 POLICIES = ("fail", "skip", "overwrite", "newer")
@@ -95,7 +94,7 @@ class JobConfig:
     dry_run: bool = False
     verify: bool = False
     batch_docs: int = 1_000
-    batch_bytes: int = BatchLimits.max_bytes
+    batch_bytes: int = 2_000_000
     in_flight: int = 8
     readers: int = 4
     q: int | None = None

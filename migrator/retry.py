@@ -77,6 +77,26 @@ class Retrier:
 
     def call(self, operation: str, attempt: Callable[[int], T], *, retry_on: Callable[[BaseException], bool]) -> T:
         """Call `attempt(number)` until it returns, fails for good, or the policy ends it."""
+        # An outage is counted from the moment when somebody asked: an idle time before is none.
+        self._last_success = max(self._last_success, self.clock() - self.policy.max_outage_s / 2)
+        # Most calls pass at once. What tenacity makes for one refers to itself in a circle and would keep all that
+        # the call is about, whole batches, until the next collection of garbage.
+        try:
+            result = attempt(1)
+        except Exception as error:
+            if not retry_on(error):
+                raise
+            result = self._again(operation, attempt, error, retry_on)
+        self.succeeded()
+        return result
+
+    def _again(
+        self,
+        operation: str,
+        attempt: Callable[[int], T],
+        first: Exception,
+        retry_on: Callable[[BaseException], bool],
+    ) -> T:
         jitter = wait_random_exponential(multiplier=self.policy.first_wait_s, max=self.policy.max_wait_s)
 
         def wait(state: RetryCallState) -> float:
@@ -113,13 +133,11 @@ class Retrier:
         def numbered() -> T:
             nonlocal number
             number += 1
+            if number == 1:
+                raise first
             return attempt(number)
 
-        # An outage is counted from the moment when somebody asked: an idle time before is none.
-        self._last_success = max(self._last_success, self.clock() - self.policy.max_outage_s / 2)
-        result = retrying(numbered)
-        self.succeeded()
-        return result
+        return retrying(numbered)
 
     def _sleep(self, seconds: float) -> None:
         if self.sleep is not None:
@@ -136,6 +154,11 @@ def repeat_while(
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """Repeat a step while its result says so, with short jittered waits; the last result in the end."""
+    # As in `Retrier.call`: what ends at once leaves nothing behind.
+    first = step()
+    if not condition(first) or max_attempts < 2:
+        return first
+    done = iter([first])
     retrying = Retrying(
         retry=retry_if_result(condition),
         stop=stop_after_attempt(max_attempts),
@@ -143,7 +166,13 @@ def repeat_while(
         sleep=sleep,
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
-    return retrying(step)
+
+    def again() -> T:
+        for result in done:
+            return result
+        return step()
+
+    return retrying(again)
 
 
 def is_transient(error: BaseException) -> bool:

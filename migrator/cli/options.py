@@ -18,7 +18,6 @@ import click
 from migrator.config import POLICIES, SORTS, JobConfig, load_job_file
 from migrator.errors import EXIT_INTERRUPTED, ConfigError
 from migrator.events import Event, Listener
-from migrator.model import BatchLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,9 +111,7 @@ write_options = together(
         metavar="N",
         help="Most documents in a batch; how many are best is found out. [default: 1000]",
     ),
-    click.option(
-        "--batch-bytes", type=int, metavar="N", help=f"Most bytes in a batch. [default: {BatchLimits.max_bytes}]"
-    ),
+    click.option("--batch-bytes", type=int, metavar="N", help="Most bytes in a batch. [default: 2000000]"),
     click.option(
         "--in-flight",
         type=int,

@@ -183,7 +183,10 @@ class CouchClient:
         """
         what = f"Writing {len(bodies)} documents to {database}"
         head = b'{"docs":[' if new_edits else b'{"new_edits":false,"docs":['
-        answer = self.call("POST", database, "_bulk_docs", body=head + b",\n".join(bodies) + b"]}")
+        # In one piece: it can be large, and each copy counts.
+        ends = [head + bodies[0], *bodies[1:]] if bodies else [head]
+        ends[-1] += b"]}"
+        answer = self.call("POST", database, "_bulk_docs", body=b",\n".join(ends))
         rows = bulk_rows(answer, what)
         if rows is not None:
             return rows

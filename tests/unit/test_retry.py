@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -219,3 +221,26 @@ def test_what_a_repeated_step_raises_comes_out() -> None:
     """Errors are no results."""
     with pytest.raises(TransientError):
         repeat_while(bool, lambda: Attempts([TransientError("x")])(1), max_attempts=5, sleep=lambda _seconds: None)
+
+
+class Large:
+    """Stands for a batch."""
+
+
+def test_a_call_that_passes_keeps_nothing() -> None:
+    """What a call was about is free again at once, without a collection of garbage: batches are large."""
+    gc.disable()
+    try:
+        batch, step = Large(), Large()
+        kept = [weakref.ref(batch), weakref.ref(step)]
+
+        def call(batch: Large) -> bool:
+            # As loading does, which asks whether an error goes with the batch.
+            return Retrier().call("load", lambda _number: bool(batch), retry_on=lambda _error: not batch)
+
+        assert call(batch)
+        assert repeat_while(lambda done, step=step: not step, lambda: bool(kept), max_attempts=3)  # type: ignore[misc]
+        del batch, step
+        assert [None, None] == [reference() for reference in kept]
+    finally:
+        gc.enable()
