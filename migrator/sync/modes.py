@@ -41,6 +41,7 @@ def check_modes(config: JobConfig, environ: Mapping[str, str] | None = None) -> 
             )
     else:
         _refuse(config, "goes with --replicate only", "Leave it out.", ("keep_job",))
+        _refuse(config, f"does not go with {mode}", "Leave it out.", ("transform_workers",))
         if any(spec.split("=")[0] in {"id:uuid7", "id:hash"} for spec in config.transform):
             raise ConfigError(
                 f"An id made of a document's content does not go with {mode}: a changed document would get "

@@ -389,6 +389,7 @@ def test_by_the_command(pair: Pair) -> None:
         ({"target": "folder"}, "migrator backup"),
         ({"source": "folder"}, "two CouchDB servers"),
         ({"dry_run": True}, "--dry-run"),
+        ({"transform_workers": 2, "transform": ("drop:a",)}, "--transform-workers"),
         ({"transform": ("id:field=sku",)}, "--deletions ignore"),
         ({"transform": ("id:uuid7",), "deletions": "ignore"}, "content"),
         ({"since_last": False, "deletions": "carry"}, "--since-last"),

@@ -1,0 +1,150 @@
+"""Kill -9 at random moments of a run that carries changes, while a writer writes: the same in the end."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import support
+
+DOCUMENTS = 800
+KILLS = 5
+
+
+class Application:
+    """Writes, changes and deletes documents at the source until it is frozen."""
+
+    def __init__(self, url: str, seed: int) -> None:
+        self._url = url
+        self._chance = random.Random(seed)
+        self._frozen = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._revisions: dict[str, str] = {}
+        self.failure: BaseException | None = None
+
+    def __enter__(self) -> Application:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Write no more."""
+        self._frozen.set()
+        self._thread.join()
+        assert self.failure is None, self.failure
+
+    def _work(self) -> None:
+        try:
+            while not self._frozen.wait(0.02):
+                self._step()
+        except BaseException as error:  # noqa: BLE001 raised where the application is frozen
+            self.failure = error
+
+    def _step(self) -> None:
+        docs: list[dict[str, Any]] = []
+        for id in {f"w{self._chance.randrange(300):03}" for _ in range(10)}:
+            doc: dict[str, Any] = {"_id": id, "n": self._chance.random()}
+            if id in self._revisions:
+                doc["_rev"] = self._revisions.pop(id)
+                doc |= {"_deleted": True} if self._chance.random() < 0.3 else {}
+            docs.append(doc)
+        status, rows = support.request("POST", f"{self._url}/_bulk_docs", {"docs": docs})
+        assert status in {201, 202}, rows
+        deleted = {doc["_id"] for doc in docs if "_deleted" in doc}
+        self._revisions |= {row["id"]: row["rev"] for row in rows if row["id"] not in deleted}
+
+
+@pytest.fixture
+def urls(server_url: str, second_url: str, database_prefix: str) -> Iterator[tuple[str, str]]:
+    """A source of documents, and a target that is not there yet."""
+    name = f"{database_prefix}a"
+    assert support.request("PUT", f"{server_url}/{name}")[0] in {201, 202}
+    docs = [{"_id": f"d{n:04}", "n": n} for n in range(DOCUMENTS)]
+    support.request("POST", f"{server_url}/{name}/_bulk_docs", {"docs": docs})
+    yield f"{server_url}/{name}", f"{second_url}/{name}_copy"
+    support.request("DELETE", f"{second_url}/{name}_copy")
+
+
+def contents(url: str) -> dict[str, Any]:
+    server, _, name = url.rpartition("/")
+    return support.plain(support.documents(server, name))
+
+
+def generations(url: str) -> dict[str, int]:
+    server, _, name = url.rpartition("/")
+    return {id: int(rev.partition("-")[0]) for id, rev in support.revisions(server, name).items()}
+
+
+@pytest.mark.parametrize(
+    ("mode", "seed"), [("--since-last", 1), ("--since-last", 2), ("--follow", 3), ("--follow", 4)], ids=str
+)
+def test_killed_again_and_again(urls: tuple[str, str], tmp_path: Path, mode: str, seed: int) -> None:
+    """Killed at random places, in the first copy and after, no document is lost, doubled or brought back."""
+    chance = random.Random(seed)
+    command = [
+        sys.executable,
+        "-m",
+        "migrator",
+        "run",
+        "--from",
+        urls[0],
+        "--to",
+        urls[1],
+        "--checkpoint",
+        "cp.json",
+    ]
+    command += ["--batch-docs", "50", "--quiet", "--json"]
+    killed = 0
+    with Application(urls[0], seed):
+        for round in range(KILLS):
+            process = subprocess.Popen(
+                [*command, mode], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            before = (tmp_path / "cp.json").read_bytes() if round else b""
+            deadline = time.monotonic() + 60
+            # A kill before the first step proves nothing; the checkpoint says that one was made.
+            while process.poll() is None and _read(tmp_path / "cp.json") == before:
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+            time.sleep(chance.uniform(0.0, 0.6))
+            process.kill()
+            _, err = process.communicate()
+            assert "Traceback" not in err
+            assert process.returncode in {0, -signal.SIGKILL}, err
+            killed += process.returncode == -signal.SIGKILL
+        assert killed >= KILLS // 2
+    done = subprocess.run(
+        [*command, "--follow", "--until-caught-up", "--verify"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert json.loads(done.stdout)["behind"] == 0
+    assert contents(urls[0]) == contents(urls[1])
+    # What nobody changed at the source was written once, whatever was sent twice.
+    still = {id: generation for id, generation in generations(urls[1]).items() if id.startswith("d")}
+    assert len(still) == DOCUMENTS
+    assert set(still.values()) == {1}
+    # The target never has more revisions of a document than the source: each write of ours stands for one there.
+    source = generations(urls[0])
+    assert {id for id, generation in generations(urls[1]).items() if generation > source[id]} == set()
+    again = subprocess.run([*command, "--since-last"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert json.loads(again.stdout)["totals"]["read"] == 0
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
