@@ -16,7 +16,7 @@ from migrator.model import Document, EncodedDocument
 from migrator.opening import OpenJob
 from migrator.registry import refuse_plugin_target, target_text
 from migrator.sorting import ExternalSorter
-from migrator.verify import Stored, TargetReader
+from migrator.verification import Stored, TargetReader
 
 # A verification may hold one such sort for each side.
 SORT_MEMORY_BYTES = 24_000_000

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from migrator.errors import ConfigError
 from migrator.naming import printable
 from migrator.report import table
-from migrator.verify import Comparison, Difference
+from migrator.verification import Comparison, Difference
 
 MAX_DIFFERENCES_SHOWN = 20
 

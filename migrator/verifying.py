@@ -30,7 +30,7 @@ from migrator.opening import OpenJob, default_paths, open_job
 from migrator.ordering import keeps_order
 from migrator.sorting import ExternalSorter
 from migrator.target_reading import SORT_MEMORY_BYTES, open_reader
-from migrator.verify import Comparison, Step, TargetReader, compare_collection
+from migrator.verification import Comparison, Step, TargetReader, compare_collection
 from migrator.verify_result import DifferenceFile, VerifyResult
 
 # So many are kept for people; --differences FILE holds all.

@@ -24,7 +24,7 @@ LEVELS: list[tuple[str, set[str]]] = [
         "1 single skills",
         {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "knee"}
         | {"locking", "naming", "plugins", "rejects", "retry", "retrying", "revisions", "sorted_runs", "sorting"}
-        | {"spooling", "throttle", "verify", "wrapping"},
+        | {"spooling", "throttle", "verification", "wrapping"},
     ),
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),

@@ -9,7 +9,7 @@ from migrator.couch.fidelity import Fidelity, fidelity_of
 from migrator.errors import TransientError
 from migrator.model import Document
 from migrator.retry import Retrier, is_transient
-from migrator.verify import Stored
+from migrator.verification import Stored
 
 PAGE_ROWS = 20_000
 

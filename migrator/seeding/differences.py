@@ -18,7 +18,7 @@ from migrator.retry import Retrier, is_transient
 from migrator.seeding import users
 from migrator.seeding.indexes import IndexKey, equal, listed
 from migrator.seeding.model import Fixture, FixtureDatabase, Fixtures
-from migrator.verify import DIFFERENT, EXTRA, MISSING, Comparison, Difference, Stored, compare_collection
+from migrator.verification import DIFFERENT, EXTRA, MISSING, Comparison, Difference, Stored, compare_collection
 
 SECURITY = "_security"
 INDEX = "_index"

@@ -27,7 +27,7 @@ from migrator.seeding.extractor import FixtureExtractor
 from migrator.seeding.model import Fixture, Fixtures
 from migrator.seeding.readiness import wait_for_indexes
 from migrator.seeding.writing import remove_all
-from migrator.verify import DIFFERENT, EXTRA, MISSING
+from migrator.verification import DIFFERENT, EXTRA, MISSING
 
 # Each user costs the server a tenth of a second of hashing within the request.
 USERS_PER_BATCH = 20

@@ -16,7 +16,7 @@ from migrator.errors import CheckpointError, ConfigError, Interrupted
 from migrator.events import DocumentsCompared, Event
 from migrator.extractors.memory import MemoryExtractor
 from migrator.jobs import run_job
-from migrator.verify import Difference
+from migrator.verification import Difference
 from migrator.verify_result import VerifyResult
 from migrator.verifying import verify_job
 from tests import support

@@ -8,7 +8,7 @@ from migrator import events
 from migrator.history import HistoryListener
 from migrator.model import CollectionReport, Counts, Reject, Report
 from migrator.report import report_to_json
-from migrator.verify import Comparison, Difference
+from migrator.verification import Comparison, Difference
 from migrator.verify_result import VerifyResult, result_to_json
 
 ACCENTED = "Zoë Ångström"

@@ -1,0 +1,28 @@
+"""The library's own words, as a program uses them: again and again in one process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import migrator
+from tests.test_architecture import MODULES
+
+
+def test_a_source_is_moved_and_verified_again_and_again(tmp_path: Path) -> None:
+    """No call takes the next one's word away: what a function imports must not bear the function's name."""
+    code = """
+import migrator
+source = {"a": {"b": {"n": 1}}}
+for _ in range(2):
+    assert migrator.run(source, "out", checkpoint="cp", restart=True).ok
+    assert migrator.verify(source, "out").ok
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_no_module_bears_the_name_of_a_function() -> None:
+    """A module that is imported becomes the package's attribute, in place of a function of that name."""
+    assert set(migrator.__all__) & set(MODULES) == set()
