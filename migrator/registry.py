@@ -36,6 +36,11 @@ def open_extractor(config: JobConfig, environ: Mapping[str, str] | None = None) 
         raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {SOURCE_FORMS}.")
     environ = os.environ if environ is None else environ
     scheme = _scheme(source)
+    if scheme in sources.OF_FILES and re.match(r"//[^/]", source[len(scheme) + 1 :]):
+        raise ConfigError(
+            f"{redact(source)} names a server, and {scheme}: reads files.",
+            hint=f"Write {scheme}:FILE. Known are: {SOURCE_FORMS}.",
+        )
     if scheme in sources.BY_SCHEME:
         return sources.BY_SCHEME[scheme](config, environ)
     if scheme and not Path(source).exists():

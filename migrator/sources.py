@@ -143,3 +143,6 @@ BY_SCHEME: dict[str, Callable[[JobConfig, Mapping[str, str]], Extractor]] = {
     "postgres": _sql,
 }
 """Who opens a SOURCE that begins with such a word and a colon."""
+
+OF_FILES = ("csv", "parquet", "mongo", "elasticdump")
+"""Of these schemes, those that read files and reach no server."""
