@@ -60,8 +60,8 @@ def backup(log_format: str, log_level: str, quiet: bool, report: str, **flags: A
 
     The result is one line of JSON on standard output.
 
-    Examples:
     \b
+    Examples:
       migrator backup --from http://localhost:5984 --to backups/
       migrator backup --from http://localhost:5984 --database 'orders-*' --database _users --to s3://bucket/couchdb
       migrator backup --from http://localhost:5984/orders --to backups/ --recipient age1…

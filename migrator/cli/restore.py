@@ -65,8 +65,8 @@ def restore(log_format: str, log_level: str, quiet: bool, report: str, **flags: 
 
     The result is one line of JSON on standard output.
 
-    Examples:
     \b
+    Examples:
       migrator restore --from backups/ --to http://localhost:5984
       migrator restore --from backups/ --to http://localhost:5984 --database orders --map orders=orders-old
       migrator restore --from backups/ --to http://localhost:5984 --database orders --id o-17 --into-existing

@@ -32,10 +32,10 @@ def singer_target(job_file: str | None, log_format: str, log_level: str, quiet: 
     again with the last of them goes on where this ended, whatever ended it. Without --on-conflict, a document
     of other content is replaced, as what a tap sends is the newest.
 
-    Examples:
     \b
+    Examples:
       tap-github --config tap.json | migrator singer-target --to http://localhost:5984 >> state.json
-      cat messages.ndjson | migrator singer-target --to http://localhost:5984 --transform drop:_sdc_batched_at
+      migrator singer-target --to http://localhost:5984 --transform drop:_sdc_batched_at
     """
     given = options.job_config(job_file, dict(flags))
     policy_given = flags.get("on_conflict") or (job_file and given.on_conflict != "fail")
