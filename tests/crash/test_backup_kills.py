@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import signal
 import subprocess
@@ -38,13 +39,18 @@ def start(world: World, what: str, to: str = "") -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "tests.crash.backup_child", *words], stderr=subprocess.PIPE)
 
 
-def killed(process: subprocess.Popen[bytes], progress: Callable[[], int], more: int) -> bool:
-    """Kill a run when it has come on by so much; False when it ended before, well."""
+def killed(
+    process: subprocess.Popen[bytes], progress: Callable[[], int], more: int, is_through: Callable[[], bool]
+) -> bool:
+    """Kill a run when it has come on by so much; False when it was through before, and ended well."""
     begin = progress()
     while process.poll() is None and progress() < begin + more:
         time.sleep(0.002)
-    if process.poll() is None:
-        process.send_signal(signal.SIGKILL)
+    # It stands still while we look: a kill behind its last effect would meet a run that is through.
+    process.send_signal(signal.SIGSTOP)
+    if process.poll() is None and not is_through():
+        process.kill()
+    process.send_signal(signal.SIGCONT)
     _, errors = process.communicate(timeout=60)
     if process.returncode == -signal.SIGKILL:
         return True
@@ -66,7 +72,8 @@ def test_kills_leave_no_half_backup_and_lose_nothing(world: World, seed: int) ->
         for _ in range(MAX_KILLS):
             before = len(world.snapshots("a"))
             assert before == chain
-            if not killed(start(world, "backup"), files, rng.randrange(8)):
+            through = functools.partial(lambda count: len(world.snapshots("a")) > count, before)
+            if not killed(start(world, "backup"), files, rng.randrange(8), through):
                 break
             kills += 1
             assert len(world.snapshots("a")) == before
@@ -97,7 +104,7 @@ def test_killed_restores_go_on_until_all_is_there(world: World, seed: int) -> No
 
     kills = 0
     for _ in range(MAX_KILLS):
-        if not killed(start(world, "restore", "b"), documents, rng.randrange(250)):
+        if not killed(start(world, "restore", "b"), documents, rng.randrange(250), lambda: False):
             break
         kills += 1
     else:
