@@ -52,3 +52,17 @@ def rows(server: str, database: str, **params: str) -> list[dict[str, Any]]:
 def plain(documents: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Documents without `_rev`."""
     return {id: {key: value for key, value in doc.items() if key != "_rev"} for id, doc in documents.items()}
+
+
+def contents(url: str) -> dict[str, dict[str, Any]]:
+    """All documents of the database at a URL by id, without their revisions."""
+    server, _, name = url.rpartition("/")
+    return plain(documents(server, name))
+
+
+def filled_pair(server: str, other: str, name: str, documents: int) -> tuple[str, str]:
+    """Make a database of so many documents; its URL, and that of a copy on the other server, not there yet."""
+    assert request("PUT", f"{server}/{name}")[0] in {201, 202}
+    docs = [{"_id": f"d{n:04}", "n": n} for n in range(documents)]
+    request("POST", f"{server}/{name}/_bulk_docs", {"docs": docs})
+    return f"{server}/{name}", f"{other}/{name}_copy"

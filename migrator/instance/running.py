@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from migrator.care.server import Server, open_server
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
-from migrator.events import Listener
+from migrator.events import Event, Listener
 
 
 @contextlib.contextmanager
@@ -60,8 +60,8 @@ def one_at_a_time(listener: Listener) -> Listener:
     """The listener for several threads: it hears one event after the other."""
     lock = threading.Lock()
 
-    def tell(event: object) -> None:
+    def tell(event: Event) -> None:
         with lock:
-            listener(event)  # type: ignore[arg-type]
+            listener(event)
 
     return tell

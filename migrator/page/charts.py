@@ -85,16 +85,7 @@ def timeline(
         for line in lines:
             drawing += _curve(frame, line, interval_s)
     drawing.append(h("g", [_slice(frame, lines, n, interval_s, spelled) for n in range(count)], class_="slices"))
-    svg = h(
-        "svg",
-        h("title", title, id=f"{name}-title"),
-        h("desc", note, id=f"{name}-desc"),
-        drawing,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        tabindex="0",
-        aria_labelledby=f"{name}-title {name}-desc",
-    )
+    svg = _picture(name, title, note, drawing)
     legend = [
         h("span", h("span", class_=f"key {line.css}"), line.label, class_="legend") for line in lines if line.label
     ]
@@ -132,16 +123,7 @@ def histogram(name: str, title: str, bars: Sequence[tuple[str, float]], note: st
                 data_say=f"{label}: {wording.number(value)}",
             )
         )
-    svg = h(
-        "svg",
-        h("title", title, id=f"{name}-title"),
-        h("desc", note, id=f"{name}-desc"),
-        drawing,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        tabindex="0",
-        aria_labelledby=f"{name}-title {name}-desc",
-    )
+    svg = _picture(name, title, note, drawing)
     caption = h("figcaption", h("span", title, class_="title"))
     return h("figure", caption, svg, h("output", "\u00a0", class_="readout"), class_="chart", id=name)
 
@@ -235,3 +217,17 @@ def _slice(
 
 def _above(frame: Frame, top: float) -> float:
     return round(frame.y(0) - top, 1)
+
+
+def _picture(name: str, title: str, note: str, drawing: Sequence[Element]) -> Element:
+    """A drawing with its name and description for those who cannot see it."""
+    return h(
+        "svg",
+        h("title", title, id=f"{name}-title"),
+        h("desc", note, id=f"{name}-desc"),
+        drawing,
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        role="img",
+        tabindex="0",
+        aria_labelledby=f"{name}-title {name}-desc",
+    )

@@ -69,17 +69,9 @@ class Application:
 @pytest.fixture
 def urls(server_url: str, second_url: str, database_prefix: str) -> Iterator[tuple[str, str]]:
     """A source of documents, and a target that is not there yet."""
-    name = f"{database_prefix}a"
-    assert support.request("PUT", f"{server_url}/{name}")[0] in {201, 202}
-    docs = [{"_id": f"d{n:04}", "n": n} for n in range(DOCUMENTS)]
-    support.request("POST", f"{server_url}/{name}/_bulk_docs", {"docs": docs})
-    yield f"{server_url}/{name}", f"{second_url}/{name}_copy"
-    support.request("DELETE", f"{second_url}/{name}_copy")
-
-
-def contents(url: str) -> dict[str, Any]:
-    server, _, name = url.rpartition("/")
-    return support.plain(support.documents(server, name))
+    pair = support.filled_pair(server_url, second_url, f"{database_prefix}a", DOCUMENTS)
+    yield pair
+    support.request("DELETE", pair[1])
 
 
 def generations(url: str) -> dict[str, int]:
@@ -134,7 +126,7 @@ def test_killed_again_and_again(urls: tuple[str, str], tmp_path: Path, mode: str
     )
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert json.loads(done.stdout)["behind"] == 0
-    assert contents(urls[0]) == contents(urls[1])
+    assert support.contents(urls[0]) == support.contents(urls[1])
     # What nobody changed at the source was written once, whatever was sent twice.
     still = {id: generation for id, generation in generations(urls[1]).items() if id.startswith("d")}
     assert len(still) == DOCUMENTS

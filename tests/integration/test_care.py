@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from click.testing import CliRunner
 
-from migrator.cli import cli
-from migrator.errors import MigratorError
 from tests import support
-
-
-@dataclass
-class Ran:
-    """What a command printed, and its exit code."""
-
-    code: int
-    output: str
-
-    @property
-    def value(self) -> Any:
-        """The JSON that it printed."""
-        return json.loads(self.output)
-
-
-Command = Callable[..., Ran]
+from tests.commands import Command, run
 
 
 @pytest.fixture
@@ -41,15 +20,7 @@ def command(no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     """Runs the command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Ran:
-        result = CliRunner().invoke(cli, [*arguments, "--quiet"])
-        if isinstance(result.exception, MigratorError):
-            return Ran(result.exception.exit_code, f"{result.output}{result.exception}")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Ran(result.exit_code, result.stdout)
-
-    return run
+    return lambda *arguments: run(*arguments, "--quiet")
 
 
 @pytest.fixture

@@ -76,17 +76,9 @@ class Writer:
 @pytest.fixture
 def urls(server_url: str, second_url: str, database_prefix: str) -> Iterator[tuple[str, str]]:
     """A source of documents, and a target that is not there yet."""
-    name = f"{database_prefix}a"
-    assert support.request("PUT", f"{server_url}/{name}")[0] in {201, 202}
-    docs = [{"_id": f"d{n:04}", "n": n} for n in range(DOCUMENTS)]
-    support.request("POST", f"{server_url}/{name}/_bulk_docs", {"docs": docs})
-    yield f"{server_url}/{name}", f"{second_url}/{name}_copy"
-    support.request("DELETE", f"{second_url}/{name}_copy")
-
-
-def contents(url: str) -> dict[str, Any]:
-    server, _, name = url.rpartition("/")
-    return support.plain(support.documents(server, name))
+    pair = support.filled_pair(server_url, second_url, f"{database_prefix}a", DOCUMENTS)
+    yield pair
+    support.request("DELETE", pair[1])
 
 
 def config(urls: tuple[str, str], folder: Path, **options: Any) -> JobConfig:
@@ -130,14 +122,19 @@ def test_changes_arrive_while_they_happen(urls: tuple[str, str], tmp_path: Path)
     with following(config(urls, tmp_path)) as (wait_until, results):
         with Writer(urls[0], 1) as writer:
             wait_until(lambda: writer.operations > 300)
-        wait_until(lambda: support.request("GET", urls[1])[0] == 200 and contents(urls[0]) == contents(urls[1]))
+        wait_until(
+            lambda: (
+                support.request("GET", urls[1])[0] == 200
+                and support.contents(urls[0]) == support.contents(urls[1])
+            )
+        )
     (result,) = results
     assert result.report.ok
     assert result.report.totals.read > DOCUMENTS
     assert support.request("PUT", f"{urls[0]}/later", {"n": 1})[0] in {201, 202}
     job = config(urls, tmp_path, follow=False, since_last=True)
     assert since_last_job(job, environ={}).report.totals.read == 1
-    assert contents(urls[0]) == contents(urls[1])
+    assert support.contents(urls[0]) == support.contents(urls[1])
 
 
 def test_faults_while_following(urls: tuple[str, str], tmp_path: Path) -> None:
@@ -155,7 +152,7 @@ def test_faults_while_following(urls: tuple[str, str], tmp_path: Path) -> None:
                 # A fast machine has written so much before many faults have come.
                 wait_until(lambda: writer.operations > 300 and _injected(first) + _injected(second) > 5)
             first.plan = second.plan = lambda _request: None
-            wait_until(lambda: contents(urls[0]) == contents(urls[1]))
+            wait_until(lambda: support.contents(urls[0]) == support.contents(urls[1]))
         assert _injected(first) + _injected(second) > 5
     assert results[0].report.ok
 
@@ -217,7 +214,7 @@ def test_stopped_before_all_was_copied_is_an_interruption(urls: tuple[str, str],
     job = config(urls, tmp_path, batch_docs=50, in_flight=1)
     with pytest.raises(Interrupted):
         follow_job(job, environ={}, listener=listener, stopping=stopping)
-    assert 0 < len(contents(urls[1])) < DOCUMENTS
+    assert 0 < len(support.contents(urls[1])) < DOCUMENTS
 
 
 def test_documents_of_others_end_the_following(urls: tuple[str, str], tmp_path: Path) -> None:
@@ -241,7 +238,7 @@ def test_the_command_ends_well_when_told_to_stop(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 60
-        while not (support.request("GET", urls[1])[0] == 200 and len(contents(urls[1])) == DOCUMENTS):
+        while not (support.request("GET", urls[1])[0] == 200 and len(support.contents(urls[1])) == DOCUMENTS):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         time.sleep(1.0)
@@ -276,5 +273,5 @@ def test_the_cut_over(urls: tuple[str, str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "both sides hold the same" in done.stderr
     assert json.loads(done.stdout)["behind"] == 0
-    assert contents(urls[0]) == contents(urls[1])
+    assert support.contents(urls[0]) == support.contents(urls[1])
     assert os.access(tmp_path / "cp.json", os.R_OK)

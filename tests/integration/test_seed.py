@@ -6,21 +6,19 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from click.testing import CliRunner
 
-from migrator.cli import cli
 from migrator.couch.endpoint import parse_endpoint
-from migrator.errors import MigratorError, RejectsError
+from migrator.errors import RejectsError
 from migrator.seeding.fixtures import read_fixtures
 from migrator.seeding.seeder import Seeder, SeedOptions
 from migrator.seeding.values import parse_now
 from tests import support
+from tests.commands import Command, run
 
 FILES = {
     "orders.ndjson": '{"_id":"o-1","customer":"ada","total":1.5,"at":"${now-3d|date}"}\n'
@@ -34,20 +32,6 @@ FILES = {
 NOW = ("--now", "2024-05-01T12:00:00Z")
 
 
-@dataclass
-class Ran:
-    """What a command printed, and its exit code."""
-
-    code: int
-    output: str
-
-    @property
-    def value(self) -> Any:
-        """The JSON that it printed."""
-        return json.loads(self.output)
-
-
-Command = Callable[..., Ran]
 Write = Callable[[Mapping[str, str]], Path]
 
 
@@ -57,15 +41,7 @@ def command(server_url: str, no_credentials: None, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COUCHDB_URL", server_url)
 
-    def run(*arguments: str) -> Ran:
-        result = CliRunner().invoke(cli, [*arguments, "--quiet"])
-        if isinstance(result.exception, MigratorError):
-            return Ran(result.exception.exit_code, f"{result.output}{result.exception}")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Ran(result.exit_code, result.output)
-
-    return run
+    return lambda *arguments: run(*arguments, "--quiet", with_errors=True)
 
 
 @pytest.fixture

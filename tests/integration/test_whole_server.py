@@ -5,37 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
-from click.testing import CliRunner
 
-from migrator.cli import cli
-from migrator.errors import MigratorError
 from migrator.instance import warming
 from tests import leaf_states, support, whole_server
+from tests.commands import Command, Ran, run
 from tests.leaf_states import leaf
 from tests.whole_server import Pair, url_of
-
-
-@dataclass
-class Ran:
-    """What a command printed, and its exit code."""
-
-    code: int
-    output: str
-
-    @property
-    def value(self) -> Any:
-        """The JSON that it printed."""
-        return json.loads(self.output)
-
-
-Command = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -45,14 +25,6 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     for name in list(os.environ):
         if name.startswith("COUCHDB_") and not name.startswith("COUCHDB_TEST_"):
             monkeypatch.delenv(name)
-
-    def run(*arguments: str) -> Ran:
-        result = CliRunner().invoke(cli, list(arguments))
-        if isinstance(result.exception, MigratorError):
-            return Ran(result.exception.exit_code, f"{result.output}{result.exception}")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Ran(result.exit_code, result.stdout)
 
     return run
 
