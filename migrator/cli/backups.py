@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from migrator.cli import chapters, options, timer
 from migrator.cli.backup_options import database_option, from_option, identity_option, json_option
-from migrator.errors import EXIT_DIFFERENCES, ConfigError
+from migrator.cli.backups_printing import (
+    checked_as_dict,
+    plan_as_dict,
+    print_checked,
+    print_json,
+    print_plans,
+    print_rows,
+)
+from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.naming import printable
 
 if TYPE_CHECKING:
-    from migrator.backup.checking import Checked
-    from migrator.backup.listing import Listed
+    from migrator.backup.drilling import Drill
     from migrator.backup.manifest import Manifest
-    from migrator.backup.pruning import PrunePlan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,9 +65,9 @@ def list_command(place: str, database: tuple[str, ...], as_json: bool) -> None:
     catalog = Catalog(opened)
     rows = listing(catalog, matching(catalog, database))
     if as_json:
-        _print_json([row._asdict() for row in rows])
+        print_json([row._asdict() for row in rows])
     elif rows:
-        _print_rows(rows)
+        print_rows(rows)
     else:
         click.echo(f"There are no backups in {opened.describe()}.")
     if any(row.problem for row in rows):
@@ -71,24 +78,43 @@ def list_command(place: str, database: tuple[str, ...], as_json: bool) -> None:
 @from_option
 @database_option
 @identity_option
+@click.option("--drill", "drilled", is_flag=True, help="Also restore the newest of each database, and compare.")
+@click.option(
+    "--to",
+    "target",
+    metavar="URL",
+    help="The server for --drill, http(s)://host:5984. Each database goes to one that is made for it and removed "
+    "again. [default: COUCHDB_URL]",
+)
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Do not say what is being read.")
+@timer.watch_options
+@options.connection_options
 def check_command(
     place: str,
     database: tuple[str, ...],
     identity: str | None,
+    drilled: bool,
+    target: str | None,
     as_json: bool,
     quiet: bool,
+    metrics: str | None,
+    ping: str | None,
+    **flags: Any,
 ) -> None:
     """Read all of the backups in PLACE: every file against its digest, every line, count and attachment.
 
     Names what is damaged and ends with 4. Without the key, encrypted files are held against their digests only.
+
+    With --drill, the newest snapshot of each database is restored as well, and each leaf, its ancestry and its
+    attachments are compared with the backup.
 
     Examples:
 
     \b
       migrator backups check --from /var/backups/couchdb
       migrator backups check --from s3://bucket/couchdb --database orders --identity key.txt
+      migrator backups check --from /var/backups/couchdb --drill --to http://localhost:5984
     """
     from migrator.backup.catalog import Catalog  # noqa: PLC0415 late, for a quick start
     from migrator.backup.checking import check  # noqa: PLC0415
@@ -96,23 +122,38 @@ def check_command(
     from migrator.backup.listing import matching  # noqa: PLC0415
     from migrator.backup.place import open_place  # noqa: PLC0415
 
-    opened = open_place(place)
-    cipher = open_cipher(identity_file=identity)
-    databases = matching(Catalog(opened), database)
-    if not databases:
-        raise ConfigError(f"There are no backups in {opened.describe()}.", hint="Check what --from names.")
+    if target and not drilled:
+        raise ConfigError("--to names a server, but nothing is restored.", hint="Add --drill, or leave it out.")
+    config = chapters.job(flags, target=chapters.server(target, "--to")) if drilled else None
+    with timer.timed("check", metrics=metrics or "", ping=ping or ""), options.stoppable() as stopping:
+        opened = open_place(place)
+        cipher = open_cipher(identity_file=identity)
+        databases = matching(Catalog(opened), database)
+        if not databases:
+            raise ConfigError(f"There are no backups in {opened.describe()}.", hint="Check what --from names.")
 
-    def tell(manifest: Manifest) -> None:
-        if not quiet:
-            click.echo(f"reading {printable(manifest.database)} {manifest.snapshot}", err=True)
+        def tell(manifest: Manifest, what: str = "reading") -> None:
+            if stopping.is_set():
+                raise Interrupted("Stopped; not all was looked at.", hint="Start it again.")
+            if not quiet:
+                click.echo(f"{what} {printable(manifest.database)} {manifest.snapshot}", err=True)
 
-    checked = check(opened, databases, cipher, listener=tell)
-    if as_json:
-        _print_json(_checked_as_dict(checked))
-    else:
-        _print_checked(checked, opened.describe())
-    if not checked.ok:
-        sys.exit(EXIT_DIFFERENCES)
+        checked = check(opened, databases, cipher, listener=tell)
+        drills: list[Drill] = []
+        if config:
+            from migrator.backup.drilling import drill  # noqa: PLC0415
+            from migrator.backup.options import RestoreOptions  # noqa: PLC0415
+
+            asked = RestoreOptions(place=place, identity=identity or "")
+            drills += drill(
+                config, asked, databases, stopping=stopping, told=lambda manifest: tell(manifest, "restoring")
+            )
+        if as_json:
+            print_json(checked_as_dict(checked, drills))
+        else:
+            print_checked(checked, drills, opened.describe())
+        if not checked.ok or not all(each.ok for each in drills):
+            sys.exit(EXIT_DIFFERENCES)
 
 
 def _number(name: str, text: str) -> Callable[[F], F]:
@@ -178,93 +219,6 @@ def prune_command(
             for plan in plans:
                 prune(opened, plan)
     if as_json:
-        _print_json([_plan_as_dict(plan) for plan in plans])
+        print_json([plan_as_dict(plan) for plan in plans])
     else:
-        _print_plans(plans, dry_run=dry_run)
-
-
-def _print_rows(rows: list[Listed]) -> None:
-    from migrator.report import table  # noqa: PLC0415
-
-    head = ("database", "snapshot", "kind", "finished", "documents", "size", "chain")
-    body = [
-        (
-            printable(row.database),
-            row.snapshot,
-            row.kind,
-            row.finished,
-            f"{row.documents:,}",
-            readable(row.size_bytes),
-            str(row.chain) if row.chain else "broken",
-        )
-        for row in rows
-    ]
-    click.echo(table([head, *body], left=4))
-    for row in rows:
-        if row.problem:
-            click.echo(f"{printable(row.database)} {row.snapshot}: {row.problem}")
-
-
-def _print_checked(checked: Checked, place: str) -> None:
-    for problem in checked.problems:
-        click.echo(f"DAMAGED {printable(problem.database)} {problem.snapshot}: {problem.what}")
-    click.echo(
-        f"{checked.snapshots:,} snapshots of {checked.databases:,} databases in {place}: {checked.files:,} files, "
-        f"{readable(checked.size_bytes)}, {checked.leaves:,} leaves, {checked.attachments:,} attachments"
-    )
-    if checked.sealed:
-        click.echo(f"{checked.sealed:,} are encrypted: only digests were compared (--identity FILE looks inside)")
-    click.echo("All is as it was written." if checked.ok else f"{len(checked.problems):,} problems.")
-
-
-def _checked_as_dict(checked: Checked) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415
-
-    value = {"ok": checked.ok, **asdict(checked)}
-    value["problems"] = [problem._asdict() for problem in checked.problems]
-    return value
-
-
-def _print_plans(plans: list[PrunePlan], *, dry_run: bool) -> None:
-    from migrator.report import table  # noqa: PLC0415
-
-    remove = "would be removed" if dry_run else "removed"
-    rows = [("database", "snapshot", "kind", "finished", "what becomes of it", "size")]
-    for plan in plans:
-        for manifest, reasons in plan.decisions:
-            fate = f"kept: {', '.join(reasons)}" if reasons else remove
-            size = readable(manifest.size_bytes)
-            rows.append(
-                (printable(plan.database), manifest.snapshot, manifest.kind, manifest.finished, fate, size)
-            )
-        rows += [(printable(plan.database), snapshot, "unfinished", "", remove, "") for snapshot in plan.stale]
-    click.echo(table(rows, left=5))
-    gone = [manifest for plan in plans for manifest in plan.removed]
-    click.echo(f"{len(gone):,} snapshots {remove}, {readable(sum(each.size_bytes for each in gone))}")
-
-
-def _plan_as_dict(plan: PrunePlan) -> dict[str, Any]:
-    return {
-        "database": plan.database,
-        "snapshots": [
-            {"snapshot": manifest.snapshot, "kept": bool(reasons), "reasons": reasons}
-            for manifest, reasons in plan.decisions
-        ],
-        "unfinished_removed": plan.stale,
-    }
-
-
-def _print_json(value: Any) -> None:
-    import json  # noqa: PLC0415
-
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def readable(size_bytes: int) -> str:
-    """A length in the unit that suits it."""
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"
+        print_plans(plans, dry_run=dry_run)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from migrator.backup.place import open_place
-from migrator.cli.backups import readable
+from migrator.cli.backups_printing import readable
 from tests.backups import TINY, files, simple, write
 from tests.unit.backup.test_cipher import new_key
 
@@ -113,6 +113,8 @@ def test_prune(folder: Path) -> None:
         (["list", "--from", "b", "--database", "nothing"], "'orders', 'users/old'"),
         (["check", "--from", "b", "--identity", "gone.txt"], "gone.txt"),
         (["list", "--from", "ftp3://x"], "s3, gcs"),
+        (["check", "--from", "b", "--to", "http://127.0.0.1:1"], "--drill"),
+        (["check", "--from", "b", "--drill", "--to", "elsewhere", "-q"], "http://localhost:5984"),
         (["list"], "--from"),
     ],
 )

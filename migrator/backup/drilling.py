@@ -1,0 +1,218 @@
+"""Proves that backups can be restored: into a scratch database, compared leaf by leaf, and removed again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from migrator.backup.catalog import Catalog
+from migrator.backup.manifest import Manifest
+from migrator.backup.options import RestoreOptions
+from migrator.backup.place import open_place
+from migrator.backup.restoring import run_restore
+from migrator.backup.snapshot_reader import SnapshotReader
+from migrator.codec import decode
+from migrator.compare import canonical_digest, content
+from migrator.config import JobConfig
+from migrator.couch.client import CouchClient
+from migrator.couch.leaves import LeafReader
+from migrator.errors import MigratorError
+from migrator.events import Listener, ignore
+from migrator.naming import shown
+from migrator.registry import open_client
+from migrator.retry import Retrier, RetryPolicy, is_transient
+from migrator.revisions import Leaf, LeafFault
+
+MAX_DIFFERENCES = 20
+"""More of one database tell nobody more."""
+
+
+@dataclass(slots=True)
+class Drill:
+    """What came of one database: of how many leaves and attachments equality was shown, and what was not equal.
+
+    `faults` could not be read when the backup was made, so nobody can restore them.
+    """
+
+    database: str
+    snapshot: str
+    leaves: int = 0
+    attachments: int = 0
+    faults: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """True when the restored database is what the backup holds."""
+        return not self.differences
+
+
+class _Proof(NamedTuple):
+    """What must be equal of a leaf."""
+
+    deleted: bool
+    digest: bytes
+    ancestors: tuple[str, ...]
+    attachments: tuple[tuple[str, str, int, str], ...]
+
+
+def drill(
+    config: JobConfig,
+    options: RestoreOptions,
+    databases: Sequence[str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+    told: Callable[[Manifest], None] = lambda _: None,
+) -> Iterator[Drill]:
+    """Restore the newest snapshot of each database into one that is made for it, compare, and remove it.
+
+    Args:
+        config: `target` is the server.
+        options: the place and its key.
+        databases: which.
+        environ: the environment, for credentials.
+        listener: hears of the restores.
+        stopping: ends it with Interrupted.
+        told: hears of each snapshot before it is restored.
+
+    Raises:
+        EndpointError: the server or the place is out of reach.
+    """
+    stopping = stopping or threading.Event()
+    cipher = options.cipher()
+    place = open_place(options.place)
+    catalog = Catalog(place, cipher)
+    policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
+    retrier = Retrier(policy, listener, None, stopping)
+    with contextlib.closing(open_client(config, "target", environ)) as client:
+        for database in databases:
+            manifest = catalog.latest(database)
+            if manifest is None:
+                continue
+            told(manifest)
+            scratch = scratch_name()
+            result = Drill(database, manifest.snapshot)
+            with (
+                tempfile.TemporaryDirectory(prefix="migrator-drill-") as folder,
+                _removed(client, scratch, retrier),
+            ):
+                asked = replace(
+                    options,
+                    databases=(database,),
+                    at=manifest.snapshot,
+                    map={database: scratch},
+                    security=False,
+                    start_replications=True,
+                )
+                rejects = f"{folder}/rejects.ndjson"
+                restored = run_restore(
+                    replace(config, rejects=rejects), asked, environ=environ, listener=listener, stopping=stopping
+                )
+                [outcome] = restored.databases
+                if outcome.error is not None:
+                    result.differences.append(f"it cannot be restored: {outcome.error.message}")
+                else:
+                    with SnapshotReader(place, catalog.chain(manifest), cipher) as backup:
+                        there = LeafReader(client, scratch, retrier, folder=Path(folder) / "listing")
+                        with contextlib.closing(there):
+                            _compare(backup.leaves(), there.leaves(), result)
+            yield result
+
+
+def scratch_name() -> str:
+    """A name that no database has."""
+    return f"migrator-drill-{secrets.token_hex(8)}"
+
+
+@contextlib.contextmanager
+def _removed(client: CouchClient, scratch: str, retrier: Retrier) -> Iterator[None]:
+    """Remove the scratch database afterwards, whatever happened; also when the run was told to stop."""
+    try:
+        yield
+    finally:
+        patient = Retrier(retrier.policy, retrier.listener, None, threading.Event())
+        patient.call(f"remove {scratch}", lambda _: client.delete_database(scratch), retry_on=is_transient)
+
+
+def _compare(backup: Iterator[Leaf | LeafFault], there: Iterator[Leaf | LeafFault], result: Drill) -> None:
+    """Hold what is in the database against what is in the backup; both come in the order of ids."""
+    try:
+        ours, theirs = _documents(backup, result), _documents(there, None)
+        one, other = next(ours, None), next(theirs, None)
+        while (one or other) and len(result.differences) < MAX_DIFFERENCES:
+            if other is None or (one is not None and one[0].encode() < other[0].encode()):
+                assert one is not None
+                if one[1]:
+                    result.differences.append(f"{shown(one[0])} is missing")
+                one = next(ours, None)
+            elif one is None or other[0].encode() < one[0].encode():
+                result.differences.append(f"{shown(other[0])} is not in the backup")
+                other = next(theirs, None)
+            else:
+                result.differences += _differences(one[0], one[1], other[1])
+                result.leaves += len(one[1])
+                result.attachments += sum(len(proof.attachments) for proof in one[1].values())
+                one, other = next(ours, None), next(theirs, None)
+    except MigratorError as error:
+        result.differences.append(error.message)
+    del result.differences[MAX_DIFFERENCES:]
+
+
+def _differences(id: str, ours: dict[str, _Proof], theirs: dict[str, _Proof]) -> Iterator[str]:
+    for rev in sorted(ours.keys() | theirs.keys()):
+        what = f"{shown(id)} {rev}"
+        if rev not in theirs:
+            yield f"{what} is missing"
+        elif rev not in ours:
+            yield f"{what} is not in the backup"
+        else:
+            one, other = ours[rev], theirs[rev]
+            if one.deleted != other.deleted or one.digest != other.digest:
+                yield f"{what} has another content"
+            if one.attachments != other.attachments:
+                yield f"{what} has other attachments"
+            # A server keeps no more of it than its limit of revisions, and at least the revision itself.
+            kept = min(len(one.ancestors), len(other.ancestors))
+            if one.ancestors[:kept] != other.ancestors[:kept]:
+                yield f"{what} has another ancestry"
+
+
+def _documents(
+    leaves: Iterator[Leaf | LeafFault], result: Drill | None
+) -> Iterator[tuple[str, dict[str, _Proof]]]:
+    """Each document's leaves by revision; of a backup, faults are counted and no leaves."""
+    for id, group in groupby(leaves, key=lambda leaf: leaf.id):
+        proofs: dict[str, _Proof] = {}
+        for leaf in group:
+            if isinstance(leaf, Leaf):
+                proofs[leaf.rev] = _proof(leaf)
+            elif result is not None:
+                result.faults += 1
+            else:
+                raise MigratorError(f"{shown(id)} cannot be read back: {leaf.reason}")
+        yield id, proofs
+
+
+def _proof(leaf: Leaf) -> _Proof:
+    body = decode(leaf.body)
+    ancestors = tuple(body.get("_revisions", {}).get("ids", ()))
+    attachments = []
+    for attachment in leaf.attachments:
+        digest = hashlib.sha256()
+        length = 0
+        for piece in attachment.open():
+            digest.update(piece)
+            length += len(piece)
+        attachments.append((attachment.name, attachment.content_type, length, digest.hexdigest()))
+    fields = {name: value for name, value in content(body).items() if name != "_deleted"}
+    return _Proof(leaf.deleted, canonical_digest(fields, stored=True), ancestors, tuple(sorted(attachments)))
