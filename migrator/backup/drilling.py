@@ -199,7 +199,10 @@ def _documents(
             elif result is not None:
                 result.faults += 1
             else:
-                raise MigratorError(f"{shown(id)} cannot be read back: {leaf.reason}")
+                raise MigratorError(
+                    f"{shown(id)} cannot be read back: {leaf.reason}",
+                    hint="Look into the server's log; then try again: migrator backups check --drill --to URL",
+                )
         yield id, proofs
 
 
