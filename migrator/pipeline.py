@@ -121,7 +121,7 @@ class Pipeline:
     checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(job={}))
     checkpoint_file: CheckpointFile = field(default_factory=lambda: CheckpointFile(None))
     max_errors: MaxErrors = MaxErrors()
-    checkpoint_interval_s: float = 0.25
+    checkpoint_interval_s: float = 0.1
     listener: Listener = ignore
     stopping: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.monotonic
