@@ -15,22 +15,12 @@ import pytest
 
 from migrator.cli import COMMANDS, cli
 from migrator.config import JobConfig, load_job_file
-
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted(
-    [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")] + [*ROOT.glob("docs/*.md")]
-)
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def blocks(page: Path, *languages: str) -> list[str]:
-    """The fenced blocks of a page in some languages."""
-    return [body for language, body in BLOCK.findall(page.read_text(encoding="utf-8")) if language in languages]
+from tests.docs.pages import PAGES, ROOT, SHELL, blocks
 
 
 def shown_commands() -> list[tuple[str, str]]:
     """Every `migrator …` line of the pages and of the commands' own help, with where it stands."""
-    texts = [(page.name, body) for page in PAGES for body in blocks(page, "sh", "console")]
+    texts = [(page.name, block.body) for page in PAGES for block in blocks(page, *SHELL)]
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
@@ -84,9 +74,9 @@ def test_every_field_of_a_job_is_a_flag_of_run() -> None:
 
 def test_the_readme_runs_in_python(tmp_path: Path) -> None:
     """The Python example of the README does what it says."""
-    for code in blocks(ROOT / "README.md", "python"):
+    for block in blocks(ROOT / "README.md", "python"):
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-c", block.body], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert "True 1 1\n" == done.stdout, done.stderr
 
@@ -98,7 +88,7 @@ def test_the_readme_runs_in_a_shell(tmp_path: Path, server_url: str, database_pr
     (tmp_path / "dump" / f"{name}.ndjson").write_text('{"_id":"a","__v":1}\n{"_id":"b","active":true}\n')
     (tmp_path / "export.json").write_text(f'{{"{name}": {{"b": {{"active": true}}}}}}')
     (tmp_path / "rejects.ndjson").touch()
-    text = "\n".join(blocks(ROOT / "README.md", "sh"))
+    text = "\n".join(block.body for block in blocks(ROOT / "README.md", "sh"))
     lines = [line.partition("  #")[0].strip() for line in text.replace("\\\n", " ").splitlines()]
     commands = [line for line in lines if line.startswith("migrator ") and "{country}" not in line]
     assert len(commands) >= 7

@@ -1,0 +1,1 @@
+"""The documentation: its pages are read, run and built as a site."""
