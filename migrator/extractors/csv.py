@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from migrator.errors import CheckpointError, ConfigError
+from migrator.errors import ConfigError
 from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
 from migrator.extractors.csv_values import BadValue
+from migrator.extractors.file_ranges import comes_behind, dividing_positions, is_packed, parse_position
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.lines import BLOCK_BYTES, TextFile, file_identity
 from migrator.extractors.selection import select_collections
@@ -18,6 +20,15 @@ from migrator.model import Fault, Position, Record
 MAX_RECORD_BYTES = 64 << 20
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".csv", ".tsv") for packing in ("", ".gz", ".zst"))
 _BOM = b"\xef\xbb\xbf"
+
+
+class _Row(NamedTuple):
+    """One record of a file: the place behind it, the line where it begins, and its fields or its fault."""
+
+    place: tuple[int, int]
+    line: int
+    fault: Fault | None
+    fields: list[str]
 
 
 class CsvExtractor:
@@ -75,17 +86,60 @@ class CsvExtractor:
             ConfigError: the header is not what it should be, or a quote has no end.
         """
         path = self._files[collection]
+        names, begin = self._names(path)
+        convert = self._options.for_file(path.name).converters(names, path)
+        rows = self._rows(path, begin if after is None else parse_position(after))
+        for (offset, number), line, fault, row in rows:
+            position = f"{offset}:{number}"
+            if fault is None and len(row) != len(names):
+                reason = f"{path}:{line}: the record has {len(row)} fields, where there are {len(names)} names"
+                fault = Fault("field_count", reason, "", row)  # noqa: PLW2901
+            if fault is not None:
+                yield Record(position, fault=fault)
+                continue
+            try:
+                document = {name: make(text) for name, make, text in zip(names, convert, row, strict=True)}
+            except BadValue as error:
+                named = dict(zip(names, row, strict=True))
+                yield Record(position, fault=Fault("invalid_value", f"{path}:{line}: {error}", "", named))
+            else:
+                yield Record(position, document)
+
+    def size(self, collection: str) -> int:
+        """The file's size."""
+        return self._files[collection].stat().st_size
+
+    def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
+        """Positions at records' ends that divide a plain file into about so many parts; none for a packed one.
+
+        The file is read once, as only from its beginning is it known which line breaks are content.
+        """
+        path = self._files[collection]
+        if is_packed(path):
+            return []
+        ends = (row[0] for row in self._rows(path, self._names(path)[1]))
+        return dividing_positions(ends, self.size(collection), parts, min_rows)
+
+    is_behind = staticmethod(comes_behind)
+
+    def close(self) -> None:
+        """Nothing is held open between readings."""
+
+    def _names(self, path: Path) -> tuple[list[str], tuple[int, int]]:
+        """The columns' names, and the place where the first record begins."""
         options = self._options.for_file(path.name)
         if csv.field_size_limit() < self._max_record_bytes:
             # Of the whole process: what bounds a record here is its bytes.
             csv.field_size_limit(self._max_record_bytes)
         with TextFile(path) as file:
+            if options.names is not None:
+                return list(options.names), (0, 0)
             lines = _Lines(file, options.encoding, (0, 0), self._max_record_bytes)
-            names = options.names or self._header(path, options, lines)
-            begin = lines.place if options.names is None else (0, 0)
-        convert = options.converters(names, path)
-        if after is not None:
-            begin = _parsed(after)
+            return self._header(path, options, lines), lines.place
+
+    def _rows(self, path: Path, begin: tuple[int, int]) -> Iterator[_Row]:
+        """What stands in the file from a place on: its fields, or what is wrong with them."""
+        options = self._options.for_file(path.name)
         with TextFile(path, offset=begin[0]) as file:
             lines = _Lines(file, options.encoding, begin, self._max_record_bytes)
             reader = options.reader(lines)
@@ -105,29 +159,8 @@ class CsvExtractor:
                     fault = Fault("invalid_encoding", reason, "", lines.text())
                     # What the reader holds of the record it could not finish.
                     reader = options.reader(lines)
-                position = f"{lines.place[0]}:{lines.place[1]}"
-                if fault is None and not row:
-                    continue
-                if fault is None and len(row) != len(names):
-                    reason = (
-                        f"{path}:{first}: the record has {len(row)} fields, where there are {len(names)} names"
-                    )
-                    fault = Fault("field_count", reason, "", row)
-                if fault is not None:
-                    yield Record(position, fault=fault)
-                    continue
-                try:
-                    document = {name: make(text) for name, make, text in zip(names, convert, row, strict=True)}
-                except BadValue as error:
-                    fault = Fault(
-                        "invalid_value", f"{path}:{first}: {error}", "", dict(zip(names, row, strict=True))
-                    )
-                    yield Record(position, fault=fault)
-                else:
-                    yield Record(position, document)
-
-    def close(self) -> None:
-        """Nothing is held open between readings."""
+                if fault or row:
+                    yield _Row(lines.place, first, fault, row)
 
     @staticmethod
     def _header(path: Path, options: CsvOptions, lines: _Lines) -> list[str]:
@@ -211,12 +244,3 @@ class _Lines:
                 raise self._endless()
         if held:
             yield b"".join(pieces)
-
-
-def _parsed(position: Position) -> tuple[int, int]:
-    offset, _, number = str(position).partition(":")
-    if not (offset.isdecimal() and number.isdecimal()):
-        raise CheckpointError(
-            f"The checkpoint's position {position!r} is none of a file's.", hint="Start anew with --restart."
-        )
-    return int(offset), int(number)

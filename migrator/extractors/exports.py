@@ -8,8 +8,9 @@ from typing import Any
 
 from migrator.codec import InvalidDocument, decode
 from migrator.extractors.extended_json import NotExtended, id_text, plain_values
+from migrator.extractors.file_ranges import comes_behind, dividing_positions, is_packed, parse_position
 from migrator.extractors.files import absolute, find_files
-from migrator.extractors.json_records import parse_position, read_texts
+from migrator.extractors.json_records import read_texts
 from migrator.extractors.lines import file_identity
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
@@ -85,6 +86,20 @@ class JsonExportExtractor:
         """
         for position, place, text, fault in read_texts(self._files[collection], after=after):
             yield Record(position, fault=fault) if fault else self._record(position, place, text)
+
+    def size(self, collection: str) -> int:
+        """The file's size."""
+        return self._files[collection].stat().st_size
+
+    def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
+        """Positions at documents' ends that divide a plain file into about so many parts; none of a packed one."""
+        path = self._files[collection]
+        if is_packed(path):
+            return []
+        ends = (parse_position(text.position) for text in read_texts(path))
+        return dividing_positions(ends, self.size(collection), parts, min_rows)
+
+    is_behind = staticmethod(comes_behind)
 
     def close(self) -> None:
         """Nothing is held open between readings."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from migrator.errors import CheckpointError
+from migrator.extractors.file_ranges import parse_position
 from migrator.extractors.json_text import JsonText
 from migrator.extractors.lines import MAX_LINE_BYTES, TextFile, read_lines
 from migrator.model import Fault, Position
@@ -64,20 +64,6 @@ def read_texts(path: Path, *, after: Position | None = None, max_bytes: int = MA
             while json.peek():
                 number += 1
                 yield _value(json, path, number)
-
-
-def parse_position(position: Position) -> tuple[int, int]:
-    """Offset and number of a position.
-
-    Raises:
-        CheckpointError: it is none of a file's.
-    """
-    offset, _, number = str(position).partition(":")
-    if not (offset.isdecimal() and number.isdecimal()):
-        raise CheckpointError(
-            f"The checkpoint's position {position!r} is none of a file's.", hint="Start anew with --restart."
-        )
-    return int(offset), int(number)
 
 
 def _value(json: JsonText, path: Path, number: int) -> Text:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.file_ranges import comes_behind, dividing_positions, is_packed, parse_position
 from migrator.extractors.lines import BLOCK_BYTES, MAX_LINE_BYTES, TextFile, file_identity, read_lines
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
@@ -14,7 +15,6 @@ from migrator.naming import collection_name, shown
 
 _SUFFIXES = tuple(f"{kind}{packing}" for kind in (".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
 _EXPECTED = f"<collection>{', '.join(_SUFFIXES)}"
-_PACKED = (".gz", ".zst")
 _MAX_COUNTED_BYTES = 50_000_000
 _BLANK = b" \t\r"
 _BOM = b"\xef\xbb\xbf"
@@ -59,7 +59,7 @@ class NdjsonExtractor:
     def count(self, collection: str) -> int | None:
         """The number of lines; None for a large or packed file."""
         path = self._files[collection]
-        if path.suffix.lower() in _PACKED or path.stat().st_size > _MAX_COUNTED_BYTES:
+        if is_packed(path) or path.stat().st_size > _MAX_COUNTED_BYTES:
             return None
         count = 0
         last = b"\n"
@@ -85,7 +85,7 @@ class NdjsonExtractor:
             ConfigError: the file is damaged.
         """
         path = self._files[collection]
-        start = (0, 0) if after is None else _parsed(after)
+        start = (0, 0) if after is None else parse_position(after)
         with TextFile(path, offset=max(0, start[0] - 1)) as file:
             if start[0] and file.read(1) != b"\n" and file.read(1):
                 raise CheckpointError(
@@ -104,7 +104,7 @@ class NdjsonExtractor:
                         continue
                 yield Record(f"{offset}:{number}", None, line)
 
-    def size_bytes(self, collection: str) -> int:
+    def size(self, collection: str) -> int:
         """The file's size."""
         return self._files[collection].stat().st_size
 
@@ -114,22 +114,14 @@ class NdjsonExtractor:
         The file is read once, as each position tells its line's number.
         """
         path = self._files[collection]
-        if path.suffix.lower() in _PACKED:
+        if is_packed(path):
             return []
-        size = path.stat().st_size
-        found: list[str] = []
-        offset = number = last = 0
         with TextFile(path) as file:
-            for offset, number, _line in read_lines(file, max_line_bytes=self._max_line_bytes):
-                if offset * parts >= size * (len(found) + 1) and number - last >= min_rows and offset < size:
-                    found.append(f"{offset}:{number}")
-                    last = number
-        return found
+            lines = read_lines(file, max_line_bytes=self._max_line_bytes)
+            ends = ((offset, number) for offset, number, _ in lines)
+            return dividing_positions(ends, self.size(collection), parts, min_rows)
 
-    @staticmethod
-    def is_behind(position: Position, bound: Position) -> bool:
-        """True when a line ends after a bound."""
-        return _parsed(position) > _parsed(bound)
+    is_behind = staticmethod(comes_behind)
 
     def close(self) -> None:
         """Nothing is held open between readings."""
@@ -183,12 +175,3 @@ def _stem(name: str) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return ""
-
-
-def _parsed(position: Position) -> tuple[int, int]:
-    offset, _, number = str(position).partition(":")
-    if not (offset.isdecimal() and number.isdecimal()):
-        raise CheckpointError(
-            f"The checkpoint's position {position!r} is none of a file's.", hint="Start anew with --restart."
-        )
-    return int(offset), int(number)

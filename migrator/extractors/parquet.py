@@ -79,6 +79,9 @@ class ParquetExtractor:
                     f"{path} is not the file that the checkpoint was made with.",
                     hint="Put the old file back, or start anew with --restart.",
                 )
+            if after is not None and done == file.metadata.row_group(begin).num_rows:
+                # So that a group that is through is not read again to be passed over.
+                begin, done = begin + 1, 0
             for group in range(begin, groups):
                 row = 0
                 with _translated(path):
@@ -93,6 +96,24 @@ class ParquetExtractor:
                                 yield Record(f"{group}:{row}", fault=fault)
                             else:
                                 yield Record(f"{group}:{row}", found)
+
+    def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
+        """Positions at row groups' ends that divide a file into about so many parts."""
+        with self._opened(collection) as file:
+            sizes = [int(file.metadata.row_group(n).num_rows) for n in range(file.metadata.num_row_groups)]
+        found: list[str] = []
+        done = last = 0
+        for group, size in enumerate(sizes[:-1]):
+            done += size
+            if done * parts >= sum(sizes) * (len(found) + 1) and done - last >= min_rows:
+                found.append(f"{group}:{size}")
+                last = done
+        return found
+
+    @staticmethod
+    def is_behind(position: Position, bound: Position) -> bool:
+        """True when a row comes after a bound."""
+        return _parsed(position) > _parsed(bound)
 
     def close(self) -> None:
         """Nothing is held open between readings."""

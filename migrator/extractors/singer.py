@@ -11,8 +11,8 @@ from pathlib import Path
 
 from migrator.codec import InvalidDocument, decode
 from migrator.errors import ConfigError
+from migrator.extractors.file_ranges import parse_position
 from migrator.extractors.files import absolute
-from migrator.extractors.json_records import parse_position
 from migrator.extractors.lines import TextFile, file_identity
 from migrator.extractors.selection import select_collections
 from migrator.extractors.singer_messages import Streams, batch_texts, message_lines

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.selection import select_collections
 from migrator.extractors.sql_engine import open_engine, shown_url, translated
+from migrator.extractors.sql_ranges import KeyOrder, dividing_keys, table_size
 from migrator.extractors.sql_values import (
     BadText,
     NoId,
@@ -92,22 +93,50 @@ class SqlExtractor:
         """Table and key."""
         return f"{collection} {position!s:.100}"
 
-    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+    def extract(
+        self, collection: str, *, after: Position | None = None, upto: Position | None = None
+    ) -> Iterator[Record]:
         """Yield a record for each row, in the key's order; rows without a whole key come last, as faults.
+
+        Args:
+            collection: the table.
+            after: the position to go on behind.
+            upto: the last position to read; what comes behind it, and rows without a key, are another's.
 
         Raises:
             CheckpointError: `after` is no position of this table.
             TransientError: the connection broke; reading can go on after the last record.
         """
+        import sqlalchemy as sa  # noqa: PLC0415
+
         key = self._key(collection)
         nulls = _nulls_read(after)
         if nulls is None:
             where: list[sa.ColumnElement[bool]] = [column.is_not(None) for column in key if column.nullable]
             if after is not None:
-                where.append(self._after(key, position_key(after, len(key))))
+                where.append(self._order.behind(key, position_key(after, len(key))))
+            if upto is not None:
+                where.append(sa.not_(self._order.behind(key, position_key(upto, len(key)))))
             for row in self._rows(collection, where, key):
                 yield self._record(collection, row)
-        yield from self._without_key(collection, nulls or 0)
+        if upto is None:
+            yield from self._without_key(collection, nulls or 0)
+
+    def size(self, collection: str) -> int:
+        """How large a table is beside the others: its bytes in PostgreSQL, its rows in SQLite."""
+        return table_size(self._engine, self._table(collection), self.describe())
+
+    def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
+        """Keys that divide a table into about so many ranges of at least so many rows, as positions."""
+        found = dividing_keys(
+            self._engine,
+            self._key(collection),
+            self._selected,
+            parts=parts,
+            min_rows=min_rows,
+            place=self.describe(),
+        )
+        return [key_position(values) for values in found]
 
     def close(self) -> None:
         """Close the connections."""
@@ -117,6 +146,10 @@ class SqlExtractor:
     @cached_property
     def _engine(self) -> sa.Engine:
         return open_engine(self._url)
+
+    @cached_property
+    def _order(self) -> KeyOrder:
+        return KeyOrder(self._engine, self.describe())
 
     def _table(self, collection: str) -> sa.Table:
         import sqlalchemy as sa  # noqa: PLC0415
@@ -164,43 +197,6 @@ class SqlExtractor:
             # Its columns hold values of any type: those come as they are kept.
             return sa.type_coerce(column, sa.types.NullType()).label(column.name)
         return column if _has_python_type(column.type) else sa.cast(column, sa.Text).label(column.name)
-
-    def _after(self, key: Sequence[sa.Column[Any]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
-        import sqlalchemy as sa  # noqa: PLC0415
-
-        columns = [sa.type_coerce(column, sa.types.NullType()) for column in key]
-        bound = [self._bound(column, value) for column, value in zip(key, values, strict=True)]
-        return columns[0] > bound[0] if len(key) == 1 else sa.tuple_(*columns) > sa.tuple_(*bound)
-
-    def _bound(self, column: sa.Column[Any], value: Any) -> sa.ColumnElement[Any]:
-        """A key's value as the database must take it, to be compared by the operator that ORDER BY goes by."""
-        import sqlalchemy as sa  # noqa: PLC0415
-
-        if self._engine.dialect.name == "postgresql":
-            # By the column's own type: text beside citext, say, would be compared as text.
-            return sa.cast(sa.bindparam(None, value, type_=sa.types.NullType()), self._own_type(column))
-        if isinstance(value, BadText):
-            return sa.cast(sa.bindparam(None, value.raw, type_=sa.types.NullType()), sa.Text)
-        return sa.bindparam(None, value, type_=sa.types.NullType())
-
-    def _own_type(self, column: sa.Column[Any]) -> sa.types.UserDefinedType[Any]:
-        import sqlalchemy as sa  # noqa: PLC0415
-
-        query = sa.text(
-            "SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
-            "WHERE attrelid = CAST(:table AS regclass) AND attname = :name"
-        )
-        table = self._engine.dialect.identifier_preparer.format_table(column.table)
-        with translated(self.describe()), self._engine.connect() as connection:
-            name = str(connection.execute(query, {"table": table, "name": column.name}).scalar_one())
-
-        class OwnType(sa.types.UserDefinedType[Any]):
-            cache_ok = True
-
-            def get_col_spec(self, **_: Any) -> str:
-                return name
-
-        return OwnType()
 
     def _rows(
         self, collection: str, where: Sequence[sa.ColumnElement[bool]], order: Sequence[Any]

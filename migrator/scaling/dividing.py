@@ -34,7 +34,7 @@ class RangeExtractor(ExtractorWrapper):
     """An extractor that reads one range of one collection.
 
     Args:
-        inner: the source; with a range, it has `is_behind`.
+        inner: the source; with a range, it has `is_behind`, or its `extract` knows `upto`.
         split: the range.
     """
 
@@ -42,6 +42,7 @@ class RangeExtractor(ExtractorWrapper):
         super().__init__(inner)
         self._split = split
         self._is_behind = getattr(inner, "is_behind", None)
+        self._ends_itself = not self._is_behind and split.upper is not None
 
     def count(self, collection: str) -> int | None:
         """Of a range nobody knows it without reading."""
@@ -50,7 +51,12 @@ class RangeExtractor(ExtractorWrapper):
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield what is in the range."""
         upper = self._split.upper
-        for record in self._inner.extract(collection, after=self._split.lower if after is None else after):
+        begin = self._split.lower if after is None else after
+        if self._ends_itself:
+            # What comes behind a key only the database knows.
+            yield from self._inner.extract(collection, after=begin, upto=upper)  # type: ignore[call-arg]
+            return
+        for record in self._inner.extract(collection, after=begin):
             if upper is not None and self._is_behind and self._is_behind(record.position, upper):
                 return
             yield record
@@ -81,6 +87,6 @@ def divide(job: OpenJob, source: Extractor, wanted: int, *, ranges: bool) -> lis
 
 
 def _size(source: Extractor, name: str) -> int:
-    """Documents or bytes, whichever the source knows: only the proportion counts."""
-    measured = getattr(source, "size_bytes", None)
+    """Documents or bytes, whichever the source knows of all its collections: only the proportion counts."""
+    measured = getattr(source, "size", None)
     return int(measured(name)) if measured is not None else source.count(name) or 1

@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
@@ -274,6 +275,83 @@ def test_the_order_is_the_columns_own(url: str) -> None:
     assert [record.document["k"] for record in records] == expected
     for number, record in enumerate(records, 1):
         assert read(url, "t", after=record.position) == records[number:]
+
+
+def ranges_of(url: str, table: str, parts: int) -> list[list[Any]]:
+    """The records of each range that a table is divided into."""
+    with closing(SqlExtractor(url)) as extractor:
+        bounds = json.loads(json.dumps(extractor.bounds(table, parts, 1)))
+        return [
+            list(extractor.extract(table, after=lower, upto=upper))
+            for lower, upper in pairwise([None, *bounds, None])
+        ]
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_ranges_of_any_key_add_up(kind: str, pg: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a key's type, the ranges of a table have every row once and in order, none of them all."""
+    type_name, values = KEYS[kind]
+    pairs = ", ".join(f"({value}, {n})" for value in values for n in (2, 10))
+    statements(
+        pg,
+        f"CREATE TABLE two (k {type_name}, n int, PRIMARY KEY (k, n))",
+        f"INSERT INTO two VALUES {pairs}",
+        "ANALYZE two",
+    )
+    records = read(pg, "two")
+    for ranked in (2_000_000, 0):
+        # All keys are ranked, or a sample of them, which is all of so few.
+        monkeypatch.setattr("migrator.extractors.sql_ranges.RANKED_ROWS", ranked)
+        found = ranges_of(pg, "two", 3)
+        assert [record for part in found for record in part] == records
+        assert len(found) in {2, 3}
+        assert max(map(len, found)) <= -(-len(records) // 3)
+        for part in found:
+            with closing(SqlExtractor(pg)) as extractor:
+                rest = list(extractor.extract("two", after=part[0].position, upto=part[-1].position))
+            assert rest == part[1:]
+
+
+def test_ranges_of_an_odd_order_add_up(url: str) -> None:
+    """Case-insensitive texts, and rows of SQLite whose key is null: those are the last range's."""
+    if url.startswith("sqlite"):
+        statements(
+            url, "CREATE TABLE t (k TEXT COLLATE NOCASE PRIMARY KEY)", "INSERT INTO t VALUES (NULL), (NULL)"
+        )
+    else:
+        statements(
+            url, "CREATE TYPE e AS ENUM ('c', 'C3', 'A', 'b', 'a2', 'B1')", "CREATE TABLE t (k e PRIMARY KEY)"
+        )
+    statements(url, "INSERT INTO t VALUES ('b'), ('A'), ('c'), ('B1'), ('a2'), ('C3')")
+    found = ranges_of(url, "t", 3)
+    assert [record for part in found for record in part] == read(url, "t")
+    assert [sum(record.fault is None for record in part) for part in found] == [2, 2, 2]
+    assert not any(record.fault for part in found[:-1] for record in part)
+
+
+def test_a_sample_divides_well_enough(pg: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large table, and of one in partitions, pages are sampled: the ranges are about equal, and add up."""
+    monkeypatch.setattr("migrator.extractors.sql_ranges.RANKED_ROWS", 10_000)
+    monkeypatch.setattr("migrator.extractors.sql_ranges.SAMPLED_ROWS", 8_000)
+    rows = "SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i"
+    statements(
+        pg,
+        "CREATE TABLE flat (id int PRIMARY KEY, s text)",
+        f"INSERT INTO flat {rows}",
+        "CREATE TABLE parted (id int PRIMARY KEY, s text) PARTITION BY HASH (id)",
+        "CREATE TABLE parted_0 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
+        "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
+        f"INSERT INTO parted {rows}",
+        "ANALYZE",
+    )
+    with closing(SqlExtractor(pg)) as extractor:
+        assert extractor.size("flat") > 1_000_000
+        assert extractor.size("parted") > 1_000_000
+    for table in ("flat", "parted"):
+        found = ranges_of(pg, table, 4)
+        assert len(found) == 4
+        assert [record.document["id"] for part in found for record in part] == list(range(1, 20_001))
+        assert all(3_500 < len(part) < 6_500 for part in found)
 
 
 def test_a_unique_key_without_nulls_stands_in_for_a_primary_one(url: str) -> None:

@@ -1,0 +1,53 @@
+"""Divides a file at its records' ends, so that several processes can read it, each a range of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from migrator.errors import CheckpointError
+from migrator.model import Position
+
+_PACKED = (".gz", ".zst")
+
+
+def parse_position(position: Position) -> tuple[int, int]:
+    """Offset and number of a file's position, `<offset behind the record>:<lines or records so far>`.
+
+    Raises:
+        CheckpointError: it is none of a file's.
+    """
+    offset, _, number = str(position).partition(":")
+    if not (offset.isdecimal() and number.isdecimal()):
+        raise CheckpointError(
+            f"The checkpoint's position {position!r} is none of a file's.", hint="Start anew with --restart."
+        )
+    return int(offset), int(number)
+
+
+def is_packed(path: Path) -> bool:
+    """True of a file that can only be read from its beginning."""
+    return path.suffix.lower() in _PACKED
+
+
+def dividing_positions(ends: Iterable[tuple[int, int]], size: int, parts: int, min_rows: int) -> list[str]:
+    """Positions that divide a file into about so many parts of about one size.
+
+    Args:
+        ends: offset and number behind each of its records.
+        size: its bytes.
+        parts: so many at most.
+        min_rows: so many records or lines has each at least.
+    """
+    found: list[str] = []
+    last = 0
+    for offset, number in ends:
+        if offset * parts >= size * (len(found) + 1) and number - last >= min_rows and offset < size:
+            found.append(f"{offset}:{number}")
+            last = number
+    return found
+
+
+def comes_behind(position: Position, bound: Position) -> bool:
+    """True when a record ends after a bound."""
+    return parse_position(position) > parse_position(bound)
