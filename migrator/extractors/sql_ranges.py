@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from migrator.extractors.sql_engine import translated
@@ -39,20 +38,16 @@ class KeyOrder:
 
     def behind(self, key: Sequence[sa.Column[Any]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
         """True of rows whose key comes after these values."""
-        sa = self._sa
+        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+
         columns = [sa.type_coerce(column, sa.types.NullType()) for column in key]
         bound = [self._bound(column, value) for column, value in zip(key, values, strict=True)]
         return columns[0] > bound[0] if len(key) == 1 else sa.tuple_(*columns) > sa.tuple_(*bound)
 
-    @cached_property
-    def _sa(self) -> Any:
-        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
-
-        return sa
-
     def _bound(self, column: sa.Column[Any], value: Any) -> sa.ColumnElement[Any]:
         """A key's value as the database must take it."""
-        sa = self._sa
+        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+
         if self._engine.dialect.name == "postgresql":
             # By the column's own type: text beside citext, say, would be compared as text.
             return sa.cast(sa.bindparam(None, value, type_=sa.types.NullType()), self._own_type(column))
@@ -61,7 +56,8 @@ class KeyOrder:
         return sa.bindparam(None, value, type_=sa.types.NullType())
 
     def _own_type(self, column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
-        sa = self._sa
+        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+
         known = (str(column.table.name), str(column.name))
         if known in self._types:
             return self._types[known]

@@ -503,9 +503,9 @@ def test_a_broken_connection_is_taken_up_by_the_key(pg: str, tmp_path: Path) -> 
     cut = False
 
     class Cutting(SqlExtractor):
-        def extract(self, collection: str, *, after: Any = None) -> Iterator[Any]:
+        def extract(self, collection: str, *, after: Any = None, upto: Any = None) -> Iterator[Any]:
             nonlocal cut
-            for record in super().extract(collection, after=after):
+            for record in super().extract(collection, after=after, upto=upto):
                 yield record
                 if not cut and record.document and record.document["id"] == 5_000:
                     cut = True
