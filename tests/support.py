@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import urllib3
 
+# What is between two neighbours only; bodies are unpacked on the way.
+_HOP = {"host", "connection", "content-length", "content-encoding", "transfer-encoding", "accept-encoding"}
 _POOL = urllib3.PoolManager(retries=False, timeout=60.0)
 
 
@@ -21,6 +24,18 @@ def request(method: str, url: str, body: Any = None) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode("utf-8", "surrogatepass")
     response = _POOL.request(method, url, body=data, headers=headers)
     return response.status, json.loads(response.data or b"null")
+
+
+def forward(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes as they are, get status, headers and bytes; credentials in the URL are used."""
+    parts = urlsplit(url)
+    passed = {name: text for name, text in headers.items() if name.lower() not in _HOP}
+    if parts.username:
+        passed |= urllib3.make_headers(basic_auth=unquote(f"{parts.username}:{parts.password}"))
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    response = _POOL.request(method, url, body=body, headers=passed)
+    answered = {name: text for name, text in response.headers.items() if name.lower() not in _HOP}
+    return response.status, answered, response.data
 
 
 def get(url: str) -> Any:

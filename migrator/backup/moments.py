@@ -37,7 +37,8 @@ def snapshot_at(catalog: Catalog, database: str, text: str) -> Manifest:
         ConfigError: there is none; names those that are nearest.
     """
     if not text:
-        return catalog.at(database, datetime.now(UTC) + timedelta(days=1))
+        # By its id, not by the clock, which may have been wrong when it was made, or be so now.
+        return catalog.latest(database) or catalog.at(database, datetime.max.replace(tzinfo=UTC))
     if is_snapshot_id(text):
         manifest = catalog.read(database, text)
         if manifest is None:

@@ -1,4 +1,4 @@
-"""Lists what changed in a database by `_changes`, page after page, and follows it while it changes.
+"""Lists what changed in a database by `_changes`, page after page.
 
 The server names each document at its latest change, with all its leaves, in an order of its own. It may name some
 again and may rewind; so whoever listens must not mind to hear of a document twice. Only the sequence at the end of
@@ -21,9 +21,6 @@ from migrator.errors import Interrupted
 from migrator.retry import Retrier, is_transient
 
 PAGE_ROWS = 100_000
-FOLLOWED_ROWS = 1_000
-# How soon a reading that waits for news notices that it is to stop.
-HEARTBEAT_S = 2.0
 BEGINNING = "0"
 
 
@@ -100,27 +97,6 @@ class ChangesFeed:
         tail = self._retrier.call(f"list changes of {self._database}", attempt, retry_on=is_transient)
         return Page(changes, tail.last_seq, tail.pending)
 
-    def follow(self, since: str, *, rows: int = FOLLOWED_ROWS) -> Iterator[Page]:
-        """Yield changes behind `since` as they happen, at most `rows` at once, until `stopping` is set.
-
-        Raises:
-            EndpointError: as for list.
-        """
-        while not self._retrier.stopping.is_set():
-            changes: list[Change] = []
-
-            def attempt(_: int, since: str = since, changes: list[Change] = changes) -> Tail:
-                changes.clear()
-                params = {"feed": "longpoll", "heartbeat": str(int(HEARTBEAT_S * 1000)), "limit": str(rows)}
-                return self._read(since, params, changes.append)
-
-            try:
-                tail = self._retrier.call(f"follow {self._database}", attempt, retry_on=is_transient)
-            except Interrupted:
-                return
-            since = tail.last_seq
-            yield Page(changes, since, tail.pending)
-
     def _page(self, since: str, take: Callable[[Change], None]) -> Tail:
         limit = str(self._page_rows)
         # One sequence a page: making one for every row costs the server half its time.
@@ -166,7 +142,7 @@ def _number(seq: object) -> int:
 
 
 def until(stopping: threading.Event, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces of a stream, of which heartbeats are some, until it is to stop.
+    """The pieces of a stream, until it is to stop.
 
     Raises:
         Interrupted: it is to stop.
@@ -185,7 +161,7 @@ def read_changes(pieces: Iterable[bytes], what: str) -> Generator[Change, None, 
     """
     rest = lines(pieces)
     head = b""
-    # Heartbeats come first.
+    # A server that works for long may send empty lines first.
     while not head and (line := next(rest, None)) is not None:
         head = line.strip()
     count = 0

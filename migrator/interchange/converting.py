@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from migrator.errors import Interrupted
-from migrator.interchange.grouping import count, designs_last, sorted_leaves, winners
+from migrator.errors import Interrupted, UnreadableLeaf
+from migrator.interchange.grouping import count, designs_last, is_design, sorted_leaves, winners
+from migrator.interchange.holding import held
 from migrator.interchange.output import WholeFile
 from migrator.interchange.writing import FileWriter, Holds
 from migrator.model import Outcome, Reject, Status
@@ -98,7 +99,7 @@ class Converter:
         """
         holds = writer.holds
         writer.begin()
-        for leaf in self._chosen(source, holds, scratch):
+        for leaf in self._whole(self._chosen(source, holds, scratch)):
             if not holds.ancestry and not _ONE_REVISION.search(leaf.body):
                 self.result.ancestries_shortened += 1
             writer.write(leaf)
@@ -114,7 +115,8 @@ class Converter:
             writer: the database.
             scratch: a folder for sorting what does not fit into memory.
         """
-        leaves = designs_last(self._chosen(source, Holds(), scratch / "sorted"), scratch / "designs")
+        chosen = self._whole(self._chosen(source, Holds(), scratch / "sorted"), wanted=is_design)
+        leaves = designs_last(chosen, scratch / "designs")
         for batch in _batches(leaves):
             for leaf, outcome in zip(batch, writer.write(batch), strict=True):
                 if outcome.status is Status.REJECTED:
@@ -146,6 +148,21 @@ class Converter:
                 else:
                     yield item
         self.result.notes.update(getattr(source, "notes", {}))
+
+    def _whole(self, leaves: Iterable[Leaf], *, wanted: Callable[[Leaf], bool] = lambda _: True) -> Iterator[Leaf]:
+        """The leaves, of which those that are `wanted` are whole: half a row could not be taken back.
+
+        One whose attachment cannot be read is rejected, and the others go on.
+        """
+        for leaf in leaves:
+            with ExitStack() as stack:
+                try:
+                    whole = held(leaf, stack) if wanted(leaf) else leaf
+                except UnreadableLeaf as error:
+                    reason = f"{leaf.rev}: {error.message}"
+                    self._rejected(Reject(self.result.source, leaf.id, "extract", error.error, reason))
+                    continue
+                yield whole
 
     def _counted(self, source: LeafSource) -> Generator[Leaf | LeafFault]:
         for item in source.leaves():

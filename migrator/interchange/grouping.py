@@ -45,7 +45,7 @@ def designs_last(leaves: Iterable[Leaf], folder: Path) -> Iterator[Leaf]:
     """
     with ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES) as sorter:
         for leaf in leaves:
-            if leaf.id.startswith("_design/"):
+            if is_design(leaf):
                 sorter.add(leaf.id, _text(leaf))
             else:
                 yield leaf
@@ -53,6 +53,11 @@ def designs_last(leaves: Iterable[Leaf], folder: Path) -> Iterator[Leaf]:
             design = leaf_of(text, "a sorted document")
             assert isinstance(design, Leaf)
             yield design
+
+
+def is_design(leaf: Leaf) -> bool:
+    """True for a leaf of a design document."""
+    return leaf.id.startswith("_design/")
 
 
 def winners(items: Iterable[Leaf | LeafFault], left_out: dict[str, int]) -> Iterator[Leaf | LeafFault]:

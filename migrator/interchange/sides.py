@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -132,6 +131,7 @@ def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iter
 def _backup(job: ConvertJob) -> Iterator[LeafSource]:
     from migrator.backup.catalog import HINT, Catalog  # noqa: PLC0415 not for files
     from migrator.backup.cipher import open_cipher  # noqa: PLC0415
+    from migrator.backup.moments import snapshot_at  # noqa: PLC0415
     from migrator.backup.place import open_place  # noqa: PLC0415
     from migrator.backup.snapshot_reader import SnapshotReader  # noqa: PLC0415
 
@@ -150,18 +150,9 @@ def _backup(job: ConvertJob) -> Iterator[LeafSource]:
         raise ConfigError(
             f"{place.describe()} holds {what}.", hint=f"Name one with --database: {', '.join(names[:20])}. {HINT}"
         )
-    manifest = catalog.at(database, _moment(job.at))
+    manifest = snapshot_at(catalog, database, job.at)
     with SnapshotReader(place, catalog.chain(manifest), cipher) as reader:
         yield reader
-
-
-def _moment(text: str) -> datetime:
-    if not text:
-        return datetime.max.replace(tzinfo=UTC)
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        raise ConfigError(f"--at {text!r} is no time.", hint="Write 2026-11-25T03:00:00Z.") from None
 
 
 def _tls(config: JobConfig) -> TlsFiles:

@@ -6,22 +6,30 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from migrator.backup.catalog import Catalog, snapshot_folder
+from migrator.backup.cipher import PLAIN
+from migrator.backup.manifest import dump_manifest
 from migrator.backup.place import open_place
 from migrator.backup.snapshot_writer import SnapshotWriter
 from migrator.cli import cli
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, MigratorError
+from migrator.interchange import converting
 from migrator.interchange.formats import WRITERS, open_reader
 from migrator.interchange.sides import ConvertJob, open_source
 from migrator.retry import Retrier
 from migrator.revisions import DatabaseFacts, Leaf
+from tests import support
 from tests.leaf_states import leaf, make, odd_leaves, random_leaves, state, write
+from tests.stub_server import Asked, Reply, StubServer
 from tests.unit.interchange.support import DATA
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
@@ -140,6 +148,83 @@ def test_a_backup_becomes_a_file(server_url: str, source: str, database_prefix: 
     assert 2 == convert(*named, "--at", "2001-01-01T00:00:00Z")[0]
     assert 0 == convert(*named, "--at", "2999-01-01T00:00:00Z")[0]
     assert path.read_bytes() == again.read_bytes()
+
+
+def test_a_time_means_what_it_means_to_restore(server_url: str, source: str, tmp_path: Path) -> None:
+    """A day is its end, an id is that very snapshot, and nothing is the newest, whatever its clock said."""
+    place = tmp_path / "place"
+    backup(server_url, source, place)
+    (before,) = Catalog(open_place(str(place))).snapshots(source)
+    write(server_url, source, leaf("new", "1-a"))
+    backup(server_url, source, place)
+    count = len(state(server_url, source))
+    day = datetime.fromisoformat(before.finished).astimezone().date()
+    future = Catalog(open_place(str(place))).snapshots(source)[-1]
+    path = place / snapshot_folder(source, future.snapshot) / "manifest.json"
+    for number, (at, wanted) in enumerate(
+        ((f"{day}", count), (before.finished, count - 1), (before.snapshot, count - 1), ("", count))
+    ):
+        if not at:
+            path.write_bytes(dump_manifest(replace(future, finished="2999-01-01T00:00:00.000Z"), PLAIN))
+        flags = ("--at", at) if at else ()
+        code, result = convert("--from", place, "--to", tmp_path / f"{number}", "--format", "ndjson", *flags)
+        assert (code, result["written"]) == (0, wanted)
+    said = CliRunner().invoke(
+        cli, ["convert", "--from", str(place), "--to", "x", "--format", "ndjson", "--at", "noon"]
+    )
+    assert isinstance(said.exception, ConfigError)
+    assert "2026-11-25 (its end)" in said.exception.hint
+
+
+def test_validation_functions_judge_nothing_that_is_converted(
+    server_url: str, database_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Design documents come last, though they are first in the file; one has an attachment and a conflict."""
+    monkeypatch.setattr(converting, "BATCH_LEAVES", 1)
+    refuses = 'function (doc) { if (!doc.good) throw({forbidden: "it is not good"}); }'
+    source, target = f"{database_prefix}source", f"{database_prefix}target"
+    make(server_url, source)
+    design = leaf("_design/v", "1-a", good=1, validate_doc_update=refuses, files={"f": b"x" * 9_999})
+    write(server_url, source, leaf("a", "1-a"), leaf("z", "2-b", "1-a", deleted=True))
+    write(server_url, source, design, leaf("_design/v", "1-b", good=1))
+    path = tmp_path / "file.ndjson"
+    assert 0 == convert("--from", f"{server_url}/{source}", "--to", path, "--format", "ndjson")[0]
+    assert path.read_bytes().startswith(b'{"_id":"_design/v"')
+    code, result = convert("--from", path, "--to", f"{server_url}/{target}")
+    assert (0, 4) == (code, result["written"])
+    assert state(server_url, source) == state(server_url, target)
+
+
+@pytest.mark.parametrize("format", [*FULL, "a database"])
+def test_an_attachment_that_cannot_be_read_ends_nothing(
+    format: str, server_url: str, database_prefix: str, tmp_path: Path
+) -> None:
+    """Its document is rejected by name, whichever document it is; the others are whole."""
+    source = f"{database_prefix}source"
+    make(server_url, source)
+    leaves = [leaf(id, "1-a", files={"f": b"x" * 99_999}) for id in ("_design/bad", "bad", "good")]
+    write(server_url, source, leaf("a", "1-a"), *leaves, leaf("z", "1-a"))
+
+    def spoiled(asked: Asked) -> Reply:
+        if "bad/f" in asked.path:
+            return Reply(404, {"error": "not_found", "reason": "Document is missing attachment"})
+        status, headers, body = support.forward(asked.method, server_url + asked.path, asked.headers, asked.body)
+        return Reply(status, body, headers)
+
+    rejects, target = tmp_path / "rejects.ndjson", f"{server_url}/{database_prefix}target"
+    path = tmp_path / "file"
+    to = ("--to", target) if format == "a database" else ("--to", path, "--format", format)
+    with StubServer(spoiled) as stub:
+        code, result = convert("--from", f"{stub.url}/{source}", *to, "--rejects", rejects)
+    assert (3, 5, 3, 2) == (code, result["read"], result["written"], result["rejected"])
+    found = [json.loads(line) for line in rejects.read_text().splitlines()]
+    assert {("_design/bad", "attachment_missing"), ("bad", "attachment_missing")} == {
+        (each["id"], each["error"]) for each in found
+    }
+    if format != "a database":
+        assert 0 == convert("--from", path, "--to", target)[0]
+    wanted = {key: each for key, each in state(server_url, source).items() if "bad" not in key[0]}
+    assert wanted == state(server_url, f"{database_prefix}target")
 
 
 def test_a_database_that_holds_documents_is_asked_for(server_url: str, source: str, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from migrator.couch.changes import ChangesFeed, Page
+from migrator.couch.changes import ChangesFeed
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.leaf_writer import LeafWriter
@@ -389,39 +388,7 @@ def test_a_stopped_reading_ends(pair: tuple[Side, Side], server_url: str) -> Non
         list(found)
 
 
-# -- following ---------------------------------------------------------------------------------------------------
-
-
-def test_follows_changes_until_told_to_stop(pair: tuple[Side, Side], server_url: str) -> None:
-    """What is there comes at once, what happens later when it happens, and stopping ends the waiting."""
-    source, _ = pair
-    write(server_url, source.database, *(leaf(id, "1-a") for id in "abc"), leaf("c", "1-b"))
-    feed = ChangesFeed(source.client, source.database, source.retrier)
-    pages: list[Page] = []
-    arrived = threading.Semaphore(0)
-
-    def run() -> None:
-        for page in feed.follow("0", rows=2):
-            pages.append(page)
-            arrived.release(len(page.changes))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    for _ in range(3):
-        assert arrived.acquire(timeout=20)
-    write(server_url, source.database, leaf("a", "2-b", "1-a", deleted=True))
-    assert arrived.acquire(timeout=20)
-    source.retrier.stopping.set()
-    thread.join(timeout=20)
-    assert not thread.is_alive()
-    changes = [change for page in pages for change in page.changes]
-    assert {change.id for change in changes[:3]} == {"a", "b", "c"}
-    assert {frozenset(change.revs) for change in changes[:3] if change.id == "c"} == {frozenset({"1-a", "1-b"})}
-    assert (changes[3].id, changes[3].revs, changes[3].deleted) == ("a", ("2-b",), True)
-    again: list[str] = []
-    source.retrier.stopping.clear()
-    feed.list(pages[-1].last_seq, lambda change: again.append(change.id))
-    assert again == []
+# -- answers that are not whole ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
