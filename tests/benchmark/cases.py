@@ -26,7 +26,7 @@ LARGEST_CITY_BYTES = 300
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A case before it is measured. `kind` is load or read."""
+    """A case before it is measured. `kind` is load, read, or one of backups."""
 
     name: str
     what: str
