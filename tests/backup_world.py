@@ -25,17 +25,19 @@ class World:
         server: its URL.
         prefix: of the databases.
         folder: for the place and the reject files.
+        at: another place than the folder.
     """
 
     server: str
     prefix: str
     folder: Path
     events: list[Event] = field(default_factory=list)
+    at: str = ""
 
     @property
     def place(self) -> str:
         """Where backups are kept."""
-        return str(self.folder / "place")
+        return self.at or str(self.folder / "place")
 
     @property
     def rejects(self) -> Path:

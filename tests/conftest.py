@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
+import urllib3
 from hypothesis import HealthCheck, settings
 
 from tests import support
@@ -77,3 +81,32 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("COUCHDB_") and not name.startswith("COUCHDB_TEST_URL"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The URL of an S3 server of this session's own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        urllib3.PoolManager(retries=urllib3.Retry(60, backoff_factor=0.2, backoff_max=0.5)).request("GET", url)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket's URL; where and as whom is in the environment, as AWS has it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    name = f"b{uuid.uuid4().hex}"
+    assert urllib3.request("PUT", f"{s3_server}/{name}").status == 200
+    return f"s3://{name}/backups/nightly"

@@ -24,7 +24,7 @@ from migrator.compare import canonical_digest, content
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaves import LeafReader
-from migrator.errors import MigratorError
+from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.events import Listener, ignore
 from migrator.naming import shown
 from migrator.registry import open_client
@@ -86,6 +86,7 @@ def drill(
         told: hears of each snapshot before it is restored.
 
     Raises:
+        ConfigError: there is no key, or none that fits.
         EndpointError: the server or the place is out of reach.
     """
     stopping = stopping or threading.Event()
@@ -119,6 +120,9 @@ def drill(
                     replace(config, rejects=rejects), asked, environ=environ, listener=listener, stopping=stopping
                 )
                 [outcome] = restored.databases
+                if isinstance(outcome.error, ConfigError | EndpointError):
+                    # A key that does not fit, or a server that went away, says nothing of the backup.
+                    raise outcome.error
                 if outcome.error is not None:
                     result.differences.append(f"it cannot be restored: {outcome.error.message}")
                 else:

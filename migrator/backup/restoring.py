@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.backup.catalog import HINT, Catalog
+from migrator.backup.cipher import fitting
 from migrator.backup.manifest import Manifest
 from migrator.backup.moments import snapshot_at
 from migrator.backup.options import ChapterResult, DatabaseResult, RestoreOptions, selected
@@ -155,6 +156,9 @@ class _Run:
         name = manifest.database
         chain = self.catalog.chain(manifest)
         cipher = self.options.cipher()
+        for each in chain:
+            # Before anything is written.
+            fitting(cipher, each.encryption, self.catalog.place_of(each))
         ids = self.options.ids or None
         fresh = target.prepare(result.notes)
         self.teller.started(

@@ -60,14 +60,14 @@ def run_backup(
         client = stack.enter_context(contextlib.closing(open_client(config, "source", environ)))
         place = open_place(options.place)
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
-        names = _names(config, options, client, first, environ)
+        names, missing = _names(config, options, client, first, environ)
         rejects = RejectFile(Path(config.rejects or DEFAULT_REJECTS))
         stack.enter_context(contextlib.closing(rejects))
         stack.enter_context(place.lock())
         teller = Teller(listener, rejects, client.url, place.describe(), names)
         policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
         run = _Run(client, place, options, Retrier(policy, listener, None, stopping), teller)
-        results = [_result_of(run, name, first) for name in names]
+        results = [*(_result_of(run, name, first) for name in names), *missing]
         seconds = time.monotonic() - started
         teller.finished(seconds)
         where = str(rejects.path) if rejects.count else ""
@@ -80,7 +80,8 @@ def _names(
     client: CouchClient,
     first: Retrier,
     environ: Mapping[str, str] | None,
-) -> list[str]:
+) -> tuple[list[str], list[DatabaseResult]]:
+    """The databases, and of each pattern that means none a result that says so: it stops no other."""
     _, named = parse_endpoint(config.source, environ=environ, role="source")
     if named and options.databases:
         raise ConfigError(
@@ -88,14 +89,21 @@ def _names(
             hint="Leave one of the two out.",
         )
     if named:
-        return [named]
+        return [named], []
     known = first.call("reach the source", lambda _: client.databases(), retry_on=is_transient)
-    names = selected(known, options.databases, client.url)
-    if not names:
-        raise ConfigError(
-            f"{client.url} has no databases to back up.", hint="Name one of its own: --database _users"
-        )
-    return names
+    names: set[str] = set()
+    missing: list[DatabaseResult] = []
+    for pattern in options.databases or ("",):
+        try:
+            names.update(selected(known, [pattern] if pattern else [], client.url))
+        except ConfigError as error:
+            missing.append(DatabaseResult(pattern, error=error))
+    if names:
+        return sorted(names), missing
+    for result in missing:
+        assert result.error
+        raise result.error
+    raise ConfigError(f"{client.url} has no databases to back up.", hint="Name one of its own: --database _users")
 
 
 def _result_of(run: _Run, name: str, first: Retrier) -> DatabaseResult:
@@ -143,6 +151,8 @@ class _Run:
         if base.why:
             result.notes.append(base.why)
         parent = base.chain[-1] if base.chain else None
+        if parent and parent.encryption and not self.cipher.name:
+            result.notes.append("not encrypted, as no --recipient was given; the snapshot before it is")
         with tempfile.TemporaryDirectory(prefix="migrator-") as folder, contextlib.ExitStack() as stack:
             index = None
             if parent and (self.cipher.can_read or not any(each.encryption for each in base.chain)):

@@ -53,9 +53,9 @@ from migrator.cli import chapters, options, timer
     default="",
     help="Where revisions go that were not written. [default: migrator-restore.rejects.ndjson]",
 )
-@click.option("--batch-docs", type=int, metavar="N", help="Most revisions in a batch. [default: 500]")
-@click.option("--batch-bytes", type=int, metavar="N", help="Most bytes in a batch. [default: 4000000]")
-@click.option("--in-flight", type=int, metavar="N", help="Batches sent at once. [default: 4]")
+@click.option("--batch-docs", type=int, metavar="N", help="Most revisions in a batch. [default: 1000]")
+@click.option("--batch-bytes", type=int, metavar="N", help="Most bytes in a batch. [default: 2000000]")
+@click.option("--in-flight", type=int, metavar="N", help="Batches sent at once. [default: 8]")
 @chapters.common_options
 def restore(log_format: str, log_level: str, quiet: bool, report: str, **flags: Any) -> None:
     """Write databases of PLACE back to a server, with the very revisions that they had.

@@ -10,11 +10,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import urllib3
 
 from migrator.backup import object_lock
 from migrator.backup.place import Place, open_place
@@ -22,35 +20,6 @@ from migrator.errors import ConfigError, EndpointError, LockedError
 from tests.backups import read, simple, write
 
 KINDS = ["folder", "file", "memory", "s3", "renaming"]
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The URL of an S3 server of this session's own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        urllib3.PoolManager(retries=urllib3.Retry(60, backoff_factor=0.2, backoff_max=0.5)).request("GET", url)
-        yield url
-    finally:
-        server.kill()
-        server.wait()
-
-
-@pytest.fixture
-def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new bucket's URL; where and as whom is in the environment, as AWS has it."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    name = f"b{uuid.uuid4().hex}"
-    assert urllib3.request("PUT", f"{s3_server}/{name}").status == 200
-    return f"s3://{name}/backups/nightly"
 
 
 @pytest.fixture(params=KINDS)

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from migrator.backup.catalog import snapshot_folder
+from migrator.backup.place import open_place
 from tests import support
 from tests.backup_world import World
+from tests.commands import run
 from tests.leaf_states import leaf, random_leaves
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
@@ -90,6 +93,43 @@ def test_kills_leave_no_half_backup_and_lose_nothing(world: World, seed: int) ->
     assert world.backup("a").exit_code == 0
     there = {path.name for path in place.rglob("*") if path.name.startswith("progress")}
     assert there == set()
+    assert world.restored("a", "b") == world.state("a")
+
+
+def test_a_backup_to_an_object_store_is_killed_and_goes_on(world: World, bucket: str) -> None:
+    """A killed run's lock is no hindrance, nothing half looks like a backup, and the end is whole and tidy."""
+    world.at = bucket
+    rng = random.Random(5)
+
+    def names() -> list[str]:
+        return open_place(bucket).names()
+
+    def durable() -> int:
+        found = names()
+        # Until there is something to go on from, the next run begins anew.
+        begun = any(name.endswith("/progress.json") for name in found)
+        return sum("/segment-" in name for name in found) if begun else 0
+
+    kills = 0
+    for _ in range(3):
+        process = start(world, "backup")
+        if not killed(process, durable, rng.randrange(1, 9), lambda: bool(world.snapshots("a"))):
+            break
+        kills += 1
+        assert world.snapshots("a") == []
+        assert durable()
+        world.write("a", leaf(f"e{kills:04}", f"2-{kills}", "1-a", kills=kills), leaf(f"f{kills}", "1-a"))
+    else:
+        assert world.backed_up("a").numbers["resumed"]
+    assert kills >= 2
+    assert world.backup("a").exit_code == 0
+    assert [each.kind for each in world.snapshots("a")] == ["full", "incremental"]
+    listed = set()
+    for each in world.snapshots("a"):
+        files = [file.name for segment in each.segments for file in (segment, segment.index)]
+        listed |= {f"{snapshot_folder(each.database, each.snapshot)}/{name}" for name in ("manifest.json", *files)}
+    assert set(names()) == listed
+    assert run("backups", "check", "-q", "--from", bucket).code == 0
     assert world.restored("a", "b") == world.state("a")
 
 

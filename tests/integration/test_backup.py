@@ -365,3 +365,49 @@ def test_databases_are_chosen_by_name(world: World, is_couchdb: bool) -> None:
         assert "_users" in names
         assert not [name for name in selected(names, ("*",), "") if name.startswith("_")]
         assert selected(names, ("_users",), "") == ["_users"]
+
+
+def test_settings_that_change_alone_are_noticed(world: World, is_couchdb: bool) -> None:
+    """Who is let in and how many ancestors are kept, without a document's change, at each point in time."""
+    world.make("a", leaf("x", "1-a"))
+    url = f"{world.server}/{world.name('a')}"
+    settings = [
+        {"_security": {"admins": {"names": [], "roles": []}, "members": {"names": [name], "roles": []}}}
+        | ({"_revs_limit": limit} if is_couchdb else {})
+        for name, limit in (("ann", 77), ("bob", 55))
+    ]
+    for each in settings:
+        for name, value in each.items():
+            assert support.request("PUT", f"{url}/{name}", value)[0] == 200
+        world.backed_up("a")
+    assert [each.kind for each in world.snapshots("a")] == ["full", "incremental"]
+    for short, snapshot, each in zip("bc", world.snapshots("a"), settings, strict=True):
+        world.restored("a", short, at=snapshot.snapshot)
+        for name, value in each.items():
+            assert support.get(f"{world.server}/{world.name(short)}/{name}") == value
+
+
+def test_databases_come_and_go(world: World) -> None:
+    """A pattern takes what is new; what is gone stays restorable, and a name that means none stops no other."""
+    world.make("a", leaf("x", "1-a"))
+    world.make("b", leaf("y", "1-a"))
+    gone = world.state("b")
+    assert [each.database for each in world.backup().databases] == [world.name("a"), world.name("b")]
+    time = world.snapshots("b")[-1].finished
+    support.request("DELETE", f"{world.server}/{world.name('b')}")
+    world.make("c", leaf("z", "1-a"))
+    later = world.backup()
+    assert (later.exit_code, [each.database for each in later.databases]) == (
+        0,
+        [world.name("a"), world.name("c")],
+    )
+    assert [each.kind for each in world.snapshots("c")] == ["full"]
+    named = world.backup("a", "b", "c")
+    assert named.exit_code == 2
+    assert [each.error is None for each in named.databases] == [True, True, False]
+    assert f"has no database '{world.name('b')}'" in str(named.databases[-1].error)
+    assert [len(world.snapshots(short)) for short in "abc"] == [3, 1, 2]
+    assert world.restored("b", "d") == gone
+    assert world.restored("b", "e", at=time) == gone
+    with pytest.raises(ConfigError, match="has no database"):
+        world.backup("b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from migrator.errors import ConfigError, DamagedBackup
 from tests import support
 from tests.backup_world import World
+from tests.fault_proxy import FaultProxy, Request
 from tests.leaf_states import leaf, odd_leaves
-from tests.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
+SECURITY = {"admins": {"names": [], "roles": []}, "members": {"names": ["bob"], "roles": []}}
 REFUSES = 'function (doc) { if (!doc.good) throw({forbidden: "it is not good"}); }'
 
 
@@ -237,30 +239,64 @@ def test_a_damaged_place_gives_nothing_of_what_is_damaged(world: World) -> None:
     assert world.state("b") == {}
 
 
-def test_security_is_given_last(world: World) -> None:
-    """Nobody is let in before everything is there; and not at all when that is said."""
-    world.make("a", *odd_leaves())
-    security = {"admins": {"names": [], "roles": []}, "members": {"names": ["bob"], "roles": []}}
-    assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", security)[0] == 200
+def test_each_thing_comes_in_its_turn(world: World, is_couchdb: bool) -> None:
+    """The limit of ancestors first, then documents, then design documents, and who is let in at the very end."""
+    world.make("a", *(leaf(f"d{n:03}", "1-a") for n in range(60)), leaf("_design/v", "1-a", views={}))
+    limit = {"_revs_limit": 7} if is_couchdb else {}
+    for name, value in {**limit, "_security": SECURITY}.items():
+        assert support.request("PUT", f"{world.server}/{world.name('a')}/{name}", value)[0] == 200
     world.backed_up("a")
-    asked: list[str] = []
+    order: list[str] = []
+    there: dict[str, int] = {}
 
-    def passing(request: Asked) -> Reply:
-        asked.append(f"{request.method} {request.path.partition('?')[0].rpartition('/')[2]}")
-        body = request.json if request.body[:1] in {b"{", b"["} or request.body.isdigit() else None
-        return Reply(*support.request(request.method, world.server + request.path, body))
+    def recorded(request: Request) -> None:
+        kind = request.path.partition("?")[0].rpartition("/")[2]
+        if kind == "_bulk_docs":
+            ids = {each["_id"] for each in json.loads(request.body)["docs"]}
+            kind = "documents" if "_design/v" not in ids else "designs" if len(ids) == 1 else "both at once"
+        elif request.method != "PUT":
+            return
+        if kind in {"designs", "_security"}:
+            there[kind] = support.get(f"{world.server}/{world.name('b')}")["doc_count"]
+        order.append(kind)
 
-    world.make("c", leaf("x", "1-a"))
-    world.backed_up("c")
-    with StubServer(passing) as stub:
-        assert world.restore("c", "d", url=stub.url).exit_code == 0
-    writes = [each for each in asked if each.startswith("PUT") or each == "POST _bulk_docs"]
-    kinds = [each.split(" ")[1] for each in writes]
-    order = [kind for kind in kinds if kind in {"_revs_limit", "_bulk_docs", "_security"}]
-    assert [kind for kind in order if kind != "_security"] == order[: len(order) - order.count("_security")]
-    assert order[0] == "_revs_limit" or "_revs_limit" not in order
+    with FaultProxy(world.server, recorded) as proxy:
+        assert world.restore("a", "b", url=proxy.url, job={"batch_docs": 7, "in_flight": 3}).exit_code == 0
+    # A database is new before all of it, and its mark says at the end that it is whole.
+    kinds = [kind for kind, _ in itertools.groupby(order)]
+    first, last = [world.name("b"), "migrator-restore", *limit], ["_security", "migrator-restore"]
+    assert kinds == [*first, "documents", "designs", *last]
+    assert there == {"designs": 60, "_security": 61}
+    assert world.state("b") == world.state("a")
+    assert support.get(f"{world.server}/{world.name('b')}/_security") == SECURITY
+
+
+def test_a_restore_that_fails_lets_nobody_in(world: World) -> None:
+    """The server goes away in the middle: what is there is not given to those who may see the whole."""
+    world.make("a", *(leaf(f"d{n:03}", "1-a") for n in range(60)))
+    assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", SECURITY)[0] == 200
+    world.backed_up("a")
+    writes = itertools.count()
+
+    def down(request: Request) -> str | None:
+        return "down_503" if "_bulk_docs" in request.path and next(writes) > 2 else None
+
+    with FaultProxy(world.server, down) as proxy:
+        result = world.restore("a", "b", url=proxy.url, job={"batch_docs": 7, "in_flight": 1, "max_attempts": 2})
+    assert result.exit_code == 5
+    assert 0 < len(world.state("b")) < 60
+    assert support.get(f"{world.server}/{world.name('b')}/_security") != SECURITY
+    assert world.restored("a", "b") == world.state("a")
+    assert support.get(f"{world.server}/{world.name('b')}/_security") == SECURITY
+
+
+def test_security_is_given_as_asked(world: World) -> None:
+    """Not at all when that is said, and to a database that was there when that is said."""
+    world.make("a", *odd_leaves())
+    assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", SECURITY)[0] == 200
+    world.backed_up("a")
     world.restored("a", "b", security=False)
-    assert support.get(f"{world.server}/{world.name('b')}/_security") != security
+    assert support.get(f"{world.server}/{world.name('b')}/_security") != SECURITY
     world.make("e", leaf("other", "1-a"))
     world.restored("a", "e", security=True, into_existing=True)
-    assert support.get(f"{world.server}/{world.name('e')}/_security") == security
+    assert support.get(f"{world.server}/{world.name('e')}/_security") == SECURITY
