@@ -23,8 +23,8 @@ LEVELS: list[tuple[str, set[str]]] = [
     (
         "1 single skills",
         {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "knee"}
-        | {"locking", "naming", "plugins", "rejects", "retry", "retrying", "revisions", "sorted_runs", "sorting"}
-        | {"spooling", "throttle", "verification", "wrapping"},
+        | {"leaf_compare", "locking", "naming", "plugins", "rejects", "retry", "retrying", "revisions"}
+        | {"sorted_runs", "sorting", "spooling", "throttle", "verification", "wrapping"},
     ),
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
 import tempfile
 import threading
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.manifest import Manifest
@@ -19,13 +17,12 @@ from migrator.backup.options import RestoreOptions
 from migrator.backup.place import open_place
 from migrator.backup.restoring import run_restore
 from migrator.backup.snapshot_reader import SnapshotReader
-from migrator.codec import decode
-from migrator.compare import canonical_digest, content
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaves import LeafReader
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.events import Listener, ignore
+from migrator.leaf_compare import Proof, proof_of, unlike
 from migrator.naming import shown
 from migrator.registry import open_client
 from migrator.retry import Retrier, RetryPolicy, is_transient
@@ -53,15 +50,6 @@ class Drill:
     def ok(self) -> bool:
         """True when the restored database is what the backup holds."""
         return not self.differences
-
-
-class _Proof(NamedTuple):
-    """What must be equal of a leaf."""
-
-    deleted: bool
-    digest: bytes
-    ancestors: tuple[str, ...]
-    attachments: tuple[tuple[str, str, int, str], ...]
 
 
 def drill(
@@ -172,34 +160,20 @@ def _compare(backup: Iterator[Leaf | LeafFault], there: Iterator[Leaf | LeafFaul
     del result.differences[MAX_DIFFERENCES:]
 
 
-def _differences(id: str, ours: dict[str, _Proof], theirs: dict[str, _Proof]) -> Iterator[str]:
-    for rev in sorted(ours.keys() | theirs.keys()):
+def _differences(id: str, ours: dict[str, Proof], theirs: dict[str, Proof]) -> Iterator[str]:
+    for rev in sorted(ours.keys() ^ theirs.keys()):
         what = f"{shown(id)} {rev}"
-        if rev not in theirs:
-            yield f"{what} is missing"
-        elif rev not in ours:
-            yield f"{what} is not in the backup"
-        else:
-            one, other = ours[rev], theirs[rev]
-            if one.deleted != other.deleted or one.digest != other.digest:
-                yield f"{what} has another content"
-            if one.attachments != other.attachments:
-                yield f"{what} has other attachments"
-            # A server keeps no more of it than its limit of revisions, and at least the revision itself.
-            kept = min(len(one.ancestors), len(other.ancestors))
-            if one.ancestors[:kept] != other.ancestors[:kept]:
-                yield f"{what} has another ancestry"
+        yield f"{what} is missing" if rev in ours else f"{what} is not in the backup"
+    yield from unlike(id, ours, theirs)
 
 
-def _documents(
-    leaves: Iterator[Leaf | LeafFault], result: Drill | None
-) -> Iterator[tuple[str, dict[str, _Proof]]]:
+def _documents(leaves: Iterator[Leaf | LeafFault], result: Drill | None) -> Iterator[tuple[str, dict[str, Proof]]]:
     """Each document's leaves by revision; of a backup, faults are counted and no leaves."""
     for id, group in groupby(leaves, key=lambda leaf: leaf.id):
-        proofs: dict[str, _Proof] = {}
+        proofs: dict[str, Proof] = {}
         for leaf in group:
             if isinstance(leaf, Leaf):
-                proofs[leaf.rev] = _proof(leaf)
+                proofs[leaf.rev] = proof_of(leaf)
             elif result is not None:
                 result.faults += 1
             else:
@@ -208,18 +182,3 @@ def _documents(
                     hint="Look into the server's log; then try again: migrator backups check --drill --to URL",
                 )
         yield id, proofs
-
-
-def _proof(leaf: Leaf) -> _Proof:
-    body = decode(leaf.body)
-    ancestors = tuple(body.get("_revisions", {}).get("ids", ()))
-    attachments = []
-    for attachment in leaf.attachments:
-        digest = hashlib.sha256()
-        length = 0
-        for piece in attachment.open():
-            digest.update(piece)
-            length += len(piece)
-        attachments.append((attachment.name, attachment.content_type, length, digest.hexdigest()))
-    fields = {name: value for name, value in content(body).items() if name != "_deleted"}
-    return _Proof(leaf.deleted, canonical_digest(fields, stored=True), ancestors, tuple(sorted(attachments)))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from migrator.cli import options
-from migrator.errors import EXIT_REJECTS
+from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS
 
 
 @click.command()
@@ -41,6 +41,12 @@ from migrator.errors import EXIT_REJECTS
     metavar="FILE",
     help="Where documents go that were not written. [default: PLAN.rejects.ndjson]",
 )
+@click.option(
+    "--verify/--no-verify",
+    default=None,
+    help="Afterwards read every document and attachment on both sides too; or compare nothing. "
+    "[default: compare revisions, settings and indexes]",
+)
 @click.option("--no-warm", is_flag=True, help="Do not wait for indexes before the databases are opened.")
 @click.option(
     "--side-by-side",
@@ -59,6 +65,7 @@ def apply(
     report: str | None,
     rejects: Path | None,
     checkpoint: Path | None,
+    verify: bool | None,
     no_warm: bool,
     side_by_side: int,
     source: str,
@@ -73,8 +80,9 @@ def apply(
     """Do exactly what PLAN says, which `migrator plan --output PLAN` has written.
 
     Databases with their options, all revisions and attachments; then indexes and views, built; validation
-    functions, users, and last of all who may come in. Kill it and go on with --resume. A plan that does not fit
-    source or target any more is refused with exit code 6 before anything is written.
+    functions, users, and last of all who may come in. Then both servers are compared. Kill it and go on with
+    --resume. A plan that does not fit source or target any more is refused with exit code 6 before anything is
+    written. Exit 3 when something was rejected, 4 when the comparison finds something missing.
 
     The plan holds no credentials: set COUCHDB_SOURCE_USER and COUCHDB_SOURCE_PASSWORD, COUCHDB_TARGET_USER and
     COUCHDB_TARGET_PASSWORD, or give --from and --to again.
@@ -104,6 +112,7 @@ def apply(
         resume=resume,
         restart=restart,
         warm=not no_warm,
+        verify="revisions" if verify is None else "contents" if verify else "no",
         side_by_side=side_by_side,
         source=source,
         target=target,
@@ -120,6 +129,14 @@ def apply(
         if report:
             write_report(report, dump(value))
         click.echo(applied_to_text(applied), nl=False)
-    if not applied.ok:
-        click.echo(f"{applied.totals.rejected:,} revisions were rejected. They are in {rejects}.", err=True)
+    again = f"migrator apply {plan_file} --restart"
+    if applied.totals.rejected:
+        click.echo(
+            f"{applied.totals.rejected:,} revisions were rejected. They are in {rejects}.\n"
+            f"Mend what stands in their way, then: {again} (what is there already stays as it is)",
+            err=True,
+        )
         sys.exit(EXIT_REJECTS)
+    if not applied.ok:
+        click.echo(f"The target has not all that the source has. Write what is missing: {again}", err=True)
+        sys.exit(EXIT_DIFFERENCES)

@@ -14,6 +14,8 @@ from migrator.config import JobConfig
 from migrator.errors import EXIT_REJECTS, EXIT_USAGE
 
 if TYPE_CHECKING:
+    from migrator.events import Listener
+    from migrator.instance.plan import ServerPlan
     from migrator.instance.planning import PlanOptions
 
 
@@ -43,12 +45,17 @@ if TYPE_CHECKING:
 )
 @click.option("--no-users", is_flag=True, help="Whole server: leave _users behind.")
 @click.option("--replicator", is_flag=True, help="Whole server: take the replications along, paused.")
-@click.option("--look-inside", is_flag=True, help="Whole server: read every document, and count attachments.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Whole server: read documents only where one can be too large; count no attachments.",
+)
 @click.option(
     "--no-probe", is_flag=True, help="Whole server: no sample into a scratch database; no time expected."
 )
 @options.connection_options
 @options.job_option
+@options.log_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(
     job_file: str | None,
@@ -57,15 +64,19 @@ def plan(
     output: Path | None,
     no_users: bool,
     replicator: bool,
-    look_inside: bool,
+    quick: bool,
     no_probe: bool,
+    log_format: str,
+    log_level: str,
+    quiet: bool,
     **flags: Any,
 ) -> None:
     """Show what run with the same arguments would create, map and write; write nothing.
 
     Between two servers (URLs without a database, and no collection or transformer) it is the plan of the whole
-    server's move: databases with their options and sizes, what cannot go, disk and time. --output keeps it for
-    `migrator apply`. Exit 2 when it cannot be done as it is, 3 when some documents cannot go.
+    server's move: databases with their options, sizes and counts, what cannot go, disk and time. Every document is
+    read for it, which --quick leaves out. --output keeps it for `migrator apply`. Exit 2 when it cannot be done as
+    it is, 3 when some documents cannot go.
 
     \b
     Examples:
@@ -74,7 +85,7 @@ def plan(
       migrator plan --from http://old:5984 --to http://new:5984 --database 'app_*' --map 'app_*=shop_*'
     """
     config = options.job_config(job_file, flags)
-    if patterns or output or replicator or look_inside or no_users or no_probe or _whole(config):
+    if patterns or output or replicator or quick or no_users or no_probe or _whole(config):
         from migrator.instance.planning import PlanOptions  # noqa: PLC0415 late, for a quick start
 
         wanted = PlanOptions(
@@ -82,10 +93,12 @@ def plan(
             map=config.map,
             users=not no_users,
             replicator=replicator,
-            look_inside=look_inside,
+            quick=quick,
             probe=not no_probe,
         )
-        _plan_server(config, wanted, output, as_json=as_json)
+        with options.listening(log_format, log_level, quiet=quiet) as listener:
+            made = _server_plan(config, wanted, listener)
+        _show(made, output, as_json=as_json)
         return
     from migrator.planning import make_plan, plan_to_text  # noqa: PLC0415 late, for a quick start
 
@@ -105,15 +118,21 @@ def _whole(config: JobConfig) -> bool:
     return all(is_server_url(url) and parse_endpoint(url)[1] is None for url in urls)
 
 
-def _plan_server(config: JobConfig, wanted: PlanOptions, output: Path | None, *, as_json: bool) -> None:
-    from migrator.instance.plan import save_plan  # noqa: PLC0415
-    from migrator.instance.plan_text import plan_to_text  # noqa: PLC0415
+def _server_plan(config: JobConfig, wanted: PlanOptions, listener: Listener) -> ServerPlan:
     from migrator.instance.planning import plan_server  # noqa: PLC0415
     from migrator.registry import target_text  # noqa: PLC0415
-    from migrator.report import dump  # noqa: PLC0415
 
     with options.stoppable() as stopping:
-        made = plan_server(config.source, target_text(config), wanted, config=config, stopping=stopping)
+        return plan_server(
+            config.source, target_text(config), wanted, config=config, listener=listener, stopping=stopping
+        )
+
+
+def _show(made: ServerPlan, output: Path | None, *, as_json: bool) -> None:
+    from migrator.instance.plan import save_plan  # noqa: PLC0415
+    from migrator.instance.plan_text import plan_to_text  # noqa: PLC0415
+    from migrator.report import dump  # noqa: PLC0415
+
     if output:
         save_plan(made, output)
     text = dump(made.as_dict()) if as_json else plan_to_text(made, str(output) if output else "")

@@ -123,6 +123,11 @@ class LeafReader:
         _ = self.last_seq
         return len(self._sorter)
 
+    def revisions(self) -> Iterator[tuple[str, list[str]]]:
+        """Each listed document with the revisions of its leaves, in order of ids; nothing more is asked for it."""
+        _ = self.last_seq
+        return _last_of_each(self._sorter.sorted_items(None))
+
     def close(self) -> None:
         """Remove the listing."""
         self._sorter.close()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from migrator.instance.compared import Verified, verified_lines
 from migrator.model import Counts
 from migrator.naming import printable
 from migrator.report import SCHEMA, table
@@ -26,7 +27,10 @@ class DatabaseReport:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a move did. `caught_up` counts what had changed at the source meanwhile and was carried, too."""
+    """What a move did. `caught_up` counts what had changed at the source meanwhile and was carried, too.
+
+    `verified` is the comparison of both servers afterwards; None where it was left out.
+    """
 
     databases: Mapping[str, DatabaseReport] = field(default_factory=dict)
     users: Counts | None = None
@@ -34,6 +38,7 @@ class Applied:
     caught_up: int = 0
     seconds: float = 0.0
     warmed: bool = True
+    verified: Verified | None = None
 
     @property
     def totals(self) -> Counts:
@@ -46,9 +51,9 @@ class Applied:
 
     @property
     def ok(self) -> bool:
-        """True when every leaf is accounted for and none was rejected."""
+        """True when every leaf is accounted for, none was rejected, and the comparison found nothing missing."""
         totals = self.totals
-        return totals.rejected == 0 and totals.accounted
+        return totals.rejected == 0 and totals.accounted and (self.verified is None or self.verified.ok)
 
 
 def applied_to_json(applied: Applied, rejects: str = "") -> dict[str, Any]:
@@ -72,6 +77,7 @@ def applied_to_json(applied: Applied, rejects: str = "") -> dict[str, Any]:
         "totals": totals.as_dict(),
         "caught_up": applied.caught_up,
         "warmed": applied.warmed,
+        "verification": applied.verified.as_dict() if applied.verified else None,
         "seconds": round(applied.seconds, 3),
         "documents_per_second": round(totals.read / applied.seconds, 1) if applied.seconds > 0 else 0.0,
     }
@@ -97,6 +103,8 @@ def applied_to_text(applied: Applied) -> str:
     lines.append(f"{totals.read:,} revisions accounted for; this run took {applied.seconds:.1f} s ({rate:,.0f}/s)")
     if applied.caught_up:
         lines.append(f"{applied.caught_up:,} had changed at the source meanwhile, and were carried, too")
+    if applied.verified:
+        lines += verified_lines(applied.verified)
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from migrator.care import replications
 from migrator.care.securing import USERS
@@ -20,7 +21,9 @@ from migrator.config import JobConfig
 from migrator.errors import Interrupted
 from migrator.events import CollectionFinished, CollectionStarted, Listener, RunStarted, ignore
 from migrator.instance.applied import Applied, DatabaseReport
-from migrator.instance.copying import MADE, Copier, designs_part
+from migrator.instance.compared import Compared, Verified
+from migrator.instance.comparing import Comparer
+from migrator.instance.copying import MADE, SEQUENCE, Copier, designs_part
 from migrator.instance.fitting import refuse_unfit
 from migrator.instance.ledger import Ledger
 from migrator.instance.people import carry_replications, carry_users
@@ -45,6 +48,8 @@ class ApplyOptions:
         resume: go on from the checkpoint; start fresh where there is none.
         restart: start over whatever it says.
         warm: build all indexes before anybody is let in.
+        verify: hold both servers against each other afterwards: "no", "revisions" (with settings and indexes) or
+            "contents" (every document and attachment is read on both sides, too).
         side_by_side: so many databases at once.
         stuck_s: give up when an index does not move for so long.
         source: its URL where it is not the plan's, or has the credentials.
@@ -57,6 +62,7 @@ class ApplyOptions:
     resume: bool = False
     restart: bool = False
     warm: bool = True
+    verify: Literal["no", "revisions", "contents"] = "revisions"
     side_by_side: int = SIDE_BY_SIDE
     stuck_s: float = STUCK_S
     source: str = ""
@@ -169,9 +175,10 @@ class _Move:
         if plan.replications is not None:
             carry_replications(copier.source, copier.target, self._ledger)
         self._all(copier.security)
+        verified = self._verified()
         self._ledger.checkpoint.finished = True
         self._ledger.save()
-        return self._report(ready, time.monotonic() - started)
+        return self._report(ready, verified, time.monotonic() - started)
 
     def _documents(self, database: DatabasePlan) -> None:
         state = self._ledger.state(database.source)
@@ -193,6 +200,25 @@ class _Move:
         target = self._copier.target
         names = [d.target for d in self._plan.databases if d.views or d.indexes]
         return warm(target, names, stuck_s=self._options.stuck_s)
+
+    def _verified(self) -> Verified | None:
+        if self._options.verify == "no":
+            return None
+        started = time.monotonic()
+        comparer = Comparer(self._copier.source, self._copier.target, self._options.verify == "contents")
+        found: dict[str, Compared] = {}
+
+        def compare(database: DatabasePlan) -> None:
+            found[database.source] = comparer.database(database, self._ledger.detail(SEQUENCE, database.source))
+
+        self._all(compare)
+        databases = {database.source: found[database.source] for database in self._plan.databases}
+        if self._plan.users is not None:
+            databases[USERS] = comparer.users()
+        if self._plan.replications is not None:
+            databases[replications.DATABASE] = comparer.replications()
+        contents = self._options.verify == "contents"
+        return Verified(databases, contents, time.monotonic() - started)
 
     def _all(self, step: Callable[[DatabasePlan], None]) -> None:
         """Do a step for each database, several side by side, none waiting for a long one.
@@ -229,7 +255,7 @@ class _Move:
             if error is not None:
                 raise error
 
-    def _report(self, ready: Mapping[str, int], seconds: float) -> Applied:
+    def _report(self, ready: Mapping[str, int], verified: Verified | None, seconds: float) -> Applied:
         reports = {}
         for database in self._plan.databases:
             counts, designs = Counts(), Counts()
@@ -251,6 +277,7 @@ class _Move:
             self._caught_up,
             seconds,
             self._options.warm,
+            verified,
         )
 
     def _counts(self, part: str, planned: int | None) -> Counts | None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from migrator.care.securing import ADMIN_ROLE
 from migrator.care.server import Server
 from migrator.couch.changes import BEGINNING
+from migrator.couch.leaf_sending import inline_bytes
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.couch.leaves import LeafReader
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like
 from migrator.errors import CheckpointError
 from migrator.events import Listener, ignore
 from migrator.instance.designs import END, PREFIX
-from migrator.instance.ledger import Ledger
+from migrator.instance.ledger import Ledger, Tally, tally
 from migrator.instance.plan import ABSENT, DatabasePlan
 from migrator.model import BatchLimits
 from migrator.retry import is_transient
@@ -96,11 +97,12 @@ class Copier:
     def designs(self, plan: DatabasePlan, *, validating: bool) -> None:
         """Carry the design documents with a validation function, or the others."""
         part = designs_part(plan.source, validating=validating)
-        if self.ledger.state(part).finished:
+        state = self.ledger.state(part)
+        if state.finished:
             return
         names = {f"{PREFIX}{name}" for name in plan.validators}
         with self._reader(plan) as reader:
-            designs = _designs(reader.leaves(after=PREFIX))
+            designs = _designs(reader.leaves(after=str(state.position or PREFIX)))
             chosen = (leaf for leaf in designs if (leaf.id in names) is validating)
             self._carry(part, self._writer(plan), chosen)
         self.ledger.finish(part)
@@ -134,12 +136,28 @@ class Copier:
         *,
         positions: bool = True,
     ) -> None:
+        # Of the document that a batch divides, nothing counts before all its leaves have their end.
+        begun, seconds = Tally(), 0.0
         with closing(batches(leaves, self.limits)) as divided:
-            for batch in divided:
+            for batch, open_id in divided:
                 started = time.monotonic()
                 outcomes = writer.write([leaf for leaf in batch if isinstance(leaf, Leaf)])
-                position = batch[-1].id if positions else None
-                self.ledger.settle(part, batch, outcomes, position=position, seconds=time.monotonic() - started)
+                seconds += time.monotonic() - started
+                ended = [leaf.id for leaf in batch if leaf.id != open_id]
+                if open_id is None:
+                    begun.add(tally(part, batch, outcomes))
+                    rest = Tally()
+                else:
+                    whole = len(ended)
+                    done = sum(isinstance(leaf, Leaf) for leaf in batch[:whole])
+                    rest = tally(part, batch[whole:], outcomes[done:])
+                    if not whole:
+                        begun.add(rest)
+                        continue
+                    begun.add(tally(part, batch[:whole], outcomes[:done]))
+                position = ended[-1] if positions else None
+                self.ledger.settle_tally(part, begun, position=position, seconds=seconds)
+                begun, seconds = rest, 0.0
 
     @contextlib.contextmanager
     def _reader(self, plan: DatabasePlan, since: str = BEGINNING) -> Iterator[LeafReader]:
@@ -178,20 +196,32 @@ def designs_part(database: str, *, validating: bool) -> str:
     return f"{database} {'validation functions' if validating else 'indexes and views'}"
 
 
-def batches(leaves: Iterator[Leaf | LeafFault], limits: BatchLimits) -> Generator[list[Leaf | LeafFault]]:
-    """Leaves in batches by count and bytes; all leaves of one document are in the same one."""
+def batches(
+    leaves: Iterator[Leaf | LeafFault], limits: BatchLimits
+) -> Generator[tuple[list[Leaf | LeafFault], str | None]]:
+    """Leaves in batches by count and bytes, attachments that go along inline included.
+
+    Each comes with the id of the document whose leaves go on in the next one, or None.
+    """
     batch: list[Leaf | LeafFault] = []
     size = 0
     for leaf in leaves:
-        length = len(leaf.body) if isinstance(leaf, Leaf) else 0
-        full = len(batch) >= limits.max_docs or size + length > limits.max_bytes
-        if batch and full and batch[-1].id != leaf.id:
-            yield batch
+        length = _length(leaf)
+        if batch and (len(batch) >= limits.max_docs or size + length > limits.max_bytes):
+            yield batch, leaf.id if batch[-1].id == leaf.id else None
             batch, size = [], 0
         batch.append(leaf)
         size += length
     if batch:
-        yield batch
+        yield batch, None
+
+
+def _length(leaf: Leaf | LeafFault) -> int:
+    if isinstance(leaf, LeafFault):
+        return 0
+    inline = inline_bytes(leaf)
+    # Large attachments are streamed, so none of their bytes is held.
+    return len(leaf.body) if inline is None else inline
 
 
 def _plain(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from migrator.care.server import Server
 from migrator.errors import ConfigError
-from migrator.instance.plan import ABSENT, PlanError, ServerFacts, ServerPlan
+from migrator.instance.designs import designs_of
+from migrator.instance.mapping import problems_of
+from migrator.instance.plan import ABSENT, DatabasePlan, PlanError, ServerFacts, ServerPlan
 from migrator.instance.planning import movable
 from migrator.instance.surveying import facts_of
 
 MAX_NAMED = 20
+# A source that lives grows; so much more is another disk and another night than were planned.
+MAX_GROWTH = 2
+MIN_GROWN_DOCUMENTS = 10_000
+MIN_GROWN_BYTES = 1 << 30
 
 
 def refuse_unfit(plan: ServerPlan, source: Server, target: Server, ours: Collection[str] = ()) -> None:
@@ -25,14 +32,16 @@ def refuse_unfit(plan: ServerPlan, source: Server, target: Server, ours: Collect
     Raises:
         PlanError: it does not fit; every change is named.
     """
-    if plan.problems:
+    # A file can have been changed by hand.
+    problems = [*plan.problems, *problems_of({database.source: database.target for database in plan.databases})]
+    if problems:
         raise PlanError(
-            f"The plan has problems: {'; '.join(plan.problems[:MAX_NAMED])}.",
+            f"The plan has problems: {'; '.join(list(dict.fromkeys(problems))[:MAX_NAMED])}.",
             hint="Mend them, and make a new plan: migrator plan --from URL --to URL --output FILE",
         )
     changes = [*_servers(plan, source, target)]
     if not changes:
-        changes = [*_gone_and_new(plan, source), *_occupied(plan, target, ours)]
+        changes = [*_gone_and_new(plan, source, ours), *_occupied(plan, target, ours)]
     if changes:
         more = f" (and {len(changes) - MAX_NAMED:,} more)" if len(changes) > MAX_NAMED else ""
         raise PlanError(
@@ -57,7 +66,7 @@ def _same(planned: ServerFacts, now: ServerFacts) -> bool:
     return planned.url == now.url
 
 
-def _gone_and_new(plan: ServerPlan, source: Server) -> Iterator[str]:
+def _gone_and_new(plan: ServerPlan, source: Server, ours: Collection[str]) -> Iterator[str]:
     try:
         names = set(movable(source.databases(), plan.patterns, source.url))
     except ConfigError:
@@ -72,6 +81,26 @@ def _gone_and_new(plan: ServerPlan, source: Server) -> Iterator[str]:
             yield f"{name} is gone from the source"
         elif str(info.get("instance_start_time", "")) != database.started:
             yield f"{name} was deleted and made anew at the source"
+        elif name not in ours:
+            yield from _changed(database, info, source)
+
+
+def _changed(database: DatabasePlan, info: Mapping[str, Any], source: Server) -> Iterator[str]:
+    """What makes a database another one than people have said yes to; a few documents more do not."""
+    planned = database.documents + database.deleted_documents
+    held = (info.get("doc_count") or 0) + (info.get("doc_del_count") or 0)
+    if held > planned * MAX_GROWTH + MIN_GROWN_DOCUMENTS:
+        yield f"{database.source} has grown from {planned:,} documents to {held:,}"
+    size = (info.get("sizes") or {}).get("external")
+    before = database.external_bytes
+    if size is not None and before is not None and size > before * MAX_GROWTH + MIN_GROWN_BYTES:
+        yield f"{database.source} has grown from {before:,} bytes to {size:,}"
+    designs = list(designs_of(source, database.source))
+    now = {design.name for design in designs}, {design.name for design in designs if design.validates}
+    if now != (set(database.design_documents), set(database.validators)):
+        changed = sorted((now[0] ^ set(database.design_documents)) | (now[1] ^ set(database.validators)))
+        named = ", ".join(f"_design/{name}" for name in changed)
+        yield f"{database.source} has other design documents by now: {named}"
 
 
 def _occupied(plan: ServerPlan, target: Server, ours: Collection[str]) -> Iterator[str]:

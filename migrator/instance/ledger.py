@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState
 from migrator.codec import decode
@@ -15,6 +16,21 @@ from migrator.revisions import Leaf, LeafFault
 
 # A save costs a flush to disk, and databases side by side would save all the time.
 SAVE_INTERVAL_S = 1.0
+
+
+@dataclass
+class Tally:
+    """What became of some leaves, without their bodies but those of rejects."""
+
+    counts: Counts = field(default_factory=Counts)
+    rejects: list[Reject] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Take another one in."""
+        self.counts.add(other.counts)
+        self.rejects += other.rejects
+        self.size_bytes += other.size_bytes
 
 
 class Ledger:
@@ -78,35 +94,23 @@ class Ledger:
             position: the id up to which everything is settled.
             seconds: how long it took.
         """
-        counts = Counts(read=len(leaves))
-        rejects: list[Reject] = []
-        ends = iter(outcomes)
-        for leaf in leaves:
-            if isinstance(leaf, LeafFault):
-                rejects.append(Reject(part, leaf.id, "extract", leaf.error, leaf.reason))
-                continue
-            outcome = next(ends)
-            if outcome.status is Status.REJECTED:
-                rejects.append(_reject(part, leaf, outcome))
-            else:
-                name = outcome.status.value
-                setattr(counts, name, getattr(counts, name) + 1)
-            counts.conflicts += outcome.conflict
-        counts.rejected = len(rejects)
-        size = sum(len(leaf.body) for leaf in leaves if isinstance(leaf, Leaf))
+        self.settle_tally(part, tally(part, leaves, outcomes), position=position, seconds=seconds)
+
+    def settle_tally(self, part: str, settled: Tally, *, position: str | None, seconds: float = 0.0) -> None:
+        """Note what became of leaves that are tallied; all of a document together, so that none counts twice."""
         with self._lock:
             state = self.state(part)
-            if rejects:
-                self._rejects.write(rejects)
-            state.counts.add(counts)
+            if settled.rejects:
+                self._rejects.write(settled.rejects)
+            state.counts.add(settled.counts)
             if position is not None:
                 state.position = position
             if time.monotonic() - self._saved >= SAVE_INTERVAL_S:
                 self.save()
                 self._listener(CheckpointSaved(part))
-            for reject in rejects:
+            for reject in settled.rejects:
                 self._listener(DocumentRejected(reject))
-            self._listener(BatchLoaded(part, counts, size, seconds))
+            self._listener(BatchLoaded(part, settled.counts, settled.size_bytes, seconds))
 
     def finish(self, part: str) -> None:
         """A part is complete."""
@@ -120,6 +124,26 @@ class Ledger:
             self.checkpoint.rejects_bytes = self._rejects.flush()
             self._file.save(self.checkpoint)
             self._saved = time.monotonic()
+
+
+def tally(part: str, leaves: Sequence[Leaf | LeafFault], outcomes: Sequence[Outcome]) -> Tally:
+    """What became of leaves; the arguments are those of `Ledger.settle`."""
+    counts = Counts(read=len(leaves))
+    rejects: list[Reject] = []
+    ends = iter(outcomes)
+    for leaf in leaves:
+        if isinstance(leaf, LeafFault):
+            rejects.append(Reject(part, leaf.id, "extract", leaf.error, leaf.reason))
+            continue
+        outcome = next(ends)
+        if outcome.status is Status.REJECTED:
+            rejects.append(_reject(part, leaf, outcome))
+        else:
+            name = outcome.status.value
+            setattr(counts, name, getattr(counts, name) + 1)
+        counts.conflicts += outcome.conflict
+    counts.rejected = len(rejects)
+    return Tally(counts, rejects, sum(len(leaf.body) for leaf in leaves if isinstance(leaf, Leaf)))
 
 
 def _reject(part: str, leaf: Leaf, outcome: Outcome) -> Reject:

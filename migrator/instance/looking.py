@@ -1,17 +1,21 @@
-"""Finds what a target is sure to refuse, and reads a database for it only where nothing else can tell."""
+"""Reads documents for the plan: counts attachments and conflicts, and finds what the target is sure to refuse."""
 
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from migrator.care.server import Server
 from migrator.codec import decode
 from migrator.couch.leaves import LeafReader
 from migrator.couch.size import document_size
+from migrator.events import TaskProgressed
 from migrator.instance.plan import CannotGo, DatabasePlan
 from migrator.instance.surveying import Limits
 from migrator.revisions import Leaf, LeafFault
@@ -19,40 +23,65 @@ from migrator.revisions import Leaf, LeafFault
 # More than that nobody reads; what is beyond is counted.
 MAX_NAMED = 1_000
 MAX_GZIP_FACTOR = 1_032
+SIDE_BY_SIDE = 2
+LISTING_MEMORY_BYTES = 8_000_000
+TELL_EVERY = 5_000
+
+
+@dataclass
+class Counted:
+    """One database by its documents: leaf revisions, their attachments, and documents with a living conflict."""
+
+    leaves: int = 0
+    attachments: int = 0
+    conflicts: int = 0
+    cannot_go: list[CannotGo] = field(default_factory=list)
+    more: int = 0
 
 
 @dataclass
 class Looked:
-    """What looking inside found: attachments by database, what cannot go, and how it was found."""
+    """What looking inside found: counts by database, what cannot go, and how it was found."""
 
-    attachments: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, Counted] = field(default_factory=dict)
     cannot_go: list[CannotGo] = field(default_factory=list)
     more: int = 0
     how: str = ""
 
 
 def look_inside(
-    source: Server, databases: Sequence[DatabasePlan], have: Limits, bears: Limits, *, everything: bool = False
+    source: Server, databases: Sequence[DatabasePlan], have: Limits, bears: Limits, *, everything: bool = True
 ) -> Looked:
-    """Find documents and attachments over the target's limits.
+    """Count what the server does not count, and find documents and attachments over the target's limits.
 
-    A database is read only where one of its documents can be too large: the source's own limit is above the
-    target's, and so is the database's `sizes.external`, which the server sums up by the measure of that limit.
+    Where not everything is read, a database is read only where one of its documents can be too large: the source's
+    own limit is above the target's, and so is the database's `sizes.external`, which the server sums up by the
+    measure of that limit.
 
     Args:
-        source: the server that is read.
+        source: the server that is read; hears of the progress.
         databases: what goes.
         have: the source's own limits.
         bears: the target's.
-        everything: read every database, which counts attachments too.
+        everything: read every database.
+
+    Raises:
+        EndpointError: the source does not answer.
+        Interrupted: told to stop.
     """
-    looked = Looked()
-    suspects = [d for d in databases if everything or _can_be_too_large(d, have, bears)]
-    for database in suspects:
-        looked.attachments[database.source] = 0
-        for leaf in _leaves(source, database.source):
-            _weigh(leaf, database.source, bears, looked)
-    looked.how = _how(len(databases), len(suspects), have, bears, everything=everything)
+    chosen = [d for d in databases if everything or _can_be_too_large(d, have, bears)]
+    lock = threading.Lock()
+
+    def count(database: DatabasePlan) -> Counted:
+        return _count(source, database, bears, lock)
+
+    looked = Looked(how=_how(len(databases), len(chosen), have, bears, everything=everything))
+    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="look") as pool:
+        for database, counted in zip(chosen, pool.map(count, chosen), strict=True):
+            looked.counted[database.source] = counted
+            room = MAX_NAMED - len(looked.cannot_go)
+            looked.cannot_go += counted.cannot_go[:room]
+            looked.more += counted.more + len(counted.cannot_go[room:])
     return looked
 
 
@@ -69,47 +98,76 @@ def _can_be_too_large(database: DatabasePlan, have: Limits, bears: Limits) -> bo
     return False
 
 
+def _count(source: Server, database: DatabasePlan, bears: Limits, lock: threading.Lock) -> Counted:
+    counted = Counted()
+    total = max(1, database.documents + database.deleted_documents)
+    by_document = groupby(_leaves(source, database.source), key=lambda leaf: leaf.id)
+    for documents, (_, leaves) in enumerate(by_document, 1):
+        living = 0
+        for leaf in leaves:
+            living += isinstance(leaf, Leaf) and not leaf.deleted
+            _weigh(leaf, database.source, bears, counted)
+        counted.conflicts += living > 1
+        if documents % TELL_EVERY == 0:
+            with lock:
+                source.listener(TaskProgressed("reading", database.source, min(1.0, documents / total)))
+    return counted
+
+
 def _leaves(source: Server, database: str) -> Iterator[Leaf | LeafFault]:
     with (
         tempfile.TemporaryDirectory(prefix="migrator-plan-") as folder,
-        closing(LeafReader(source.client, database, source.retrier, folder=Path(folder))) as reader,
+        closing(
+            LeafReader(
+                source.client,
+                database,
+                source.retrier,
+                folder=Path(folder),
+                parallel=2,
+                max_memory_bytes=LISTING_MEMORY_BYTES,
+            )
+        ) as reader,
     ):
         yield from reader.leaves()
 
 
-def _weigh(leaf: Leaf | LeafFault, database: str, bears: Limits, looked: Looked) -> None:
+def _weigh(leaf: Leaf | LeafFault, database: str, bears: Limits, counted: Counted) -> None:
+    counted.leaves += 1
     if isinstance(leaf, LeafFault):
-        _note(looked, CannotGo(database, leaf.id, leaf.rev, f"the source cannot give it: {leaf.reason}"))
+        _note(counted, CannotGo(database, leaf.id, leaf.rev, f"the source cannot give it: {leaf.reason}"))
         return
-    looked.attachments[database] += len(leaf.attachments)
+    counted.attachments += len(leaf.attachments)
     limit = bears.document_bytes
     # A text within the limit needs no reckoning.
     if limit is not None and len(leaf.body) > limit and (size := document_size(decode(leaf.body))) > limit:
-        _note(looked, CannotGo(database, leaf.id, leaf.rev, f"{size:,} bytes, where the target takes {limit:,}"))
+        _note(counted, CannotGo(database, leaf.id, leaf.rev, f"{size:,} bytes, where the target takes {limit:,}"))
     limit = bears.attachment_bytes
     for attachment in leaf.attachments:
         length = attachment.length_bytes or 0
         if limit is not None and length > limit:
             reason = f"its attachment {attachment.name} has {length:,} bytes, where the target takes {limit:,}"
-            _note(looked, CannotGo(database, leaf.id, leaf.rev, reason))
+            _note(counted, CannotGo(database, leaf.id, leaf.rev, reason))
 
 
-def _note(looked: Looked, item: CannotGo) -> None:
-    if len(looked.cannot_go) < MAX_NAMED:
-        looked.cannot_go.append(item)
+def _note(counted: Counted, item: CannotGo) -> None:
+    if len(counted.cannot_go) < MAX_NAMED:
+        counted.cannot_go.append(item)
     else:
-        looked.more += 1
+        counted.more += 1
 
 
 def _how(databases: int, read: int, have: Limits, bears: Limits, *, everything: bool) -> str:
-    if everything:
-        return f"every document of {databases:,} databases was read"
     if bears.document_bytes is None:
-        return "the target tells its limits to admins only, so nothing was looked for"
+        told = "the target tells its limits to admins only, so nothing was looked for"
+        return f"every document was read, but {told}" if everything else told
+    if everything:
+        return (
+            f"all documents of {databases:,} databases were read; the target takes {bears.document_bytes:,} bytes"
+        )
     if have.document_bytes is not None and have.document_bytes <= bears.document_bytes and not read:
         return (
-            f"none can be: the source takes no documents over {have.document_bytes:,} bytes, the target none over "
-            f"{bears.document_bytes:,}"
+            f"none should be: the source takes none over {have.document_bytes:,} bytes, the target none over "
+            f"{bears.document_bytes:,}; without --quick all are read"
         )
     return (
         f"{read:,} of {databases:,} databases were read; each other holds less in all than the target takes in "

@@ -32,7 +32,7 @@ def target_names(databases: Sequence[str], pairs: Mapping[str, str]) -> tuple[di
         raise ConfigError(
             f"--map {unused[0]}={pairs[unused[0]]} fits no database that goes.", hint="Check the name."
         )
-    return names, _problems(names)
+    return names, problems_of(names)
 
 
 def _mapped(name: str, pairs: Mapping[str, str]) -> tuple[str, str]:
@@ -46,7 +46,8 @@ def _mapped(name: str, pairs: Mapping[str, str]) -> tuple[str, str]:
     return name, ""
 
 
-def _problems(names: Mapping[str, str]) -> list[str]:
+def problems_of(names: Mapping[str, str]) -> list[str]:
+    """What is wrong with the target's names by those of the source, as sentences."""
     found = []
     owners: dict[str, str] = {}
     for source, target in names.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from migrator.care.securing import ID_PREFIX, USERS
 from migrator.care.server import Server
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.couch.leaves import LeafReader
-from migrator.instance.copying import batches
 from migrator.instance.ledger import Ledger
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.revisions import Leaf, LeafFault
@@ -36,11 +36,24 @@ def carry_users(source: Server, target: Server, ledger: Ledger) -> None:
         writer = LeafWriter(target.client, USERS, target.retrier, limits=BATCH)
         with closing(reader):
             # What is no user, as `_design/_auth`, is each server's own.
-            users = (leaf for leaf in reader.leaves() if leaf.id.startswith(ID_PREFIX))
-            for batch in batches(users, BATCH):
+            after = str(ledger.state(USERS).position or ID_PREFIX)
+            users = (leaf for leaf in reader.leaves(after=after) if leaf.id.startswith(ID_PREFIX))
+            for batch in _whole(users):
                 leaves = [leaf for leaf in batch if isinstance(leaf, Leaf)]
-                ledger.settle(USERS, batch, _written(target, writer, leaves))
+                ledger.settle(USERS, batch, _written(target, writer, leaves), position=batch[-1].id)
     ledger.finish(USERS)
+
+
+def _whole(leaves: Iterator[Leaf | LeafFault]) -> Iterator[list[Leaf | LeafFault]]:
+    """Leaves in batches, all of one user in the same one: which past is whose is told by all of them."""
+    batch: list[Leaf | LeafFault] = []
+    for _, group in groupby(leaves, key=lambda leaf: leaf.id):
+        batch += group
+        if len(batch) >= BATCH.max_docs:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _written(target: Server, writer: LeafWriter, leaves: Sequence[Leaf]) -> list[Outcome]:

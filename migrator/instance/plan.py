@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from migrator.checkpoint import sync_folder
 from migrator.errors import CheckpointError, ConfigError
@@ -39,7 +40,7 @@ class ServerFacts:
 
 @dataclass(frozen=True)
 class DatabasePlan:
-    """One database. Counts and sizes are the source's own; `attachments` is None where nobody has counted them.
+    """One database. Counts and sizes are the source's own; what it does not count is None where nobody did.
 
     Args:
         source: its name.
@@ -47,7 +48,9 @@ class DatabasePlan:
         target_state: what stands there now.
         started: tells the source's database from a later one of the same name.
         external_bytes: of all documents and attachments, not compressed.
-        attachments: of all leaves that were read to find what cannot go.
+        leaves: living and deleted ones, conflicts included.
+        attachments: of all leaves.
+        conflicts: documents with more than one living leaf.
         design_documents: ids without `_design/`.
         validators: those with a validation function.
         security: False where everybody may read and write it.
@@ -62,7 +65,9 @@ class DatabasePlan:
     file_bytes: int | None
     active_bytes: int | None
     external_bytes: int | None
+    leaves: int | None
     attachments: int | None
+    conflicts: int | None
     q: int | None
     n: int | None
     partitioned: bool
@@ -215,5 +220,25 @@ def _made(kind: type[T], value: Mapping[str, Any]) -> T:
 
 
 def _fields(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
+    hints = get_type_hints(kind)
     names = [item.name for item in dataclasses.fields(kind)]
+    for name in names:
+        if not _fits(value[name], hints[name]):
+            raise TypeError(name)
     return {name: tuple(value[name]) if isinstance(value[name], list) else value[name] for name in names}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """True for a value that JSON gave for a field of this type; objects are looked at where they are made."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is UnionType:
+        return any(_fits(value, part) for part in parts)
+    if kind is tuple:
+        return isinstance(value, list) and all(_fits(item, parts[0]) for item in value)
+    if kind is Mapping:
+        return isinstance(value, dict) and all(_fits(item, parts[1]) for item in value.values())
+    if dataclasses.is_dataclass(hint):
+        return isinstance(value, dict)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, hint) and isinstance(value, bool) is (hint is bool)

@@ -48,7 +48,7 @@ def _lines(plan: ServerPlan, file: str) -> Iterator[str]:
         )
     yield f"too large     {plan.found_by}"
     if any(database.attachments is None for database in plan.databases):
-        yield "attachments   are counted only where documents were read; --look-inside reads all"
+        yield "attachments   are counted only where documents were read, which is everywhere without --quick"
     yield from _listed("stays behind", [f"{name}: {reason}" for name, reason in plan.left_out.items()])
     yield from _listed(
         "cannot go", [f"{item.database} {item.id} {item.rev}: {item.reason}" for item in plan.cannot_go]
@@ -70,6 +70,7 @@ def _row(database: DatabasePlan) -> Sequence[str]:
         (database.views, "views"),
         (database.indexes, "indexes"),
         (len(database.validators), "validation functions"),
+        (database.conflicts or 0, "in conflict"),
     ):
         besides += [f"{count} {what}"] if count else []
     besides += ["_security"] if database.security else ["no members"]

@@ -13,9 +13,9 @@ from migrator.care.securing import USERS
 from migrator.care.server import Server, selected
 from migrator.config import JobConfig
 from migrator.events import Listener, ignore
-from migrator.instance.looking import look_inside
+from migrator.instance.looking import Looked, look_inside
 from migrator.instance.mapping import target_names
-from migrator.instance.plan import ServerFacts, ServerPlan
+from migrator.instance.plan import DatabasePlan, ServerFacts, ServerPlan
 from migrator.instance.running import opened
 from migrator.instance.sampling import estimate
 from migrator.instance.surveying import Surveyed, between_versions, facts_of, limits_of, survey
@@ -33,7 +33,8 @@ class PlanOptions:
         map: new names by old ones, also `old_*` by `new_*`.
         users: take `_users` along.
         replicator: take the replications along, paused.
-        look_inside: read every document, which counts attachments and finds for certain what cannot go.
+        quick: read documents only where one can be too large for the target; else every document is read, which
+            counts attachments and conflicts and finds for certain what cannot go.
         probe: take a sample for the time expected.
     """
 
@@ -41,7 +42,7 @@ class PlanOptions:
     map: Mapping[str, str] = field(default_factory=dict)
     users: bool = True
     replicator: bool = False
-    look_inside: bool = False
+    quick: bool = False
     probe: bool = True
 
 
@@ -96,7 +97,7 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
     problems += [text for found in surveyed for text in found.problems]
     warnings = [text for found in surveyed for text in found.warnings]
     warnings += between_versions(facts, target_facts, databases)
-    looked = look_inside(source, databases, limits_of(source), limits_of(target), everything=options.look_inside)
+    looked = look_inside(source, databases, limits_of(source), limits_of(target), everything=not options.quick)
     if looked.more:
         warnings.append(f"{looked.more:,} more documents cannot go than are named")
     users = _users(source) if options.users and USERS in all_names else None
@@ -113,7 +114,7 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
         source=facts,
         target=target_facts,
         patterns=options.patterns,
-        databases=tuple(replace(d, attachments=looked.attachments.get(d.source)) for d in databases),
+        databases=tuple(_counted(database, looked) for database in databases),
         cannot_go=tuple(looked.cannot_go),
         found_by=looked.how,
         users=users,
@@ -125,6 +126,13 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
         disk_free_bytes=space[0] if space else None,
         estimate=time_expected,
     )
+
+
+def _counted(database: DatabasePlan, looked: Looked) -> DatabasePlan:
+    counted = looked.counted.get(database.source)
+    if counted is None:
+        return database
+    return replace(database, leaves=counted.leaves, attachments=counted.attachments, conflicts=counted.conflicts)
 
 
 def _same_server(source: ServerFacts, target: ServerFacts, mapped: Mapping[str, str]) -> Iterator[str]:

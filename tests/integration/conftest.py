@@ -10,12 +10,12 @@ import pytest
 from tests import whole_server
 from tests.whole_server import Pair
 
-TARGET = "COUCHDB_TEST_TARGET_URL"
+TARGET = "COUCHDB_TEST_URL_2"
 
 
 @pytest.fixture(scope="module")
 def target_url(server_url: str, is_couchdb: bool) -> Iterator[str]:
-    """A second server: COUCHDB_TEST_TARGET_URL, or the first once more; beside a sandbox, a second one."""
+    """A second server: COUCHDB_TEST_URL_2, or the first once more; beside a sandbox, a second one."""
     if is_couchdb:
         yield os.environ.get(TARGET, server_url)
         return

@@ -48,7 +48,7 @@ def test_a_whole_server(command: Command, pair: Pair, tmp_path: Path) -> None:
     names = whole_server.odd_names(pair.source_prefix, is_couchdb=pair.is_couchdb)
     whole_server.fill(pair.source, names, is_couchdb=pair.is_couchdb)
     before = sorted(support.get(f"{pair.target}/_all_dbs"))
-    plan = planned(command, pair, "--look-inside")
+    plan = planned(command, pair)
     assert plan["ok"]
     assert before == sorted(support.get(f"{pair.target}/_all_dbs"))
     assert sorted(item["source"] for item in plan["databases"]) == sorted(names)

@@ -1,0 +1,52 @@
+"""Equality of leaves on two sides: content, deletion, ancestry, and the bytes of attachments."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from migrator.codec import decode
+from migrator.compare import canonical_digest, content
+from migrator.naming import shown
+from migrator.revisions import Leaf
+
+
+class Proof(NamedTuple):
+    """What must be equal of a leaf."""
+
+    deleted: bool
+    digest: bytes
+    ancestors: tuple[str, ...]
+    attachments: tuple[tuple[str, str, int, str], ...]
+
+
+def proof_of(leaf: Leaf) -> Proof:
+    """What must be equal of this leaf; its attachments are read."""
+    body = decode(leaf.body)
+    ancestors = tuple(body.get("_revisions", {}).get("ids", ()))
+    attachments = []
+    for attachment in leaf.attachments:
+        digest = hashlib.sha256()
+        length = 0
+        for piece in attachment.open():
+            digest.update(piece)
+            length += len(piece)
+        attachments.append((attachment.name, attachment.content_type, length, digest.hexdigest()))
+    fields = {name: value for name, value in content(body).items() if name != "_deleted"}
+    return Proof(leaf.deleted, canonical_digest(fields, stored=True), ancestors, tuple(sorted(attachments)))
+
+
+def unlike(id: str, ours: Mapping[str, Proof], theirs: Mapping[str, Proof]) -> Iterator[str]:
+    """What differs between the leaves of one document that both sides have, as sentences."""
+    for rev in sorted(ours.keys() & theirs.keys()):
+        what = f"{shown(id)} {rev}"
+        one, other = ours[rev], theirs[rev]
+        if one.deleted != other.deleted or one.digest != other.digest:
+            yield f"{what} has another content"
+        if one.attachments != other.attachments:
+            yield f"{what} has other attachments"
+        # A server keeps no more of it than its limit of revisions, and at least the revision itself.
+        kept = min(len(one.ancestors), len(other.ancestors))
+        if one.ancestors[:kept] != other.ancestors[:kept]:
+            yield f"{what} has another ancestry"
