@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import statistics
@@ -18,6 +19,9 @@ from migrator.couch.client import CouchClient
 from migrator.errors import MigratorError, TransientError
 
 SCRATCH_PREFIX = "migrator_scratch_"
+SCRATCH_NAME = SCRATCH_PREFIX + r"(\d{10})_[0-9a-f]{12}"
+# A probe takes seconds, and clocks of machines differ.
+STALE_S = 3_600.0
 # What a run sends at once, and twice that.
 BODY_BYTES = (500_000, 1_500_000, 4_500_000, 9_000_000, 18_000_000)
 WRITES = 8
@@ -31,17 +35,41 @@ KEYS_PER_REQUEST = 100
 
 @contextlib.contextmanager
 def scratch_database(client: CouchClient) -> Iterator[str]:
-    """A database of our own, which is removed whatever happens.
+    """A database of our own, which is removed whatever happens; what a killed command left before is removed, too.
 
     Raises:
         EndpointError: the user may not create one.
     """
-    name = f"{SCRATCH_PREFIX}{secrets.token_hex(8)}"
+    remove_stale(client)
+    name = scratch_name()
     client.create_database(name)
     try:
         yield name
     finally:
         client.delete_database(name)
+
+
+def scratch_name() -> str:
+    """A name that nobody has, with the time in it."""
+    return f"{SCRATCH_PREFIX}{int(time.time())}_{secrets.token_hex(6)}"
+
+
+def remove_stale(client: CouchClient) -> list[str]:
+    """Remove scratch databases that are older than any command that could still use them; their names.
+
+    Only names that `scratch_name` gives are meant, and only where the time in them is long past.
+    """
+    answer = client.call("GET", "_all_dbs", params={"startkey": f'"{SCRATCH_PREFIX}"'})
+    found = answer.json("_all_dbs") if answer.status == 200 else []
+    stale = [name for name in found if _is_stale(str(name))]
+    for name in stale:
+        client.delete_database(name)
+    return stale
+
+
+def _is_stale(name: str) -> bool:
+    named = re.fullmatch(SCRATCH_NAME, name)
+    return named is not None and time.time() - int(named[1]) > STALE_S
 
 
 def disk(server: Server, *, admin: bool) -> Iterator[Finding]:

@@ -82,4 +82,16 @@ class RejectsExtractor:
                 if text is None:
                     raise ConfigError(f"{self._path}:{number}: the line is too long.", hint="Divide or delete it.")
                 if text.strip():
-                    yield end, number, line_to_reject(text, f"{self._path}:{number}")
+                    reject = line_to_reject(text, f"{self._path}:{number}")
+                    self._refuse_revisions(reject, number)
+                    yield end, number, reject
+
+    def _refuse_revisions(self, reject: Reject, number: int) -> None:
+        document = reject.document
+        if isinstance(document, dict) and "_rev" in document and "_revisions" in document:
+            raise ConfigError(
+                f"{self._path}:{number}: {reject.id!r:.100} was rejected by a copy that keeps revisions; "
+                "written from here it would get another revision, without its ancestry and attachments.",
+                hint="Mend what stood in its way, then do the copy over: migrator apply PLAN --restart, or "
+                "migrator restore as before.",
+            )

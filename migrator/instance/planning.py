@@ -155,7 +155,10 @@ def _left_out(all_names: Sequence[str], names: Sequence[str], options: PlanOptio
             if not options.replicator:
                 yield name, "replications go only with --replicator, and then paused"
         elif name.startswith(SCRATCH_PREFIX):
-            yield name, "a scratch database that a killed command left; delete it"
+            yield (
+                name,
+                "a scratch database of a command that was killed or is at work; it is removed after an hour",
+            )
         elif name.startswith("_"):
             yield name, "the server's own"
         else:

@@ -115,3 +115,12 @@ def test_blank_lines_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "r"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\n\n  \n"))
     assert [record.document for record in extractor.extract("c")] == [{"_id": "a"}, {"_id": "b"}]
+
+
+def test_revisions_of_a_faithful_copy_are_refused(tmp_path: Path) -> None:
+    """What `apply` and `restore` reject has an ancestry, which a retry would lose: nothing is written."""
+    leaf = {"_id": "a", "_rev": "2-b", "_revisions": {"start": 2, "ids": ["b", "a"]}}
+    rejects = written(tmp_path / "r.ndjson", [reject("users", {"_id": "t"}), reject("users", leaf, "a")])
+    with pytest.raises(ConfigError, match="another revision") as caught:
+        rejects.collections()
+    assert "migrator apply PLAN --restart" in caught.value.hint

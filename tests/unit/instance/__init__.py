@@ -1,0 +1,1 @@
+"""The move of a whole server, without one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,10 +86,8 @@ def test_what_is_divided_counts_once_and_only_when_whole(tmp_path: Path) -> None
     rejects = RejectFile(tmp_path / "r", None)
     ledger = Ledger(Checkpoint({}), CheckpointFile(tmp_path / "c"), rejects)
     copier = Copier(None, None, ledger, BatchLimits(4, 1_000_000))  # type: ignore[arg-type] no server is asked
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         copier._carry("db", Writer(), torn())  # type: ignore[arg-type]
-    except KeyboardInterrupt:
-        pass
     assert ledger.state("db").position == "a"
     assert ledger.state("db").counts.read == 1
 

@@ -132,7 +132,7 @@ def test_a_plan_that_is_none(tmp_path: Path, change: Callable[[dict[str, Any]], 
     "content", [b"", b"{", b'{"kind": "migrator plan", "sch', b"\xff\xfe", b"null", b"[" * 99_999]
 )
 def test_a_file_that_is_torn(tmp_path: Path, content: bytes) -> None:
-    """A file that is cut short or something else is refused with exit code 6, by the command and by the library."""
+    """A file that is cut short or something else is refused with exit code 6, as by the library."""
     path = tmp_path / "plan.json"
     path.write_bytes(content)
     ran = run("apply", str(path))
