@@ -97,8 +97,8 @@ def plan(
             probe=not no_probe,
         )
         with options.listening(log_format, log_level, quiet=quiet) as listener:
-            made = _server_plan(config, wanted, listener)
-        _show(made, output, as_json=as_json)
+            server_plan = _server_plan(config, wanted, listener)
+        _show(server_plan, output, as_json=as_json)
         return
     from migrator.planning import make_plan, plan_to_text  # noqa: PLC0415 late, for a quick start
 

@@ -24,7 +24,7 @@ from migrator.instance.plan import ABSENT, DatabasePlan
 from migrator.leaf_compare import Proof, proof_of, unlike
 from migrator.naming import shown
 from migrator.retry import is_transient
-from migrator.revisions import Leaf, LeafFault
+from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
 LISTING_MEMORY_BYTES = 8_000_000
 # So many revisions are asked about at once.
@@ -122,13 +122,8 @@ class Comparer:
             compared.name(text)
 
     def _settings(self, plan: DatabasePlan, compared: Compared) -> None:
-        one, other = (
-            server.retrier.call(
-                f"look at {name}", lambda _, s=server, n=name: read_facts(s.client, n), retry_on=is_transient
-            )
-            for server, name in ((self.source, plan.source), (self.target, plan.target))
-        )
-        found = []
+        one, other = _facts(self.source, plan.source), _facts(self.target, plan.target)
+        found: list[str] = []
         if one.q is not None and one.q != other.q:
             text = f"q is {other.q}, where the source has {one.q}"
             # A database that stood there already was made by somebody who knew why.
@@ -251,6 +246,12 @@ def _parts(documents: Iterable[tuple[str, list[str]]]) -> Iterator[dict[str, lis
             part = {}
     if part:
         yield part
+
+
+def _facts(server: Server, database: str) -> DatabaseFacts:
+    return server.retrier.call(
+        f"look at {database}", lambda _: read_facts(server.client, database), retry_on=is_transient
+    )
 
 
 def _has_index(server: Server, database: str, name: str) -> bool:

@@ -70,7 +70,7 @@ def carried(tmp_path: Path, leaves: Iterator[Leaf | LeafFault], writer: Writer) 
     """Carry leaves in batches of four."""
     rejects = RejectFile(tmp_path / "rejects.ndjson", None)
     ledger = Ledger(Checkpoint({}), CheckpointFile(tmp_path / "checkpoint"), rejects)
-    copier = Copier(None, None, ledger, BatchLimits(4, 1_000_000))  # type: ignore[arg-type] no server is asked
+    copier = Copier(None, None, ledger, BatchLimits(4, 1_000_000))  # type: ignore[arg-type]
     copier._carry("db", writer, leaves)  # type: ignore[arg-type]
     return ledger
 
@@ -85,7 +85,7 @@ def test_what_is_divided_counts_once_and_only_when_whole(tmp_path: Path) -> None
 
     rejects = RejectFile(tmp_path / "r", None)
     ledger = Ledger(Checkpoint({}), CheckpointFile(tmp_path / "c"), rejects)
-    copier = Copier(None, None, ledger, BatchLimits(4, 1_000_000))  # type: ignore[arg-type] no server is asked
+    copier = Copier(None, None, ledger, BatchLimits(4, 1_000_000))  # type: ignore[arg-type]
     with contextlib.suppress(KeyboardInterrupt):
         copier._carry("db", Writer(), torn())  # type: ignore[arg-type]
     assert ledger.state("db").position == "a"
@@ -95,7 +95,7 @@ def test_what_is_divided_counts_once_and_only_when_whole(tmp_path: Path) -> None
 def test_all_is_accounted_for_in_small_batches(tmp_path: Path) -> None:
     """Leaves, faults and refusals of divided documents are each counted once, in requests of at most four."""
     body = b'{"_id": "b", "_rev": "7"}'
-    leaves = [
+    leaves: list[Leaf | LeafFault] = [
         leaf("a", "0"),
         *(Leaf("b", str(n), body) for n in range(1, 10)),
         LeafFault("b", "10", "missing", "gone"),
