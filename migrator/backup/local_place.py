@@ -86,7 +86,9 @@ class LocalPlace:
 
     def exists(self, name: str) -> bool:
         """True when there is a file of that name."""
-        return (self._path / name).is_file()
+        path = self._path / name
+        with self._reported("read", path):
+            return path.is_file()
 
     def remove(self, name: str) -> None:
         """Remove a file, durably."""
@@ -130,7 +132,7 @@ class LocalPlace:
         try:
             yield
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and done != "written":
+            if isinstance(error, FileNotFoundError) and done not in {"written", "made"}:
                 raise
             sentence = f"{path} cannot be {done}: {error.strerror}."
             if error.errno in _FULL:

@@ -50,8 +50,10 @@ def prune(place: Place, plan: PrunePlan) -> None:
         place.remove_folder(folder)
     for snapshot in plan.stale:
         place.remove_folder(snapshot_folder(plan.database, snapshot))
-    if not any(decision.kept for decision in plan.decisions) and not Catalog(place).folders(plan.database):
-        place.remove_folder(database_folder(plan.database))
+    folder = database_folder(plan.database)
+    # What somebody else keeps there is not ours to remove.
+    if (plan.removed or plan.stale) and not place.folders(folder) and not place.names(f"{folder}/"):
+        place.remove_folder(folder)
 
 
 def _stale(place: Place, catalog: Catalog, database: str, snapshots: list[Manifest]) -> list[str]:

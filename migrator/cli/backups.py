@@ -213,6 +213,9 @@ def prune_command(
             hint="For example: --keep-daily 7 --keep-weekly 5 --keep-monthly 12",
         )
     opened = open_place(place)
+    # Before the lock, which would make the folder of a name that was mistyped.
+    if not Catalog(opened).databases(unfinished=True):
+        raise ConfigError(f"There are no backups in {opened.describe()}.", hint="Check what --from names.")
     with contextlib.nullcontext() if dry_run else opened.lock():
         plans = list(plan_pruning(opened, matching(Catalog(opened), database, unfinished=True), policy))
         if not dry_run:

@@ -11,6 +11,7 @@ import pytest
 
 from migrator.backup.place import open_place
 from migrator.cli.backups_printing import readable
+from migrator.errors import ConfigError
 from tests.backups import TINY, files, simple, write
 from tests.unit.backup.test_cipher import new_key
 
@@ -104,6 +105,28 @@ def test_prune(folder: Path) -> None:
     assert [["within"], ["within"]] == [each["reasons"] for plan in told for each in plan["snapshots"]]
 
 
+def test_what_others_keep_there_stays(folder: Path) -> None:
+    """Files and folders that are no backups are looked over, whatever is listed, checked and pruned."""
+    root = folder / "b" / "databases"
+    strange = [root.parent / "README", root / "notes.txt", root / "other" / "f", root / "%ZZ" / "x" / "f"]
+    strange += [root / "orders" / "20260101T000000.000Z-nosnap" / "f"]
+    for path in strange:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    (root / "empty").mkdir()
+    for words in (["list"], ["check", "-q"], ["prune", "--keep-last", "1"]):
+        done = backups(folder, words[0], "--from", "b", *words[1:])
+        assert (done.returncode, done.stderr) == (0, ""), words
+    assert [path.read_text() for path in strange] == ["mine"] * 5
+    assert (root / "empty").is_dir()
+
+
+def test_a_place_that_cannot_be_made_is_said() -> None:
+    """Where no folder can be made, whatever the system says to that."""
+    with pytest.raises(ConfigError, match="/proc/nothing/x cannot be made"), open_place("/proc/nothing/x").lock():
+        pytest.fail("held")
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -113,6 +136,8 @@ def test_prune(folder: Path) -> None:
         (["list", "--from", "b", "--database", "nothing"], "'orders', 'users/old'"),
         (["check", "--from", "b", "--identity", "gone.txt"], "gone.txt"),
         (["list", "--from", "ftp3://x"], "s3, gcs"),
+        (["prune", "--from", "nowhere", "--keep-last", "1"], "no backups in"),
+        (["check", "--from", "nowhere"], "no backups in"),
         (["check", "--from", "b", "--to", "http://127.0.0.1:1"], "--drill"),
         (["check", "--from", "b", "--drill", "--to", "elsewhere", "-q"], "http://localhost:5984"),
         (["list"], "--from"),
