@@ -22,6 +22,9 @@ JOB = CONFIGS / "scheduled-backup-sync.toml"
 CRON = CONFIGS / "cron" / "migrator-sync"
 SERVICE = CONFIGS / "systemd" / "migrator-sync.service"
 TIMER = CONFIGS / "systemd" / "migrator-sync.timer"
+BACKUP_CRON = CONFIGS / "cron" / "migrator-backup"
+BACKUP_SERVICE = CONFIGS / "systemd" / "migrator-backup.service"
+BACKUP_TIMER = CONFIGS / "systemd" / "migrator-backup.timer"
 ENVIRONMENT = {"COUCHDB_SOURCE_URL": "http://a:5984", "COUCHDB_URL": "http://b:5984"}
 FIELDS = re.compile(r"((?:[\d*/,-]+\s+){5})(\S+)\s+(.+)")
 
@@ -47,8 +50,8 @@ def unit(path: Path) -> dict[str, dict[str, list[str]]]:
     return sections
 
 
-def crontab() -> tuple[dict[str, str], list[re.Match[str]]]:
-    lines = [line for line in CRON.read_text().splitlines() if line and not line.startswith("#")]
+def crontab(path: Path = CRON) -> tuple[dict[str, str], list[re.Match[str]]]:
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     jobs = [match for line in lines if (match := FIELDS.fullmatch(line))]
     variables = dict(line.split("=", 1) for line in lines if not FIELDS.fullmatch(line))
     return variables, jobs
@@ -122,15 +125,16 @@ def test_cron_has_its_form() -> None:
     assert set(variables) >= {"PATH", "SHELL"}
 
 
-def test_the_units_have_their_form() -> None:
-    """A one-shot service that a timer of the same name starts, with the checkpoint where it may write."""
-    service, timer = unit(SERVICE), unit(TIMER)
+@pytest.mark.parametrize(("service_file", "timer_file"), [(SERVICE, TIMER), (BACKUP_SERVICE, BACKUP_TIMER)])
+def test_the_units_have_their_form(service_file: Path, timer_file: Path) -> None:
+    """A one-shot service that a timer of the same name starts, with what it keeps where it may write."""
+    service, timer = unit(service_file), unit(timer_file)
     assert service["Service"]["Type"] == ["oneshot"]
     assert service["Service"]["WorkingDirectory"] == [f"/var/lib/{service['Service']['StateDirectory'][0]}"]
     assert "Install" not in service
     assert timer["Timer"]["Persistent"] == ["true"]
     assert timer["Install"]["WantedBy"] == ["timers.target"]
-    assert SERVICE.stem == TIMER.stem
+    assert service_file.stem == timer_file.stem
     credential = service["Service"]["LoadCredential"][0].partition(":")[0]
     assert f"COUCHDB_PASSWORD_FILE=%d/{credential}" in service["Service"]["Environment"]
 
@@ -141,7 +145,8 @@ def test_systemd_itself_finds_no_fault(tmp_path: Path) -> None:
     if checker is None:
         assert unit(TIMER)["Timer"]["OnCalendar"] == ["*-*-* 03:00:00"]
         return
-    for path in (SERVICE, TIMER):
+    units = (SERVICE, TIMER, BACKUP_SERVICE, BACKUP_TIMER)
+    for path in units:
         text = path.read_text().replace("/opt/migrator/bin/migrator", shutil.which("true") or "/bin/true")
         (tmp_path / path.name).write_text(text)
     done = subprocess.run(
@@ -150,17 +155,45 @@ def test_systemd_itself_finds_no_fault(tmp_path: Path) -> None:
             "verify",
             "--man=no",
             "--recursive-errors=no",
-            str(tmp_path / SERVICE.name),
-            str(tmp_path / TIMER.name),
+            *(str(tmp_path / path.name) for path in units),
         ],
         capture_output=True,
         text=True,
         check=False,
     )
-    told = [line for line in done.stderr.splitlines() if "migrator-sync" in line]
+    told = [line for line in done.stderr.splitlines() if "migrator-sync" in line or "migrator-backup" in line]
     assert told == [], done.stderr
     calendar = [checker, "calendar", unit(TIMER)["Timer"]["OnCalendar"][0]]
     assert subprocess.run(calendar, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("recipe", ["cron", "systemd"])
+def test_backups_are_made_kept_and_proven(recipe: str) -> None:
+    """Each command is one that can be typed, all are of one place, and what is old goes only after a backup."""
+    if recipe == "cron":
+        variables, jobs = crontab(BACKUP_CRON)
+        given = [shlex.split(job[3].removeprefix("cd /var/lib/migrator && ")) for job in jobs]
+        assert {job[2] for job in jobs} == {"migrator"}
+        assert all("%" not in job[0] for job in jobs)
+    else:
+        service = unit(BACKUP_SERVICE)["Service"]
+        variables = dict(value.split("=", 1) for value in service["Environment"])
+        given = [shlex.split(line) for line in service["ExecStart"]]
+    assert {"COUCHDB_URL", "COUCHDB_USER", "COUCHDB_PASSWORD_FILE"} <= set(variables)
+    assert "COUCHDB_PASSWORD" not in variables
+    kinds, places = [], set()
+    for line in given:
+        command = cli.get_command(click.Context(cli), line[1])
+        words = line[2:]
+        if isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), line[2])
+            words = line[3:]
+        assert command is not None
+        params = command.make_context(command.name, words).params
+        kinds.append(command.name)
+        places.add(params["place"])
+    assert len(places) == 1
+    assert kinds == ["backup", "prune", *(["check"] if recipe == "cron" else [])]
 
 
 def test_the_cronjob_has_its_form() -> None:
