@@ -16,7 +16,7 @@ from migrator import errors
 from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, open_checkpoint, sync_folder
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
-from migrator.errors import ConfigError, EndpointError, Interrupted, MigratorError, RejectsError
+from migrator.errors import ConfigError, EndpointError, Interrupted, MigratorError, RejectsError, Unauthorized
 from migrator.events import (
     CollectionFinished,
     CollectionStarted,
@@ -266,6 +266,8 @@ def _error(kind: str, message: str, hint: str) -> MigratorError:
     made = getattr(errors, kind, EndpointError)
     if made is Interrupted:
         return Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
+    if made is Unauthorized:
+        hint = f"{hint} A worker takes them from its own environment."
     error: MigratorError = made(message, hint=hint)
     return error
 

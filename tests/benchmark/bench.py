@@ -21,6 +21,7 @@ from tests.benchmark.peers import install_peers
 from tests.benchmark.results import Results
 from tests.benchmark.server import opened_server
 from tests.benchmark.table import render
+from tests.benchmark.workers import workers
 
 DOCUMENTS = 100_000
 QUICK_DOCUMENTS = 5_000
@@ -42,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--growth-ids", choices=["sorted", "random"], default="sorted")
     made.add_argument("--resume", type=_sizes, default=[], metavar="N,N", help="interrupt and go on at so many")
     made.add_argument("--resume-bytes", type=int, default=270, metavar="N", help="of a document [default: 270]")
-    made.add_argument("--no-cases", action="store_true", help="only what --start, --growth and --resume ask for")
+    made.add_argument("--workers", type=_sizes, default=[], metavar="N,N", help="load by so many workers of Dask")
+    made.add_argument("--no-cases", action="store_true", help="only what the flags above ask for")
     made.add_argument("--folder", type=Path, help="for data and outputs [default: the system's temporary one]")
     made.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there, - for standard output")
     made.add_argument("--chart", type=Path, metavar="FILE", help="draw the cases there, as SVG")
@@ -83,7 +85,7 @@ def _measure(asked: argparse.Namespace) -> Results:
         opened_server(Path(name) / "sandbox") as server,
     ):
         bench = Bench(server, Path(name), _say)
-        check_room(bench.folder, chosen, [*asked.growth, *asked.resume])
+        check_room(bench.folder, chosen, [*asked.growth, *asked.resume, *([documents] if asked.workers else [])])
         results = Results(
             server=server.version,
             is_sandbox=server.is_sandbox,
@@ -108,6 +110,8 @@ def _measure(asked: argparse.Namespace) -> Results:
             results.rows[f"Resume at 95%, {asked.resume_bytes} B"] = list(
                 resumes(bench, asked.resume, asked.resume_bytes)
             )
+        if asked.workers:
+            results.rows["Workers of Dask, 820 B, sorted ids"] = list(workers(bench, asked.workers, documents))
         results.load_after = os.getloadavg()[0]
     return results
 

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,62 +23,17 @@ from migrator.scaling.coordinator import run_distributed
 from migrator.sync.running import run_any
 from migrator.verifying import verify_job
 from tests import support
+from tests.dask_cluster import Cluster
 from tests.sources import postgresql
 
 WORKERS = 2
 DOCUMENTS = 24_000
 
 
-class Cluster:
-    """A scheduler and its workers, each a process of its own, as people start them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.processes: list[subprocess.Popen[str]] = []
-        scheduler = self.start(
-            "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"
-        )
-        self.address = said(scheduler, r"Scheduler at:\s+(tcp://\S+)")
-        self.folder = folder
-        for _ in range(WORKERS):
-            self.add_worker()
-
-    def add_worker(self) -> subprocess.Popen[str]:
-        """One more worker; it restarts itself when it is killed, as the nanny of dask has it."""
-        options = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder)]
-        return self.start("distributed.cli.dask_worker", self.address, *options)
-
-    def start(self, module: str, *args: str) -> subprocess.Popen[str]:
-        """A process of dask's own."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *args], stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        self.processes.append(process)
-        return process
-
-    def close(self) -> None:
-        """End all of them."""
-        for process in reversed(self.processes):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if process.stderr:
-                process.stderr.close()
-
-
-def said(process: subprocess.Popen[str], pattern: str) -> str:
-    """What a process says of itself at its start; the rest of its words are read away."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(pattern, line):
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            return found[1]
-    pytest.fail("the scheduler ended")
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One for all tests."""
-    made = Cluster(tmp_path_factory.mktemp("dask"))
+    made = Cluster(tmp_path_factory.mktemp("dask"), WORKERS)
     yield made
     made.close()
 
@@ -103,15 +56,6 @@ def job(cluster: Cluster, folder: Path, **fields: Any) -> JobConfig:
     """A job by the cluster, with all its files in a folder."""
     values = {"checkpoint": str(folder / "cp.json"), "rejects": str(folder / "rejects.ndjson")}
     return JobConfig(**{**values, "executor": f"dask://{cluster.address}", "splits": 8, **fields})
-
-
-def workers(cluster: Cluster) -> list[int]:
-    """Process ids of those that do the work: children of the workers' nannies."""
-    found = []
-    for process in cluster.processes[1:]:
-        for children in Path(f"/proc/{process.pid}/task").glob("*/children"):
-            found += [int(pid) for pid in children.read_text().split()]
-    return [pid for pid in found if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
 def test_the_result_is_one_machines(
@@ -152,7 +96,7 @@ def killing(cluster: Cluster, kills: int = 3) -> Iterator[tuple[events.Listener,
 
     def kill() -> None:
         while len(killed) < kills and not over.wait(0.7):
-            for pid in workers(cluster)[:1]:
+            for pid in cluster.worker_ids()[:1]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
