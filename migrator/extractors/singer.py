@@ -75,7 +75,7 @@ class SingerExtractor:
         """
         text, _, inner = ("0:0" if after is None else str(after)).partition(".")
         (offset, line), done = parse_position(text), parse_position(f"0:{inner or 0}")[1]
-        streams = Streams(dict(self._streams.keys))
+        streams = self._streams_before(offset)
         if done:
             # The BATCH's own line again; its first records are done.
             offset, line = self._before(offset, line)
@@ -105,6 +105,17 @@ class SingerExtractor:
         except InvalidDocument as invalid:
             shown = text[:1_000_000].decode("utf-8", "replace")
             return Record(position, fault=Fault(invalid.error, f"{place}: {invalid.reason}", "", shown))
+
+    def _streams_before(self, end: int) -> Streams:
+        """The streams as the SCHEMA messages before a place say: a later one may give another key."""
+        streams = Streams()
+        with TextFile(self._path) as file:
+            for offset, number, raw in message_lines(file, self._name) if end else ():
+                if offset > end:
+                    break
+                if raw and b"SCHEMA" in raw:
+                    streams.read(raw, f"{self._name}:{number}")
+        return streams
 
     def _before(self, end: int, line: int) -> tuple[int, int]:
         before = (0, 0)

@@ -27,6 +27,7 @@ from migrator.extractors.json_records import read_texts
 from migrator.testing import DOCUMENTS, ExtractorContract, Source, same
 from tests.contract.test_extractors import Local
 from tests.sources.killing import killed_and_resumed
+from tests.sources.record import DATA, ELASTICDUMP, HITS
 
 UTC = dt.UTC
 OID = bson.ObjectId("65e0a1b2c3d4e5f601234567")
@@ -292,3 +293,29 @@ def test_a_killed_run_goes_on(tmp_path: Path, layout: str) -> None:
     (tmp_path / "a.json").write_text(LAYOUTS[layout](written))
     found = killed_and_resumed("mongo:a.json", tmp_path)
     assert found == [{"_id": f"{n:024x}", "n": n} for n in range(15_000)]
+
+
+@pytest.mark.parametrize("name", ["hits.json", "hits.json.gz", "big-int.json", "source-only.json"])
+def test_what_elasticdump_wrote_is_read(name: str, tmp_path: Path) -> None:
+    """Files that elasticdump itself wrote: every hit under its id, and digits wherever it kept them itself."""
+    whole = name == "big-int.json"
+    expected = {hit["_id"]: {**hit["_source"], "_id": hit["_id"]} for hit in HITS}
+    if not whole:
+        # It takes numbers as JavaScript does, where it is not told --support-big-int.
+        expected["big"] |= {"n": 9007199254740992, "exact": 9223372036854776000}
+    source = f"elasticdump:{DATA / f'elasticdump-{ELASTICDUMP}-{name}'}"
+    options: dict[str, Any] = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    if name == "source-only.json":
+        options["transform"] = ["id:hash"]
+        for document in expected.values():
+            # Only the last has an id of its own, which then stays.
+            document.pop("_id")
+    report = migrator.run(source, str(tmp_path / "out"), **options)
+    assert report.totals.written == len(HITS)
+    (file,) = (tmp_path / "out").iterdir()
+    found = [json.loads(line) for line in file.read_bytes().splitlines()]
+    if name == "source-only.json":
+        contents = [{key: value for key, value in document.items() if key != "_id"} for document in found]
+        assert contents == list(expected.values())
+    else:
+        assert {document["_id"]: document for document in found} == expected

