@@ -32,7 +32,10 @@ class _Bash(_OrFiles, BashComplete):
 
 
 class _Zsh(_OrFiles, ZshComplete):
-    pass
+    # A zsh whose .zshrc has not called compinit knows no compdef.
+    source_template = ZshComplete.source_template.replace(
+        "    compdef ", "    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -u }\n    compdef "
+    )
 
 
 class _Fish(_OrFiles, FishComplete):

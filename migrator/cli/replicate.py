@@ -68,6 +68,12 @@ def set_up(
 
     The server keeps the credentials of both sides in the job, where its admins can read them: give users made
     for it (migrator secure). The server must reach both URLs itself.
+
+    Examples:
+
+    \b
+      migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --continuous
+      migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --create-target --dry-run
     """
     from migrator.care import replications  # noqa: PLC0415 late, for a quick start
     from migrator.cli.care_options import opened  # noqa: PLC0415
@@ -90,7 +96,14 @@ def set_up(
 @click.argument("url")
 @_common
 def list_(url: str, as_json: bool, log_format: str, log_level: str, quiet: bool, **connection: Any) -> None:
-    """List the replications of the server at URL with their states and failures."""
+    """List the replications of the server at URL with their states and failures.
+
+    Examples:
+
+    \b
+      migrator replicate list http://localhost:5984
+      migrator replicate list http://localhost:5984 --json
+    """
     from migrator.care import replications  # noqa: PLC0415
     from migrator.cli.care_options import opened  # noqa: PLC0415
 
@@ -114,7 +127,14 @@ def stop(
     quiet: bool,
     **connection: Any,
 ) -> None:
-    """Take the replication NAME away and wait until it has stopped; what it wrote stays."""
+    """Take the replication NAME away and wait until it has stopped; what it wrote stays.
+
+    Examples:
+
+    \b
+      migrator replicate stop http://localhost:5984 shop-to-b --dry-run
+      migrator replicate stop http://localhost:5984 shop-to-b
+    """
     from migrator.care import replications  # noqa: PLC0415
     from migrator.cli.care_options import opened  # noqa: PLC0415
 
@@ -138,7 +158,13 @@ def start(
     quiet: bool,
     **connection: Any,
 ) -> None:
-    """Start the replication NAME, which was laid down paused or failed for good."""
+    """Start the replication NAME, which was laid down paused or failed for good.
+
+    Examples:
+
+    \b
+      migrator replicate start http://localhost:5984 shop-to-b
+    """
     from migrator.care import replications  # noqa: PLC0415
     from migrator.cli.care_options import opened  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Shell completion: what the shells ask is answered, and a real bash completes."""
+"""Shell completion: what the shells ask is answered, and real ones complete."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -59,31 +60,76 @@ def test_prints_a_script(shell: str) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_bash_completes(tmp_path: Path) -> None:
-    """The script in a real bash: the function that it registers fills in the word."""
-    program = tmp_path / "migrator"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{COMMAND}" "$@"\n')
-    program.chmod(0o755)
-    script = """
+# A word's beginning is typed, and the shell is asked what it would put there.
+ASKED = {
+    "bash": """
         source <(migrator completion bash)
         COMP_WORDS=(migrator comple); COMP_CWORD=1
         $(complete -p migrator | sed 's/.*-F \\([^ ]*\\).*/\\1/') migrator
         echo "${COMPREPLY[@]}"
-    """
-    environ = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    """,
+    "zsh": """
+        zmodload zsh/zpty
+        zpty -b shell zsh -f -i
+        # A prompt that can be told from all else; the script of a bare zsh must load what it needs itself.
+        zpty -w shell 'PS1="ready> "; source <(migrator completion zsh) && echo sourced'
+        expect() {
+            local text= part tries=0
+            while [[ $text != *$1* ]] && (( tries++ < 300 )); do
+                if zpty -r -t shell part; then text+=$part; else sleep 0.05; fi
+            done
+            [[ $text == *$1* ]] || { print -r -- "no $1 in: $text"; exit 1 }
+        }
+        expect $'sourced\\r'
+        expect 'ready> '
+        zpty -w -n shell $'migrator comple\\t'
+        expect completion
+        print completion
+    """,
+    "fish": """
+        migrator completion fish | source
+        complete --do-complete "migrator comple" | string split -f 1 \\t
+    """,
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_real_shell_completes(shell: str, tmp_path: Path) -> None:
+    """The script in the shell itself fills in the word."""
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} here")
+    program = tmp_path / "migrator"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{COMMAND}" "$@"\n')
+    program.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
     done = subprocess.run(
-        ["bash", "-c", script], env=environ, capture_output=True, text=True, check=False, cwd=tmp_path
+        [shell, "-c", ASKED[shell]], env=environ, capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert (done.stdout, done.stderr) == ("completion\n", "")
 
 
-@pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_examples_are_laid_out_as_they_are_typed(name: str) -> None:
-    """Each example stands on a line of its own, whole, in what --help prints."""
-    command = cli if not name else cli.get_command(click.Context(cli), name)
-    assert command is not None
+def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
+    """The words of every command, those within groups too."""
+    yield names
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            if found := command.get_command(context, name):
+                yield from commands(found, *names, name)
+
+
+@pytest.mark.parametrize("words", list(commands(cli)), ids=" ".join)
+def test_examples_are_laid_out_as_they_are_typed(words: tuple[str, ...]) -> None:
+    """Every command's help has examples, each on a line of its own, whole, and of that command."""
+    shown = CliRunner().invoke(cli, [*words, "--help"], prog_name="migrator").output
+    command: click.Command = cli
+    for word in words:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), word)
+        assert found is not None
+        command = found
     examples = [line.strip() for line in (command.help or "").splitlines() if line.strip().startswith("migrator ")]
     assert examples
-    shown = CliRunner().invoke(cli, [name, "--help"] if name else ["--help"], prog_name="migrator").output
+    assert [line for line in examples if not line.startswith(" ".join(["migrator", *words]))] == []
     lines = [line.strip() for line in shown.splitlines()]
     assert [line for line in examples if line not in lines] == []
