@@ -129,6 +129,29 @@ def test_a_hostile_name_is_a_name(browser: Browser, tmp_path: Path) -> None:
     page.close()
 
 
+def test_a_page_of_many_rejects_stays_small(browser: Browser, tmp_path: Path) -> None:
+    """Of 30,000 rejects with hostile ids each reason has its number and a sample, and the page opens at once."""
+    lines = [json.dumps({"_id": f"_{HOSTILE}{n}"}) if n % 3 else "no document" for n in range(30_000)]
+    (tmp_path / "orders.ndjson").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "migrator", "run", "--from", "orders.ndjson", "--to", "out", "-q"]
+    command += ["--transform", "refusing:refused", "--report", "report.json"]
+    program = "def refused(document):\n    raise ValueError(document['_id'])\n"
+    (tmp_path / "refusing.py").write_text(program)
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
+    assert done.returncode == 3, done.stderr
+    path = page_of(tmp_path, json.loads((tmp_path / "report.json").read_text()))
+    assert path.stat().st_size < 150_000
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert page.title() == "30,000 of 30,000 documents were rejected · migrator"
+    text = page.locator("#rejects").inner_text()
+    assert "20,000" in text
+    assert "10,000" in text
+    assert page.locator("#rejects .searchable tbody tr").count() == 40
+    assert page.locator("img").count() == 0
+    page.close()
+
+
 def test_without_scripts_all_is_there(browser: Browser, tmp_path: Path) -> None:
     """Where scripts are forbidden the numbers and rows stand there all the same, without a dead search box."""
     context = browser.new_context(java_script_enabled=False)
