@@ -6,8 +6,6 @@ import doctest
 import importlib
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -70,41 +68,6 @@ def test_every_field_of_a_job_is_a_flag_of_run() -> None:
     assert command is not None
     flags = {param.name for param in command.params}
     assert set() == set(JobConfig.__dataclass_fields__) - flags
-
-
-def test_the_readme_runs_in_python(tmp_path: Path) -> None:
-    """The Python example of the README does what it says."""
-    for block in blocks(ROOT / "README.md", "python"):
-        done = subprocess.run(
-            [sys.executable, "-c", block.body], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert "True 1 1\n" == done.stdout, done.stderr
-
-
-def test_the_readme_runs_in_a_shell(tmp_path: Path, server_url: str, database_prefix: str) -> None:
-    """Plan, run, verify, resume, status and retry as the README shows them, on a real server."""
-    name = f"{database_prefix}a"
-    (tmp_path / "dump").mkdir()
-    (tmp_path / "dump" / f"{name}.ndjson").write_text('{"_id":"a","__v":1}\n{"_id":"b","active":true}\n')
-    (tmp_path / "export.json").write_text(f'{{"{name}": {{"b": {{"active": true}}}}}}')
-    (tmp_path / "rejects.ndjson").touch()
-    text = "\n".join(block.body for block in blocks(ROOT / "README.md", "sh"))
-    lines = [line.partition("  #")[0].strip() for line in text.replace("\\\n", " ").splitlines()]
-    commands = [line for line in lines if line.startswith("migrator ") and "{country}" not in line]
-    assert len(commands) >= 7
-    codes = {}
-    for line in commands:
-        words = shlex.split(
-            line.replace("http://localhost:5984", server_url).replace(" --max-errors 1%", "").partition(" >")[0]
-        )[1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "migrator", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        codes[line.split("  ")[0]] = done.returncode
-        assert "Traceback" not in done.stderr, done.stderr
-    # The document with __v is rejected wherever it is run, and written by the retry that renames the field.
-    expected = [0, 0, 0, 3, 0, 0, 0, 3, 0, 0]
-    assert expected == list(codes.values()), codes
 
 
 def test_the_doctests_pass() -> None:
