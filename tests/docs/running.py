@@ -69,7 +69,7 @@ class Shell:
         # A here-document ends with its word alone on a line, so the brace has one of its own.
         self._bash.stdin.write(f"{{ {command}\n}} </dev/null\necho {self.end} $?\n".encode())
         self._bash.stdin.flush()
-        text, deadline = b"", time.monotonic() + TIMEOUT_S
+        text, waits = b"", 0
         mark = re.compile(rf"{self.end} (\d+)\n".encode())
         with selectors.DefaultSelector() as waiting:
             assert self._bash.stdout is not None

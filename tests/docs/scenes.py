@@ -126,17 +126,14 @@ SCENES = {
     ),
     "docs/index.md": Scene(files={"export.json": EXPORT}),
     "docs/backup.md": Scene(
+        files={"var/lib/node_exporter/.keep": ""},
+        first=(f"migrator backup --quiet --from {LOCAL} --to /var/backups/couchdb",),
         databases={f"{LOCAL}/orders": _orders("o-1", "o-17"), f"{LOCAL}/orders-eu": _orders("o-2")},
         # Every restore of the example has a server to itself.
         swap={
             r"(restore .* --to http://)localhost(:5984 --at) \S+": r"\1a\2 2999-01-01T00:00:00Z",
             r"(restore .* --to http://)localhost(:5984/orders-old .* --at) '2026-11-24 18:00'": r"\1b\2 '2999-01-01 18:00'",
         },
-    ),
-    "docs/backups.md": Scene(
-        databases={f"{LOCAL}/orders": _orders("o-1", "o-2")},
-        files={"var/lib/node_exporter/.keep": ""},
-        first=(f"migrator backup --quiet --from {LOCAL} --to /var/backups/couchdb",),
     ),
     "docs/care.md": Scene(
         databases={
