@@ -220,4 +220,17 @@ def error_tree() -> str:
     return f"```text\n{tree}\n```"
 
 
-MADE: dict[str, Callable[[], str]] = {"commands": command_table, "job keys": job_keys, "errors": error_tree}
+def golden(name: str) -> str:
+    """A file that a test keeps as the command writes it."""
+    text = (ROOT / "tests" / "golden" / name).read_text(encoding="utf-8").strip()
+    return f"```json\n{text}\n```"
+
+
+MADE: dict[str, Callable[[], str]] = {
+    "commands": command_table,
+    "job keys": job_keys,
+    "errors": error_tree,
+    "report example": lambda: golden("report.json"),
+    "rejects example": lambda: golden("rejects.ndjson"),
+    "checkpoint example": lambda: golden("checkpoint.json"),
+}

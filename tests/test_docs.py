@@ -88,6 +88,26 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_every_promise_names_its_evidence() -> None:
+    """Each section of the guarantees ends with the tests and scripts that show it, and they are there."""
+    page = ROOT / "docs" / "guarantees.md"
+    sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert len(sections) >= 9
+    for section in sections:
+        last = section.strip().splitlines()[-1]
+        named = re.findall(r"\[([^\]]+)\]\(\.\./([^)]+)\)", last)
+        assert last.startswith("Shown by: "), section.partition("\n")[0]
+        assert named
+        for name, target in named:
+            assert name == target
+            path = ROOT / target
+            assert path.is_file()
+            assert target.startswith(("tests/", "scripts/"))
+            if path.name.startswith("test_"):
+                text = path.read_text(encoding="utf-8")
+                assert "def test_" in text or "Contract)" in text, target
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.toml")), ids=lambda path: path.name)
 def test_job_files_load(path: Path) -> None:
     """The job files that are shipped are valid, commented, and named for the three jobs."""

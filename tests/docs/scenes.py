@@ -204,9 +204,13 @@ SCENES = {
         codes={"--replicate": (0, 2)},
         until={"--follow --checkpoint orders.json$": r"lag_measured +changes=0"},
     ),
+    "docs/troubleshooting.md": Scene(
+        # The page's view of the server lets everybody in, which wants mending; and nothing has made a checkpoint.
+        codes={"^migrator doctor ": 4, "^migrator status ": 6},
+    ),
     "docs/whole-server.md": Scene(
         databases={"http://old:5984/app_orders": _orders("o-1"), "http://old:5984/app_customers": _orders("c-1")},
         # The page's view of the server lets everybody in, which wants mending; a plan that was done fits no more.
-        codes={"^migrator doctor ": 4, "--resume": 6},
+        codes={"^migrator doctor ": 4, "--re(sume|start)": 6},
     ),
 }
