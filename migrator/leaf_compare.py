@@ -37,8 +37,17 @@ def proof_of(leaf: Leaf) -> Proof:
     return Proof(leaf.deleted, canonical_digest(fields, stored=True), ancestors, tuple(sorted(attachments)))
 
 
-def unlike(id: str, ours: Mapping[str, Proof], theirs: Mapping[str, Proof]) -> Iterator[str]:
-    """What differs between the leaves of one document that both sides have, as sentences."""
+def unlike(
+    id: str, ours: Mapping[str, Proof], theirs: Mapping[str, Proof], *, revs_limit: int = 1
+) -> Iterator[str]:
+    """What differs between the leaves of one document that both sides have, as sentences.
+
+    Args:
+        id: the document's.
+        ours: its leaves by revision.
+        theirs: the other side's.
+        revs_limit: of the ancestry of each leaf the other side keeps so many revisions at least.
+    """
     for rev in sorted(ours.keys() & theirs.keys()):
         what = f"{shown(id)} {rev}"
         one, other = ours[rev], theirs[rev]
@@ -46,7 +55,6 @@ def unlike(id: str, ours: Mapping[str, Proof], theirs: Mapping[str, Proof]) -> I
             yield f"{what} has another content"
         if one.attachments != other.attachments:
             yield f"{what} has other attachments"
-        # A server keeps no more of it than its limit of revisions, and at least the revision itself.
-        kept = min(len(one.ancestors), len(other.ancestors))
+        kept = min(len(one.ancestors), max(revs_limit, len(other.ancestors)))
         if one.ancestors[:kept] != other.ancestors[:kept]:
             yield f"{what} has another ancestry"

@@ -28,6 +28,9 @@ from migrator.registry import open_client
 from migrator.retry import Retrier, RetryPolicy, is_transient
 from migrator.revisions import Leaf, LeafFault
 
+DEFAULT_REVS_LIMIT = 1_000
+"""The server's own, of a database that nobody gave another one."""
+
 MAX_DIFFERENCES = 20
 """More of one database tell nobody more."""
 
@@ -117,7 +120,8 @@ def drill(
                     with SnapshotReader(place, catalog.chain(manifest), cipher) as backup:
                         there = LeafReader(client, scratch, retrier, folder=Path(folder) / "listing")
                         with contextlib.closing(there):
-                            _compare(backup.leaves(), there.leaves(), result)
+                            limit = manifest.facts.revs_limit or DEFAULT_REVS_LIMIT
+                            _compare(backup.leaves(), there.leaves(), result, limit)
             yield result
 
 
@@ -136,7 +140,9 @@ def _removed(client: CouchClient, scratch: str, retrier: Retrier) -> Iterator[No
         patient.call(f"remove {scratch}", lambda _: client.delete_database(scratch), retry_on=is_transient)
 
 
-def _compare(backup: Iterator[Leaf | LeafFault], there: Iterator[Leaf | LeafFault], result: Drill) -> None:
+def _compare(
+    backup: Iterator[Leaf | LeafFault], there: Iterator[Leaf | LeafFault], result: Drill, revs_limit: int
+) -> None:
     """Hold what is in the database against what is in the backup; both come in the order of ids."""
     try:
         ours, theirs = _documents(backup, result), _documents(there, None)
@@ -151,7 +157,7 @@ def _compare(backup: Iterator[Leaf | LeafFault], there: Iterator[Leaf | LeafFaul
                 result.differences.append(f"{shown(other[0])} is not in the backup")
                 other = next(theirs, None)
             else:
-                result.differences += _differences(one[0], one[1], other[1])
+                result.differences += _differences(one[0], one[1], other[1], revs_limit)
                 result.leaves += len(one[1])
                 result.attachments += sum(len(proof.attachments) for proof in one[1].values())
                 one, other = next(ours, None), next(theirs, None)
@@ -160,11 +166,11 @@ def _compare(backup: Iterator[Leaf | LeafFault], there: Iterator[Leaf | LeafFaul
     del result.differences[MAX_DIFFERENCES:]
 
 
-def _differences(id: str, ours: dict[str, Proof], theirs: dict[str, Proof]) -> Iterator[str]:
+def _differences(id: str, ours: dict[str, Proof], theirs: dict[str, Proof], revs_limit: int) -> Iterator[str]:
     for rev in sorted(ours.keys() ^ theirs.keys()):
         what = f"{shown(id)} {rev}"
         yield f"{what} is missing" if rev in ours else f"{what} is not in the backup"
-    yield from unlike(id, ours, theirs)
+    yield from unlike(id, ours, theirs, revs_limit=revs_limit)
 
 
 def _documents(leaves: Iterator[Leaf | LeafFault], result: Drill | None) -> Iterator[tuple[str, dict[str, Proof]]]:

@@ -117,6 +117,28 @@ def cut_ancestry(server: str, name: str) -> None:
     rewrite(server, name, cut)
 
 
+def forget_ancestry(server: str, name: str) -> None:
+    """Give one revision no parents at all."""
+
+    def forget(doc: Any) -> Any:
+        if doc["_id"] == "stemmed":
+            del doc["_revisions"]["ids"][1:]
+        return doc
+
+    rewrite(server, name, forget)
+
+
+def spoil_attachment(server: str, name: str) -> None:
+    """Put another byte into one attachment, which is as long as before."""
+
+    def spoil(doc: Any) -> Any:
+        if doc["_id"] == "large":
+            doc["_attachments"]["é"] = {"content_type": "application/octet-stream", "revpos": 1, "data": "eQ=="}
+        return doc
+
+    rewrite(server, name, spoil)
+
+
 def rewrite(server: str, name: str, how: Callable[[Any], Any]) -> None:
     """Make a database anew from what is in it, changed."""
     rows = support.get(f"{server}/{name}/_changes?style=all_docs")["results"]
@@ -136,6 +158,8 @@ def rewrite(server: str, name: str, how: Callable[[Any], Any]) -> None:
         (lose_leaf, ["'y' 1-a is missing"]),
         (add, ["'yy' is not in the backup"]),
         (cut_ancestry, ["'z' 2-b has another ancestry"]),
+        (forget_ancestry, ["'stemmed' 9-i has another ancestry"]),
+        (spoil_attachment, ["'large' 1-a has other attachments"]),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
