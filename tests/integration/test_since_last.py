@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,6 +286,18 @@ def test_a_target_that_was_emptied_is_filled_again(pair: Pair) -> None:
     pair.put("new", n=1)
     assert pair.run() == {"read": 31, "written": 31}
     assert pair.same()
+
+
+def test_a_target_that_was_made_again_is_filled_again(pair: Pair, is_couchdb: bool) -> None:
+    """Not only where it is empty. PouchDB Server does not tell one database of a name from the next."""
+    pair.run()
+    support.request("DELETE", pair.target)
+    # The server tells the second in which a database was made.
+    time.sleep(1.1)
+    assert support.request("PUT", pair.target)[0] in {201, 202}
+    put(pair.target, "somebody's")
+    assert pair.run() == ({"read": 30, "written": 30} if is_couchdb else {})
+    assert len(contents(pair.second, pair.copy)) == (31 if is_couchdb else 1)
 
 
 def test_a_new_database_of_the_server_joins(pair: Pair, database_prefix: str) -> None:
