@@ -168,9 +168,13 @@ class CsvExtractor:
             names = next((row for row in options.reader(lines) if row), [])
         except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"{path}:1: the header cannot be read: {error}.",
-                hint="Name its dialect, for example csv:FILE?encoding=latin-1&delimiter=;",
+                f"{path}:1: the header cannot be read: {error}.", hint=_header_hint(path, lines)
             ) from None
+        if names[:1] and names[0].startswith("sep=") and len(names) <= 2 and not any(names[1:]):
+            raise ConfigError(
+                f"{path}:1: the first line is {names[0]!r}, which is for spreadsheets.",
+                hint=f"Leave it out: tail -n +2 {path} > NEW.csv",
+            )
         twice = [name for number, name in enumerate(names) if name in names[:number]]
         if twice:
             raise ConfigError(
@@ -182,7 +186,7 @@ class CsvExtractor:
                 if other in names[0]:
                     raise ConfigError(
                         f"{path}:1: the header has no comma but {other!r}.",
-                        hint=f"Write csv:{path}?delimiter={said}",
+                        hint=f"Write 'csv:{path}?delimiter={said}'",
                     )
         return names
 
@@ -206,7 +210,11 @@ class _Lines:
 
     def text(self) -> str:
         """The beginning of what was taken for the record, for a reject file."""
-        return b"".join(self._taken)[:1_000_000].decode(self._encoding, "replace")
+        return self.taken().decode(self._encoding, "replace")
+
+    def taken(self) -> bytes:
+        """The beginning of what was taken for the record."""
+        return b"".join(self._taken)[:1_000_000]
 
     def __iter__(self) -> _Lines:
         return self
@@ -244,3 +252,13 @@ class _Lines:
                 raise self._endless()
         if held:
             yield b"".join(pieces)
+
+
+def _header_hint(path: Path, lines: _Lines) -> str:
+    """What to do about a first line that is none, by what is known to come from elsewhere."""
+    begin = lines.taken()
+    if begin.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return f"It is UTF-16: iconv -f UTF-16 -t UTF-8 {path} > NEW.csv"
+    if b"\r" in begin.rstrip(b"\r\n"):
+        return f"Its lines end as on an old Mac: tr '\\r' '\\n' < {path} > NEW.csv"
+    return "Name its dialect, for example 'csv:FILE?encoding=latin-1&delimiter=;'"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
+from migrator.errors import ConfigError
 from migrator.extractors.file_ranges import parse_position
 from migrator.extractors.json_text import JsonText
 from migrator.extractors.lines import MAX_LINE_BYTES, TextFile, read_lines
@@ -76,9 +77,23 @@ def _value(json: JsonText, path: Path, number: int) -> Text:
 
 
 def _layout(path: Path) -> str:
-    """`lines`, `list` or `objects`, by the first line that is not blank."""
+    """`lines`, `list` or `objects`, by the first line that is not blank.
+
+    Raises:
+        ConfigError: it is no text.
+    """
     with TextFile(path) as file:
         text = file.read(_HEAD_BYTES).removeprefix(_BOM).lstrip(_BLANK)
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigError(
+            f"{path} is UTF-16, as PowerShell writes it.",
+            hint=f"Convert it: iconv -f UTF-16 -t UTF-8 {path} > NEW.json",
+        )
+    if b"\0" in text:
+        raise ConfigError(
+            f"{path} is binary, no JSON.",
+            hint=f"Of a .bson file of mongodump: bsondump {path} > NEW.json; an archive: mongorestore, mongoexport.",
+        )
     if text.startswith(b"["):
         return "list"
     line, end, _ = text.partition(b"\n")

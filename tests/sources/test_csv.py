@@ -226,10 +226,14 @@ def test_options_that_cannot_be_are_refused(tmp_path: Path, options: str, words:
         (b"a;b\n1;2\n", "delimiter=;"),
         (b"a\tb\n", "delimiter=tab"),
         (b"\xff,b\n", "header"),
+        ("a,b\n".encode("utf-16"), "iconv -f UTF-16"),
+        (b"a,b\r1,2\r", "old Mac"),
+        (b"sep=;\na;b\n", "tail -n"),
+        (b"sep=,\na,b\n", "tail -n"),
     ],
 )
 def test_a_header_that_cannot_be_is_refused(tmp_path: Path, text: bytes, words: str) -> None:
-    """Two columns of one name, another delimiter, another encoding."""
+    """Two columns of one name, another delimiter or encoding, or what only a spreadsheet reads: each is named."""
     path = tmp_path / "a.csv"
     path.write_bytes(text)
     with pytest.raises(ConfigError, match=words):

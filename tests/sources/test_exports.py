@@ -252,6 +252,21 @@ def test_bad_lines_are_rejects(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (bson.encode({"a": "b"}), "bsondump"),
+        (b"\x6d\xe2\x99\x81" + bytes(8), "binary"),
+        ('{"a":1}\n'.encode("utf-16"), "iconv"),
+    ],
+)
+def test_what_is_no_text_is_refused(raw: bytes, words: str, tmp_path: Path) -> None:
+    """A file of mongodump, or one that PowerShell wrote: what to do is said, instead of rejecting each line."""
+    (tmp_path / "a.bson").write_bytes(raw)
+    with pytest.raises(ConfigError, match=words):
+        list(mongo(tmp_path / "a.bson").extract("a"))
+
+
 def test_an_export_that_is_read_as_ndjson_says_how_to_read_it(tmp_path: Path) -> None:
     """Whoever forgets the scheme is told it by the reject."""
     (tmp_path / "a.ndjson").write_text(json_util.dumps({"_id": OID}) + "\n")
