@@ -92,7 +92,7 @@ def _layout(path: Path) -> str:
     if b"\0" in text:
         raise ConfigError(
             f"{path} is binary, no JSON.",
-            hint=f"Of a .bson file of mongodump: bsondump {path} > NEW.json; an archive: mongorestore, mongoexport.",
+            hint=f"A .bson file of mongodump: bsondump {path} > NEW.json; an archive: mongorestore it first.",
         )
     if text.startswith(b"["):
         return "list"

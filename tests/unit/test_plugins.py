@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -77,6 +78,28 @@ def test_the_example_keeps_to_the_public_contracts(example: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "failed" not in done.stdout
     assert int(done.stdout.rpartition(" passed")[0].split()[-1]) > 40
+
+
+def test_an_installed_package_is_found(tmp_path: Path) -> None:
+    """The same package as pip itself installs it: its words are known, and its own tests pass."""
+    project, site = tmp_path / "project", tmp_path / "site"
+    shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip += ["--no-index", "--no-build-isolation", "--target", str(site), str(project)]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    listed = command(site, "plugins")
+    assert listed.returncode == 0, listed.stderr
+    assert {"ini:", "upper:", "box:"} <= set(listed.stdout.split())
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(project / "tests")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout
 
 
 def test_the_suites_fail_what_breaks_them(example: Path) -> None:
