@@ -33,6 +33,7 @@ from migrator.registry import open_extractor
 from migrator.rejects import line_to_reject
 from migrator.scaling.dividing import Split, divide
 from migrator.scaling.engine import DaskEngine
+from migrator.scaling.places import everywhere
 from migrator.scaling.worker import STOP_FILE, counts_of, event_of, split_paths
 
 SPLITS_PER_WORKER = 4
@@ -54,6 +55,7 @@ def run_distributed(
         MigratorError: as `run_job`; what is settled stays so, and --resume goes on.
     """
     _check(config)
+    config = everywhere(config, environ)
     stopping = stopping or threading.Event()
     source = open_extractor(config, environ)
     with open_job(config, environ=environ, listener=listener, stopping=stopping, source=source) as job:
@@ -239,6 +241,11 @@ def _check(config: JobConfig) -> None:
     hint = "Leave --executor out: then it is done by this process."
     if config.source.startswith("memory:"):
         raise ConfigError("A memory: source is in this process, and --executor moves a job by others.", hint=hint)
+    if config.source.lower() == "singer:-":
+        raise ConfigError(
+            "Standard input is of this process, and --executor moves a job by others.",
+            hint="Keep what the tap writes in a file: tap-name > FILE, then --from singer:FILE.",
+        )
     if config.dry_run or config.replicate:
         word = "--dry-run" if config.dry_run else "--replicate"
         raise ConfigError(f"{word} does not go with --executor.", hint=hint)

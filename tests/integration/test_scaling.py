@@ -20,6 +20,7 @@ from migrator.config import JobConfig
 from migrator.errors import ConfigError, EndpointError, Interrupted, RejectsError
 from migrator.jobs import run_job
 from migrator.scaling.coordinator import run_distributed
+from migrator.scaling.places import from_root
 from migrator.sync.running import run_any
 from migrator.verifying import verify_job
 from tests import support
@@ -252,6 +253,42 @@ def test_a_folder_takes_whole_collections(cluster: Cluster, tmp_path: Path) -> N
     assert len(lines) == DOCUMENTS - 4
 
 
+def test_names_mean_the_same_to_workers(
+    cluster: Cluster, tmp_path: Path, server_url: str, database_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers run in another folder and environment: relative paths and COUCHDB_URL are those of the command."""
+    source(tmp_path, database_prefix, 10)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COUCHDB_URL", server_url)
+    into_folder = job(cluster, tmp_path, source="in", target="out", checkpoint="a.json", rejects="a.ndjson")
+    assert run_distributed(into_folder, listener=lambda _event: None).report.totals.written == 12
+    assert (tmp_path / "out" / f"{database_prefix}small.ndjson").exists()
+    to_server = job(cluster, tmp_path, source="out", checkpoint="b.json", rejects="b.ndjson")
+    assert run_distributed(to_server, listener=lambda _event: None).report.totals.written == 12
+    assert len(support.revisions(server_url, f"{database_prefix}large")) == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("csv:a.csv?types=born:date&null=//", "csv:{}/a.csv?types=born:date&null=//"),
+        ("sqlite:///app.db", "sqlite:///{}/app.db"),
+        ("sqlite:////data/app.db", "sqlite:////data/app.db"),
+        ("postgresql://h/d", "postgresql://h/d"),
+        ("in:side", "{}/in:side"),
+        ("box:out", "box:out"),
+        ("/a/b", "/a/b"),
+    ],
+)
+def test_a_path_begins_at_the_root(
+    text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands before and behind it; what is no path stays."""
+    (tmp_path / "in:side").touch()
+    monkeypatch.chdir(tmp_path)
+    assert from_root(text) == expected.format(tmp_path)
+
+
 def test_too_many_rejects_stop_all(
     cluster: Cluster, tmp_path: Path, server_url: str, database_prefix: str
 ) -> None:
@@ -270,6 +307,7 @@ def test_too_many_rejects_stop_all(
             ConfigError,
             "memory: source is in this process",
         ),
+        ({"source": "singer:-"}, ConfigError, "Standard input"),
         ({"dry_run": True}, ConfigError, "--dry-run does not go with --executor"),
         ({"executor": "spark://x"}, ConfigError, "none that is known"),
         ({"executor": "dask://tcp://127.0.0.1:1"}, EndpointError, "No Dask scheduler answers"),
