@@ -88,6 +88,17 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_every_variable_is_documented() -> None:
+    """What the code reads from the environment under names of its own stands on the page of configuration."""
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "migrator").rglob("*.py"))
+    named = set(re.findall(r"\b(?:COUCHDB|MIGRATOR|REDIS|DATABASE)_[A-Z_]+[A-Z]\b", text))
+    # Constants of the code, and what one of its processes tells another.
+    named -= {"COUCHDB_RANGES", "MIGRATOR_SANDBOX_WORK"}
+    assert {name for name in named if f"`{name}`" not in page} == set()
+    assert {"COUCHDB_URL", "COUCHDB_PASSWORD_FILE", "MIGRATOR_MASK_KEY"} <= named
+
+
 def test_every_promise_names_its_evidence() -> None:
     """Each section of the guarantees ends with the tests and scripts that show it, and they are there."""
     page = ROOT / "docs" / "guarantees.md"

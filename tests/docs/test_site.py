@@ -59,6 +59,13 @@ def test_the_python_reference_is_made_of_docstrings(site: Path) -> None:
         "database.Settings",
     ):
         assert f'id="migrator.{name}"' in text
+    for name in (
+        "model.Record.text",
+        "transformers.drop.drop",
+        "testing.ExtractorContract",
+        "integrations.dlt.couchdb",
+    ):
+        assert f'id="migrator.{name}"' in text
     assert "read = written + unchanged + skipped + filtered + rejected" in text
 
 
