@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 
 from migrator.care import exposure, probes
 from migrator.care.findings import ADVICE, OK, PROBLEM, UNKNOWN, UNREACHABLE, Diagnosis, Finding
+from migrator.care.limits import UNLIMITED, limits_of
 from migrator.care.server import Server
 from migrator.couch.answers import Answer
 from migrator.couch.client import CouchClient
@@ -148,7 +149,7 @@ def _log_in(server: Server) -> tuple[list[Finding], bool, bool]:
 
 
 def _max_document_size(server: Server, *, admin: bool) -> Iterator[Finding]:
-    size = server.client.max_document_size() if admin else None
+    size = limits_of(server).document_bytes if admin else None
     if size is None:
         yield Finding("max_document_size", UNKNOWN, f"not told; usual is {DEFAULT_MAX_DOCUMENT_BYTES:,} bytes")
     elif size < DEFAULT_MAX_DOCUMENT_BYTES:
@@ -159,7 +160,7 @@ def _max_document_size(server: Server, *, admin: bool) -> Iterator[Finding]:
             f"Raise it under [couchdb], or see what cannot go: migrator plan --from URL --to {server.url}",
         )
     else:
-        yield Finding("max_document_size", OK, f"{size:,} bytes")
+        yield Finding("max_document_size", OK, "no limit" if size == UNLIMITED else f"{size:,} bytes")
 
 
 def _rights(server: Server, database: str) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from migrator.care.findings import ADVICE, OK, PROBLEM, UNKNOWN, Finding
 from migrator.care.server import Server
 from migrator.couch.client import CouchClient
-from migrator.errors import MigratorError, TransientError
+from migrator.errors import Forbidden, MigratorError, TransientError, Unauthorized
 
 SCRATCH_PREFIX = "migrator_scratch_"
 SCRATCH_NAME = SCRATCH_PREFIX + r"(\d{10})_[0-9a-f]{12}"
@@ -146,12 +146,19 @@ def writing(server: Server) -> Iterator[Finding]:
         with scratch_database(server.client) as name:
             yield from _rates(server, name)
             yield from _body_limit(server, name)
-    except MigratorError as error:
+    except (Unauthorized, Forbidden) as error:
         yield Finding(
             "writes",
             ADVICE,
             f"not tried: {error.message}",
             "Only admins can create the scratch database; give an admin's credentials to have it tried.",
+        )
+    except MigratorError as error:
+        yield Finding(
+            "writes",
+            PROBLEM,
+            f"the server does not write: {error.message}",
+            f"Its disk may be full (there: df -h), or its log says why; then: migrator compact {server.url}",
         )
 
 
@@ -215,4 +222,8 @@ def _refusal(client: CouchClient, name: str, size: int) -> str:
     except TransientError as error:
         # A proxy may close the connection in place of an answer.
         return error.message
-    return "" if answer.status in {200, 201, 202} else " ".join((str(answer.status), *answer.error()))
+    if answer.status in {200, 201, 202}:
+        return ""
+    # A proxy answers with a page, whose title says it all.
+    title = re.search(rb"<title>([^<]*)</title>", answer.body)
+    return title[1].decode("utf-8", "replace") if title else " ".join((str(answer.status), *answer.error()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import orjson
 from migrator.couch.answers import TRANSIENT_ROWS, refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_sending import inline_bytes, post_leaves, stream_leaf
-from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
+from migrator.errors import BatchRefused, EndpointError, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
@@ -153,6 +154,7 @@ class LeafWriter:
             if waiting:
                 vanished += 1
                 if vanished >= MAX_VANISHED:
+                    self._ensure_it_stores()
                     for index in waiting:
                         ends[index] = _lost(leaves[index])
                     return
@@ -181,6 +183,25 @@ class LeafWriter:
         for index in set(indexes).difference(left):
             ends[index] = Outcome(leaves[index].id, Status.WRITTEN)
         return left
+
+    def _ensure_it_stores(self) -> None:
+        """Tell a server that stores nothing at all from one that does not store these leaves.
+
+        CouchDB says yes to revisions that it cannot write, as when its disk is full.
+
+        Raises:
+            EndpointError: it stores nothing.
+        """
+        path = (self._database, "_local", f"migrator-{secrets.token_hex(8)}")
+        answer = self._client.call("PUT", *path, body=b"{}")
+        if answer.status not in {200, 201, 202}:
+            raise EndpointError(
+                f"{self._client.url} says yes to what is written to {self._database}, and stores nothing: "
+                f"{answer.status} {' '.join(answer.error())} for a document of our own.",
+                hint="Its disk is probably full: make room, see migrator doctor URL, then run the same command "
+                "again with --resume.",
+            )
+        self._client.call("DELETE", *path, params={"rev": "0-1"})
 
     def _send(self, leaves: Sequence[Leaf]) -> dict[tuple[str, str], dict[str, Any]]:
         """The rows of what was not written, by id and revision."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from migrator.care.limits import Limits
 from migrator.care.server import Server
 from migrator.codec import decode
 from migrator.couch.leaves import LeafReader
 from migrator.couch.size import document_size
 from migrator.events import TaskProgressed
 from migrator.instance.plan import CannotGo, DatabasePlan
-from migrator.instance.surveying import Limits
 from migrator.revisions import Leaf, LeafFault
 
 # More than that nobody reads; what is beyond is counted.

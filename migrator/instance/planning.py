@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from migrator.care import replications
+from migrator.care.limits import limits_of
 from migrator.care.probes import SCRATCH_PREFIX, free_space
 from migrator.care.securing import USERS
 from migrator.care.server import Server, selected
@@ -18,7 +19,7 @@ from migrator.instance.mapping import target_names
 from migrator.instance.plan import DatabasePlan, ServerFacts, ServerPlan
 from migrator.instance.running import opened
 from migrator.instance.sampling import estimate
-from migrator.instance.surveying import Surveyed, between_versions, facts_of, limits_of, survey
+from migrator.instance.surveying import Surveyed, between_versions, facts_of, survey
 
 # Never part of a move: the server makes it of what happens there.
 OWN = frozenset({"_global_changes", "_nodes", "_dbs", "_metadata"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,22 +11,11 @@ from migrator.care.compacting import sizes
 from migrator.care.securing import open_to_everybody
 from migrator.care.server import Server
 from migrator.couch.settings import read_facts
-from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.instance.designs import KNOWN_LANGUAGES, Design, designs_of
 from migrator.instance.plan import ABSENT, EMPTY, OCCUPIED, DatabasePlan, ServerFacts
 from migrator.retry import is_transient
 
 PARALLEL = 4
-DEFAULT_MAX_ATTACHMENT_BYTES = 1 << 30
-UNLIMITED = 1 << 62
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a server takes; None where it does not tell this user."""
-
-    document_bytes: int | None
-    attachment_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -49,25 +37,6 @@ def facts_of(server: Server) -> ServerFacts:
     """
     greeting = server.retrier.call("greet", lambda _: server.client.welcome(), retry_on=is_transient)
     return ServerFacts(server.url, str(greeting.get("version", "")), str(greeting.get("uuid", "")))
-
-
-def limits_of(server: Server) -> Limits:
-    """What the server takes at most."""
-    return Limits(
-        _limit(server, "max_document_size", DEFAULT_MAX_DOCUMENT_BYTES),
-        _limit(server, "max_attachment_size", DEFAULT_MAX_ATTACHMENT_BYTES),
-    )
-
-
-def _limit(server: Server, name: str, default: int) -> int | None:
-    answer = server.client.call("GET", "_node", "_local", "_config", "couchdb", name)
-    if answer.status == 404:
-        # What nobody has set is what the program has.
-        return default
-    if answer.status != 200:
-        return None
-    text = str(json.loads(answer.body))
-    return int(text) if text.isdigit() else UNLIMITED
 
 
 def survey(source: Server, target: Server, names: Mapping[str, str]) -> list[Surveyed]:

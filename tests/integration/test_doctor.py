@@ -313,6 +313,30 @@ def test_a_server_that_refuses_to_write_for_its_disk(server_url: str) -> None:
     assert "migrator compact" in findings[0].remedy
 
 
+def test_a_server_whose_disk_is_full(
+    stub_server: Callable[[Mapping[str, Reply]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CouchDB without a byte left makes no database any more (500): a problem, and no matter of rights."""
+    full = Reply(500, {"error": "error", "reason": "internal_server_error"})
+    monkeypatch.setattr(probes, "scratch_name", lambda: "migrator_scratch_full")
+    finding = look(stub_server({"/migrator_scratch_full": full})).find("writes")
+    assert finding is not None
+    assert finding.level == PROBLEM
+    assert "df -h" in finding.remedy
+    refused = Reply(401, {"error": "unauthorized", "reason": "You are not a server admin."})
+    finding = look(stub_server({"/migrator_scratch_full": refused})).find("writes")
+    assert finding is not None
+    assert finding.level == ADVICE
+    assert "admin" in finding.remedy
+
+
+def test_the_usual_document_limit_is_told(stub_server: Callable[[Mapping[str, Reply]], str]) -> None:
+    """What nobody has set is what the program has; admins are told."""
+    finding = look(stub_server({}), probe=False).find("max_document_size")
+    assert finding is not None
+    assert (finding.level, finding.message) == (OK, "8,000,000 bytes")
+
+
 @pytest.mark.parametrize(("ahead_s", "word"), [(120.0, "behind"), (-120.0, "ahead")])
 def test_a_clock_that_is_wrong(
     stub_server: Callable[[Mapping[str, Reply]], str], monkeypatch: pytest.MonkeyPatch, ahead_s: float, word: str

@@ -285,7 +285,7 @@ def spoiling(server_url: str, spoil: Callable[[Asked, Any], Any]) -> Callable[[A
     """Pass requests on to a server, and give the answers of POSTs to a function that may spoil them."""
 
     def answer(asked: Asked) -> Reply:
-        body = asked.json if asked.body else None
+        body: Any = asked.json if asked.body else None
         status, value = support.request(asked.method, server_url + asked.path, body)
         return Reply(status, spoil(asked, value))
 
@@ -348,7 +348,7 @@ def test_a_leaf_that_the_server_only_says_it_wrote_is_rejected(
     leaves = read(source.reader())
 
     def answer(asked: Asked) -> Reply:
-        body = asked.json
+        body: Any = asked.json if asked.body else None
         if asked.path.endswith("_bulk_docs"):
             body = {**body, "docs": [document for document in body["docs"] if document["_id"] != "b"]}
         return Reply(*support.request(asked.method, server_url + asked.path, body))
