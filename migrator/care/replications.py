@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from migrator.care.server import Server
+from migrator.couch.answers import refuse
+from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint, database_url, redact
-from migrator.errors import ConfigError, EndpointError
+from migrator.errors import ConfigError, EndpointError, TransientError
 from migrator.naming import printable, shown
 from migrator.report import table
 
@@ -69,7 +72,7 @@ def set_up(
 
     Raises:
         ConfigError: there is one of that name.
-        EndpointError: it does not begin.
+        EndpointError: it does not begin, or a side refuses its credentials.
     """
     name = name or f"migrator-{secrets.token_hex(6)}"
     if name.startswith("_"):
@@ -79,6 +82,8 @@ def set_up(
             f"There is a replication {name} at {server.url} already.",
             hint=f"Stop it first: migrator replicate stop {server.url} {name}",
         )
+    for side in (source, target):
+        _refuse_wrong_credentials(*side)
     body: dict[str, Any] = {"_id": name, "source": _place(*source), "target": _place(*target)}
     body |= {"continuous": continuous, "create_target": create_target}
     if dry_run:
@@ -89,6 +94,23 @@ def set_up(
         f"Setting up the replication {name}", "PUT", DATABASE, name, ok=(201, 202), again=(409,), value=body
     )
     return find(server, name) if paused else _first_state(server, name, wait_s)
+
+
+def _refuse_wrong_credentials(endpoint: Endpoint, database: str) -> None:
+    """Try each side's credentials once: the server would try on with wrong ones, which locks the account.
+
+    Whether a side is there is for the server to tell: it may reach what this machine does not.
+
+    Raises:
+        Unauthorized, Forbidden: a side refuses them.
+    """
+    with contextlib.closing(CouchClient(endpoint, max_connections=1)) as client:
+        try:
+            answer = client.call("GET", database)
+        except TransientError:
+            return
+        if answer.status in {401, 403}:
+            refuse(answer, f"Looking at {database}", client.url)
 
 
 def _first_state(server: Server, name: str, wait_s: float) -> Replication:
@@ -143,7 +165,7 @@ def stop(server: Server, name: str, *, wait_s: float = 15.0, dry_run: bool = Fal
     stored = _existing(server, name)
     found = find(server, name)
     if dry_run:
-        return found
+        return replace(found, state=f"{found.state}, would be stopped")
     params = {"rev": stored["_rev"]}
     server.ask(f"Stopping the replication {name}", "DELETE", DATABASE, name, ok=(200, 202, 404), params=params)
     deadline = time.monotonic() + wait_s
@@ -154,7 +176,7 @@ def stop(server: Server, name: str, *, wait_s: float = 15.0, dry_run: bool = Fal
                 hint=f"Look again: migrator replicate list {server.url}",
             )
         server.pause(INTERVAL_S)
-    return found
+    return replace(found, state="stopped", reason="")
 
 
 def listed(server: Server) -> list[Replication]:
@@ -188,7 +210,7 @@ def document(server: Server, name: str) -> dict[str, Any] | None:
 
 
 def _existing(server: Server, name: str) -> dict[str, Any]:
-    stored = document(server, name)
+    stored = None if name.startswith("_") else document(server, name)
     if stored is None:
         raise ConfigError(
             f"There is no replication {name} at {server.url}.",

@@ -63,7 +63,11 @@ def secure(
         VerificationError: the user cannot do its job, or can do more.
     """
     _check_names(user, roles)
-    security = server.value(f"Reading _security of {database}", "GET", database, "_security", ok=(200,))
+    if server.info(database) is None:
+        raise ConfigError(
+            f"There is no database {database} at {server.url}.", hint=f"List them with: curl {server.url}/_all_dbs"
+        )
+    security = server.value(f"Reading _security of {database}", "GET", database, "_security")
     wanted = wanted_security(security, user, roles, admin=admin)
     secured = Secured(database, user, wanted, dry_run=dry_run)
     secured.warnings += warnings(server, database, security, wanted)

@@ -228,6 +228,7 @@ def test_what_cannot_be_is_told_before_anything_is_done(
         ((url, "--user", user, "--role", "_admin"), "role"),
         ((url, "--user", user, "--password-file", "empty"), "empty"),
         ((server_url, "--user", user), "no database"),
+        ((f"{url}_none", "--user", user), "There is no database"),
     ):
         ran = command("secure", *arguments)
         assert ran.code == 2, ran.output
@@ -267,7 +268,9 @@ def test_a_replication_from_set_up_to_stop(
     assert command(*arguments).code == 2
     assert command("replicate", "stop", server_url, job, "--dry-run").code == 0
     assert support.request("GET", f"{server_url}/_replicator/{job}")[0] == 200
-    assert command("replicate", "stop", server_url, job).code == 0
+    stopped = command("replicate", "stop", server_url, job)
+    assert stopped.code == 0
+    assert "stopped" in stopped.output
     assert support.request("GET", f"{server_url}/_replicator/{job}")[0] == 404
     assert all(item["doc_id"] != job for item in support.get(f"{server_url}/_scheduler/jobs")["jobs"])
     assert command("replicate", "stop", server_url, job).code == 2
@@ -287,6 +290,30 @@ def test_a_replication_that_fails_is_told(
     assert "replicate stop" in ran.output
     assert "db_not_found" in listed.output
     assert f":{urlsplit(server_url).password}@" not in listed.output + ran.output
+
+
+def test_wrong_credentials_are_not_left_to_the_replicator(
+    command: Command, server_url: str, database: str, database_prefix: str, job: str, user: str, is_couchdb: bool
+) -> None:
+    """The server would try a wrong password until the account is locked; it is tried once, and no job is made."""
+    document = {"name": user, "type": "user", "roles": [], "password": "right"}
+    support.request("PUT", f"{server_url}/_users/org.couchdb.user:{user}", document)
+    url = url_of(server_url, database)
+    support.request("PUT", f"{url}/_security", {"members": {"names": [user]}})
+    wrong = url_of(as_user(server_url, user, "wrong"), database)
+    ran = command("replicate", "set-up", "--from", wrong, "--to", url, "--name", job, "--dry-run")
+    if not is_couchdb:
+        # The sandbox asks nobody for a password.
+        assert ran.code == 0, ran.output
+        return
+    assert ran.code == 5, ran.output
+    assert "credentials were refused" in ran.output
+    ran = command("replicate", "set-up", "--from", wrong, "--to", url, "--name", job)
+    assert ran.code == 5, ran.output
+    assert support.request("GET", f"{server_url}/_replicator/{job}")[0] == 404
+    time.sleep(1)
+    right = url_of(as_user(server_url, user, "right"), database)
+    assert support.request("GET", right)[0] == 200, "the account is locked"
 
 
 def test_a_paused_replication_does_not_start(
