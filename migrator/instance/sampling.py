@@ -16,7 +16,7 @@ from migrator.instance.plan import DatabasePlan, Estimate
 SAMPLE_DOCUMENTS = 500
 SAMPLE_BYTES = 4_000_000
 # What databases side by side gain on a server with few processors.
-GAIN = 1.5
+GAIN = 1.2
 
 
 def estimate(source: Server, target: Server, databases: Sequence[DatabasePlan]) -> tuple[Estimate | None, str]:
