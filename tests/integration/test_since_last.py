@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from click.testing import CliRunner
 
 from migrator.cli import cli
 from migrator.config import JobConfig
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import CheckpointError, ConfigError, EndpointError
+from migrator.extractors import changes
+from migrator.extractors.changes import ChangesExtractor, Since
 from migrator.jobs import JobResult
-from migrator.model import Counts
+from migrator.model import Counts, Position
 from migrator.sync.since_last import since_last_job
 from tests import support
 from tests.fault_proxy import FaultProxy, Request, at_random
@@ -341,6 +346,33 @@ def test_more_than_a_page_of_changes(pair: Pair) -> None:
     assert numbers == {"read": 1_500, "written": 1_500}
     assert sum(proxy.injected.values()) >= 5
     assert pair.same()
+
+
+def test_a_position_lies_behind_documents_that_were_given(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever goes on behind any record, having those up to it, gets all others; pages and parts are small."""
+    monkeypatch.setattr(changes, "PAGE_ROWS", 7)
+    monkeypatch.setattr(changes, "MAX_DOCS_HELD", 3)
+    for n in range(0, 30, 4):
+        pair.delete(f"d{n:02}")
+    with closing(CouchClient(parse_endpoint(pair.server)[0])) as client:
+        extractor = ChangesExtractor(client, pair.name)
+        extractor.since = {pair.name: Since("0", ("d01", "never"))}
+
+        def given(after: Position | None = None) -> list[tuple[Position, str]]:
+            found = []
+            for record in extractor.extract(pair.name, after=after):
+                id = record.encoded.id if record.encoded else str((record.document or {})["_id"])
+                found.append((record.position, id))
+            return found
+
+        records = given()
+        everything = {id for _, id in records}
+        assert everything == {f"d{n:02}" for n in range(30)} | {"never"}
+        for count in range(1, len(records)):
+            had = {id for _, id in records[:count]}
+            rest = given(records[count - 1][0])
+            assert had | {id for _, id in rest} == everything
+        assert given(records[-1][0]) == []
 
 
 @pytest.mark.parametrize("seed", [1, 2])
