@@ -13,6 +13,7 @@ from migrator.extractors.files import absolute, find_files
 from migrator.extractors.lines import file_identity
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
+from migrator.naming import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,6 +129,13 @@ class ParquetExtractor:
             with _translated(path):
                 # Through a buffer, so that a row group's columns are not held as a whole.
                 file = stack.enter_context(pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False))
+                names = file.schema_arrow.names
+            twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+            if twice:
+                raise ConfigError(
+                    f"{path} has two columns {shown(twice[0])}, of which a document can have one.",
+                    hint="Rename one where the file is made.",
+                )
             yield file
 
 
@@ -138,7 +146,7 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300].rstrip(".")
         raise ConfigError(f"{path} cannot be read: {reason}.", hint="Fetch or make it again.") from error
 
 

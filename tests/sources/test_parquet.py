@@ -135,6 +135,14 @@ def test_what_is_no_parquet_is_said(tmp_path: Path) -> None:
             records(path, after=position)
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A document would have only one of them, and the other would be gone without a word."""
+    columns = [pa.array(["x"]), pa.array([1]), pa.array([2])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["_id", "a", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match="two columns 'a'"):
+        list(ParquetExtractor(str(tmp_path / "t.parquet")).extract("t"))
+
+
 def test_memory_is_bounded_by_pages(tmp_path: Path) -> None:
     """A row group of 60 MB is streamed: Arrow holds a fraction of it at a time."""
     path = tmp_path / "a.parquet"
