@@ -88,6 +88,16 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_every_page_is_found() -> None:
+    """The site's navigation names each page of docs once, and no other: without building it, as that takes longer."""
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r": (\S+\.md)$", text, re.MULTILINE)
+    made = {"architecture.md", "contributing.md", "changelog.md"}
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")}
+    # Pages of commands are put in by scripts/docs_site.py.
+    assert sorted([*named, "reference/command/index.md"]) == sorted(there | made)
+
+
 def test_every_variable_is_documented() -> None:
     """What the code reads from the environment under names of its own stands on the page of configuration."""
     page = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
