@@ -89,7 +89,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_found() -> None:
-    """The site's navigation names each page of docs once, and no other: without building it, as that takes longer."""
+    """The navigation names each page of docs once, and no other; seen here without building the site."""
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     named = re.findall(r": (\S+\.md)$", text, re.MULTILINE)
     made = {"architecture.md", "contributing.md", "changelog.md"}
