@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+import time
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
@@ -21,8 +22,9 @@ _DETAILS = (
     events.DocumentsCompared,
     events.CheckpointSaved,
     events.LimitsChanged,
-    events.TaskProgressed,
 )
+# What the server is at is told all the time; a line now and then shows that it gets on.
+TASK_INTERVAL_S = 10.0
 # A million rejects are in the reject file; the log shows what they look like.
 MAX_REJECTS_SHOWN = 10
 
@@ -53,6 +55,7 @@ class LogListener:
             cache_logger_on_first_use=True,
         )
         self._rejects = 0
+        self._task_told = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         """Write the event's line."""
@@ -65,6 +68,13 @@ class LogListener:
                 return
         if isinstance(event, _WARNINGS):
             self._logger.warning(name, **fields)
+        elif isinstance(event, events.TaskProgressed):
+            now = time.monotonic()
+            if now - self._task_told >= TASK_INTERVAL_S:
+                self._task_told = now
+                self._logger.info(name, **fields)
+            else:
+                self._logger.debug(name, **fields)
         elif isinstance(event, _DETAILS):
             self._logger.debug(name, **fields)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -148,3 +149,16 @@ def test_every_event_can_be_described() -> None:
 
     made: Any = SomethingNew(1.23456)
     assert describe(made) == ("something_new", {"value": 1.235})
+
+
+def test_what_the_server_is_at_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an index that is built for minutes a line comes every ten seconds; with --log-level debug, each."""
+    now = 100.0
+    monkeypatch.setattr("migrator.logs.time", SimpleNamespace(monotonic=lambda: now))
+    stream = io.StringIO()
+    listener = LogListener("json", "info", stream)
+    for step in range(100):
+        now = 100.0 + step / 4
+        listener(events.TaskProgressed("indexer", "db/_design/by", step / 100))
+    shown = [json.loads(line)["share"] for line in stream.getvalue().splitlines()]
+    assert shown == [0.4, 0.8]
