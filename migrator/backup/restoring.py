@@ -65,7 +65,8 @@ def run_restore(
         names = _targets(config, options, list(manifests), environ)
         client = stack.enter_context(contextlib.closing(open_client(config, "target", environ)))
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
-        first.call("reach the target", lambda _: client.databases(), retry_on=is_transient)
+        # The list of databases is for admins, and whoever may write to one may restore into it.
+        first.call("reach the target", lambda _: client.welcome(), retry_on=is_transient)
         rejects = RejectFile(Path(config.rejects or DEFAULT_REJECTS))
         stack.enter_context(contextlib.closing(rejects))
         teller = Teller(listener, rejects, place.describe(), client.url, list(names))
