@@ -34,6 +34,9 @@ from migrator.model import (
 MAX_RECORDS_PER_BATCH = 20_000
 MAX_REJECTS_PER_BATCH = 500
 
+# To look for a number in bytes is several times quicker than for bytes.
+_LF, _CR = b"\n\r"
+
 MONGO_HINT = "That is how mongoexport writes it: read the file with --from mongo:FILE"
 MISSING_ID_HINT = "Give it one, for example with --transform id:field=NAME or id:hash"
 
@@ -84,7 +87,7 @@ class Assembly:
             if text is not None and self.transform is None:
                 top = top_level(text)
                 if BOOKKEEPING.isdisjoint(top):
-                    body = one_line(text) if b"\n" in text or b"\r" in text else text
+                    body = one_line(text) if _LF in text or _CR in text else text
                     return self._screened(record, top, body, None)
                 document = None
             if document is None:

@@ -7,9 +7,8 @@ import re
 import sys
 import time
 from collections.abc import MutableMapping
+from functools import cached_property
 from typing import Any, TextIO
-
-import structlog
 
 from migrator import events
 from migrator.events import Event
@@ -39,46 +38,56 @@ class LogListener:
     """
 
     def __init__(self, log_format: str = "text", level: str = "info", stream: TextIO | None = None) -> None:
-        rendering: list[Any] = (
-            [structlog.processors.JSONRenderer(default=str)]
-            if log_format == "json"
-            else [_make_printable, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=20)]
-        )
-        self._logger = structlog.wrap_logger(
-            structlog.PrintLogger(stream or sys.stderr),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                *rendering,
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-            cache_logger_on_first_use=True,
-        )
+        self._format = log_format
+        self._least = LEVELS[level]
+        self._stream = stream or sys.stderr
         self._rejects = 0
         self._task_told = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         """Write the event's line."""
-        name, fields = describe(event)
+        level = self._level(event)
+        if LEVELS[level] < self._least:
+            return
         if isinstance(event, events.DocumentRejected):
             self._rejects += 1
             if self._rejects > MAX_REJECTS_SHOWN:
                 if self._rejects == MAX_REJECTS_SHOWN + 1:
                     self._logger.warning("document_rejected", reason="more are only in the reject file")
                 return
+        name, fields = describe(event)
+        getattr(self._logger, level)(name, **fields)
+
+    def _level(self, event: Event) -> str:
         if isinstance(event, _WARNINGS):
-            self._logger.warning(name, **fields)
-        elif isinstance(event, events.TaskProgressed):
+            return "warning"
+        if isinstance(event, events.TaskProgressed):
             now = time.monotonic()
-            if now - self._task_told >= TASK_INTERVAL_S:
-                self._task_told = now
-                self._logger.info(name, **fields)
-            else:
-                self._logger.debug(name, **fields)
-        elif isinstance(event, _DETAILS):
-            self._logger.debug(name, **fields)
-        else:
-            self._logger.info(name, **fields)
+            if now - self._task_told < TASK_INTERVAL_S:
+                return "debug"
+            self._task_told = now
+            return "info"
+        return "debug" if isinstance(event, _DETAILS) else "info"
+
+    @cached_property
+    def _logger(self) -> Any:
+        # Most quiet runs have nothing to say, and this library takes longer to load than all that a start needs.
+        import structlog  # noqa: PLC0415
+
+        rendering: list[Any] = (
+            [structlog.processors.JSONRenderer(default=str)]
+            if self._format == "json"
+            else [_make_printable, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=20)]
+        )
+        return structlog.wrap_logger(
+            structlog.PrintLogger(self._stream),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                *rendering,
+            ],
+            cache_logger_on_first_use=True,
+        )
 
 
 def describe(event: Event) -> tuple[str, dict[str, Any]]:

@@ -43,6 +43,8 @@ from migrator.throttle import Throttle
 
 # So many batches may have ended while an older one is still on its way.
 AHEAD = 2
+# Saving a checkpoint waits for the disk, which can be the server's too: it may take this share of the time.
+SAVING_SHARE = 0.05
 # A percentage of a handful says nothing.
 MIN_READ_FOR_PERCENT = 100
 
@@ -105,7 +107,7 @@ class Pipeline:
         checkpoint: where to begin; its counts grow.
         checkpoint_file: where it is kept.
         max_errors: when to give up.
-        checkpoint_interval_s: the least time between two writes of the checkpoint.
+        checkpoint_interval_s: the least time between two writes of the checkpoint; longer where one takes long.
         listener: hears of everything.
         stopping: set it to stop: what is in flight is settled, the checkpoint saved, Interrupted raised.
         clock: seconds, for tests.
@@ -128,7 +130,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self._totals = Counts()
-        self._saved_at = float("-inf")
+        self._save_next_at = float("-inf")
 
     def run(self, collections: Sequence[str]) -> Report:
         """Move these collections, in this order.
@@ -241,7 +243,7 @@ class Pipeline:
             self.listener(DocumentRejected(reject))
         sent = len(batch.documents)
         self.listener(BatchLoaded(batch.collection, settled, batch.size_bytes, loaded.seconds, sent))
-        if self.clock() - self._saved_at >= self.checkpoint_interval_s:
+        if self.clock() >= self._save_next_at:
             self._save(batch.collection, ahead=bool(window))
         if self.max_errors.passed(self._totals):
             raise RejectsError(
@@ -258,6 +260,7 @@ class Pipeline:
 
     def _save(self, collection: str, *, ahead: bool = False) -> None:
         # Documents first, then their rejects, then the position behind them.
+        started = self.clock()
         if collection:
             mark = self.loader.flush(collection)
             if ahead and mark is not None:
@@ -266,7 +269,8 @@ class Pipeline:
             self.checkpoint.collections[collection].mark = mark
         self.checkpoint.rejects_bytes = self.rejects.flush()
         self.checkpoint_file.save(self.checkpoint)
-        self._saved_at = self.clock()
+        ended = self.clock()
+        self._save_next_at = ended + max(self.checkpoint_interval_s, (ended - started) / SAVING_SHARE)
         self.listener(CheckpointSaved(collection))
 
 

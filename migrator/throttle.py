@@ -15,8 +15,8 @@ SUCCESSES_PER_STEP = 4
 # Smaller batches than this make no server's life easier.
 MIN_BYTES = 65_536
 # Where the search for the best begins: what most servers are near.
-START_DOCS = 500
-START_IN_FLIGHT = 4
+START_DOCS = 300
+START_IN_FLIGHT = 6
 
 
 @dataclass

@@ -171,7 +171,7 @@ def _refuse_files_of_other_tools(source: str) -> None:
     """Such files hold revisions, conflicts and tombstones, which an application's documents have none of."""
     if not source or not os.path.isfile(source):  # noqa: PTH113 anything can be a source, also what no path can be
         return
-    from migrator.interchange.formats import foreign  # noqa: PLC0415 late, for a quick start
+    from migrator.interchange.sniffing import foreign  # noqa: PLC0415 late, for a quick start
 
     if name := foreign(Path(source)):
         raise ConfigError(

@@ -9,14 +9,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import couchdb
-import couchdb.json
-
 from migrator.codec import decode_value
 from migrator.couch.answers import Answer, bulk_rows, refuse, refuse_bulk
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.endpoint import Endpoint, database_url
 from migrator.couch.listing import boundaries, list_rows
+from migrator.couch.package import couchdb
 from migrator.couch.paging import COUCHDB_RANGES, POUCHDB_RANGES, IdRange
 from migrator.couch.paths import MAX_QUERY_BYTES, has_path, id_path
 from migrator.couch.rows import Row

@@ -1,12 +1,10 @@
-"""All formats by name, and which of them a file is in by its first bytes."""
+"""All formats by name, and the reader of a file by the one it is in."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from migrator.errors import ConfigError
-from migrator.extractors.lines import TextFile
 from migrator.interchange.couchbackup import CouchbackupReader, CouchbackupWriter, ShallowCouchbackupWriter
 from migrator.interchange.lines import CouchsnapReader, NdjsonReader, NdjsonWriter, PouchdbReader, PouchdbWriter
 from migrator.interchange.lists import (
@@ -21,6 +19,7 @@ from migrator.interchange.lists import (
 from migrator.interchange.multipart_reading import MultipartReader
 from migrator.interchange.multipart_writing import MultipartWriter
 from migrator.interchange.reading import MAX_DOCUMENT_BYTES, FileReader
+from migrator.interchange.sniffing import format_of
 from migrator.interchange.writing import FileWriter
 
 READERS: dict[str, type[FileReader]] = {
@@ -51,21 +50,6 @@ WRITERS: dict[str, type[FileWriter]] = {
     )
 }
 
-_LOOK_BYTES = 64 << 10
-_MEMBER = rb'"[^"]*"\s*:\s*(?:"[^"]*"|[\w.+-]+)\s*,\s*'
-# The first that fits counts. Members of these heads stand in no order that all releases keep.
-_SIGNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
-    ("couchdb-python", re.compile(rb"(?:[\w-]+:[^\n]*\n)*?content-type:\s*multipart/", re.IGNORECASE)),
-    ("couchbackup", re.compile(rb'\[|\{\s*"(?:name"\s*:\s*"@cloudant/couchbackup|marker"\s*:)')),
-    ("couchbackup", re.compile(rb'\{(?=[^\n]*"name":)(?=[^\n]*"version":)[^\n\[\{]*"mode":"(?:full|shallow)"')),
-    ("all-docs", re.compile(rb"\{\s*(?:" + _MEMBER + rb')*"rows"\s*:\s*\[')),
-    ("changes", re.compile(rb"\{\s*(?:" + _MEMBER + rb')*"results"\s*:\s*\[')),
-    ("changes", re.compile(rb'\{\s*"(?:seq"\s*:[^\n]*"changes"\s*:|last_seq"\s*:)')),
-    ("pouchdb", re.compile(rb'\{\s*"version"\s*:[^\n]*"db_type"\s*:')),
-    ("bulk-docs", re.compile(rb"\{\s*(?:" + _MEMBER + rb')*"docs"\s*:\s*\[')),
-    ("ndjson", re.compile(rb'\{(?=[^\n]*"_id"\s*:)')),
-)
-
 
 def sniff(path: Path) -> str:
     """The name of the format that a file is in.
@@ -73,32 +57,14 @@ def sniff(path: Path) -> str:
     Raises:
         ConfigError: it is in none of them, or it is not there.
     """
-    with TextFile(path) as file:
-        head = file.read(_LOOK_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
-    for name, sign in _SIGNS:
-        if sign.match(head):
-            return name
+    name, head = format_of(path)
+    if name:
+        return name
     begins = head[:40].decode("utf-8", "replace")
     raise ConfigError(
         f"{path} is {f'in no format that is known: it begins with {begins!r}' if head else 'empty'}.",
         hint=f"Name its format with --from-format, one of {', '.join(READERS)}.",
     )
-
-
-def foreign(path: Path) -> str:
-    """The format of a file of another tool that no other source of documents can be; "" where it is not sure."""
-    if not path.is_file():
-        return ""
-    with TextFile(path) as file:
-        head = file.read(_LOOK_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
-    name = next((name for name, sign in _SIGNS if sign.match(head)), "")
-    if (
-        name in {"", "ndjson"}
-        or head.startswith(b"[")
-        or not (name != "bulk-docs" or b'"new_edits"' in head[:100])
-    ):
-        return ""
-    return name
 
 
 def open_reader(

@@ -115,12 +115,14 @@ class BatchWrite:
             self._documents[index].body if rev is None else _with_revision(self._documents[index].body, rev)
             for index, rev in revisions.items()
         ]
+        rows = self._client.bulk_docs(self._database, bodies)
+        # Of this batch's ids nobody else notes anything meanwhile.
+        if not (self._target.overwriting or self._target.confirmed) and self._all_written(rows):
+            return []
         waiting = {self._documents[index].id: index for index in revisions}
         conflicts: list[int] = []
         troubles: list[dict[str, Any]] = []
-        # Of this batch's ids nobody else notes anything meanwhile.
-        noted = bool(self._target.overwriting or self._target.confirmed)
-        for row in self._client.bulk_docs(self._database, bodies):
+        for row in rows:
             index = waiting.pop(row.get("id", ""), -1)
             if index < 0:
                 raise TransientError(
@@ -131,10 +133,7 @@ class BatchWrite:
                 )
             error = row.get("error")
             if error is None and "rev" in row:
-                if noted:
-                    self._end(index, Status.WRITTEN)
-                else:
-                    self._outcomes[index] = Outcome(row["id"], Status.WRITTEN)
+                self._end(index, Status.WRITTEN)
             elif error == CONFLICT:
                 conflicts.append(index)
             elif error is None or error in TRANSIENT_ROWS:
@@ -150,6 +149,14 @@ class BatchWrite:
         if troubles or waiting:
             self._raise_trouble(troubles, list(waiting))
         return conflicts
+
+    def _all_written(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """The usual case, told at once: a row for each document of the batch, in order, and all are written."""
+        ids = [document.id for document in self._documents]
+        if ids != [row.get("id") for row in rows] or not all("rev" in row and "error" not in row for row in rows):
+            return False
+        self._outcomes = [Outcome(id, Status.WRITTEN) for id in ids]
+        return True
 
     def _raise_trouble(self, troubles: Sequence[Mapping[str, Any]], unanswered: Sequence[str]) -> NoReturn:
         # What has no end yet is found by reading when this batch is loaded again.

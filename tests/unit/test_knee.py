@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from migrator.events import LimitsChanged
+from migrator.knee import DOWN
 from migrator.model import BatchLimits
 from migrator.throttle import START_DOCS, START_IN_FLIGHT, Throttle
 from tests.fakes import Recorder
@@ -141,10 +142,10 @@ def test_an_overload_makes_less_the_rule() -> None:
     """After too much the way back ends below, and goes on from there by trials only."""
     bench = Bench(SERVERS["two processors"])
     bench.throttle.failed(overload=True, reason="429")
-    assert (bench.throttle.max_docs, bench.throttle.in_flight) == (250, 2)
+    assert (bench.throttle.max_docs, bench.throttle.in_flight) == (START_DOCS // 2, START_IN_FLIGHT // 2)
     for _ in range(60):
         bench.throttle.succeeded(1, 0.1)
-    assert (bench.throttle.max_docs, bench.throttle.in_flight) == (START_DOCS, 3)
+    assert (bench.throttle.max_docs, bench.throttle.in_flight) == (START_DOCS, int(START_IN_FLIGHT * DOWN))
 
 
 def test_a_fault_takes_a_trial_back() -> None:
