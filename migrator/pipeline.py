@@ -107,8 +107,8 @@ class Pipeline:
         checkpoint: where to begin; its counts grow.
         checkpoint_file: where it is kept.
         max_errors: when to give up.
-        checkpoint_interval_s: the least time between two writes of the checkpoint, longer where one takes long; 0 to
-            write it after each batch.
+        checkpoint_interval_s: the least time between two writes of the checkpoint, longer where one takes long; 0
+            to write it after each batch.
         listener: hears of everything.
         stopping: set it to stop: what is in flight is settled, the checkpoint saved, Interrupted raised.
         clock: seconds, for tests.
