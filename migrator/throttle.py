@@ -15,7 +15,7 @@ SUCCESSES_PER_STEP = 4
 # Smaller batches than this make no server's life easier.
 MIN_BYTES = 65_536
 # Where the search for the best begins: what most servers are near.
-START_DOCS = 300
+START_DOCS = 500
 START_IN_FLIGHT = 6
 
 
