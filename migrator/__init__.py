@@ -55,7 +55,7 @@ def run(source: object, target: str = "", **options: Any) -> Report:
 
     text, extractor = _source(source)
     extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
-    return run_any(JobConfig(source=text, target=target, **_tuples(options)), source=extractor, **extras).report
+    return run_any(JobConfig(source=text, target=target, **options), source=extractor, **extras).report
 
 
 def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
@@ -69,7 +69,7 @@ def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
 
     text, extractor = _source(source)
     extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
-    return verify_job(JobConfig(source=text, target=target, **_tuples(options)), source=extractor, **extras)
+    return verify_job(JobConfig(source=text, target=target, **options), source=extractor, **extras)
 
 
 def plan_server(source: str, target: str, **options: Any) -> ServerPlan:
@@ -87,7 +87,7 @@ def plan_server(source: str, target: str, **options: Any) -> ServerPlan:
     from migrator.instance import planning  # noqa: PLC0415
 
     extras = {name: options.pop(name) for name in _EXTRAS if name in options}
-    return planning.plan_server(source, target, planning.PlanOptions(**_tuples(options)), **extras)
+    return planning.plan_server(source, target, planning.PlanOptions(**options), **extras)
 
 
 def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
@@ -124,7 +124,3 @@ def _source(source: object) -> tuple[str, Any]:
     from migrator.extractors.memory import MemoryExtractor  # noqa: PLC0415
 
     return "", MemoryExtractor(source, name=type(source).__name__)
-
-
-def _tuples(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

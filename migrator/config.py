@@ -121,6 +121,8 @@ class JobConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("collection", "transform"):
+            object.__setattr__(self, name, texts(name, getattr(self, name)))
         if self.on_conflict not in POLICIES:
             raise ConfigError(f"on_conflict is {self.on_conflict!r}.", hint=f"Known are: {', '.join(POLICIES)}.")
         if self.on_conflict == "newer" and not self.newer_field:
@@ -164,6 +166,20 @@ class JobConfig:
             owner = owners.setdefault(os.path.realpath(path), name)
             if owner != name:
                 raise ConfigError(f"{owner} and {name} are the same file, {path}.", hint="Name one of them anew.")
+
+
+def texts(name: str, value: object) -> tuple[str, ...]:
+    """A list of texts; one text is a list of one, not of its letters.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    items = (value,) if isinstance(value, str) else value
+    if items is None:
+        return ()
+    if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
+        return tuple(items)
+    raise ConfigError(f"{name} is {value!r:.60}.", hint=f'Give a list of texts, {name}=["…"].')
 
 
 def parse_max_errors(text: str) -> tuple[int | None, float | None]:

@@ -133,6 +133,11 @@ def shown(name: str, *, max_chars: int = 80) -> str:
     return repr(cut)
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Give so many of something in words: 1 document, 2,000 documents."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def printable(text: str) -> str:
     """Give a text from outside for a terminal: whatever would break its line, colour or move it is escaped."""
     if text.isprintable():

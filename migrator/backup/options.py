@@ -10,6 +10,7 @@ from typing import Any
 from migrator.backup.cipher import Cipher, open_cipher
 from migrator.backup.manifest import Manifest
 from migrator.backup.snapshot_writer import MAX_SEGMENT_BYTES
+from migrator.config import texts
 from migrator.errors import EXIT_OK, EXIT_REJECTS, ConfigError, MigratorError
 from migrator.naming import shown
 
@@ -41,6 +42,8 @@ class BackupOptions:
     segment_bytes: int = MAX_SEGMENT_BYTES
 
     def __post_init__(self) -> None:
+        for name in ("databases", "recipients"):
+            object.__setattr__(self, name, texts(name, getattr(self, name)))
         if self.full_every < 1:
             raise ConfigError(f"--full-every is {self.full_every}.", hint="It must be at least 1.")
 
@@ -74,6 +77,10 @@ class RestoreOptions:
     security: bool | None = None
     start_replications: bool = False
     identity: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("databases", "ids"):
+            object.__setattr__(self, name, texts(name, getattr(self, name)))
 
     def cipher(self) -> Cipher:
         """What decrypts."""

@@ -12,7 +12,7 @@ from migrator.care.limits import limits_of
 from migrator.care.probes import SCRATCH_PREFIX, free_space
 from migrator.care.securing import USERS
 from migrator.care.server import Server, selected
-from migrator.config import JobConfig
+from migrator.config import JobConfig, texts
 from migrator.events import Listener, ignore
 from migrator.instance.looking import Looked, look_inside
 from migrator.instance.mapping import target_names
@@ -20,6 +20,7 @@ from migrator.instance.plan import DatabasePlan, ServerFacts, ServerPlan
 from migrator.instance.running import opened
 from migrator.instance.sampling import estimate
 from migrator.instance.surveying import Surveyed, between_versions, facts_of, survey
+from migrator.naming import counted
 
 # Never part of a move: the server makes it of what happens there.
 OWN = frozenset({"_global_changes", "_nodes", "_dbs", "_metadata"})
@@ -45,6 +46,9 @@ class PlanOptions:
     replicator: bool = False
     quick: bool = False
     probe: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patterns", texts("patterns", self.patterns))
 
 
 def plan_server(
@@ -100,7 +104,7 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
     warnings += between_versions(facts, target_facts, databases)
     looked = look_inside(source, databases, limits_of(source), limits_of(target), everything=not options.quick)
     if looked.more:
-        warnings.append(f"{looked.more:,} more documents cannot go than are named")
+        warnings.append(f"{counted(looked.more, 'more document')} cannot go than are named")
     users = _users(source) if options.users and USERS in all_names else None
     jobs = len(replications.listed(source)) if options.replicator else None
     time_expected, why_not = estimate(source, target, databases) if options.probe else (None, "")

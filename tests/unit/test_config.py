@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator import config
+from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.config import POLICIES, SORTS, JobConfig, load_job_file, parse_max_errors
 from migrator.errors import ConfigError
+from migrator.instance.planning import PlanOptions
 
 
 @pytest.fixture
@@ -196,6 +198,27 @@ def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None
         JobConfig(**values)
     assert message in caught.value.message
     assert caught.value.hint
+
+
+def test_a_single_text_is_no_list_of_letters() -> None:
+    """Who writes one text where a list is wanted means that one, in a job as in the options of other commands."""
+    job = JobConfig(collection="orders", transform="id:hash")  # type: ignore[arg-type]
+    assert (job.collection, job.transform) == (("orders",), ("id:hash",))
+    assert JobConfig(transform=["id:hash", "drop:n"]).transform == ("id:hash", "drop:n")  # type: ignore[arg-type]
+    assert JobConfig(collection=None).collection == ()  # type: ignore[arg-type]
+    assert PlanOptions(patterns="app_*").patterns == ("app_*",)  # type: ignore[arg-type]
+    backup = BackupOptions(place="p", databases="orders", recipients="age1x")  # type: ignore[arg-type]
+    assert (backup.databases, backup.recipients) == (("orders",), ("age1x",))
+    restore = RestoreOptions(place="p", databases="orders", ids="o-1")  # type: ignore[arg-type]
+    assert (restore.databases, restore.ids) == (("orders",), ("o-1",))
+
+
+@pytest.mark.parametrize("value", [7, {"id": "hash"}, ["id:hash", 7], [["id:hash"]], b"id:hash"])
+def test_what_is_no_list_of_texts_is_refused(value: object) -> None:
+    """Anything else is an error of usage that says what to give."""
+    with pytest.raises(ConfigError, match="transform is ") as caught:
+        JobConfig(transform=value)  # type: ignore[arg-type]
+    assert "a list of texts, transform=[" in caught.value.hint
 
 
 def test_what_can_be_is_taken() -> None:

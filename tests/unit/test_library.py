@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import migrator
+from migrator.errors import ConfigError
 from tests.test_architecture import MODULES
 
 
@@ -26,3 +29,15 @@ for _ in range(2):
 def test_no_module_bears_the_name_of_a_function() -> None:
     """A module that is imported becomes the package's attribute, in place of a function of that name."""
     assert set(migrator.__all__) & set(MODULES) == set()
+
+
+def test_one_transformer_is_given_as_one_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run takes a single text for a list of one, and compares with the same one."""
+    monkeypatch.chdir(tmp_path)
+    source = {"a": {"x": {"n": 1, "m": 2}}, "b": {"y": {"n": 1}}}
+    report = migrator.run(source, "out", transform="drop:m", collection="a", checkpoint="cp")
+    assert report.totals.written == 1
+    assert (tmp_path / "out" / "a.ndjson").read_text() == '{"_id":"x","n":1}\n'
+    assert migrator.verify(source, "out", transform="drop:m", collection="a").ok
+    with pytest.raises(ConfigError, match="collection is 7"):
+        migrator.run(source, "out", collection=7)

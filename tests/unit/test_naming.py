@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from migrator.errors import ConfigError
-from migrator.naming import collection_name, database_name, database_names, file_name, shown
+from migrator.naming import collection_name, counted, database_name, database_names, file_name, shown
 
 
 @pytest.mark.parametrize("name", ["users", "a", "a-b", "x_$()+-/0", "a" * 238])
@@ -129,3 +129,18 @@ def test_names_from_outside_are_shown_on_one_line() -> None:
     """No line break, escape sequence or endless name reaches a message."""
     assert shown("a\nb\x1b") == "'a\\nb\\x1b'"
     assert len(shown("x" * 1000)) == 82
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "text"),
+    [
+        (0, ("document",), "0 documents"),
+        (1, ("document",), "1 document"),
+        (2_000, ("document",), "2,000 documents"),
+        (1, ("leaf", "leaves"), "1 leaf"),
+        (3, ("leaf", "leaves"), "3 leaves"),
+    ],
+)
+def test_a_number_goes_with_its_noun(count: int, words: tuple[str, ...], text: str) -> None:
+    """One thing is told in the singular, any other number in the plural."""
+    assert counted(count, *words) == text
