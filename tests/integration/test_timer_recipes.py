@@ -25,6 +25,7 @@ TIMER = CONFIGS / "systemd" / "migrator-sync.timer"
 BACKUP_CRON = CONFIGS / "cron" / "migrator-backup"
 BACKUP_SERVICE = CONFIGS / "systemd" / "migrator-backup.service"
 BACKUP_TIMER = CONFIGS / "systemd" / "migrator-backup.timer"
+BACKUP_CRONJOB = CONFIGS / "kubernetes" / "backup-cronjob.yaml"
 ENVIRONMENT = {"COUCHDB_SOURCE_URL": "http://a:5984", "COUCHDB_URL": "http://b:5984"}
 FIELDS = re.compile(r"((?:[\d*/,-]+\s+){5})(\S+)\s+(.+)")
 
@@ -55,6 +56,12 @@ def crontab(path: Path = CRON) -> tuple[dict[str, str], list[re.Match[str]]]:
     jobs = [match for line in lines if (match := FIELDS.fullmatch(line))]
     variables = dict(line.split("=", 1) for line in lines if not FIELDS.fullmatch(line))
     return variables, jobs
+
+
+def backup_jobs() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The claim and the CronJobs of backups in Kubernetes, in their order."""
+    claim, *jobs = yaml.safe_load_all(BACKUP_CRONJOB.read_text())
+    return claim, jobs
 
 
 def kubernetes() -> dict[str, Any]:
@@ -167,7 +174,7 @@ def test_systemd_itself_finds_no_fault(tmp_path: Path) -> None:
     assert subprocess.run(calendar, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("recipe", ["cron", "systemd"])
+@pytest.mark.parametrize("recipe", ["cron", "systemd", "kubernetes"])
 def test_backups_are_made_kept_and_proven(recipe: str) -> None:
     """Each command is one that can be typed, all are of one place, and what is old goes only after a backup."""
     if recipe == "cron":
@@ -175,6 +182,17 @@ def test_backups_are_made_kept_and_proven(recipe: str) -> None:
         given = [shlex.split(job[3].removeprefix("cd /var/lib/migrator && ")) for job in jobs]
         assert {job[2] for job in jobs} == {"migrator"}
         assert all("%" not in job[0] for job in jobs)
+    elif recipe == "kubernetes":
+        containers = [pod_of(job)["containers"][0] for job in backup_jobs()[1]]
+        given = [["migrator", *each["args"]] for each in containers]
+        names = [{variable["name"] for variable in each.get("env", ())} for each in containers]
+        # What prunes asks no server; the others have the password of a secret.
+        assert names[1] == set()
+        assert names[0] == names[2] == {"COUCHDB_URL", "COUCHDB_USER", "COUCHDB_PASSWORD", "TMPDIR"}
+        for each in (containers[0], containers[2]):
+            (password,) = [variable for variable in each["env"] if variable["name"] == "COUCHDB_PASSWORD"]
+            assert password.keys() == {"name", "valueFrom"}
+        variables = dict.fromkeys(("COUCHDB_URL", "COUCHDB_USER", "COUCHDB_PASSWORD_FILE"), "")
     else:
         service = unit(BACKUP_SERVICE)["Service"]
         variables = dict(value.split("=", 1) for value in service["Environment"])
@@ -193,7 +211,34 @@ def test_backups_are_made_kept_and_proven(recipe: str) -> None:
         kinds.append(command.name)
         places.add(params["place"])
     assert len(places) == 1
-    assert kinds == ["backup", "prune", *(["check"] if recipe == "cron" else [])]
+    assert kinds == ["backup", "prune", *(["check"] if recipe != "systemd" else [])]
+
+
+def pod_of(job: dict[str, Any]) -> dict[str, Any]:
+    """What a CronJob has a pod do."""
+    return dict(job["spec"]["jobTemplate"]["spec"]["template"]["spec"])
+
+
+def test_the_cronjobs_of_backups_have_their_form() -> None:
+    """One run at a time each, as nobody in particular, all of them with the one claim where the backups are."""
+    claim, jobs = backup_jobs()
+    assert claim["kind"] == "PersistentVolumeClaim"
+    assert len({job["metadata"]["name"] for job in jobs}) == 3
+    for job in jobs:
+        assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
+        assert job["spec"]["concurrencyPolicy"] == "Forbid"
+        assert len(job["spec"]["schedule"].split()) == 5
+        pod = pod_of(job)
+        assert pod["restartPolicy"] == "Never"
+        assert pod["securityContext"]["runAsNonRoot"]
+        (volume,) = pod["volumes"]
+        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        (container,) = pod["containers"]
+        (mount,) = container["volumeMounts"]
+        assert (mount["mountPath"], mount["name"]) == ("/data", volume["name"])
+        # The root of its disk is read-only: what it writes lies on the claim.
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert [job["spec"]["schedule"].split()[4] for job in jobs] == ["*", "0", "0"]
 
 
 def test_the_cronjob_has_its_form() -> None:
