@@ -8,7 +8,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 
 from migrator.backup.catalog import Catalog
@@ -22,7 +21,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.leaves import LeafReader
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.events import Listener, ignore
-from migrator.leaf_compare import Proof, proof_of, unlike
+from migrator.leaf_compare import Proof, proofs, side_by_side, unlike
 from migrator.naming import shown
 from migrator.registry import open_client
 from migrator.retry import Retrier, RetryPolicy, is_transient
@@ -144,23 +143,22 @@ def _compare(
     backup: Iterator[Leaf | LeafFault], there: Iterator[Leaf | LeafFault], result: Drill, revs_limit: int
 ) -> None:
     """Hold what is in the database against what is in the backup; both come in the order of ids."""
+
+    def faulty(_: LeafFault) -> None:
+        result.faults += 1
+
     try:
-        ours, theirs = _documents(backup, result), _documents(there, None)
-        one, other = next(ours, None), next(theirs, None)
-        while (one or other) and len(result.differences) < MAX_DIFFERENCES:
-            if other is None or (one is not None and one[0].encode() < other[0].encode()):
-                assert one is not None
-                if one[1]:
-                    result.differences.append(f"{shown(one[0])} is missing")
-                one = next(ours, None)
-            elif one is None or other[0].encode() < one[0].encode():
-                result.differences.append(f"{shown(other[0])} is not in the backup")
-                other = next(theirs, None)
-            else:
-                result.differences += _differences(one[0], one[1], other[1], revs_limit)
-                result.leaves += len(one[1])
-                result.attachments += sum(len(proof.attachments) for proof in one[1].values())
-                one, other = next(ours, None), next(theirs, None)
+        for id, one, other in side_by_side(proofs(backup, faulty), proofs(there, _refuse)):
+            if one is not None and other is not None:
+                result.differences += _differences(id, one, other, revs_limit)
+                result.leaves += len(one)
+                result.attachments += sum(len(proof.attachments) for proof in one.values())
+            elif one is None:
+                result.differences.append(f"{shown(id)} is not in the backup")
+            elif one:
+                result.differences.append(f"{shown(id)} is missing")
+            if len(result.differences) >= MAX_DIFFERENCES:
+                break
     except MigratorError as error:
         result.differences.append(error.message)
     del result.differences[MAX_DIFFERENCES:]
@@ -173,18 +171,8 @@ def _differences(id: str, ours: dict[str, Proof], theirs: dict[str, Proof], revs
     yield from unlike(id, ours, theirs, revs_limit=revs_limit)
 
 
-def _documents(leaves: Iterator[Leaf | LeafFault], result: Drill | None) -> Iterator[tuple[str, dict[str, Proof]]]:
-    """Each document's leaves by revision; of a backup, faults are counted and no leaves."""
-    for id, group in groupby(leaves, key=lambda leaf: leaf.id):
-        proofs: dict[str, Proof] = {}
-        for leaf in group:
-            if isinstance(leaf, Leaf):
-                proofs[leaf.rev] = proof_of(leaf)
-            elif result is not None:
-                result.faults += 1
-            else:
-                raise MigratorError(
-                    f"{shown(id)} cannot be read back: {leaf.reason}",
-                    hint="Look into the server's log; then try again: migrator backups check --drill --to URL",
-                )
-        yield id, proofs
+def _refuse(fault: LeafFault) -> None:
+    raise MigratorError(
+        f"{shown(fault.id)} cannot be read back: {fault.reason}",
+        hint="Look into the server's log; then try again: migrator backups check --drill --to URL",
+    )

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
-from typing import TypeVar
 
 from migrator.care import replications
 from migrator.care.securing import ID_PREFIX, USERS
@@ -20,17 +15,16 @@ from migrator.couch.settings import read_facts
 from migrator.events import TaskProgressed
 from migrator.instance.compared import Compared
 from migrator.instance.designs import designs_of
+from migrator.instance.listing import listed
 from migrator.instance.plan import ABSENT, DatabasePlan
-from migrator.leaf_compare import Proof, proof_of, unlike
+from migrator.leaf_compare import proofs, side_by_side, unlike
 from migrator.naming import shown
 from migrator.retry import is_transient
-from migrator.revisions import DatabaseFacts, Leaf, LeafFault
+from migrator.revisions import DatabaseFacts, LeafFault
 
-LISTING_MEMORY_BYTES = 8_000_000
 # So many revisions are asked about at once.
 ASKED = 500
 TELL_EVERY = 20_000
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,11 +54,11 @@ class Comparer:
         """
         compared = Compared()
         with contextlib.ExitStack() as stack:
-            ours = stack.enter_context(_listed(self.source, plan.source))
-            theirs = stack.enter_context(_listed(self.target, plan.target))
+            ours = stack.enter_context(listed(self.source, plan.source))
+            theirs = stack.enter_context(listed(self.target, plan.target))
             # Listed first, so that all of it that came late is in the list of what did.
             _ = ours.last_seq, theirs.last_seq
-            late = stack.enter_context(_listed(self.source, plan.source, since or BEGINNING))
+            late = stack.enter_context(listed(self.source, plan.source, since or BEGINNING))
             changed = _Ascending(id for id, _ in (late.revisions() if since else ()))
             absent = self._absent(plan, ours, theirs, compared)
             for id, revs in absent:
@@ -85,7 +79,7 @@ class Comparer:
         """Documents with the leaves that the target does not hold, not even as the ancestor of a newer one."""
         doubtful: dict[str, list[str]] = {}
         count = 0
-        for number, (id, mine, other) in enumerate(_side_by_side(ours.revisions(), theirs.revisions()), 1):
+        for number, (id, mine, other) in enumerate(side_by_side(ours.revisions(), theirs.revisions()), 1):
             compared.leaves += len(mine or ())
             lacking = [rev for rev in mine or () if rev not in set(other or ())]
             compared.extra += len([rev for rev in other or () if rev not in set(mine or ())])
@@ -111,8 +105,12 @@ class Comparer:
 
     def _contents(self, ours: LeafReader, theirs: LeafReader, compared: Compared) -> None:
         faults: list[str] = []
-        mine, other = (_proofs(reader.leaves(), faults) for reader in (ours, theirs))
-        for id, one, two in _side_by_side(mine, other):
+
+        def note(leaf: LeafFault) -> None:
+            faults.append(f"{shown(leaf.id)} {leaf.rev} cannot be read: {leaf.reason}")
+
+        mine, other = (proofs(reader.leaves(), note) for reader in (ours, theirs))
+        for id, one, two in side_by_side(mine, other):
             for text in (*faults, *unlike(id, one or {}, two or {})):
                 compared.different += 1
                 compared.name(text)
@@ -149,7 +147,7 @@ class Comparer:
             EndpointError: a side does not answer.
         """
         compared = Compared()
-        with _listed(self.source, USERS) as ours:
+        with listed(self.source, USERS) as ours:
             users = ((id, revs) for id, revs in ours.revisions() if id.startswith(ID_PREFIX))
             for part in _parts(users):
                 compared.leaves += sum(map(len, part.values()))
@@ -186,55 +184,6 @@ class _Ascending:
         while self._next is not None and self._next.encode() < id.encode():
             self._next = next(self._ids, None)
         return self._next == id
-
-
-@contextlib.contextmanager
-def _listed(server: Server, database: str, since: str = BEGINNING) -> Iterator[LeafReader]:
-    with (
-        tempfile.TemporaryDirectory(prefix="migrator-compare-") as folder,
-        closing(
-            LeafReader(
-                server.client,
-                database,
-                server.retrier,
-                folder=Path(folder),
-                since=since,
-                max_memory_bytes=LISTING_MEMORY_BYTES,
-                parallel=2,
-            )
-        ) as reader,
-    ):
-        yield reader
-
-
-def _side_by_side(
-    ours: Iterator[tuple[str, T]], theirs: Iterator[tuple[str, T]]
-) -> Iterator[tuple[str, T | None, T | None]]:
-    """Both in the order of ids; None where one side has nothing of it."""
-    one, other = next(ours, None), next(theirs, None)
-    while one or other:
-        if other is None or (one is not None and one[0].encode() < other[0].encode()):
-            assert one is not None
-            yield one[0], one[1], None
-            one = next(ours, None)
-        elif one is None or other[0].encode() < one[0].encode():
-            yield other[0], None, other[1]
-            other = next(theirs, None)
-        else:
-            yield one[0], one[1], other[1]
-            one, other = next(ours, None), next(theirs, None)
-
-
-def _proofs(leaves: Iterator[Leaf | LeafFault], faults: list[str]) -> Iterator[tuple[str, dict[str, Proof]]]:
-    """Each document's leaves by revision; what a server names and cannot give is a fault."""
-    for id, group in groupby(leaves, key=lambda leaf: leaf.id):
-        proofs: dict[str, Proof] = {}
-        for leaf in group:
-            if isinstance(leaf, Leaf):
-                proofs[leaf.rev] = proof_of(leaf)
-            else:
-                faults.append(f"{shown(id)} {leaf.rev} cannot be read: {leaf.reason}")
-        yield id, proofs
 
 
 def _parts(documents: Iterable[tuple[str, list[str]]]) -> Iterator[dict[str, list[str]]]:

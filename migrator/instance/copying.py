@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from migrator.care.securing import ADMIN_ROLE
 from migrator.care.server import Server
-from migrator.couch.changes import BEGINNING
 from migrator.couch.leaf_sending import inline_bytes
 from migrator.couch.leaf_writer import LeafWriter
-from migrator.couch.leaves import LeafReader
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like
 from migrator.errors import CheckpointError
 from migrator.events import Listener, ignore
 from migrator.instance.designs import END, PREFIX
 from migrator.instance.ledger import Ledger, Tally, tally
+from migrator.instance.listing import listed
 from migrator.instance.plan import ABSENT, DatabasePlan
 from migrator.model import BatchLimits
 from migrator.retry import is_transient
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
-LISTING_MEMORY_BYTES = 8_000_000
 CLOSED = {"admins": {"roles": [ADMIN_ROLE]}, "members": {"roles": [ADMIN_ROLE]}}
 MADE = "made"
 SEQUENCE = "sequence"
@@ -85,7 +80,7 @@ class Copier:
         if state.finished:
             return
         fresh = self.create(plan)
-        with self._reader(plan) as reader:
+        with listed(self.source, plan.source) as reader:
             if not self.ledger.detail(SEQUENCE, plan.source):
                 # What changes from here on is caught up with at the end.
                 self.ledger.note(SEQUENCE, plan.source, reader.last_seq)
@@ -101,7 +96,7 @@ class Copier:
         if state.finished:
             return
         names = {f"{PREFIX}{name}" for name in plan.validators}
-        with self._reader(plan) as reader:
+        with listed(self.source, plan.source) as reader:
             designs = _designs(reader.leaves(after=str(state.position or PREFIX)))
             chosen = (leaf for leaf in designs if (leaf.id in names) is validating)
             self._carry(part, self._writer(plan), chosen)
@@ -110,7 +105,7 @@ class Copier:
     def catch_up(self, plan: DatabasePlan) -> int:
         """Carry documents that have changed at the source since the listing began; the number of leaves."""
         since = self.ledger.detail(SEQUENCE, plan.source)
-        with self._reader(plan, since=since) as reader:
+        with listed(self.source, plan.source, since) as reader:
             sequence = reader.last_seq
             before = self.ledger.state(plan.source).counts.read
             if reader.listed:
@@ -158,24 +153,6 @@ class Copier:
                 position = ended[-1] if positions else None
                 self.ledger.settle_tally(part, begun, position=position, seconds=seconds)
                 begun, seconds = rest, 0.0
-
-    @contextlib.contextmanager
-    def _reader(self, plan: DatabasePlan, since: str = BEGINNING) -> Iterator[LeafReader]:
-        with (
-            tempfile.TemporaryDirectory(prefix="migrator-apply-") as folder,
-            closing(
-                LeafReader(
-                    self.source.client,
-                    plan.source,
-                    self.source.retrier,
-                    folder=Path(folder),
-                    since=since,
-                    max_memory_bytes=LISTING_MEMORY_BYTES,
-                    parallel=2,
-                )
-            ) as reader,
-        ):
-            yield reader
 
     def _writer(self, plan: DatabasePlan, *, fresh: bool = False) -> LeafWriter:
         return LeafWriter(

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 
 from migrator.care.limits import Limits
 from migrator.care.server import Server
 from migrator.codec import decode
-from migrator.couch.leaves import LeafReader
 from migrator.couch.size import document_size
 from migrator.events import TaskProgressed
+from migrator.instance.listing import listed
 from migrator.instance.plan import CannotGo, DatabasePlan
 from migrator.revisions import Leaf, LeafFault
 
@@ -24,7 +20,6 @@ from migrator.revisions import Leaf, LeafFault
 MAX_NAMED = 1_000
 MAX_GZIP_FACTOR = 1_032
 SIDE_BY_SIDE = 2
-LISTING_MEMORY_BYTES = 8_000_000
 TELL_EVERY = 5_000
 
 
@@ -59,7 +54,7 @@ def look_inside(
     measure of that limit.
 
     Args:
-        source: the server that is read; hears of the progress.
+        source: the server that is read; its listener hears of the progress, from several threads.
         databases: what goes.
         have: the source's own limits.
         bears: the target's.
@@ -70,10 +65,10 @@ def look_inside(
         Interrupted: told to stop.
     """
     chosen = [d for d in databases if everything or _can_be_too_large(d, have, bears)]
-    lock = threading.Lock()
 
     def count(database: DatabasePlan) -> Counted:
-        return _count(source, database, bears, lock)
+        with listed(source, database.source) as reader:
+            return _count(source, database, reader.leaves(), bears)
 
     looked = Looked(how=_how(len(databases), len(chosen), have, bears, everything=everything))
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="look") as pool:
@@ -98,37 +93,18 @@ def _can_be_too_large(database: DatabasePlan, have: Limits, bears: Limits) -> bo
     return False
 
 
-def _count(source: Server, database: DatabasePlan, bears: Limits, lock: threading.Lock) -> Counted:
+def _count(source: Server, database: DatabasePlan, leaves: Iterator[Leaf | LeafFault], bears: Limits) -> Counted:
     counted = Counted()
     total = max(1, database.documents + database.deleted_documents)
-    by_document = groupby(_leaves(source, database.source), key=lambda leaf: leaf.id)
-    for documents, (_, leaves) in enumerate(by_document, 1):
+    for documents, (_, group) in enumerate(groupby(leaves, key=lambda leaf: leaf.id), 1):
         living = 0
-        for leaf in leaves:
+        for leaf in group:
             living += isinstance(leaf, Leaf) and not leaf.deleted
             _weigh(leaf, database.source, bears, counted)
         counted.conflicts += living > 1
         if documents % TELL_EVERY == 0:
-            with lock:
-                source.listener(TaskProgressed("reading", database.source, min(1.0, documents / total)))
+            source.listener(TaskProgressed("reading", database.source, min(1.0, documents / total)))
     return counted
-
-
-def _leaves(source: Server, database: str) -> Iterator[Leaf | LeafFault]:
-    with (
-        tempfile.TemporaryDirectory(prefix="migrator-plan-") as folder,
-        closing(
-            LeafReader(
-                source.client,
-                database,
-                source.retrier,
-                folder=Path(folder),
-                parallel=2,
-                max_memory_bytes=LISTING_MEMORY_BYTES,
-            )
-        ) as reader,
-    ):
-        yield from reader.leaves()
 
 
 def _weigh(leaf: Leaf | LeafFault, database: str, bears: Limits, counted: Counted) -> None:

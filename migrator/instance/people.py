@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,8 +12,8 @@ from migrator.care import replications
 from migrator.care.securing import ID_PREFIX, USERS
 from migrator.care.server import Server
 from migrator.couch.leaf_writer import LeafWriter
-from migrator.couch.leaves import LeafReader
 from migrator.instance.ledger import Ledger
+from migrator.instance.listing import listed
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.revisions import Leaf, LeafFault
 
@@ -31,16 +28,14 @@ def carry_users(source: Server, target: Server, ledger: Ledger) -> None:
     if ledger.state(USERS).finished:
         return
     _make(target, USERS)
-    with tempfile.TemporaryDirectory(prefix="migrator-apply-") as folder:
-        reader = LeafReader(source.client, USERS, source.retrier, folder=Path(folder), parallel=2)
-        writer = LeafWriter(target.client, USERS, target.retrier, limits=BATCH)
-        with closing(reader):
-            # What is no user, as `_design/_auth`, is each server's own.
-            after = str(ledger.state(USERS).position or ID_PREFIX)
-            users = (leaf for leaf in reader.leaves(after=after) if leaf.id.startswith(ID_PREFIX))
-            for batch in _whole(users):
-                leaves = [leaf for leaf in batch if isinstance(leaf, Leaf)]
-                ledger.settle(USERS, batch, _written(target, writer, leaves), position=batch[-1].id)
+    writer = LeafWriter(target.client, USERS, target.retrier, limits=BATCH)
+    with listed(source, USERS) as reader:
+        # What is no user, as `_design/_auth`, is each server's own.
+        after = str(ledger.state(USERS).position or ID_PREFIX)
+        users = (leaf for leaf in reader.leaves(after=after) if leaf.id.startswith(ID_PREFIX))
+        for batch in _whole(users):
+            leaves = [leaf for leaf in batch if isinstance(leaf, Leaf)]
+            ledger.settle(USERS, batch, _written(target, writer, leaves), position=batch[-1].id)
     ledger.finish(USERS)
 
 

@@ -17,7 +17,7 @@ from migrator.events import Listener, ignore
 from migrator.instance.looking import Looked, look_inside
 from migrator.instance.mapping import target_names
 from migrator.instance.plan import DatabasePlan, ServerFacts, ServerPlan
-from migrator.instance.running import opened
+from migrator.instance.running import one_at_a_time, opened
 from migrator.instance.sampling import estimate
 from migrator.instance.surveying import Surveyed, between_versions, facts_of, survey
 from migrator.naming import counted
@@ -78,6 +78,7 @@ def plan_server(
     """
     options = options or PlanOptions()
     stopping = stopping or threading.Event()
+    listener = one_at_a_time(listener)
     with (
         opened(source_url, "source", config or JobConfig(), environ, listener, stopping) as source,
         opened(target_url, "target", config or JobConfig(), environ, listener, stopping) as target,
@@ -134,10 +135,10 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
 
 
 def _counted(database: DatabasePlan, looked: Looked) -> DatabasePlan:
-    counted = looked.counted.get(database.source)
-    if counted is None:
+    found = looked.counted.get(database.source)
+    if found is None:
         return database
-    return replace(database, leaves=counted.leaves, attachments=counted.attachments, conflicts=counted.conflicts)
+    return replace(database, leaves=found.leaves, attachments=found.attachments, conflicts=found.conflicts)
 
 
 def _same_server(source: ServerFacts, target: ServerFacts, mapped: Mapping[str, str]) -> Iterator[str]:
