@@ -10,9 +10,9 @@ from typing import NamedTuple
 from migrator.errors import ConfigError
 from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
 from migrator.extractors.csv_values import BadValue
-from migrator.extractors.file_ranges import comes_behind, dividing_positions, is_packed, parse_position
+from migrator.extractors.file_ranges import comes_behind, dividing_positions, parse_position
 from migrator.extractors.files import absolute, find_files
-from migrator.extractors.lines import BLOCK_BYTES, TextFile, file_identity
+from migrator.extractors.lines import BLOCK_BYTES, TextFile, file_identity, is_packed
 from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.model import Fault, Position, Record

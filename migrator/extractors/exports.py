@@ -8,10 +8,10 @@ from typing import Any
 
 from migrator.codec import InvalidDocument, decode
 from migrator.extractors.extended_json import NotExtended, id_text, plain_values
-from migrator.extractors.file_ranges import comes_behind, dividing_positions, is_packed, parse_position
+from migrator.extractors.file_ranges import comes_behind, dividing_positions, parse_position
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.json_records import read_texts
-from migrator.extractors.lines import file_identity
+from migrator.extractors.lines import file_identity, is_packed
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from migrator.errors import CheckpointError
 from migrator.model import Position
-
-_PACKED = (".gz", ".zst")
 
 
 def parse_position(position: Position) -> tuple[int, int]:
@@ -23,11 +20,6 @@ def parse_position(position: Position) -> tuple[int, int]:
             f"The checkpoint's position {position!r} is none of a file's.", hint="Start anew with --restart."
         )
     return int(offset), int(number)
-
-
-def is_packed(path: Path) -> bool:
-    """True of a file that can only be read from its beginning."""
-    return path.suffix.lower() in _PACKED
 
 
 def dividing_positions(ends: Iterable[tuple[int, int]], size: int, parts: int, min_rows: int) -> list[str]:

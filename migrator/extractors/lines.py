@@ -34,6 +34,11 @@ class Readable(Protocol):
         ...
 
 
+def is_packed(path: Path) -> bool:
+    """True of a file that can only be read from its beginning."""
+    return path.suffix.lower() in _COMPRESSED
+
+
 class TextFile:
     """The bytes of a file's text, unpacked where the name ends in `.gz` or `.zst`.
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.file_ranges import comes_behind, dividing_positions, is_packed, parse_position
-from migrator.extractors.lines import BLOCK_BYTES, MAX_LINE_BYTES, TextFile, file_identity, read_lines
+from migrator.extractors.file_ranges import comes_behind, dividing_positions, parse_position
+from migrator.extractors.lines import BLOCK_BYTES, MAX_LINE_BYTES, TextFile, file_identity, is_packed, read_lines
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
 from migrator.naming import collection_name, shown
