@@ -35,7 +35,7 @@ def open_extractor(config: JobConfig, environ: Mapping[str, str] | None = None) 
     if not source:
         raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {SOURCE_FORMS}.")
     environ = os.environ if environ is None else environ
-    scheme = _scheme(source)
+    scheme = scheme_of(source)
     if scheme in sources.OF_FILES and re.match(r"//[^/]", source[len(scheme) + 1 :]):
         raise ConfigError(
             f"{redact(source)} names a server, and {scheme}: reads files.",
@@ -149,7 +149,7 @@ def own_words(group: str) -> list[str]:
 
 
 def _target_plugin(target: str) -> plugins.Plugin | None:
-    scheme = _scheme(target)
+    scheme = scheme_of(target)
     if not scheme or Path(target).exists():
         return None
     plugin = plugins.find(plugins.LOADERS, scheme)
@@ -158,7 +158,8 @@ def _target_plugin(target: str) -> plugins.Plugin | None:
     return plugin
 
 
-def _scheme(text: str) -> str:
+def scheme_of(text: str) -> str:
+    """The word before the colon of a SOURCE or TARGET, without a driver's name behind it; "" for a path."""
     match = _SCHEME.match(text)
     return match[1].lower() if match else ""
 

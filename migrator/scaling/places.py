@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from migrator.config import JobConfig
-from migrator.registry import target_text
+from migrator.registry import scheme_of, target_text
 from migrator.sources import OF_FILES
 
 _FILES = (*OF_FILES, "singer")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/].*)", re.IGNORECASE)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9.-]+(?:\+[A-Za-z0-9_.+-]+)?:")
 
 
 def everywhere(config: JobConfig, environ: Mapping[str, str] | None) -> JobConfig:
@@ -47,7 +46,7 @@ def from_root(text: str) -> str:
         return f"{scheme}:{_path(rest)}"
     if found := _SQLITE.fullmatch(text):
         return found[1] + _path(found[2])
-    return text if _SCHEME.match(text) else _path(text)
+    return text if scheme_of(text) else _path(text)
 
 
 def _path(text: str) -> str:
