@@ -22,7 +22,18 @@ LEVELS: list[tuple[str, set[str]]] = [
     ("0 nouns", {"errors", "events", "model", "version"}),
     (
         "1 single skills",
-        {"accounting", "batching", "bisecting", "checkpoint", "codec", "compare", "config", "importing", "knee"}
+        {
+            "accounting",
+            "batching",
+            "bisecting",
+            "checkpoint",
+            "codec",
+            "compare",
+            "config",
+            "extras",
+            "importing",
+            "knee",
+        }
         | {"leaf_compare", "locking", "naming", "plugins", "rejects", "retry", "retrying", "revisions"}
         | {"sorted_runs", "sorting", "spooling", "throttle", "verification", "wrapping"},
     ),

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from migrator.errors import ConfigError
-
-INSTALL = 'pip install "migrator[encrypt]"'
+from migrator.extras import extra
 
 
 class Cipher(Protocol):
@@ -188,8 +187,6 @@ def key_wanted(what: str) -> ConfigError:
 
 
 def _pyrage() -> Any:
-    try:
+    with extra("encrypt", what="An encrypted backup"):
         import pyrage  # noqa: PLC0415 an extra
-    except ImportError:
-        raise ConfigError("Encrypted backups need the package pyrage.", hint=f"Install it: {INSTALL}") from None
     return pyrage

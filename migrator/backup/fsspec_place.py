@@ -11,8 +11,8 @@ from typing import Any
 
 from migrator.backup.object_lock import LOCKS, ObjectLock
 from migrator.errors import ConfigError, EndpointError, MigratorError
+from migrator.extras import extra
 
-INSTALL = 'pip install "migrator[backup]"'
 DRIVERS = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
     **dict.fromkeys(("gcs", "gs"), "gcsfs"),
@@ -32,24 +32,19 @@ def open_fsspec_place(scheme: str, url: str) -> FsspecPlace:
     Raises:
         ConfigError: a package is missing, or the URL cannot be.
     """
-    try:
-        from fsspec.core import url_to_fs  # noqa: PLC0415 an extra
-    except ImportError:
-        raise ConfigError(
-            f"Backups in {scheme}:// need the package fsspec.",
-            hint=f"Install it: {INSTALL}{_driver(scheme)}",
-        ) from None
     shown = without_credentials(url)
+    driver = (DRIVERS[scheme],) if scheme in DRIVERS else ()
     try:
-        system, root = url_to_fs(url)
-    except ImportError:
-        raise ConfigError(
-            f"Backups in {scheme}:// need one more package.", hint=f"Install it: {INSTALL}{_driver(scheme)}"
-        ) from None
+        with extra("backup", what=f"A backup in {scheme}://", packages=driver):
+            from fsspec.core import url_to_fs  # noqa: PLC0415 an extra
+
+            system, root = url_to_fs(url)
     except ValueError:
         raise ConfigError(
             f"{scheme}:// is no known kind of storage.", hint="Known are s3, gcs, abfs, sftp and plain folders."
         ) from None
+    except MigratorError:
+        raise
     except Exception as error:
         # Drivers raise what their own libraries raise, when they connect.
         raise EndpointError(
@@ -185,7 +180,3 @@ class FsspecPlace:
                 f"{what} cannot be {done}: {type(error).__name__}: {error}.",
                 hint="Check address, credentials and network; what is complete stays.",
             ) from error
-
-
-def _driver(scheme: str) -> str:
-    return f" {DRIVERS[scheme]}" if scheme in DRIVERS else ""

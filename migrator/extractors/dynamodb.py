@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Any
 
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
-from migrator.extractors.extras import extra
 from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.extractors.sql_values import document_id
+from migrator.extras import extra
 from migrator.model import Fault, Position, Record
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}

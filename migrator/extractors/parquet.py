@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.extras import extra
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.lines import file_identity
 from migrator.extractors.selection import select_collections
+from migrator.extras import extra
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 

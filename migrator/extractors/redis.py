@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
-from migrator.extractors.extras import extra
 from migrator.extractors.selection import select_collections
+from migrator.extras import extra
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 from migrator.sorting import ExternalSorter

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from migrator.codec import decode_value
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.extras import extra
 from migrator.extractors.sql_values import BadText
+from migrator.extras import extra
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

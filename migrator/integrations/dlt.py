@@ -9,8 +9,8 @@ from typing import Any
 
 from migrator.config import JobConfig
 from migrator.errors import MigratorError, TransientError
-from migrator.extractors.extras import extra
 from migrator.extractors.sql_values import NoId, document_id
+from migrator.extras import extra
 from migrator.loaders.rejects import RejectFile
 from migrator.model import Fault, Record
 from migrator.streaming import StreamWriter

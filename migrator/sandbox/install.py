@@ -14,12 +14,13 @@ from importlib import resources
 from pathlib import Path
 
 from migrator.errors import ConfigError, EndpointError
+from migrator.extras import install_command
 
 FILES = ("package.json", "package-lock.json")
 SERVER = Path("node_modules", "pouchdb-server", "bin", "pouchdb-server")
 MIN_NODE_MAJOR = 16
 INSTALL_TIMEOUT_S = 600
-EXTRA_HINT = 'Install the extra, which brings one: pip install "migrator[sandbox]"'
+EXTRA_HINT = f"Install the extra, which brings one: {install_command('sandbox')}"
 
 
 @dataclass(frozen=True)

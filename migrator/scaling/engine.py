@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from migrator.errors import ConfigError, EndpointError
+from migrator.extras import extra
 from migrator.scaling.worker import SplitFailed, move_split
 
 SCHEME = "dask://"
 TOPIC = "migrator"
 RETRIES = 3
 CONNECT_TIMEOUT_S = 20
-EXTRA_HINT = 'Install the extra: pip install "migrator[dask]"'
 
 
 class DaskEngine:
@@ -34,10 +34,8 @@ class DaskEngine:
             raise ConfigError(
                 f"The executor {address!r} is none that is known.", hint="Write --executor dask://scheduler:8786"
             )
-        try:
+        with extra("dask", what="--executor dask://"):
             import distributed  # noqa: PLC0415 an extra
-        except ImportError as error:
-            raise ConfigError("--executor dask:// needs Dask Distributed.", hint=EXTRA_HINT) from error
         self.address = address.removeprefix(SCHEME)
         # Its types are half there.
         self._distributed: Any = distributed

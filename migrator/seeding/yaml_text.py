@@ -7,16 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from migrator.errors import ConfigError
+from migrator.extras import extra
 from migrator.seeding.problems import Place
 from migrator.seeding.texts import Malformed
 
-try:
+with extra("seed", what="A YAML fixture"):
     import yaml
-except ImportError as missing:  # pragma: no cover - the extra is there in every test
-    raise ConfigError(
-        "YAML fixtures need PyYAML, which is not installed.", hint='Install it: pip install "migrator[seed]"'
-    ) from missing
 
 _PREFIX = "tag:yaml.org,2002:"
 _SCALAR_TAGS = frozenset({"null", "bool", "int", "float", "timestamp", "str", "merge", "value"})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.errors import EXIT_OK, ConfigError
+from migrator.extras import extra
 from migrator.model import Counts
 
 OUTCOMES = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
@@ -43,13 +44,8 @@ def check_metrics_file(path: Path) -> None:
     Raises:
         ConfigError: the package for it is missing, or the folder.
     """
-    try:
+    with extra("metrics", what="--metrics"):
         importlib.import_module("prometheus_client")
-    except ImportError:
-        raise ConfigError(
-            "--metrics needs the package prometheus-client.",
-            hint='Install it with: pip install "migrator[metrics]"',
-        ) from None
     if not path.parent.is_dir() or path.is_dir():
         raise ConfigError(
             f"Metrics file {path} cannot be written: "

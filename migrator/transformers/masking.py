@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from migrator.codec import canonical
 from migrator.errors import ConfigError, TransformError
+from migrator.extras import extra
 from migrator.model import Document, Transformer
 from migrator.transformers.paths import MISSING, Path, get, parse_path, parse_paths
 
@@ -211,12 +212,8 @@ class _Faking:
     """Draws from Faker, seeded by the value; one at a time, as a generator has one state."""
 
     def __init__(self, method: str, locale: str | None, key: bytes, spec: str) -> None:
-        try:
+        with extra("seed", what=spec):
             from faker import Faker  # noqa: PLC0415 an extra, and slow to import
-        except ImportError as error:
-            raise ConfigError(
-                f"{spec} needs Faker, which is not installed.", hint='Install it: pip install "migrator[seed]"'
-            ) from error
         try:
             self._faker: Any = Faker(locale or "en_US")
         except AttributeError as error:

@@ -219,8 +219,8 @@ def test_a_lock_is_renewed_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) 
         ("http://host/path", "no place for backups"),
         ("file://host/path", "another machine"),
         ("nonsense://x", "no known kind"),
-        ("gs://bucket/x", 'pip install "migrator\\[backup\\]" gcsfs'),
-        ("abfs://c@account.dfs.core.windows.net/x", 'pip install "migrator\\[backup\\]" adlfs'),
+        ("gs://bucket/x", 'pip install "couchdb-migrator\\[backup\\]" gcsfs'),
+        ("abfs://c@account.dfs.core.windows.net/x", 'pip install "couchdb-migrator\\[backup\\]" adlfs'),
     ],
 )
 def test_what_is_no_place_is_said(url: str, says: str) -> None:

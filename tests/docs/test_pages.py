@@ -69,7 +69,7 @@ def test_reasons_name_tests_that_are_there() -> None:
 
 
 def test_extras_that_pages_install_exist() -> None:
-    """`pip install "migrator[x]"` names extras of `setup.cfg`."""
+    """`pip install "couchdb-migrator[x]"` names extras of `setup.cfg`."""
     extras = re.findall(r"^(\w+) =$", (ROOT / "setup.cfg").read_text(encoding="utf-8"), re.MULTILINE)
     named = {
         extra

@@ -210,7 +210,7 @@ def test_mistakes_are_said(endpoint: str, client: Any, monkeypatch: pytest.Monke
     with pytest.raises(ConfigError, match="AWS_REGION"):
         DynamoExtractor("t").collections()
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(ConfigError, match=r"migrator\[dynamodb\]"):
+    with pytest.raises(ConfigError, match=r"couchdb-migrator\[dynamodb\]"):
         DynamoExtractor("t").collections()
 
 

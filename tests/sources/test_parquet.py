@@ -170,5 +170,5 @@ def test_a_missing_package_is_a_pip_command(monkeypatch: pytest.MonkeyPatch, tmp
     """Without the extra, the error says what to type."""
     write(tmp_path / "a.parquet", [{"_id": "a"}])
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ConfigError, match=r"needs pyarrow.*migrator\[parquet\]"):
+    with pytest.raises(ConfigError, match=r"needs pyarrow.*couchdb-migrator\[parquet\]"):
         records(tmp_path / "a.parquet")

@@ -256,7 +256,7 @@ def test_mistakes_are_said(server: int, monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(CheckpointError):
             records(url(server), after=position)
     monkeypatch.setitem(sys.modules, "redis", None)
-    with pytest.raises(ConfigError, match=r"migrator\[redis\]"):
+    with pytest.raises(ConfigError, match=r"couchdb-migrator\[redis\]"):
         records(url(server))
 
 

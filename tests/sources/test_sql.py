@@ -559,5 +559,5 @@ def test_a_killed_run_goes_on(url: str, tmp_path: Path) -> None:
 def test_a_missing_package_is_a_pip_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without the extra, the error says what to type."""
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    with pytest.raises(ConfigError, match=r"needs sqlalchemy.*migrator\[sql\]"):
+    with pytest.raises(ConfigError, match=r"needs sqlalchemy.*couchdb-migrator\[sql\]"):
         SqlExtractor(f"sqlite:///{tmp_path}/x.db").describe()

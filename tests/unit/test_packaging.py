@@ -42,6 +42,64 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree / "out"
 
 
+TEXTS = {".py", ".md", ".cfg", ".toml", ".yml", ".yaml", ".txt", ".sh", ".service", ".timer", ".json", ""}
+FOLDERS = ("migrator", "tests", "docs", "configs", "scripts", ".ci")
+# What installs by name: an installer's argument, a requirement with an extra or a version, a list of dependencies.
+BY_NAME = re.compile(
+    r"""(?x)
+    (?: \b(?:pip3?|pipx|uv\ pip|uv\ tool|poetry|conda|mamba)\ (?:install|add|run|inject)\b | \b(?:uvx|uv\ add)\b )
+        [^\n|;&]* (?<![\w./:-])migrator(?![\w./:-])
+    | (?<![\w./:-])migrator\\?\[ [a-z, ]+ \\?\]
+    | (?<![\w./:-])migrator\ ?(?:==|>=|~=|<=|!=)\ ?\d
+    | dependencies\s*=\s*\[[^\]]*["']migrator["'><=~\[]
+    | pypi\.org/(?:project|simple|pypi)/migrator\b
+    """
+)
+
+
+def installs_the_stranger(text: str) -> list[str]:
+    """What in a text would install the project of another's that is called `migrator` on the Python index."""
+    return [found[0] for found in BY_NAME.finditer(text)]
+
+
+def test_nothing_installs_the_project_of_another() -> None:
+    """Documents, recipes, hints and code say `couchdb-migrator` wherever a package is named to an installer."""
+    below = [path for name in FOLDERS for path in (ROOT / name).rglob("*")]
+    paths = [path for path in [*ROOT.iterdir(), *below] if path.suffix in TEXTS and path != Path(__file__)]
+    texts = {path: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
+    assert len(texts) > 500
+    assert {str(path): found for path, text in texts.items() if (found := installs_the_stranger(text))} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pip install migrator",
+        'pip install "migrator[seed]"',
+        "python -m pip install --upgrade migrator",
+        "pip install -U pip 'migrator[a,b]' s3fs",
+        "RUN pip install --no-cache-dir migrator",
+        "pipx install migrator",
+        "pipx run migrator run",
+        "uvx migrator",
+        "uv add migrator",
+        "uv pip install migrator",
+        "uv tool install migrator",
+        "poetry add migrator",
+        "migrator==0.1.0",
+        "migrator >= 1",
+        "the extra `migrator[sandbox]`",
+        r"match='migrator\[sql\]'",
+        'dependencies = ["click", "migrator"]',
+        "https://pypi.org/project/migrator/",
+    ],
+)
+def test_the_search_for_it_knows_each_form(text: str) -> None:
+    """So the search above can fail."""
+    assert installs_the_stranger(text) != []
+    assert installs_the_stranger(text.replace("migrator", "couchdb-migrator", 1)) == []
+
+
 def package_files() -> set[str]:
     """Every file of the package as it stands in the checkout."""
     paths = (path for path in (ROOT / "migrator").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
@@ -71,7 +129,7 @@ def test_the_sdist_holds_what_a_build_needs(built: Path) -> None:
 def test_the_wheel_says_what_it_is(built: Path) -> None:
     """Version, Python and the console script are in the metadata."""
     with wheel(built) as archive:
-        folder = f"migrator-{__version__}.dist-info"
+        folder = f"couchdb_migrator-{__version__}.dist-info"
         metadata = message_from_string(archive.read(f"{folder}/METADATA").decode())
         scripts = configparser.ConfigParser()
         scripts.read_string(archive.read(f"{folder}/entry_points.txt").decode())

@@ -177,5 +177,5 @@ def test_no_key_is_no_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
     """And needs no package; with a key, the package is asked for by its extra."""
     monkeypatch.setitem(sys.modules, "pyrage", None)
     assert open_cipher() is PLAIN
-    with pytest.raises(ConfigError, match=r'pip install "migrator\[encrypt\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "couchdb-migrator\[encrypt\]"'):
         Age(["age1x"])

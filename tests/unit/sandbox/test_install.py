@@ -148,7 +148,7 @@ def test_without_any_node_the_extra_is_named(tmp_path: Path, monkeypatch: pytest
     """The error holds the command that brings one."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r'pip install "migrator\[sandbox\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "couchdb-migrator\[sandbox\]"'):
         find_node()
 
 
