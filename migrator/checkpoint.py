@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from migrator.errors import CheckpointError, ConfigError
+from migrator.errors import CheckpointError
+from migrator.files.durable import replace_file
+from migrator.files.failures import RESUME, writing
 from migrator.locking import held
 from migrator.model import Counts, Position
 
@@ -111,25 +112,18 @@ class CheckpointFile:
             raise CheckpointError(f"Checkpoint {path} is damaged, or no checkpoint.", hint=damaged) from None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Replace the file, durably."""
+        """Replace the file, durably; where the path is a symbolic link, the file that it names.
+
+        Raises:
+            StorageError: there is no room, or no right to write; the old one is unchanged.
+            ConfigError: the path is wrong.
+        """
         if self.path is None:
             return
         # Names from outside can hold what is no Unicode text; escaped, they can be written and read back.
         text = json.dumps({"version": VERSION, **asdict(checkpoint)}, indent=1)
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-            sync_folder(self.path.parent)
-        except OSError as error:
-            raise ConfigError(
-                f"Checkpoint {self.path} cannot be written: {error.strerror}.",
-                hint="Name another with --checkpoint FILE.",
-            ) from error
+        with writing(self.path, what="Checkpoint", instead="name another with --checkpoint FILE", again=RESUME):
+            replace_file(self.path, text)
 
     def remove(self) -> None:
         """Remove the file."""
@@ -256,12 +250,3 @@ def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError
     return value
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a file that was made or renamed in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

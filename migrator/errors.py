@@ -11,7 +11,8 @@ MigratorError (1)
 │   ├── TransientError          ... now: no answer, overload; the same call may work later
 │   ├── Unauthorized            ... with these credentials; never retried
 │   ├── Forbidden               ... for this user
-│   └── TargetMissing           ... because a database is gone
+│   ├── TargetMissing           ... because a database is gone
+│   └── StorageError            ... no: a disk of this machine is full, read-only or failing
 ├── BatchRefused (1)            the target refused a whole batch; loaders' wrappers divide it
 ├── CheckpointError (6)         exists, belongs to another job, is damaged or too new
 ├── LockedError (7)             another run holds the checkpoint
@@ -145,6 +146,10 @@ class Forbidden(EndpointError):
 
 class TargetMissing(EndpointError):
     """A database that was there is not (404)."""
+
+
+class StorageError(EndpointError):
+    """A file cannot be written: the disk is full, over its quota, read-only, closed to this user or failing."""
 
 
 class BatchRefused(MigratorError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import zlib
 from bisect import bisect_right
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from migrator.errors import MigratorError
+from migrator.files.durable import replace_file
 from migrator.sorted_runs import BLOCK_BYTES, Entry, Run, RunReader, RunWriter, entry_key, is_whole, merge
 
 MAX_OPEN_RUNS = 64
@@ -216,7 +216,7 @@ class ExternalSorter:
 
     def _remove_files(self) -> None:
         # The manifest first: without it the runs are nothing.
-        for name in (MANIFEST, MANIFEST + ".tmp"):
+        for name in (MANIFEST, f".{MANIFEST}.tmp", f"{MANIFEST}.tmp"):
             (self._folder / name).unlink(missing_ok=True)
         for path in self._folder.iterdir() if self._folder.exists() else ():
             if _RUN_NAME.fullmatch(path.name):
@@ -238,18 +238,7 @@ def _disk(folder: Path) -> Iterator[None]:
 def _write_manifest(folder: Path, label: str, runs: Sequence[Run]) -> None:
     """Make a finished sort known, durably; its runs are on disk already."""
     text = json.dumps({"version": VERSION, "label": label, "runs": runs, "checksum": _checksum(label, runs)})
-    temporary = folder / (MANIFEST + ".tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / MANIFEST)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_file(folder / MANIFEST, text)
 
 
 def _read_manifest(folder: Path, label: str) -> list[Run] | None:

@@ -31,6 +31,7 @@ LEVELS: list[tuple[str, set[str]]] = [
             "compare",
             "config",
             "extras",
+            "files",
             "importing",
             "knee",
         }

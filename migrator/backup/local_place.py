@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrator.checkpoint import sync_folder
-from migrator.errors import ConfigError, EndpointError
+from migrator.errors import ConfigError
+from migrator.files.durable import make_folder, replace_file, sync_folder
+from migrator.files.failures import writing
 from migrator.locking import held
 
 LOCK = ".lock"
-_TEMPORARY = ".tmp"
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_ANOTHER = "name another folder for the backups"
 
 
 class LocalPlace:
@@ -67,22 +66,9 @@ class LocalPlace:
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Write a file beside its name, flush it to disk and rename it."""
         path = self._path / name
-        temporary = path.with_name(f".{path.name}{_TEMPORARY}")
-        with self._reported("written", path):
-            self._make(path.parent)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            try:
-                with os.fdopen(os.open(temporary, flags, 0o600), "wb", buffering=0) as file:
-                    view = memoryview(data)
-                    while view:
-                        view = view[file.write(view) :]
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(path.parent)
+        with writing(path, instead=_ANOTHER):
+            make_folder(path.parent)
+            replace_file(path, data)
 
     def exists(self, name: str) -> bool:
         """True when there is a file of that name."""
@@ -107,8 +93,8 @@ class LocalPlace:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold a lock file in the folder."""
-        with self._reported("made", self._path):
-            self._make(self._path)
+        with writing(self._path, instead=_ANOTHER):
+            make_folder(self._path)
         with held(
             self._path / LOCK,
             what=f"the backups in {self._path}",
@@ -117,27 +103,17 @@ class LocalPlace:
         ):
             yield
 
-    def _make(self, folder: Path) -> None:
-        """Make a folder and those above it, so that they survive a loss of power."""
-        if folder.is_dir():
-            return
-        self._make(folder.parent)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-            sync_folder(folder.parent)
-
     @contextlib.contextmanager
     def _reported(self, done: str, path: Path) -> Iterator[None]:
         """Say in one sentence what could not be done; that a file is not there is the caller's to judge."""
         try:
             yield
+        except FileNotFoundError:
+            raise
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and done not in {"written", "made"}:
-                raise
-            sentence = f"{path} cannot be {done}: {error.strerror}."
-            if error.errno in _FULL:
-                raise EndpointError(sentence, hint="Make room, and start again.") from error
-            raise ConfigError(sentence, hint="Check the path and its rights.") from error
+            raise ConfigError(
+                f"{path} cannot be {done}: {error.strerror}.", hint="Check the path and its rights."
+            ) from error
 
 
 def _raise_but_missing(error: OSError) -> None:

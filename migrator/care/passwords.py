@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from migrator.errors import ConfigError
+from migrator.files.durable import create_whole
+from migrator.files.failures import writing
 
 VARIABLE = "MIGRATOR_USER_PASSWORD"
 BYTES = 24
@@ -39,17 +40,10 @@ def new_password(path: Path) -> str:
     """Make a password and keep it in a new file that only its owner can read; on disk before it is used.
 
     Raises:
-        ConfigError: the file is there already or cannot be made.
+        ConfigError: the file is there already, or the path is wrong.
+        StorageError: there is no room, or no right to write.
     """
     password = secrets.token_urlsafe(BYTES)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(f"{password}\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise ConfigError(
-            f"Password file {path} cannot be made: {error.strerror}.", hint="Name another with --password-file."
-        ) from None
+    with writing(path, what="Password file", instead="name another with --password-file"):
+        create_whole(path, f"{password}\n")
     return password

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from migrator.config import JobConfig
-from migrator.errors import ConfigError
+from migrator.files.durable import replace_file
+from migrator.files.failures import writing
 from migrator.history import HistoryListener
 from migrator.jobs import JobResult
 from migrator.report import dump, report_to_json, report_to_table
@@ -20,7 +21,7 @@ def print_result(
     """Print a run's report, and write it to the file that the job names.
 
     Raises:
-        ConfigError: the file cannot be written.
+        StorageError, ConfigError: the file cannot be written.
     """
     write_result(result, config, history, verification)
     if config.report != "-" and not config.json:
@@ -46,14 +47,15 @@ def write_result(
         click.echo(dump(value), nl=False)
 
 
-def write_report(path: str, text: str) -> None:
-    """Write a report file whole."""
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"Report {path} cannot be written: {error.strerror}.", hint="Name another with --report."
-        ) from None
+def write_report(path: str, text: str, *, instead: str = "name another with --report FILE") -> None:
+    """Write a report file whole, for its owner only.
+
+    Raises:
+        StorageError: there is no room, or no right to write.
+        ConfigError: the path is wrong.
+    """
+    with writing(path, what="Report", instead=instead):
+        replace_file(Path(path), text)
 
 
 def rejected_text(count: int) -> str:

@@ -52,7 +52,7 @@ def report(report_file: str, html: str | None) -> None:
         raise ConfigError(f"{path} is the report itself.", hint="Name another file with --html FILE.")
     from migrator.cli.rendering import write_report  # noqa: PLC0415
 
-    write_report(str(path), page)
+    write_report(str(path), page, instead="name another with --html FILE")
     click.echo(f"Wrote {path}.", err=True)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from migrator.checkpoint import sync_folder
 from migrator.errors import CheckpointError, ConfigError
+from migrator.files.durable import replace_file
+from migrator.files.failures import writing
 
 KIND = "migrator plan"
 SCHEMA = 1
@@ -146,7 +146,8 @@ def save_plan(plan: ServerPlan, path: Path) -> None:
     """Write a plan's file whole, for its owner only: it names databases and documents.
 
     Raises:
-        ConfigError: it cannot be written, or something that is no plan stands there.
+        StorageError: there is no room, or no right to write.
+        ConfigError: the path is wrong, or something that is no plan stands there.
     """
     if path.exists():
         try:
@@ -155,19 +156,8 @@ def save_plan(plan: ServerPlan, path: Path) -> None:
             raise ConfigError(
                 f"{path} exists and is no plan, so it is not replaced.", hint="Name another with --output FILE."
             ) from error
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(json.dumps(plan.as_dict(), indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise ConfigError(
-            f"Plan {path} cannot be written: {error.strerror}.", hint="Name another with --output FILE."
-        ) from None
+    with writing(path, what="Plan", instead="name another with --output FILE"):
+        replace_file(path, json.dumps(plan.as_dict(), indent=1) + "\n")
 
 
 def load_plan(path: Path) -> ServerPlan:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
 import zstandard
 
-from migrator.checkpoint import sync_folder
-from migrator.errors import ConfigError, EndpointError
+from migrator.errors import ConfigError, MigratorError
+from migrator.files.durable import create_file, flush_to_disk, link_target, publish
+from migrator.files.failures import write_error
 
 _BLOCK_BYTES = 1 << 20
 
@@ -33,23 +35,21 @@ class WholeFile:
             raise ConfigError(f"{path} is a folder.", hint="Name a file in it with --to FILE.")
         if path.exists() and not overwrite:
             raise ConfigError(f"{path} exists already.", hint="Replace it with --overwrite, or name another file.")
-        self.path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self.path = link_target(path)
+        self._part = self.path.with_name(f"{self.path.name}.part")
         self._head_bytes = 0
         try:
             self._part.unlink(missing_ok=True)
             self._file = self._create(self._part)
         except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be written: {error.strerror}.", hint="Name another file with --to."
-            ) from error
+            raise self._failed(error) from error
         self._text = self._packed(self._file)
 
     def write(self, text: bytes) -> None:
         """Append.
 
         Raises:
-            EndpointError: the disk is full or does not work.
+            StorageError: the disk is full, read-only, or does not work.
         """
         try:
             self._text.write(text)
@@ -82,15 +82,13 @@ class WholeFile:
         """Put it on disk and give it its name.
 
         Raises:
-            EndpointError: the disk is full or does not work.
+            StorageError: the disk is full, read-only, or does not work.
         """
         try:
             self._end_packing()
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            flush_to_disk(self._file)
             self._file.close()
-            self._part.replace(self.path)
-            sync_folder(self.path.parent)
+            publish(self._part, self.path)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -100,15 +98,17 @@ class WholeFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        # What a full disk did not take is still in the buffer, and would fail once more.
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
 
     @staticmethod
-    def _create(path: Path) -> IO[bytes]:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return open(os.open(path, flags, 0o600), "w+b", buffering=_BLOCK_BYTES)  # noqa: PTH123 of a number
+    def _create(path: Path) -> BinaryIO:
+        return os.fdopen(create_file(path, readable=True), "w+b", buffering=_BLOCK_BYTES)
 
-    def _packed(self, file: IO[bytes]) -> Any:
+    def _packed(self, file: BinaryIO) -> Any:
         suffix = self.path.suffix.lower()
         if suffix == ".gz":
             return gzip.GzipFile("", "wb", 6, cast("Any", file), 0)
@@ -123,7 +123,5 @@ class WholeFile:
         self._text = self._file
         self._file.flush()
 
-    def _failed(self, error: OSError) -> EndpointError:
-        return EndpointError(
-            f"{self._part} cannot be written: {error.strerror}.", hint="Make room, and run it again."
-        )
+    def _failed(self, error: OSError) -> MigratorError:
+        return write_error(error, self.path, instead="name another file with --to")

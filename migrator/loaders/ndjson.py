@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from migrator.errors import ConfigError
+from migrator.files.failures import RESUME, write_error
 from migrator.loaders.ndjson_file import NdjsonFile
 from migrator.model import Batch, Document, Fault, Outcome
 from migrator.naming import file_name
@@ -63,11 +64,13 @@ class NdjsonLoader:
         """Open the part, or the existing file for comparing.
 
         Raises:
-            ConfigError: the folder cannot be written to, or the file there is another collection's.
+            ConfigError: the path is wrong, or the file there is another collection's.
+            StorageError: there is no room, or no right to write.
             CheckpointError: the files are not those that the mark was made with.
         """
         name = self.target_name(collection)
         path = self._folder / name
+        instead = "write to another folder"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if path.exists() and name not in os.listdir(self._folder):  # noqa: PTH208 (names are all it takes)
@@ -81,10 +84,7 @@ class NdjsonLoader:
             output = NdjsonFile(path, overwrite=self._overwrite)
             output.open(mark)
         except OSError as error:
-            raise ConfigError(
-                f"{error.filename or path} cannot be written: {error.strerror}.",
-                hint="Look at the folder's permissions, or name another.",
-            ) from error
+            raise write_error(error, error.filename or path, instead=instead, again=RESUME) from error
         self._outputs[collection] = output
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:  # noqa: ARG002 (the protocol's)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from migrator.errors import CheckpointError, ConfigError, EndpointError
+from migrator.errors import CheckpointError, ConfigError, EndpointError, MigratorError
+from migrator.files.durable import create_file, link_target, publish, sync_folder
+from migrator.files.failures import RESUME, write_error
 from migrator.model import Batch, EncodedDocument, Outcome, Status
 
 _BLOCK_BYTES = 1 << 20
 _CHECK_BITS = 20
 _CHECK_MASK = (1 << _CHECK_BITS) - 1
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class NdjsonFile:
@@ -32,8 +31,8 @@ class NdjsonFile:
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
-        self._path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self._path = link_target(path)
+        self._part = self._path.with_name(f"{self._path.name}.part")
         self._overwrite = overwrite
         self._old: BinaryIO | None = None
         self._file = -1
@@ -134,8 +133,7 @@ class NdjsonFile:
         self.flush()
         self.close()
         try:
-            self._part.replace(self._path)
-            self._sync_folder()
+            publish(self._part, self._path)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -149,9 +147,8 @@ class NdjsonFile:
             self._file = -1
 
     def _create(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open(self._part, flags, 0o600)
-        self._sync_folder()
+        self._file = create_file(self._part)
+        sync_folder(self._part.parent)
 
     def _compare(self, documents: Sequence[EncodedDocument]) -> int:
         """Say how many of the documents are the existing file's next lines."""
@@ -225,23 +222,8 @@ class NdjsonFile:
         self._lines += text.count(b"\n")
         self._check = zlib.crc32(text, self._check)
 
-    def _sync_folder(self) -> None:
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def _failed(self, error: OSError) -> EndpointError:
-        if error.errno in _FULL:
-            free = shutil.disk_usage(self._path.parent).free
-            return EndpointError(
-                f"There is no room for more of {self._part}: {error.strerror}, {free} bytes free.",
-                hint="Make room, then go on with --resume.",
-            )
-        return EndpointError(
-            f"{self._part} cannot be written: {error.strerror}.", hint="Then go on with --resume."
-        )
+    def _failed(self, error: OSError) -> MigratorError:
+        return write_error(error, self._part, instead="name another folder", again=RESUME)
 
 
 def _not_as_it_was(path: Path, what: str) -> CheckpointError:

@@ -7,8 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from migrator.checkpoint import sync_folder
-from migrator.errors import ConfigError, EndpointError
+from migrator.errors import ConfigError, MigratorError
+from migrator.files.durable import sync_folder
+from migrator.files.failures import RESUME, write_error
 from migrator.model import Reject
 from migrator.rejects import MAX_LINE_BYTES, line_to_reject, reject_to_line
 
@@ -101,16 +102,11 @@ class RejectFile:
             sync_folder(path.parent)
         except OSError as error:
             self.close()
-            raise ConfigError(
-                f"Reject file {path} cannot be written: {error.strerror}.",
-                hint="Name another with --rejects FILE.",
-            ) from error
+            raise self._failed(error) from error
 
-    def _failed(self, error: OSError) -> EndpointError:
-        return EndpointError(
-            f"Reject file {self.path} cannot be written: {error.strerror}.",
-            hint="Make room, then go on with --resume.",
-        )
+    def _failed(self, error: OSError) -> MigratorError:
+        instead = "name another with --rejects FILE"
+        return write_error(error, self.path or "", what="Reject file", instead=instead, again=RESUME)
 
 
 def _check_is_reject_file(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator import errors
-from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, open_checkpoint, sync_folder
+from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError, EndpointError, Interrupted, MigratorError, RejectsError, Unauthorized
@@ -25,6 +24,8 @@ from migrator.events import (
     RunFinished,
     RunStarted,
 )
+from migrator.files.durable import replacing
+from migrator.files.failures import RESUME, writing
 from migrator.jobs import JobResult
 from migrator.model import CollectionReport, Counts, Report
 from migrator.opening import OpenJob, default_paths, open_job
@@ -204,29 +205,22 @@ class _Run:
     def _merge_rejects(self) -> int:
         """Write all splits' rejects into one file, anew each time, so that none stands there twice."""
         told = 0
-        temporary = self.rejects.with_name(self.rejects.name + ".tmp")
         parts = [split_paths(self.folder, split.number)[1] for split in self.splits]
         parts = [part for part in parts if part.exists() and part.stat().st_size]
         if not parts:
             return 0
-        try:
-            with temporary.open("wb") as merged:
-                for part in parts:
-                    with part.open("rb") as lines:
-                        for line in lines:
-                            merged.write(line)
-                            told += 1
-                            if told <= MAX_REJECTS_TOLD:
-                                self.listener(DocumentRejected(line_to_reject(line, str(part))))
-                merged.flush()
-                os.fsync(merged.fileno())
-            temporary.replace(self.rejects)
-            sync_folder(self.rejects.parent)
-        except OSError as error:
-            raise ConfigError(
-                f"Reject file {self.rejects} cannot be written: {error.strerror}.",
-                hint="Name another with --rejects FILE, and go on with --resume.",
-            ) from error
+        instead = "name another with --rejects FILE"
+        with (
+            writing(self.rejects, what="Reject file", instead=instead, again=RESUME),
+            replacing(self.rejects) as merged,
+        ):
+            for part in parts:
+                with part.open("rb") as lines:
+                    for line in lines:
+                        merged.write(line)
+                        told += 1
+                        if told <= MAX_REJECTS_TOLD:
+                            self.listener(DocumentRejected(line_to_reject(line, str(part))))
         return told
 
 
@@ -255,13 +249,9 @@ def _check(config: JobConfig) -> None:
 
 def _begin(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    try:
+    instead = "name a place that all workers share with --checkpoint FILE"
+    with writing(folder, what="The splits' folder", instead=instead):
         folder.mkdir()
-    except OSError as error:
-        raise ConfigError(
-            f"The splits' folder {folder} cannot be made: {error.strerror}.",
-            hint="Name a place that all workers share with --checkpoint FILE.",
-        ) from error
 
 
 def _hear(listener: Listener, messages: Sequence[Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from migrator.errors import EXIT_OK, ConfigError
 from migrator.extras import extra
+from migrator.files.durable import replace_file
 from migrator.model import Counts
 
 OUTCOMES = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
@@ -57,10 +58,12 @@ def check_metrics_file(path: Path) -> None:
 def write_metrics(path: Path, numbers: Numbers) -> None:
     """Replace the file; the time of the last success is kept from the old one when this run is none.
 
+    A new file is its owner's alone; one that is there keeps mode and group, so that a collector may be let in.
+
     Raises:
         OSError: it cannot be written; the old one stays.
     """
-    from prometheus_client import CollectorRegistry, Gauge, write_to_textfile  # noqa: PLC0415 an extra
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 an extra
 
     registry = CollectorRegistry()
     job = path.stem
@@ -88,7 +91,7 @@ def write_metrics(path: Path, numbers: Numbers) -> None:
         family = gauge(name, text, "collection")
         for collection, value in values.items():
             family.labels(job, collection).set(value)
-    write_to_textfile(str(path), registry)
+    replace_file(path, generate_latest(registry), keep_mode=True)
 
 
 def read_last_success(path: Path, job: str) -> float | None:

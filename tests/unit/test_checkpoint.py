@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from migrator import checkpoint as module
 from migrator.checkpoint import VERSION, Checkpoint, CheckpointFile, CollectionState, open_checkpoint
-from migrator.errors import CheckpointError, ConfigError, LockedError
+from migrator.errors import CheckpointError, ConfigError, LockedError, StorageError
 from migrator.model import Counts
 
 JOB = {"source": "memory:app:db", "target": "http://h:5984", "collections": {"a": "a", "b": "b"}, "transform": []}
@@ -121,9 +121,10 @@ def test_replaces_the_old_one_only_when_the_new_one_is_whole(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(ConfigError, match=r"nightly\.json cannot be written: No space left") as caught:
+    with pytest.raises(StorageError, match=r"nightly\.json cannot be written: No space left") as caught:
         file.save(full())
     assert "--checkpoint" in caught.value.hint
+    assert [path.name for path in path_of(file).parent.iterdir()] == ["nightly.json"]
     assert file.load().job == {"old": True}
 
 
@@ -150,7 +151,7 @@ def test_follows_no_link_of_another(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     file = CheckpointFile(tmp_path / "c.json")
-    (tmp_path / "c.json.tmp").symlink_to(victim)
+    (tmp_path / ".c.json.tmp").symlink_to(victim)
     (tmp_path / "c.json.lock").symlink_to(victim)
     with pytest.raises(ConfigError):
         file.save(full())

@@ -1,0 +1,170 @@
+"""Writes files whole and durably: a temporary file beside the name, flushed to disk, renamed, its folder flushed.
+
+A kill or a loss of power at any moment leaves the old file or the new one, and an error leaves the old one and
+nothing else. Files are private to their owner. A symbolic link stays and the file it names is replaced; a pipe or
+a device is written to as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+PRIVATE = 0o600
+"""The mode of every file: what is written names documents, databases and people."""
+PRIVATE_FOLDER = 0o700
+_BLOCK_BYTES = 1 << 20
+# File systems that cannot flush a folder say so with these; there is nothing more to do there.
+_NO_FOLDER_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+
+
+def replace_file(path: Path, data: bytes | memoryview | str, *, keep_mode: bool = False) -> None:
+    """Write a file whole and durably in place of what is there.
+
+    Args:
+        path: where; a symbolic link is followed.
+        data: the content; text is written as UTF-8.
+        keep_mode: leave mode and group as an existing file has them, for a file that others are meant to read.
+
+    Raises:
+        OSError: it cannot be written; what was there is unchanged.
+    """
+    with replacing(path, keep_mode=keep_mode) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, keep_mode: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the block ends well; the arguments are `replace_file`'s.
+
+    Raises:
+        OSError: it cannot be written; what was there is unchanged.
+    """
+    found = _status(path)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        # A pipe or a device takes the bytes itself; a folder is an error that names it.
+        with path.open("wb") as file:
+            yield file
+        return
+    target = link_target(path)
+    temporary = target.with_name(f".{target.name}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
+    try:
+        with os.fdopen(descriptor, "wb", buffering=_BLOCK_BYTES) as file:
+            _set_mode(descriptor, found if keep_mode else None)
+            yield file
+            flush_to_disk(file)
+        publish(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def create_file(path: Path, *, readable: bool = False) -> int:
+    """Make a new private file and give its descriptor; nothing that stands there is opened or followed.
+
+    Args:
+        path: where.
+        readable: open it for reading too.
+
+    Raises:
+        OSError: it is there already, or cannot be made.
+    """
+    access = os.O_RDWR if readable else os.O_WRONLY
+    return os.open(path, access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
+
+
+def create_whole(path: Path, data: bytes | str) -> None:
+    """Make a new private file, durably; where that fails there is none.
+
+    Raises:
+        OSError: it is there already, or cannot be written.
+    """
+    descriptor = create_file(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            flush_to_disk(file)
+        sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+
+
+def flush_to_disk(file: BinaryIO) -> None:
+    """Put what was written on disk.
+
+    Raises:
+        OSError: the disk is full or does not work.
+    """
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished file, which is on disk, its name, durably; one of that name is replaced.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a private folder and those above it, so that they survive a loss of power.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=PRIVATE_FOLDER)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a file that was made, renamed or removed in a folder so after a loss of power too.
+
+    Raises:
+        OSError: the disk does not work.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_FLUSH:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def link_target(path: Path) -> Path:
+    """The file that a path names in the end, whether it exists or not: symbolic links are followed."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _set_mode(descriptor: int, found: os.stat_result | None) -> None:
+    """Private, also where the umask or a file left by a kill would have it otherwise; or as it was."""
+    if found is None:
+        os.fchmod(descriptor, PRIVATE)
+        return
+    with contextlib.suppress(PermissionError):
+        os.fchown(descriptor, -1, found.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
