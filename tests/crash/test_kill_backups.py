@@ -1,12 +1,10 @@
-"""Writers and prunings are killed with SIGKILL at random moments: what is listed is whole, and nothing is left."""
+"""Writers and prunings are killed before random effects on files: what is listed is whole, nothing is left."""
 
 from __future__ import annotations
 
-import contextlib
 import random
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,17 +16,18 @@ from migrator.backup.checking import check
 from migrator.backup.place import open_place
 from migrator.backup.pruning import plan_pruning
 from migrator.backup.retention import Policy
-from tests.backups import PlainAttachment, PlainLeaf, Sizes, begin, files, leaf, read, simple, write
+from tests.backups import PlainAttachment, PlainLeaf, Sizes, begin, leaf, read, simple, write
 
 WRITER = """
 import sys
-import time
 from migrator.backup.catalog import Catalog
 from migrator.backup.place import open_place
 from migrator.backup.snapshot_writer import SnapshotWriter
 from tests.backups import FACTS, begin, leaf
+from tests.crash.self_kill import kill_before_effect
 from tests.crash.test_kill_backups import SIZES, documents
 
+kill_before_effect(int(sys.argv[2]), sys.argv[1])
 place = open_place(sys.argv[1])
 with place.lock():
     parent = Catalog(place).latest("orders")
@@ -40,24 +39,14 @@ with place.lock():
     for each in documents(generation):
         if writer.position is None or each.id > writer.position:
             writer.add(leaf(each))
-            # However fast the machine is, a kill meets it at work.
-            time.sleep(0.002)
     writer.finish()
 """
 PRUNING = """
-import shutil
 import sys
-import time
-from pathlib import Path
 from migrator.cli import main
+from tests.crash.self_kill import kill_before_effect
 
-def slowly(folder):
-    for path in Path(folder).iterdir():
-        path.unlink()
-        time.sleep(0.002)
-    Path(folder).rmdir()
-
-shutil.rmtree = slowly
+kill_before_effect(int(sys.argv.pop(1)), sys.argv[4])
 main()
 """
 SIZES = Sizes(max_segment_bytes=3_000, frame_bytes=1_000, piece_bytes=700)
@@ -68,13 +57,6 @@ def documents(generation: int) -> list[PlainLeaf]:
     """Those of one generation: all, then every second, every third; some with an attachment over many segments."""
     photo = PlainAttachment("photo", random.Random(7).randbytes(9_000))
     return [simple(n, generation, *([photo] if n % 50 == 0 else [])) for n in range(0, COUNT, generation)]
-
-
-def count(folder: Path) -> int:
-    """How many files there are, while they come and go."""
-    with contextlib.suppress(FileNotFoundError):
-        return len(list(files(folder)))
-    return -1
 
 
 def state(generations: int) -> list[PlainLeaf]:
@@ -91,21 +73,12 @@ def test_a_writer_that_is_killed_and_run_again(tmp_path: Path) -> None:
     kills = resumed = 0
     for generation in (1, 2, 3):
         for attempt in range(40):
-            process = subprocess.Popen(
-                [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-            )
-            assert process.stdout is not None
-            resumed += process.stdout.readline() == "resumed\n"
-            if attempt < 4:
-                wanted = count(tmp_path) + rng.randrange(1, 12)
-                while process.poll() is None and count(tmp_path) < wanted:
-                    time.sleep(0.001)
-                time.sleep(rng.random() * 0.004)
-                if process.poll() is None:
-                    process.kill()
-                    kills += 1
-            code = process.wait()
-            process.stdout.close()
+            effect = str(rng.randrange(12, 40) if attempt < 8 else 0)
+            command = [sys.executable, "-c", WRITER, str(tmp_path), effect]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            resumed += done.stdout == "resumed\n"
+            code = done.returncode
+            kills += code == -9
             assert code in {0, -9}
             assert generation - 1 + (code == 0) == len(catalog.snapshots("orders")) or code == -9
             if len(catalog.snapshots("orders")) == generation:
@@ -132,18 +105,15 @@ def test_a_pruning_that_is_killed_and_run_again(tmp_path: Path) -> None:
                 parent = write(place, [simple(n, hour + 1) for n in range(100)], parent, **SIZES)
     assert 24 == len(Catalog(place).snapshots("orders"))
     kills = 0
-    command = [sys.executable, "-c", PRUNING, "backups", "prune", "--from", str(tmp_path), "--keep-daily", "2"]
+    words = ["backups", "prune", "--from", str(tmp_path), "--keep-daily", "2"]
     for attempt in range(60):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if attempt < 12:
-            wanted = count(tmp_path) - rng.randrange(1, 40)
-            while process.poll() is None and not 0 <= count(tmp_path) <= wanted:
-                time.sleep(0.0005)
-            if process.poll() is None:
-                process.kill()
-                kills += 1
-        _, errors = process.communicate()
-        assert process.returncode in {0, -9}, errors
+        effect = str(rng.randrange(2, 60) if attempt < 12 else 0)
+        command = [sys.executable, "-c", PRUNING, effect, *words]
+        process = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        )
+        kills += process.returncode == -9
+        assert process.returncode in {0, -9}, process.stderr
         checked = check(place, ["orders"])
         assert checked.ok, checked.problems
         assert read(place, Catalog(place).snapshots("orders")[-1]) == [simple(n, 3) for n in range(100)]
