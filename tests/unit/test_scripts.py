@@ -14,7 +14,7 @@ RECORDER = """#!/bin/sh
 IFS='|'
 echo "$PWD|$(basename "$0")${*:+|$*}" >> "$CALLS"
 """
-TOOLS = ("sh", "dirname", "basename", "tr", "cmp", "cp", "cat")
+TOOLS = ("sh", "dirname", "basename", "tr", "cmp", "cp", "cat", "sed", "tail")
 
 
 class Checkout:
@@ -29,6 +29,7 @@ class Checkout:
         shutil.copytree(ROOT / ".ci", self.root / ".ci")
         (self.root / "setup.cfg").write_text("[metadata]\n")
         self.folders: list[str] = []
+        self.shown = ""
         self.install = [
             "python",
             *["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable"],
@@ -56,6 +57,7 @@ class Checkout:
         )
         calls = [line.split("|") for line in self.calls.read_text().splitlines()]
         self.folders = [folder for folder, *_ in calls]
+        self.shown = done.stdout
         return done.returncode, [words for _, *words in calls], done.stderr
 
 
@@ -167,3 +169,54 @@ def test_scripts_are_plain(path: Path) -> None:
     if text.startswith("#!"):
         assert text.startswith("#!/bin/sh\n")
         assert os.access(path, os.X_OK)
+
+
+NAMED = "".join(f"    Programming Language :: Python :: {version}\n" for version in ("3.11", "3.12"))
+
+
+def pythons(checkout: Checkout, *versions: str) -> str:
+    """Make these interpreters, the first on the path and the others where a version manager has them; its HOME."""
+    (checkout.root / "setup.cfg").write_text(f"[metadata]\nclassifiers =\n    Topic :: Database\n{NAMED}")
+    home = checkout.root.parent / "home"
+    for version in versions:
+        managed = home / ".pyenv" / "versions" / f"{version}.1" / "bin"
+        checkout.record("python3", folder=managed, text="#!/bin/sh\nexit 0\n")
+        checkout.record("python", "pip", "ruff", "mypy", folder=checkout.root / f".venv-{version}" / "bin")
+    # A version manager's stand-in that leads nowhere.
+    checkout.record("python3.12", folder=checkout.tools, text="#!/bin/sh\nexit 127\n")
+    return str(home)
+
+
+def test_each_python_that_is_named_runs_the_tests(checkout: Checkout) -> None:
+    """In an environment of its own each, with the same arguments; a newer one is tried where it is."""
+    code, calls, _ = checkout.run("scripts/test", "--pythons", "-x", HOME=pythons(checkout, "3.11", "3.12"))
+    assert code == 0
+    assert calls == [checkout.install, [*PYTEST, "-x"]] * 2
+    assert checkout.shown.split("\n")[-4:-1] == [
+        "Python 3.11: passed",
+        "Python 3.12: passed",
+        "Python 3.13: NOT RUN, not on this machine",
+    ]
+
+
+def test_a_python_that_is_named_and_missing_is_a_failure(checkout: Checkout) -> None:
+    """What was not run is said, and is not taken for passed."""
+    code, calls, _ = checkout.run("scripts/test", "--pythons", "-x", HOME=pythons(checkout, "3.11"))
+    assert code == 2
+    assert len(calls) == 2
+    assert "Python 3.12: NOT RUN" in checkout.shown
+
+
+def test_all_pythons_are_run_when_the_first_one_fails(checkout: Checkout) -> None:
+    """The end of the first is not the end of all, and its failure is not forgotten."""
+    home = pythons(checkout, "3.11", "3.12", "3.13")
+    failing = f'{RECORDER}[ "$2" != pytest ] || exit 1\n'
+    checkout.record("python", folder=checkout.root / ".venv-3.11" / "bin", text=failing)
+    code, calls, _ = checkout.run("scripts/test", "--pythons", "-x", HOME=home)
+    assert code == 1
+    assert calls == [checkout.install, [*PYTEST, "-x"]] * 3
+    assert checkout.shown.split("\n")[-4:-1] == [
+        "Python 3.11: FAILED",
+        "Python 3.12: passed",
+        "Python 3.13: passed",
+    ]
