@@ -82,6 +82,7 @@ def open_loader(
             max_in_flight=config.in_flight,
             create_options={"q": config.q, "n": config.n, "partitioned": "true" if config.partitioned else None},
             mirror=config.since_last or config.follow,
+            attempts=config.max_attempts,
         )
     plugin = _target_plugin(target)
     if plugin is not None:

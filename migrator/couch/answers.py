@@ -13,23 +13,8 @@ import orjson
 
 from migrator.codec import InvalidDocument, decode_value
 from migrator.couch.endpoint import redact
+from migrator.couch.trouble import SERVER_TROUBLE, is_verdict
 from migrator.errors import BatchRefused, EndpointError, Forbidden, TargetMissing, TransientError, Unauthorized
-
-# Names that CouchDB gives to trouble of its own, never of a document.
-SERVER_TROUBLE = frozenset(
-    {
-        "timeout",
-        "internal_server_error",
-        "nodedown",
-        "insufficient_storage",
-        "all_workers_died",
-        "shutdown",
-        "killed",
-    }
-    | {"service unavailable", "service_unavailable", "no_majority", "rexi_DOWN", "enospc", "emfile", "noproc"}
-)
-# Of these only a row in a list is known; asking again later can help.
-TRANSIENT_ROWS = SERVER_TROUBLE | {"os_process_error", "too_many_requests"}
 
 CREDENTIALS_HINT = (
     "Set COUCHDB_USER and COUCHDB_PASSWORD (or COUCHDB_PASSWORD_FILE), or put them into the URL. "
@@ -117,12 +102,12 @@ def refuse(answer: Answer, what: str, url: str) -> NoReturn:
             f"{what} at {url}: the server points to {redact(answer.headers.get('Location', 'another address'))}.",
             hint="Credentials are not sent on to another address: name it in the URL if it is right.",
         )
-    if status in {408, 429} or status >= 500:
+    if status in {408, 429} or status >= 500 or error in SERVER_TROUBLE:
         raise TransientError(
             text,
             hint="The server is in trouble or too busy; try again later with --resume.",
             retry_after_s=retry_after_s(answer.headers),
-            outcome_unknown=status >= 500,
+            outcome_unknown=status not in {408, 429},
             overload=status in {408, 429, 503, 504} or error == "timeout",
             status=status,
             signature=f"{status} {error} {reason}",
@@ -154,11 +139,14 @@ def bulk_rows(answer: Answer, what: str) -> list[dict[str, Any]] | None:
 
 
 def refuse_bulk(answer: Answer, what: str, url: str) -> NoReturn:
-    """Raise what a refused `_bulk_docs` stands for: BatchRefused where a document can be the cause."""
+    """Raise what a refused `_bulk_docs` stands for: BatchRefused where a document can be the cause.
+
+    `server_fault` says that the word is no verdict on a document (see `couch.trouble`).
+    """
     status = answer.status
     error, reason = answer.error()
     text = f"{what} at {url}: {status} {error}" + (f" ({reason})" if reason else "") + "."
-    if status in {400, 409, 412, 413, 415, 417, 422}:
+    if status in {400, 409, 412, 413, 422} and error not in SERVER_TROUBLE:
         raise BatchRefused(
             text,
             status=status,
@@ -166,6 +154,8 @@ def refuse_bulk(answer: Answer, what: str, url: str) -> NoReturn:
             reason=reason,
             guilty_id=reason if error == "document_too_large" else "",
             maybe_written=status == 412,
+            # A proxy has no word for what is too large for it.
+            server_fault=not is_verdict(error) and status != 413,
         )
     if status == 500 and error not in SERVER_TROUBLE and not error.startswith("http_"):
         raise BatchRefused(text, status=status, error=error, reason=reason, maybe_written=True, server_fault=True)

@@ -19,7 +19,7 @@ from migrator.couch.paging import COUCHDB_RANGES, POUCHDB_RANGES, IdRange
 from migrator.couch.paths import MAX_QUERY_BYTES, has_path, id_path
 from migrator.couch.rows import Row
 from migrator.couch.transport import Transport
-from migrator.errors import BatchRefused, ConfigError, EndpointError, TransientError
+from migrator.errors import ConfigError, EndpointError, TransientError
 
 
 def _encode(value: object) -> str:
@@ -186,26 +186,9 @@ class CouchClient:
         ends[-1] += b"]}"
         answer = self.call("POST", database, "_bulk_docs", body=b",\n".join(ends))
         rows = bulk_rows(answer, what)
-        if rows is not None:
-            return rows
-        try:
+        if rows is None:
             refuse_bulk(answer, what, self.url)
-        except BatchRefused as refused:
-            if refused.server_fault and not self.accepts_writes(database):
-                raise TransientError(
-                    refused.message,
-                    outcome_unknown=True,
-                    status=refused.status,
-                    signature=f"{refused.status} {refused.error} {refused.reason}",
-                ) from refused
-            raise
-
-    def accepts_writes(self, database: str) -> bool:
-        """True when an empty bulk write passes: then a 500 was about the documents, not about the server."""
-        try:
-            return self.call("POST", database, "_bulk_docs", body=b'{"docs":[]}').status in {200, 201, 202}
-        except TransientError:
-            return False
+        return rows
 
     def lookup(
         self, database: str, ids: Sequence[str], *, include_docs: bool = False, attachments: bool = False

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from migrator.couch.answers import TRANSIENT_ROWS, refuse
+from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import database_url
 from migrator.couch.leaf_sending import inline_bytes, post_leaves, stream_leaf
-from migrator.errors import BatchRefused, EndpointError, TransientError, UnreadableLeaf
+from migrator.couch.trouble import VERDICTS, Suspects, is_verdict, trouble
+from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
 from migrator.revisions import Leaf
 
-# So often the server may say yes to a leaf and not hold it.
-MAX_VANISHED = 4
-STATUSES = {"forbidden": 403, "unauthorized": 401, "partition_overflow": 403}
+STORED = frozenset({Status.WRITTEN, Status.UNCHANGED})
 
 
 class LeafWriter:
@@ -53,6 +52,7 @@ class LeafWriter:
         self._limits = limits or BatchLimits()
         self._fresh = fresh
         self._listener = listener
+        self._suspects = Suspects(client, database, min(MAX_ATTEMPTS_AT_ONE_DOCUMENT, retrier.policy.max_attempts))
         self._multipart: bool | None = None
 
     def write(self, leaves: Sequence[Leaf]) -> list[Outcome]:
@@ -129,50 +129,54 @@ class LeafWriter:
         """
         ends: dict[int, Outcome] = {}
         waiting = list(range(len(leaves)))
-        vanished = 0
 
         def attempt(number: int) -> None:
-            nonlocal waiting, vanished
+            nonlocal waiting
+            waiting = [index for index in waiting if index not in ends]
             if number > 1 or resend:
                 # Of the attempt before nobody knows what was written.
                 waiting = self._unconfirmed(leaves, waiting, ends)
             if not waiting:
                 return
             refused = self._send([leaves[index] for index in waiting])
-            troubles: list[Mapping[str, Any]] = []
-            for index in waiting:
-                row = refused.get((leaves[index].id, leaves[index].rev)) or refused.get((leaves[index].id, ""))
-                if row is None:
-                    continue
-                if row.get("error") in TRANSIENT_ROWS and number < MAX_ATTEMPTS_AT_ONE_DOCUMENT:
-                    troubles.append(row)
-                else:
-                    ends[index] = _rejected(leaves[index], row)
-            waiting = self._unconfirmed(leaves, [index for index in waiting if index not in ends], ends)
-            if troubles and waiting:
-                raise _trouble(self._client.url, troubles[0])
+            rows = {
+                index: refused.get((leaves[index].id, leaves[index].rev)) or refused.get((leaves[index].id, ""))
+                for index in waiting
+            }
+            for index, row in rows.items():
+                if row is not None and is_verdict(row.get("error")):
+                    ends[index] = _rejected(leaves[index], row, VERDICTS[str(row.get("error"))])
+            asked = [index for index in waiting if index not in ends]
+            waiting = self._unconfirmed(leaves, asked, ends)
+            if len(waiting) < len(asked):
+                self._suspects.passed()
             if waiting:
-                vanished += 1
-                if vanished >= MAX_VANISHED:
-                    self._ensure_it_stores()
-                    for index in waiting:
-                        ends[index] = _lost(leaves[index])
-                    return
-                raise TransientError(
-                    f"{self._client.url} accepted {len(waiting)} revisions and holds none of them, the first "
-                    f"{leaves[waiting[0]].id!r:.100} ({leaves[waiting[0]].rev}).",
-                    signature="vanished",
-                    outcome_unknown=True,
-                )
+                self._judge({index: rows[index] or _vanished(leaves[index]) for index in waiting}, leaves, ends)
 
-        alone = len(leaves) == 1
-
-        def again(error: BaseException) -> bool:
-            # A 500 at one leaf can still be the server's own for a while; at many it is for dividing.
-            return is_transient(error) or (alone and isinstance(error, BatchRefused) and error.server_fault)
-
-        self._retrier.call(f"write to {self._database}", attempt, retry_on=again)
+        self._retrier.call(f"write to {self._database}", attempt, retry_on=is_transient)
         return [ends[index] for index in range(len(leaves))]
+
+    def _judge(
+        self, troubles: Mapping[int, Mapping[str, Any]], leaves: Sequence[Leaf], ends: dict[int, Outcome]
+    ) -> None:
+        """Reject the leaves that are the cause.
+
+        Raises:
+            TransientError: others are not stored either, and none of them is known to be the cause.
+        """
+        guilty = self._suspects.guilty(
+            {(leaves[index].id, leaves[index].rev): row for index, row in troubles.items()},
+            others_stored=any(o.status in STORED for o in ends.values()),
+            size_bytes=max(len(leaves[index].body) for index in troubles),
+        )
+        open_rows = []
+        for index, row in troubles.items():
+            if (leaves[index].id, leaves[index].rev) in guilty:
+                ends[index] = _rejected(leaves[index], row, row.get("status", 500))
+            else:
+                open_rows.append(row)
+        if open_rows:
+            raise trouble(database_url(self._client.endpoint, self._database), open_rows[0], len(open_rows))
 
     def _unconfirmed(self, leaves: Sequence[Leaf], indexes: Sequence[int], ends: dict[int, Outcome]) -> list[int]:
         """Give those that the server does not hold; the others have their end."""
@@ -184,34 +188,18 @@ class LeafWriter:
             ends[index] = Outcome(leaves[index].id, Status.WRITTEN)
         return left
 
-    def _ensure_it_stores(self) -> None:
-        """Tell a server that stores nothing at all from one that does not store these leaves.
-
-        CouchDB says yes to revisions that it cannot write, as when its disk is full.
-
-        Raises:
-            EndpointError: it stores nothing.
-        """
-        path = (self._database, "_local", f"migrator-{secrets.token_hex(8)}")
-        answer = self._client.call("PUT", *path, body=b"{}")
-        if answer.status not in {200, 201, 202}:
-            raise EndpointError(
-                f"{self._client.url} says yes to what is written to {self._database}, and stores nothing: "
-                f"{answer.status} {' '.join(answer.error())} for a document of our own.",
-                hint="Its disk is probably full: make room, see migrator doctor URL, then run the same command "
-                "again with --resume.",
-            )
-        self._client.call("DELETE", *path, params={"rev": "0-1"})
-
     def _send(self, leaves: Sequence[Leaf]) -> dict[tuple[str, str], dict[str, Any]]:
         """The rows of what was not written, by id and revision."""
-        if len(leaves) == 1 and inline_bytes(leaves[0]) is None:
-            if self._multipart is None:
-                self._multipart = "express-pouchdb" not in self._client.welcome()
-            rows = stream_leaf(self._client, self._database, leaves[0], multipart=self._multipart)
-        else:
-            rows = post_leaves(self._client, self._database, leaves)
-        return {(str(row.get("id")), str(row.get("rev", ""))): row for row in rows if row.get("error")}
+        if len(leaves) == 1 and inline_bytes(leaves[0]) is None and self._multipart is None:
+            self._multipart = "express-pouchdb" not in self._client.welcome()
+
+        def send() -> list[dict[str, Any]]:
+            if len(leaves) == 1 and inline_bytes(leaves[0]) is None:
+                return stream_leaf(self._client, self._database, leaves[0], multipart=bool(self._multipart))
+            return post_leaves(self._client, self._database, leaves)
+
+        rows = self._suspects.rows(send, [leaf.id for leaf in leaves])
+        return {(str(row.get("id")), str(row.get("rev", ""))): row for row in rows if "error" in row}
 
     def _missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
         return self._retrier.call(
@@ -223,7 +211,10 @@ class LeafWriter:
         what = f"Looking for {len(leaves)} revisions in {self._database}"
         asked: dict[str, list[str]] = {}
         for leaf in leaves:
-            asked.setdefault(leaf.id, []).append(leaf.rev)
+            revs = asked.setdefault(leaf.id, [])
+            # Asked for one revision twice, CouchDB calls it missing whether it is there or not.
+            if leaf.rev not in revs:
+                revs.append(leaf.rev)
         answer = self._client.call("POST", self._database, "_revs_diff", body=orjson.dumps(asked))
         if answer.status != 200:
             refuse(answer, what, self._client.url)
@@ -233,22 +224,12 @@ class LeafWriter:
         return {id: row.get("missing", ()) for id, row in found.items()}
 
 
-def _rejected(leaf: Leaf, row: Mapping[str, Any]) -> Outcome:
-    error = str(row.get("error"))
-    status = STATUSES.get(error, 500 if error in TRANSIENT_ROWS else None)
-    return Outcome(leaf.id, Status.REJECTED, error=error, reason=str(row.get("reason", "")), http_status=status)
+def _rejected(leaf: Leaf, row: Mapping[str, Any], status: int | None) -> Outcome:
+    error, reason = str(row.get("error")), str(row.get("reason", ""))
+    return Outcome(leaf.id, Status.REJECTED, error=error, reason=reason, http_status=status)
 
 
-def _lost(leaf: Leaf) -> Outcome:
-    reason = f"the server accepted revision {leaf.rev} {MAX_VANISHED} times and does not hold it"
-    return Outcome(leaf.id, Status.REJECTED, error="not_stored", reason=reason)
-
-
-def _trouble(url: str, row: Mapping[str, Any]) -> TransientError:
-    return TransientError(
-        f"{url}: {row.get('error')} ({row.get('reason', '')}) for {row.get('id')!r:.100}.",
-        hint="Look into the server's log and disk; then run the same command again.",
-        outcome_unknown=True,
-        status=500,
-        signature=f"row {row.get('error')}",
-    )
+def _vanished(leaf: Leaf) -> dict[str, Any]:
+    # CouchDB says yes to revisions that it cannot write, as when its disk is full.
+    reason = f"the server accepted revision {leaf.rev} and does not hold it"
+    return {"id": leaf.id, "error": "not_stored", "reason": reason, "status": None}

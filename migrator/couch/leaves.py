@@ -12,13 +12,13 @@ from typing import NamedTuple, TypeAlias
 
 import orjson
 
-from migrator.couch.answers import TRANSIENT_ROWS
 from migrator.couch.bulk_get import Asked, read_leaves
 from migrator.couch.changes import BEGINNING, Change, ChangesFeed
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.couch.settings import read_facts
 from migrator.couch.stored_attachments import StoredAttachments
+from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
 from migrator.errors import Interrupted, TransientError
 from migrator.retry import Retrier, is_transient, repeat_while
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
@@ -212,14 +212,19 @@ class LeafReader:
             # Large ones count at once, small ones slowly.
             self._bytes_per_leaf = max(size / len(asked), 0.7 * self._bytes_per_leaf, 1.0)
         leaves = read_leaves(b"".join(parts), asked, self._attachments.of, what)
-        first = leaves[0] if leaves else None
-        if len(leaves) > 1 and isinstance(first, LeafFault) and all(_is_trouble(leaf) for leaf in leaves):
-            raise TransientError(
-                f"{what}: the server fails at every one: {first.error} ({first.reason}).",
-                status=500,
-                signature=f"row {first.error}",
-            )
+        if len(leaves) > 1 and all(_is_trouble(leaf) for leaf in leaves):
+            raise self._fails_at(leaves)
         return leaves
+
+    def _fails_at(self, leaves: Sequence[Leaf | LeafFault]) -> TransientError:
+        first = leaves[0]
+        why = f"{first.error} ({first.reason})" if isinstance(first, LeafFault) else ""
+        return TransientError(
+            f"Reading {self.describe()}: the server fails at {len(leaves)} revisions, the first "
+            f"{first.id!r:.100} ({first.rev}): {why}.",
+            status=500,
+            signature=f"row {why:.100}",
+        )
 
     def _asked_again(self, leaves: Sequence[Leaf | LeafFault]) -> list[Leaf | LeafFault]:
         """Ask once more for what did not come; a fault that stays is the leaf's own."""
@@ -229,6 +234,9 @@ class LeafReader:
                 settled += self._insisted(Asked(leaf.id, leaf.rev))
             else:
                 settled.append(leaf)
+        troubled = [leaf for leaf in settled if _is_trouble(leaf)]
+        if len(troubled) > MAX_BLAMED_IN_A_ROW:
+            raise self._fails_at(troubled)
         return settled
 
     def _insisted(self, asked: Asked) -> list[Leaf | LeafFault]:
@@ -243,7 +251,7 @@ class LeafReader:
 
 
 def _is_trouble(leaf: Leaf | LeafFault) -> bool:
-    return isinstance(leaf, LeafFault) and leaf.error in TRANSIENT_ROWS
+    return isinstance(leaf, LeafFault) and leaf.error not in READING_VERDICTS
 
 
 def _last_of_each(items: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, list[str]]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from migrator import naming
 from migrator.codec import Unencodable, decode, encode
-from migrator.couch.answers import TRANSIENT_ROWS
 from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import database_url
+from migrator.couch.trouble import is_verdict, trouble
 from migrator.database.service import Saved, check_fields, check_id, not_found
 from migrator.errors import (
     BatchRefused,
@@ -126,9 +127,12 @@ class CouchDatabase:
         if rev is not None:
             body = b'{"_rev":"' + rev.encode() + b'",' + body[1:]
         what = f"Document {doc_id!r:.100} cannot be saved in {database}"
+        where = database_url(self._client.endpoint, database)
         try:
             rows = self._client.bulk_docs(database, [body])
         except BatchRefused as refused:
+            if refused.server_fault:
+                raise trouble(where, {"id": doc_id, "error": refused.error, "reason": refused.reason}) from refused
             raise DatabaseError(f"{what}: {refused.error} ({refused.reason}).", hint=REFUSED_HINT) from refused
         row = rows[0] if rows else {}
         error = row.get("error")
@@ -136,10 +140,10 @@ class CouchDatabase:
             return None
         if error is None and row.get("id") == doc_id and "rev" in row:
             return str(row["rev"])
-        if error is None or error in TRANSIENT_ROWS:
-            raise TransientError(
-                f"{what}: {error or 'no answer for it'}.", hint="Try again.", outcome_unknown=True
-            )
+        if error is None:
+            raise TransientError(f"{what}: no answer for it.", hint="Try again.", outcome_unknown=True)
+        if not is_verdict(error):
+            raise trouble(where, row)
         raise DatabaseError(f"{what}: {error} ({row.get('reason')}).", hint=REFUSED_HINT)
 
 

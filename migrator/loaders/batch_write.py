@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from migrator.codec import decode
-from migrator.couch.answers import TRANSIENT_ROWS
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.couch.fidelity import Fidelity
+from migrator.couch.trouble import CONFLICT, VERDICTS, Suspects, is_verdict, trouble
 from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer
 from migrator.loaders.rounds import rounds
@@ -26,9 +26,7 @@ from migrator.retry import repeat_while
 MAX_CONFLICT_ROUNDS = 12
 # Stored documents are held in memory so many at once.
 MAX_DOCS_COMPARED = 100
-CONFLICT = "conflict"
-# A validation function that takes too long: because of this document, or of a busy server.
-DOCUMENT_OR_SERVER = frozenset({"os_process_error"})
+STORED = frozenset({Status.WRITTEN, Status.UNCHANGED})
 
 
 @dataclass
@@ -45,6 +43,7 @@ class Target:
         dry_run: read and decide, but send nothing.
         overwriting: ids whose overwriting was sent and not yet confirmed: found equal later, it was our write.
         confirmed: ids whose writing a failed attempt had confirmed, and whether that was over a conflict.
+        suspects: documents that the server does not store; those of `client` and `database` by default.
         sleep: waits between the rounds of a race.
     """
 
@@ -58,7 +57,11 @@ class Target:
     # Ids of batches in flight are disjoint, and adding to or discarding from a set is one step.
     overwriting: set[str] = field(default_factory=set)
     confirmed: dict[str, bool] = field(default_factory=dict)
+    suspects: Suspects = None  # type: ignore[assignment] # by default made below
     sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        self.suspects = self.suspects or Suspects(self.client, self.database)
 
 
 class BatchWrite:
@@ -115,13 +118,14 @@ class BatchWrite:
             self._documents[index].body if rev is None else _with_revision(self._documents[index].body, rev)
             for index, rev in revisions.items()
         ]
-        rows = self._client.bulk_docs(self._database, bodies)
+        ids = [self._documents[index].id for index in revisions]
+        rows = self._target.suspects.rows(lambda: self._client.bulk_docs(self._database, bodies), ids)
         # Of this batch's ids nobody else notes anything meanwhile.
         if not (self._target.overwriting or self._target.confirmed) and self._all_written(rows):
             return []
         waiting = {self._documents[index].id: index for index in revisions}
         conflicts: list[int] = []
-        troubles: list[dict[str, Any]] = []
+        troubles: dict[int, dict[str, Any]] = {}
         for row in rows:
             index = waiting.pop(row.get("id", ""), -1)
             if index < 0:
@@ -136,18 +140,19 @@ class BatchWrite:
                 self._end(index, Status.WRITTEN)
             elif error == CONFLICT:
                 conflicts.append(index)
-            elif error is None or error in TRANSIENT_ROWS:
-                troubles.append(row)
+            elif is_verdict(error):
+                self._refuse(index, row, VERDICTS[str(error)])
             else:
-                self._end(
-                    index,
-                    Status.REJECTED,
-                    error=str(error),
-                    reason=str(row.get("reason", "")),
-                    status=_status(error),
-                )
-        if troubles or waiting:
-            self._raise_trouble(troubles, list(waiting))
+                troubles[index] = row
+        if waiting:
+            raise TransientError(
+                f"{self._url}: no answer for {len(waiting)} documents, the first {next(iter(waiting))!r:.100}.",
+                hint="Something between here and the server loses answers; go on with --resume.",
+                outcome_unknown=True,
+                signature="missing rows",
+            )
+        if troubles:
+            self._judge(troubles)
         return conflicts
 
     def _all_written(self, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -156,31 +161,28 @@ class BatchWrite:
         if ids != [row.get("id") for row in rows] or not all("rev" in row and "error" not in row for row in rows):
             return False
         self._outcomes = [Outcome(id, Status.WRITTEN) for id in ids]
+        self._target.suspects.passed()
         return True
 
-    def _raise_trouble(self, troubles: Sequence[Mapping[str, Any]], unanswered: Sequence[str]) -> NoReturn:
-        # What has no end yet is found by reading when this batch is loaded again.
-        if not troubles:
-            raise TransientError(
-                f"{self._url}: no answer for {len(unanswered)} documents, the first {unanswered[0]!r:.100}.",
-                hint="Something between here and the server loses answers; go on with --resume.",
-                outcome_unknown=True,
-                signature="missing rows",
-            )
-        first = troubles[0]
-        error, reason = str(first.get("error")), str(first.get("reason", ""))
-        message = f"{self._url}: {error} ({reason}) for {first.get('id')!r:.100}."
-        if not unanswered and all(row.get("error") in DOCUMENT_OR_SERVER for row in troubles):
-            raise BatchRefused(
-                message, status=500, error=error, reason=reason, maybe_written=True, server_fault=True
-            )
-        raise TransientError(
-            message,
-            hint="Look into the server's log and disk; then go on with --resume.",
-            outcome_unknown=True,
-            status=500,
-            signature=f"row {error}",
+    def _judge(self, troubles: Mapping[int, Mapping[str, Any]]) -> None:
+        """Reject the documents that are the cause; the others have no end, and are found by reading next time."""
+        guilty = self._target.suspects.guilty(
+            {self._documents[index].id: row for index, row in troubles.items()},
+            others_stored=any(o is not None and o.status in STORED for o in self._outcomes),
+            size_bytes=max(len(self._documents[index].body) for index in troubles),
         )
+        open_rows = []
+        for index, row in troubles.items():
+            if self._documents[index].id in guilty:
+                self._refuse(index, row, row.get("status", 500))
+            else:
+                open_rows.append(row)
+        if open_rows:
+            raise trouble(self._url, open_rows[0], len(open_rows))
+
+    def _refuse(self, index: int, row: Mapping[str, Any], status: int | None) -> None:
+        reason = str(row.get("reason", ""))
+        self._end(index, Status.REJECTED, error=str(row.get("error")), reason=reason, status=status)
 
     # -- settling ---------------------------------------------------------------------------------------------
 
@@ -293,7 +295,3 @@ class BatchWrite:
 
 def _with_revision(body: bytes, rev: str) -> bytes:
     return b'{"_rev":"' + rev.encode() + b'",' + body.lstrip()[1:]
-
-
-def _status(error: object) -> int | None:
-    return {"forbidden": 403, "unauthorized": 401, "partition_overflow": 403}.get(str(error))

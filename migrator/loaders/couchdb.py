@@ -12,11 +12,13 @@ from migrator.couch.client import CouchClient
 from migrator.couch.fidelity import fidelity_of
 from migrator.couch.screen import screen
 from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
+from migrator.couch.trouble import Suspects
 from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite, Target
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.mirror_write import DELETED, MirrorWrite
 from migrator.model import Batch, Document, Fault, Outcome, Status
+from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 
 class CouchLoader:
@@ -30,6 +32,7 @@ class CouchLoader:
         max_in_flight: how many batches at once.
         create_options: `q`, `n`, `partitioned` for databases that are created.
         mirror: deletions are carried too; `policies` can then name another policy for a collection.
+        attempts: so often a document may fail that is not stored while others are.
         sleep: waits between the rounds of a conflict's race.
     """
 
@@ -43,6 +46,7 @@ class CouchLoader:
         max_in_flight: int = 4,
         create_options: Mapping[str, Any] | None = None,
         mirror: bool = False,
+        attempts: int = MAX_ATTEMPTS_AT_ONE_DOCUMENT,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.max_in_flight = max_in_flight
@@ -53,6 +57,7 @@ class CouchLoader:
         self._create_options = dict(create_options or {})
         self.policies: dict[str, OnConflict] = {}
         self._write = MirrorWrite if mirror else BatchWrite
+        self._attempts = min(attempts, MAX_ATTEMPTS_AT_ONE_DOCUMENT)
         self._sleep = sleep
         self._max_document_bytes: int | None = None
         self._welcome: Mapping[str, Any] = {}
@@ -138,5 +143,6 @@ class CouchLoader:
             newer_field=self._newer_field,
             fidelity=fidelity_of(self._welcome, database),
             was_empty=not info.get("doc_count") and not info.get("doc_del_count"),
+            suspects=Suspects(self._client, database, self._attempts),
             sleep=self._sleep,
         )

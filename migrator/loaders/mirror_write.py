@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from migrator.loaders.batch_write import CONFLICT, BatchWrite
+from migrator.couch.trouble import CONFLICT
+from migrator.loaders.batch_write import BatchWrite
 from migrator.loaders.conflicts import OnConflict
 from migrator.model import Status
 

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from migrator.couch.client import CouchClient
-from migrator.errors import EndpointError
+from migrator.couch.endpoint import database_url
+from migrator.couch.trouble import is_verdict, trouble
+from migrator.errors import BatchRefused, EndpointError
 
 REMOVALS_PER_REQUEST = 500
 
@@ -20,9 +22,15 @@ def write_all(client: CouchClient, database: str, bodies: Sequence[bytes]) -> No
     """Write documents, all of them.
 
     Raises:
+        TransientError: the server does not store them.
         EndpointError: the server refused one; others may be written.
     """
-    rows = client.bulk_docs(database, bodies) if bodies else []
+    try:
+        rows = client.bulk_docs(database, bodies) if bodies else []
+    except BatchRefused as whole:
+        rows = [{"error": whole.error, "reason": whole.reason}]
+    if failed := [row for row in rows if row.get("error") and not is_verdict(row["error"])]:
+        raise trouble(database_url(client.endpoint, database), failed[0], len(failed))
     if refused := [row for row in rows if row.get("error")]:
         row = refused[0]
         raise EndpointError(
