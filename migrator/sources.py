@@ -118,7 +118,8 @@ def _dynamodb(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
 def _sql(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
     from migrator.extractors.sql import SqlExtractor  # noqa: PLC0415
 
-    return SqlExtractor(config.source, collections=list(config.collection) or None)
+    ids_given = any(spec.startswith("id:") for spec in config.transform)
+    return SqlExtractor(config.source, collections=list(config.collection) or None, ids_given=ids_given)
 
 
 def _behind(source: str, scheme: str) -> str:

@@ -36,7 +36,7 @@ LEVELS: list[tuple[str, set[str]]] = [
             "knee",
         }
         | {"leaf_compare", "locking", "naming", "plugins", "rejects", "retry", "retrying", "revisions"}
-        | {"sorted_runs", "sorting", "spooling", "throttle", "verification", "wrapping"},
+        | {"row_faults", "sorted_runs", "sorting", "spooling", "throttle", "verification", "wrapping"},
     ),
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),
@@ -74,6 +74,7 @@ OPTIONAL = {
     "redis": {"extractors"},
     "pyarrow": {"extractors"},
     "pytest": {"pytest_plugin", "testing"},
+    "psycopg": {"extractors"},
     "sqlalchemy": {"extractors"},
     "testcontainers": {"seeding"},
     "yaml": {"seeding"},

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from migrator.codec import decode_value
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.sql_values import BadText
+from migrator.extractors.sql_session import fix_session, read_json
+from migrator.extractors.sql_values import bad_text
 from migrator.extras import extra
+from migrator.row_faults import Unreadable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -46,13 +47,20 @@ def open_engine(url: str) -> sa.Engine:
         try:
             if parsed.get_backend_name() == "sqlite":
                 return _sqlite(parsed)
-            # Numbers in JSON come as exactly as any document's.
-            more = {"json_deserializer": decode_value} if parsed.get_backend_name() == "postgresql" else {}
-            return sa.create_engine(parsed, poolclass=sa.pool.NullPool, **more)
+            if parsed.get_backend_name() != "postgresql":
+                return sa.create_engine(parsed, poolclass=sa.pool.NullPool)
+            engine = sa.create_engine(
+                parsed,
+                poolclass=sa.pool.NullPool,
+                json_deserializer=read_json,
+                connect_args={"client_encoding": "UTF8"},
+            )
         except sa.exc.NoSuchModuleError as error:
             raise ConfigError(
                 f"There is no SQL dialect {parsed.drivername!r}.", hint="Known are sqlite and postgresql."
             ) from error
+    fix_session(engine)
+    return engine
 
 
 @contextlib.contextmanager
@@ -81,10 +89,10 @@ def translated(place: str) -> Iterator[None]:
             lost = isinstance(error, sa.exc.OperationalError) or error.connection_invalidated
         if lost and "does not exist" not in reason:
             raise TransientError(f"{place} does not answer: {reason}.", hint="Is the database up?") from None
-        raise ConfigError(
-            f"{place} cannot be read: {reason}.",
-            hint="Look at the database's name, and at what the user may read.",
-        ) from None
+        hint = "Look at the database's name, and at what the user may read."
+        if "row-level security" in reason:
+            hint = "Read as a role that sees all rows: the owner of the table, or one with BYPASSRLS."
+        raise ConfigError(f"{place} cannot be read: {reason}.", hint=hint) from None
 
 
 def _parsed(url: str) -> sa.URL:
@@ -125,8 +133,8 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     return sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.NullPool)
 
 
-def _text(raw: bytes) -> str | BadText:
+def _text(raw: bytes) -> str | Unreadable:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return BadText(raw)
+        return bad_text(raw)

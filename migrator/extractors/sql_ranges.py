@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from migrator.extractors.sql_engine import translated
-from migrator.extractors.sql_values import BadText
+from migrator.row_faults import Unreadable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -48,11 +48,15 @@ class KeyOrder:
         """A key's value as the database must take it."""
         import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
 
+        if isinstance(value, Unreadable):
+            # The bytes, which the database compares as it compared them before.
+            raw = sa.bindparam(None, value.raw, type_=sa.types.NullType())
+            if self._engine.dialect.name == "postgresql":
+                return sa.cast(sa.func.convert_from(raw, "SQL_ASCII"), self._own_type(column))
+            return sa.cast(raw, sa.Text)
         if self._engine.dialect.name == "postgresql":
             # By the column's own type: text beside citext, say, would be compared as text.
             return sa.cast(sa.bindparam(None, value, type_=sa.types.NullType()), self._own_type(column))
-        if isinstance(value, BadText):
-            return sa.cast(sa.bindparam(None, value.raw, type_=sa.types.NullType()), sa.Text)
         return sa.bindparam(None, value, type_=sa.types.NullType())
 
     def _own_type(self, column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
@@ -78,7 +82,7 @@ class KeyOrder:
         return self._types.setdefault(known, OwnType())
 
 
-def table_size(engine: sa.Engine, table: sa.Table, place: str) -> int:
+def table_size(engine: sa.Engine, table: Any, place: str) -> int:
     """Bytes in PostgreSQL, rows in SQLite: whatever costs no reading of the rows."""
     import sqlalchemy as sa  # noqa: PLC0415
 

@@ -8,25 +8,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from migrator.codec import InvalidDocument, decode_value, tag, untag
 from migrator.errors import CheckpointError
 from migrator.model import Position
+from migrator.row_faults import Unreadable
 
 _SEPARATOR = ":"
-
-
-class BadText(NamedTuple):
-    """A text that is not in the encoding that it should be in."""
-
-    raw: bytes
 
 
 @dataclass(frozen=True)
 class _Bad:
     raw: bytes
+
+
+def bad_text(raw: bytes) -> Unreadable:
+    """A text that is not in the encoding that it should be in."""
+    return Unreadable("invalid_utf8", "the text is no UTF-8", raw)
 
 
 class NoId(ValueError):
@@ -69,7 +69,7 @@ def _text(value: Any) -> str:
 
 def key_position(key: Sequence[Any]) -> str:
     """A key as text that `position_key` takes back to the very values."""
-    values = [_Bad(value.raw) if isinstance(value, BadText) else value for value in key]
+    values = [_Bad(value.raw) if isinstance(value, Unreadable) else value for value in key]
     return json.dumps(tag(values), ensure_ascii=False, separators=(",", ":"))
 
 
@@ -87,7 +87,7 @@ def position_key(position: Position, columns: int) -> list[Any]:
         raise CheckpointError(
             f"The checkpoint's position {position!r} is no key of this table.", hint="Start anew with --restart."
         )
-    return [BadText(value.raw) if isinstance(value, _Bad) else value for value in key]
+    return [bad_text(value.raw) if isinstance(value, _Bad) else value for value in key]
 
 
 def sqlite_value(value: Any, declared: str) -> Any:

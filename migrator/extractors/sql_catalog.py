@@ -1,0 +1,233 @@
+"""Which relations of a database are collections, and what each is read from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from migrator.errors import ConfigError
+from migrator.extractors.selection import select_collections
+from migrator.extractors.sql_columns import query_columns
+from migrator.extractors.sql_engine import translated
+from migrator.extractors.sql_session import default_schema
+from migrator.naming import shown
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+# Partitions and inherited tables are parts of their parents, where those are read too.
+_RELATIONS = """
+WITH RECURSIVE up AS (
+  SELECT inhrelid AS child, inhparent AS parent FROM pg_inherits
+  UNION SELECT up.child, i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.parent)
+SELECT c.relname, c.relkind IN ('r', 'p') AND NOT EXISTS (
+  SELECT FROM up JOIN pg_class p ON p.oid = up.parent
+  WHERE up.child = c.oid AND p.relnamespace = c.relnamespace)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+# The relation itself comes first; of a partitioned table it alone counts, as its partitions have its columns.
+_PARTS = """
+WITH RECURSIVE down AS (
+  SELECT c.oid, 0 AS depth FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = :schema AND c.relname = :name
+  UNION SELECT i.inhrelid, 1 FROM down JOIN pg_inherits i ON i.inhparent = down.oid
+  JOIN pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'r')
+SELECT n.nspname, c.relname, row_security_active(c.oid), current_user,
+  ARRAY(SELECT polname FROM pg_policy WHERE polrelid = c.oid ORDER BY 1)
+FROM down JOIN pg_class c ON c.oid = down.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+ORDER BY down.depth, n.nspname, c.relname
+"""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What a collection is read from.
+
+    Args:
+        parts: each gives rows of its own; more than one where tables inherit.
+        key: the columns by whose order it is read; without any it is read in one go.
+        identity: what changes when old positions say nothing any more.
+        id_columns: the columns whose values make the id; none where a transformer makes it.
+        inherited: the parts after the first are tables that inherit from it.
+    """
+
+    parts: tuple[sa.FromClause, ...]
+    key: tuple[sa.Column[Any], ...]
+    identity: str
+    id_columns: tuple[str, ...]
+    inherited: bool = False
+
+
+class Catalog:
+    """The collections of a database.
+
+    Args:
+        engine: the database.
+        place: its name for messages.
+        queries: named queries; where there are any, they are the collections unless others are asked for.
+        ids_given: a transformer makes the ids, so a relation needs no key.
+    """
+
+    def __init__(self, engine: sa.Engine, place: str, queries: Mapping[str, str], *, ids_given: bool) -> None:
+        self._engine = engine
+        self._place = place
+        self._queries = queries
+        self._ids_given = ids_given
+        self._relations: dict[str, Relation] = {}
+
+    def names(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
+        """The collections: the queries, else the tables that are no part of another; or those that are wanted.
+
+        Raises:
+            ConfigError: one is not there, or cannot be read.
+        """
+        with translated(self._place):
+            there = self._there
+        usual = sorted(name for name, own in there.items() if own)
+        if self._queries:
+            usual = list(self._queries)
+        if wanted is not None:
+            known = [*usual, *sorted({*there, *self._queries} - set(usual))]
+            usual = list(select_collections(known, wanted, source=self._place))
+        for name in usual:
+            self.relation(name)
+        return tuple(usual)
+
+    def relation(self, name: str) -> Relation:
+        """What a collection is read from.
+
+        Raises:
+            ConfigError: it has no key, or a policy hides rows of it.
+        """
+        if name not in self._relations:
+            with translated(self._place):
+                self._relations[name] = self._query(name) if name in self._queries else self._stored(name)
+        return self._relations[name]
+
+    @cached_property
+    def _schema(self) -> str | None:
+        return default_schema(self._engine) if self._engine.dialect.name == "postgresql" else None
+
+    @property
+    def _there(self) -> dict[str, bool]:
+        """All relations by name, and whether each is a table that is no part of another."""
+        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+
+        if self._schema is None:
+            inspector = sa.inspect(self._engine)
+            return dict.fromkeys(inspector.get_view_names(), False) | dict.fromkeys(
+                inspector.get_table_names(), True
+            )
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.text(_RELATIONS), {"schema": self._schema}).all()
+        return {str(name): bool(own) for name, own in found}
+
+    def _query(self, name: str) -> Relation:
+        text = self._queries[name]
+        source = query_columns(self._engine, text, name)
+        self._need_ids(name, source, "The query")
+        return Relation((source,), (), hashlib.sha256(text.encode()).hexdigest()[:16], _own_id(source))
+
+    def _stored(self, name: str) -> Relation:
+        parts = self._parts(name)
+        table, *others = parts
+        columns = set(table.columns.keys())
+        key = _key_of(table)
+        if others:
+            # Keys are not inherited: two rows can have one, and reading could not go on between them.
+            key = ()
+            if all(set(other.columns.keys()) == columns for other in others):
+                parts = (table,)
+        if not _key_of(table):
+            self._need_ids(name, table, "The table")
+        elif "_id" in columns and [column.name for column in _key_of(table)] != ["_id"]:
+            raise ConfigError(
+                f"The table {shown(name)} has a column _id that is not its key.",
+                hint="Rename the column, or read it by a query without it: ?query.NAME=select ….",
+            )
+        identity = json.dumps(
+            [[column.name, str(column.type)] for column in key] or ["in one go", sorted(columns)]
+        )
+        id_columns = tuple(str(column.name) for column in _key_of(table)) or _own_id(table)
+        return Relation(parts, key, identity, id_columns, inherited=len(parts) > 1)
+
+    def _need_ids(self, name: str, source: sa.FromClause, what: str) -> None:
+        if self._ids_given or "_id" in source.columns:
+            return
+        raise ConfigError(
+            f"{what} {shown(name)} has neither a primary key nor a unique one without nulls, so "
+            "reading could not go on where it stopped, and its rows have no ids.",
+            hint="Give it one, read it in one go with ids of its content or columns (--transform id:hash or "
+            "id:field=COLUMN), or name the tables to read with --collection.",
+        )
+
+    def _parts(self, name: str) -> tuple[sa.Table, ...]:
+        import sqlalchemy as sa  # noqa: PLC0415
+
+        if self._schema is None:
+            return (self._reflected(None, name),)
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.text(_PARTS), {"schema": self._schema, "name": name}).all()
+        for _, part, hidden, user, policies in found:
+            if hidden:
+                raise _policy_error(str(part), str(user), [str(policy) for policy in policies])
+        return tuple(self._reflected(str(schema), str(part)) for schema, part, *_ in found)
+
+    def _reflected(self, schema: str | None, name: str) -> sa.Table:
+        import sqlalchemy as sa  # noqa: PLC0415
+
+        with warnings.catch_warnings():
+            # Of types that SQLAlchemy does not know the database's own text is taken.
+            warnings.simplefilter("ignore", sa.exc.SAWarning)
+            return sa.Table(
+                sa.sql.quoted_name(name, quote=True),
+                sa.MetaData(),
+                schema=None if schema is None else sa.sql.quoted_name(schema, quote=True),
+                autoload_with=self._engine,
+                resolve_fks=False,
+                listeners=[("column_reflect", _quote)],
+            )
+
+
+def _key_of(table: sa.Table) -> tuple[sa.Column[Any], ...]:
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    if len(table.primary_key.columns):
+        return tuple(table.primary_key.columns)
+    for constraint in sorted(table.constraints, key=lambda each: str(each.name)):
+        columns = tuple(constraint.columns) if isinstance(constraint, sa.UniqueConstraint) else ()
+        if columns and not any(column.nullable for column in columns):
+            return columns
+    return ()
+
+
+def _own_id(source: sa.FromClause) -> tuple[str, ...]:
+    return ("_id",) if "_id" in source.columns else ()
+
+
+def _policy_error(table: str, user: str, policies: Sequence[str]) -> ConfigError:
+    named = ", ".join(shown(policy) for policy in policies)
+    by = (
+        f"the {'policy' if len(policies) == 1 else 'policies'} {named}"
+        if policies
+        else "no policy lets it see any"
+    )
+    return ConfigError(
+        f"The table {shown(table)} has row-level security, which hides rows from the user {shown(user)} ({by}), "
+        "so not all of it would be read.",
+        hint=f'Read as its owner, or as a role that sees all rows: ALTER ROLE "{user}" BYPASSRLS; or leave it '
+        "out: name the others with --collection.",
+    )
+
+
+def _quote(_inspector: object, _table: object, column: dict[str, Any]) -> None:
+    # SQLAlchemy does not know each word that each version of a database reserves.
+    from sqlalchemy.sql import quoted_name  # noqa: PLC0415
+
+    column["name"] = quoted_name(column["name"], quote=True)

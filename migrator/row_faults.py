@@ -1,0 +1,134 @@
+"""Turns a row that cannot be given into a Fault: the one place where every source does so.
+
+A fault names what people need to find the row again: its place (file and line, table and key), the column, the
+reason, the id where it can be read, and what could be had of the row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from migrator.codec import InvalidDocument
+from migrator.model import Fault
+
+MAX_KEPT_BYTES = 1_000_000
+"""A reject file need not hold more of a text that nobody can read."""
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_ID_VALUE = re.compile(
+    r'\s*:\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<number>-?\d+)(?=\s*[,}])|\{\s*"\$oid"\s*:\s*(?P<oid>"[^"\\]*")\s*\})',
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands in a row for a value that cannot be given: one word, one sentence, and what the source holds."""
+
+    error: str
+    reason: str
+    raw: Any = None
+
+
+def row_fault(
+    place: str, error: str, reason: object, *, column: str = "", id: str = "", document: Any = None
+) -> Fault:
+    """The fault of one row.
+
+    Args:
+        place: where it stands, for people.
+        error: one machine-readable word.
+        reason: what is wrong.
+        column: the column or path of the value that is at fault.
+        id: the document's, where it can be read.
+        document: what could be had of it; what is unreadable in it is kept as text.
+    """
+    parts = [part for part in (place, column, _one_line(reason)) if part]
+    return Fault(error, ": ".join(parts), id, _kept(document))
+
+
+def text_fault(
+    invalid: InvalidDocument, text: bytes, place: str = "", *, id: str = "", id_name: str = "_id"
+) -> Fault:
+    """The fault of a text that is no document; its id is looked for in the text.
+
+    Args:
+        invalid: what the codec says.
+        text: as the source holds it.
+        place: where it stands, for people.
+        id: the id, where something else than the text says it.
+        id_name: the field that holds the id.
+    """
+    kept = text[:MAX_KEPT_BYTES].decode("utf-8", "replace")
+    return row_fault(place, invalid.error, invalid.reason, id=id or id_in_text(text, id_name), document=kept)
+
+
+def unreadable_fault(place: str, document: Mapping[str, Any], id: str = "") -> Fault | None:
+    """The fault of a row that holds an `Unreadable` at any depth; None where it holds none."""
+    for name, value in document.items():
+        found = _find(value, name)
+        if found is not None:
+            column, bad = found
+            return row_fault(place, bad.error, bad.reason, column=column, id=id, document=document)
+    return None
+
+
+def id_in_text(text: bytes, name: str = "_id") -> str:
+    """The id that a text shows, although it is no JSON; "" where it shows none that is certain."""
+    shown = text[:MAX_KEPT_BYTES].decode("utf-8", "surrogateescape")
+    depth = 0
+    for token in _TOKEN.finditer(shown):
+        first = token[0][0]
+        if first in "{[":
+            depth += 1
+        elif first in "}]":
+            depth -= 1
+        elif depth == 1 and token[0] == f'"{name}"':
+            value = _ID_VALUE.match(shown, token.end())
+            if value is not None:
+                return value["number"] or _string(value["text"] or value["oid"])
+    return ""
+
+
+def _string(text: str) -> str:
+    try:
+        found = str(json.loads(text, strict=False))
+        found.encode()
+    except ValueError:
+        # Broken, or with bytes that are no UTF-8: another id would be named.
+        return ""
+    return found
+
+
+def _one_line(reason: object) -> str:
+    return " ".join(str(reason).split())[:500]
+
+
+def _find(value: Any, path: str) -> tuple[str, Unreadable] | None:
+    if isinstance(value, Unreadable):
+        return path, value
+    inner: Any = ()
+    if isinstance(value, Mapping):
+        inner = ((f"{path}.{name}", item) for name, item in value.items())
+    elif isinstance(value, list):
+        inner = ((f"{path}[{number}]", item) for number, item in enumerate(value))
+    for place, item in inner:
+        found = _find(item, place)
+        if found is not None:
+            return found
+    return None
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, Unreadable):
+        raw = value.raw
+        return bytes(raw).decode("utf-8", "backslashreplace") if isinstance(raw, bytes | memoryview) else raw
+    if isinstance(value, dict):
+        return {name: _kept(item) for name, item in value.items()} if _find(value, "") else value
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_kept(item) for item in value] if _find(list(value), "") else value
+    return value
