@@ -10,7 +10,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,28 @@ MAX_SHOWN_CHARS = 300
 
 @dataclass(slots=True)
 class CollectionState:
-    """How far one collection is. `identity` and `mark` are the extractor's and the loader's own."""
+    """How far one collection is. `identity` and `mark` are the extractor's and the loader's own.
+
+    `target` is the identity of the target that all of it is about; None where an older version wrote it, or where
+    nobody can tell.
+    """
 
     position: Position | None = None
     finished: bool = False
     identity: str = ""
     mark: int | None = None
     counts: Counts = field(default_factory=Counts)
+    target: str | None = None
+
+    @property
+    def begun(self) -> bool:
+        """True when something is settled."""
+        return self.finished or self.position is not None
+
+    @property
+    def confirmed(self) -> int:
+        """How many documents were found or written at the target."""
+        return self.counts.written + self.counts.unchanged
 
 
 @dataclass(slots=True)
@@ -66,7 +81,7 @@ class Checkpoint:
     @property
     def begun(self) -> bool:
         """True when something is settled."""
-        return self.finished or any(s.finished or s.position is not None for s in self.collections.values())
+        return self.finished or any(state.begun for state in self.collections.values())
 
 
 class CheckpointFile:
@@ -150,7 +165,13 @@ class CheckpointFile:
 
 
 def open_checkpoint(
-    file: CheckpointFile, job: Mapping[str, Any], *, resume: bool, restart: bool, keep_existing: bool = True
+    file: CheckpointFile,
+    job: Mapping[str, Any],
+    *,
+    resume: bool,
+    restart: bool,
+    keep_existing: bool = True,
+    later: Sequence[str] = (),
 ) -> tuple[Checkpoint, bool]:
     """Decide where a run begins.
 
@@ -160,6 +181,7 @@ def open_checkpoint(
         resume: go on where the file says; start fresh where there is none.
         restart: start fresh whatever there is.
         keep_existing: refuse a fresh start over a finished checkpoint too; one that settled nothing is no loss.
+        later: parts of the fingerprint that older versions did not write; a file without them is accepted.
 
     Returns:
         The checkpoint to go on from, and whether it was resumed. A finished one begins anew, with its seed.
@@ -178,6 +200,9 @@ def open_checkpoint(
             f"Checkpoint {file.path} exists already, {state}.",
             hint="Add --resume to go on from it, or --restart to start over.",
         )
+    for key in later:
+        if key in job:
+            found.job.setdefault(key, job[key])
     if found.job != job:
         name, old, new = _difference("job", found.job, job)
         raise CheckpointError(
@@ -214,8 +239,14 @@ def _parse(value: Any) -> Checkpoint:
         if isinstance(mark, bool) or not isinstance(mark, int | None):
             raise TypeError
         counts = Counts(**{key: _natural(number) for key, number in _object(state["counts"]).items()})
+        target = state.get("target")
         collections[name] = CollectionState(
-            position, _boolean(state["finished"]), _text(state["identity"]), mark, counts
+            position,
+            _boolean(state["finished"]),
+            _text(state["identity"]),
+            mark,
+            counts,
+            None if target is None else _text(target),
         )
     return Checkpoint(
         job=_object(value["job"]),

@@ -15,6 +15,7 @@ MigratorError (1)
 │   └── StorageError            ... no: a disk of this machine is full, read-only or failing
 ├── BatchRefused (1)            the target refused a whole batch; loaders' wrappers divide it
 ├── CheckpointError (6)         exists, belongs to another job, is damaged or too new
+│   └── TargetReplaced          ... or what it says of the target is about another one of that name
 ├── LockedError (7)             another run holds the checkpoint
 ├── UnaccountedError (1)        documents whose end is not known: the promise is broken
 ├── DatabaseError (1)           of `migrator.database`: DocumentNotFound, DocumentConflict
@@ -189,6 +190,20 @@ class CheckpointError(MigratorError):
     """The checkpoint file cannot be used: it exists, is another job's, damaged, or of a newer version."""
 
     exit_code = EXIT_CHECKPOINT
+
+
+class TargetReplaced(CheckpointError):
+    """The target was deleted or replaced after documents had been confirmed there, so they may be missing.
+
+    Args:
+        message: as in MigratorError.
+        hint: as in MigratorError.
+        flag: what the same command needs to start over; "" where it does so by itself.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", flag: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.flag = flag
 
 
 class LockedError(MigratorError):

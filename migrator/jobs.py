@@ -25,6 +25,7 @@ from migrator.ordering import in_order
 from migrator.pipeline import MaxErrors, Pipeline
 from migrator.retry import Retrier
 from migrator.retrying import RetryingLoader
+from migrator.target_guard import TargetGuard
 from migrator.transform_pool import TransformPool
 
 
@@ -71,6 +72,7 @@ def run_job(
             transform = job.transform(checkpoint)
             first = RetryingLoader(job.bare_loader, Retrier(FIRST_CONTACT, listener, None, stopping))
             loader = job.loader
+            refuse_other_targets(first, checkpoint)
             if config.dry_run:
                 dry = DryLoader(job.bare_loader, getattr(job.bare_loader, "foretell", None))
                 loader = BisectingLoader(RetryingLoader(dry, job.retrier), listener)
@@ -150,6 +152,18 @@ def _check_identities(job: OpenJob, checkpoint: Checkpoint, file: CheckpointFile
                 f"The source of {name} has changed since checkpoint {file.path} was written.",
                 hint="Start over with --restart: documents that are there already stay as they are.",
             )
+
+
+def refuse_other_targets(loader: Loader, checkpoint: Checkpoint) -> None:
+    """Before anything is made at the target: what the checkpoint says must be about what stands there.
+
+    Raises:
+        TargetReplaced: it is about another database or file of that name.
+    """
+    guard = TargetGuard(loader)
+    for name, state in checkpoint.collections.items():
+        if state.begun:
+            guard.refuse_other(name, state.target, confirmed=state.confirmed)
 
 
 def _finished(checkpoint: Checkpoint, name: str) -> bool:

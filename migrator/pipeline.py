@@ -39,6 +39,7 @@ from migrator.model import (
     Report,
     Transformer,
 )
+from migrator.target_guard import TargetGuard
 from migrator.throttle import Throttle
 
 # So many batches may have ended while an older one is still on its way.
@@ -106,6 +107,7 @@ class Pipeline:
         throttle: batch size and batches in flight.
         checkpoint: where to begin; its counts grow.
         checkpoint_file: where it is kept.
+        guard: knows the target that documents are confirmed in; by default one that asks for a restart.
         max_errors: when to give up.
         checkpoint_interval_s: the least time between two writes of the checkpoint, longer where one takes long; 0
             to write it after each batch.
@@ -123,6 +125,7 @@ class Pipeline:
     throttle: Throttle = field(default_factory=lambda: Throttle(BatchLimits(), 4))
     checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(job={}))
     checkpoint_file: CheckpointFile = field(default_factory=lambda: CheckpointFile(None))
+    guard: TargetGuard | None = None
     max_errors: MaxErrors = MaxErrors()
     checkpoint_interval_s: float = 0.1
     listener: Listener = ignore
@@ -131,6 +134,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self._totals = Counts()
+        self._guard = self.guard or TargetGuard(self.loader)
         self._save_next_at = float("-inf")
 
     def run(self, collections: Sequence[str]) -> Report:
@@ -140,6 +144,7 @@ class Pipeline:
             Interrupted: it was told to stop; the checkpoint is saved.
             RejectsError: more documents were rejected than `max_errors` bears; the checkpoint is saved.
             UnaccountedError: the numbers do not add up.
+            TargetReplaced: the target was deleted or replaced meanwhile, with documents that were confirmed.
             MigratorError: what the stages raise; the checkpoint is saved.
         """
         started = self.clock()
@@ -153,6 +158,9 @@ class Pipeline:
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="loader") as pool:
             for name, count in zip(collections, totals, strict=True):
                 self._run_collection(name, names[name], count, report.collections[name].counts, pool)
+        for name in collections[:-1]:
+            # The last one was looked at just now.
+            self._guard.check(name)
         self.checkpoint.finished = True
         self._save("")
         report = Report(report.collections, self.clock() - started, carried)
@@ -165,10 +173,12 @@ class Pipeline:
         state = self.checkpoint.collections.setdefault(name, CollectionState())
         self.listener(CollectionStarted(name, database, total, state.position is not None or state.finished))
         if state.finished:
+            state.target = self._guard.begin(name, state.target)
             self.listener(CollectionFinished(name, counts))
             return
         state.identity = self.extractor.identity(name)
         self.loader.prepare(name, state.mark if state.position is not None else None)
+        state.target = self._guard.begin(name, state.target if state.begun else None)
         assembly = Assembly(self.transform, self.loader.screen, self.values, self._locator(name), self.prepare)
         source = batches(name, self.extractor.extract(name, after=state.position), assembly, self._limits)
         window: deque[_InFlight] = deque()
@@ -194,6 +204,7 @@ class Pipeline:
             self._save(name)
             raise Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
         self.loader.finish(name)
+        state.target = self._guard.check(name)
         state.finished = True
         self._save(name)
         self.listener(CollectionFinished(name, counts))
@@ -218,7 +229,7 @@ class Pipeline:
         if not batch.documents:
             return _Loaded((), 0.0)
         started = self.clock()
-        outcomes = self.loader.load(batch)
+        outcomes = self._guard.load(self.loader, batch)
         return _Loaded(outcomes, self.clock() - started)
 
     def _limits(self) -> BatchLimits:

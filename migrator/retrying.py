@@ -69,6 +69,22 @@ class RetryingLoader(LoaderWrapper):
             self._retrier.throttle.succeeded(len(batch.documents), self._retrier.clock() - start)
         return result
 
+    def identity(self, collection: str) -> str | None:
+        """As the wrapped loader's, tried again."""
+        return self._retrier.call(
+            f"identify the target of {collection}",
+            lambda _: super(RetryingLoader, self).identity(collection),
+            retry_on=is_transient,
+        )
+
+    def is_empty(self, collection: str) -> bool:
+        """As the wrapped loader's, tried again."""
+        return self._retrier.call(
+            f"look at the target of {collection}",
+            lambda _: super(RetryingLoader, self).is_empty(collection),
+            retry_on=is_transient,
+        )
+
     def finish(self, collection: str) -> None:
         """As the wrapped loader's, tried again."""
         self._retrier.call(f"finish {collection}", lambda _: self._inner.finish(collection), retry_on=is_transient)

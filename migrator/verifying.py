@@ -29,6 +29,7 @@ from migrator.model import EncodedDocument, Extractor, Reject
 from migrator.opening import OpenJob, default_paths, open_job
 from migrator.ordering import keeps_order
 from migrator.sorting import ExternalSorter
+from migrator.target_guard import TargetGuard, identity_of
 from migrator.target_reading import SORT_MEMORY_BYTES, open_reader
 from migrator.verification import Comparison, Step, TargetReader, compare_collection
 from migrator.verify_result import DifferenceFile, VerifyResult
@@ -121,6 +122,7 @@ class _Verification:
     def run(self, *, resumed: bool) -> VerifyResult:
         started = time.monotonic()
         job = self.job
+        self.guard = TargetGuard(job.loader, hint="Begin again with --restart.")
         self.result = VerifyResult(
             filtered=self.checkpoint.details.get("filtered", 0),
             unwritable=self.checkpoint.details.get("unwritable", 0),
@@ -147,6 +149,10 @@ class _Verification:
                 hint="Begin anew with --restart.",
             )
         state.identity = identity
+        # What was compared is said of this very target.
+        if state.target is not None:
+            self.guard.refuse_other(name, state.target)
+        state.target = identity_of(self.job.loader, name)
         numbers = Comparison(**self.checkpoint.details.get("numbers", {}).get(name, {}))
         self.result.comparisons[name] = numbers
         if state.finished:
@@ -173,6 +179,8 @@ class _Verification:
                     raise Interrupted("Stopped; what was compared is kept.", hint="Go on with --resume.")
                 if time.monotonic() - self.saved_at >= MIN_SAVE_INTERVAL_S:
                     self._save(name)
+        if state.target is not None:
+            self.guard.refuse_other(name, state.target)
         state.finished = True
         self._save(name)
 

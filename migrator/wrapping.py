@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from migrator.model import Batch, Document, Extractor, Fault, Loader, Outcome, Position, Record
+from migrator.target_guard import identity_of
 
 
 class ExtractorWrapper:
@@ -71,6 +72,15 @@ class LoaderWrapper:
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
         """As the inner one's."""
         return self._inner.load(batch, resend=resend)
+
+    def identity(self, collection: str) -> str | None:
+        """As the inner one's; None where it tells none."""
+        return identity_of(self._inner, collection)
+
+    def is_empty(self, collection: str) -> bool:
+        """As the inner one's; False where it tells nothing of it."""
+        ask = getattr(self._inner, "is_empty", None)
+        return ask is not None and bool(ask(collection))
 
     def flush(self, collection: str) -> int | None:
         """As the inner one's."""

@@ -36,7 +36,16 @@ LEVELS: list[tuple[str, set[str]]] = [
             "knee",
         }
         | {"leaf_compare", "locking", "naming", "plugins", "rejects", "retry", "retrying", "revisions"}
-        | {"row_faults", "sorted_runs", "sorting", "spooling", "throttle", "verification", "wrapping"},
+        | {
+            "row_faults",
+            "sorted_runs",
+            "sorting",
+            "spooling",
+            "target_guard",
+            "throttle",
+            "verification",
+            "wrapping",
+        },
     ),
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),

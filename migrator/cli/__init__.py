@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from migrator.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, MigratorError
+from migrator.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, MigratorError, TargetReplaced
 from migrator.version import __version__
 
 # Command, module, one line of help: importing a module for its help line alone would cost the start its speed.
@@ -107,7 +107,10 @@ def main() -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except MigratorError as error:
-        click.echo(f"Error: {error.message} {error.hint or error.usual_hint}".rstrip(), err=True)
+        hint = error.hint or error.usual_hint
+        if isinstance(error, TargetReplaced) and sys.argv[1:]:
+            hint = f"{hint} Type: {_again(sys.argv[1:], error.flag)}"
+        click.echo(f"Error: {error.message} {hint}".rstrip(), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; what there is to say is said by the exit code.
@@ -121,6 +124,17 @@ def main() -> None:
             err=True,
         )
         sys.exit(EXIT_UNEXPECTED)
+
+
+def _again(arguments: list[str], flag: str) -> str:
+    """The command that was typed, without passwords, as it is to be typed next."""
+    import shlex  # noqa: PLC0415 only for this
+
+    from migrator.couch.endpoint import redact  # noqa: PLC0415
+
+    kept = [argument for argument in arguments if not flag or argument not in {"--resume", flag}]
+    shown = [redact(argument) if "://" in argument else argument for argument in kept]
+    return shlex.join(["migrator", *shown, *([flag] if flag else [])])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from migrator.codec import InvalidDocument, Unencodable, encode, top_level
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
+from migrator.couch.identity import start_of
 from migrator.errors import ConfigError, TargetMissing
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
@@ -65,9 +66,7 @@ class CouchExtractor:
 
     def identity(self, collection: str) -> str:
         """When the database was created: one of the same name that was made anew is another."""
-        info = self._info(collection)
-        # PouchDB Server tells its own start instead, which says nothing of the database.
-        return "" if "backend_adapter" in info else str(info.get("instance_start_time", ""))
+        return start_of(self._info(collection))
 
     def describe_position(self, collection: str, position: Position) -> str:
         """The document's address."""

@@ -10,6 +10,7 @@ from typing import Any
 from migrator import naming
 from migrator.couch.client import CouchClient
 from migrator.couch.fidelity import fidelity_of
+from migrator.couch.identity import mark_database, read_identity
 from migrator.couch.screen import screen
 from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.couch.trouble import Suspects
@@ -80,7 +81,7 @@ class CouchLoader:
         return screen(id, top_level, body, max_document_bytes=limit, partitioned=self._partitioned)
 
     def prepare(self, collection: str, mark: int | None) -> None:  # noqa: ARG002 a database knows what it holds
-        """Create the database when it is missing.
+        """Create the database when it is missing, and give it a mark of its own.
 
         Raises:
             ConfigError: the name is not legal.
@@ -95,12 +96,22 @@ class CouchLoader:
                 raise TransientError(
                     f"Database {database} was created but is not there yet.", signature="database not there"
                 )
+        # Before anything is written, so that all that is confirmed is known to be in this very database.
+        mark_database(self._client, database)
         policy = self.policies.get(collection, self._on_conflict)
         self._targets[collection] = replace(self._target(database, info), on_conflict=policy)
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
         """Write the documents; see `Loader.load`."""
         return self._write(self._targets[batch.collection], batch.documents, resend=resend).run()
+
+    def identity(self, collection: str) -> str | None:
+        """Tells the database from a later one of the same name; "" where there is none."""
+        return read_identity(self._client, self.target_name(collection))
+
+    def is_empty(self, collection: str) -> bool:
+        """True when the database holds no document."""
+        return self.survey(collection) == 0
 
     def survey(self, collection: str) -> int:
         """How many documents are at the target; -1 where there is no database yet."""

@@ -18,6 +18,10 @@ class DryLoader(LoaderWrapper):
     def prepare(self, collection: str, mark: int | None) -> None:
         """Nothing is made."""
 
+    def identity(self, collection: str) -> str | None:  # noqa: ARG002
+        """Nothing is claimed of any target."""
+        return None
+
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:  # noqa: ARG002
         """What would become of the documents."""
         if self._foretell is not None:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from migrator.errors import ConfigError
+from migrator.files.durable import link_target
 from migrator.files.failures import RESUME, write_error
 from migrator.loaders.ndjson_file import NdjsonFile
 from migrator.model import Batch, Document, Fault, Outcome
 from migrator.naming import file_name
+from migrator.target_guard import NOTHING_THERE
 
 
 class NdjsonLoader:
@@ -59,6 +61,20 @@ class NdjsonLoader:
             return -1
         with path.open("rb") as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+    def identity(self, collection: str) -> str | None:
+        """Tells a complete file from a later one; "" where there is nothing.
+
+        None while it is being made: then the mark of `flush` tells, and the file itself is looked after.
+        """
+        path = link_target(self._folder / self.target_name(collection))
+        if collection in self._outputs or path.with_name(f"{path.name}.part").exists():
+            return None
+        try:
+            found = path.stat()
+        except OSError:
+            return NOTHING_THERE
+        return f"{found.st_size} {found.st_mtime_ns}"
 
     def prepare(self, collection: str, mark: int | None) -> None:
         """Open the part, or the existing file for comparing.

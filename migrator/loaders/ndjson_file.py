@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from migrator.errors import CheckpointError, ConfigError, EndpointError, MigratorError
+from migrator.errors import ConfigError, EndpointError, MigratorError, TargetReplaced
 from migrator.files.durable import create_file, link_target, publish, sync_folder
 from migrator.files.failures import RESUME, write_error
 from migrator.model import Batch, EncodedDocument, Outcome, Status
+from migrator.target_guard import RESTART
 
 _BLOCK_BYTES = 1 << 20
 _CHECK_BITS = 20
 _CHECK_MASK = (1 << _CHECK_BITS) - 1
+_START_OVER = "start over with --restart: a complete file that is there already is compared, not written again."
 
 
 class NdjsonFile:
@@ -114,6 +116,7 @@ class NdjsonFile:
     def flush(self) -> int:
         """Put the part on disk and give the mark."""
         packed = self._length << _CHECK_BITS | self._check & _CHECK_MASK
+        self._refuse_other()
         if self._old:
             return -1 - packed
         try:
@@ -126,6 +129,7 @@ class NdjsonFile:
         """Give the part its final name, or leave an old file that is equal."""
         if self._old:
             if not self._old.read(1):
+                self._refuse_other()
                 self.close()
                 return
             with self._old:
@@ -145,6 +149,17 @@ class NdjsonFile:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def _refuse_other(self) -> None:
+        """Make sure that what is open is what stands there under its name."""
+        path, descriptor = (self._path, self._old.fileno()) if self._old else (self._part, self._file)
+        try:
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return
+            what = "was replaced"
+        except OSError:
+            what = "is gone"
+        raise TargetReplaced(f"{path} {what} while it was written.", hint=_START_OVER.capitalize(), flag=RESTART)
 
     def _create(self) -> None:
         self._file = create_file(self._part)
@@ -226,8 +241,9 @@ class NdjsonFile:
         return write_error(error, self._part, instead="name another folder", again=RESUME)
 
 
-def _not_as_it_was(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(
+def _not_as_it_was(path: Path, what: str) -> TargetReplaced:
+    return TargetReplaced(
         f"{path} {what} since the checkpoint was made.",
-        hint="Put it back as it was, or start anew with --restart.",
+        hint=f"Put it back as it was, or {_START_OVER}",
+        flag=RESTART,
     )

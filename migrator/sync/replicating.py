@@ -18,6 +18,7 @@ from migrator.checkpoint import Checkpoint, CheckpointFile
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
+from migrator.couch.identity import guard_database
 from migrator.couch.replicator import COMPLETED, History, JobState, Numbers, Replicator, read_history, side
 from migrator.errors import EndpointError, Interrupted
 from migrator.events import (
@@ -37,12 +38,14 @@ from migrator.opening import FIRST_CONTACT, OpenJob, default_paths, open_job
 from migrator.registry import open_client
 from migrator.retry import Retrier, is_transient
 from migrator.sync.modes import check_modes
+from migrator.target_guard import TargetGuard
 
 POLL_S = 0.2
 MAX_POLL_S = 1.0
 # Between the posting of a document and the scheduler's notice of it.
 UNKNOWN_S = 30.0
 TELL_EVERY_S = 5.0
+AGAIN = "Run it again: the server then compares everything once more."
 
 
 @dataclass
@@ -53,6 +56,7 @@ class _Job:
     database: str
     id: str
     counts: Counts
+    guard: TargetGuard
     posted: float
     moved: float
     told: float = float("-inf")
@@ -147,9 +151,10 @@ class _Replication:
             # All revisions are compared anew, and those that were refused are tried again.
             document["since_seq"] = "0"
         self._retry(f"prepare {database}", lambda _: self._create(name, database))
+        guard = guard_database(self.target, job.retrier, database, hint=AGAIN)
         self._retry(f"replicate {name}", lambda _: self.runner.start(id, document))
         now = self.clock()
-        return _Job(name, database, id, counts, now, now)
+        return _Job(name, database, id, counts, guard, now, now)
 
     def _create(self, name: str, database: str) -> None:
         """Create the target database as the source's is, unless the job says otherwise."""
@@ -193,6 +198,7 @@ class _Replication:
         return False
 
     def _give_up(self, each: _Job, state: JobState) -> None:
+        each.guard.check(each.database)
         source = database_url(self.source.endpoint, each.name)
         raise EndpointError(
             f"The server gave up the replication of {source} to {each.database}: {self._safe(state.reason)}.",
@@ -201,6 +207,8 @@ class _Replication:
         )
 
     def _settle(self, each: _Job, state: JobState) -> None:
+        # The server takes it for done although the target was replaced while it worked.
+        each.guard.check(each.database)
         history = self._retry(
             f"look at {each.name}",
             lambda _: read_history(self.source, each.name, each.replication_id, state.started),

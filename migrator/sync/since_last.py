@@ -17,7 +17,8 @@ from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, ope
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
-from migrator.errors import CheckpointError, TransformError
+from migrator.couch.identity import start_of
+from migrator.errors import TransformError
 from migrator.events import LagMeasured, Listener, ignore
 from migrator.extractors.changes import ChangesExtractor, Since
 from migrator.jobs import JobResult
@@ -25,14 +26,18 @@ from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.loaders.rejects import RejectFile
 from migrator.model import Document, Reject, Report, Transformer
-from migrator.opening import FIRST_CONTACT, OpenJob, default_paths, open_job
+from migrator.opening import FIRST_CONTACT, OpenJob, open_job
 from migrator.ordering import in_order
 from migrator.pipeline import MaxErrors, Pipeline
-from migrator.registry import open_client
+from migrator.registry import open_client, target_database
 from migrator.retry import Retrier, is_transient
 from migrator.retrying import RetryingLoader
+from migrator.sync.former import DATABASE, former, paths_of
 from migrator.sync.marks import Mark, keep_marks, read_marks
 from migrator.sync.modes import check_modes
+from migrator.target_guard import NOTHING_THERE, TargetGuard, identity_of, is_same
+
+AGAIN = "Run it again: it then copies everything once more, and what is there stays as it is."
 
 
 @dataclass
@@ -69,20 +74,21 @@ class Sync:
         self.marks = {}
         for name in self.job.collections:
             source, target = self._info(self.source, name), self._info(self.target, self.job.names[name])
+            identity = self._target_identity(name)
             old, now = known.get(name), str(source.get("update_seq", "0"))
             empty = not (target.get("doc_count") or target.get("doc_del_count"))
+            same_target = old is not None and (not old.target or is_same(old.target, identity))
             same = (
                 old is not None
-                # A database can be made anew within the second that its age is told in.
+                and same_target
                 and not (empty and source.get("doc_count"))
-                and (old.source, old.target) == (_identity(source), _identity(target))
+                and old.source == start_of(source)
                 and not _rewound(source, old)
             )
             if old is None or not same:
                 # Another database has the name now, on either side: all is to be read.
-                self.marks[name] = Mark(
-                    None, now, _identity(source), _identity(target), old is not None or empty or name in self.own
-                )
+                ours = same_target or empty or name in self.own
+                self.marks[name] = Mark(None, now, start_of(source), identity, ours)
                 self.checkpoint.collections[name] = CollectionState()
             elif resumed and name in self.checkpoint.collections:
                 self.marks[name] = old
@@ -90,6 +96,7 @@ class Sync:
                 state = before.collections.get(name) if before else None
                 self.marks[name] = old.following(state.position if state else None, now, retry=retry)
                 self.checkpoint.collections[name] = CollectionState()
+            self.marks[name].target = identity
         self.checkpoint.finished = False
         keep_marks(self.checkpoint, self.marks)
         self.checkpoint.rejects_bytes = self.rejects.flush()
@@ -127,6 +134,7 @@ class Sync:
             throttle=job.throttle,
             checkpoint=self.checkpoint,
             checkpoint_file=self.file,
+            guard=TargetGuard(job.loader, hint=AGAIN, flag=""),
             max_errors=MaxErrors(*parse_max_errors(job.config.max_errors)),
             listener=listener,
             stopping=self.stopping,
@@ -167,6 +175,15 @@ class Sync:
             return made
 
         return guarded
+
+    def _target_identity(self, name: str) -> str:
+        """The identity of a target database, which is made where it is missing; "" where it cannot be told."""
+        identity = identity_of(self.job.loader, name)
+        if identity == NOTHING_THERE:
+            # Only in a round of following: what was taken away is found to be another.
+            self.job.loader.prepare(name, None)
+            identity = identity_of(self.job.loader, name)
+        return identity or ""
 
     def _info(self, client: CouchClient, database: str) -> dict[str, object]:
         return self.job.retrier.call(
@@ -245,12 +262,12 @@ def open_sync(
         job.fingerprint["collections"] = {"chosen": list(config.collection), "map": dict(config.map)}
         job.fingerprint["operation"] = "since last"
         extractor.retrier = job.retrier
-        path, rejects_path = default_paths(job)
+        path, rejects_path = paths_of(job, target_database(config, environ))
         file = CheckpointFile(path)
         stack.enter_context(file.lock())
-        before = _former(file, restart=config.restart)
+        before = former(file, restart=config.restart)
         checkpoint, resumed = open_checkpoint(
-            file, job.fingerprint, resume=not config.restart, restart=config.restart
+            file, job.fingerprint, resume=not config.restart, restart=config.restart, later=(DATABASE,)
         )
         first = RetryingLoader(job.bare_loader, Retrier(FIRST_CONTACT, listener, None, stopping))
         for name in job.collections:
@@ -268,25 +285,6 @@ def open_sync(
             before = None
         sync.begin(before, resumed=resumed)
         yield sync
-
-
-def _former(file: CheckpointFile, *, restart: bool) -> Checkpoint | None:
-    """The checkpoint of the last run; a damaged one is no hindrance to a restart."""
-    if not file.exists():
-        return None
-    try:
-        found = file.load()
-        read_marks(found)
-    except CheckpointError:
-        if restart:
-            return None
-        raise
-    return found
-
-
-def _identity(info: Mapping[str, object]) -> str:
-    # PouchDB Server tells its own start instead, which says nothing of the database.
-    return "" if "backend_adapter" in info else str(info.get("instance_start_time", ""))
 
 
 def _rewound(info: Mapping[str, object], mark: Mark) -> bool:

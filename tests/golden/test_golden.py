@@ -95,6 +95,10 @@ def test_report_checkpoint_and_rejects(folder: Path, monkeypatch: pytest.MonkeyP
     checkpoint = json.loads((folder / "cp.json").read_text())
     assert 32 == len(checkpoint.pop("seed"))
     assert checkpoint.pop("started_ms") > 1_700_000_000_000
+    # The complete file's size and time of change tell it from a later one.
+    size, _, changed_ns = checkpoint["collections"]["agents"].pop("target").partition(" ")
+    found = (folder / "out/agents.ndjson").stat()
+    assert (int(size), int(changed_ns)) == (found.st_size, found.st_mtime_ns)
     assert_golden("checkpoint.json", json.dumps(checkpoint, indent=2).replace(str(folder), "") + "\n")
     assert_golden("rejects.ndjson", (folder / "r.ndjson").read_text().replace(str(folder), ""))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -293,16 +292,76 @@ def test_a_target_that_was_emptied_is_filled_again(pair: Pair) -> None:
     assert pair.same()
 
 
-def test_a_target_that_was_made_again_is_filled_again(pair: Pair, is_couchdb: bool) -> None:
-    """Not only where it is empty. PouchDB Server does not tell one database of a name from the next."""
+def test_a_target_that_was_made_again_is_filled_again(pair: Pair) -> None:
+    """Not only where it is empty; also within the second that its age is told in."""
     pair.run()
     support.request("DELETE", pair.target)
-    # The server tells the second in which a database was made.
-    time.sleep(1.1)
     assert support.request("PUT", pair.target)[0] in {201, 202}
     put(pair.target, "somebody's")
-    assert pair.run() == ({"read": 30, "written": 30} if is_couchdb else {})
-    assert len(contents(pair.second, pair.copy)) == (31 if is_couchdb else 1)
+    assert pair.run() == {"read": 30, "written": 30}
+    assert len(contents(pair.second, pair.copy)) == 31
+
+
+def test_documents_of_a_replaced_target_are_not_overwritten_unasked(pair: Pair) -> None:
+    """What stands in the database that has the name now is not this job's own."""
+    pair.run()
+    support.request("DELETE", pair.target)
+    assert support.request("PUT", pair.target)[0] in {201, 202}
+    put(pair.target, "d01", n="somebody's")
+    assert pair.run() == {"read": 30, "written": 29, "rejected": 1, "conflicts": 1}
+    assert support.get(f"{pair.target}/d01")["n"] == "somebody's"
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "default"])
+def test_the_checkpoint_of_a_job_into_another_database_is_refused(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """It says nothing of this one; the deletion that it had not carried yet arrives where it belongs."""
+    monkeypatch.chdir(pair.folder)
+    files = {} if named else {"checkpoint": "", "rejects": ""}
+    pair.run(**files)
+    other = f"{pair.target}_other"
+    try:
+        if named:
+            with pytest.raises(CheckpointError, match="belongs to another job: its database was"):
+                pair.run(target=other)
+            assert support.request("GET", other)[0] == 404
+        else:
+            # Unnamed, each has a file of its own.
+            assert pair.run(target=other, **files) == {"read": 30, "written": 30}
+        pair.delete("d03")
+        assert pair.run(**files) == {"read": 1, "written": 1, "conflicts": 1}
+        assert pair.same()
+    finally:
+        support.request("DELETE", other)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "default"])
+def test_a_checkpoint_that_names_no_database_is_accepted_and_completed(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """As older versions wrote it, under the name that they gave it, with less of an identity."""
+    monkeypatch.chdir(pair.folder)
+    files = {} if named else {"checkpoint": "", "rejects": ""}
+    with monkeypatch.context() as older:
+        older.setattr("migrator.sync.since_last.target_database", lambda *_: None)
+        path = pair.job(**files).checkpoint
+    assert path is not None
+    old = json.loads(path.read_text())
+    assert "database" not in old["job"]
+    (mark,) = old["details"]["marks"].values()
+    created, token = mark["target"].split(" ")
+    mark["target"] = created.strip("?")
+    path.write_text(json.dumps(old))
+    pair.put("d01", n="changed")
+    assert pair.run(**files) == {"read": 1, "written": 1, "conflicts": 1}
+    new = json.loads(path.read_text())
+    assert new["job"]["database"] == pair.copy
+    (mark,) = new["details"]["marks"].values()
+    assert mark["target"] == f"{created} {token}"
+    if named:
+        with pytest.raises(CheckpointError, match="belongs to another job"):
+            pair.run(target=f"{pair.target}_other")
 
 
 def test_a_new_database_of_the_server_joins(pair: Pair, database_prefix: str) -> None:

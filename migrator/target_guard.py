@@ -1,0 +1,175 @@
+"""Compares a target with the one that documents were confirmed in: a position belongs to that, not to its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from migrator.errors import TargetMissing, TargetReplaced
+from migrator.model import Batch, Loader, Outcome
+
+RESTART = "--restart"
+# A cluster's node can answer from an old list of databases for a moment: a difference is read again first.
+PAUSES_S = (0.1, 0.3, 0.6)
+# So often a target may be said to be missing that is there.
+MAX_TIMES_MISSING = 3
+NOTHING_THERE = ""
+UNKNOWN = "?"
+MISSING = "none"
+
+
+class Target(Protocol):
+    """What the guard needs of a target. A loader has it, and may have `identity` and `is_empty` too."""
+
+    def describe(self) -> str:
+        """A stable name of the target without credentials."""
+        ...
+
+    def target_name(self, collection: str) -> str:
+        """The database or file that the collection goes to."""
+        ...
+
+
+def is_same(recorded: str, now: str) -> bool:
+    """True when nothing that both identities tell is different.
+
+    An identity is a few words. `?` stands for what a server does not tell; `none` for a mark that is not there,
+    which says something only where there was one before.
+    """
+    if NOTHING_THERE in (recorded, now):
+        return recorded == now
+    pairs = zip(recorded.split(" "), now.split(" "), strict=False)
+    return all(before == after or before in (UNKNOWN, MISSING) or after == UNKNOWN for before, after in pairs)
+
+
+def identity_of(target: object, collection: str) -> str | None:
+    """What a loader tells of its target; None where it tells nothing, as those of other packages may."""
+    ask = getattr(target, "identity", None)
+    identity: str | None = None if ask is None else ask(collection)
+    return identity
+
+
+def _fits(recorded: str | None, now: str | None) -> bool:
+    if recorded is None:
+        return now != NOTHING_THERE
+    return now is None or is_same(recorded, now)
+
+
+class TargetGuard:
+    """Knows which target each collection's documents were confirmed in, and refuses another one of that name.
+
+    Args:
+        target: has `identity(collection)`, which gives "" where there is no target and None where nobody can tell;
+            without it nothing is compared. `is_empty(collection)` says that it holds no document.
+        hint: what to do about a replaced target.
+        flag: what the same command needs for that.
+        sleep: waits before a difference is read again.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        hint: str = "Start over with --restart: what is there already stays as it is.",
+        flag: str = RESTART,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._target = target
+        self._hint = hint
+        self._flag = flag
+        self._sleep = sleep
+        self._known: dict[str, str] = {}
+
+    def refuse_other(self, collection: str, recorded: str | None, *, confirmed: int = 0) -> None:
+        """Before a run goes on: refuse a target that is not the recorded one. Nothing is made.
+
+        Args:
+            collection: its name.
+            recorded: the identity that the checkpoint holds; None where an older version wrote it.
+            confirmed: how many documents were confirmed there.
+
+        Raises:
+            TargetReplaced: it is gone, another one, or empty.
+        """
+        self._compare(collection, recorded)
+        if confirmed and self._is_empty(collection):
+            raise self._error(collection, f"is empty, but {confirmed:,} documents had been confirmed there")
+
+    def begin(self, collection: str, recorded: str | None) -> str | None:
+        """Remember the target that is written to from here on; gives what the checkpoint is to hold.
+
+        Args:
+            collection: its name.
+            recorded: what the target must be; None where nothing is settled yet.
+
+        Raises:
+            TargetReplaced: it is another one.
+        """
+        now = self._compare(collection, recorded)
+        if now is None:
+            return recorded
+        self._known[collection] = now
+        return now
+
+    def check(self, collection: str) -> str | None:
+        """Make sure that the target is the one that was there at the beginning; gives its identity.
+
+        One that can be told from now on, as a file that is complete, is remembered.
+
+        Raises:
+            TargetReplaced: it is not, so documents that were confirmed are not there any more.
+        """
+        now = self._compare(collection, self._known.get(collection))
+        return self._known.get(collection) if now is None else self._known.setdefault(collection, now)
+
+    def load(self, loader: Loader, batch: Batch) -> Sequence[Outcome]:
+        """Load a batch; where it took more than one attempt, the target is looked at before the outcomes count.
+
+        Raises:
+            TargetReplaced: it is another one, or gone.
+            MigratorError: what the loader raises.
+        """
+        missing = 0
+        while True:
+            try:
+                outcomes = loader.load(batch, resend=missing > 0)
+            except TargetMissing:
+                # It is gone, which the check says, or a cluster's node did not know of it for a moment.
+                self.check(batch.collection)
+                missing += 1
+                if missing > MAX_TIMES_MISSING:
+                    raise
+            else:
+                # During an outage the target can have been replaced.
+                if missing or any(outcome.attempts > 1 for outcome in outcomes):
+                    self.check(batch.collection)
+                return outcomes
+
+    def _compare(self, collection: str, recorded: str | None) -> str | None:
+        now = identity_of(self._target, collection)
+        pauses = iter(PAUSES_S)
+        while not _fits(recorded, now):
+            pause = next(pauses, None)
+            if pause is None:
+                what = "is gone" if now == NOTHING_THERE else "is another one now"
+                raise self._error(collection, f"{what}: it was deleted or replaced since this job began")
+            self._sleep(pause)
+            now = identity_of(self._target, collection)
+        return now
+
+    def _is_empty(self, collection: str) -> bool:
+        ask = getattr(self._target, "is_empty", None)
+        if ask is None or not ask(collection):
+            return False
+        for pause in PAUSES_S:
+            self._sleep(pause)
+            if not ask(collection):
+                return False
+        return True
+
+    def _error(self, collection: str, what: str) -> TargetReplaced:
+        place = f"{self._target.describe().rstrip('/')}/{self._target.target_name(collection)}"
+        return TargetReplaced(
+            f"{place} {what}. What had been confirmed there may be missing.", hint=self._hint, flag=self._flag
+        )

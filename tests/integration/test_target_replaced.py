@@ -1,0 +1,227 @@
+"""A target database that is deleted, made again or emptied at any moment of a run: said, with exit code 6."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from migrator.config import JobConfig
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import parse_endpoint
+from migrator.couch.identity import MARK, mark_database, read_identity
+from migrator.errors import EndpointError, MigratorError, TargetReplaced
+from migrator.events import DocumentsCompared, Event
+from migrator.jobs import run_job
+from migrator.verifying import verify_job
+from tests import support
+from tests.fault_proxy import FaultProxy, Request
+
+pytestmark = pytest.mark.usefixtures("no_credentials")
+
+COUNT = 400
+
+
+@dataclass
+class Job:
+    """A job of one file into one database, through a proxy that lets something happen before a request."""
+
+    url: str
+    name: str
+    folder: Path
+    happens: dict[int, Callable[[], None]] = field(default_factory=dict)
+    writes: int = 0
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return f"{self.url}/{self.name}"
+
+    def config(self, target: str, **options: object) -> JobConfig:
+        """The job."""
+        settings: dict[str, object] = {
+            "source": str(self.folder / f"{self.name}.ndjson"),
+            "target": target,
+            "checkpoint": str(self.folder / "cp.json"),
+            "rejects": str(self.folder / "rejects.ndjson"),
+            "batch_docs": 20,
+            "in_flight": 1,
+            **options,
+        }
+        return JobConfig(**settings)  # type: ignore[arg-type]
+
+    def plan(self, request: Request) -> str | None:
+        """Counts the bulk writes."""
+        if request.method == "POST" and request.path.endswith("/_bulk_docs"):
+            self.writes += 1
+            if event := self.happens.pop(self.writes, None):
+                event()
+        return None
+
+    def delete(self) -> None:
+        """The database is gone."""
+        support.request("DELETE", self.database)
+
+    def recreate(self) -> None:
+        """It is deleted and made again, within a second."""
+        self.delete()
+        assert support.request("PUT", self.database)[0] in {201, 202}
+
+    def replace(self) -> None:
+        """By one of somebody else, who had all documents and more."""
+        self.recreate()
+        documents = [{"_id": f"d{number:05}", "n": number} for number in range(COUNT + 7)]
+        support.request("POST", f"{self.database}/_bulk_docs", {"docs": documents})
+
+    def empty(self) -> None:
+        """Somebody deletes every document."""
+        rows = support.get(f"{self.database}/_all_docs")["rows"]
+        documents = [{"_id": row["id"], "_rev": row["value"]["rev"], "_deleted": True} for row in rows]
+        support.request("POST", f"{self.database}/_bulk_docs", {"docs": documents})
+
+    def is_whole(self) -> bool:
+        """Everything is there."""
+        found = support.plain(support.documents(self.url, self.name))
+        return all(found.get(f"d{number:05}") == {"_id": f"d{number:05}", "n": number} for number in range(COUNT))
+
+
+@pytest.fixture
+def job(server_url: str, database_prefix: str, tmp_path: Path) -> Iterator[Job]:
+    """A job that has not begun."""
+    name = f"{database_prefix}replaced"
+    lines = [json.dumps({"_id": f"d{number:05}", "n": number}) for number in range(COUNT)]
+    (tmp_path / f"{name}.ndjson").write_text("\n".join(lines) + "\n")
+    made = Job(server_url, name, tmp_path)
+    yield made
+    made.delete()
+
+
+@pytest.mark.parametrize("event", [Job.delete, Job.recreate, Job.replace], ids=lambda event: event.__name__)
+@pytest.mark.parametrize("before", [2, 10, 20])
+def test_on_the_way(job: Job, event: Callable[[Job], None], before: int) -> None:
+    """The run says so, a resumed one again, and a restart makes it whole."""
+    job.happens[before] = lambda: event(job)
+    with FaultProxy(job.url, job.plan) as proxy:
+        for _ in range(2):
+            with pytest.raises(TargetReplaced, match=job.name):
+                run_job(job.config(proxy.url, resume=True), environ={})
+        run_job(job.config(proxy.url, restart=True), environ={})
+    assert job.is_whole()
+
+
+@pytest.mark.parametrize(
+    "event", [Job.delete, Job.recreate, Job.replace, Job.empty], ids=lambda event: event.__name__
+)
+def test_between_two_runs(job: Job, event: Callable[[Job], None]) -> None:
+    """Nothing is made at the target, and the database of somebody else stays as it is."""
+    with FaultProxy(job.url, job.plan) as proxy:
+        stop_after(job, proxy.url, 100)
+        event(job)
+        before = support.request("GET", f"{job.database}/_all_docs")[1].get("rows")
+        with pytest.raises(TargetReplaced):
+            run_job(job.config(proxy.url, resume=True), environ={})
+        assert support.request("GET", f"{job.database}/_all_docs")[1].get("rows") == before
+        run_job(job.config(proxy.url, restart=True, on_conflict="overwrite"), environ={})
+    assert job.is_whole()
+
+
+def stop_after(job: Job, target: str, documents: int) -> None:
+    """A run that is stopped when so many are settled."""
+    stopping = threading.Event()
+    done = 0
+
+    def listener(event: Event) -> None:
+        nonlocal done
+        done += getattr(getattr(event, "counts", None), "read", 0)
+        if done >= documents:
+            stopping.set()
+
+    with pytest.raises(MigratorError, match="Stopped"):
+        run_job(job.config(target), environ={}, listener=listener, stopping=stopping)
+
+
+def test_the_same_database_is_gone_on_with(job: Job) -> None:
+    """Documents of others, compaction and other settings make no other database of it."""
+    with FaultProxy(job.url, job.plan) as proxy:
+        stop_after(job, proxy.url, 100)
+        support.request("POST", f"{job.database}/_bulk_docs", {"docs": [{"_id": "somebody's"}]})
+        support.request("POST", f"{job.database}/_compact", {})
+        run_job(job.config(proxy.url, resume=True), environ={})
+    assert job.is_whole()
+
+
+def test_by_the_command(job: Job) -> None:
+    """Exit code 6, and the whole command to type next, without the password."""
+    with FaultProxy(job.url, job.plan) as proxy:
+        stop_after(job, proxy.url, 100)
+        job.delete()
+        config = job.config(proxy.url)
+        arguments = ["run", "--from", config.source, "--to", proxy.url, "--checkpoint", config.checkpoint]
+        arguments += ["--rejects", config.rejects, "-q", "--batch-docs", "20", "--in-flight", "1"]
+        ended = command(*arguments, "--resume")
+        assert (ended.returncode, ended.stdout) == (6, "")
+        said = " ".join(ended.stderr.split())
+        assert f"/{job.name} is gone: it was deleted or replaced since this job began." in said
+        assert said.endswith("--in-flight 1 --restart")
+        assert "password@" not in said
+        assert command(*arguments, "--restart").returncode == 0
+    assert job.is_whole()
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    words = [sys.executable, "-m", "migrator", *arguments]
+    return subprocess.run(words, check=False, capture_output=True, text=True)
+
+
+def test_a_verification_goes_on_with_its_own_target_only(job: Job) -> None:
+    """What was compared with the one before says nothing of this one."""
+    run_job(job.config(job.url, checkpoint=str(job.folder / "run.json")), environ={})
+    stopping = threading.Event()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, DocumentsCompared):
+            stopping.set()
+
+    with pytest.raises(MigratorError, match="Stopped"):
+        verify_job(job.config(job.url), environ={}, stopping=stopping, listener=stop)
+    job.replace()
+    with pytest.raises(TargetReplaced):
+        verify_job(job.config(job.url, resume=True), environ={})
+    assert len(verify_job(job.config(job.url, restart=True), environ={}).differences) == 7
+
+
+def test_identities(server_url: str, database_prefix: str, is_couchdb: bool) -> None:
+    """Each database has its own, however soon it is made; the same for everybody who asks."""
+    database = f"{database_prefix}identity"
+    url = f"{server_url}/{database}"
+    endpoint, _ = parse_endpoint(server_url, environ={})
+    client = CouchClient(endpoint)
+    assert read_identity(client, database) == ""
+    with pytest.raises(EndpointError):
+        mark_database(client, database)
+    seen = set()
+    for _ in range(3):
+        assert support.request("PUT", url)[0] in {201, 202}
+        unmarked = read_identity(client, database)
+        assert unmarked == ("none" if unmarked is None else f"{unmarked.split()[0]} none")
+        mark_database(client, database)
+        found = read_identity(client, database)
+        mark_database(client, database)
+        assert found == read_identity(client, database)
+        assert found is not None
+        seen.add(found)
+        assert found.startswith("?") is not is_couchdb
+        assert support.get(f"{url}/_local/{MARK}")["token"] == found.split()[1]
+        # It is no content.
+        assert support.get(f"{url}/_all_docs")["rows"] == []
+        assert support.get(f"{url}/_changes")["results"] == []
+        support.request("DELETE", url)
+    assert len(seen) == 3
+    client.close()
