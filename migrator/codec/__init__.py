@@ -1,6 +1,6 @@
 """Documents to bytes and back, exactly: reading, writing, and the declared codecs for values that JSON lacks."""
 
-from migrator.codec.faults import InvalidDocument, Unencodable
+from migrator.codec.faults import InvalidDocument, Unencodable, json_fault
 from migrator.codec.reading import decode, decode_value, one_line, top_level
 from migrator.codec.tags import TAGGED, tag, untag
 from migrator.codec.values import PLAIN, STRICT, ValueCodec
@@ -22,6 +22,7 @@ __all__ = [
     "decode",
     "decode_value",
     "encode",
+    "json_fault",
     "one_line",
     "plain",
     "tag",

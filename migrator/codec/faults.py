@@ -5,16 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from json import JSONDecodeError
 from typing import Any, TypeAlias
 
 Path: TypeAlias = Sequence[str | int]
 """Keys and indexes from the document down to a value."""
 
 SURROGATE = re.compile("[\ud800-\udfff]")
+_TRAILING_COMMA = "Illegal trailing comma"
 
 _SIMPLE_KEY = re.compile(r"[^\W\d][\w$-]*")
 _MAX_KEY_LENGTH = 80
 _MAX_STEPS = 20
+
+
+def json_fault(error: JSONDecodeError) -> tuple[str, int]:
+    """What is wrong with a JSON text, and at which character: the same on every Python."""
+    if error.msg.startswith("Illegal trailing comma"):
+        return _TRAILING_COMMA, error.pos
+    # Before Python 3.13 a key or a value is missed at the bracket behind the comma.
+    before = error.doc[: error.pos].rstrip(" \t\n\r")
+    if before.endswith(",") and error.doc[error.pos : error.pos + 1] in {"}", "]"}:
+        return _TRAILING_COMMA, len(before) - 1
+    return error.msg, error.pos
 
 
 class InvalidDocument(Exception):

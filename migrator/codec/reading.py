@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from migrator.codec import deep
-from migrator.codec.faults import InvalidDocument, find, has_surrogate, path_text
+from migrator.codec.faults import InvalidDocument, find, has_surrogate, json_fault, path_text
 
 # Whatever the digit, it counts as one.
 _DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else byte for byte in range(256))
@@ -148,9 +148,10 @@ def _parse(characters: str, decoder: JSONDecoder) -> Any:
 def _invalid_json(error: JSONDecodeError) -> InvalidDocument:
     if not error.doc.strip(" \t\r\n"):
         return InvalidDocument("invalid_json", "the text is empty")
-    found = error.doc[error.pos : error.pos + _EXCERPT_LENGTH]
+    why, at = json_fault(error)
+    found = error.doc[at : at + _EXCERPT_LENGTH]
     place = f"found {found!a}" if found else "found the end of the text"
-    return InvalidDocument("invalid_json", f"no valid JSON at character {error.pos}: {error.msg}, {place}")
+    return InvalidDocument("invalid_json", f"no valid JSON at character {at}: {why}, {place}")
 
 
 def _refuse(_text: str) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
+from migrator.codec import json_fault
 from migrator.errors import ConfigError
 from migrator.extractors.lines import BLOCK_BYTES, Readable
 
@@ -102,7 +103,8 @@ class JsonText:
                 return self._skim(Problem.TOO_DEEP)
             except json.JSONDecodeError as error:
                 if self._ended or not self._may_be_cut(error):
-                    raise self._broken(_in_our_words(error.msg), error.pos) from None
+                    why, at = json_fault(error)
+                    raise self._broken(_in_our_words(why), at) from None
             else:
                 # A number at the window's end may go on behind it.
                 goes_on = _NUMBER_TAIL.match(self._text, end) if isinstance(parsed, float) else None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from migrator.codec import InvalidDocument, decode_value
+from migrator.codec import InvalidDocument, decode_value, json_fault
 from migrator.seeding.problems import Place
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
@@ -150,7 +150,8 @@ def _fault_place(text: JsonText) -> Place:
     try:
         json.loads(text.text, parse_int=str)
     except json.JSONDecodeError as error:
-        return Place(text.file, error.lineno)
+        _, at = json_fault(error)
+        return Place(text.file, text.text.count("\n", 0, at) + 1)
     except RecursionError:
         pass
     return Place(text.file)

@@ -81,7 +81,8 @@ def test_bytes_that_are_no_text_come_through() -> None:
         (b'{"a": 1', "1:8", "expected ',' delimiter, but the file ends"),
         (b'{"a": "b', "1:7", "unterminated string"),
         (b'\n\n  {"a" 1}', "3:8", "expected ':' delimiter"),
-        (b'{"a": 1,}', "1:9", "expected property name enclosed in double quotes"),
+        (b'{"a": 1,}', "1:8", "illegal trailing comma"),
+        (b"[1, 2,\n ]", "1:6", "illegal trailing comma"),
         (b"[1, 2,\n tru]", "2:2", "expected value"),
         (b'"a\nb"', "1:3", "invalid control character"),
         (b'"\\x"', "1:2", r"invalid \escape"),
@@ -152,7 +153,7 @@ def test_the_limit_is_in_bytes() -> None:
 
 def test_deep_nesting_is_passed_over_with_its_text() -> None:
     """Nesting beyond what Python can parse is no error and no crash: the text is there, unparsed."""
-    for depth in (1000, 100_000):
+    for depth in (50_000, 100_000):
         deep = b'{"a":' * depth + b'"}"' + b"}" * depth
         text = cursor(b"[" + deep + b",2]", step=4096)
         text.take("[")

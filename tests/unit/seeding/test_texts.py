@@ -54,7 +54,7 @@ def test_every_value_of_a_json_text_is_found(value: Any) -> None:
     [
         ('{"a": 1,\n "a": 2}', 2, "duplicate id or key 'a'"),
         ('{"x": [{"b": 1},\n\n {"b": 1, "b": 2}]}', 3, "duplicate id or key 'b'"),
-        ('{\n "a": 1,\n}', 3, "invalid JSON"),
+        ('{\n "a": 1,\n}', 2, "invalid JSON"),
         ("", 1, "invalid JSON"),
         ('{\n"a": "\udcff"}', 2, "0xff is no UTF-8"),
         ('{"a": 1e999}', 1, "invalid JSON"),
