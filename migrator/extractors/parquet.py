@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.arrow_values import finer, values_of
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.lines import file_identity
 from migrator.extractors.selection import select_collections
 from migrator.extras import extra
-from migrator.model import Fault, Position, Record
+from migrator.model import Position, Record
 from migrator.naming import shown
+from migrator.row_faults import unreadable_fault
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 ROWS = 500
+# A page that has a checksum must fit it, or bits that fell over would be written as values.
+_READING: dict[str, Any] = {"buffer_size": 1 << 20, "pre_buffer": False, "page_checksum_verification": True}
 SUFFIXES = (".parquet", ".parq")
 
 
@@ -86,17 +90,19 @@ class ParquetExtractor:
             for group in range(begin, groups):
                 row = 0
                 with _translated(path):
-                    for batch in file.iter_batches(self._rows, row_groups=[group]):
-                        skipped = min(batch.num_rows, max(0, done - row)) if group == begin else 0
+                    for batch in self._batches(file, path, group):
+                        skipped = min(batch[0].num_rows, max(0, done - row)) if group == begin else 0
                         row += skipped
-                        for found in _rows(batch.slice(skipped)):
+                        for found in _rows(*(each.slice(skipped) for each in batch)):
                             row += 1
-                            if isinstance(found, Exception):
-                                place = f"{path} row group {group}, row {row - 1}"
-                                fault = Fault("invalid_value", f"{place}: {found}")
-                                yield Record(f"{group}:{row}", fault=fault)
-                            else:
-                                yield Record(f"{group}:{row}", found)
+                            place = f"{path} row group {group}, row {row - 1}"
+                            yield _record(found, f"{group}:{row}", place)
+                if row != file.metadata.row_group(group).num_rows:
+                    raise ConfigError(
+                        f"{path} is damaged: its row group {group} should have "
+                        f"{file.metadata.row_group(group).num_rows} rows, and {row} can be read.",
+                        hint="Fetch or make it again.",
+                    )
 
     def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
         """Positions at row groups' ends that divide a file into about so many parts."""
@@ -119,6 +125,19 @@ class ParquetExtractor:
     def close(self) -> None:
         """Nothing is held open between readings."""
 
+    def _batches(self, file: pq.ParquetFile, path: Path, group: int) -> Iterator[tuple[pa.RecordBatch, ...]]:
+        """The batches of a row group; where it has the old times of 96 bits, each once more in microseconds."""
+        import pyarrow.parquet as pq  # noqa: PLC0415 an extra
+
+        batches = file.iter_batches(self._rows, row_groups=[group])
+        schema = file.schema
+        if all(schema.column(number).physical_type != "INT96" for number in range(len(schema))):
+            yield from ((batch,) for batch in batches)
+            return
+        # In nanoseconds, years before 1677 and after 2262 would come as others, without a word.
+        with pq.ParquetFile(path, coerce_int96_timestamp_unit="us", **_READING) as coarse:
+            yield from zip(batches, coarse.iter_batches(self._rows, row_groups=[group]), strict=True)
+
     @contextlib.contextmanager
     def _opened(self, collection: str) -> Iterator[pq.ParquetFile]:
         with extra("parquet", what="Parquet"):
@@ -128,7 +147,7 @@ class ParquetExtractor:
         with contextlib.ExitStack() as stack:
             with _translated(path):
                 # Through a buffer, so that a row group's columns are not held as a whole.
-                file = stack.enter_context(pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False))
+                file = stack.enter_context(pq.ParquetFile(path, **_READING))
                 names = file.schema_arrow.names
             twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
             if twice:
@@ -150,52 +169,27 @@ def _translated(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path} cannot be read: {reason}.", hint="Fetch or make it again.") from error
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Exception]:
-    """The rows as Python has them; one that cannot be is the exception that says why."""
-    batch = _without_nanoseconds(batch)
-    try:
-        yield from batch.to_pylist(maps_as_pydicts="strict")
-    except (ValueError, KeyError) as error:
-        if batch.num_rows == 1:
-            yield error
-            return
-        half = batch.num_rows // 2
-        yield from _rows(batch.slice(0, half))
-        yield from _rows(batch.slice(half))
+def _record(row: dict[str, Any], position: str, place: str) -> Record:
+    id = row.get("_id")
+    fault = unreadable_fault(place, row, id if isinstance(id, str) else "")
+    return Record(position, row) if fault is None else Record(position, fault=fault)
 
 
-def _without_nanoseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Times to the microsecond, as Python has them; a column that needs more becomes text."""
-    import pyarrow as pa  # noqa: PLC0415
+def _rows(batch: pa.RecordBatch, coarse: pa.RecordBatch | None = None) -> Iterator[dict[str, Any]]:
+    """The rows, with an `Unreadable` for each value that cannot be given.
 
-    columns = []
-    for column in batch.columns:
-        kind = _microseconds(column.type)
-        if kind == column.type:
-            columns.append(column)
-            continue
-        try:
-            columns.append(column.cast(kind))
-        except pa.ArrowInvalid:
-            columns.append(column.cast(pa.string()) if not pa.types.is_nested(column.type) else column)
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _microseconds(kind: pa.DataType) -> pa.DataType:
-    import pyarrow as pa  # noqa: PLC0415
-
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.timestamp("us", kind.tz)
-    if pa.types.is_duration(kind) and kind.unit == "ns":
-        return pa.duration("us")
-    if pa.types.is_time64(kind) and kind.unit == "ns":
-        return pa.time64("us")
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_microseconds(field.type)) for field in kind])
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
-        return make(kind.value_field.with_type(_microseconds(kind.value_type)))
-    return kind
+    Args:
+        batch: the rows.
+        coarse: the same in microseconds, which counts where nanoseconds cannot hold a time.
+    """
+    names = batch.schema.names
+    columns = [values_of(column) for column in batch.columns]
+    if coarse is not None:
+        columns = [finer(fine, values_of(same)) for fine, same in zip(columns, coarse.columns, strict=True)]
+    if not columns:
+        yield from ({} for _ in range(batch.num_rows))
+    for row in zip(*columns, strict=True):
+        yield dict(zip(names, row, strict=True))
 
 
 def _parsed(position: Position) -> tuple[int, int]:

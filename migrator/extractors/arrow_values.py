@@ -1,0 +1,260 @@
+"""From an Arrow array to Python's values, each on its own: what Python lacks is text or an `Unreadable`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from migrator.extractors.sql_values import NoId, document_id
+from migrator.row_faults import Unreadable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 Arrow's times without a zone are wall clocks
+_DAY_S = 86_400
+
+
+def values_of(array: pa.Array) -> list[Any]:
+    """The values of an array, one for one.
+
+    Times to the microsecond are Python's; one that needs nanoseconds is its text in ISO 8601.
+    """
+    import pyarrow as pa  # noqa: PLC0415 an extra; who has an array has it
+
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plainly(array) or values_of(array.storage)
+    if pa.types.is_dictionary(kind):
+        return _of_dictionary(array)
+    if pa.types.is_struct(kind):
+        return _of_struct(array)
+    if pa.types.is_map(kind):
+        return _of_map(array)
+    if pa.types.is_nested(kind):
+        return _of_lists(array)
+    if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
+        return _of_times(array)
+    return _plainly(array) or [_one(scalar) for scalar in array]
+
+
+def _plainly(array: pa.Array) -> list[Any] | None:
+    """As the library gives them; None where it cannot give all."""
+    try:
+        found: list[Any] = array.to_pylist()
+    except Exception:  # noqa: BLE001 whatever it is, each value is looked at on its own then
+        return None
+    return found
+
+
+def _one(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError as error:
+        return Unreadable("invalid_utf8", "the text is no UTF-8", error.object)
+    except Exception as error:  # noqa: BLE001 one value is at fault, whatever the library says of it
+        return Unreadable("invalid_value", f"a value of {scalar.type} that Python lacks: {error}", _shown(scalar))
+
+
+def _shown(scalar: pa.Scalar) -> str:
+    try:
+        return str(scalar.cast("string").as_py())
+    except Exception:  # noqa: BLE001 not every type has a text
+        return str(getattr(scalar, "value", ""))
+
+
+def _of_dictionary(array: pa.DictionaryArray) -> list[Any]:
+    words = values_of(array.dictionary)
+    return [None if at is None else words[at] for at in array.indices.to_pylist()]
+
+
+def _of_struct(array: pa.StructArray) -> list[Any]:
+    names = [field.name for field in array.type]
+    twice = [name for name in names if names.count(name) > 1]
+    there = array.is_valid().to_pylist()
+    if twice:
+        fault = Unreadable("invalid_value", f"two fields are called {twice[0]!r:.80}, of which one would be lost")
+        return [fault if valid else None for valid in there]
+    columns = [values_of(child) for child in array.flatten()]
+    return [
+        {name: column[number] for name, column in zip(names, columns, strict=True)} if valid else None
+        for number, valid in enumerate(there)
+    ]
+
+
+def _of_lists(array: pa.Array) -> list[Any]:
+    import pyarrow as pa  # noqa: PLC0415
+
+    try:
+        lengths = [length or 0 for length in _lengths(array)]
+        inner = iter(values_of(array.flatten()))
+    except (pa.ArrowException, AttributeError):
+        # A nested type that is none of the lists, such as a union.
+        return _plainly(array) or [_one(scalar) for scalar in array]
+    there = array.is_valid().to_pylist()
+    found = [list(islice(inner, length)) for length in lengths]
+    return [items if valid else None for items, valid in zip(found, there, strict=True)]
+
+
+def _lengths(array: pa.Array) -> Iterator[int | None]:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_fixed_size_list(array.type):
+        size = array.type.list_size
+        return (size if valid else 0 for valid in array.is_valid().to_pylist())
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    return iter(pc.list_value_length(array).to_pylist())
+
+
+def _of_map(array: pa.MapArray) -> list[Any]:
+    import pyarrow as pa  # noqa: PLC0415
+
+    pairs = _of_lists(pa.ListArray.from_arrays(*_entries(array)))
+    return [None if entries is None else _object(entries) for entries in pairs]
+
+
+def _entries(array: pa.MapArray) -> tuple[pa.Array, pa.Array]:
+    """The offsets of a map's entries, null where the map is, and the entries as structs."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    there = array.is_valid().to_pylist()
+    offsets = array.offsets.to_pylist()
+    marked = [offset if valid else None for offset, valid in zip(offsets, there, strict=False)] + offsets[-1:]
+    entries = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
+    return pa.array(marked, pa.int32()), entries
+
+
+def _object(entries: list[dict[str, Any]]) -> Any:
+    found: dict[str, Any] = {}
+    for entry in entries:
+        key = entry["key"]
+        if isinstance(key, Unreadable):
+            return key
+        try:
+            name = document_id([key])
+        except NoId as error:
+            return Unreadable("invalid_value", f"a map has {error}".replace("makes no _id", "that is no text"))
+        if name in found:
+            return Unreadable("invalid_value", f"a map has the key {name!r:.80} twice, of which one would be lost")
+        found[name] = entry["value"]
+    return found
+
+
+def _of_times(array: pa.Array) -> list[Any]:
+    """Dates, times, timestamps and durations: as the library gives them where it can, else by their numbers."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    kind = array.type
+    if not (pa.types.is_date64(kind) or pa.types.is_time(kind)):
+        # Of those the library makes 00:00 of 24:00, and drops the time of a date, without a word.
+        quick = _in_microseconds(array)
+        if quick is not None:
+            return quick
+    if pa.types.is_date32(kind):
+        return _each(array, pa.int32(), lambda days: (_EPOCH + timedelta(days)).date())
+    if pa.types.is_date64(kind):
+        return _each(array, pa.int64(), lambda ms: _date(*divmod(ms, _DAY_S * 1_000)))
+    per_second = _PER_SECOND[kind.unit]
+    if pa.types.is_timestamp(kind):
+        zone = _zone(kind.tz)
+        return _each(array, pa.int64(), lambda ticks: _stamp(ticks, per_second, zone))
+    if pa.types.is_duration(kind):
+        return _each(array, pa.int64(), lambda ticks: _duration(ticks, per_second))
+    number = pa.int32() if pa.types.is_time32(kind) else pa.int64()
+    return _each(array, number, lambda ticks: _clock(ticks, per_second))
+
+
+def _in_microseconds(array: pa.Array) -> list[Any] | None:
+    import pyarrow as pa  # noqa: PLC0415
+
+    kind = array.type
+    if getattr(kind, "unit", "") != "ns":
+        return _plainly(array)
+    coarse = pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else pa.duration("us")
+    try:
+        # Of nanoseconds the library makes a type of its own where pandas is installed, and an error elsewhere.
+        return _plainly(array.cast(coarse))
+    except pa.ArrowInvalid:
+        return None
+
+
+def _each(array: pa.Array, number: pa.DataType, make: Callable[[int], Any]) -> list[Any]:
+    found: list[Any] = []
+    for ticks in array.view(number).to_pylist():
+        try:
+            found.append(None if ticks is None else make(ticks))
+        except (OverflowError, ValueError):
+            reason = f"{ticks} as {array.type} is no date or time of the years 1 to 9999"
+            found.append(Unreadable("date_out_of_range", reason, ticks))
+    return found
+
+
+def _date(days: int, rest: int) -> date:
+    if rest:
+        raise ValueError(rest)
+    return (_EPOCH + timedelta(days)).date()
+
+
+def _stamp(ticks: int, per_second: int, zone: Any) -> Any:
+    seconds, rest = divmod(ticks, per_second)
+    micros, nanos = divmod(rest * (1_000_000_000 // per_second), 1_000)
+    stamp: datetime = _EPOCH + timedelta(seconds=seconds, microseconds=micros)
+    if zone is not None:
+        stamp = stamp.replace(tzinfo=UTC)
+        try:
+            stamp = stamp.astimezone(zone)
+        except (OverflowError, ValueError):
+            # The first and last day of time, which other zones lack.
+            stamp = stamp.astimezone(UTC)
+    return stamp if not nanos else _with_nanos(stamp.isoformat(timespec="microseconds"), nanos)
+
+
+def _with_nanos(text: str, nanos: int) -> str:
+    head, _, tail = text.partition(".")
+    return f"{head}.{tail[:6]}{nanos:03}{tail[6:]}"
+
+
+def _zone(name: str | None) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if name is None:
+        return None
+    try:
+        return pa.lib.string_to_tzinfo(name)
+    except Exception:  # noqa: BLE001 a zone that this machine does not know; the moment is the same in UTC
+        return UTC
+
+
+def _duration(ticks: int, per_second: int) -> Any:
+    seconds, rest = divmod(ticks, per_second)
+    micros, nanos = divmod(rest * (1_000_000_000 // per_second), 1_000)
+    if not nanos:
+        return timedelta(seconds=seconds, microseconds=micros)
+    sign = "-" if ticks < 0 else ""
+    seconds, rest = divmod(abs(ticks), per_second)
+    return f"{sign}PT{seconds}.{rest:09}S"
+
+
+def _clock(ticks: int, per_second: int) -> Any:
+    seconds, rest = divmod(ticks, per_second)
+    if not 0 <= seconds < _DAY_S:
+        raise ValueError(ticks)
+    micros, nanos = divmod(rest * (1_000_000_000 // per_second), 1_000)
+    clock = time(seconds // 3_600, seconds // 60 % 60, seconds % 60, micros)
+    return clock if not nanos else _with_nanos(clock.isoformat(timespec="microseconds"), nanos)
+
+
+def finer(fine: Any, coarse: Any) -> Any:
+    """Of a value read in nanoseconds and in microseconds the finer one, where both are the same moment."""
+    if isinstance(fine, list) and isinstance(coarse, list):
+        return [finer(*pair) for pair in zip(fine, coarse, strict=True)]
+    if isinstance(fine, dict) and isinstance(coarse, dict):
+        return {name: finer(value, coarse[name]) for name, value in fine.items()}
+    if not isinstance(coarse, datetime | Unreadable):
+        return fine
+    near = datetime.fromisoformat(fine[:26]) if isinstance(fine, str) else fine
+    return fine if near == coarse else coarse
