@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from migrator.cli.streams import safe_streams
 from migrator.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, MigratorError, TargetReplaced
 from migrator.version import __version__
 
@@ -92,6 +93,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command and leave with its exit code; what users can cause shows no traceback."""
+    with safe_streams():
+        _main()
+
+
+def _main() -> None:
     if "_MIGRATOR_COMPLETE" in os.environ:
         from migrator.cli.completion import register  # noqa: PLC0415 only where a shell asks
 
@@ -112,10 +118,6 @@ def main() -> None:
             hint = f"{hint} Type: {_again(sys.argv[1:], error.flag)}"
         click.echo(f"Error: {error.message} {hint}".rstrip(), err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has gone; what there is to say is said by the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_UNEXPECTED)
     except Exception as error:
         if os.environ.get("MIGRATOR_DEBUG"):
             raise

@@ -220,7 +220,8 @@ def stoppable() -> Iterator[threading.Event]:
         if stopping.is_set():
             os._exit(EXIT_INTERRUPTED)
         stopping.set()
-        os.write(2, b"Stopping: settling what is in flight (once more to end at once).\n")
+        with contextlib.suppress(OSError):
+            os.write(2, b"Stopping: settling what is in flight (once more to end at once).\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

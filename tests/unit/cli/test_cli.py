@@ -130,21 +130,6 @@ def test_a_bug_shows_where_it_is_when_asked(migrator: Migrator, monkeypatch: pyt
         migrator()
 
 
-def test_a_reader_that_leaves_is_no_bug(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """When standard output is closed by `head`, the exit code says that not all was said."""
-    monkeypatch.setattr(cli.cli, "main", raising(BrokenPipeError()))
-    replaced: list[int] = []
-    monkeypatch.setattr(os, "dup2", lambda source, _target: replaced.append(source))
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 1
-    assert capfd.readouterr().err == ""
-    for descriptor in replaced:
-        os.close(descriptor)
-
-
 @pytest.mark.parametrize(
     ("word", "meant"), [("rnu", "'run'"), ("verfy", "'verify'"), ("snapshots", "'snapshot'"), ("qqqqqq", "")]
 )
