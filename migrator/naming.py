@@ -16,6 +16,12 @@ MAX_FILE_NAME_BYTES = 243
 
 SYSTEM_DATABASES = frozenset({"_users", "_replicator", "_global_changes"})
 
+LEGAL_NAMES = (
+    "A database's name has a-z, 0-9, _, $, (, ), +, - and /, with a letter first, at most "
+    f"{MAX_DATABASE_NAME_CHARS} characters."
+)
+"""The rule, for messages."""
+
 _LEGAL = re.compile(r"[a-z][a-z0-9_$()+/-]*")
 _NOT_PLAIN = re.compile(r"[^a-z0-9_]")
 _NOT_FILE_SAFE = re.compile(rb"[^A-Za-z0-9._-]|^\.")
@@ -51,6 +57,32 @@ def database_name(collection: str, *, allow_system: bool = False) -> str:
     return name[:MAX_DATABASE_NAME_CHARS]
 
 
+def legal_database(database: str, *, of: str = "", allow_system: bool = True) -> str:
+    """Give a database's name that somebody chose, as it is: what a user named is never changed.
+
+    Args:
+        database: the name, from a URL, a flag or a file.
+        of: whose database it would be, for the message, such as "the collection 'x'".
+        allow_system: let `_users`, `_replicator` and `_global_changes` through.
+
+    Raises:
+        ConfigError: CouchDB refuses the name, or it is a system database's.
+    """
+    if _is_legal(database) or (allow_system and database in SYSTEM_DATABASES):
+        return database
+    who = f"{of[:1].upper()}{of[1:]} cannot go to the database" if of else "There can be no database"
+    if database in SYSTEM_DATABASES:
+        raise ConfigError(
+            f"{who} {shown(database)}: that is a system database, which is not written to here.",
+            hint="Choose another database.",
+        )
+    near = database_name(database) if database and database not in SYSTEM_DATABASES else ""
+    raise ConfigError(
+        f"{who} {shown(database)}: that is not a legal name.",
+        hint=f"{f'Write {near}. ' if _is_legal(near) else ''}{LEGAL_NAMES}",
+    )
+
+
 def database_names(
     collections: Iterable[str],
     *,
@@ -79,7 +111,9 @@ def database_names(
     owners: dict[str, str] = {}
     for collection in dict.fromkeys(collections):
         if collection in chosen:
-            name = _checked_override(collection, chosen[collection], allow_system=allow_system)
+            name = legal_database(
+                chosen[collection], of=f"the collection {shown(collection)}", allow_system=allow_system
+            )
         elif not collection or collection in SYSTEM_DATABASES:
             name = database_name(collection, allow_system=allow_system)
         else:
@@ -147,13 +181,3 @@ def printable(text: str) -> str:
 
 def _is_legal(name: str) -> bool:
     return len(name) <= MAX_DATABASE_NAME_CHARS and _LEGAL.fullmatch(name) is not None
-
-
-def _checked_override(collection: str, database: str, *, allow_system: bool) -> str:
-    if _is_legal(database) or (allow_system and database in SYSTEM_DATABASES):
-        return database
-    raise ConfigError(
-        f"The collection {shown(collection)} cannot go to the database {shown(database)}: that is no legal name.",
-        hint="A database's name has a-z, 0-9, _, $, (, ), +, - and /, with a letter first, at most "
-        f"{MAX_DATABASE_NAME_CHARS} characters.",
-    )

@@ -171,7 +171,7 @@ def _names(collections: Sequence[str], config: JobConfig, environ: Mapping[str, 
             f"The target names one database, {database}, but there are {len(collections)} collections.",
             hint="Leave the database out of the target's URL, or choose one with --collection NAME.",
         )
-    return {name: naming.database_name(database, allow_system=True) for name in collections}
+    return {name: naming.legal_database(database) for name in collections}
 
 
 def _fingerprint(

@@ -84,10 +84,10 @@ def _couchdb_read(couchdb_fixtures: Path, pytestconfig: pytest.Config) -> Fixtur
 
 
 def _seeded(url: str, fixtures: Fixtures, prefix: str) -> Iterator[SeededDatabases]:
-    from migrator.couch.endpoint import parse_endpoint  # noqa: PLC0415
+    from migrator.couch.locating import locate  # noqa: PLC0415
     from migrator.seeding.resetting import SeededDatabases, fresh  # noqa: PLC0415
 
-    databases = SeededDatabases(parse_endpoint(url)[0], fresh(fixtures, prefix), url)
+    databases = SeededDatabases(locate(url)[0], fresh(fixtures, prefix), url)
     databases.seed()
     yield databases
     databases.remove()

@@ -6,14 +6,16 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator import plugins, sources
 from migrator.config import JobConfig
-from migrator.couch.endpoint import is_server_url, parse_endpoint, redact
+from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import ConfigError
 from migrator.model import Extractor, Loader
+from migrator.places import checked_place
 
 if TYPE_CHECKING:
     from migrator.couch.client import CouchClient
@@ -35,6 +37,8 @@ def open_extractor(config: JobConfig, environ: Mapping[str, str] | None = None) 
     if not source:
         raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {SOURCE_FORMS}.")
     environ = os.environ if environ is None else environ
+    source = source_text(config)
+    config = replace(config, source=source)
     scheme = scheme_of(source)
     if scheme in sources.OF_FILES and re.match(r"//[^/]", source[len(scheme) + 1 :]):
         raise ConfigError(
@@ -71,9 +75,7 @@ def open_loader(
         from migrator.loaders.conflicts import parse_policy  # noqa: PLC0415
         from migrator.loaders.couchdb import CouchLoader  # noqa: PLC0415
 
-        endpoint, _ = parse_endpoint(
-            target, environ=environ, role="target", tls=sources.tls_files(config), read_timeout_s=config.timeout_s
-        )
+        endpoint, _ = sources.server_of(config, target, role="target", environ=environ)
         return CouchLoader(
             CouchClient(endpoint, max_connections=config.in_flight + 2),
             names=names,
@@ -105,25 +107,46 @@ def open_client(config: JobConfig, role: str, environ: Mapping[str, str] | None 
     from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for a folder needs none
 
     text = config.source if role == "source" else target_text(config, environ)
-    endpoint, _ = parse_endpoint(
-        text, environ=environ, role=role, tls=sources.tls_files(config), read_timeout_s=config.timeout_s
-    )
+    endpoint, _ = sources.server_of(config, text, role=role, environ=environ)
     return CouchClient(endpoint)
 
 
+def source_text(config: JobConfig) -> str:
+    """The source as given.
+
+    Raises:
+        ConfigError: it is a mistyped URL.
+    """
+    return checked_place(config.source, "--from", known=_source_words(config.source), reads=True)
+
+
+def _source_words(source: str) -> tuple[str, ...]:
+    # Plugins are looked for only where a word is none of this package's own.
+    scheme = scheme_of(source)
+    own = tuple(sources.BY_SCHEME)
+    return own if not scheme or scheme in own else (*own, *plugins.words(plugins.EXTRACTORS))
+
+
 def target_text(config: JobConfig, environ: Mapping[str, str] | None = None) -> str:
-    """The target as given, or COUCHDB_URL."""
+    """The target as given, or COUCHDB_URL.
+
+    Raises:
+        ConfigError: there is none, or it is a mistyped URL.
+    """
     environ = os.environ if environ is None else environ
     target = config.target or environ.get("COUCHDB_URL", "")
     if not target:
         raise ConfigError("There is no target.", hint=f"Add --to TARGET ({TARGET_FORMS}) or set COUCHDB_URL.")
-    return target
+    what = "--to" if config.target else "COUCHDB_URL"
+    return checked_place(target, what, known=tuple(plugins.words(plugins.LOADERS)) if ":" in target else ())
 
 
 def target_database(config: JobConfig, environ: Mapping[str, str] | None = None) -> str | None:
     """The database that the target's URL names, if it names one."""
     target = target_text(config, environ)
-    return parse_endpoint(target, environ=environ)[1] if is_server_url(target) else None
+    if not is_server_url(target):
+        return None
+    return sources.server_of(config, target, role="target", environ=environ)[1]
 
 
 def refuse_plugin_target(target: str) -> None:

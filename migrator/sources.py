@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from migrator.config import JobConfig
-from migrator.couch.endpoint import TlsFiles, parse_endpoint
+from migrator.couch.endpoint import Endpoint, TlsFiles
+from migrator.couch.locating import locate
 from migrator.model import Extractor
 
 FORMS = (
@@ -27,6 +28,17 @@ _EXPORT = re.compile(r"\.json(\.gz|\.zst)?$", re.IGNORECASE)
 def tls_files(config: JobConfig) -> TlsFiles:
     """The files that a job names for TLS."""
     return TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
+
+
+def server_of(
+    config: JobConfig, url: str, *, role: str, environ: Mapping[str, str] | None
+) -> tuple[Endpoint, str | None]:
+    """The endpoint and the database that a server's URL names, reached as a job's flags say.
+
+    Raises:
+        ConfigError, TransientError: as `locate` does.
+    """
+    return locate(url, environ=environ, role=role, tls=tls_files(config), read_timeout_s=config.timeout_s)
 
 
 def by_path(config: JobConfig) -> Extractor:
@@ -57,9 +69,7 @@ def _couchdb(config: JobConfig, environ: Mapping[str, str]) -> Extractor:
     from migrator.couch.client import CouchClient  # noqa: PLC0415
     from migrator.extractors.couchdb import CouchExtractor  # noqa: PLC0415
 
-    endpoint, database = parse_endpoint(
-        config.source, environ=environ, role="source", tls=tls_files(config), read_timeout_s=config.timeout_s
-    )
+    endpoint, database = server_of(config, config.source, role="source", environ=environ)
     client = CouchClient(endpoint, max_connections=config.readers + 2)
     return CouchExtractor(client, database, collections=list(config.collection) or None, at_once=config.readers)
 

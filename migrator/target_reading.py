@@ -9,13 +9,14 @@ from pathlib import Path
 from migrator.batching import Assembly
 from migrator.codec import decode
 from migrator.compare import content, differing_path
-from migrator.couch.endpoint import TlsFiles, is_server_url, parse_endpoint
+from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
 from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.model import Document, EncodedDocument
 from migrator.opening import OpenJob
 from migrator.registry import refuse_plugin_target, target_text
 from migrator.sorting import ExternalSorter
+from migrator.sources import server_of
 from migrator.verification import Stored, TargetReader
 
 # A verification may hold one such sort for each side.
@@ -40,9 +41,7 @@ def open_reader(job: OpenJob, spool: Path, environ: Mapping[str, str] | None = N
     from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for a folder needs none
     from migrator.couch.reader import CouchReader  # noqa: PLC0415
 
-    config = job.config
-    tls = TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
-    endpoint, _ = parse_endpoint(target, environ=environ, role="target", tls=tls, read_timeout_s=config.timeout_s)
+    endpoint, _ = server_of(job.config, target, role="target", environ=environ)
     with contextlib.closing(CouchClient(endpoint)) as client:
         yield CouchReader(client, job.names, job.retrier)
 

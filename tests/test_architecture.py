@@ -35,7 +35,7 @@ LEVELS: list[tuple[str, set[str]]] = [
             "importing",
             "knee",
         }
-        | {"leaf_compare", "locking", "naming", "plugins", "rejects", "retry", "retrying", "revisions"}
+        | {"leaf_compare", "locking", "naming", "places", "plugins", "rejects", "retry", "retrying", "revisions"}
         | {
             "row_faults",
             "sorted_runs",

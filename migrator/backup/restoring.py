@@ -26,7 +26,7 @@ from migrator.errors import ConfigError, Interrupted, MigratorError
 from migrator.events import Listener, ignore
 from migrator.loaders.rejects import RejectFile
 from migrator.model import BatchLimits
-from migrator.naming import database_name, shown
+from migrator.naming import legal_database, shown
 from migrator.opening import FIRST_CONTACT
 from migrator.registry import open_client, target_database
 from migrator.retry import Retrier, RetryPolicy, is_transient
@@ -119,7 +119,7 @@ def _targets(
         )
     targets = {name: one or options.map.get(name, name) for name in names}
     for name, target in targets.items():
-        database_name(target, allow_system=True)
+        legal_database(target, of=f"the backup of {shown(name)}")
         if sum(other == target for other in targets.values()) > 1:
             raise ConfigError(f"Two databases would go to {target}.", hint="Give each another name with --map.")
         if target == REPLICATOR and not options.start_replications:

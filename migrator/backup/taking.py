@@ -22,7 +22,7 @@ from migrator.backup.telling import Teller
 from migrator.config import JobConfig
 from migrator.couch.changes import BEGINNING, takes_since
 from migrator.couch.client import CouchClient
-from migrator.couch.endpoint import database_url, parse_endpoint
+from migrator.couch.endpoint import database_url
 from migrator.couch.leaves import Held, Known, LeafReader
 from migrator.couch.settings import read_facts
 from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError, TransientError, UnreadableLeaf
@@ -32,6 +32,7 @@ from migrator.opening import FIRST_CONTACT
 from migrator.registry import open_client
 from migrator.retry import Retrier, RetryPolicy, is_transient
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
+from migrator.sources import server_of
 
 DEFAULT_REJECTS = "migrator-backup.rejects.ndjson"
 
@@ -82,7 +83,7 @@ def _names(
     environ: Mapping[str, str] | None,
 ) -> tuple[list[str], list[DatabaseResult]]:
     """The databases, and of each pattern that means none a result that says so: it stops no other."""
-    _, named = parse_endpoint(config.source, environ=environ, role="source")
+    _, named = server_of(config, config.source, role="source", environ=environ)
     if named and options.databases:
         raise ConfigError(
             f"The source names one database, {named}, and so does --database.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 from migrator.config import JobConfig
 from migrator.couch.answers import Answer, refuse
 from migrator.couch.client import CouchClient
-from migrator.couch.endpoint import Endpoint, TlsFiles, is_server_url, parse_endpoint, redact
+from migrator.couch.endpoint import Endpoint
 from migrator.errors import ConfigError, Interrupted
 from migrator.events import Listener, ignore
 from migrator.naming import shown
 from migrator.retry import Retrier, RetryPolicy, is_transient
+from migrator.sources import server_of
 
 
 class Server:
@@ -132,16 +132,7 @@ def open_server(
         ConfigError: it is no server's URL.
     """
     config = config or JobConfig()
-    if not is_server_url(url):
-        raise ConfigError(f"{redact(url) or 'Nothing'} is no server's URL.", hint="Write http://host:5984.")
-    tls = TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
-    endpoint, database = parse_endpoint(
-        url,
-        environ=os.environ if environ is None else environ,
-        role=role,
-        tls=tls,
-        read_timeout_s=config.timeout_s,
-    )
+    endpoint, database = server_of(config, url, role=role, environ=environ)
     return Server(endpoint, config, listener=listener, stopping=stopping), database
 
 

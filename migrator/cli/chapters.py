@@ -44,9 +44,10 @@ def server(url: str | None, flag: str) -> str:
     Raises:
         ConfigError: there is none, or it is something else.
     """
-    from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
+    from migrator.places import checked_place, is_server_url  # noqa: PLC0415
 
     found = url or os.environ.get("COUCHDB_URL", "")
+    found = checked_place(found, flag if url else "COUCHDB_URL")
     if not is_server_url(found):
         raise ConfigError(
             f"{flag} names no server." if found else f"There is no server: neither {flag} nor COUCHDB_URL.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,14 +109,18 @@ def plan(
 
 def _whole(config: JobConfig) -> bool:
     """True for a move from one server to another, whole."""
-    from migrator.couch.endpoint import is_server_url, parse_endpoint  # noqa: PLC0415
+    from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
 
     if config.collection or config.transform or not is_server_url(config.source):
         return False
     from migrator.registry import target_text  # noqa: PLC0415
+    from migrator.sources import server_of  # noqa: PLC0415
 
-    urls = (config.source, target_text(config))
-    return all(is_server_url(url) and parse_endpoint(url)[1] is None for url in urls)
+    sides = {"source": config.source, "target": target_text(config)}
+    return all(
+        is_server_url(url) and server_of(config, url, role=role, environ=os.environ)[1] is None
+        for role, url in sides.items()
+    )
 
 
 def _server_plan(config: JobConfig, wanted: PlanOptions, listener: Listener) -> ServerPlan:

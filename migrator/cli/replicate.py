@@ -174,10 +174,11 @@ def start(
 
 
 def _place(url: str, role: str) -> tuple[Endpoint, str]:
-    from migrator.couch.endpoint import is_server_url, parse_endpoint, redact  # noqa: PLC0415
+    from migrator.couch.endpoint import redact  # noqa: PLC0415
+    from migrator.couch.locating import locate  # noqa: PLC0415
 
-    endpoint, database = parse_endpoint(url, environ=os.environ, role=role) if is_server_url(url) else (None, None)
-    if endpoint is None or database is None:
+    endpoint, database = locate(url, environ=os.environ, role=role)
+    if database is None:
         raise ConfigError(f"{redact(url)} names no database of a server.", hint="Write http://host:5984/database.")
     return endpoint, database
 

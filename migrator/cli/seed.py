@@ -170,10 +170,10 @@ def _stage(run: _Run) -> None:
 
 def _seed(run: _Run, *, exact: bool, recreate: bool, wait_s: float | None, diff: bool, now: str | None) -> None:
     from migrator.registry import target_text  # noqa: PLC0415
-    from migrator.seeding.connection import server_of  # noqa: PLC0415
     from migrator.seeding.fixtures import read_fixtures  # noqa: PLC0415
     from migrator.seeding.seeder import Seeder, SeedOptions  # noqa: PLC0415
     from migrator.seeding.values import parse_now  # noqa: PLC0415
+    from migrator.sources import server_of  # noqa: PLC0415
 
     config = run.config
     started = time.monotonic()
@@ -181,14 +181,14 @@ def _seed(run: _Run, *, exact: bool, recreate: bool, wait_s: float | None, diff:
         config.collection
     )
     url = target_text(config)
+    if wait_s is not None:
+        _wait(url, wait_s)
     endpoint, database = server_of(config, url, role="target", environ=os.environ)
     if database is not None:
         raise ConfigError(
             f"--to names the database {database}, but the fixtures' folder names the databases.",
             hint=f"Write --to {endpoint.url}, and --collection NAME for one of them.",
         )
-    if wait_s is not None:
-        _wait(url, wait_s)
     settings = SeedOptions(
         exact=exact,
         recreate=recreate,

@@ -29,10 +29,13 @@ class SafeStream:
         self.lost = False
         self._stream = stream
 
-    def write(self, text: str) -> int:
-        """Write what can be written."""
-        if not isinstance(text, str):
-            raise TypeError(f"text, not {type(text).__name__}")
+    def write(self, text: str | bytes) -> int:
+        """Write what can be written; bytes, which click has for a shell's completion, are UTF-8."""
+        if isinstance(text, bytes):
+            if not text:
+                # So click finds out that this is a stream of text.
+                raise TypeError("text, not bytes")
+            text = text.decode("utf-8", "replace")
         if self._stream is None or self.failure is not None:
             self.lost = self.lost or bool(text)
             return len(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.ready import wait_for_server
 from migrator.errors import ConfigError
 
@@ -25,6 +24,4 @@ def wait(url: str, timeout_s: float) -> None:
     """
     if not timeout_s > 0:
         raise ConfigError(f"--timeout is {timeout_s:g}.", hint="It must be above 0.")
-    named, _ = parse_endpoint(url, environ={"NETRC": "/dev/null"})
-    wait_for_server(named.url, timeout_s)
-    click.echo(f"{named.url} is ready.")
+    click.echo(f"{wait_for_server(url, timeout_s)} is ready.")

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from migrator.couch.proxies import proxy_of
 from migrator.errors import ConfigError
+from migrator.places import divide_credentials, is_server_url, redact
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """A CouchDB server, without a database.
 
-    `url` has neither credentials nor a trailing slash. `path` is a prefix that a proxy wants before the
-    database's name. Timeouts are in seconds.
+    `url` has neither credentials nor a trailing slash; it ends with the path that a web server in front wants
+    before the database's name, where there is one. `proxy` is the URL of the proxy on the way, with credentials.
+    Timeouts are in seconds.
     """
 
     url: str
@@ -27,6 +30,7 @@ class Endpoint:
     ca_file: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 90.0
 
@@ -50,29 +54,6 @@ class TlsFiles:
     client_key: str | None = None
 
 
-def is_server_url(text: str) -> bool:
-    """True when a SOURCE or TARGET names a server."""
-    return text.lower().startswith(("http://", "https://"))
-
-
-def redact(url: str) -> str:
-    """The URL without user and password."""
-    return _divide(url)[1]
-
-
-def _divide(url: str) -> tuple[str, str]:
-    """User and password as they stand in a URL, and the URL without them.
-
-    A raw '@', ':', '/', '?' or '#' in a password is common, and none of them can follow the host; so the last
-    '@' divides.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        scheme, rest = "", url
-    userinfo, _, place = rest.rpartition("@")
-    return userinfo, f"{scheme}{separator}{place}"
-
-
 def parse_endpoint(
     url: str,
     *,
@@ -81,26 +62,45 @@ def parse_endpoint(
     tls: TlsFiles | None = None,
     read_timeout_s: float | None = None,
 ) -> tuple[Endpoint, str | None]:
-    """Read a server's URL, with a database's name behind it or without.
+    """Read a server's URL by its text alone, with one database's name behind it or without.
+
+    For URLs that this package made, as a sandbox's. What somebody typed may be a server below a path: that is
+    read by `locating.locate`, with the same arguments.
+
+    Raises:
+        ConfigError: the URL, a password file or a certificate file is unusable.
+    """
+    endpoint, segments = read_url(url, environ=environ, role=role, tls=tls, read_timeout_s=read_timeout_s)
+    if len(segments) > 1:
+        raise too_many_segments(url)
+    return endpoint, segments[0] if segments else None
+
+
+def read_url(
+    url: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    role: str = "",
+    tls: TlsFiles | None = None,
+    read_timeout_s: float | None = None,
+) -> tuple[Endpoint, list[str]]:
+    """Read a server's URL: the host, and the segments of the path behind it, unquoted.
 
     Credentials come from the URL, else `COUCHDB_<ROLE>_USER`/`_PASSWORD`/`_PASSWORD_FILE`, else the same
     without the role, else ~/.netrc (or `NETRC`).
 
     Args:
-        url: `http(s)://[user:password@]host[:port][/database]`.
+        url: `http(s)://[user:password@]host[:port][/path][/database]`.
         environ: the environment; the process's own by default.
         role: "source" or "target", for variables that count for one side only.
         tls: files for TLS.
         read_timeout_s: how long to wait for the next byte of an answer.
 
-    Returns:
-        The endpoint, and the database's name or None.
-
     Raises:
         ConfigError: the URL, a password file or a certificate file is unusable.
     """
     environ = os.environ if environ is None else environ
-    userinfo, shown = _divide(url)
+    userinfo, shown = divide_credentials(url)
     try:
         parts = urlsplit(shown)
         port = parts.port
@@ -112,12 +112,6 @@ def parse_endpoint(
     if parts.query or parts.fragment:
         raise ConfigError(
             f"{shown} has a query, which names no database.", hint="Leave out what follows '?' or '#'."
-        )
-    segments = [unquote(segment) for segment in parts.path.split("/") if segment]
-    if len(segments) > 1:
-        raise ConfigError(
-            f"{shown} names more than one path segment after the host.",
-            hint="Write http://host:5984/database; a '/' inside a database's name is written %2F.",
         )
     name = f"[{host}]" if ":" in host else host
     user, password = _credentials(userinfo, host, environ, role)
@@ -134,10 +128,19 @@ def parse_endpoint(
         url=f"{parts.scheme}://{name}" + (f":{port}" if port else ""),
         user=user,
         password=password,
+        proxy=proxy_of(parts.scheme, host, port, environ),
         read_timeout_s=read_timeout_s or Endpoint.read_timeout_s,
         **files,
     )
-    return endpoint, segments[0] if segments else None
+    return endpoint, [unquote(segment) for segment in parts.path.split("/") if segment]
+
+
+def too_many_segments(url: str, why: str = "") -> ConfigError:
+    """What to say of a path that is neither a server's nor a database's."""
+    return ConfigError(
+        f"{redact(url)} names more than one path segment after the host{why}.",
+        hint="Write http://host:5984/database; a '/' inside a database's name is written %2F.",
+    )
 
 
 def _credentials(userinfo: str, host: str, environ: Mapping[str, str], role: str) -> tuple[str | None, str | None]:
@@ -186,3 +189,6 @@ def _from_netrc(host: str, environ: Mapping[str, str]) -> tuple[str | None, str 
 def database_url(endpoint: Endpoint, database: str | None) -> str:
     """The URL to show to people: no credentials, the database's name quoted."""
     return f"{endpoint.url}/{quote(database, safe='')}" if database else endpoint.url
+
+
+__all__ = ["Endpoint", "TlsFiles", "database_url", "is_server_url", "parse_endpoint", "read_url", "redact"]

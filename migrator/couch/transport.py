@@ -11,6 +11,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Generator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import urllib3
 from urllib3.exceptions import (
@@ -19,6 +20,7 @@ from urllib3.exceptions import (
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
+    ProxyError,
     ReadTimeoutError,
 )
 from urllib3.exceptions import SSLError as TlsError
@@ -26,6 +28,7 @@ from urllib3.util import Timeout
 
 from migrator.couch.endpoint import Endpoint
 from migrator.errors import ConfigError, EndpointError, TransientError
+from migrator.places import divide_credentials, redact
 from migrator.version import __version__
 
 WAIT_HINT = "Check the address, or wait for the server with: migrator wait {url}"
@@ -65,13 +68,7 @@ class Transport:
         options: dict[str, Any] = {}
         if endpoint.url.startswith("https:"):
             options["ssl_context"] = _tls_context(endpoint)
-        self._pool = urllib3.connection_from_url(
-            endpoint.url,
-            maxsize=max_connections,
-            timeout=Timeout(connect=endpoint.connect_timeout_s, read=endpoint.read_timeout_s),
-            retries=False,
-            **options,
-        )
+        self._pool: Any = _pool(endpoint, maxsize=max_connections, **options)
 
     def request(
         self,
@@ -88,11 +85,10 @@ class Transport:
             TransientError: no whole answer came; `outcome_unknown` says whether it may have been carried out.
             EndpointError: the server's certificate is not trusted.
         """
-        path = url[len(self._endpoint.url) :] or "/"
         try:
             response = self._pool.urlopen(
                 method,
-                path,
+                self._address(url),
                 body=body,
                 headers={**self._headers, **(headers or {})},
                 redirect=False,
@@ -100,6 +96,7 @@ class Transport:
             )
         except (HTTPError, OSError) as error:
             raise self._translate(method, error) from error
+        self._refuse_proxy(response.status)
         return response.status, response.headers, Body(response.data)
 
     def stream(
@@ -121,11 +118,10 @@ class Transport:
         Raises:
             TransientError: also from the iterator, when the body breaks off.
         """
-        path = url[len(self._endpoint.url) :] or "/"
         try:
             response = self._pool.urlopen(
                 "GET" if body is None else "POST",
-                path,
+                self._address(url),
                 body=body,
                 headers={**self._headers, **(headers or {})},
                 redirect=False,
@@ -134,6 +130,7 @@ class Transport:
             )
         except (HTTPError, OSError) as error:
             raise self._translate("GET", error) from error
+        self._refuse_proxy(response.status)
         return response.status, response.headers, self._pieces(response, chunk_bytes)
 
     def _pieces(self, response: urllib3.BaseHTTPResponse, chunk_bytes: int) -> Generator[bytes]:
@@ -153,11 +150,18 @@ class Transport:
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._pool.close()
+        (self._pool.clear if self._endpoint.proxy else self._pool.close)()
+
+    def _address(self, url: str) -> str:
+        """What the pool is asked for: the path alone, as it knows the host; a proxy must be told the host too."""
+        url = url if len(url) > len(self._endpoint.url) else f"{self._endpoint.url}/"
+        return url if self._endpoint.proxy else "/" + url.split("/", 3)[3]
 
     def _translate(self, method: str, error: Exception) -> EndpointError:
         url = self._endpoint.url
         hint = WAIT_HINT.format(url=url)
+        if isinstance(error, ProxyError):
+            return self._of_proxy(error)
         if isinstance(error, NameResolutionError):
             return TransientError(f"{url}: the host's name is not known.", hint=hint, signature="name")
         if isinstance(error, NewConnectionError):
@@ -201,6 +205,41 @@ class Transport:
             outcome_unknown=method != "GET",
             signature="reset",
         )
+
+    def _of_proxy(self, error: ProxyError) -> EndpointError:
+        """Nothing came to the server: the proxy itself cannot be reached, or it does not let us through."""
+        cause = error.original_error
+        text = str(cause)
+        if "407" in text:
+            self._refuse_proxy(407)
+        proxy = redact(self._endpoint.proxy or "")
+        hint = "Check http_proxy and https_proxy; name the server in no_proxy to reach it without."
+        reason = text.removeprefix("Tunnel connection failed: ") if "Tunnel" in text else ""
+        reason = reason or getattr(cause.__cause__ or cause.__context__, "strerror", None) or type(cause).__name__
+        return TransientError(
+            f"{self._endpoint.url}: the proxy {proxy} cannot be used: {reason}.", hint=hint, signature="proxy"
+        )
+
+    def _refuse_proxy(self, status: int) -> None:
+        if status == 407:
+            raise EndpointError(
+                f"{self._endpoint.url}: the proxy {redact(self._endpoint.proxy or '')} wants credentials, "
+                "or refuses those it got.",
+                hint="Write them in front of its host: https_proxy=http://user:password@host:port.",
+            )
+
+
+def _pool(endpoint: Endpoint, **options: Any) -> urllib3.HTTPConnectionPool | urllib3.PoolManager:
+    options["timeout"] = Timeout(connect=endpoint.connect_timeout_s, read=endpoint.read_timeout_s)
+    options["retries"] = False
+    if endpoint.proxy is None:
+        return urllib3.connection_from_url(endpoint.url, **options)
+    userinfo, proxy = divide_credentials(endpoint.proxy)
+    if userinfo:
+        user, _, password = userinfo.partition(":")
+        pair = f"{unquote(user)}:{unquote(password)}".encode(errors="surrogateescape")
+        options["proxy_headers"] = {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
+    return urllib3.ProxyManager(proxy, **options)
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from migrator.couch.client import CouchClient
-from migrator.couch.endpoint import parse_endpoint
+from migrator.couch.locating import locate
 from migrator.database.couch import CouchDatabase
 from migrator.database.memory import MemoryDatabase
 from migrator.database.service import DatabaseService
@@ -55,7 +55,7 @@ def get_database_service(settings: Settings | None = None) -> DatabaseService:
         return MemoryDatabase()
     if provider == "couchdb":
         environ = {"COUCHDB_USER": settings.couchdb_user, "COUCHDB_PASSWORD": settings.couchdb_password}
-        endpoint, database = parse_endpoint(settings.couchdb_url, environ={k: v for k, v in environ.items() if v})
+        endpoint, database = locate(settings.couchdb_url, environ={k: v for k, v in environ.items() if v})
         if database is not None:
             raise ConfigError(
                 f"COUCHDB_URL names the database {database}, but a service uses one for each collection.",

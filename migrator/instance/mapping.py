@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from migrator.errors import ConfigError
-from migrator.naming import database_name, shown
+from migrator.naming import legal_database, shown
 
 
 def target_names(databases: Sequence[str], pairs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -52,11 +52,10 @@ def problems_of(names: Mapping[str, str]) -> list[str]:
     owners: dict[str, str] = {}
     for source, target in names.items():
         try:
-            legal = database_name(target) == target
+            legal_database(target, allow_system=False)
         except ConfigError:
-            legal = False
-        if not legal:
-            found.append(f"{shown(source)} would go to {shown(target)}, which is no legal name: use --map OLD=NEW")
+            what = f"{shown(source)} would go to {shown(target)}"
+            found.append(f"{what}, which is not a legal name: use --map OLD=NEW")
         if (owner := owners.setdefault(target, source)) != source:
             found.append(f"{shown(owner)} and {shown(source)} would both go to {shown(target)}: use --map OLD=NEW")
     return found

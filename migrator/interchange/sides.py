@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from migrator.config import JobConfig
-from migrator.couch.endpoint import TlsFiles, is_server_url, parse_endpoint, redact
+from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import ConfigError
 from migrator.interchange.converting import LeafSource
 from migrator.interchange.formats import READERS, open_reader
@@ -17,6 +17,7 @@ from migrator.interchange.reading import MAX_DOCUMENT_BYTES
 from migrator.naming import shown
 from migrator.retry import Retrier, is_transient
 from migrator.revisions import RevisionWriter
+from migrator.sources import server_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +81,7 @@ def open_database(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str])
     from migrator.couch.leaf_writer import LeafWriter  # noqa: PLC0415
 
     config = job.config
-    endpoint, database = parse_endpoint(
-        config.target, environ=environ, role="target", tls=_tls(config), read_timeout_s=config.timeout_s
-    )
+    endpoint, database = server_of(config, config.target, role="target", environ=environ)
     if database is None:
         raise ConfigError(
             f"{redact(config.target)} names no database.", hint="Write http://host:5984/database behind --to."
@@ -105,9 +104,7 @@ def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iter
     from migrator.couch.leaves import LeafReader  # noqa: PLC0415
 
     config = job.config
-    endpoint, named = parse_endpoint(
-        config.source, environ=environ, role="source", tls=_tls(config), read_timeout_s=config.timeout_s
-    )
+    endpoint, named = server_of(config, config.source, role="source", environ=environ)
     database = named or job.database
     if not database:
         raise ConfigError(
@@ -153,7 +150,3 @@ def _backup(job: ConvertJob) -> Iterator[LeafSource]:
     manifest = snapshot_at(catalog, database, job.at)
     with SnapshotReader(place, catalog.chain(manifest), cipher) as reader:
         yield reader
-
-
-def _tls(config: JobConfig) -> TlsFiles:
-    return TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)

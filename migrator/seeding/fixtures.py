@@ -100,14 +100,9 @@ class _Reading:
             self._texts[name] = {}
             try:
                 wanted = name if name in naming.SYSTEM_DATABASES else self._prefix + name
-                legal = naming.database_name(wanted, allow_system=name == users.USERS)
-                if legal != wanted:
-                    self._problem(
-                        place, f"illegal database name {naming.shown(wanted)}; {legal!r} would be legal."
-                    )
-                self.names[name] = legal
+                self.names[name] = naming.legal_database(wanted, allow_system=name == users.USERS)
             except ConfigError as error:
-                self._problem(place, f"illegal database name: {error.message}")
+                self._problem(place, f"illegal database name: {error}")
         return self._databases[name]
 
     def _folder_of(self, folder: Path) -> None:

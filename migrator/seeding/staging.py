@@ -25,7 +25,7 @@ from migrator.report import report_to_json, report_to_table
 from migrator.retry import Retrier
 from migrator.retrying import RetryingExtractor
 from migrator.seeding.audit import MaskAudit
-from migrator.seeding.connection import server_of
+from migrator.sources import server_of
 from migrator.transformers import parse
 from migrator.transformers.masking import Mask, mask_key, masks, sample
 
@@ -230,4 +230,4 @@ def _names(config: JobConfig, wanted: Sequence[str], environ: Mapping[str, str],
             f"The target names one database, {database}, but there are {len(wanted)} of the source.",
             hint="Leave the database out of the target's URL, or choose one with --collection NAME.",
         )
-    return {name: naming.database_name(database) for name in wanted}
+    return {name: naming.legal_database(database, allow_system=False) for name in wanted}

@@ -18,11 +18,11 @@ from migrator.extractors.couchdb import CouchExtractor
 from migrator.retry import Retrier, RetryPolicy
 from migrator.retrying import RetryingExtractor
 from migrator.seeding.audit import MaskAudit
-from migrator.seeding.connection import server_of
 from migrator.seeding.fixtures import read_fixtures
 from migrator.seeding.snapshot import Snapshot, snapshot
 from migrator.seeding.staging import Masking, StagingExtractor
 from migrator.seeding.values import parse_now
+from migrator.sources import server_of
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from pathlib import Path
 from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.client import CouchClient
-from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.identity import start_of
 from migrator.errors import TransformError
 from migrator.events import LagMeasured, Listener, ignore
@@ -32,6 +31,7 @@ from migrator.pipeline import MaxErrors, Pipeline
 from migrator.registry import open_client, target_database
 from migrator.retry import Retrier, is_transient
 from migrator.retrying import RetryingLoader
+from migrator.sources import server_of
 from migrator.sync.former import DATABASE, former, paths_of
 from migrator.sync.marks import Mark, keep_marks, read_marks
 from migrator.sync.modes import check_modes
@@ -242,7 +242,7 @@ def open_sync(
         source = stack.enter_context(contextlib.closing(open_client(config, "source", environ)))
         extractor = ChangesExtractor(
             source,
-            parse_endpoint(config.source, environ=environ)[1],
+            server_of(config, config.source, role="source", environ=environ)[1],
             collections=list(config.collection) or None,
             carry_deletions=config.deletions != "ignore",
             on_lag=lambda name, changes: listener(LagMeasured(name, changes)),

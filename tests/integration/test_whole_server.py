@@ -206,7 +206,7 @@ def test_a_plan_that_was_changed_by_hand(command: Command, pair: Pair) -> None:
     assert "would both go to" in ran.output
     plan["databases"][1]["target"] = "../_users"
     Path("plan.json").write_text(json.dumps(plan))
-    assert "no legal name" in apply(command, pair).output
+    assert "not a legal name" in apply(command, pair).output
 
 
 def test_another_server_is_refused(command: Command, pair: Pair) -> None:
@@ -241,7 +241,7 @@ def test_what_stands_in_the_way_of_a_plan(command: Command, pair: Pair) -> None:
     assert "would both go to" in refused.output
     illegal = command("plan", *pair.arguments, "--map", f"{names[1]}=Upper", "--no-probe")
     assert illegal.code == 2
-    assert "no legal name" in illegal.output
+    assert "not a legal name" in illegal.output
     wrong = command("plan", *pair.arguments, "--map", "nobody=x", "--no-probe")
     assert wrong.code == 2
     assert "fits no database" in wrong.output

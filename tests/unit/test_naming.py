@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from migrator.errors import ConfigError
-from migrator.naming import collection_name, counted, database_name, database_names, file_name, shown
+from migrator.naming import (
+    collection_name,
+    counted,
+    database_name,
+    database_names,
+    file_name,
+    legal_database,
+    shown,
+)
 
 
 @pytest.mark.parametrize("name", ["users", "a", "a-b", "x_$()+-/0", "a" * 238])
@@ -144,3 +152,43 @@ def test_names_from_outside_are_shown_on_one_line() -> None:
 def test_a_number_goes_with_its_noun(count: int, words: tuple[str, ...], text: str) -> None:
     """One thing is told in the singular, any other number in the plural."""
     assert counted(count, *words) == text
+
+
+ILLEGAL = [
+    "Hunt22",
+    "hunt22.x",
+    "1a",
+    "-a",
+    "a b",
+    "é",
+    "a%",
+    "a.b",
+    "_own",
+    "_dbs",
+    "A",
+    "a:b",
+    "a,b",
+    "a\n",
+    " a",
+    "a?",
+    "a#",
+]
+ILLEGAL += ["a" * 239, "", "aB", "a~", "a!", "a@b", "a\\b", "数"]
+
+
+@pytest.mark.parametrize("name", ILLEGAL)
+def test_a_chosen_name_is_refused_and_never_changed(name: str) -> None:
+    """By one rule for each way to choose it."""
+    with pytest.raises(ConfigError, match="not a legal name"):
+        legal_database(name)
+    with pytest.raises(ConfigError, match="not a legal name"):
+        database_names(["x"], overrides={"x": name})
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "a_$()+/-9", "a" * 238, "_users", "_replicator"])
+def test_a_legal_chosen_name_stays(name: str) -> None:
+    """System databases are one's own choice where they can be written to."""
+    assert legal_database(name) == name
+    if name.startswith("_"):
+        with pytest.raises(ConfigError, match="system database"):
+            legal_database(name, allow_system=False)

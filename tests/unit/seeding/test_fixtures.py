@@ -206,7 +206,7 @@ def test_all_faults_are_told_at_once_with_file_and_line(read: Read) -> None:
     ]
     text = "\n".join(found)
     for words in (
-        "illegal database name 'Shops'; 'shops' would be legal",
+        "There can be no database 'Shops': that is not a legal name. Write shops.",
         "there is no database 'nobody'",
         "duplicate id 'one': it is also at a/one.json:1",
         "there is no 'adaa' in 'people'; did you mean 'ada'?",
