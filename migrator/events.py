@@ -20,6 +20,13 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderChosen:
+    """The target is a folder: files are written, and nothing goes to a server."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionStarted:
     """A collection begins; `resumed` says that an earlier run had settled a part of it."""
 
@@ -127,6 +134,7 @@ class RunFinished:
 
 Event: TypeAlias = (
     RunStarted
+    | FolderChosen
     | CollectionStarted
     | BatchLoaded
     | DocumentRejected

@@ -16,7 +16,7 @@ from migrator.checkpoint import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import CheckpointError, ConfigError
-from migrator.events import Listener, ignore
+from migrator.events import FolderChosen, Listener, ignore
 from migrator.loaders.dry import DryLoader
 from migrator.loaders.rejects import RejectFile
 from migrator.model import Extractor, Loader, Report
@@ -58,6 +58,8 @@ def run_job(
         config, environ=environ, listener=listener, stopping=stopping, source=source, target=target
     ) as job:
         _refuse_to_overwrite_source(job)
+        if getattr(job.bare_loader, "writes_files", False) and not config.dry_run:
+            listener(FolderChosen(job.bare_loader.describe()))
         checkpoint_path, rejects_path = default_paths(job)
         file = CheckpointFile(None if config.dry_run else checkpoint_path)
         with file.lock():

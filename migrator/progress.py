@@ -44,6 +44,8 @@ class ProgressListener:
         if isinstance(event, events.TaskProgressed):
             self._task(event)
             return
+        if isinstance(event, events.FolderChosen):
+            self._stream.write(f"writing files into {printable(event.folder)}\n")
         bar = self._bar
         if bar is None:
             return

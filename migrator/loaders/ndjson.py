@@ -32,6 +32,7 @@ class NdjsonLoader:
     """
 
     max_in_flight = 1
+    writes_files = True
 
     def __init__(self, folder: str | os.PathLike[str], *, on_conflict: str = "fail") -> None:
         self._folder = Path(folder)

@@ -28,6 +28,7 @@ EXAMPLES: list[Event] = [
     events.CheckpointSaved("a"),
     events.CollectionFinished("a", Counts(3, 3)),
     events.LagMeasured("a", 5),
+    events.FolderChosen("/srv/out"),
     events.TaskProgressed("indexer", "db/_design/by", 0.25),
     events.RunFinished(Report({"a": CollectionReport("db", Counts(3, 3))}, 1.5)),
 ]

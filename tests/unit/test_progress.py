@@ -67,6 +67,13 @@ def test_says_why_it_waits_and_what_was_rejected() -> None:
     assert terminal.lines == ["trying again in 1.2 s: busy", "rejected users d1: not you"]
 
 
+def test_says_that_files_are_written() -> None:
+    """Before the bar is drawn."""
+    terminal = Terminal()
+    ProgressListener(terminal)(events.FolderChosen("/srv/out"))
+    assert terminal.getvalue() == "writing files into /srv/out\n"
+
+
 def test_a_million_rejects_are_not_listed() -> None:
     """Their number is shown, and what the first look like."""
     listener, terminal = started()

@@ -100,7 +100,7 @@ def test_a_result_that_is_lost_is_told(source: Path, tmp_path: Path) -> None:
         0,
         LOST.format("No space left on device"),
     )
-    gone = shell("migrator plugins > >(true)", tmp_path)
+    gone = shell("migrator completion bash > >(true)", tmp_path)
     assert (gone.returncode, gone.stderr) == (0, "")
 
 
@@ -109,7 +109,7 @@ def test_a_file_never_gets_the_number_of_a_closed_stream(source: Path, tmp_path:
     done = shell("migrator run --from source --to out >&- 2>&-", tmp_path)
     assert done.returncode == 0
     for path in (tmp_path / "out").iterdir():
-        assert [set(json.loads(line)) for line in path.read_text().splitlines()] == [{"_id", "_rev"}] * 2
+        assert [set(json.loads(line)) for line in path.read_text().splitlines()] == [{"_id"}] * 2
 
 
 class Failing(io.StringIO):
@@ -163,3 +163,11 @@ def test_the_streams_come_back(capsys: pytest.CaptureFixture[str]) -> None:
         print("shown")
     assert (sys.stdout, sys.stderr) == before
     assert capsys.readouterr().out == "shown\n"
+
+
+def test_a_folder_as_the_target_is_said(source: Path, tmp_path: Path) -> None:
+    """On standard error, unless quiet: it might have been meant as a server."""
+    said = shell("migrator run --from source --to couchdb", tmp_path)
+    assert (said.returncode, str(tmp_path / "couchdb") in said.stderr, "folder" in said.stderr) == (0, True, True)
+    quiet = shell("migrator run -q --from source --to other", tmp_path)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
