@@ -112,6 +112,10 @@ class TargetGuard:
         self._known[collection] = now
         return now
 
+    def known(self, collection: str) -> str | None:
+        """What `begin` found; None where nobody can tell."""
+        return self._known.get(collection)
+
     def check(self, collection: str) -> str | None:
         """Make sure that the target is the one that was there at the beginning; gives its identity.
 

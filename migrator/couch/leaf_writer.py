@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
 
@@ -12,12 +12,13 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.couch.leaf_sending import inline_bytes, post_leaves, stream_leaf
 from migrator.couch.trouble import VERDICTS, Suspects, is_verdict, trouble
-from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
+from migrator.errors import BatchRefused, TargetMissing, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
 from migrator.revisions import Leaf
 
+T = TypeVar("T")
 STORED = frozenset({Status.WRITTEN, Status.UNCHANGED})
 
 
@@ -34,6 +35,8 @@ class LeafWriter:
         limits: the largest request.
         fresh: nothing can be there yet, so nobody need ask before writing.
         listener: hears of divided batches.
+        check: makes sure that the database is still the one that was begun with; asked when a request had to be
+            repeated, and when the server says that there is none.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class LeafWriter:
         limits: BatchLimits | None = None,
         fresh: bool = False,
         listener: Listener = ignore,
+        check: Callable[[], object] | None = None,
     ) -> None:
         self._client = client
         self._database = database
@@ -52,6 +56,7 @@ class LeafWriter:
         self._limits = limits or BatchLimits()
         self._fresh = fresh
         self._listener = listener
+        self._check = check
         self._suspects = Suspects(client, database, min(MAX_ATTEMPTS_AT_ONE_DOCUMENT, retrier.policy.max_attempts))
         self._multipart: bool | None = None
 
@@ -60,6 +65,7 @@ class LeafWriter:
 
         Raises:
             EndpointError: the server is out of reach, or fails at every leaf.
+            TargetReplaced: the database was deleted or replaced, with what had been written.
         """
         outcomes: dict[int, Outcome] = {}
         absent = list(range(len(leaves)))
@@ -153,7 +159,7 @@ class LeafWriter:
             if waiting:
                 self._judge({index: rows[index] or _vanished(leaves[index]) for index in waiting}, leaves, ends)
 
-        self._retrier.call(f"write to {self._database}", attempt, retry_on=is_transient)
+        self._retried(f"write to {self._database}", attempt)
         return [ends[index] for index in range(len(leaves))]
 
     def _judge(
@@ -202,9 +208,28 @@ class LeafWriter:
         return {(str(row.get("id")), str(row.get("rev", ""))): row for row in rows if "error" in row}
 
     def _missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
-        return self._retrier.call(
-            f"look into {self._database}", lambda _: self._ask_missing(leaves), retry_on=is_transient
-        )
+        return self._retried(f"look into {self._database}", lambda _: self._ask_missing(leaves))
+
+    def _retried(self, what: str, attempt: Callable[[int], T]) -> T:
+        """Attempt until it passes; after more than one attempt the database must be the same still."""
+        attempts = 0
+
+        def checked(number: int) -> T:
+            nonlocal attempts
+            attempts = number
+            try:
+                return attempt(number)
+            except TargetMissing as error:
+                if self._check is None:
+                    raise
+                self._check()
+                # A cluster's node did not know of it for a moment.
+                raise TransientError(error.message, outcome_unknown=True, signature="404") from error
+
+        result = self._retrier.call(what, checked, retry_on=is_transient)
+        if attempts > 1 and self._check is not None:
+            self._check()
+        return result
 
     def _ask_missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
         """Which revisions the server does not hold, by id."""

@@ -176,6 +176,7 @@ class _Move:
             carry_replications(copier.source, copier.target, self._ledger)
         self._all(copier.security)
         verified = self._verified()
+        self._all(copier.check)
         self._ledger.checkpoint.finished = True
         self._ledger.save()
         return self._report(ready, verified, time.monotonic() - started)

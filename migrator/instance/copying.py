@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from migrator.care.securing import ADMIN_ROLE
 from migrator.care.server import Server
+from migrator.couch.identity import guard_database
 from migrator.couch.leaf_sending import inline_bytes
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like
-from migrator.errors import CheckpointError
 from migrator.events import Listener, ignore
 from migrator.instance.designs import END, PREFIX
 from migrator.instance.ledger import Ledger, Tally, tally
@@ -21,9 +21,11 @@ from migrator.instance.plan import ABSENT, DatabasePlan
 from migrator.model import BatchLimits
 from migrator.retry import is_transient
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
+from migrator.target_guard import RESTART, TargetGuard
 
 CLOSED = {"admins": {"roles": [ADMIN_ROLE]}, "members": {"roles": [ADMIN_ROLE]}}
 MADE = "made"
+START_OVER = "Start over with --restart, after deleting what is there."
 SEQUENCE = "sequence"
 
 
@@ -37,6 +39,7 @@ class Copier:
         ledger: keeps what is settled.
         limits: the largest request.
         listener: hears of divided batches.
+        guards: know the target's databases again, by name.
     """
 
     source: Server
@@ -44,23 +47,18 @@ class Copier:
     ledger: Ledger
     limits: BatchLimits
     listener: Listener = ignore
+    guards: dict[str, TargetGuard] = field(default_factory=dict)
 
     def create(self, plan: DatabasePlan) -> bool:
         """Make the target's database with the old one's options, closed to all but admins; True when it is new.
 
         Raises:
-            CheckpointError: what this move had made there is gone, or another now.
+            TargetReplaced: what this move had made there is gone, or another now.
         """
         noted = self.ledger.detail(MADE, plan.source)
         facts = DatabaseFacts(plan.target, plan.q, plan.n, plan.partitioned, plan.revs_limit)
-        info = self.target.info(plan.target)
         if noted.startswith("!"):
-            started = str((info or {}).get("instance_start_time", ""))
-            if info is None or started != noted[1:]:
-                raise CheckpointError(
-                    f"{plan.target} at {self.target.url} is not any more what this move had made there.",
-                    hint="Start over with --restart, after deleting what is there.",
-                )
+            self._remember(plan, noted[1:] or None)
             return False
         # Noted before it is made: after a kill in between, what is there is known to be ours.
         self.ledger.begin(plan.source)
@@ -70,16 +68,30 @@ class Copier:
         self.target.ask(
             f"Closing {plan.target}", "PUT", plan.target, "_security", ok=(200, 201, 202, 404, 405), value=CLOSED
         )
-        started = str((self.target.info(plan.target) or {}).get("instance_start_time", ""))
-        self.ledger.note(MADE, plan.source, f"!{started}")
+        self._remember(plan, None)
         return plan.target_state == ABSENT and not noted
+
+    def _remember(self, plan: DatabasePlan, recorded: str | None) -> None:
+        guard = guard_database(
+            self.target.client, self.target.retrier, plan.target, recorded, hint=START_OVER, flag=RESTART
+        )
+        self.guards[plan.target] = guard
+        self.ledger.note(MADE, plan.source, f"!{guard.known(plan.target) or ''}")
+
+    def check(self, plan: DatabasePlan) -> None:
+        """Make sure that the target's database is still the one that was written to.
+
+        Raises:
+            TargetReplaced: it is gone, or another now.
+        """
+        self.guards[plan.target].check(plan.target)
 
     def documents(self, plan: DatabasePlan) -> None:
         """Carry all leaves but those of design documents, from where an earlier run had ended."""
         state = self.ledger.state(plan.source)
+        fresh = self.create(plan)
         if state.finished:
             return
-        fresh = self.create(plan)
         with listed(self.source, plan.source) as reader:
             if not self.ledger.detail(SEQUENCE, plan.source):
                 # What changes from here on is caught up with at the end.
@@ -162,6 +174,7 @@ class Copier:
             limits=self.limits,
             fresh=fresh,
             listener=self.listener,
+            check=lambda: self.check(plan),
         )
 
     def _retried(self, what: str, step: Callable[[], object]) -> None:

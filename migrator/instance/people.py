@@ -11,12 +11,16 @@ import orjson
 from migrator.care import replications
 from migrator.care.securing import ID_PREFIX, USERS
 from migrator.care.server import Server
+from migrator.couch.identity import guard_database
 from migrator.couch.leaf_writer import LeafWriter
+from migrator.instance.copying import START_OVER
 from migrator.instance.ledger import Ledger
 from migrator.instance.listing import listed
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.revisions import Leaf, LeafFault
+from migrator.target_guard import RESTART, TargetGuard
 
+IDENTITY = "identity"
 BATCH = BatchLimits(max_docs=100)
 
 
@@ -25,10 +29,12 @@ def carry_users(source: Server, target: Server, ledger: Ledger) -> None:
 
     Deleted users and conflicts go along, so that what was settled stays so.
     """
+    guard = _guarded_users(target, ledger)
     if ledger.state(USERS).finished:
         return
-    _make(target, USERS)
-    writer = LeafWriter(target.client, USERS, target.retrier, limits=BATCH)
+    writer = LeafWriter(
+        target.client, USERS, target.retrier, limits=BATCH, check=lambda: guard and guard.check(USERS)
+    )
     with listed(source, USERS) as reader:
         # What is no user, as `_design/_auth`, is each server's own.
         after = str(ledger.state(USERS).position or ID_PREFIX)
@@ -36,7 +42,21 @@ def carry_users(source: Server, target: Server, ledger: Ledger) -> None:
         for batch in _whole(users):
             leaves = [leaf for leaf in batch if isinstance(leaf, Leaf)]
             ledger.settle(USERS, batch, _written(target, writer, leaves), position=batch[-1].id)
+    if guard is not None:
+        guard.check(USERS)
     ledger.finish(USERS)
+
+
+def _guarded_users(target: Server, ledger: Ledger) -> TargetGuard | None:
+    """Make sure that the target's `_users` is the one that holds what is settled; None where nobody noted it."""
+    recorded = ledger.detail(IDENTITY, USERS) or None
+    if recorded is None:
+        if ledger.state(USERS).finished:
+            return None
+        _make(target, USERS)
+    guard = guard_database(target.client, target.retrier, USERS, recorded, hint=START_OVER, flag=RESTART)
+    ledger.note(IDENTITY, USERS, guard.known(USERS) or "")
+    return guard
 
 
 def _whole(leaves: Iterator[Leaf | LeafFault]) -> Iterator[list[Leaf | LeafFault]]:

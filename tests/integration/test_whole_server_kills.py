@@ -135,4 +135,4 @@ def test_a_target_that_somebody_removed_is_told(pair: Pair, tmp_path: Path, envi
     command = apply(pair, "--resume")
     resumed = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert resumed.returncode == 6, resumed.stderr
-    assert "not any more what this move had made" in resumed.stderr
+    assert "is gone: it was deleted or replaced since this job began" in resumed.stderr
