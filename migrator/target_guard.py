@@ -156,8 +156,7 @@ class TargetGuard:
         while not _fits(recorded, now):
             pause = next(pauses, None)
             if pause is None:
-                what = "is gone" if now == NOTHING_THERE else "is another one now"
-                raise self._error(collection, f"{what}: it was deleted or replaced since this job began")
+                raise self.replaced(collection, gone=now == NOTHING_THERE)
             self._sleep(pause)
             now = identity_of(self._target, collection)
         return now
@@ -171,6 +170,11 @@ class TargetGuard:
             if not ask(collection):
                 return False
         return True
+
+    def replaced(self, collection: str, *, gone: bool = False) -> TargetReplaced:
+        """What to raise where a target is not the one that there was at the beginning."""
+        what = "is gone" if gone else "is another one now"
+        return self._error(collection, f"{what}: it was deleted or replaced since this job began")
 
     def _error(self, collection: str, what: str) -> TargetReplaced:
         place = f"{self._target.describe().rstrip('/')}/{self._target.target_name(collection)}"

@@ -15,7 +15,15 @@ from migrator import errors
 from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
-from migrator.errors import ConfigError, EndpointError, Interrupted, MigratorError, RejectsError, Unauthorized
+from migrator.errors import (
+    ConfigError,
+    EndpointError,
+    Interrupted,
+    MigratorError,
+    RejectsError,
+    TargetReplaced,
+    Unauthorized,
+)
 from migrator.events import (
     CollectionFinished,
     CollectionStarted,
@@ -35,7 +43,9 @@ from migrator.rejects import line_to_reject
 from migrator.scaling.dividing import Split, divide
 from migrator.scaling.engine import DaskEngine
 from migrator.scaling.places import everywhere
+from migrator.scaling.targets import open_targets, other_target
 from migrator.scaling.worker import STOP_FILE, counts_of, event_of, split_paths
+from migrator.target_guard import RESTART, TargetGuard
 
 SPLITS_PER_WORKER = 4
 # Rejects that listeners hear of; all are in the file.
@@ -74,6 +84,7 @@ def run_distributed(
                 restart=config.restart,
                 keep_existing=bool(config.checkpoint),
             )
+            targets = open_targets(job, checkpoint)
             folder = checkpoint_path.with_name(checkpoint_path.name + ".splits").resolve()
             if not resumed:
                 _begin(folder)
@@ -82,7 +93,7 @@ def run_distributed(
                 checkpoint.details["splits"] = [s.as_dict() for s in divide(job, source, wanted, ranges=ranges)]
                 file.save(checkpoint)
             (folder / STOP_FILE).unlink(missing_ok=True)
-            run = _Run(config, job, checkpoint, file, folder, rejects_path, listener, stopping)
+            run = _Run(config, job, checkpoint, file, folder, rejects_path, listener, stopping, targets)
             return run.run(engine)
 
 
@@ -97,7 +108,9 @@ class _Run:
         rejects: Path,
         listener: Listener,
         stopping: threading.Event,
+        targets: TargetGuard,
     ) -> None:
+        self.targets = targets
         self.config, self.job, self.checkpoint, self.file = config, job, checkpoint, file
         self.folder, self.rejects, self.listener, self.stopping = folder, rejects, listener, stopping
         self.splits = [Split(**fields) for fields in checkpoint.details["splits"]]
@@ -130,6 +143,8 @@ class _Run:
             )
             for name in names
         }
+        for name in names:
+            self.checkpoint.collections[name].target = self.targets.check(name)
         self.checkpoint.finished = True
         self.file.save(self.checkpoint)
         shutil.rmtree(self.folder)
@@ -151,9 +166,11 @@ class _Run:
                     failed = failed or _error(*end["error"])
                     self._stop()
                     continue
-                self.done.add(end["number"])
-                self._save({split.number: counts_of(self.folder, split) for split in self.splits})
                 split = self.splits[end["number"]]
+                if failed is None and (failed := other_target(self.targets, self.folder, split)):
+                    self._stop()
+                self.done.add(split.number)
+                self._save({each.number: counts_of(self.folder, each) for each in self.splits})
                 if all(s.number in self.done for s in self.splits if s.collection == split.collection):
                     counts = _sum(
                         counts_of(self.folder, s) for s in self.splits if s.collection == split.collection
@@ -198,6 +215,7 @@ class _Run:
                 position="splits" if any(counts[split.number].read for split in own) else None,
                 finished=all(split.number in self.done for split in own),
                 counts=_sum(counts[split.number] for split in own),
+                target=self.targets.known(name),
             )
         self.checkpoint.details["done"] = sorted(self.done)
         self.file.save(self.checkpoint)
@@ -265,6 +283,8 @@ def _error(kind: str, message: str, hint: str) -> MigratorError:
         return Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
     if made is Unauthorized:
         hint = f"{hint} A worker takes them from its own environment."
+    if made is TargetReplaced:
+        return TargetReplaced(message, hint=hint, flag=RESTART)
     error: MigratorError = made(message, hint=hint)
     return error
 

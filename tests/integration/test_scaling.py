@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from migrator import events
 from migrator.config import JobConfig
-from migrator.errors import ConfigError, EndpointError, Interrupted, RejectsError
+from migrator.errors import ConfigError, EndpointError, Interrupted, RejectsError, TargetReplaced
 from migrator.jobs import run_job
 from migrator.scaling.coordinator import run_distributed
 from migrator.scaling.places import from_root
@@ -240,6 +240,39 @@ def test_it_stops_and_goes_on(cluster: Cluster, tmp_path: Path, server_url: str,
     assert report.totals.accounted
     assert len(support.revisions(server_url, f"{database_prefix}large")) == DOCUMENTS - 4
     assert len((tmp_path / "rejects.ndjson").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["made_again", "deleted"])
+@pytest.mark.parametrize("when", ["meanwhile", "between"])
+def test_a_target_that_is_replaced_is_told(
+    cluster: Cluster, tmp_path: Path, server_url: str, database_prefix: str, when: str, again: bool
+) -> None:
+    """What some workers had confirmed is gone, whichever of them finds out."""
+    folder = source(tmp_path, database_prefix)
+    database = f"{server_url}/{database_prefix}large"
+    stopping, done = threading.Event(), threading.Event()
+
+    def replace() -> None:
+        support.request("DELETE", database)
+        if again:
+            support.request("PUT", database)
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.BatchLoaded) and not done.is_set():
+            done.set()
+            stopping.set() if when == "between" else replace()
+
+    config = job(cluster, tmp_path, source=str(folder), target=server_url, batch_docs=100, in_flight=1)
+    with pytest.raises(Interrupted if when == "between" else TargetReplaced):
+        run_distributed(config, listener=listen, stopping=stopping)
+    if when == "between":
+        replace()
+    resumed = job(cluster, tmp_path, source=str(folder), target=server_url, resume=True)
+    with pytest.raises(TargetReplaced):
+        run_distributed(resumed, listener=lambda _event: None)
+    restarted = job(cluster, tmp_path, source=str(folder), target=server_url, restart=True)
+    run_distributed(restarted, listener=lambda _event: None)
+    assert len(support.revisions(server_url, f"{database_prefix}large")) == DOCUMENTS - 4
 
 
 def test_a_folder_takes_whole_collections(cluster: Cluster, tmp_path: Path) -> None:

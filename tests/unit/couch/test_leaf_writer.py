@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.leaf_writer import LeafWriter
-from migrator.errors import EXIT_UNREACHABLE, EndpointError
+from migrator.errors import EXIT_UNREACHABLE, EndpointError, TargetMissing, TargetReplaced
 from migrator.model import Outcome
 from migrator.retry import Retrier, RetryPolicy
 from migrator.revisions import Leaf
@@ -58,3 +60,71 @@ def test_a_server_that_stores_other_documents_blames_the_leaf() -> None:
     outcomes = written("ab", WELL)
     assert [outcome.error for outcome in outcomes] == ["", "", "not_stored"]
     assert "does not hold it" in outcomes[-1].reason
+
+
+class Vanishing:
+    """A server whose database is gone, or there again, from a numbered request on."""
+
+    def __init__(self, statuses: list[int]) -> None:
+        self.statuses = iter(statuses)
+        self.stored: set[str] = set()
+        self.checks = 0
+
+    def __call__(self, asked: Asked) -> Reply:
+        """404, 503, or the answer."""
+        status = next(self.statuses, 200)
+        if status == 404:
+            return Reply(404, {"error": "not_found", "reason": "Database does not exist."})
+        if status == 503:
+            return Reply(503, {"error": "busy", "reason": "later"})
+        if asked.path.endswith("_bulk_docs"):
+            self.stored.update(doc["_id"] for doc in asked.json["docs"])
+            return Reply(201, [])
+        return Reply(200, {id: {"missing": revs} for id, revs in asked.json.items() if id not in self.stored})
+
+    def write(self, check: Callable[[], object] | None, *, fresh: bool) -> list[Outcome]:
+        """Write the leaves."""
+        with StubServer(self) as stub:
+            client = CouchClient(parse_endpoint(stub.url, environ={})[0], max_connections=1)
+            retrier = Retrier(RetryPolicy(first_wait_s=0.001, max_wait_s=0.001))
+            try:
+                return LeafWriter(client, "db", retrier, fresh=fresh, check=check).write(LEAVES)
+            finally:
+                client.close()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize(
+    "statuses", [[404], [200, 404], [503, 200], [200, 503], [503, 503, 404], [200, 503, 200, 404]]
+)
+def test_a_database_that_was_replaced_is_found_out(statuses: list[int], fresh: bool) -> None:
+    """When it is missing, and after each outage, whoever knows the database is asked; otherwise never."""
+
+    def check() -> None:
+        raise TargetReplaced("another one")
+
+    with pytest.raises(TargetReplaced):
+        Vanishing(list(statuses)).write(check, fresh=fresh)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize(
+    ("statuses", "checks"), [([], 0), ([404], 2), ([200, 404], 2), ([503], 1), ([503, 404], 2), ([404, 404], 3)]
+)
+def test_a_database_that_is_still_the_same_is_gone_on_with(statuses: list[int], checks: int, fresh: bool) -> None:
+    """A 404 that passes is one outage more, and without one nobody is asked."""
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+
+    outcomes = Vanishing(list(statuses)).write(check, fresh=fresh)
+    assert [outcome.id for outcome in outcomes] == list("abc")
+    assert asked == checks
+
+
+def test_without_anybody_who_knows_a_missing_database_is_an_error() -> None:
+    """As it was."""
+    with pytest.raises(TargetMissing):
+        Vanishing([404]).write(None, fresh=True)
