@@ -13,19 +13,20 @@ from migrator.naming import shown
 MAX_IDS_SHOWN = 20
 
 
-def account(batch: Batch, outcomes: Sequence[Outcome]) -> tuple[Counts, list[Reject]]:
+def account(batch: Batch, outcomes: Sequence[Outcome], database: str = "") -> tuple[Counts, list[Reject]]:
     """Say what became of everything that was read for a batch.
 
     Args:
         batch: what was loaded.
         outcomes: the loader's answer, one for each document, in the batch's order.
+        database: the database or file that the batch is for; a reject says where it belongs.
 
     Raises:
         UnaccountedError: there is not exactly one outcome for each document, or the numbers do not add up.
     """
     _check_ids(batch, outcomes)
     counts = Counts(read=batch.read, filtered=batch.filtered, rejected=len(batch.rejects))
-    rejects = list(batch.rejects)
+    rejects = [reject._replace(database=database) for reject in batch.rejects]
     for document, outcome in zip(batch.documents, outcomes, strict=True):
         status = outcome.status
         if status is Status.WRITTEN:
@@ -36,7 +37,7 @@ def account(batch: Batch, outcomes: Sequence[Outcome]) -> tuple[Counts, list[Rej
             counts.skipped += 1
         else:
             counts.rejected += 1
-            rejects.append(_reject(batch.collection, document, outcome))
+            rejects.append(_reject(batch.collection, database, document, outcome))
         counts.conflicts += outcome.conflict
     if not counts.accounted:
         raise UnaccountedError(
@@ -63,7 +64,7 @@ def _check_ids(batch: Batch, outcomes: Sequence[Outcome]) -> None:
     )
 
 
-def _reject(collection: str, document: EncodedDocument, outcome: Outcome) -> Reject:
+def _reject(collection: str, database: str, document: EncodedDocument, outcome: Outcome) -> Reject:
     return Reject(
         collection,
         outcome.id,
@@ -73,4 +74,5 @@ def _reject(collection: str, document: EncodedDocument, outcome: Outcome) -> Rej
         outcome.attempts,
         outcome.http_status,
         decode(document.body),
+        database,
     )

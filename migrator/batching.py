@@ -17,6 +17,7 @@ from migrator.codec import (
     one_line,
     top_level,
 )
+from migrator.codec.loose import id_in
 from migrator.errors import TransformError
 from migrator.model import (
     Batch,
@@ -81,6 +82,7 @@ class Assembly:
         if encoded is not None:
             return encoded
         if fault is not None:
+            fault = fault if fault.id else fault._replace(id=_id_of(fault.document))
             # A fault that a stage has found already says which.
             return fault if ":" in fault.error else fault._replace(error=f"extract:{fault.error}")
         try:
@@ -95,8 +97,7 @@ class Assembly:
                 document = decode(text)
         except InvalidDocument as invalid:
             reason = self._placed(record, invalid.reason)
-            shown = None if text is None else text[:1_000_000].decode("utf-8", "replace")
-            return Fault(f"extract:{invalid.error}", reason, "", shown)
+            return Fault(f"extract:{invalid.error}", reason, _id_of(text), text)
         return self._transformed(document, record)
 
     def _transformed(self, document: Document, record: Record) -> EncodedDocument | Fault | None:
@@ -140,6 +141,16 @@ class Assembly:
     def _placed(self, record: Record, reason: str) -> str:
         place = self.locate(record.position)
         return f"{place}: {reason}" if place else reason
+
+
+def _id_of(found: object) -> str:
+    """The `_id` of what is no document, where it shows one."""
+    if isinstance(found, dict):
+        id = found.get("_id")
+        return id if isinstance(id, str) else ""
+    if isinstance(found, str):
+        found = found.encode("utf-8", "surrogatepass")
+    return id_in(found) if isinstance(found, bytes) else ""
 
 
 def transformed(
@@ -196,7 +207,7 @@ def batches(
             stage, _, error = made.error.partition(":")
             rejects.append(Reject(collection, made.id, stage, error, made.reason, document=made.document))
             # What came as an object is the source's own and takes no more memory here.
-            rejected_bytes += len(record.text or b"")
+            rejected_bytes += len(made.document if isinstance(made.document, bytes) else record.text or b"")
         read += record.filtered or 1
         end = record.position
         if (

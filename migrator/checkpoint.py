@@ -8,23 +8,46 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from migrator.errors import CheckpointError
 from migrator.files.durable import replace_file
 from migrator.files.failures import RESUME, writing
+from migrator.files.sealed import Damaged, seal, unseal
 from migrator.locking import held
-from migrator.model import Counts, Position
+from migrator.model import Counts, Position, Reject
 
 VERSION = 1
 # A checkpoint has a few hundred bytes a collection; a larger file is something else.
 MAX_FILE_BYTES = 64_000_000
 MAX_SHOWN_CHARS = 300
+# All that a checkpoint had at its top before it carried a checksum.
+_BEFORE_CHECKSUMS = frozenset(
+    {"version", "job", "collections", "finished", "seed", "started_ms", "rejects_bytes", "details"}
+)
+
+
+class RejectSink(Protocol):
+    """Where rejected documents go."""
+
+    @property
+    def digest(self) -> str:
+        """Tells what was made durable from another file's content; "" where nothing was, or nobody goes on."""
+        ...
+
+    def write(self, rejects: Sequence[Reject]) -> None:
+        """Append them."""
+        ...
+
+    def flush(self) -> int:
+        """Make them durable; the size so far in bytes."""
+        ...
 
 
 @dataclass(slots=True)
@@ -59,7 +82,8 @@ class Checkpoint:
 
     `job` is the fingerprint: what must be the same for positions to mean the same, by name, no credentials.
     `seed` and `started_ms` let made-up ids come out the same after a resume. `rejects_bytes` is how much of
-    the reject file is settled. `details` belongs to whoever runs the job.
+    the reject file is settled, and `rejects_digest` tells it from another run's. `details` belongs to whoever
+    runs the job.
     """
 
     job: dict[str, Any]
@@ -68,7 +92,13 @@ class Checkpoint:
     seed: str = field(default_factory=lambda: secrets.token_hex(16))
     started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     rejects_bytes: int = 0
+    rejects_digest: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+
+    def vouch_for(self, rejects: RejectSink) -> None:
+        """Make rejects durable, and note what of their file is settled."""
+        self.rejects_bytes = rejects.flush()
+        self.rejects_digest = rejects.digest
 
     @property
     def totals(self) -> Counts:
@@ -90,6 +120,12 @@ class CheckpointFile:
     def __init__(self, path: Path | None) -> None:
         self.path = path
 
+    @property
+    def real(self) -> Path:
+        """The file that the path names in the end: symbolic links are followed."""
+        assert self.path is not None
+        return Path(os.path.realpath(self.path))
+
     def exists(self) -> bool:
         """True when there is a file."""
         return self.path is not None and self.path.exists()
@@ -108,21 +144,21 @@ class CheckpointFile:
                 text = file.read(MAX_FILE_BYTES + 1)
             if len(text) > MAX_FILE_BYTES:
                 raise CheckpointError(f"{path} is too large for a checkpoint.", hint="Name another file.")
-            value = json.loads(text)
+            value, sealed = unseal(text)
         except OSError as error:
             raise CheckpointError(
                 f"Checkpoint {path} cannot be read: {error.strerror}.", hint="Check its rights."
             ) from None
-        except (ValueError, RecursionError):
-            raise CheckpointError(f"Checkpoint {path} is damaged: it is no whole JSON.", hint=damaged) from None
-        version = value.get("version") if isinstance(value, dict) else None
+        except Damaged as error:
+            raise CheckpointError(f"Checkpoint {path} is damaged: {error}.", hint=damaged) from None
+        version = value.get("version")
         if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
             raise CheckpointError(
                 f"Checkpoint {path} was written by a newer migrator (format {version}; this one knows {VERSION}).",
                 hint="Use that version, or start over with --restart.",
             )
         try:
-            return _parse(value)
+            return _parse(value, sealed=sealed)
         except (KeyError, TypeError, ValueError):
             raise CheckpointError(f"Checkpoint {path} is damaged, or no checkpoint.", hint=damaged) from None
 
@@ -135,15 +171,14 @@ class CheckpointFile:
         """
         if self.path is None:
             return
-        # Names from outside can hold what is no Unicode text; escaped, they can be written and read back.
-        text = json.dumps({"version": VERSION, **asdict(checkpoint)}, indent=1)
         with writing(self.path, what="Checkpoint", instead="name another with --checkpoint FILE", again=RESUME):
-            replace_file(self.path, text)
+            replace_file(self.path, seal({"version": VERSION, **asdict(checkpoint)}))
 
     def remove(self) -> None:
         """Remove the file."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            # A link stays, as it was the user who laid it.
+            self.real.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -155,8 +190,10 @@ class CheckpointFile:
         if self.path is None:
             yield
             return
+        # Of the file itself: two names of one checkpoint exclude each other.
+        real = self.real
         with held(
-            self.path.with_name(self.path.name + ".lock"),
+            real.with_name(real.name + ".lock"),
             what=str(self.path),
             instead="use another --checkpoint",
             elsewhere="with --checkpoint FILE",
@@ -228,8 +265,9 @@ def _show(value: object) -> str:
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
 
 
-def _parse(value: Any) -> Checkpoint:
-    if _natural(_object(value)["version"]) != VERSION:
+def _parse(value: dict[str, Any], *, sealed: bool) -> Checkpoint:
+    # A flipped bit in the word `checksum` must not make it one of those that have none.
+    if _natural(value["version"]) != VERSION or not (sealed or value.keys() <= _BEFORE_CHECKSUMS):
         raise ValueError
     collections: dict[str, CollectionState] = {}
     for name, state in _object(value["collections"]).items():
@@ -255,6 +293,7 @@ def _parse(value: Any) -> Checkpoint:
         seed=bytes.fromhex(_text(value["seed"])).hex(),
         started_ms=_natural(value["started_ms"]),
         rejects_bytes=_natural(value["rejects_bytes"]),
+        rejects_digest=_text(value.get("rejects_digest", "")),
         details=_object(value.get("details", {})),
     )
 

@@ -82,14 +82,12 @@ def run_job(
                 # So does a missing right to create a database.
                 name = next((n for n in job.collections if not _finished(checkpoint, n)), job.collections[0])
                 first.prepare(name, None)
-            rejects = RejectFile(
-                None if config.dry_run else rejects_path, checkpoint.rejects_bytes if resumed else None
-            )
+            rejects = job_rejects(None if config.dry_run else rejects_path, job, checkpoint, resumed=resumed)
             with contextlib.closing(rejects), _pool(config, checkpoint, stopping) as prepare:
                 if not resumed:
                     file.save(checkpoint)
                 extractor, spool_listener = in_order(
-                    job, checkpoint, transform, checkpoint_path, listener, stopping, prepare
+                    job, checkpoint, transform, checkpoint_path.resolve(), listener, stopping, prepare
                 )
                 report = Pipeline(
                     extractor=extractor,
@@ -109,13 +107,23 @@ def run_job(
                 # The default file is only for going on after an interruption.
                 file.remove()
         # Rejects of the runs gone on from are in the same file.
-        rejected = not config.dry_run and rejects_path.exists() and (rejects.count or report.carried.rejected)
+        rejected = rejects.count or report.carried.rejected
         return JobResult(
             report,
-            rejects_path if rejected else None,
+            rejects.kept if rejected else None,
             file.path if file.exists() else None,
             checkpoint,
         )
+
+
+def job_rejects(path: Path | None, job: OpenJob, checkpoint: Checkpoint, *, resumed: bool) -> RejectFile:
+    """The reject file of a job, which goes on where the checkpoint says."""
+    return RejectFile(
+        path,
+        checkpoint.rejects_bytes if resumed else None,
+        settled_digest=checkpoint.rejects_digest,
+        values=job.values,
+    )
 
 
 @contextlib.contextmanager

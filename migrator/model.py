@@ -26,7 +26,8 @@ Transformer: TypeAlias = Callable[[Document], Document | None]
 class Fault(NamedTuple):
     """Why something that was read is not a document that can be written.
 
-    `error` is one machine-readable word, `reason` one sentence for people with the place in it.
+    `error` is one machine-readable word, `reason` one sentence for people with the place in it. `document` is
+    what could be had of it: an object, or as bytes its text that is no JSON.
     """
 
     error: str
@@ -59,7 +60,12 @@ class Record(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """A document that was not written, for the reject file. `status` is the HTTP status, None where none was."""
+    """A document that was not written, for the reject file. `status` is the HTTP status, None where none was.
+
+    `document` is what could be had of it: an object, or as bytes its text that is no JSON. `database` is the
+    database or file that was meant, "" where that is not known; `again` the command that writes what `retry`
+    cannot, such as a whole revision.
+    """
 
     collection: str
     id: str
@@ -69,6 +75,8 @@ class Reject(NamedTuple):
     attempts: int = 1
     status: int | None = None
     document: Any = None
+    database: str = ""
+    again: str = ""
 
 
 class Status(Enum):
@@ -220,6 +228,16 @@ class Extractor(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+        ...
+
+
+@runtime_checkable
+class Destined(Protocol):
+    """A source whose documents were meant for certain databases before, such as a reject file."""
+
+    @property
+    def databases(self) -> Mapping[str, str]:
+        """The database or file by collection; what is not in it goes by the usual rule."""
         ...
 
 

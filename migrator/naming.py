@@ -179,5 +179,10 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def is_database_name(name: str) -> bool:
+    """True of a name that a database of CouchDB can have, system databases included."""
+    return _is_legal(name) or name in SYSTEM_DATABASES
+
+
 def _is_legal(name: str) -> bool:
     return len(name) <= MAX_DATABASE_NAME_CHARS and _LEGAL.fullmatch(name) is not None

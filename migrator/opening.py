@@ -20,7 +20,7 @@ from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
 from migrator.events import Listener, ignore
-from migrator.model import BatchLimits, Extractor, Loader, Transformer
+from migrator.model import BatchLimits, Destined, Extractor, Loader, Transformer
 from migrator.registry import open_extractor, open_loader, target_database, target_text
 from migrator.retry import Retrier, RetryPolicy, is_transient
 from migrator.retrying import RetryingExtractor, RetryingLoader
@@ -113,7 +113,7 @@ def open_job(
         stack.callback(bare_extractor.close)
         first = RetryingExtractor(bare_extractor, Retrier(FIRST_CONTACT, listener, None, stopping))
         collections = _selected(first.collections(), config, bare_extractor)
-        names = _names(collections, config, environ) if target is None else {}
+        names = _names(collections, config, environ, bare_extractor) if target is None else {}
         bare_loader = target or open_loader(config, names, environ)
         stack.callback(bare_loader.close)
         names = {name: bare_loader.target_name(name) for name in collections}
@@ -155,7 +155,9 @@ def _selected(found: Sequence[str], config: JobConfig, extractor: Extractor) -> 
     return [name for name in found if not wanted or name in wanted]
 
 
-def _names(collections: Sequence[str], config: JobConfig, environ: Mapping[str, str]) -> Mapping[str, str]:
+def _names(
+    collections: Sequence[str], config: JobConfig, environ: Mapping[str, str], extractor: Extractor
+) -> Mapping[str, str]:
     unknown = [name for name in config.map if name not in collections]
     if unknown:
         raise ConfigError(
@@ -165,13 +167,31 @@ def _names(collections: Sequence[str], config: JobConfig, environ: Mapping[str, 
         return {}
     database = target_database(config, environ)
     if database is None:
-        return naming.database_names(collections, overrides=config.map)
+        meant = _meant(collections, extractor, config)
+        chosen = [name for name in collections if name not in meant]
+        return {**naming.database_names(chosen, overrides=config.map), **meant}
     if len(collections) > 1:
         raise ConfigError(
             f"The target names one database, {database}, but there are {len(collections)} collections.",
             hint="Leave the database out of the target's URL, or choose one with --collection NAME.",
         )
     return {name: naming.legal_database(database) for name in collections}
+
+
+def _meant(collections: Sequence[str], extractor: Extractor, config: JobConfig) -> dict[str, str]:
+    """Where documents belong that were on their way before; two collections may well go to one database."""
+    if not isinstance(extractor, Destined):
+        return {}
+    found = {name: extractor.databases.get(name, "") for name in collections if name not in config.map}
+    # A file of a folder is no database: on a server its collection goes by the usual rule.
+    meant = {name: database for name, database in found.items() if naming.is_database_name(database)}
+    for name, database in meant.items():
+        if database in naming.SYSTEM_DATABASES:
+            raise ConfigError(
+                f"The documents of {naming.shown(name)} belong to the system database {database}.",
+                hint=f"Name it: --to http://HOST:5984/{database}, with --collection where there are others.",
+            )
+    return meant
 
 
 def _fingerprint(

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from migrator.accounting import account
 from migrator.batching import Assembly, Preparing, batches
-from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState
+from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, RejectSink
 from migrator.codec import PLAIN, ValueCodec
 from migrator.errors import Interrupted, RejectsError
 from migrator.events import (
@@ -35,7 +35,6 @@ from migrator.model import (
     Loader,
     Outcome,
     Position,
-    Reject,
     Report,
     Transformer,
 )
@@ -58,18 +57,6 @@ class _Loaded(NamedTuple):
 class _InFlight(NamedTuple):
     batch: Batch
     future: Future[_Loaded]
-
-
-class RejectSink(Protocol):
-    """Where rejected documents go."""
-
-    def write(self, rejects: Sequence[Reject]) -> None:
-        """Append them."""
-        ...
-
-    def flush(self) -> int:
-        """Make them durable; the size so far in bytes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +122,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         self._totals = Counts()
         self._guard = self.guard or TargetGuard(self.loader)
+        self._names: dict[str, str] = {}
         self._save_next_at = float("-inf")
 
     def run(self, collections: Sequence[str]) -> Report:
@@ -149,7 +137,7 @@ class Pipeline:
         """
         started = self.clock()
         carried = self.checkpoint.totals
-        names = {name: self.loader.target_name(name) for name in collections}
+        self._names = names = {name: self.loader.target_name(name) for name in collections}
         report = Report({name: CollectionReport(names[name], Counts()) for name in collections}, 0.0, carried)
         totals = [self.extractor.count(name) for name in collections]
         total = None if None in totals else sum(t for t in totals if t is not None)
@@ -242,7 +230,7 @@ class Pipeline:
     def _settle(self, window: deque[_InFlight], state: CollectionState, counts: Counts) -> None:
         batch, future = window[0]
         loaded = future.result()
-        settled, rejects = account(batch, loaded.outcomes)
+        settled, rejects = account(batch, loaded.outcomes, self._names[batch.collection])
         if rejects:
             self.rejects.write(rejects)
         counts.add(settled)
@@ -279,7 +267,7 @@ class Pipeline:
                 # The mark counts documents that are behind the position: the last saved pair stays.
                 return
             self.checkpoint.collections[collection].mark = mark
-        self.checkpoint.rejects_bytes = self.rejects.flush()
+        self.checkpoint.vouch_for(self.rejects)
         self.checkpoint_file.save(self.checkpoint)
         ended = self.clock()
         if self.checkpoint_interval_s:

@@ -1,28 +1,60 @@
-"""The format of a reject file: one JSON object a line, with the reason and the document."""
+"""The format of a reject file: one JSON object a line, with the reason, the document, and where it belongs."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import re
+from pathlib import Path
 from typing import Any
 
-from migrator.codec import InvalidDocument, Unencodable, decode, encode
+from migrator.codec import InvalidDocument, Unencodable, ValueCodec, decode, encode
+from migrator.codec.loose import write_loosely
+from migrator.codec.values import PLAIN
 from migrator.errors import ConfigError
 from migrator.model import Reject
 
-FIELDS = ("collection", "id", "stage", "status", "error", "reason", "attempts", "document")
+FIELDS = ("collection", "database", "id", "stage", "status", "error", "reason", "attempts", "document")
+"""What every line has. `form`, `base64` and `again` come only where they are needed."""
+TEXT = "text"
+"""The `form` of a line whose `document` is not the document but its text, which is no JSON."""
+STAGES = ("extract", "transform", "load")
+_STAGE = re.compile(rb'"stage": ?"(\w+)"')
 # A document of the longest line, its text quoted once more, and the frame around it.
 MAX_LINE_BYTES = 256 << 20
+# Longer texts are shown by their beginning; all of them is kept as base64.
+_MAX_SHOWN_BYTES = 1_000_000
 
 
-def reject_to_line(reject: Reject) -> bytes:
-    """One line, with its line break."""
+def reject_to_line(reject: Reject, values: ValueCodec = PLAIN) -> bytes:
+    """One line, with its line break.
+
+    Args:
+        reject: what was rejected.
+        values: how values that JSON lacks are written, where it can; those of a run's other documents.
+    """
     frame = {name: getattr(reject, name) for name in FIELDS}
+    if reject.again:
+        frame["again"] = reject.again
+    if isinstance(reject.document, bytes):
+        frame |= _text_fields(reject.document)
+    # What was rejected at the target was written by the codec before.
+    codecs = (PLAIN,) if reject.stage == "load" else (values, PLAIN)
     try:
-        return encode(frame) + b"\n"
+        return encode(frame, codecs[0]) + b"\n"
     except Unencodable:
-        # What cannot be written as JSON is shown as Python shows it, so that a person can mend it.
+        pass
+    # NaN and half surrogates have a text, which a retry can read and a transformer fix.
+    text = write_loosely(reject.document) if isinstance(reject.document, dict) else None
+    if text is not None:
+        frame |= _text_fields(text)
+    with contextlib.suppress(Unencodable):
+        return encode(frame, codecs[-1]) + b"\n"
+    if text is None and not isinstance(reject.document, bytes):
+        # What has no text at all is shown as Python shows it, so that a person can fix it.
         frame["document"] = repr(reject.document)
-        return json.dumps(frame, ensure_ascii=True, default=str).encode() + b"\n"
+    return json.dumps(frame, ensure_ascii=True, default=str).encode() + b"\n"
 
 
 def line_to_reject(line: bytes, place: str) -> Reject:
@@ -38,14 +70,55 @@ def line_to_reject(line: bytes, place: str) -> Reject:
     try:
         value: dict[str, Any] = decode(line)
     except InvalidDocument as invalid:
-        raise ConfigError(f"{place}: {invalid.reason}.", hint="Mend the line or delete it.") from None
+        raise ConfigError(f"{place}: {invalid.reason}.", hint="Fix the line or delete it.") from None
     if not isinstance(value.get("collection"), str) or "document" not in value or "stage" not in value:
         raise ConfigError(f"{place} is no line of a reject file.", hint="Name the file that --rejects wrote.")
+    document = value["document"]
     return Reject(
         value["collection"],
         str(value.get("id", "")),
         str(value["stage"]),
         str(value.get("error", "")),
         str(value.get("reason", "")),
-        document=value["document"],
+        document=_text(document, value, place) if value.get("form") == TEXT else document,
+        # Files of versions before have none of these.
+        database=str(value.get("database") or ""),
+        again=str(value.get("again") or ""),
     )
+
+
+def _text_fields(text: bytes) -> dict[str, Any]:
+    shown = _shown(text)
+    exact = {} if shown.encode() == text else {"base64": base64.b64encode(text).decode()}
+    return {"document": shown, "form": TEXT, **exact}
+
+
+def _shown(text: bytes) -> str:
+    return text[:_MAX_SHOWN_BYTES].decode("utf-8", "replace")
+
+
+def _text(document: Any, value: dict[str, Any], place: str) -> Any:
+    """The exact text; a `document` that was edited, also into an object, counts before what it was."""
+    if not isinstance(document, str):
+        return document
+    if not value.get("base64"):
+        return document.encode("utf-8", "surrogateescape")
+    try:
+        exact = base64.b64decode(value["base64"], validate=True)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{place}: its base64 is damaged.", hint="Fix the line or delete it.") from None
+    return exact if _shown(exact) == document else document.encode("utf-8", "surrogateescape")
+
+
+def stages_in(path: Path) -> set[str]:
+    """The stages that a reject file names; a file that is not there names none."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError), path.open("rb") as lines:
+        # Quotes in the names before it are escaped, so the first match of a line is the line's own.
+        for line in lines:
+            match = _STAGE.search(line)
+            if match:
+                found.add(match[1].decode())
+            if len(found) == len(STAGES):
+                break
+    return found

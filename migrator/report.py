@@ -23,6 +23,7 @@ def report_to_json(
     report: Report,
     *,
     rejects: str | None = None,
+    retry: Sequence[str] = (),
     dry_run: bool = False,
     verification: Mapping[str, Any] | None = None,
     history: Mapping[str, Any] | None = None,
@@ -32,6 +33,7 @@ def report_to_json(
     Args:
         report: what was done.
         rejects: the reject file.
+        retry: the commands that write what is in it after a fix.
         dry_run: nothing was written.
         verification: what a verification at the end found.
         history: how the run went, from `HistoryListener`.
@@ -51,6 +53,7 @@ def report_to_json(
         value["settled_before"] = report.carried.as_dict()
     if rejects:
         value["rejects"] = rejects
+        value["retry"] = list(retry)
     if dry_run:
         value["dry_run"] = True
     if verification is not None:

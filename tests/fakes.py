@@ -367,6 +367,7 @@ class ListSink:
     def __init__(self) -> None:
         self.rejects: list[Reject] = []
         self.durable = 0
+        self.digest = ""
 
     def write(self, rejects: Sequence[Reject]) -> None:
         """Append them."""

@@ -31,6 +31,7 @@ class BackupOptions:
         recipients: public keys to encrypt to.
         identity: a file with the secret key, for reading what is there already.
         segment_bytes: the usual size of a file; with each that is full there is something to go on from.
+        again: the command that does it over, for who reads the rejects.
     """
 
     place: str
@@ -40,6 +41,7 @@ class BackupOptions:
     recipients: tuple[str, ...] = ()
     identity: str = ""
     segment_bytes: int = MAX_SEGMENT_BYTES
+    again: str = ""
 
     def __post_init__(self) -> None:
         for name in ("databases", "recipients"):
@@ -66,6 +68,7 @@ class RestoreOptions:
         security: give targets the security object: True also those that were there, False none, None new ones.
         start_replications: restore `_replicator`, whose documents the server acts on at once.
         identity: a file with the secret key.
+        again: the command that does it over, for who reads the rejects.
     """
 
     place: str
@@ -77,6 +80,7 @@ class RestoreOptions:
     security: bool | None = None
     start_replications: bool = False
     identity: str = ""
+    again: str = ""
 
     def __post_init__(self) -> None:
         for name in ("databases", "ids"):

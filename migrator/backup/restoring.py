@@ -67,7 +67,9 @@ def run_restore(
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
         # The list of databases is for admins, and whoever may write to one may restore into it.
         first.call("reach the target", lambda _: client.welcome(), retry_on=is_transient)
-        rejects = RejectFile(Path(config.rejects or DEFAULT_REJECTS))
+        rejects = RejectFile(
+            Path(config.rejects or DEFAULT_REJECTS), databases=names, again=options.again, shared=True
+        )
         stack.enter_context(contextlib.closing(rejects))
         teller = Teller(listener, rejects, place.describe(), client.url, list(names))
         policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
@@ -79,7 +81,7 @@ def run_restore(
         results = [run.result_of(target) for target in targets]
         seconds = time.monotonic() - started
         teller.finished(seconds)
-        where = str(rejects.path) if rejects.count else ""
+        where = str(rejects.kept or "") if rejects.count else ""
         return ChapterResult("restore", place.describe(), client.url, results, seconds, where)
 
 

@@ -62,7 +62,7 @@ def run_backup(
         place = open_place(options.place)
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
         names, missing = _names(config, options, client, first, environ)
-        rejects = RejectFile(Path(config.rejects or DEFAULT_REJECTS))
+        rejects = RejectFile(Path(config.rejects or DEFAULT_REJECTS), again=options.again, shared=True)
         stack.enter_context(contextlib.closing(rejects))
         stack.enter_context(place.lock())
         teller = Teller(listener, rejects, client.url, place.describe(), names)

@@ -42,6 +42,11 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """A group whose commands are imported on call."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words, from which a hint makes a whole command."""
+        ctx.meta["migrator.words"] = list(args)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The commands in the order in which people need them."""
         return list(COMMANDS)

@@ -91,7 +91,8 @@ def apply(
     Example:
       migrator apply move.json --resume --report report.json
     """
-    from migrator.cli.care_options import print_json  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.again import this_command  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.care_options import print_json  # noqa: PLC0415
     from migrator.cli.rendering import write_report  # noqa: PLC0415
     from migrator.config import JobConfig  # noqa: PLC0415
     from migrator.errors import ConfigError  # noqa: PLC0415
@@ -116,6 +117,7 @@ def apply(
         side_by_side=side_by_side,
         source=source,
         target=target,
+        again=this_command("--restart"),
     )
     with (
         options.stoppable() as stopping,
@@ -129,14 +131,15 @@ def apply(
         if report:
             write_report(report, dump(value))
         click.echo(applied_to_text(applied), nl=False)
-    again = f"migrator apply {plan_file} --restart"
     if applied.totals.rejected:
         click.echo(
             f"{applied.totals.rejected:,} revisions were rejected. They are in {rejects}.\n"
-            f"Mend what stands in their way, then: {again} (what is there already stays as it is)",
+            f"Mend what stands in their way, then: {settings.again} (what is there already stays as it is)",
             err=True,
         )
         sys.exit(EXIT_REJECTS)
     if not applied.ok:
-        click.echo(f"The target has not all that the source has. Write what is missing: {again}", err=True)
+        click.echo(
+            f"The target has not all that the source has. Write what is missing: {settings.again}", err=True
+        )
         sys.exit(EXIT_DIFFERENCES)

@@ -68,13 +68,14 @@ def backup(log_format: str, log_level: str, quiet: bool, report: str, **flags: A
     """
     from migrator.backup.options import BackupOptions  # noqa: PLC0415 late, for a quick start
     from migrator.backup.taking import run_backup  # noqa: PLC0415
+    from migrator.cli.again import this_command  # noqa: PLC0415
 
     config = chapters.job(flags, "rejects", source=chapters.server(flags["source"], "--from"))
     names = ("place", "databases", "full", "full_every", "recipients", "identity")
-    wanted = BackupOptions(**{name: flags[name] for name in names})
+    wanted = BackupOptions(**{name: flags[name] for name in names}, again=this_command())
     watched = timer.timed("backup", metrics=flags["metrics"] or "", ping=flags["ping"] or "")
     with options.stoppable() as stopping, watched as told:
         with options.listening(log_format, log_level, quiet=quiet) as listener:
             both = options.all_listeners(listener, told.listener)
             result = run_backup(config, wanted, listener=both, stopping=stopping)
-        chapters.tell(result, report)
+        chapters.tell(result, report, wanted.again)

@@ -56,8 +56,14 @@ def server(url: str | None, flag: str) -> str:
     return found
 
 
-def tell(result: ChapterResult, report: str) -> None:
-    """Print the result as one line, write the report, and leave with the exit code."""
+def tell(result: ChapterResult, report: str, again: str) -> None:
+    """Print the result as one line, write the report, and leave with the exit code.
+
+    Args:
+        result: what became of it.
+        report: the report file; "" for none.
+        again: the command that does what was rejected, after a fix.
+    """
     text = json.dumps(result.as_dict())
     if report:
         from migrator.cli.rendering import write_report  # noqa: PLC0415
@@ -69,8 +75,9 @@ def tell(result: ChapterResult, report: str) -> None:
             click.echo(f"Error: {database.database}: {database.error}", err=True)
         elif database.rejected:
             what = "1 revision was" if database.rejected == 1 else f"{database.rejected:,} revisions were"
+            where = result.rejects or "the backup"
             click.echo(
-                f"{database.database}: {what} rejected; they are in {result.rejects or 'the backup'}", err=True
+                f"{database.database}: {what} rejected; they are in {where}; after a fix: {again}", err=True
             )
     if result.exit_code != EXIT_OK:
         sys.exit(result.exit_code)

@@ -73,11 +73,15 @@ def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
       migrator convert --from http://localhost:5984/orders --to orders.dump --format couchdb-python
       migrator convert --from /var/backups/couchdb --database orders --to orders.backup --format couchbackup
     """
-    from migrator.interchange.job import ConvertJob, convert_leaves  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.again import this_command  # noqa: PLC0415 late, for a quick start
+    from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
+    from migrator.interchange.job import ConvertJob, convert_leaves  # noqa: PLC0415
 
     flags = {name: value for name, value in given.items() if value is not None}
     own = {name: flags.pop(name) for name in OWN if name in flags}
-    job = ConvertJob(config=JobConfig(**flags), **own)
+    over = "into_existing" if is_server_url(given["target"]) else "overwrite"
+    again = this_command(*(() if own.get(over) else (f"--{over.replace('_', '-')}",)))
+    job = ConvertJob(config=JobConfig(**flags), **own, again=again)
     with (
         options.stoppable() as stopping,
         options.listening(log_format, log_level, quiet=quiet) as listener,
@@ -89,4 +93,6 @@ def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
     if result.ancestries_shortened:
         click.echo(f"Without the revisions before theirs: {result.ancestries_shortened:,} documents.", err=True)
     if result.rejected:
-        raise RejectsError(f"{rejected_text(result.rejected)}.", hint=f"They are in {rejects}.")
+        raise RejectsError(
+            f"{rejected_text(result.rejected)}.", hint=f"They are in {rejects}; after a fix: {again}"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -34,9 +36,12 @@ def write_result(
     """Write a run's report as JSON where the job wants it: to a file, or with `-` to standard output."""
     if not config.report:
         return
+    from migrator.cli.again import retry_commands  # noqa: PLC0415 only where there is a report
+
     value = report_to_json(
         result.report,
         rejects=str(result.rejects or ""),
+        retry=retry_commands(result.rejects, config, counts_of(result)) if result.rejects else (),
         dry_run=config.dry_run,
         verification=None if verification is None else result_to_json(verification),
         history=history.as_dict(),
@@ -71,6 +76,17 @@ def rejects_advice(result: JobResult, config: JobConfig) -> str:
             f"{text} The server does not name them; migrator verify --from SOURCE --to TARGET does. "
             "Once refused they are not tried again; after a fix: the same command with --restart"
         )
-    if result.rejects:
-        return f"{text} They are in {result.rejects}; after a fix: migrator retry {result.rejects} --to TARGET"
-    return text
+    return f"{text} {retry_advice(result.rejects, config, counts_of(result))}" if result.rejects else text
+
+
+def counts_of(result: JobResult) -> dict[str, int]:
+    """Rejected documents by collection, of all runs of the job."""
+    return {name: state.counts.rejected for name, state in result.state.collections.items()}
+
+
+def retry_advice(rejects: str | os.PathLike[str], config: JobConfig, counts: Mapping[str, int]) -> str:
+    """Where rejects are, and the whole commands that write them after a fix."""
+    from migrator.cli.again import credentials_hint, retry_commands  # noqa: PLC0415 only where there are rejects
+
+    commands = retry_commands(rejects, config, counts)
+    return f"They are in {rejects}; after a fix: {'; '.join(commands)}{credentials_hint(config)}"

@@ -74,16 +74,19 @@ def restore(log_format: str, log_level: str, quiet: bool, report: str, **flags: 
     """
     from migrator.backup.options import RestoreOptions  # noqa: PLC0415 late, for a quick start
     from migrator.backup.restoring import run_restore  # noqa: PLC0415
+    from migrator.cli.again import this_command  # noqa: PLC0415
 
     sizes = ("batch_docs", "batch_bytes", "in_flight")
     config = chapters.job(flags, "rejects", *sizes, target=chapters.server(flags["target"], "--to"))
     names = ("place", "databases", "at", "ids", "into_existing", "security", "start_replications", "identity")
     wanted = RestoreOptions(
-        **{name: flags[name] for name in names}, map=dict(options.pair(text) for text in flags["map"])
+        **{name: flags[name] for name in names},
+        map=dict(options.pair(text) for text in flags["map"]),
+        again=this_command(*(() if flags["into_existing"] else ("--into-existing",))),
     )
     watched = timer.timed("restore", metrics=flags["metrics"] or "", ping=flags["ping"] or "")
     with options.stoppable() as stopping, watched as told:
         with options.listening(log_format, log_level, quiet=quiet) as listener:
             both = options.all_listeners(listener, told.listener)
             result = run_restore(config, wanted, listener=both, stopping=stopping)
-        chapters.tell(result, report)
+        chapters.tell(result, report, wanted.again)

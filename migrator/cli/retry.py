@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,20 @@ import click
 
 from migrator.cli import options
 from migrator.errors import EXIT_REJECTS, ConfigError
+from migrator.model import Extractor
 
 
 @click.command()
 @click.argument("rejects_file", metavar="REJECTS", type=click.Path(path_type=Path))
 @options.target_option
 @options.collection_option
+@click.option(
+    "--stage",
+    "stages",
+    type=click.Choice(["extract", "transform", "load"]),
+    multiple=True,
+    help="Only what was rejected there; may be given again. [default: all]",
+)
 @options.map_option
 @options.transform_option
 @options.codec_option
@@ -26,10 +35,14 @@ from migrator.errors import EXIT_REJECTS, ConfigError
 @click.option("--dry-run", is_flag=True, default=None, help="Write nothing.")
 @options.connection_options
 @options.log_options
-def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **flags: Any) -> None:
+def retry(
+    rejects_file: Path, stages: tuple[str, ...], log_format: str, log_level: str, quiet: bool, **flags: Any
+) -> None:
     """Write the documents of the REJECTS file again, after a fix at the target, in the file, or by --transform.
 
-    A document that was rejected at the target is kept as it was sent, so only the transformers given here apply.
+    Each goes to the database that it was meant for, which the file says; --map or a database in TARGET changes
+    that. A document that was rejected at the target is kept as it was sent, so only the transformers given here
+    apply; --stage extract --stage transform chooses those that the run's transformers are still to be applied to.
     The file itself is left as it is; what is rejected again goes to a new one.
 
     \b
@@ -38,15 +51,28 @@ def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **fl
       migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
     """
     config = options.job_config(None, flags)
-    from migrator.cli.rendering import print_result, rejected_text  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.rendering import print_result, rejects_advice  # noqa: PLC0415 late, for a quick start
+    from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
+    from migrator.extractors.appended import AppendedRejects  # noqa: PLC0415
     from migrator.extractors.rejects import RejectsExtractor  # noqa: PLC0415
     from migrator.history import HistoryListener  # noqa: PLC0415
     from migrator.jobs import run_job  # noqa: PLC0415
+    from migrator.naming import file_name  # noqa: PLC0415
+    from migrator.registry import scheme_of, target_text  # noqa: PLC0415
 
     if config.rejects and Path(config.rejects).resolve() == rejects_file.resolve():
         raise ConfigError(
             f"--rejects names {rejects_file} itself.", hint="Name another file for what is rejected again."
         )
+    rejects = RejectsExtractor(rejects_file, stages=stages, loose=bool(config.transform))
+    source: Extractor = rejects
+    target = target_text(config)
+    if not is_server_url(target) and not scheme_of(target):
+        files = {name: Path(target) / f"{file_name(name)}.ndjson" for name in rejects.collections()}
+        files = {name: file for name, file in files.items() if file.exists()}
+        if files and config.on_conflict in {"fail", "overwrite"}:
+            # A folder's file is replaced as a whole, with what it has and what it lacked.
+            source, config = AppendedRejects(rejects, files), replace(config, on_conflict="overwrite")
     history = HistoryListener()
     with (
         options.stoppable() as stopping,
@@ -56,9 +82,9 @@ def retry(rejects_file: Path, log_format: str, log_level: str, quiet: bool, **fl
             config,
             listener=options.all_listeners(listener, history),
             stopping=stopping,
-            source=RejectsExtractor(rejects_file),
+            source=source,
         )
     print_result(result, config, history)
     if result.report.totals.rejected:
-        click.echo(f"{rejected_text(result.report.totals.rejected)} again: see {result.rejects}.", err=True)
+        click.echo(rejects_advice(result, config), err=True)
         sys.exit(EXIT_REJECTS)

@@ -40,13 +40,12 @@ def singer_target(job_file: str | None, log_format: str, log_level: str, quiet: 
     given = options.job_config(job_file, dict(flags))
     policy_given = flags.get("on_conflict") or (job_file and given.on_conflict != "fail")
     config = given if policy_given else replace(given, on_conflict="overwrite")
-    from migrator.cli.rendering import rejected_text  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.rendering import rejected_text, retry_advice  # noqa: PLC0415 late, for a quick start
     from migrator.integrations.singer import SingerTarget  # noqa: PLC0415
     from migrator.loaders.rejects import RejectFile  # noqa: PLC0415
 
-    rejects_path = Path(config.rejects or REJECTS)
     with (
-        contextlib.closing(RejectFile(rejects_path)) as rejects,
+        contextlib.closing(RejectFile(Path(config.rejects or REJECTS), shared=True)) as rejects,
         options.stoppable() as stopping,
         options.listening(log_format, log_level, quiet=quiet) as listener,
     ):
@@ -55,8 +54,8 @@ def singer_target(job_file: str | None, log_format: str, log_level: str, quiet: 
     shown = ", ".join(f"{name} {number}" for name, number in counts.as_dict().items() if number)
     click.echo(f"Records: {shown or 'none'}.", err=True)
     if counts.rejected:
-        text = f"{rejected_text(counts.rejected)}. They are in {rejects_path}"
-        click.echo(f"{text}; after a fix: migrator retry {rejects_path} --to TARGET", err=True)
+        advice = retry_advice(rejects.kept, config, {}) if rejects.kept else ""
+        click.echo(f"{rejected_text(counts.rejected)}. {advice}", err=True)
         sys.exit(EXIT_REJECTS)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from migrator.codec import InvalidDocument, decode
+from migrator.codec.loose import read_loosely
 from migrator.errors import ConfigError
 from migrator.extractors.lines import TextFile, file_identity, read_lines
 from migrator.model import Fault, Position, Record, Reject
@@ -13,30 +15,41 @@ from migrator.rejects import MAX_LINE_BYTES, line_to_reject
 
 
 class RejectsExtractor:
-    """The documents of a reject file by collection; each passes through the transformers it had not passed yet.
+    """The documents of a reject file by collection, and where a collection went to several databases by database.
 
     Args:
         path: the file that `--rejects` wrote.
+        stages: read only what was rejected at these; all where empty.
+        loose: hand on what is almost a document, with NaN or bytes that are no UTF-8 in it, for a transformer to
+            fix; else that is a fault again.
     """
 
     ordered = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, stages: Collection[str] = (), loose: bool = False) -> None:
         self._path = path
+        self._stages = frozenset(stages)
+        self._loose = loose
         if not path.is_file():
             raise ConfigError(f"There is no reject file {path}.", hint="Name the file that --rejects wrote.")
 
     def describe(self) -> str:
-        """The file."""
-        return f"rejects {self._path}"
+        """The file, and what of it is read."""
+        of = f" {','.join(sorted(self._stages))}" if self._stages else ""
+        return f"rejects {self._path}{of}"
 
     def collections(self) -> Sequence[str]:
         """The collections that have a line, in the order of their first."""
-        return list(dict.fromkeys(reject.collection for _, _, reject in self._lines(0, 0)))
+        return list(self._groups)
+
+    @property
+    def databases(self) -> dict[str, str]:
+        """The database or file that was meant, by collection; those of versions before say none."""
+        return {name: database for name, (_, database) in self._groups.items() if database}
 
     def count(self, collection: str) -> int | None:
         """How many lines are of this collection."""
-        return sum(reject.collection == collection for _, _, reject in self._lines(0, 0))
+        return sum(self._group(reject) == self._groups[collection] for _, _, reject in self._lines(0, 0))
 
     def identity(self, collection: str) -> str:  # noqa: ARG002 one file for all
         """Of the file's content."""
@@ -49,32 +62,53 @@ class RejectsExtractor:
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield one collection's documents; a line whose document is still no document is a Fault."""
         offset, _, line = str(after or "0:0").partition(":")
+        group = self._groups[collection]
         for end, number, reject in self._lines(int(offset), int(line)):
-            if reject.collection != collection:
-                continue
-            position = f"{end}:{number}"
-            document = reject.document
-            if isinstance(document, str):
-                # What was no JSON was kept as its text; mended by hand, it may be now.
-                try:
-                    document = decode(document)
-                except InvalidDocument as invalid:
-                    fault = Fault(
-                        invalid.error,
-                        f"{self._path}:{number}: {invalid.reason}",
-                        reject.id,
-                        reject.document,
-                    )
-                    yield Record(position, fault=fault)
-                    continue
-            if isinstance(document, dict):
-                yield Record(position, document=document)
-            else:
-                reason = f"{self._path}:{number}: the document is no object"
-                yield Record(position, fault=Fault("not_an_object", reason, reject.id, document))
+            if self._group(reject) == group:
+                yield self._record(f"{end}:{number}", f"{self._path}:{number}", reject)
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _record(self, position: str, place: str, reject: Reject) -> Record:
+        document = reject.document
+        if isinstance(document, str | bytes):
+            # What was no JSON was kept as its text; fixed by hand, it may be now.
+            try:
+                document = decode(document)
+            except InvalidDocument as invalid:
+                almost = self._almost(document)
+                if almost is None:
+                    fault = Fault(invalid.error, f"{place}: {invalid.reason}", reject.id, reject.document)
+                    return Record(position, fault=fault)
+                document = almost
+        if isinstance(document, dict):
+            return Record(position, document=document)
+        return Record(
+            position, fault=Fault("not_an_object", f"{place}: the document is no object", reject.id, document)
+        )
+
+    def _almost(self, text: str | bytes) -> dict[str, object] | None:
+        if not self._loose:
+            return None
+        return read_loosely(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
+
+    @staticmethod
+    def _group(reject: Reject) -> tuple[str, str]:
+        return reject.collection, reject.database
+
+    @cached_property
+    def _groups(self) -> dict[str, tuple[str, str]]:
+        """Collection and database by the name that stands for both."""
+        found = list(dict.fromkeys(self._group(reject) for _, _, reject in self._lines(0, 0)))
+        groups: dict[str, tuple[str, str]] = {}
+        for collection, database in found:
+            several = sum(other == collection for other, _ in found) > 1
+            name = f"{collection}:{database}" if several and database else collection
+            while name in groups:
+                name += "'"
+            groups[name] = (collection, database)
+        return groups
 
     def _lines(self, offset: int, line: int) -> Iterator[tuple[int, int, Reject]]:
         with TextFile(self._path, offset=offset) as stream:
@@ -83,15 +117,16 @@ class RejectsExtractor:
                     raise ConfigError(f"{self._path}:{number}: the line is too long.", hint="Divide or delete it.")
                 if text.strip():
                     reject = line_to_reject(text, f"{self._path}:{number}")
-                    self._refuse_revisions(reject, number)
-                    yield end, number, reject
+                    if not self._stages or reject.stage in self._stages:
+                        self._refuse_revisions(reject, number)
+                        yield end, number, reject
 
     def _refuse_revisions(self, reject: Reject, number: int) -> None:
         document = reject.document
-        if isinstance(document, dict) and "_rev" in document and "_revisions" in document:
+        if reject.again or (isinstance(document, dict) and "_rev" in document and "_revisions" in document):
             raise ConfigError(
                 f"{self._path}:{number}: {reject.id!r:.100} was rejected by a copy that keeps revisions; "
                 "written from here it would get another revision, without its ancestry and attachments.",
-                hint="Mend what stood in its way, then do the copy over: migrator apply PLAN --restart, or "
-                "migrator restore as before.",
+                hint="Fix what stood in its way, then do the copy over: "
+                + (reject.again or "migrator apply PLAN --restart, or migrator restore as before."),
             )

@@ -54,6 +54,7 @@ class ApplyOptions:
         stuck_s: give up when an index does not move for so long.
         source: its URL where it is not the plan's, or has the credentials.
         target: its URL, likewise.
+        again: the command that does the plan over, for who reads the rejects.
     """
 
     checkpoint: Path | None = None
@@ -67,6 +68,7 @@ class ApplyOptions:
     stuck_s: float = STUCK_S
     source: str = ""
     target: str = ""
+    again: str = ""
 
 
 def apply_plan(
@@ -112,7 +114,13 @@ def apply_plan(
             refuse_unfit(plan, source, target, ours)
             if options.restart:
                 checkpoint.details[MADE] = dict.fromkeys(ours, "begun")
-            rejects = RejectFile(options.rejects, checkpoint.rejects_bytes if resumed else None)
+            rejects = RejectFile(
+                options.rejects,
+                checkpoint.rejects_bytes if resumed else None,
+                settled_digest=checkpoint.rejects_digest,
+                databases={database.source: database.target for database in plan.databases},
+                again=options.again,
+            )
             with contextlib.closing(rejects):
                 ledger = Ledger(checkpoint, file, rejects, listener)
                 ledger.save()

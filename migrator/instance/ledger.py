@@ -121,7 +121,7 @@ class Ledger:
     def save(self) -> None:
         """Write the checkpoint, after the rejects that it vouches for."""
         with self._lock:
-            self.checkpoint.rejects_bytes = self._rejects.flush()
+            self.checkpoint.vouch_for(self._rejects)
             self._file.save(self.checkpoint)
             self._saved = time.monotonic()
 

@@ -51,7 +51,7 @@ def couchdb(
     values |= {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
     config = JobConfig(**values)
 
-    sink = RejectFile(Path(rejects))
+    sink = RejectFile(Path(rejects), shared=True)
     writer = StreamWriter(config, "dlt", sink)
     one_at_a_time = threading.Lock()
 

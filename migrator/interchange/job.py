@@ -58,7 +58,9 @@ def convert_leaves(
     rejects = Path(config.rejects or f"migrator-{_digest(job)}.rejects.ndjson")
     with contextlib.ExitStack() as stack:
         source: LeafSource = stack.enter_context(open_source(job, retrier, environ))
-        file = stack.enter_context(contextlib.closing(RejectFile(rejects)))
+        databases = {result.source: result.target}
+        file = RejectFile(rejects, databases=databases, again=job.again, shared=True)
+        stack.enter_context(contextlib.closing(file))
         converter = Converter(result, file.write, stopping=retrier.stopping)
         if into_database:
             writer = stack.enter_context(open_database(job, retrier, environ))
@@ -71,7 +73,7 @@ def convert_leaves(
     result.seconds = time.monotonic() - started
     if not result.accounted:
         raise UnaccountedError(f"The numbers do not add up: {result.as_dict()}.")
-    return result, rejects
+    return result, file.kept or rejects
 
 
 def _check(job: ConvertJob, *, into_database: bool) -> None:

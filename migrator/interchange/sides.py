@@ -34,6 +34,7 @@ class ConvertJob:
         overwrite: replace a file that is there.
         into_existing: write into a database that holds documents.
         max_document_bytes: the longest document of a file that is held.
+        again: the command that does it over, for who reads the rejects.
     """
 
     config: JobConfig = field(default_factory=JobConfig)
@@ -45,6 +46,7 @@ class ConvertJob:
     overwrite: bool = False
     into_existing: bool = False
     max_document_bytes: int = MAX_DOCUMENT_BYTES
+    again: str = ""
 
 
 @contextlib.contextmanager

@@ -188,11 +188,10 @@ def rejects(report: Mapping[str, Any]) -> Element | None:
         for item in reason["sample"]
     ]
     file = report.get("rejects", "")
-    where = (
-        h("p", "All are in ", h("code", file), ". After a fix: ", h("code", f"migrator retry {file} --to TARGET"))
-        if file
-        else None
-    )
+    # A report of a version before names no commands.
+    commands = report.get("retry") or [f"migrator retry {file} --to TARGET"]
+    after = [part for command in commands for part in (" ", h("code", command))]
+    where = h("p", "All are in ", h("code", file), ". After a fix:", *after) if file else None
     return _section(
         "rejects",
         "Rejects",

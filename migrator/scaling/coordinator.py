@@ -32,9 +32,12 @@ from migrator.events import (
     RunFinished,
     RunStarted,
 )
-from migrator.files.durable import replacing
+from migrator.files.durable import link_target, replacing
 from migrator.files.failures import RESUME, writing
+from migrator.files.neighbours import keep_older
+from migrator.files.streams import is_stream
 from migrator.jobs import JobResult
+from migrator.loaders.rejects import check_rejects_path, file_digest
 from migrator.model import CollectionReport, Counts, Report
 from migrator.opening import OpenJob, default_paths, open_job
 from migrator.pipeline import MaxErrors
@@ -85,7 +88,7 @@ def run_distributed(
                 keep_existing=bool(config.checkpoint),
             )
             targets = open_targets(job, checkpoint)
-            folder = checkpoint_path.with_name(checkpoint_path.name + ".splits").resolve()
+            folder = file.real.with_name(file.real.name + ".splits")
             if not resumed:
                 _begin(folder)
                 wanted = config.splits or SPLITS_PER_WORKER * engine.workers()
@@ -93,6 +96,7 @@ def run_distributed(
                 checkpoint.details["splits"] = [s.as_dict() for s in divide(job, source, wanted, ranges=ranges)]
                 file.save(checkpoint)
             (folder / STOP_FILE).unlink(missing_ok=True)
+            check_rejects_path(rejects_path)
             run = _Run(config, job, checkpoint, file, folder, rejects_path, listener, stopping, targets)
             return run.run(engine)
 
@@ -228,18 +232,28 @@ class _Run:
         if not parts:
             return 0
         instead = "name another with --rejects FILE"
-        with (
-            writing(self.rejects, what="Reject file", instead=instead, again=RESUME),
-            replacing(self.rejects) as merged,
-        ):
-            for part in parts:
-                with part.open("rb") as lines:
-                    for line in lines:
-                        merged.write(line)
-                        told += 1
-                        if told <= MAX_REJECTS_TOLD:
-                            self.listener(DocumentRejected(line_to_reject(line, str(part))))
+        with writing(self.rejects, what="Reject file", instead=instead, again=RESUME):
+            self._keep_older_rejects()
+            with replacing(self.rejects) as merged:
+                for part in parts:
+                    with part.open("rb") as lines:
+                        for line in lines:
+                            merged.write(line)
+                            told += 1
+                            if told <= MAX_REJECTS_TOLD:
+                                self.listener(DocumentRejected(line_to_reject(line, str(part))))
+            if not is_stream(self.rejects):
+                self.checkpoint.rejects_bytes = self.rejects.stat().st_size
+                self.checkpoint.rejects_digest = file_digest(self.rejects, self.checkpoint.rejects_bytes)
         return told
+
+    def _keep_older_rejects(self) -> None:
+        """What stands there and is not what this job wrote before is another run's, and keeps its own name."""
+        real, mine = link_target(self.rejects), self.checkpoint.rejects_bytes
+        if is_stream(self.rejects) or not real.exists() or not real.stat().st_size:
+            return
+        if not mine or file_digest(real, mine) != self.checkpoint.rejects_digest:
+            keep_older(real)
 
 
 # These belong to the coordinator, or to one process that reads the whole.

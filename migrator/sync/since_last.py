@@ -11,7 +11,6 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.config import JobConfig, parse_max_errors
@@ -20,7 +19,7 @@ from migrator.couch.identity import start_of
 from migrator.errors import TransformError
 from migrator.events import LagMeasured, Listener, ignore
 from migrator.extractors.changes import ChangesExtractor, Since
-from migrator.jobs import JobResult
+from migrator.jobs import JobResult, job_rejects
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.loaders.rejects import RejectFile
@@ -51,7 +50,6 @@ class Sync:
     file: CheckpointFile
     checkpoint: Checkpoint
     rejects: RejectFile
-    rejects_path: Path
     listener: Listener
     stopping: threading.Event
     marks: dict[str, Mark] = field(default_factory=dict)
@@ -99,7 +97,7 @@ class Sync:
             self.marks[name].target = identity
         self.checkpoint.finished = False
         keep_marks(self.checkpoint, self.marks)
-        self.checkpoint.rejects_bytes = self.rejects.flush()
+        self.checkpoint.vouch_for(self.rejects)
         self.file.save(self.checkpoint)
 
     def round(self) -> Report:
@@ -148,9 +146,9 @@ class Sync:
 
     def result(self, report: Report) -> JobResult:
         """What a run leaves; the checkpoint stays, for it says where the next one begins."""
-        rejected = self.rejects_path.exists() and (self.rejects.count or report.carried.rejected)
+        rejected = self.rejects.count or report.carried.rejected
         path = self.file.path if self.file.exists() else None
-        return JobResult(report, self.rejects_path if rejected else None, path, self.checkpoint)
+        return JobResult(report, self.rejects.kept if rejected else None, path, self.checkpoint)
 
     @property
     def ids_are_kept(self) -> bool:
@@ -207,6 +205,11 @@ class _Remembered:
     def flush(self) -> int:
         """Make them durable."""
         return self._sync.rejects.flush()
+
+    @property
+    def digest(self) -> str:
+        """The file's."""
+        return self._sync.rejects.digest
 
 
 def since_last_job(
@@ -273,9 +276,9 @@ def open_sync(
         for name in job.collections:
             # So does a missing right to create a database; and what was taken away is found to be another.
             first.prepare(name, None)
-        rejects = RejectFile(rejects_path, checkpoint.rejects_bytes if resumed else None)
+        rejects = job_rejects(rejects_path, job, checkpoint, resumed=resumed)
         stack.enter_context(contextlib.closing(rejects))
-        sync = Sync(job, extractor, source, target, file, checkpoint, rejects, rejects_path, listener, stopping)
+        sync = Sync(job, extractor, source, target, file, checkpoint, rejects, listener, stopping)
         if config.restart:
             # The marks are worth nothing any more, but what was copied by them is still this job's own.
             same = before is not None and all(

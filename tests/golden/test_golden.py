@@ -93,6 +93,7 @@ def test_report_checkpoint_and_rejects(folder: Path, monkeypatch: pytest.MonkeyP
     assert history.pop("interval_s") > 0
     assert_golden("report.json", json.dumps(report, indent=2).replace(str(folder), "") + "\n")
     checkpoint = json.loads((folder / "cp.json").read_text())
+    assert 64 == len(checkpoint.pop("checksum"))
     assert 32 == len(checkpoint.pop("seed"))
     assert checkpoint.pop("started_ms") > 1_700_000_000_000
     # The complete file's size and time of change tell it from a later one.

@@ -203,7 +203,8 @@ def test_the_place_is_named() -> None:
 @pytest.mark.parametrize(
     ("item", "id", "document"),
     [
-        (b'{"_id": torn', "", '{"_id": torn'),
+        (b'{"_id": torn', "", b'{"_id": torn'),
+        (b'{"_id": "a", "n": NaN}', "a", b'{"_id": "a", "n": NaN}'),
         ({"_id": 7, "big": 2**70}, "", {"_id": 7, "big": 2**70}),
         (
             b'{"_id": 7, "big": 12345678901234567890123}',

@@ -160,6 +160,111 @@ def test_follows_no_link_of_another(tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
+def test_any_flipped_bit_is_refused(file: CheckpointFile) -> None:
+    """No bit of the file can change and still be taken for a position: each one of them is tried."""
+    file.save(full())
+    text = path_of(file).read_bytes()
+    for place in range(len(text)):
+        for bit in range(8):
+            flipped = bytearray(text)
+            flipped[place] ^= 1 << bit
+            path_of(file).write_bytes(flipped)
+            refused(file)
+    path_of(file).write_bytes(text)
+    assert full() == file.load()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[:-1],
+        lambda text: text + b"\n",
+        lambda text: text + b" ",
+        lambda text: b" " + text,
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: text.replace(b"77", b"78"),
+        lambda text: text.replace(b"zo", b"Zo"),
+        lambda text: text.replace(b'"checksum"', b'"Checksum"'),
+        lambda text: text.replace(b'"checksum": "', b'"checksum": "0', 1),
+        lambda text: json.dumps(json.loads(text)).encode(),
+        lambda text: text[: len(text) // 2],
+        lambda text: text[:40] + text[110:],
+        lambda text: text[:200] + b"\0" * 100 + text[300:],
+        lambda text: text * 2,
+        lambda text: b"",
+    ],
+)
+def test_any_other_change_is_refused(file: CheckpointFile, change: Any) -> None:
+    """Cut, longer, edited, laid out anew, or with line breaks of another system: it is not what was written."""
+    file.save(full())
+    path_of(file).write_bytes(change(path_of(file).read_bytes()))
+    assert "damaged" in refused(file).message
+
+
+def test_one_without_a_checksum_is_read(file: CheckpointFile) -> None:
+    """As versions before wrote it, and edited by hand; but no key of a younger one stands in it."""
+    file.save(full())
+    value = json.loads(path_of(file).read_text())
+    del value["checksum"], value["rejects_digest"]
+    path_of(file).write_text(json.dumps(value, indent=1))
+    assert full() == file.load()
+    path_of(file).write_text(json.dumps({**value, "chEcksum": "ab"}, indent=1))
+    refused(file)
+
+
+def linked(folder: Path) -> tuple[CheckpointFile, Path]:
+    """A checkpoint that is a link to a file elsewhere."""
+    (folder / "elsewhere").mkdir()
+    real = folder / "elsewhere" / "real.json"
+    (folder / "link.json").symlink_to(real)
+    return CheckpointFile(folder / "link.json"), real
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    """Whether the file is there already or not; removing it leaves the link for the next run."""
+    file, real = linked(tmp_path)
+    assert not file.exists()
+    for job in ({"n": 1}, {"n": 2}):
+        file.save(Checkpoint(job=job))
+        assert path_of(file).is_symlink()
+        assert CheckpointFile(real).load().job == file.load().job == job
+    file.remove()
+    assert (path_of(file).is_symlink(), real.exists()) == (True, False)
+    assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["elsewhere", "link.json"]
+
+
+@pytest.mark.parametrize("through", ["link", "link to a link", "folder", "relative", "dots"])
+def test_two_names_of_one_checkpoint_exclude_each_other(
+    tmp_path: Path, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is that of the file itself, whichever way leads to it."""
+    file, real = linked(tmp_path)
+    (tmp_path / "again.json").symlink_to("link.json")
+    (tmp_path / "folder").symlink_to("elsewhere")
+    monkeypatch.chdir(tmp_path)
+    other = {
+        "link": path_of(file),
+        "link to a link": tmp_path / "again.json",
+        "folder": tmp_path / "folder" / "real.json",
+        "relative": Path("elsewhere/real.json"),
+        "dots": tmp_path / "elsewhere" / ".." / "elsewhere" / "real.json",
+    }[through]
+    with CheckpointFile(real).lock(), pytest.raises(LockedError), CheckpointFile(other).lock():
+        pytest.fail("both hold it")
+    with CheckpointFile(other).lock(), pytest.raises(LockedError), CheckpointFile(real).lock():
+        pytest.fail("both hold it")
+
+
+def test_a_link_that_leads_nowhere_is_said(tmp_path: Path) -> None:
+    """To itself, or into a folder that is not there."""
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    (tmp_path / "none.json").symlink_to("none/c.json")
+    for name in ("loop.json", "none.json"):
+        with pytest.raises(ConfigError, match=f"{name}"):
+            CheckpointFile(tmp_path / name).save(full())
+
+
 def test_kept_nowhere() -> None:
     """Without a path nothing is written, and everything else works."""
     file = CheckpointFile(None)
@@ -209,6 +314,8 @@ def test_wrong_types_are_refused_everywhere(file: CheckpointFile) -> None:
     """Any value replaced by one of any other type is either a state in itself or refused, never another error."""
     file.save(full())
     value = json.loads(path_of(file).read_text())
+    # As a version before wrote it: whatever is changed behind a checksum is refused by that alone.
+    del value["checksum"], value["rejects_digest"]
     accepted = []
     for path in places(value):
         for other in OTHERS:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrator.codec import STRICT, TAGGED
 from migrator.errors import ConfigError
 from migrator.model import Reject
-from migrator.rejects import FIELDS, line_to_reject, reject_to_line
+from migrator.rejects import FIELDS, line_to_reject, reject_to_line, stages_in
 
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -41,6 +45,7 @@ def test_has_the_documented_fields() -> None:
     line = reject_to_line(Reject("c", "a", "load", "forbidden", "not you", 2, 403, {"_id": "a", "_rev": "1-x"}))
     expected = {
         "collection": "c",
+        "database": "",
         "id": "a",
         "stage": "load",
         "status": 403,
@@ -55,8 +60,8 @@ def test_has_the_documented_fields() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [object(), {"a": object()}, {1: 2}, {"a": "\ud800"}, "\ud800", {"a": {"b": {1, object()}}}],
-    ids=["object", "inside", "key", "surrogate", "text", "set"],
+    [object(), {"a": object()}, {1: 2}, "\ud800", {"a": {"b": {1, object()}}}],
+    ids=["object", "inside", "key", "text", "set"],
 )
 def test_what_json_cannot_hold_is_shown(document: Any) -> None:
     """A person sees it as Python shows it; nothing is raised while a reject is noted."""
@@ -98,3 +103,104 @@ def test_a_line_mended_by_hand_may_lack_what_nobody_needs() -> None:
     """Collection, stage and document are enough."""
     line = b'{"collection": "c", "stage": "load", "document": {"_id": "a"}}'
     assert Reject("c", "", "load", "", "", document={"_id": "a"}) == line_to_reject(line, "r:1")
+
+
+TEXTS = [
+    b'{"_id": "a", "n": NaN}',
+    b'{"_id": "a", "n": -Infinity}',
+    b'{"_id": "a", "n": 1e999}',
+    b'{"_id": "a", "s": "caf\xe9"}',
+    b'{"_id": "a\xff"}',
+    b'{"_id": "a", "s": "tab\there"}',
+    b'{"_id": "a"',
+    b'{"_id": "a",}',
+    b"{'_id': 'a'}",
+    b"\xff\xfe{\x00",
+    b"\x00" * 50,
+    b"",
+    b"plain words",
+    "\ufeff{}".encode(),
+    b'"a text"',
+    b"[1, 2]",
+    b'{"_id": "\\ud800"}',
+    b"x" * 1_000_001,
+    b'{"_id": "long", "t": "' + b"\xc3\xa9" * 600_000 + b'", "n": NaN}',
+    b"\xe9" * 1_200_000,
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: repr(text[:20]))
+def test_a_text_that_is_no_json_comes_back_to_the_byte(text: bytes) -> None:
+    """Whatever its bytes and however long, on one line of JSON; and what people see of it is its beginning."""
+    line = reject_to_line(Reject("c", "a", "extract", "invalid_json", "r", document=text))
+    assert line.count(b"\n") == 1
+    value = json.loads(line)
+    assert value["form"] == "text"
+    assert text[:1_000_000].decode("utf-8", "replace") == value["document"]
+    assert text == line_to_reject(line, "r:1").document
+
+
+def test_a_text_that_was_edited_counts_before_its_bytes() -> None:
+    """Fixed in the line, as a text or as an object; the base64 beside it may stay."""
+    line = reject_to_line(Reject("c", "a", "extract", "invalid_utf8", "r", document=b'{"_id": "caf\xe9"}'))
+    value = json.loads(line)
+    fixed = {**value, "document": '{"_id": "café"}'}
+    assert line_to_reject(json.dumps(fixed).encode(), "r:1").document == '{"_id": "café"}'.encode()
+    fixed = {**value, "document": {"_id": "café"}}
+    assert line_to_reject(json.dumps(fixed).encode(), "r:1").document == {"_id": "café"}
+    with pytest.raises(ConfigError, match="base64 is damaged"):
+        line_to_reject(json.dumps({**value, "base64": "%"}).encode(), "r:1")
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ({"_id": "a", "n": math.nan}, b'{"_id": "a", "n": NaN}'),
+        ({"_id": "a", "n": [math.inf]}, b'{"_id": "a", "n": [Infinity]}'),
+        ({"_id": "a", "s": "\ud800"}, b'{"_id": "a", "s": "\\ud800"}'),
+    ],
+)
+def test_what_a_strict_run_refused_can_be_retried(document: dict[str, Any], text: bytes) -> None:
+    """NaN and half surrogates have a text, which a transformer can fix; null would be another value."""
+    line = reject_to_line(Reject("c", "a", "transform", "e", "r", document=document), STRICT)
+    assert text == line_to_reject(line, "r:1").document
+
+
+def test_values_are_written_as_the_run_writes_them() -> None:
+    """Before they are loaded; what was rejected at the target is written already."""
+    document = {"_id": "a", "at": Decimal("1.50")}
+    tagged = reject_to_line(Reject("c", "a", "transform", "e", "r", document=document), TAGGED)
+    assert json.loads(tagged)["document"]["at"] == {"$type": "decimal", "value": "1.50"}
+    stored = {"_id": "a", "at": {"$type": "decimal", "value": "1.50"}}
+    line = reject_to_line(Reject("c", "a", "load", "e", "r", document=stored), TAGGED)
+    assert stored == json.loads(line)["document"]
+
+
+def test_a_file_of_the_version_before_is_read() -> None:
+    """It has no database, no form, and no command."""
+    old = b'{"collection":"c","id":"","stage":"extract","status":null,"error":"e","reason":"r","attempts":1,'
+    assert line_to_reject(old + b'"document":"{\\"_id\\": torn"}', "r:1") == Reject(
+        "c", "", "extract", "e", "r", document='{"_id": torn'
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "stages"),
+    [
+        ([], set()),
+        (["load"], {"load"}),
+        (["load", "extract", "load"], {"load", "extract"}),
+        (["transform", "extract", "load"], {"transform", "extract", "load"}),
+    ],
+)
+def test_knows_its_stages(tmp_path: Path, lines: list[str], stages: set[str]) -> None:
+    """Whatever the names before and the documents behind say."""
+    path = tmp_path / "r"
+    document = {"stage": "no", "x": '"stage":"neither"'}
+    with path.open("wb") as file:
+        for stage in lines:
+            file.write(
+                reject_to_line(Reject('"stage":"nor"', '"stage":"this"', stage, "e", "r", document=document))
+            )
+    assert stages == stages_in(path)
+    assert stages_in(tmp_path / "none") == set()

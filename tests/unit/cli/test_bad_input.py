@@ -139,6 +139,10 @@ def test_checkpoints_in_the_way(folder: Path) -> None:
     (folder / "cp.json").write_text(text[: len(text) // 2])
     assert "damaged" in refused("--resume")
     (folder / "cp.json").write_text(text.replace('"version": 1', '"version": 2'))
+    assert "checksum" in refused("--resume")
+    newer = {**json.loads(text), "version": 2}
+    del newer["checksum"]
+    (folder / "cp.json").write_text(json.dumps(newer))
     assert "newer" in refused("--resume")
     (folder / "cp.json").write_text('{"other": "file"}')
     refused("--resume")

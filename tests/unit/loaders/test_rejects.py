@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.errors import ConfigError, EndpointError
+from migrator.errors import ConfigError, EndpointError, LockedError, MigratorError
+from migrator.files import streams
 from migrator.loaders.rejects import RejectFile
 from migrator.model import Reject
 
@@ -142,15 +143,181 @@ def test_what_was_named_by_mistake_is_not_moved(path: Path, content: str) -> Non
     assert len(list(path.parent.iterdir())) == 1
 
 
-def test_a_link_is_not_followed(path: Path) -> None:
-    """Nothing outside its folder is written."""
-    path.symlink_to(path.with_name("victim"))
-    path.with_name("victim").write_text("")
-    with pytest.raises(ConfigError):
-        RejectFile(path).write(rejects("a"))
-    with pytest.raises(ConfigError):
-        RejectFile(path, 0)
-    assert path.with_name("victim").read_text() == ""
+def test_a_link_is_followed(path: Path) -> None:
+    """The link stays; the file that it names is written, goes on, and is kept beside itself."""
+    (path.parent / "elsewhere").mkdir()
+    real = path.parent / "elsewhere" / "real"
+    path.symlink_to(real)
+    first = RejectFile(path)
+    first.write(rejects("a"))
+    settled, digest = first.flush(), first.digest
+    first.close()
+    second = RejectFile(path, settled, settled_digest=digest)
+    second.write(rejects("b"))
+    second.close()
+    assert (ids_in(real), path.is_symlink()) == (["a", "b"], True)
+    third = RejectFile(path)
+    third.write(rejects("c"))
+    third.close()
+    assert (ids_in(real), path.is_symlink()) == (["c"], True)
+    assert ids_in(real.with_name("real.1")) == ["a", "b"]
+
+
+def test_no_older_neighbour_is_written_over(path: Path) -> None:
+    """Run after run each finds a name of its own, whatever has the names already."""
+    path.with_name("r.ndjson.2").write_text("a note of somebody")
+    path.with_name("r.ndjson.4").symlink_to("nowhere")
+    path.with_name("r.ndjson.5").mkdir()
+    for number in range(6):
+        file = RejectFile(path)
+        file.write(rejects(str(number)))
+        file.close()
+    names = {each.name: ids_in(each) for each in path.parent.iterdir() if each.is_file() and each.suffix != ".2"}
+    assert names == {
+        "r.ndjson.1": ["0"],
+        "r.ndjson.3": ["1"],
+        "r.ndjson.6": ["2"],
+        "r.ndjson.7": ["3"],
+        "r.ndjson.8": ["4"],
+        "r.ndjson": ["5"],
+    }
+    assert path.with_name("r.ndjson.2").read_text() == "a note of somebody"
+
+
+def test_without_hard_links_nothing_is_written_over_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on file systems of cards and of some networks."""
+
+    def refuse(*_args: object, **_more: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for number in range(3):
+        file = RejectFile(path)
+        file.write(rejects(str(number)))
+        file.close()
+    assert [ids_in(each) for each in sorted(path.parent.iterdir())] == [["2"], ["0"], ["1"]]
+
+
+def test_a_run_that_had_none_yet_cuts_nothing(path: Path) -> None:
+    """Killed before its first reject and gone on with, it finds the file of the run before, and keeps it."""
+    before = RejectFile(path)
+    before.write(rejects("before"))
+    before.close()
+    RejectFile(path).close()
+    resumed = RejectFile(path, 0)
+    assert resumed.flush() == 0
+    assert ids_in(path) == ["before"]
+    resumed.write(rejects("new"))
+    resumed.close()
+    assert (ids_in(path), ids_in(path.with_name("r.ndjson.1"))) == (["new"], ["before"])
+
+
+@pytest.mark.parametrize("ids", [["x"], ["x", "y"], ["x", "y", "z"], ["a", "x", "y"]])
+def test_another_run_s_file_is_not_cut(path: Path, ids: list[str]) -> None:
+    """Where another job has written the same name since, however long, it is named and left."""
+    first = RejectFile(path)
+    first.write(rejects("a", "b"))
+    settled, digest = first.flush(), first.digest
+    first.close()
+    other = RejectFile(path)
+    other.write(rejects(*ids))
+    other.close()
+    with pytest.raises(ConfigError, match="was changed since"):
+        RejectFile(path, settled, settled_digest=digest)
+    assert (ids_in(path), ids_in(path.with_name("r.ndjson.1"))) == (ids, ["a", "b"])
+
+
+def test_two_runs_at_once_do_not_share_a_file(path: Path) -> None:
+    """The later one is told at its start, or at its first reject; afterwards the name is free."""
+    first, second = RejectFile(path), RejectFile(path)
+    first.write(rejects("a"))
+    with pytest.raises(LockedError, match="Another run") as caught:
+        second.write(rejects("b"))
+    assert (caught.value.exit_code, "--rejects" in caught.value.hint) == (7, True)
+    with pytest.raises(LockedError):
+        RejectFile(path)
+    with pytest.raises(LockedError):
+        RejectFile(path, first.flush(), settled_digest=first.digest)
+    first.write(rejects("c"))
+    first.close()
+    assert ids_in(path) == ["a", "c"]
+    third = RejectFile(path)
+    third.write(rejects("d"))
+    third.close()
+    assert (ids_in(path), ids_in(path.with_name("r.ndjson.1"))) == (["d"], ["a", "c"])
+
+
+def test_what_has_no_checkpoint_takes_the_next_name(path: Path) -> None:
+    """Several taps in one folder, each with its own file, and each says which."""
+    files = [RejectFile(path, shared=True) for _ in range(4)]
+    for number, file in enumerate(files):
+        file.write(rejects(str(number)))
+    for number, file in enumerate(files):
+        file.write(rejects(f"{number}+"))
+    assert [file.kept and ids_in(file.kept) for file in files] == [[str(n), f"{n}+"] for n in range(4)]
+    for file in files:
+        file.close()
+
+
+def test_a_pipe_gets_the_lines(path: Path) -> None:
+    """Whoever reads it has them; nothing is kept that could be gone on with, moved, or read again."""
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        file = RejectFile(path)
+        file.write(rejects("a", "b"))
+        assert (file.flush(), file.digest, file.kept, file.count) == (0, "", None, 2)
+        file.close()
+        assert [json.loads(line)["id"] for line in os.read(reader, 65536).splitlines()] == ["a", "b"]
+        again = RejectFile(path, 0)
+        again.write(rejects("c"))
+        again.close()
+        assert json.loads(os.read(reader, 65536))["id"] == "c"
+    finally:
+        os.close(reader)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_pipe_that_nobody_reads_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for ever."""
+    os.mkfifo(path)
+    monkeypatch.setattr(streams, "_WAIT_FOR_READER_S", 0.0)
+    with pytest.raises(MigratorError, match="nobody reads this pipe"):
+        RejectFile(path)
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "/dev/stderr", "a link"])
+def test_a_device_takes_them(path: Path, name: str) -> None:
+    """It is not moved away, cut or kept."""
+    if name == "a link":
+        path.symlink_to("/dev/null")
+    for settled in (None, 0, 100):
+        file = RejectFile(path if name == "a link" else Path(name), settled)
+        file.write(rejects("a"))
+        assert (file.flush(), file.kept) == (0, None)
+        file.close()
+    assert not Path("/dev/null.1").exists()
+
+
+def test_standard_output_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the result; and no file gets the name of a dash."""
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(ConfigError, match="standard output") as caught:
+        RejectFile(Path("-"))
+    assert "/dev/stderr" in caught.value.hint
+    assert list(path.parent.iterdir()) == []
+
+
+def test_says_where_a_document_belongs(path: Path) -> None:
+    """From the collection where the reject does not say it itself; and the command that writes it."""
+    file = RejectFile(path, databases={"c": "people"}, again="migrator apply p --restart")
+    file.write([*rejects("a"), rejects("b")[0]._replace(database="own")])
+    file.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["database"], line["again"]) for line in lines] == [
+        ("people", "migrator apply p --restart"),
+        ("own", "migrator apply p --restart"),
+    ]
 
 
 def test_a_place_that_cannot_be_written_is_named(path: Path) -> None:

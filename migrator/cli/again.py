@@ -1,0 +1,125 @@
+"""The whole commands that hints name: to be copied and run as they are, without credentials."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from migrator.config import JobConfig
+from migrator.couch.endpoint import is_server_url, redact
+from migrator.registry import target_text
+from migrator.rejects import stages_in
+
+WORDS = "migrator.words"
+"""Where the group's context keeps the words of the command line."""
+
+# What decides how and where documents are written, and the option's name where it is not the field's.
+_CARRIED = {
+    "on_conflict": "--on-conflict",
+    "newer_field": "--newer-field",
+    "q": "--q",
+    "n": "--n",
+    "partitioned": "--partitioned",
+    "timeout_s": "--timeout",
+    "max_attempts": "--max-attempts",
+    "max_outage_s": "--max-outage",
+    "ca_file": "--ca-file",
+    "client_cert": "--client-cert",
+    "client_key": "--client-key",
+}
+_SECRET = re.compile(r"((?:^|[?&;])(?:password|passwd|pwd|token|secret|api_?key)=)[^&;#]*", re.IGNORECASE)
+# These say how far to go on, which another run decides for itself; a ping's address is a secret.
+_NOT_AGAIN = {"--resume": 0, "--restart": 0, "--ping": 1}
+# What was not rejected at the target has not passed the run's transformers.
+_BEFORE_LOADING = ("extract", "transform")
+
+
+def retry_commands(rejects: str | os.PathLike[str], config: JobConfig, counts: Mapping[str, int]) -> list[str]:
+    """The commands that write a run's rejects again: one, or two where only some need the transformers again.
+
+    Args:
+        rejects: the reject file.
+        config: the run's job.
+        counts: rejected documents by collection.
+    """
+    target = target_text(config)
+    words = ["migrator", "retry", _path(rejects), "--to", redact(target) if is_server_url(target) else target]
+    for name, database in config.map.items() if is_server_url(target) else ():
+        if counts.get(name):
+            words += ["--map", f"{name}={database}"]
+    transforms = [word for spec in config.transform for word in ("--transform", spec)]
+    stages = stages_in(Path(rejects)) if transforms else set()
+    early = [stage for stage in _BEFORE_LOADING if stage in stages]
+    loaded = sorted(stages.difference(_BEFORE_LOADING))
+    if not early:
+        return [shlex.join([*words, *_carried(config)])]
+    if not loaded:
+        return [shlex.join([*words, *transforms, *_carried(config)])]
+    return [
+        shlex.join([*words, *_stages(loaded), *_carried(config)]),
+        shlex.join([*words, *_stages(early), *transforms, *_carried(config)]),
+    ]
+
+
+def credentials_hint(config: JobConfig) -> str:
+    """What to do about credentials that a hint's URL leaves out; "" where there were none in it."""
+    target = target_text(config)
+    if not is_server_url(target) or redact(target) == target:
+        return ""
+    return " (set COUCHDB_USER and COUCHDB_PASSWORD first, as credentials are not shown)"
+
+
+def this_command(*more: str, without: Sequence[str] = ()) -> str:
+    """The command that runs now, with more words at its end.
+
+    Args:
+        more: the words.
+        without: options with a value that are left out.
+    """
+    context = click.get_current_context(silent=True)
+    words: list[str] = list(context.meta.get(WORDS, ())) if context else []
+    left_out = {**_NOT_AGAIN, **dict.fromkeys(without, 1)}
+    kept: list[str] = []
+    skipped = 0
+    for word in words:
+        if skipped:
+            skipped -= 1
+            continue
+        option, equals, _ = word.partition("=")
+        if option in left_out:
+            skipped = 0 if equals else left_out[option]
+            continue
+        kept.append(_without_secrets(word))
+    return shlex.join(["migrator", *kept, *more])
+
+
+def _without_secrets(word: str) -> str:
+    if "://" in word and "@" in word:
+        word = redact(word)
+    return _SECRET.sub(r"\1…", word) if "://" in word else word
+
+
+def _carried(config: JobConfig) -> list[str]:
+    usual = JobConfig()
+    words: list[str] = []
+    for name, option in _CARRIED.items():
+        value = getattr(config, name)
+        if value is True:
+            words.append(option)
+        elif value != getattr(usual, name):
+            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
+
+
+def _stages(stages: Sequence[str]) -> list[str]:
+    return [word for stage in stages for word in ("--stage", stage)]
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    return f"./{text}" if text.startswith("-") else text

@@ -1,0 +1,119 @@
+"""Reads what is almost JSON, for rejects only: its `_id` for people, its values for a transformer to fix.
+
+Nothing that is read here is ever written as it is: what JSON lacks stays something that `encode` refuses.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from migrator.codec.faults import find
+
+# The id stands near the beginning, and a long text must not cost long.
+_MAX_SEARCHED_BYTES = 1_000_000
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]', re.DOTALL)
+_VALUE = re.compile(rb'\s*:\s*(?:("[^"\\]*(?:\\.[^"\\]*)*")|(-?\d+)(?=\s*[,}\s]))', re.DOTALL)
+_OBJECT_ID = re.compile(rb'\s*:\s*\{\s*"\$oid"\s*:\s*("[0-9A-Fa-f]*")\s*\}')
+_ANY_ID = re.compile(rb'"_id"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
+
+
+class NotANumber:
+    """A number that JSON or Python cannot hold: `math.isnan` and `float` work on it, and `encode` refuses it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __float__(self) -> float:
+        return float(self.text)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def read_loosely(text: bytes) -> dict[str, Any] | None:
+    """A document with NaN, control characters, numbers out of range or bytes that are no UTF-8 in it.
+
+    Such bytes become half surrogates, as `surrogateescape` makes them.
+
+    Returns:
+        The document; None where the text is no JSON object even so.
+    """
+    try:
+        value = _DECODER.decode(text.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def write_loosely(document: object) -> bytes | None:
+    """A text that `read_loosely` reads back to an equal document; None where there is none."""
+    try:
+        text = json.dumps(document, default=_not_a_number).encode()
+    except (TypeError, ValueError, RecursionError):
+        return None
+    # Afterwards, as only now it is known to hold no cycle.
+    return None if find([document], _has_other_keys) else text
+
+
+def id_in(text: bytes) -> str:
+    """The `_id` that a text shows, whatever else is wrong with it; "" where it shows none or not whose it is."""
+    text = text[:_MAX_SEARCHED_BYTES]
+    stack: list[bytes] = []
+    before = b""
+    nested = False
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if token in (b"{", b"["):
+            stack.append(token)
+        elif token in (b"}", b"]"):
+            stack[-1:] = []
+        elif token == b'"_id"' and before in (b"{", b",", b""):
+            if stack == [b"{"]:
+                return _id_at(text, match.end())
+            nested = True
+        before = token
+    found = _ANY_ID.findall(text)
+    # Something is wrong before it: a quote that is not closed hides what is a key.
+    return _text_of(found[0]) if len(found) == 1 and not nested else ""
+
+
+def _id_at(text: bytes, place: int) -> str:
+    if match := _VALUE.match(text, place):
+        return _text_of(match[1]) if match[1] else match[2].decode()
+    match = _OBJECT_ID.match(text, place)
+    return _text_of(match[1]) if match else ""
+
+
+def _text_of(quoted: bytes) -> str:
+    try:
+        return str(json.loads(quoted.decode("utf-8", "replace"), strict=False))
+    except ValueError:
+        return ""
+
+
+def _float(text: str) -> float | NotANumber:
+    value = float(text)
+    return value if abs(value) != float("inf") else NotANumber(text)
+
+
+def _integer(text: str) -> int | NotANumber:
+    try:
+        return int(text)
+    except ValueError:
+        return NotANumber(text)
+
+
+def _has_other_keys(value: object) -> bool:
+    # The standard library would make texts of them.
+    return isinstance(value, dict) and not all(isinstance(key, str) for key in value)
+
+
+def _not_a_number(value: object) -> float:
+    if isinstance(value, NotANumber) and value.text in {"NaN", "Infinity", "-Infinity"}:
+        return float(value)
+    raise TypeError
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_constant=NotANumber, parse_float=_float, parse_int=_integer)
