@@ -20,6 +20,7 @@ from migrator.errors import CheckpointError
 from migrator.files.durable import replace_file
 from migrator.files.failures import RESUME, writing
 from migrator.files.sealed import Damaged, seal, unseal
+from migrator.files.typed import as_boolean, as_natural, as_object, as_text
 from migrator.locking import held
 from migrator.model import Counts, Position, Reject
 
@@ -267,56 +268,32 @@ def _show(value: object) -> str:
 
 def _parse(value: dict[str, Any], *, sealed: bool) -> Checkpoint:
     # A flipped bit in the word `checksum` must not make it one of those that have none.
-    if _natural(value["version"]) != VERSION or not (sealed or value.keys() <= _BEFORE_CHECKSUMS):
+    if as_natural(value["version"]) != VERSION or not (sealed or value.keys() <= _BEFORE_CHECKSUMS):
         raise ValueError
     collections: dict[str, CollectionState] = {}
-    for name, state in _object(value["collections"]).items():
+    for name, state in as_object(value["collections"]).items():
         position, mark = state["position"], state["mark"]
         if isinstance(position, bool) or not isinstance(position, str | int | None):
             raise TypeError
         if isinstance(mark, bool) or not isinstance(mark, int | None):
             raise TypeError
-        counts = Counts(**{key: _natural(number) for key, number in _object(state["counts"]).items()})
+        counts = Counts(**{key: as_natural(number) for key, number in as_object(state["counts"]).items()})
         target = state.get("target")
         collections[name] = CollectionState(
             position,
-            _boolean(state["finished"]),
-            _text(state["identity"]),
+            as_boolean(state["finished"]),
+            as_text(state["identity"]),
             mark,
             counts,
-            None if target is None else _text(target),
+            None if target is None else as_text(target),
         )
     return Checkpoint(
-        job=_object(value["job"]),
+        job=as_object(value["job"]),
         collections=collections,
-        finished=_boolean(value["finished"]),
-        seed=bytes.fromhex(_text(value["seed"])).hex(),
-        started_ms=_natural(value["started_ms"]),
-        rejects_bytes=_natural(value["rejects_bytes"]),
-        rejects_digest=_text(value.get("rejects_digest", "")),
-        details=_object(value.get("details", {})),
+        finished=as_boolean(value["finished"]),
+        seed=bytes.fromhex(as_text(value["seed"])).hex(),
+        started_ms=as_natural(value["started_ms"]),
+        rejects_bytes=as_natural(value["rejects_bytes"]),
+        rejects_digest=as_text(value.get("rejects_digest", "")),
+        details=as_object(value.get("details", {})),
     )
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _natural(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError
-    return value
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
