@@ -27,32 +27,26 @@ from migrator.errors import (
 from migrator.events import (
     CollectionFinished,
     CollectionStarted,
-    DocumentRejected,
     Listener,
     RunFinished,
     RunStarted,
 )
-from migrator.files.durable import link_target, replacing
-from migrator.files.failures import RESUME, writing
-from migrator.files.neighbours import keep_older
-from migrator.files.streams import is_stream
+from migrator.files.failures import writing
 from migrator.jobs import JobResult
-from migrator.loaders.rejects import check_rejects_path, file_digest
+from migrator.loaders.rejects import check_rejects_path
 from migrator.model import CollectionReport, Counts, Report
 from migrator.opening import OpenJob, default_paths, open_job
 from migrator.pipeline import MaxErrors
 from migrator.registry import open_extractor
-from migrator.rejects import line_to_reject
 from migrator.scaling.dividing import Split, divide
 from migrator.scaling.engine import DaskEngine
+from migrator.scaling.merged_rejects import merge_rejects
 from migrator.scaling.places import everywhere
 from migrator.scaling.targets import open_targets, other_target
 from migrator.scaling.worker import STOP_FILE, counts_of, event_of, split_paths
 from migrator.target_guard import RESTART, TargetGuard
 
 SPLITS_PER_WORKER = 4
-# Rejects that listeners hear of; all are in the file.
-MAX_REJECTS_TOLD = 1_000
 
 
 def run_distributed(
@@ -135,7 +129,7 @@ class _Run:
             self._move(engine)
         finally:
             counts = {split.number: counts_of(self.folder, split) for split in self.splits}
-            rejected = self._merge_rejects()
+            rejected = merge_rejects(self.rejects, self._parts(), self.checkpoint, self.listener)
             self._save(counts)
         collections = {
             name: CollectionReport(
@@ -211,6 +205,9 @@ class _Run:
     def _stop(self) -> None:
         (self.folder / STOP_FILE).touch()
 
+    def _parts(self) -> list[Path]:
+        return [split_paths(self.folder, split.number)[1] for split in self.splits]
+
     def _save(self, counts: Mapping[int, Counts]) -> None:
         for name in self.job.collections:
             own = [split for split in self.splits if split.collection == name]
@@ -223,37 +220,6 @@ class _Run:
             )
         self.checkpoint.details["done"] = sorted(self.done)
         self.file.save(self.checkpoint)
-
-    def _merge_rejects(self) -> int:
-        """Write all splits' rejects into one file, anew each time, so that none stands there twice."""
-        told = 0
-        parts = [split_paths(self.folder, split.number)[1] for split in self.splits]
-        parts = [part for part in parts if part.exists() and part.stat().st_size]
-        if not parts:
-            return 0
-        instead = "name another with --rejects FILE"
-        with writing(self.rejects, what="Reject file", instead=instead, again=RESUME):
-            self._keep_older_rejects()
-            with replacing(self.rejects) as merged:
-                for part in parts:
-                    with part.open("rb") as lines:
-                        for line in lines:
-                            merged.write(line)
-                            told += 1
-                            if told <= MAX_REJECTS_TOLD:
-                                self.listener(DocumentRejected(line_to_reject(line, str(part))))
-            if not is_stream(self.rejects):
-                self.checkpoint.rejects_bytes = self.rejects.stat().st_size
-                self.checkpoint.rejects_digest = file_digest(self.rejects, self.checkpoint.rejects_bytes)
-        return told
-
-    def _keep_older_rejects(self) -> None:
-        """What stands there and is not what this job wrote before is another run's, and keeps its own name."""
-        real, mine = link_target(self.rejects), self.checkpoint.rejects_bytes
-        if is_stream(self.rejects) or not real.exists() or not real.stat().st_size:
-            return
-        if not mine or file_digest(real, mine) != self.checkpoint.rejects_digest:
-            keep_older(real)
 
 
 # These belong to the coordinator, or to one process that reads the whole.
