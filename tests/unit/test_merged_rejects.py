@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -61,4 +60,4 @@ def test_links_and_devices(tmp_path: Path, kind: str) -> None:
     for _ in range(2):
         assert merge_rejects(path, [first], checkpoint, lambda _: None) == 1
     assert path.is_symlink()
-    assert os.path.samefile("/dev/null", path) if kind == "device" else ids(path) == ["a"]
+    assert path.samefile("/dev/null") if kind == "device" else ids(path) == ["a"]
