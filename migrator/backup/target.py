@@ -10,7 +10,7 @@ from migrator.backup.options import RestoreOptions
 from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
-from migrator.couch.settings import apply_revs_limit, apply_security, create_like, read_facts
+from migrator.couch.settings import apply_revs_limit, apply_security, check_security, create_like, read_facts
 from migrator.errors import ConfigError
 from migrator.retry import Retrier, is_transient
 from migrator.revisions import DatabaseFacts
@@ -70,6 +70,8 @@ class Target:
         """Make the database, or what is left of making it; True when nothing of the backup can be in it."""
         wanted = self.manifest.facts
         is_new = self._facts is None
+        if self._options.security or (self._options.security is None and is_new):
+            check_security(wanted.security, self._snapshot)
         if is_new:
             self._call("create", lambda _: create_like(self._client, self.database, wanted))
         found = self._call("look at", lambda _: read_facts(self._client, self.database))

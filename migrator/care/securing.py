@@ -10,6 +10,7 @@ from typing import Any
 
 from migrator.care.server import Server
 from migrator.couch.client import CouchClient
+from migrator.couch.settings import check_security
 from migrator.errors import ConfigError, VerificationError
 from migrator.naming import printable, shown
 
@@ -68,6 +69,7 @@ def secure(
             f"There is no database {database} at {server.url}.", hint=f"List them with: curl {server.url}/_all_dbs"
         )
     security = server.value(f"Reading _security of {database}", "GET", database, "_security")
+    check_security(security, database)
     wanted = wanted_security(security, user, roles, admin=admin)
     secured = Secured(database, user, wanted, dry_run=dry_run)
     secured.warnings += warnings(server, database, security, wanted)

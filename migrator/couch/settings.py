@@ -9,7 +9,8 @@ from typing import Any
 from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
-from migrator.errors import TargetMissing
+from migrator.couch.refused import security_fault
+from migrator.errors import ConfigError, TargetMissing
 from migrator.revisions import DatabaseFacts
 
 
@@ -80,7 +81,36 @@ def apply_security(client: CouchClient, database: str, facts: DatabaseFacts) -> 
     Raises:
         EndpointError: the server does not take it.
     """
-    return not facts.security or _set(client, database, "_security", dict(facts.security))
+    if not facts.security:
+        return True
+    check_security(facts.security, database)
+    return _set(client, database, "_security", dict(facts.security))
+
+
+def write_security(client: CouchClient, database: str, security: Mapping[str, Any]) -> None:
+    """Set a database's `_security`.
+
+    Raises:
+        ConfigError: no server takes it.
+        EndpointError: this server does not take it.
+    """
+    check_security(security, database)
+    answer = client.call("PUT", database, "_security", body=json.dumps(security).encode())
+    if answer.status not in {200, 201, 202}:
+        refuse(answer, f"Setting _security of {database}", client.url)
+
+
+def check_security(security: object, database: str) -> None:
+    """See that a `_security` is one that a server takes.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if fault := security_fault(security):
+        raise ConfigError(
+            f"{database}: {fault}. CouchDB refuses it for good.",
+            hint='Write it like {"members": {"names": ["ada"], "roles": []}}.',
+        )
 
 
 def _setting(client: CouchClient, database: str, name: str) -> Any:

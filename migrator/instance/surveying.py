@@ -10,6 +10,7 @@ from typing import Any
 from migrator.care.compacting import sizes
 from migrator.care.securing import open_to_everybody
 from migrator.care.server import Server
+from migrator.couch.refused import security_fault
 from migrator.couch.settings import read_facts
 from migrator.instance.designs import KNOWN_LANGUAGES, Design, designs_of
 from migrator.instance.plan import ABSENT, EMPTY, OCCUPIED, DatabasePlan, ServerFacts
@@ -62,6 +63,8 @@ def _survey(source: Server, target: Server, name: str, target_name: str) -> Surv
     if there is not None:
         state = OCCUPIED if (there.get("doc_count") or 0) + (there.get("doc_del_count") or 0) else EMPTY
         problems += _occupied(name, target_name, state, facts.partitioned, there)
+    if fault := security_fault(facts.security):
+        problems.append(f"{name}: {fault}, which the target refuses for good")
     views = sum(len(design.views) for design in designs if not design.mango)
     plan = DatabasePlan(
         source=name,

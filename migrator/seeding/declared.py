@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.codec import decode
+from migrator.couch.refused import index_fault, options_fault, security_fault
 from migrator.naming import collection_name
 from migrator.seeding.indexes import key_of
 from migrator.seeding.model import Fixture, FixtureDatabase
@@ -33,6 +34,8 @@ class SpecialFiles:
         """Read one; False when it is none."""
         if path.name == "_security.json":
             self._database.security = self._object(path, shown)
+            if self._database.security is not None:
+                self._refused(shown, security_fault(self._database.security))
         elif path.name == "_database.json":
             self._options(path, shown)
         elif path.name == "_index" and path.is_dir():
@@ -45,11 +48,10 @@ class SpecialFiles:
 
     def _options(self, path: Path, shown: str) -> None:
         options = self._object(path, shown) or {}
-        for key, value in options.items():
-            if type(value) is not _OPTIONS.get(key):
-                self._problem(
-                    Place(shown), f"{key!r}: options are partitioned (true or false), q and n (numbers)."
-                )
+        wrong = [key for key, value in options.items() if type(value) is not _OPTIONS.get(key)]
+        for key in wrong:
+            self._problem(Place(shown), f"{key!r}: options are partitioned (true or false), q and n (numbers).")
+        self._refused(shown, "" if wrong else options_fault(options))
         self._database.options = options
 
     def _index(self, path: Path, shown: str) -> None:
@@ -71,10 +73,14 @@ class SpecialFiles:
             self._problem(Place(shown), f"the index has no list of fields. {_FORM}")
             return
         definition = {"ddoc": stem, "name": stem, "type": "json", **definition}
+        if fault := index_fault(definition):
+            self._refused(shown, fault)
+            return
         key = key_of(definition)
         if key in self._database.indexes:
             self._problem(Place(shown), f"duplicate id: another file gives the index {key} too.")
         self._database.indexes[key] = definition
+        self._database.index_files[key] = shown
 
     def _object(self, path: Path, shown: str) -> dict[str, Any] | None:
         try:
@@ -90,6 +96,10 @@ class SpecialFiles:
             return None
         expanded: dict[str, Any] = self._expander.expand(value, self._database.name, text)
         return expanded
+
+    def _refused(self, shown: str, fault: str) -> None:
+        if fault:
+            self._problem(Place(shown), f"{fault}: CouchDB refuses it for good.")
 
     def _problem(self, place: Place, message: str) -> None:
         self._problems.append(Problem(place, message))

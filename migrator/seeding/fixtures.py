@@ -13,6 +13,7 @@ from typing import Any
 
 from migrator import naming
 from migrator.codec import BOOKKEEPING, Unencodable, canonical, encode
+from migrator.couch.refused import design_fault
 from migrator.couch.screen import screen
 from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import ConfigError
@@ -130,7 +131,10 @@ class _Reading:
             if _ignored(path):
                 continue
             if path.is_dir():
+                before = len(self.problems)
                 value: Any = read_design(path, name, self.problems)
+                if len(self.problems) > before:
+                    continue
                 self._put(database, {"_id": _DESIGN + naming.collection_name(path.name), **value}, Line(name))
             elif path.suffix == ".json":
                 value, text = self._json(path, name)
@@ -231,6 +235,9 @@ class _Reading:
                 return
         if database.name == users.USERS and not id.startswith(_DESIGN) and (fault := users.fault(document)):
             self._problem(text.place(), fault)
+            return
+        if id.startswith(_DESIGN) and (fault := design_fault(document)):
+            self._problem(text.place(), f"{fault}: CouchDB refuses it for good.")
             return
         refused = screen(
             id,

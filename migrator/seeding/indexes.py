@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
+from migrator.couch.refused import index_refused
+from migrator.errors import ConfigError
 from migrator.seeding.writing import remove_all, write_all
 
 _PREFIX = "_design/"
@@ -77,8 +79,14 @@ def equal(fixture: Mapping[str, Any], there: Mapping[str, Any], *, partitioned: 
 def create(client: CouchClient, database: str, definition: Mapping[str, Any]) -> None:
     """Create an index."""
     answer = client.call("POST", database, "_index", body=json.dumps(definition).encode())
-    if answer.status not in {200, 201}:
-        refuse(answer, f"Creating the index {key_of(definition)} of {database}", client.url)
+    if answer.status in {200, 201}:
+        return
+    if reason := index_refused(answer):
+        raise ConfigError(
+            f"{client.url} refuses the index {key_of(definition)} of {database} for good: {reason}.",
+            hint="Change or remove the file that declares it.",
+        )
+    refuse(answer, f"Creating the index {key_of(definition)} of {database}", client.url)
 
 
 def remove(client: CouchClient, database: str, key: IndexKey) -> None:

@@ -30,6 +30,7 @@ class FixtureDatabase:
     documents: list[Fixture] = field(default_factory=list)
     designs: list[Fixture] = field(default_factory=list)
     indexes: dict[IndexKey, dict[str, Any]] = field(default_factory=dict)
+    index_files: dict[IndexKey, str] = field(default_factory=dict)
     security: dict[str, Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from migrator.config import JobConfig
-from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.refused import lacking_service
+from migrator.couch.settings import write_security
 from migrator.errors import ConfigError, RejectsError
 from migrator.events import Listener, ignore
 from migrator.jobs import run_job
@@ -25,6 +26,7 @@ from migrator.seeding import indexes, users
 from migrator.seeding.differences import DatabaseState, compare, describe
 from migrator.seeding.extractor import FixtureExtractor
 from migrator.seeding.model import Fixture, Fixtures
+from migrator.seeding.problems import FixtureError, Place, Problem
 from migrator.seeding.readiness import wait_for_indexes
 from migrator.seeding.writing import remove_all
 from migrator.verification import DIFFERENT, EXTRA, MISSING
@@ -145,7 +147,14 @@ class Seeder:
     def _greet(self) -> None:
         # A wrong address shows soon: nobody waits long for a first answer.
         first = Retrier(RetryPolicy(max_attempts=3, first_wait_s=0.2, max_wait_s=1.0), self.listener)
-        first.call("greet the server", lambda _: self._client.welcome(), retry_on=is_transient)
+        welcome = first.call("greet the server", lambda _: self._client.welcome(), retry_on=is_transient)
+        if lacking := [
+            Problem(Place(database.index_files[key]), f"{self._client.url} has no {definition['type']} indexes.")
+            for database in self.fixtures.databases.values()
+            for key, definition in database.indexes.items()
+            if lacking_service(definition["type"], welcome)
+        ]:
+            raise FixtureError(lacking)
 
     def _removes_extras(self, name: str) -> bool:
         return self.options.exact and not (name == users.USERS and self.options.keep_users)
@@ -252,10 +261,3 @@ class Seeder:
 
     def _call(self, operation: str, call: Callable[[], T]) -> T:
         return self._retrier.call(operation, lambda _: call(), retry_on=is_transient)
-
-
-def write_security(client: CouchClient, database: str, security: Mapping[str, Any]) -> None:
-    """Set the security object of a database."""
-    answer = client.call("PUT", database, "_security", body=json.dumps(security).encode())
-    if answer.status not in {200, 201}:
-        refuse(answer, f"Setting the security of {database}", client.url)

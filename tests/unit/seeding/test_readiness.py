@@ -19,7 +19,7 @@ from tests.unit.seeding.conftest import Read
 FILES = {
     "d/_design/by/views/n/map.js": "function(doc) { emit(doc.n); }",
     "d/_design/none/filters/f.js": "function() {}",
-    "d/_index/i.json": '{"index": {"fields": ["a", {"b": "desc"}]}}',
+    "d/_index/i.json": '{"index": {"fields": ["a", "b"]}}',
 }
 READY = {"view_index": {"updates_pending": {"total": 0}, "updater_running": False}}
 PENDING = {"view_index": {"updates_pending": {"total": 5}, "updater_running": True}}

@@ -1,0 +1,110 @@
+"""What a CouchDB refuses for good besides documents: told at once, with the file, before anything is written."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests import commands, support
+from tests.data.refused_for_good import DESIGNS, INDEXES, SECURITY
+
+
+@pytest.fixture
+def database(server_url: str, database_prefix: str) -> str:
+    """The URL of a new database."""
+    url = f"{server_url}/{database_prefix}a"
+    assert support.request("PUT", url)[0] in {201, 202}
+    return url
+
+
+def test_the_server_agrees(database: str, is_couchdb: bool) -> None:
+    """What is said to be refused is refused, and what is not said to be is taken."""
+    if not is_couchdb:
+        return
+    for taken, value in SECURITY:
+        assert (support.request("PUT", f"{database}/_security", value)[0] == 200) is taken, value
+    support.request("PUT", f"{database}/_security", {})
+    for number, (taken, value) in enumerate(DESIGNS):
+        _, rows = support.request(
+            "POST", f"{database}/_bulk_docs", {"docs": [{"_id": f"_design/{number}", **value}]}
+        )
+        assert ("error" not in rows[0]) is taken, (value, rows)
+    for taken, value in INDEXES:
+        assert (support.request("POST", f"{database}/_index", value)[0] == 200) is taken, value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "couchdb_only"),
+    [
+        ("_security.json", {"admins": {"names": "foo"}}, False),
+        ("_design/x.json", {"views": {"v": {}}}, False),
+        ("_index/x.json", {"index": {"fields": [1]}}, False),
+        ("_index/x.json", {"type": "text", "index": {"fields": [{"name": "a", "type": "string"}]}}, True),
+        ("_index/x.json", {"type": "nouveau", "index": {"fields": [{"name": "a", "type": "string"}]}}, True),
+        ("_database.json", {"q": 0}, False),
+    ],
+    ids=str,
+)
+def test_nothing_is_written_where_a_fixture_is_refused(
+    server_url: str,
+    database_prefix: str,
+    is_couchdb: bool,
+    tmp_path: Path,
+    name: str,
+    value: object,
+    couchdb_only: bool,
+) -> None:
+    """In seconds, not after all tries of a request."""
+    welcome = support.get(f"{server_url}/")
+    if couchdb_only and (not is_couchdb or {"search", "nouveau"} & set(welcome["features"])):
+        return
+    path = tmp_path / f"{database_prefix}a" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(value))
+    (tmp_path / f"{database_prefix}a" / "doc.json").write_text("{}")
+    began = time.monotonic()
+    ran = commands.run("seed", "-q", str(tmp_path), "--to", server_url)
+    assert ran.code == 2
+    assert f"{database_prefix}a/{name}:1" in ran.output
+    assert time.monotonic() - began < 30
+    assert support.request("GET", f"{server_url}/{database_prefix}a")[0] == 404
+
+
+@pytest.mark.parametrize("name", ["Hunt22", "hunt22.x", "a b", "\u00e9", "a%"])
+@pytest.mark.parametrize("command", ["run", "plan", "convert", "seed", "restore", "retry", "verify", "replicate"])
+def test_an_illegal_database_is_refused_by_every_command(
+    server_url: str, database_prefix: str, tmp_path: Path, command: str, name: str, no_credentials: None
+) -> None:
+    """Alike, and never under a name that nobody chose."""
+    documents = tmp_path / "a.ndjson"
+    documents.write_text('{"_id":"a","_rev":"1-967a00dff5e02add41819138abb3284d"}\n')
+    rejects = tmp_path / "rejects"
+    rejects.write_text(
+        '{"collection":"a","id":"a","stage":"load","error":"x","reason":"","document":{"_id":"a"}}\n'
+    )
+    fixtures = tmp_path / "fixtures"
+    (fixtures / "a").mkdir(parents=True)
+    target = f"{server_url}/{quote(database_prefix + name, safe='')}"
+    source = f"{server_url}/{database_prefix}a"
+    words = {
+        "run": ["run", "-q", "--from", str(documents), "--to", target, "--checkpoint", str(tmp_path / "c")],
+        "plan": ["plan", "-q", "--from", str(documents), "--to", target],
+        "verify": ["verify", "-q", "--from", str(documents), "--to", target],
+        "retry": ["retry", "-q", str(rejects), "--to", target],
+        "convert": ["convert", "-q", "--from", str(documents), "--from-format", "ndjson", "--to", target],
+        "seed": ["seed", "-q", str(fixtures), "--to", target],
+        "restore": ["restore", "-q", "--from", str(tmp_path / "backups"), "--to", target],
+        "replicate": ["replicate", "set-up", "--from", source, "--to", target],
+    }[command]
+    if command == "restore":
+        support.request("PUT", source)
+        assert commands.run("backup", "-q", "--from", source, "--to", str(tmp_path / "backups")).code == 0
+    ran = commands.run(*words)
+    assert ran.code == 2, ran.output
+    assert "not a legal name" in ran.output
+    there = {name for name in support.get(f"{server_url}/_all_dbs") if name.startswith(database_prefix)}
+    assert there <= {f"{database_prefix}a"}
