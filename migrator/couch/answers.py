@@ -118,6 +118,8 @@ def refuse(answer: Answer, what: str, url: str) -> NoReturn:
 def bulk_rows(answer: Answer, what: str) -> list[dict[str, Any]] | None:
     """The rows of a bulk write's answer, whatever its status; None where it was refused.
 
+    A row that is no verdict has the `status` too where that was a 500.
+
     Raises:
         TransientError: it was accepted, and the rows are not there.
     """
@@ -127,6 +129,8 @@ def bulk_rows(answer: Answer, what: str) -> list[dict[str, Any]] | None:
         except ValueError:
             rows = None
         if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            if b'"reason"' in answer.body:
+                return [_with_word(row, answer.status) for row in rows]
             return rows
     if answer.status in {200, 201, 202}:
         raise TransientError(
@@ -136,6 +140,14 @@ def bulk_rows(answer: Answer, what: str) -> list[dict[str, Any]] | None:
             signature="torn answer",
         )
     return None
+
+
+def _with_word(row: dict[str, Any], status: int) -> dict[str, Any]:
+    if "error" not in row:
+        # PouchDB has no word for what a validation function throws that is no error.
+        return {**row, "error": "unknown_error"} if "reason" in row and "rev" not in row else row
+    # By rows of a 500 the server does not stand, as it does by those of a validation function.
+    return {**row, "status": status} if status >= 500 and not is_verdict(row["error"]) else row
 
 
 def refuse_bulk(answer: Answer, what: str, url: str) -> NoReturn:

@@ -68,14 +68,23 @@ class LeafWriter:
             TargetReplaced: the database was deleted or replaced, with what had been written.
         """
         outcomes: dict[int, Outcome] = {}
-        absent = list(range(len(leaves)))
+        # A feed, a file put together or a backup gone on with can hold one revision twice.
+        firsts: dict[tuple[str, str], int] = {}
+        for index, leaf in enumerate(leaves):
+            firsts.setdefault((leaf.id, leaf.rev), index)
+        absent = list(firsts.values())
         if not self._fresh:
-            missing = self._missing(leaves)
-            absent = [index for index, leaf in enumerate(leaves) if leaf.rev in missing.get(leaf.id, ())]
-            present = set(range(len(leaves))).difference(absent)
+            missing = self._missing([leaves[index] for index in absent])
+            present = [index for index in absent if leaves[index].rev not in missing.get(leaves[index].id, ())]
             outcomes.update((index, Outcome(leaves[index].id, Status.UNCHANGED)) for index in present)
+            absent = [index for index in absent if index not in outcomes]
         for batch in self._batches(leaves, absent):
             outcomes.update(self._settled(leaves, batch))
+        for index, leaf in enumerate(leaves):
+            if index not in outcomes:
+                first = outcomes[firsts[leaf.id, leaf.rev]]
+                stored = first.status in STORED
+                outcomes[index] = Outcome(leaf.id, Status.UNCHANGED) if stored else first
         return [outcomes[index] for index in range(len(leaves))]
 
     def _batches(self, leaves: Sequence[Leaf], indexes: Sequence[int]) -> Iterator[list[int]]:
@@ -178,7 +187,7 @@ class LeafWriter:
         open_rows = []
         for index, row in troubles.items():
             if (leaves[index].id, leaves[index].rev) in guilty:
-                ends[index] = _rejected(leaves[index], row, row.get("status", 500))
+                ends[index] = _rejected(leaves[index], row, row.get("status"))
             else:
                 open_rows.append(row)
         if open_rows:
@@ -236,10 +245,8 @@ class LeafWriter:
         what = f"Looking for {len(leaves)} revisions in {self._database}"
         asked: dict[str, list[str]] = {}
         for leaf in leaves:
-            revs = asked.setdefault(leaf.id, [])
-            # Asked for one revision twice, CouchDB calls it missing whether it is there or not.
-            if leaf.rev not in revs:
-                revs.append(leaf.rev)
+            # Each once: asked for one revision twice, CouchDB calls it missing whether it is there or not.
+            asked.setdefault(leaf.id, []).append(leaf.rev)
         answer = self._client.call("POST", self._database, "_revs_diff", body=orjson.dumps(asked))
         if answer.status != 200:
             refuse(answer, what, self._client.url)
@@ -257,4 +264,4 @@ def _rejected(leaf: Leaf, row: Mapping[str, Any], status: int | None) -> Outcome
 def _vanished(leaf: Leaf) -> dict[str, Any]:
     # CouchDB says yes to revisions that it cannot write, as when its disk is full.
     reason = f"the server accepted revision {leaf.rev} and does not hold it"
-    return {"id": leaf.id, "error": "not_stored", "reason": reason, "status": None}
+    return {"id": leaf.id, "error": "not_stored", "reason": reason}

@@ -45,6 +45,8 @@ NEVER_OF_A_DOCUMENT = frozenset(
 )
 # What a whole request is refused with while the server is in trouble: asked again before anything is suspected.
 SERVER_TROUBLE = NEVER_OF_A_DOCUMENT | {"error", "internal_server_error", "killed", "noproc"}
+# What no validation function can be the cause of, or not without the server's doing.
+NEVER_VALIDATION = SERVER_TROUBLE | {"os_process_error", "not_stored"}
 # What a server says of a document that it is asked for.
 READING_VERDICTS = frozenset({"not_found", "forbidden", "unauthorized", "bad_request", "illegal_docid"})
 # So many documents that were each sent alone may be called the cause without one being stored in between.
@@ -184,15 +186,20 @@ class Suspects:
 
         Args:
             troubles: the rows of the documents that one request could not store, by any key of a document.
-            others_stored: the database holds other documents of the same request.
+            others_stored: the database holds other documents of the same request. A row without `status` is as
+                good as that: the server answered 201, and stands by it.
             size_bytes: the size of the largest of them.
 
         Raises:
             EndpointError: the database is gone, or the server refuses us.
         """
         first = next(iter(troubles.values()))
+        # A function that validates may throw any word. It sees all documents but our own, and may refuse them all.
+        others_stored = others_stored or all(
+            row.get("error") not in NEVER_VALIDATION and "status" not in row for row in troubles.values()
+        )
         if (
-            any(row.get("error") in NEVER_OF_A_DOCUMENT for row in troubles.values())
+            any(row.get("error", "timeout") in NEVER_OF_A_DOCUMENT for row in troubles.values())
             or not (others_stored or len(troubles) == 1)
             or not stores(self._client, self._database, like=str(first.get("id", "")), size_bytes=size_bytes)
         ):

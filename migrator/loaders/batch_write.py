@@ -174,7 +174,7 @@ class BatchWrite:
         open_rows = []
         for index, row in troubles.items():
             if self._documents[index].id in guilty:
-                self._refuse(index, row, row.get("status", 500))
+                self._refuse(index, row, row.get("status"))
             else:
                 open_rows.append(row)
         if open_rows:

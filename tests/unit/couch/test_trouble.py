@@ -61,6 +61,7 @@ class Couch:
         self.refuse_probe: Callable[[str], dict[str, Any] | None] = lambda _id: None
         self.probes: list[dict[str, Any]] = []
         self.writes = 0
+        self.status = 500
         self.server = StubServer(self._answer)
 
     def _answer(self, asked: Asked) -> Reply:
@@ -75,7 +76,7 @@ class Couch:
                 self.writes += 1
                 rows = [self._write(doc) for doc in docs]
             bad = [row for row in rows if "error" in row]
-            status = 500 if any(not is_verdict(row["error"]) for row in bad) else 201
+            status = self.status if any(not is_verdict(row["error"]) for row in bad) else 201
             return Reply(status, bad if asked.json.get("new_edits") is False else rows)
         if asked.path.endswith("_revs_diff"):
             gone = {id: [rev for rev in revs if self.docs.get(id) != rev] for id, revs in asked.json.items()}
@@ -202,6 +203,43 @@ def test_one_document_is_not_named_while_nothing_of_ours_is_stored(
         through(couch, LETTERS)
 
 
+VALIDATING = [
+    ("unknown_error", "bar"),
+    ("TypeError", "{[]}"),
+    ("Error", "{[]}"),
+    ("x", "y"),
+    ("unnamed_error", ""),
+]
+
+
+@both
+@pytest.mark.parametrize(("error", "reason"), VALIDATING)
+def test_a_validation_function_may_refuse_all_with_any_word(
+    couch: Couch, through: Any, error: str, reason: str
+) -> None:
+    """CouchDB answers 201 then, and stores what no function sees: so each is named, after some attempts."""
+    couch.status = 201
+    couch.refuse = lambda _id: {"error": error, "reason": reason}
+    assert {(o.status, o.error, o.http_status) for o in through(couch, LETTERS)} == {
+        (Status.REJECTED, error, None)
+    }
+    assert couch.writes == MAX_ATTEMPTS_AT_ONE_DOCUMENT
+
+
+@both
+@pytest.mark.parametrize(
+    ("error", "probed"),
+    [("unknown_error", False), ("TypeError", False), ("os_process_error", True), ("internal_server_error", True)],
+)
+def test_all_rows_of_a_201_may_be_trouble_too(couch: Couch, through: Any, error: str, probed: bool) -> None:
+    """Where nothing is stored, or where no validation function says such a thing."""
+    couch.status = 201
+    couch.refuse = lambda _id: {"error": error, "reason": "x"}
+    couch.refuse_probe = lambda name: None if probed else couch.refuse(name)
+    with pytest.raises(TransientError):
+        through(couch, LETTERS)
+
+
 @both
 def test_many_of_a_batch_are_named_at_once(couch: Couch, through: Any) -> None:
     """A fault in a validation function may hit many: they are not tried one by one."""
@@ -264,6 +302,35 @@ def test_a_verdict_is_a_reject_at_once(couch: Couch, through: Any, error: str) -
         (Status.REJECTED, error, "why", VERDICTS[error])
     }
     assert (couch.writes, couch.probes) == (1, [])
+
+
+# -- the same document twice ------------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("ids", ["aa", "aba", "aabb", "abcabc", "aaaa"])
+@pytest.mark.parametrize("batch_docs", [1, 2, 100])
+@pytest.mark.parametrize("there", ["", "a", "ab"])
+def test_the_same_twice_is_one_document(couch: Couch, through: Any, ids: str, batch_docs: int, there: str) -> None:
+    """The first is written, unless it is there; every other one is unchanged, in one request or in several."""
+    couch.docs = dict.fromkeys(there, "1-967a00dff5e02add41819138abb3284d" if through is load else "1-a")
+    statuses = [outcome.status for outcome in through(couch, list(ids), batch_docs=batch_docs)]
+    new = [id not in there and ids.index(id) == place for place, id in enumerate(ids)]
+    assert statuses == [Status.WRITTEN if fresh else Status.UNCHANGED for fresh in new]
+
+
+@both
+def test_of_the_same_twice_both_are_rejected(couch: Couch, through: Any) -> None:
+    """So that the numbers add up."""
+    couch.refuse = lambda name: {"error": "forbidden", "reason": "no"} if name == "a" else None
+    assert [outcome.error for outcome in through(couch, list("aba"))] == ["forbidden", "", "forbidden"]
+
+
+def test_a_revision_is_asked_for_once(couch: Couch) -> None:
+    """CouchDB calls one that is asked for twice missing, whether it is there or not."""
+    write(couch, list("aab"))
+    asked = [asked.json for asked in couch.server.asked if asked.path.endswith("_revs_diff")]
+    assert asked == [{"a": ["1-a"], "b": ["1-a"]}] * 2
 
 
 # -- whole requests ---------------------------------------------------------------------------------------------
