@@ -19,10 +19,10 @@ MAX_KEPT_BYTES = 1_000_000
 """A reject file need not hold more of a text that nobody can read."""
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
-_ID_VALUE = re.compile(
-    r'\s*:\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<number>-?\d+)(?=\s*[,}])|\{\s*"\$oid"\s*:\s*(?P<oid>"[^"\\]*")\s*\})',
-    re.DOTALL,
-)
+_COLON = re.compile(r"\s*:\s*")
+# Anything but what opens a string, list or object.
+_WORD = re.compile(r'[^\s,{}\[\]"]+')
+_OID = re.compile(r'\{\s*"\$oid"\s*:\s*("[^"\\]*")\s*\}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ def text_fault(
         id_name: the field that holds the id.
     """
     kept = text[:MAX_KEPT_BYTES].decode("utf-8", "replace")
-    return row_fault(place, invalid.error, invalid.reason, id=id or id_in_text(text, id_name), document=kept)
+    id = id or id_in_text(text, id_name)
+    return row_fault(place, invalid.error, invalid.reason, id=id, document=kept)
 
 
 def unreadable_fault(place: str, document: Mapping[str, Any], id: str = "") -> Fault | None:
@@ -79,29 +80,50 @@ def unreadable_fault(place: str, document: Mapping[str, Any], id: str = "") -> F
 
 def id_in_text(text: bytes, name: str = "_id") -> str:
     """The id that a text shows, although it is no JSON; "" where it shows none that is certain."""
-    shown = text[:MAX_KEPT_BYTES].decode("utf-8", "surrogateescape")
-    depth = 0
-    for token in _TOKEN.finditer(shown):
-        first = token[0][0]
-        if first in "{[":
-            depth += 1
-        elif first in "}]":
-            depth -= 1
-        elif depth == 1 and token[0] == f'"{name}"':
-            value = _ID_VALUE.match(shown, token.end())
-            if value is not None:
-                return value["number"] or _string(value["text"] or value["oid"])
-    return ""
+    return text_of(field_in_text(text, name))
 
 
-def _string(text: str) -> str:
+def text_of(raw: str) -> str:
+    """The text of an id that stands so in JSON: of a string, a whole number, or MongoDB's ObjectId; else ""."""
+    oid = _OID.fullmatch(raw)
+    raw = oid[1] if oid else raw
+    if re.fullmatch(r"-?\d+", raw):
+        return raw
     try:
-        found = str(json.loads(text, strict=False))
+        found = json.loads(raw, strict=False) if raw.startswith('"') else ""
         found.encode()
     except ValueError:
         # Broken, or with bytes that are no UTF-8: another id would be named.
         return ""
-    return found
+    return str(found)
+
+
+def field_in_text(text: bytes | str, name: str) -> str:
+    """What stands behind a key of the outermost object of a text, which need be no JSON; "" for nothing."""
+    shown = text if isinstance(text, str) else text[:MAX_KEPT_BYTES].decode("utf-8", "surrogateescape")
+    depth = 0
+    for token in _TOKEN.finditer(shown):
+        if token[0] in ("{", "["):
+            depth += 1
+        elif token[0] in ("}", "]"):
+            depth -= 1
+        elif depth == 1 and token[0] == f'"{name}"':
+            colon = _COLON.match(shown, token.end())
+            if colon is not None:
+                return _value_at(shown, colon.end())
+    return ""
+
+
+def _value_at(text: str, begin: int) -> str:
+    word = _WORD.match(text, begin)
+    if word is not None:
+        return word[0]
+    depth = 0
+    for token in _TOKEN.finditer(text, begin):
+        depth += (token[0] in ("{", "[")) - (token[0] in ("}", "]"))
+        if depth <= 0:
+            return text[begin : token.end()]
+    return text[begin:]
 
 
 def _one_line(reason: object) -> str:

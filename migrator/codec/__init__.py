@@ -4,7 +4,7 @@ from migrator.codec.faults import InvalidDocument, Unencodable, json_fault
 from migrator.codec.reading import decode, decode_value, one_line, top_level
 from migrator.codec.tags import TAGGED, tag, untag
 from migrator.codec.values import PLAIN, STRICT, ValueCodec
-from migrator.codec.writing import BOOKKEEPING, canonical, encode, plain
+from migrator.codec.writing import BOOKKEEPING, canonical, content_hash, encode, plain
 
 VALUE_CODECS: dict[str, ValueCodec] = {codec.name: codec for codec in (PLAIN, TAGGED, STRICT)}
 """The value codecs by the name that people give."""
@@ -19,6 +19,7 @@ __all__ = [
     "Unencodable",
     "ValueCodec",
     "canonical",
+    "content_hash",
     "decode",
     "decode_value",
     "encode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from json import JSONEncoder
@@ -59,6 +60,15 @@ def canonical(value: Any, values: ValueCodec = PLAIN) -> bytes:
         Unencodable: as for encode.
     """
     return _utf8(normalise(value, values), _SORTING)
+
+
+def content_hash(value: Any) -> str:
+    """The SHA-256 of a value's canonical text, in hexadecimal: the id of a document that has no other.
+
+    Raises:
+        Unencodable: as for encode.
+    """
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -9,14 +9,13 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from migrator.codec import InvalidDocument, decode
 from migrator.errors import ConfigError
 from migrator.extractors.file_ranges import parse_position
 from migrator.extractors.files import absolute
 from migrator.extractors.lines import TextFile, file_identity
 from migrator.extractors.selection import select_collections
 from migrator.extractors.singer_messages import Streams, batch_texts, message_lines
-from migrator.model import Fault, Position, Record
+from migrator.model import Position, Record
 
 
 class SingerExtractor:
@@ -90,21 +89,13 @@ class SingerExtractor:
                     continue
                 for count, (where, item) in enumerate(batch_texts(message.content, place), 1):
                     if count > done:
-                        yield self._batched(streams, collection, item, f"{position}.{count}", where)
+                        yield streams.batched(collection, item, f"{position}.{count}", where)
                 done = 0
 
     def close(self) -> None:
         """Remove what was kept of standard input."""
         if self._spool:
             self._spool.close()
-
-    @staticmethod
-    def _batched(streams: Streams, collection: str, text: bytes, position: str, place: str) -> Record:
-        try:
-            return streams.record(collection, decode(text), position, place)
-        except InvalidDocument as invalid:
-            shown = text[:1_000_000].decode("utf-8", "replace")
-            return Record(position, fault=Fault(invalid.error, f"{place}: {invalid.reason}", "", shown))
 
     def _streams_before(self, end: int) -> Streams:
         """The streams as the SCHEMA messages before a place say: a later one may give another key."""

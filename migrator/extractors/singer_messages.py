@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +12,18 @@ from urllib.parse import unquote, urlsplit
 
 from migrator.codec import InvalidDocument, decode
 from migrator.errors import ConfigError
+from migrator.extractors.keyed import keyed_record
 from migrator.extractors.lines import MAX_LINE_BYTES, Line, Readable, read_lines
-from migrator.extractors.sql_values import NoId, document_id
+from migrator.extractors.sql_values import document_id
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
+from migrator.row_faults import field_in_text, row_fault, text_fault, text_of
 
 TAP_HINT = "Only the messages of a Singer tap may come in; run the tap alone, and look at its standard output."
 
 
 class Message(NamedTuple):
-    """One message. `content` is the record, the state's value, or of a BATCH the whole message."""
+    """One message. `content` is the record or its fault, the state's value, or of a BATCH the whole message."""
 
     kind: str
     stream: str
@@ -29,20 +32,20 @@ class Message(NamedTuple):
 
 @dataclass
 class Streams:
-    """The streams whose SCHEMA came, with the properties that are their key."""
+    """The streams, with the properties that are their key; None of one whose SCHEMA did not come."""
 
-    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    keys: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
 
     def read(self, text: bytes, place: str) -> Message | None:
         """One line's message; None for one that says nothing about documents.
 
         Raises:
-            ConfigError: it is no message, or of a stream whose SCHEMA did not come.
+            ConfigError: it is no message, nor a record that is at fault.
         """
         try:
             found = decode(text)
         except InvalidDocument as invalid:
-            raise ConfigError(f"{place}: {invalid.reason}.", hint="Is this the output of a Singer tap?") from None
+            return self._unreadable(text, invalid, place)
         kind, stream = found.get("type"), found.get("stream", "")
         if kind == "STATE":
             return Message("STATE", "", found.get("value"))
@@ -53,11 +56,9 @@ class Streams:
             self.keys[stream] = tuple(key)
             return Message("SCHEMA", stream, found)
         if kind in {"RECORD", "BATCH"}:
-            if stream not in self.keys:
-                raise ConfigError(
-                    f"{place}: a {kind} of the stream {shown(str(stream))} came before its SCHEMA.",
-                    hint="The tap is at fault.",
-                )
+            if not isinstance(stream, str) or not stream:
+                raise ConfigError(f"{place}: a {kind} names no stream.", hint="The tap is at fault.")
+            self.keys.setdefault(stream, None)
             return Message(kind, stream, found.get("record") if kind == "RECORD" else found)
         if kind == "ACTIVATE_VERSION":
             # What a tap no longer has stays at the target: nothing here removes documents.
@@ -68,19 +69,38 @@ class Streams:
 
     def record(self, stream: str, content: Any, position: Position, place: str) -> Record:
         """The record of a RECORD message, with the `_id` that its key makes."""
-        if not isinstance(content, Mapping):
-            return Record(position, fault=Fault("not_an_object", f"{place}: the record is no object", "", content))
+        if isinstance(content, Fault):
+            return Record(position, fault=content)
         key = self.keys[stream]
-        missing = [name for name in key if name not in content]
-        if missing:
-            reason = f"{place}: the record has no {missing[0]}, which is of the key"
-            return Record(position, fault=Fault("no_key", reason, "", content))
-        if not key:
-            return Record(position, content)
+        if key is None:
+            reason = f"a record of the stream {shown(stream)} came before its SCHEMA"
+            return Record(position, fault=row_fault(place, "no_schema", reason, document=content))
+        return keyed_record(position, content, key, place)
+
+    def batched(self, stream: str, text: bytes, position: Position, place: str) -> Record:
+        """The record that is a line of a BATCH message's file."""
         try:
-            return Record(position, {**content, "_id": document_id([content[name] for name in key])})
-        except NoId as error:
-            return Record(position, fault=Fault("no_id", f"{place}: {error}", "", content))
+            return self.record(stream, decode(text), position, place)
+        except InvalidDocument as invalid:
+            shown_text = text.decode("utf-8", "surrogateescape")
+            return Record(position, fault=self._fault(stream, shown_text, invalid, place))
+
+    def _unreadable(self, text: bytes, invalid: InvalidDocument, place: str) -> Message:
+        """A RECORD whose content is at fault, such as NaN: that is found where the rest shows what it is."""
+        stream = text_of(field_in_text(text, "stream"))
+        if field_in_text(text, "type") != '"RECORD"' or not stream:
+            raise ConfigError(f"{place}: {invalid.reason}.", hint="Is this the output of a Singer tap?") from None
+        self.keys.setdefault(stream, None)
+        content = field_in_text(text, "record") or text.decode("utf-8", "surrogateescape")
+        return Message("RECORD", stream, self._fault(stream, content, invalid, place))
+
+    def _fault(self, stream: str, content: str, invalid: InvalidDocument, place: str) -> Fault:
+        """The fault of a record, whose text is kept with the `_id` that it should have: so it can be put right."""
+        key = [text_of(field_in_text(content, name)) for name in self.keys[stream] or ()]
+        id = document_id(key) if key and all(key) else ""
+        if id and content.startswith("{"):
+            content = f'{{"_id": {json.dumps(id)}, {content[1:].lstrip()}'
+        return text_fault(invalid, content.encode("utf-8", "surrogateescape"), place, id=id)
 
 
 def message_lines(stream: Readable, name: str, *, start: tuple[int, int] = (0, 0)) -> Iterator[Line]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from migrator.config import JobConfig
 from migrator.errors import MigratorError, TransientError
-from migrator.extractors.sql_values import NoId, document_id
+from migrator.extractors.keyed import keyed_record
 from migrator.extras import extra
 from migrator.loaders.rejects import RejectFile
-from migrator.model import Fault, Record
 from migrator.streaming import StreamWriter
 
 PIECE_ITEMS = 5_000
@@ -27,9 +25,9 @@ def couchdb(
 ) -> Any:
     """A dlt destination that writes each table to a database of a CouchDB server, nested values and all.
 
-    The `_id` is made of the resource's `primary_key`, several columns joined by `:`; without one, an item must
-    have an `_id`, or a transformer make it. A document of other content is replaced, as dlt's users expect of a
-    merge; `write_disposition="replace"` removes nothing.
+    The `_id` is made of the resource's `primary_key`, several columns joined by `:`; without one, an item keeps
+    the `_id` that it has, or gets the hash of its content. A document of other content is replaced, as dlt's
+    users expect of a merge; `write_disposition="replace"` removes nothing.
 
     Args:
         target: TARGET as on the command line; COUCHDB_URL when empty.
@@ -58,7 +56,7 @@ def couchdb(
     def write(items: Any, table: Any) -> None:
         name = str(table["name"])
         key = [column for column, hints in table.get("columns", {}).items() if hints.get("primary_key")]
-        records = [_record(number, item, key) for number, item in enumerate(items)]
+        records = [keyed_record(number, item, key, f"item {number}") for number, item in enumerate(items)]
         try:
             # dlt loads several tables at once; a piece has several requests in flight already.
             with one_at_a_time:
@@ -82,12 +80,3 @@ def couchdb(
         max_table_nesting=0,
         skip_dlt_columns_and_tables=True,
     )
-
-
-def _record(number: int, item: Mapping[str, Any], key: Sequence[str]) -> Record:
-    if not key:
-        return Record(number, item)
-    try:
-        return Record(number, {**item, "_id": document_id([item.get(name) for name in key])})
-    except NoId as error:
-        return Record(number, fault=Fault("no_id", f"item {number}: {error}", "", item))

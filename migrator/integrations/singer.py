@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
-from migrator.codec import InvalidDocument, decode
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.events import Listener, ignore
 from migrator.extractors.singer_messages import Streams, batch_texts, message_lines
 from migrator.loaders.rejects import RejectFile
-from migrator.model import Counts, Fault, Record
+from migrator.model import Counts, Record
 from migrator.streaming import StreamWriter
 
 PIECE_RECORDS = 10_000
@@ -110,7 +109,7 @@ class SingerTarget:
             )
         else:
             for where, item in batch_texts(message.content, place):
-                self._add(message.stream, self._batched(message.stream, item, where), item)
+                self._add(message.stream, self._streams.batched(message.stream, item, self._count, where), item)
                 if self._count >= self._piece_records or self._bytes >= PIECE_BYTES:
                     self._write()
 
@@ -118,13 +117,6 @@ class SingerTarget:
         self._records.setdefault(stream, []).append(record)
         self._count += 1
         self._bytes += len(text)
-
-    def _batched(self, stream: str, text: bytes, place: str) -> Record:
-        try:
-            return self._streams.record(stream, decode(text), self._count, place)
-        except InvalidDocument as invalid:
-            shown = text[:1_000_000].decode("utf-8", "replace")
-            return Record(self._count, fault=Fault(invalid.error, f"{place}: {invalid.reason}", "", shown))
 
     def _write(self) -> None:
         if self._failed:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from typing import Any
 from uuid import UUID
 
-from migrator.codec import BOOKKEEPING, canonical
+from migrator.codec import BOOKKEEPING, canonical, content_hash
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
 from migrator.transformers.paths import MISSING, Path, get, parse_path, with_value
@@ -94,7 +93,7 @@ def id_from_hash(*fields: str) -> Transformer:
             hashed = with_value(hashed, path, value, spec)
         if not paths:
             hashed = {key: value for key, value in document.items() if key not in _NO_CONTENT}
-        return _with_id(document, hashlib.sha256(canonical(hashed)).hexdigest(), spec)
+        return _with_id(document, content_hash(hashed), spec)
 
     return transform
 

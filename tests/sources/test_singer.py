@@ -83,11 +83,13 @@ class TestSingerFile(ExtractorContract):
 
 
 def test_what_is_no_tap_is_refused(tmp_path: Path) -> None:
-    """Text, a record before its schema, an unknown message, a batch of another form, a foreign position."""
+    """Text, an unknown message, a batch of another form, a foreign position."""
     path = tmp_path / "tap"
     cases = {
         "hello\n": "Singer tap",
-        lines(record("a", {})): "before its SCHEMA",
+        lines({"type": "RECORD", "record": {}}): "names no stream",
+        '{"type": "STATE", "value": NaN}\n': "Singer tap",
+        '{"type": "RECORD", "strea\n': "Singer tap",
         lines({"type": "WHAT"}): "no kind of message",
         lines(
             schema("a"), {"type": "BATCH", "stream": "a", "encoding": {"format": "csv"}, "manifest": []}
@@ -103,6 +105,108 @@ def test_what_is_no_tap_is_refused(tmp_path: Path) -> None:
     for position in ("x", "1:1.x", "900:1"):
         with pytest.raises(CheckpointError):
             list(SingerExtractor(str(path)).extract("a", after=position))
+
+
+# Lines of a stream s whose key is id, with the id that each shows.
+BROKEN = [
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":NaN}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":Infinity}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":-Infinity}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":1e400}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":[{"y":-1e999}]}}', "7"),
+    (b'{"record": {"x": [NaN], "id": 7}, "stream": "s", "type": "RECORD"}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"x":' + b"9" * 5000 + b',"id":7}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":"\xff"}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":"\xed\xa0\x80"}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":"a\x01"}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":"\\q"}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":undefined}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":01}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":1}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":"7","x":"unfin', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7}}}', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":7}} {"type":"RECORD"', "7"),
+    (b'{"type":"RECORD","stream":"s","record":{"id":NaN}}', ""),
+    (b'{"type":"RECORD","stream":"s","record":{"id":"\xff"}}', ""),
+    (b'{"type":"RECORD","stream":"s","record":{"x":{"id":7},"y":NaN}}', ""),
+    (b'{"type":"RECORD","stream":"s","record":', ""),
+    (b'{"type":"RECORD","stream":"s"', ""),
+    (b'{"type":"RECORD","stream":"s","record":[NaN]}', ""),
+    (b'{"type":"RECORD","stream":"s","record":null}', ""),
+    (b'{"type":"RECORD","stream":"s","record":{"other":1}}', ""),
+    (b'{"type":"RECORD","stream":"s","record":{"id":null}}', ""),
+    (b'{"type":"RECORD","stream":"s","record":{"id":{"a":1}}}', ""),
+]
+
+
+@pytest.mark.parametrize(("line", "id"), BROKEN)
+def test_a_record_that_is_no_document_is_a_reject_of_its_own(tmp_path: Path, line: bytes, id: str) -> None:
+    """What comes before and after is given, the id is named where the line shows it."""
+    path = tmp_path / "tap"
+    around = [lines(record("s", {"id": n})).encode() for n in (1, 2)]
+    path.write_bytes(lines(schema("s", "id")).encode() + around[0] + line + b"\n" + around[1])
+    extractor = SingerExtractor(str(path))
+    assert list(extractor.collections()) == ["s"]
+    first, second, third = extractor.extract("s")
+    assert (first.document, third.document) == ({"id": 1, "_id": "1"}, {"id": 2, "_id": "2"})
+    assert second.fault is not None
+    assert second.fault.id == id
+    assert second.fault.reason.startswith(f"{path}:3: ")
+    assert list(SingerExtractor(str(path)).extract("s", after=second.position)) == [third]
+    if id:
+        # Put right by hand, it is that document.
+        assert second.fault.document.startswith('{"_id": "7", ')
+
+
+def test_a_record_before_its_schema_is_a_reject(tmp_path: Path) -> None:
+    """Its key is not known; those behind the SCHEMA are given, and so is another stream."""
+    path = tmp_path / "tap"
+    path.write_text(
+        lines(record("s", {"id": 1}), schema("s", "id"), record("s", {"id": 2}), record("t", {"id": 3}))
+    )
+    extractor = SingerExtractor(str(path))
+    assert list(extractor.collections()) == ["s", "t"]
+    found = [
+        each.fault.error if each.fault else each.document for name in "st" for each in extractor.extract(name)
+    ]
+    assert found == ["no_schema", {"id": 2, "_id": "2"}, "no_schema"]
+
+
+@pytest.mark.parametrize("key", [[], None, "absent"])
+def test_a_stream_without_a_key_gets_ids_by_content(key: Any, tmp_path: Path) -> None:
+    """The same record has the same id whenever it comes, another record another; its own _id is kept."""
+    message = schema("s") | {"key_properties": key}
+    if key == "absent":
+        del message["key_properties"]
+    contents: list[Any] = [
+        {"a": 1, "b": [2]},
+        {"b": [2], "a": 1},
+        {"a": 1, "b": [2], "_sdc_batched_at": "2024-01-01"},
+        {"a": 1, "b": [2], "_rev": "1-x"},
+        {"a": 1.0, "b": [2]},
+        {"a": "1", "b": [2]},
+        {},
+        {"_id": "own", "a": 1},
+    ]
+    path = tmp_path / "tap"
+    path.write_text(lines(message, *(record("s", content) for content in contents)))
+    ids = [each.document["_id"] for each in SingerExtractor(str(path)).extract("s") if each.document]
+    assert len(ids[0]) == 64
+    assert len(set(ids[:4])) == 1
+    assert len(set(ids)) == 5
+    assert ids[-1] == "own"
+
+
+def test_a_stream_without_a_key_is_written_once(tmp_path: Path, server_url: str, database_prefix: str) -> None:
+    """A tap that starts again with its last STATE finds its records unchanged."""
+    name = f"{database_prefix}rows"
+    for _ in range(2):
+        fed = Fed(server_url, tmp_path)
+        fed(schema(name), record(name, {"a": 1}), record(name, {"a": 2}), record(name, {"a": 1}), state({"at": 3}))
+        assert fed.states == [{"at": 3}]
+    assert len(support.documents(server_url, name)) == 2
 
 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
