@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from migrator.errors import BatchRefused, TransientError
 from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
 from migrator.wrapping import LoaderWrapper
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class BisectingLoader(LoaderWrapper):
@@ -27,7 +31,21 @@ class BisectingLoader(LoaderWrapper):
         Raises:
             TransientError: the server fails at every single document: the fault is its own.
         """
-        outcomes = self._load_parts(batch, batch.documents, resend=resend)
+
+        def send(part: Sequence[EncodedDocument], resend: bool) -> Sequence[Outcome]:
+            return self._inner.load(replace(batch, documents=tuple(part)), resend=resend)
+
+        def announce(count: int, refused: BatchRefused) -> None:
+            self._listener(BatchSplit(batch.collection, count, refused.message))
+
+        outcomes = divide_refused(
+            batch.documents,
+            send,
+            _rejected,
+            id_of=lambda document: document.id,
+            resend=resend,
+            on_split=announce,
+        )
         if len(outcomes) > 1 and all(o.http_status == 500 and o.status is Status.REJECTED for o in outcomes):
             raise TransientError(
                 f"{self._inner.describe()}: the server fails at every document: {outcomes[0].reason}",
@@ -36,26 +54,48 @@ class BisectingLoader(LoaderWrapper):
             )
         return outcomes
 
-    def _load_parts(self, batch: Batch, documents: tuple[EncodedDocument, ...], *, resend: bool) -> list[Outcome]:
-        # Depth is the logarithm of the batch's length.
-        try:
-            return list(self._inner.load(replace(batch, documents=documents), resend=resend))
-        except BatchRefused as refused:
-            resend = resend or refused.maybe_written
-            if len(documents) == 1:
-                return [_rejected(documents[0], refused)]
-            self._listener(BatchSplit(batch.collection, len(documents), refused.message))
-            guilty = [index for index, document in enumerate(documents) if document.id == refused.guilty_id]
-            if len(guilty) == 1:
-                index = guilty[0]
-                rest = documents[:index] + documents[index + 1 :]
-                outcomes = self._load_parts(batch, rest, resend=resend)
-                outcomes.insert(index, _rejected(documents[index], refused))
-                return outcomes
-            middle = len(documents) // 2
-            return self._load_parts(batch, documents[:middle], resend=resend) + self._load_parts(
-                batch, documents[middle:], resend=resend
-            )
+
+def divide_refused(
+    items: Sequence[T],
+    send: Callable[[Sequence[T], bool], Sequence[R]],
+    alone: Callable[[T, BatchRefused], R],
+    *,
+    id_of: Callable[[T], str],
+    resend: bool = False,
+    on_split: Callable[[int, BatchRefused], None] | None = None,
+) -> list[R]:
+    """Send items together, and divide them where the target refuses the whole, until the bad ones are alone.
+
+    Args:
+        items: what is sent.
+        send: sends some of them; with True where an earlier try may have written some. One result for each.
+        alone: the result of an item that is refused by itself.
+        id_of: an item's id, which the target may name.
+        resend: what `send` is told at first.
+        on_split: receives each division, as the number of items and what was said.
+
+    Returns:
+        One result for each item, in order.
+    """
+    # Depth is the logarithm of the number of items.
+    try:
+        return list(send(items, resend))
+    except BatchRefused as refused:
+        resend = resend or refused.maybe_written
+        if len(items) == 1:
+            return [alone(items[0], refused)]
+        if on_split is not None:
+            on_split(len(items), refused)
+        guilty = [index for index, item in enumerate(items) if id_of(item) == refused.guilty_id]
+        cuts = [guilty[0], guilty[0] + 1] if len(guilty) == 1 else [len(items) // 2]
+        result: list[R] = []
+        for begin, end in zip([0, *cuts], [*cuts, len(items)], strict=True):
+            part = items[begin:end]
+            if len(guilty) == 1 and begin == guilty[0]:
+                result.append(alone(part[0], refused))
+            elif part:
+                result += divide_refused(part, send, alone, id_of=id_of, resend=resend, on_split=on_split)
+        return result
 
 
 def _rejected(document: EncodedDocument, refused: BatchRefused) -> Outcome:

@@ -1,28 +1,37 @@
 """A small document store with one face over memory and CouchDB, as applications use it.
 
 >>> from migrator.database import Settings, get_database_service
->>> service = get_database_service(Settings(database_provider="memory"))
+>>> service = get_database_service(Settings(DATABASE_PROVIDER="memory"))
 >>> saved = service.save("agents", "a-1", {"name": "Ada"})
 >>> service.get("agents", "a-1")
-{'name': 'Ada'}
+{'_id': 'a-1', 'name': 'Ada'}
+>>> [agent["_id"] for agent in service.find("agents", {"name": {"$in": ["Ada", "Grace"]}})]
+['a-1']
 
-Documents go in and come out without `_id` and `_rev`: the id is the key. What is given in is copied, what comes
-out is a copy. `get` and `delete` raise `DocumentNotFound` for what is missing.
+A document comes out with its id as `_id`, and of CouchDB with its revision as `_rev`; it goes in with them or
+without. What is given in is copied and not changed, what comes out is a copy. `get` and `delete` raise
+`DocumentNotFound` for what is missing.
 """
 
 from migrator.database.couch import CouchDatabase
-from migrator.database.memory import MemoryDatabase
-from migrator.database.service import DatabaseService
+from migrator.database.couchdb_service import CouchDBService
+from migrator.database.memory import MemoryDatabase, MemoryDBService
+from migrator.database.service import DatabaseService, Documents, Row, Saved
 from migrator.database.settings import Settings, get_database_service
 from migrator.errors import DatabaseError, DocumentConflict, DocumentNotFound
 
 __all__ = [
+    "CouchDBService",
     "CouchDatabase",
     "DatabaseError",
     "DatabaseService",
     "DocumentConflict",
     "DocumentNotFound",
+    "Documents",
+    "MemoryDBService",
     "MemoryDatabase",
+    "Row",
+    "Saved",
     "Settings",
     "get_database_service",
 ]

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from migrator import naming
 from migrator.codec import Unencodable, decode, encode
+from migrator.couch import mango
 from migrator.couch.client import CouchClient
-from migrator.couch.endpoint import database_url
-from migrator.couch.trouble import is_verdict, trouble
-from migrator.database.service import Saved, check_fields, check_id, not_found
+from migrator.couch.trouble import CONFLICT
+from migrator.database.couch_bulk import SaveMany, Write, delete_many, delete_once, post
+from migrator.database.service import (
+    Documents,
+    Row,
+    Saved,
+    check_fields,
+    check_id,
+    check_index_fields,
+    check_limit,
+    check_paths,
+    check_selector,
+    is_id,
+    not_found,
+)
 from migrator.errors import (
     BatchRefused,
     ConfigError,
     DatabaseError,
     DocumentConflict,
+    EndpointError,
     TargetMissing,
-    TransientError,
 )
 from migrator.retry import repeat_while
 
+T = TypeVar("T")
+
 # Each race lost means that another writer was faster; so many in a row mean something else.
 MAX_RACES = 30
-REFUSED_HINT = "Mend the document, or the validation function in the database's design documents."
+# A database that is deleted again and again while it is used is somebody's mistake.
+MAX_CREATIONS = 3
+JSON_HINT = "Make a JSON value of it."
+REFUSED_HINT = "Fix the document, or the validation function in the database's design documents."
+STUB_HINT = "Its data is not there: attachments are carried by migrator run --from URL --to TARGET."
+# Two that make one index at the same moment can both be refused once.
+MAX_INDEX_ATTEMPTS = 4
 
 
 class CouchDatabase:
@@ -35,14 +56,28 @@ class CouchDatabase:
 
     def __init__(self, client: CouchClient) -> None:
         self._client = client
-        self._names: dict[str, str] = {}
+        self._owners: dict[str, str] = {}
+        # Databases that were there when they were used last.
+        self._known: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._client.url!r})"
 
     def get(self, db_name: str, doc_id: str) -> dict[str, Any]:
         """See DatabaseService.get."""
-        document = self._client.get_document(self._database(db_name), check_id(doc_id))
+        check_id(doc_id)
+
+        def read(database: str) -> dict[str, Any] | None:
+            document = self._client.get_document(database, doc_id)
+            if document is None and database not in self._known and self._client.database_info(database) is None:
+                # The answer is the same for both, and a database is made on first access.
+                self._client.create_database(database)
+            return document
+
+        document = self._within(db_name, read)
         if document is None:
             raise not_found(db_name, doc_id)
-        return _plain(document)
+        return document
 
     def save(self, db_name: str, doc_id: str, doc: Mapping[str, Any]) -> Saved:
         """See DatabaseService.save; a race with other writers is run again with the fresh revision.
@@ -56,15 +91,12 @@ class CouchDatabase:
         try:
             body = encode({"_id": doc_id, **check_fields(doc)})
         except Unencodable as error:
-            raise DatabaseError(
-                f"Document {doc_id!r} of {db_name}: {error.reason}.", hint="Make a JSON value of it."
-            ) from None
+            raise DatabaseError(f"Document {doc_id!r} of {db_name}: {error.reason}.", hint=JSON_HINT) from None
 
         def write(database: str) -> str | None:
             state = self._client.lookup(database, [doc_id])[doc_id]
-            if state is None or state.get("deleted"):
-                return self._post(database, doc_id, body)
-            return self._post(database, doc_id, body, str(state["rev"]))
+            rev = None if state is None or state.get("deleted") else str(state["rev"])
+            return _settled(post(self._client, database, [Write(doc_id, body, rev)])[0], db_name)
 
         return Saved(id=doc_id, rev=self._race(write, db_name, doc_id))
 
@@ -73,48 +105,130 @@ class CouchDatabase:
         check_id(doc_id)
 
         def write(database: str) -> str | None:
-            state = self._client.lookup(database, [doc_id])[doc_id]
-            if state is None or state.get("deleted"):
+            (row,) = delete_once(self._client, database, [doc_id])
+            if row["ok"] and "rev" not in row:
                 raise not_found(db_name, doc_id)
-            return self._post(database, doc_id, encode({"_id": doc_id, "_deleted": True}), str(state["rev"]))
+            return _settled(row, db_name)
 
         self._race(write, db_name, doc_id)
 
     def list_all(self, db_name: str) -> list[dict[str, Any]]:
         """See DatabaseService.list_all; design documents are not listed."""
-        database = self._database(db_name)
-        rows = self._client.rows(database, include_docs=True)
-        return [_plain(decode(row.document)) for row in rows if row.document and not row.id.startswith("_design/")]
+
+        def read(database: str) -> list[dict[str, Any]]:
+            return [
+                {"_id": row.id, "_rev": row.rev, **_own(decode(row.document))}
+                for row in self._client.rows(database, include_docs=True)
+                if row.document and not row.id.startswith("_design/")
+            ]
+
+        return self._within(db_name, read)
+
+    def find(
+        self,
+        db_name: str,
+        selector: Mapping[str, Any],
+        fields: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """See DatabaseService.find; the order is that of the index that the server chooses, by id without one."""
+        wanted, paths, most = check_selector(selector), check_paths(fields), check_limit(limit)
+
+        def read(database: str) -> list[dict[str, Any]]:
+            return list(mango.find(self._client, database, wanted, fields=paths, limit=most))
+
+        return self._asked(db_name, f"The selector for {db_name}", read)
+
+    def ensure_index(self, db_name: str, fields: Sequence[Any], index_name: str | None = None) -> None:
+        """See DatabaseService.ensure_index; the server builds it in the background."""
+        wanted = check_index_fields(fields)
+        names = [next(iter(each)) if isinstance(each, Mapping) else each for each in wanted]
+        name = index_name or f"idx-{'_'.join(names)}"
+
+        def create(database: str) -> EndpointError | None:
+            try:
+                mango.create_index(self._client, database, wanted, name)
+            except TargetMissing:
+                raise
+            except EndpointError as error:
+                # Two that make the same index at one moment can both be refused; the second try finds it.
+                return error
+            return None
+
+        def attempt() -> EndpointError | None:
+            return self._asked(db_name, f"The index {name!r:.100} of {db_name}", create)
+
+        error = repeat_while(lambda result: result is not None, attempt, max_attempts=MAX_INDEX_ATTEMPTS)
+        if error is not None:
+            raise error
+
+    def save_many(self, db_name: str, docs: Iterable[Mapping[str, Any]]) -> list[Row]:
+        """See DatabaseService.save_many; one request, and more only where documents are there already.
+
+        Raises:
+            EndpointError: the server is out of reach or in trouble; save them all again.
+        """
+        return self._within(db_name, SaveMany(self._client, docs).run)
+
+    def get_many(self, db_name: str, doc_ids: Iterable[str]) -> Documents:
+        """See DatabaseService.get_many."""
+        ids = list(doc_ids)
+        wanted = [id for id in dict.fromkeys(ids) if is_id(id)]
+
+        def read(database: str) -> dict[str, dict[str, Any]]:
+            rows = self._client.lookup(database, wanted, include_docs=True) if wanted else {}
+            return {id: row["doc"] for id, row in rows.items() if row and row["doc"]}
+
+        return Documents(ids, self._within(db_name, read))
+
+    def delete_many(self, db_name: str, doc_ids: Iterable[str]) -> list[Row]:
+        """See DatabaseService.delete_many; two requests, one of them for the revisions.
+
+        Raises:
+            EndpointError: the server is out of reach or in trouble; delete them all again.
+        """
+        ids = list(doc_ids)
+        return self._within(db_name, lambda database: delete_many(self._client, database, ids))
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _database(self, db_name: str) -> str:
+    def _asked(self, db_name: str, what: str, question: Callable[[str], T]) -> T:
+        try:
+            return self._within(db_name, question)
+        except BatchRefused as refused:
+            raise DatabaseError(
+                f"{what} is refused: {refused.error} ({refused.reason}).",
+                hint="See docs.couchdb.org, under Find, for what may stand in it.",
+            ) from refused
+        except Unencodable as error:
+            raise DatabaseError(f"{what} cannot be sent: {error.reason}.", hint=JSON_HINT) from None
+
+    def _within(self, db_name: str, action: Callable[[str], T]) -> T:
+        """Do something in the database of this name, which is created where it is missing."""
         database = naming.database_name(db_name)
-        owner = self._names.get(database)
-        if owner is None:
-            if self._client.database_info(database) is None:
-                self._client.create_database(database)
-            owner = self._names.setdefault(database, db_name)
+        owner = self._owners.setdefault(database, db_name)
         if owner != db_name:
             raise ConfigError(
                 f"{owner!r} and {db_name!r} would both be kept in the database {database!r}.",
                 hint="Rename one of them.",
             )
-        return database
+        for _ in range(MAX_CREATIONS):
+            try:
+                result = action(database)
+            except TargetMissing:
+                # Not there yet, or somebody has deleted it.
+                self._client.create_database(database)
+            else:
+                self._known.add(database)
+                return result
+        return action(database)
 
     def _race(self, write: Callable[[str], str | None], db_name: str, doc_id: str) -> str:
-        def attempt() -> str | None:
-            database = self._database(db_name)
-            try:
-                return write(database)
-            except TargetMissing:
-                # Somebody has deleted the database: the next attempt creates it again.
-                self._names.pop(database, None)
-                return None
-
-        rev = repeat_while(lambda result: result is None, attempt, max_attempts=MAX_RACES)
+        rev = repeat_while(
+            lambda result: result is None, lambda: self._within(db_name, write), max_attempts=MAX_RACES
+        )
         if rev is None:
             raise DocumentConflict(
                 f"Document {doc_id!r} of {db_name} was changed by others {MAX_RACES} times while it was saved.",
@@ -122,30 +236,19 @@ class CouchDatabase:
             )
         return rev
 
-    def _post(self, database: str, doc_id: str, body: bytes, rev: str | None = None) -> str | None:
-        """Write one document over a revision, or as new; its new revision, or None on a conflict."""
-        if rev is not None:
-            body = b'{"_rev":"' + rev.encode() + b'",' + body[1:]
-        what = f"Document {doc_id!r:.100} cannot be saved in {database}"
-        where = database_url(self._client.endpoint, database)
-        try:
-            rows = self._client.bulk_docs(database, [body])
-        except BatchRefused as refused:
-            if refused.server_fault:
-                raise trouble(where, {"id": doc_id, "error": refused.error, "reason": refused.reason}) from refused
-            raise DatabaseError(f"{what}: {refused.error} ({refused.reason}).", hint=REFUSED_HINT) from refused
-        row = rows[0] if rows else {}
-        error = row.get("error")
-        if error == "conflict":
-            return None
-        if error is None and row.get("id") == doc_id and "rev" in row:
-            return str(row["rev"])
-        if error is None:
-            raise TransientError(f"{what}: no answer for it.", hint="Try again.", outcome_unknown=True)
-        if not is_verdict(error):
-            raise trouble(where, row)
-        raise DatabaseError(f"{what}: {error} ({row.get('reason')}).", hint=REFUSED_HINT)
+
+def _settled(row: Row, db_name: str) -> str | None:
+    """The revision of what was written, or None after a conflict."""
+    if row["ok"]:
+        return row["rev"]
+    if row["error"] == CONFLICT:
+        return None
+    stub = row["error"] == "missing_stub"
+    raise DatabaseError(
+        f"Document {row['id']!r:.100} cannot be saved in {db_name}: {row['error']} ({row['reason']}).",
+        hint=STUB_HINT if stub else REFUSED_HINT,
+    )
 
 
-def _plain(document: dict[str, Any]) -> dict[str, Any]:
+def _own(document: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key not in {"_id", "_rev"}}

@@ -1,67 +1,181 @@
-"""Which provider an application uses, from its environment."""
+"""Which provider an application uses: from arguments, its environment, or a settings object of its own."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
 
-from migrator.couch.client import CouchClient
-from migrator.couch.locating import locate
-from migrator.database.couch import CouchDatabase
-from migrator.database.memory import MemoryDatabase
+from migrator.database.couchdb_service import CouchDBService
+from migrator.database.dotenv import read_env_file
+from migrator.database.memory import MemoryDBService
 from migrator.database.service import DatabaseService
 from migrator.errors import ConfigError
+from migrator.places import redact
 
 PROVIDERS = ("memory", "couchdb")
+ENV_FILE = ".env"
+_DEFAULTS = {
+    "DATABASE_PROVIDER": "memory",
+    "COUCHDB_URL": "http://localhost:5984",
+    "COUCHDB_USER": "",
+    "COUCHDB_PASSWORD": "",
+}
+# What a settings object need not have.
+_OPTIONAL = {name: _DEFAULTS[name] for name in _DEFAULTS if name != "DATABASE_PROVIDER"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Settings:
-    """Settings of one service; the password is in no repr.
+    """Settings of one service, under the names of the environment's variables or in lower case.
 
-    `couchdb_user` and `couchdb_password` may be left out when the URL holds them.
+    What is not given is taken from the environment, then from a file `.env` in the working folder, then it is
+    `memory`, `http://localhost:5984` and no account. The password is in no repr.
+
+    >>> Settings(DATABASE_PROVIDER="couchdb", COUCHDB_URL="http://localhost:5984", COUCHDB_USER="admin",
+    ...          COUCHDB_PASSWORD="password")
+    Settings(DATABASE_PROVIDER='couchdb', COUCHDB_URL='http://localhost:5984', COUCHDB_USER='admin')
+
+    Args:
+        database_provider: `memory` or `couchdb`.
+        couchdb_url: the server, with an account in it or without.
+        couchdb_user: the account, unless the URL holds one.
+        couchdb_password: its password.
+
+    Raises:
+        TypeError: a setting is given under both of its names.
+        ConfigError: the file `.env` cannot be read.
     """
 
-    database_provider: str = "memory"
-    couchdb_url: str = field(default="http://localhost:5984", repr=False)
-    couchdb_user: str = ""
-    couchdb_password: str = field(default="", repr=False)
+    database_provider: str
+    couchdb_url: str
+    couchdb_user: str
+    couchdb_password: str = field(repr=False)
+
+    def __init__(
+        self,
+        database_provider: str | None = None,
+        couchdb_url: str | None = None,
+        couchdb_user: str | None = None,
+        couchdb_password: str | None = None,
+        *,
+        DATABASE_PROVIDER: str | None = None,  # noqa: N803 the names of the environment
+        COUCHDB_URL: str | None = None,  # noqa: N803
+        COUCHDB_USER: str | None = None,  # noqa: N803
+        COUCHDB_PASSWORD: str | None = None,  # noqa: N803
+    ) -> None:
+        given = {
+            "DATABASE_PROVIDER": (database_provider, DATABASE_PROVIDER),
+            "COUCHDB_URL": (couchdb_url, COUCHDB_URL),
+            "COUCHDB_USER": (couchdb_user, COUCHDB_USER),
+            "COUCHDB_PASSWORD": (couchdb_password, COUCHDB_PASSWORD),
+        }
+        if twice := [name for name, pair in given.items() if None not in pair]:
+            raise TypeError(f"{twice[0]} is given twice, once in lower case")
+        values = {name: one if one is not None else other for name, (one, other) in given.items()}
+        if None in values.values():
+            environ = _environment()
+            values = {
+                name: environ.get(name, _DEFAULTS[name]) if value is None else value
+                for name, value in values.items()
+            }
+        for name, value in values.items():
+            # Frozen for everybody else.
+            object.__setattr__(self, name.lower(), value)
+
+    def __repr__(self) -> str:
+        return (
+            f"Settings(DATABASE_PROVIDER={self.database_provider!r}, COUCHDB_URL={redact(self.couchdb_url)!r}, "
+            f"COUCHDB_USER={self.couchdb_user!r})"
+        )
+
+    @property
+    def DATABASE_PROVIDER(self) -> str:  # noqa: N802 the name of the environment
+        """As `database_provider`."""
+        return self.database_provider
+
+    @property
+    def COUCHDB_URL(self) -> str:  # noqa: N802
+        """As `couchdb_url`."""
+        return self.couchdb_url
+
+    @property
+    def COUCHDB_USER(self) -> str:  # noqa: N802
+        """As `couchdb_user`."""
+        return self.couchdb_user
+
+    @property
+    def COUCHDB_PASSWORD(self) -> str:  # noqa: N802
+        """As `couchdb_password`."""
+        return self.couchdb_password
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read DATABASE_PROVIDER, COUCHDB_URL, COUCHDB_USER and COUCHDB_PASSWORD, now and not at import."""
-        environ = os.environ if environ is None else environ
-        return cls(
-            database_provider=environ.get("DATABASE_PROVIDER", cls.database_provider),
-            couchdb_url=environ.get("COUCHDB_URL", "http://localhost:5984"),
-            couchdb_user=environ.get("COUCHDB_USER", ""),
-            couchdb_password=environ.get("COUCHDB_PASSWORD", ""),
-        )
+        """Read DATABASE_PROVIDER, COUCHDB_URL, COUCHDB_USER and COUCHDB_PASSWORD, now and not at import.
+
+        Args:
+            environ: the environment and the file `.env` when left out; else these variables alone.
+
+        Raises:
+            ConfigError: the file `.env` cannot be read.
+        """
+        environ = _environment() if environ is None else environ
+        return cls(*(environ.get(name, default) for name, default in _DEFAULTS.items()))
 
 
-def get_database_service(settings: Settings | None = None) -> DatabaseService:
+def get_database_service(settings: Any = None) -> DatabaseService:
     """A new service for these settings; two calls give two services that share nothing.
 
     Args:
-        settings: from the environment when left out.
+        settings: a Settings, or any object or mapping that has DATABASE_PROVIDER, COUCHDB_URL, COUCHDB_USER and
+            COUCHDB_PASSWORD (also in lower case); from the environment when left out.
 
     Raises:
-        ConfigError: the provider or the URL is not known.
+        ConfigError: the provider or the URL is not known, or there is no DATABASE_PROVIDER in it.
     """
-    settings = settings or Settings.from_environment()
+    if settings is None:
+        settings = Settings.from_environment()
+    elif not isinstance(settings, Settings):
+        settings = _settings_of(settings)
     provider = settings.database_provider.strip().lower()
     if provider == "memory":
-        return MemoryDatabase()
+        return MemoryDBService()
     if provider == "couchdb":
-        environ = {"COUCHDB_USER": settings.couchdb_user, "COUCHDB_PASSWORD": settings.couchdb_password}
-        endpoint, database = locate(settings.couchdb_url, environ={k: v for k, v in environ.items() if v})
-        if database is not None:
-            raise ConfigError(
-                f"COUCHDB_URL names the database {database}, but a service uses one for each collection.",
-                hint=f"Set it to {endpoint.url}.",
-            )
-        return CouchDatabase(CouchClient(endpoint))
+        return CouchDBService.of_settings(
+            settings.couchdb_url, settings.couchdb_user, settings.couchdb_password, os.environ
+        )
     raise ConfigError(
         f"DATABASE_PROVIDER is {settings.database_provider!r}.", hint=f"Known are: {', '.join(PROVIDERS)}."
     )
+
+
+def _environment() -> Mapping[str, str]:
+    return {**read_env_file(Path(ENV_FILE), _DEFAULTS), **os.environ}
+
+
+def _settings_of(found: Any) -> Settings:
+    provider = _setting(found, "DATABASE_PROVIDER")
+    if provider is None:
+        raise ConfigError(
+            f"The settings are of type {type(found).__name__} and have no DATABASE_PROVIDER.",
+            hint="Give migrator.database.Settings, or an object with DATABASE_PROVIDER, COUCHDB_URL and so on.",
+        )
+    values = [_setting(found, name) for name in _OPTIONAL]
+    rest = (default if value is None else value for value, default in zip(values, _OPTIONAL.values(), strict=True))
+    return Settings(provider, *rest)
+
+
+def _setting(found: Any, name: str) -> str | None:
+    for each in (name, name.lower()):
+        value = found.get(each) if isinstance(found, Mapping) else getattr(found, each, None)
+        # Settings libraries wrap secrets, so that they are not printed by accident.
+        if callable(reveal := getattr(value, "get_secret_value", None)):
+            value = reveal()
+        if isinstance(value, Enum):
+            value = value.value
+        if value is not None:
+            return str(value)
+    return None

@@ -1,0 +1,216 @@
+"""Many documents at once: one `_bulk_docs`, and more rounds only for those that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from migrator.bisecting import divide_refused
+from migrator.codec import Unencodable, encode
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import database_url
+from migrator.couch.fidelity import fidelity_of
+from migrator.couch.trouble import CONFLICT, Suspects, is_verdict, trouble
+from migrator.database.service import Row, is_id, refused_row, row_of
+from migrator.errors import BatchRefused
+from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT, repeat_while
+
+NO_ANSWER = {"error": "no answer", "reason": "no row for it came back"}
+# One request holds so much; the server reads all of it before it writes.
+MAX_REQUEST_DOCS = 10_000
+MAX_REQUEST_BYTES = 32_000_000
+# As for a single document.
+MAX_RACES = 30
+
+
+class Write(NamedTuple):
+    """A document to write: its body without a revision, and the revision to write over, or None for a new one."""
+
+    id: str
+    body: bytes
+    rev: str | None = None
+
+    @property
+    def text(self) -> bytes:
+        """What is sent."""
+        return self.body if self.rev is None else b'{"_rev":"' + self.rev.encode() + b'",' + self.body[1:]
+
+
+def post(client: CouchClient, database: str, writes: Sequence[Write]) -> list[Row]:
+    """Write documents with different ids; a row for each, in order.
+
+    A document for which the server refuses the whole request is found, and the others are written. What the server
+    does not store without a verdict on the document is sent again; it is called the document's fault only where
+    others are stored.
+
+    Raises:
+        TargetMissing: there is no such database.
+        TransientError: the server is in trouble; some of them may be written.
+    """
+    rows: dict[str, Row] = {}
+    troubles: dict[Hashable, Mapping[str, Any]] = {}
+
+    def send(part: Sequence[Write], resend: bool) -> list[Mapping[str, Any]]:  # noqa: ARG001 conflicts are settled
+        answered = {row.get("id"): row for row in client.bulk_docs(database, [write.text for write in part])}
+        return [answered.get(write.id, NO_ANSWER) for write in part]
+
+    def alone(write: Write, refused: BatchRefused) -> Mapping[str, Any]:
+        row = {"id": write.id, "error": refused.error, "reason": refused.reason or refused.message}
+        return row if refused.server_fault else {**row, "verdict": True}
+
+    def attempt() -> bool:
+        waiting = [write for write in writes if write.id not in rows]
+        troubles.clear()
+        answers = divide_refused(waiting, send, alone, id_of=lambda write: write.id)
+        for write, row in zip(waiting, answers, strict=True):
+            error = row.get("error")
+            if error is None and "rev" in row:
+                rows[write.id] = Row(id=write.id, ok=True, rev=str(row["rev"]))
+            elif is_verdict(error) or row.get("verdict"):
+                rows[write.id] = row_of(write.id, str(error), str(row.get("reason", "")))
+            else:
+                troubles[write.id] = {**NO_ANSWER, **row, "id": write.id}
+        return bool(troubles)
+
+    if repeat_while(bool, attempt, max_attempts=MAX_ATTEMPTS_AT_ONE_DOCUMENT):
+        stored = any(row["ok"] for row in rows.values())
+        guilty = Suspects(client, database, attempts=1).guilty(troubles, others_stored=stored)
+        for id in guilty:
+            row = troubles.pop(id)
+            rows[str(id)] = row_of(id, str(row["error"]), str(row["reason"]))
+        if troubles:
+            where = database_url(client.endpoint, database)
+            raise trouble(where, next(iter(troubles.values())), len(troubles))
+    return [rows[write.id] for write in writes]
+
+
+def delete_once(client: CouchClient, database: str, ids: Sequence[str]) -> list[Row]:
+    """Delete these documents at their present revisions; of what is missing the row has no revision."""
+    states = client.lookup(database, list(dict.fromkeys(ids)))
+    writes = {
+        id: Write(id, encode({"_id": id, "_deleted": True}), str(state["rev"]))
+        for id, state in states.items()
+        if state is not None and not state.get("deleted")
+    }
+    rows = dict(zip(writes, post(client, database, list(writes.values())), strict=True)) if writes else {}
+    return [rows.get(id) or Row(id=id, ok=True) for id in ids]
+
+
+def delete_many(client: CouchClient, database: str, ids: Sequence[Any]) -> list[Row]:
+    """Delete documents, whatever others write meanwhile; a row for each, in order."""
+    rows: dict[int, Row] = {
+        index: row_of(id, "bad_id", f"{id!r:.100} cannot be a document's id.")
+        for index, id in enumerate(ids)
+        if not is_id(id)
+    }
+    waiting = [index for index in range(len(ids)) if index not in rows]
+
+    def attempt() -> list[int]:
+        for part in (waiting[at : at + MAX_REQUEST_DOCS] for at in range(0, len(waiting), MAX_REQUEST_DOCS)):
+            done = delete_once(client, database, [ids[index] for index in part])
+            rows.update(zip(part, done, strict=True))
+        waiting[:] = [index for index in waiting if rows[index].get("error") == CONFLICT]
+        return waiting
+
+    repeat_while(bool, attempt, max_attempts=MAX_RACES)
+    return [rows[index] for index in range(len(ids))]
+
+
+class SaveMany:
+    """The saving of many documents: which wait, and the rows so far. Documents go by their index.
+
+    Args:
+        client: the server.
+        docs: the documents, each with its `_id`.
+    """
+
+    def __init__(self, client: CouchClient, docs: Iterable[Mapping[str, Any]]) -> None:
+        self._client = client
+        self._rows: dict[int, Row] = {}
+        self._writes: dict[int, Write] = {}
+        # The revisions that the caller wants to write over.
+        self._wanted: dict[int, str] = {}
+        self._count = 0
+        for index, doc in enumerate(docs):
+            self._count = index + 1
+            self._take(index, doc)
+
+    def run(self, database: str) -> list[Row]:
+        """Save what waits; a row for each document, in order."""
+        for part in self._parts():
+            waiting = part
+
+            def attempt() -> list[int]:
+                nonlocal waiting
+                waiting = self._round(database, waiting)
+                return waiting
+
+            repeat_while(bool, attempt, max_attempts=MAX_RACES)
+        return [self._rows[index] for index in range(self._count)]
+
+    def _take(self, index: int, doc: Mapping[str, Any]) -> None:
+        found = refused_row(doc)
+        if not isinstance(found, tuple):
+            self._rows[index] = found
+            return
+        id, fields = found
+        try:
+            body = encode({"_id": id, **fields})
+        except Unencodable as error:
+            self._rows[index] = row_of(id, error.error, f"{error.reason}.")
+            return
+        rev = doc.get("_rev")
+        if isinstance(rev, str) and rev:
+            self._wanted[index] = rev
+        self._writes[index] = Write(id, body, self._wanted.get(index))
+
+    def _parts(self) -> Iterator[list[int]]:
+        part: list[int] = []
+        size = 0
+        for index, write in self._writes.items():
+            if part and (len(part) >= MAX_REQUEST_DOCS or size + len(write.body) > MAX_REQUEST_BYTES):
+                yield part
+                part, size = [], 0
+            part.append(index)
+            size += len(write.body)
+        if part:
+            yield part
+
+    def _round(self, database: str, waiting: list[int]) -> list[int]:
+        """Write the first of each id once; give what still waits."""
+        first = {self._writes[index].id: index for index in reversed(waiting)}
+        indexes = sorted(first.values())
+        later = [index for index in waiting if first[self._writes[index].id] != index]
+        rows = post(self._client, database, [self._writes[index] for index in indexes])
+        self._rows.update(zip(indexes, rows, strict=True))
+        conflicts = [index for index in indexes if self._rows[index].get("error") == CONFLICT]
+        return sorted([*self._again(database, conflicts), *later])
+
+    def _again(self, database: str, conflicts: list[int]) -> list[int]:
+        """Of those in conflict, what is to be written over the revision that is there."""
+        if not conflicts:
+            return []
+        states = self._client.lookup(database, [self._writes[index].id for index in conflicts])
+        again, strangers = [], []
+        for index in conflicts:
+            state = states[self._writes[index].id]
+            if index in self._wanted and state is not None:
+                strangers.append(index)
+                continue
+            # A revision of another database means nothing here.
+            gone = state is None or state.get("deleted")
+            self._writes[index] = self._writes[index]._replace(rev=None if gone else str(state["rev"]))  # type: ignore[index]
+            again.append(index)
+        self._own(database, strangers)
+        return again
+
+    def _own(self, database: str, strangers: list[int]) -> None:
+        """Find what this very call has written, before its request was divided or its answer was lost."""
+        if not strangers:
+            return
+        fidelity = fidelity_of(self._client.welcome(), database)
+        there = self._client.documents(database, [self._writes[index].id for index in strangers])
+        for index in strangers:
+            write, document = self._writes[index], there[self._writes[index].id]
+            if document is not None and fidelity.differing(write.body, document) is None:
+                self._rows[index] = Row(id=write.id, ok=True, rev=str(document["_rev"]))

@@ -1,0 +1,189 @@
+"""Mango selectors, as CouchDB's `_find` understands them, for documents in memory.
+
+Where the server is strict, so is this: a field that is missing matches nothing but `{"$exists": false}`, also
+under `$ne` and `$not`; an array is equal to an array alone, but `$in` looks into it; and `1` equals `1.0`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from migrator.database.collation import compare, compare_raw
+from migrator.database.operators import COMPARISONS, NEGATED, TESTS, Test, invalid
+from migrator.database.paths import ABSENT, NO_PATH, parse_path, value_at
+from migrator.errors import DatabaseError
+
+Predicate = Callable[[Any], bool]
+
+
+class _NeverMatches(Exception):
+    """The server fails at this part, and takes the whole array as one that does not match."""
+
+
+def matcher(selector: Mapping[str, Any]) -> Predicate:
+    """A function that says whether a document matches.
+
+    >>> matches = matcher({"age": {"$gte": 18}, "tags": {"$in": ["new"]}})
+    >>> matches({"age": 20, "tags": ["new"]}), matches({"age": "20"}), matches({"age": 7, "tags": ["new"]})
+    (True, False, False)
+
+    Raises:
+        DatabaseError: the selector is none.
+    """
+    if not isinstance(selector, Mapping):
+        raise invalid("a selector is an object", selector)
+    if not selector:
+        return _always
+    if _is_empty(selector):
+        return _nothing
+    if any(key == "" or (key in COMPARISONS or key in TESTS or key in _ELEMENTS) for key in selector):
+        raise DatabaseError(
+            "The selector has a condition without a field's name.", hint='Write {"field": {"$gt": 1}}.'
+        )
+    return _built(selector, (), negated=False, inside=False)
+
+
+def _built(condition: Any, path: tuple[str, ...], *, negated: bool, inside: bool) -> Predicate:
+    """One part of a selector.
+
+    Args:
+        condition: the part.
+        path: the names of the fields that it stands below.
+        negated: the opposite is wanted. At the top the server turns every operator into its opposite, so that a
+            missing field still matches nothing.
+        inside: within an array's condition, where the server negates the result instead.
+    """
+    if not isinstance(condition, Mapping) or not condition:
+        return _leaf("$eq", condition, path, negated=negated)
+    if len(condition) > 1:
+        parts = [_built({key: value}, path, negated=negated, inside=inside) for key, value in condition.items()]
+        return _any(parts) if negated else _all(parts)
+    ((key, value),) = condition.items()
+    if not isinstance(key, str):
+        raise invalid("a field's name is a text", key)
+    if key in {"$and", "$or", "$nor"}:
+        return _combined(key, value, path, negated=negated, inside=inside)
+    if key == "$not":
+        if not isinstance(value, Mapping):
+            raise invalid("$not takes an object", value)
+        if not inside:
+            return _built(value, path, negated=not negated, inside=False)
+        inner = _built(value, path, negated=False, inside=True)
+        return lambda document: not inner(document)
+    if key in _ELEMENTS:
+        if not isinstance(value, Mapping):
+            raise invalid(f"{key} takes an object", value)
+        inner = _built(value, (), negated=False, inside=True)
+        return _at(path, _ELEMENTS[key](inner), negated=negated)
+    if key.startswith("$"):
+        return _leaf(key, value, path, negated=negated)
+    return _built(value, (*path, key), negated=negated, inside=inside)
+
+
+def _combined(key: str, value: Any, path: tuple[str, ...], *, negated: bool, inside: bool) -> Predicate:
+    if not isinstance(value, list | tuple):
+        raise invalid(f"{key} takes an array", value)
+    nor = key == "$nor"
+    if nor and inside:
+        return _never
+    parts = [_built(part, path, negated=negated != nor, inside=inside) for part in value]
+    if not parts:
+        # Below other conditions the server takes each of them as one that always matches.
+        return _always
+    return _any(parts) if (key == "$or") != negated else _all(parts)
+
+
+def _leaf(operator: str, argument: Any, path: tuple[str, ...], *, negated: bool) -> Predicate:
+    if negated and operator == "$exists" and isinstance(argument, bool):
+        argument, negated = not argument, False
+    elif negated and operator in NEGATED:
+        operator, negated = NEGATED[operator], False
+    compared = compare_raw if path == ("_id",) else compare
+    if operator in COMPARISONS:
+        test: Test = COMPARISONS[operator](argument, compared)
+    elif operator in TESTS:
+        test = TESTS[operator](argument)
+    else:
+        known = sorted([*COMPARISONS, *TESTS, *_ELEMENTS, "$and", "$or", "$nor", "$not"])
+        raise DatabaseError(
+            f"The selector has the operator {operator!r:.60}, which is not known here.",
+            hint=f"Known are: {', '.join(known)}.",
+        )
+    absent = operator == "$exists" and argument is False
+    return _at(path, test, negated=negated, absent=absent)
+
+
+def _at(path: tuple[str, ...], test: Test, *, negated: bool, absent: bool = False) -> Predicate:
+    steps = tuple(step for name in path for step in parse_path(name))
+
+    def matches(document: Any) -> bool:
+        value = value_at(document, steps)
+        if value is ABSENT:
+            return absent
+        return value is not NO_PATH and test(value) != negated
+
+    return matches
+
+
+def _all(parts: Sequence[Predicate]) -> Predicate:
+    return lambda document: all(part(document) for part in parts)
+
+
+def _any(parts: Sequence[Predicate]) -> Predicate:
+    return lambda document: any(part(document) for part in parts)
+
+
+def _is_empty(condition: Any) -> bool:
+    # Without any condition the server walks through an empty part of its index, and finds nothing.
+    while isinstance(condition, Mapping) and len(condition) == 1:
+        ((key, condition),) = condition.items()
+        if key in {"$and", "$or", "$nor"}:
+            return isinstance(condition, list | tuple) and not condition
+        if key in _ELEMENTS:
+            return False
+    return False
+
+
+def _nothing(_: Any) -> bool:
+    return False
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+def _never(_: Any) -> bool:
+    raise _NeverMatches
+
+
+def _element(inner: Predicate) -> Test:
+    def test(value: Any) -> bool:
+        try:
+            return isinstance(value, list | tuple) and any(inner(item) for item in value)
+        except _NeverMatches:
+            return False
+
+    return test
+
+
+def _elements(inner: Predicate) -> Test:
+    def test(value: Any) -> bool:
+        try:
+            return isinstance(value, list | tuple) and bool(value) and all(inner(item) for item in value)
+        except _NeverMatches:
+            return False
+
+    return test
+
+
+def _keys(inner: Predicate) -> Test:
+    found = _element(inner)
+    return lambda value: isinstance(value, Mapping) and found(list(value))
+
+
+_ELEMENTS: Mapping[str, Callable[[Predicate], Test]] = {
+    "$elemMatch": _element,
+    "$allMatch": _elements,
+    "$keyMapMatch": _keys,
+}

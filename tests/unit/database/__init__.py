@@ -1,0 +1,1 @@
+"""Tests of the document store for applications, without a server."""
