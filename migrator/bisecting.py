@@ -87,15 +87,16 @@ def divide_refused(
         if on_split is not None:
             on_split(len(items), refused)
         guilty = [index for index, item in enumerate(items) if id_of(item) == refused.guilty_id]
-        cuts = [guilty[0], guilty[0] + 1] if len(guilty) == 1 else [len(items) // 2]
-        result: list[R] = []
-        for begin, end in zip([0, *cuts], [*cuts, len(items)], strict=True):
-            part = items[begin:end]
-            if len(guilty) == 1 and begin == guilty[0]:
-                result.append(alone(part[0], refused))
-            elif part:
-                result += divide_refused(part, send, alone, id_of=id_of, resend=resend, on_split=on_split)
-        return result
+
+        def part(some: Sequence[T]) -> list[R]:
+            return divide_refused(some, send, alone, id_of=id_of, resend=resend, on_split=on_split) if some else []
+
+        if len(guilty) == 1:
+            at = guilty[0]
+            results = part([*items[:at], *items[at + 1 :]])
+            return [*results[:at], alone(items[at], refused), *results[at:]]
+        middle = len(items) // 2
+        return part(items[:middle]) + part(items[middle:])
 
 
 def _rejected(document: EncodedDocument, refused: BatchRefused) -> Outcome:
