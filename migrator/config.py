@@ -157,6 +157,11 @@ class JobConfig:
         parse_max_errors(self.max_errors)
         self._check_files()
 
+    @property
+    def longest_silence_s(self) -> float:
+        """How long an answer may stay away: not longer than an outage may last."""
+        return min(self.timeout_s, self.max_outage_s)
+
     def _check_files(self) -> None:
         owners: dict[str, str] = {}
         for name in ("checkpoint", "rejects", "report", "metrics"):

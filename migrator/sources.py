@@ -38,7 +38,7 @@ def server_of(
     Raises:
         ConfigError, TransientError: as `locate` does.
     """
-    return locate(url, environ=environ, role=role, tls=tls_files(config), read_timeout_s=config.timeout_s)
+    return locate(url, environ=environ, role=role, tls=tls_files(config), read_timeout_s=config.longest_silence_s)
 
 
 def by_path(config: JobConfig) -> Extractor:

@@ -11,7 +11,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Generator, Mapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.exceptions import (
@@ -27,6 +27,7 @@ from urllib3.exceptions import SSLError as TlsError
 from urllib3.util import Timeout
 
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.pace import TooSlow, pool_classes
 from migrator.errors import ConfigError, EndpointError, TransientError
 from migrator.places import divide_credentials, redact
 from migrator.version import __version__
@@ -189,6 +190,17 @@ class Transport:
                 hint="Check that the port speaks https (CouchDB: 6984); 5984 usually speaks http.",
                 signature="tls",
             )
+        cause = error.args[-1] if isinstance(error, ProtocolError) and error.args else error
+        if isinstance(error.__cause__, TooSlow) or isinstance(cause, TimeoutError):
+            slow = f"the answer came too slowly ({error.__cause__})"
+            sent = f"it did not take the request within {self._endpoint.read_timeout_s:g} s"
+            return TransientError(
+                f"{url}: {slow if isinstance(error.__cause__, TooSlow) else sent}.",
+                hint=hint,
+                outcome_unknown=method != "GET",
+                overload=True,
+                signature="read timeout",
+            )
         if isinstance(error, ReadTimeoutError):
             return TransientError(
                 f"{url}: no answer within {self._endpoint.read_timeout_s:g} s.",
@@ -197,7 +209,6 @@ class Transport:
                 overload=True,
                 signature="read timeout",
             )
-        cause = error.args[-1] if isinstance(error, ProtocolError) and error.args else error
         reason = getattr(cause, "strerror", None) or type(cause).__name__
         return TransientError(
             f"{url}: the connection broke during {method} ({reason}).",
@@ -232,14 +243,18 @@ class Transport:
 def _pool(endpoint: Endpoint, **options: Any) -> urllib3.HTTPConnectionPool | urllib3.PoolManager:
     options["timeout"] = Timeout(connect=endpoint.connect_timeout_s, read=endpoint.read_timeout_s)
     options["retries"] = False
+    classes = pool_classes(endpoint.read_timeout_s)
     if endpoint.proxy is None:
-        return urllib3.connection_from_url(endpoint.url, **options)
+        parts = urlsplit(endpoint.url)
+        return classes[parts.scheme](parts.hostname or "", parts.port, **options)
     userinfo, proxy = divide_credentials(endpoint.proxy)
     if userinfo:
         user, _, password = userinfo.partition(":")
         pair = f"{unquote(user)}:{unquote(password)}".encode(errors="surrogateescape")
         options["proxy_headers"] = {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
-    return urllib3.ProxyManager(proxy, **options)
+    manager = urllib3.ProxyManager(proxy, **options)
+    manager.pool_classes_by_scheme = classes
+    return manager
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
