@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator.backup.catalog import HINT, Catalog
@@ -22,7 +22,7 @@ from migrator.backup.telling import Teller
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_writer import LeafWriter
-from migrator.errors import ConfigError, Interrupted, MigratorError
+from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError
 from migrator.events import Listener, ignore
 from migrator.loaders.rejects import RejectFile
 from migrator.model import BatchLimits
@@ -73,8 +73,16 @@ def run_restore(
         stack.enter_context(contextlib.closing(rejects))
         teller = Teller(listener, rejects, place.describe(), client.url, list(names))
         policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
-        run = _Run(config, options, place, catalog, client, Retrier(policy, listener, None, stopping), teller)
-        targets = [Target(client, names[name], manifests[name], run.retrier, options) for name in names]
+        retrier = Retrier(policy, listener, None, stopping)
+        run = _Run(config, options, place, catalog, client, retrier, teller)
+        for manifest in manifests.values():
+            # One that is damaged is told when its turn comes, and stops no other.
+            with contextlib.suppress(DamagedBackup):
+                run.chains[manifest.database] = catalog.chain(manifest)
+        targets = [
+            Target(client, names[name], run.chains.get(name) or [manifests[name]], run.retrier, options)
+            for name in names
+        ]
         # Before anything is written anywhere.
         for each in targets:
             first.call("look at the target", each.check, retry_on=is_transient)
@@ -141,6 +149,7 @@ class _Run:
     client: CouchClient
     retrier: Retrier
     teller: Teller
+    chains: dict[str, list[Manifest]] = field(default_factory=dict)
 
     def result_of(self, target: Target) -> DatabaseResult:
         """Restore one database, whatever comes of it."""
@@ -157,7 +166,7 @@ class _Run:
 
     def _restore(self, manifest: Manifest, target: Target, result: DatabaseResult) -> None:
         name = manifest.database
-        chain = self.catalog.chain(manifest)
+        chain = self.chains.get(name) or self.catalog.chain(manifest)
         cipher = self.options.cipher()
         for each in chain:
             # Before anything is written.

@@ -13,6 +13,8 @@ from migrator.couch.refused import security_fault
 from migrator.errors import ConfigError, TargetMissing
 from migrator.revisions import DatabaseFacts
 
+ADMIN_ROLE = "_admin"
+
 
 def read_facts(client: CouchClient, database: str) -> DatabaseFacts:
     """Settings and counts of a database, as far as this server has them.
@@ -29,7 +31,7 @@ def read_facts(client: CouchClient, database: str) -> DatabaseFacts:
         )
     cluster, sizes = info.get("cluster") or {}, info.get("sizes") or {}
     limit = _setting(client, database, "_revs_limit")
-    security = _setting(client, database, "_security")
+    security = read_security(client, database)
     return DatabaseFacts(
         name=database,
         q=cluster.get("q"),
@@ -41,6 +43,30 @@ def read_facts(client: CouchClient, database: str) -> DatabaseFacts:
         documents=info.get("doc_count"),
         deleted_documents=info.get("doc_del_count"),
         size_bytes=sizes.get("active"),
+    )
+
+
+def read_security(client: CouchClient, database: str) -> Any:
+    """The security object of a database; empty where this server knows none, or this user may not read it.
+
+    Raises:
+        EndpointError: it cannot be read.
+    """
+    security = _setting(client, database, "_security")
+    return {} if security is None else security
+
+
+def is_default_security(security: Any) -> bool:
+    """True for what a server gives a database that nobody secured: it names nobody and no role but admins'."""
+    if not isinstance(security, Mapping):
+        return False
+    groups = [security.get(name, {}) for name in ("admins", "members")]
+    return security.keys() <= {"admins", "members"} and all(
+        isinstance(group, Mapping)
+        and group.keys() <= {"names", "roles"}
+        and not group.get("names")
+        and set(group.get("roles") or ()) <= {ADMIN_ROLE}
+        for group in groups
     )
 
 

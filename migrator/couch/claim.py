@@ -1,0 +1,223 @@
+"""Which job a database is being filled by: a note in the database itself, made before anything else is written.
+
+A job that writes into a database of its own (a restore, a conversion) first claims it: one that is missing is
+made, and a `_local` document, which is no part of the content, says whose it is. So after a kill at any moment the
+same command knows the database as its own: it is missing, it is empty, or it is marked. And a database that was
+deleted or replaced meanwhile has lost the mark, which is found out before the job calls itself complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from migrator.couch.answers import refuse
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import database_url
+from migrator.couch.settings import is_default_security, read_security
+from migrator.errors import CheckpointError, ConfigError
+from migrator.naming import shown
+from migrator.retry import Retrier, is_transient
+
+
+@dataclass(frozen=True)
+class Found:
+    """A database as it stands before a job.
+
+    Args:
+        exists: there is one.
+        documents: living ones, without those that the server makes itself.
+        deleted: deleted ones.
+        mark: whose it is; empty where nobody has claimed it.
+    """
+
+    exists: bool = False
+    documents: int = 0
+    deleted: int = 0
+    mark: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """True when it holds nothing, or is missing."""
+        return not self.documents and not self.deleted
+
+
+class Claim:
+    """One job's claim on one database.
+
+    Args:
+        client: the server.
+        database: its name.
+        command: the job's command; the mark is `_local/migrator-COMMAND`.
+        job: what fills it, the same when the same command is run again.
+        retrier: tries again.
+        own: ids of documents that the server makes itself, which do not count.
+        takes_over: other jobs whose unfinished work this one may complete.
+    """
+
+    def __init__(
+        self,
+        client: CouchClient,
+        database: str,
+        command: str,
+        job: str,
+        retrier: Retrier,
+        *,
+        own: tuple[str, ...] = (),
+        takes_over: Container[str] = (),
+    ) -> None:
+        self.database = database
+        self.found = Found()
+        self._client = client
+        self._name = f"migrator-{command}"
+        self._job = job
+        self._retrier = retrier
+        self._own = own
+        self._takes_over = takes_over
+        self._mark: dict[str, Any] = {}
+
+    @property
+    def url(self) -> str:
+        """The database, for people."""
+        return database_url(self._client.endpoint, self.database)
+
+    @property
+    def resumed(self) -> bool:
+        """True when an earlier run of this job has filled the database, wholly or in part."""
+        mark = self.found.mark
+        if not mark or mark.get("shared"):
+            return False
+        return _job_of(mark) == self._job or (not mark.get("finished") and _job_of(mark) in self._takes_over)
+
+    @property
+    def ours(self) -> bool:
+        """True when the database's settings are this job's to give: it was missing or empty, and nobody's."""
+        return not self._mark.get("shared")
+
+    @property
+    def secures(self) -> bool:
+        """True when nobody else had said who is let in."""
+        return self.ours and self._mark.get("secure", True) is True
+
+    @property
+    def made(self) -> bool:
+        """True when this job, in this run or an earlier one, has made the database."""
+        return self.ours and self._mark.get("made", True) is True
+
+    def look(self, _attempt: int = 1) -> Found:
+        """See what stands there; one attempt.
+
+        Raises:
+            EndpointError: the server cannot be asked.
+        """
+        info = self._client.database_info(self.database)
+        if info is None:
+            self.found = Found()
+        else:
+            own = sum(self._client.get_document(self.database, id) is not None for id in self._own)
+            self.found = Found(
+                True,
+                max(0, (info.get("doc_count") or 0) - own),
+                info.get("doc_del_count") or 0,
+                self._read(),
+            )
+        return self.found
+
+    def refuse_occupied(self, hint: str) -> None:
+        """Refuse a database that holds another one's documents.
+
+        Args:
+            hint: what to do.
+
+        Raises:
+            ConfigError: it does.
+        """
+        found = self.found
+        if found.empty or self.resumed:
+            return
+        held = f"{found.documents:,} documents" + (f" and {found.deleted:,} deleted ones" if found.deleted else "")
+        mark = found.mark
+        begun = bool(mark) and not mark.get("finished") and not mark.get("shared")
+        what = f", which are part of {shown(_job_of(mark))}, begun and not completed" if begun else ""
+        raise ConfigError(f"{self.url} holds {held}{what}.", hint=hint)
+
+    def take(self, create: Callable[[], object], hint: str = "", *, shared: bool = False) -> bool:
+        """Make the database where it is missing, and mark it.
+
+        Args:
+            create: makes it.
+            hint: what to do where somebody else has filled it meanwhile.
+            shared: it may hold others' documents, and its settings are theirs.
+
+        Returns:
+            True when nothing of this job can be in it.
+
+        Raises:
+            ConfigError: somebody else has filled it meanwhile.
+        """
+        made = not self.found.exists
+        if made:
+            self._call("create", lambda _: create())
+            self._call("look at", self.look)
+            if not shared:
+                self.refuse_occupied(hint)
+        known = self.found.mark
+        fresh = self.found.empty and not known
+        mark: dict[str, Any] = {"job": self._job, "finished": None}
+        if shared and not (self.found.empty or self.resumed):
+            mark["shared"] = True
+        elif self.resumed:
+            mark |= {name: known.get(name, True) for name in ("secure", "made")}
+        else:
+            mark["made"] = made
+            mark["secure"] = made or is_default_security(self._call("look at", self._security))
+        self._mark = mark
+        self._call("mark", lambda _: self._write(mark))
+        return fresh
+
+    def confirm(self) -> None:
+        """Make sure that the database is still the one that was claimed.
+
+        Raises:
+            CheckpointError: it was deleted or replaced meanwhile.
+        """
+        if _job_of(self._call("look at", lambda _: self._read())) != self._job:
+            raise CheckpointError(
+                f"{self.url} was deleted, replaced or claimed by another job while it was being filled.",
+                hint="Run the same command again: it writes what is missing.",
+            )
+
+    def finish(self) -> None:
+        """Say in the mark that the database is complete.
+
+        Raises:
+            CheckpointError: it was deleted or replaced meanwhile.
+        """
+        self.confirm()
+        finished = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._call("mark", lambda _: self._write({**self._mark, "finished": finished}))
+
+    def _security(self, _attempt: int) -> Any:
+        return read_security(self._client, self.database)
+
+    def _call(self, what: str, attempt: Callable[[int], Any]) -> Any:
+        return self._retrier.call(f"{what} {self.database}", attempt, retry_on=is_transient)
+
+    def _read(self) -> dict[str, Any]:
+        return self._client.get_document(self.database, f"_local/{self._name}") or {}
+
+    def _write(self, mark: Mapping[str, Any]) -> None:
+        stored = dict(mark)
+        if rev := self._read().get("_rev"):
+            stored["_rev"] = rev
+        answer = self._client.call("PUT", self.database, "_local", self._name, body=json.dumps(stored).encode())
+        if answer.status not in {200, 201, 202}:
+            refuse(answer, f"Marking {self.database}", self._client.url)
+
+
+def _job_of(mark: Mapping[str, Any]) -> str:
+    # Restores of the first versions called it by what they restored.
+    return str(mark.get("job") or mark.get("snapshot") or "")
