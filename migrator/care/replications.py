@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +27,7 @@ OWN_FIELDS = frozenset({STATE, "_replication_state_time", "_replication_state_re
 }
 PAUSED_REASON = "paused by migrator; start it with: migrator replicate start"
 GOING_WRONG = frozenset({"crashing", "error", "failed"})
+ENDED = frozenset({"completed", "failed"})
 QUIET_S = 5.0
 INTERVAL_S = 0.2
 
@@ -59,11 +60,14 @@ def set_up(
 ) -> Replication:
     """Lay down a replication and wait until the server says how it begins.
 
+    The same call again goes on where a killed one was: one that is there as it is wanted is taken up, and started
+    again where it has ended.
+
     Args:
         server: the server that runs it.
         source: where it reads.
         target: where it writes.
-        name: of the document; made up when empty.
+        name: of the document; made from what it is to do when empty, the same each time.
         continuous: go on with what comes later.
         create_target: let it make the target's database.
         paused: lay it down without starting it.
@@ -71,29 +75,37 @@ def set_up(
         dry_run: look only.
 
     Raises:
-        ConfigError: there is one of that name.
+        ConfigError: there is another one of that name.
         EndpointError: it does not begin, or a side refuses its credentials.
     """
-    name = name or f"migrator-{secrets.token_hex(6)}"
+    wanted = {"continuous": continuous, "create_target": create_target}
+    name = name or _made_up_name(source, target, wanted)
     if name.startswith("_"):
         raise ConfigError(f"{shown(name)} is no name for a replication.", hint="It begins with no '_'.")
-    if document(server, name) is not None:
+    body: dict[str, Any] = {"_id": name, "source": _place(*source), "target": _place(*target), **wanted}
+    stored = document(server, name)
+    if stored is not None and any(stored.get(key) != value for key, value in body.items()):
         raise ConfigError(
-            f"There is a replication {name} at {server.url} already.",
+            f"There is another replication {name} at {server.url} already.",
             hint=f"Stop it first: migrator replicate stop {server.url} {name}",
         )
     for side in (source, target):
         _refuse_wrong_credentials(*side)
-    body: dict[str, Any] = {"_id": name, "source": _place(*source), "target": _place(*target)}
-    body |= {"continuous": continuous, "create_target": create_target}
     if dry_run:
         return _replication(body, {"state": "not set up (dry run)"})
     if paused:
         body = as_paused(body)
-    server.ask(
-        f"Setting up the replication {name}", "PUT", DATABASE, name, ok=(201, 202), again=(409,), value=body
-    )
+    resting = paused and stored is not None and stored.get("_replication_state_reason") == PAUSED_REASON
+    if stored is None or (stored.get(STATE) in ENDED and not resting):
+        body |= {"_rev": stored["_rev"]} if stored else {}
+        what = f"Setting up the replication {name}"
+        server.ask(what, "PUT", DATABASE, name, ok=(201, 202), again=(409,), value=body)
     return find(server, name) if paused else _first_state(server, name, wait_s)
+
+
+def _made_up_name(source: tuple[Endpoint, str], target: tuple[Endpoint, str], wanted: Mapping[str, Any]) -> str:
+    words = json.dumps([database_url(*source), database_url(*target), wanted])
+    return f"migrator-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
 
 def _refuse_wrong_credentials(endpoint: Endpoint, database: str) -> None:

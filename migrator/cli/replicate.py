@@ -43,7 +43,7 @@ def replicate() -> None:
 @click.option("--from", "source", required=True, metavar="URL", help="http(s)://host:5984/database that is read.")
 @click.option("--to", "target", required=True, metavar="URL", help="http(s)://host:5984/database that is written.")
 @click.option("--on", "runner", metavar="URL", help="The server that runs it. [default: that of --to]")
-@click.option("--name", default="", metavar="NAME", help="Of the job. [default: made up]")
+@click.option("--name", default="", metavar="NAME", help="Of the job. [default: made from what it does]")
 @click.option("--continuous", is_flag=True, help="Go on with what comes later.")
 @click.option("--create-target", is_flag=True, help="Let it make the database of --to.")
 @click.option("--paused", is_flag=True, help="Lay it down without starting it.")

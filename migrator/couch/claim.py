@@ -184,11 +184,16 @@ class Claim:
         Raises:
             CheckpointError: it was deleted or replaced meanwhile.
         """
-        if _job_of(self._call("look at", lambda _: self._read())) != self._job:
-            raise CheckpointError(
-                f"{self.url} was deleted, replaced or claimed by another job while it was being filled.",
-                hint="Run the same command again: it writes what is missing.",
-            )
+        if _job_of(self._call("look at", lambda _: self._read())) == self._job:
+            return
+        gone = self._call("look at", lambda _: self._client.database_info(self.database)) is None
+        raise CheckpointError(
+            f"{self.url} was deleted{'' if gone else ', replaced or claimed by another job'} while it was being "
+            "filled: what was written before is lost.",
+            hint="Run the same command again."
+            if gone
+            else "Delete it and run the same command again, or add --into-existing and keep what is there.",
+        )
 
     def finish(self) -> None:
         """Say in the mark that the database is complete.

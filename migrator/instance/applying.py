@@ -10,15 +10,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from migrator.care import replications
 from migrator.care.securing import USERS
-from migrator.checkpoint import CheckpointFile, open_checkpoint
+from migrator.checkpoint import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.config import JobConfig
-from migrator.errors import Interrupted
+from migrator.errors import CheckpointError, Interrupted
 from migrator.events import CollectionFinished, CollectionStarted, Listener, RunStarted, ignore
 from migrator.instance.applied import Applied, DatabaseReport
 from migrator.instance.compared import Compared, Verified
@@ -109,8 +109,12 @@ def apply_plan(
         with file.lock():
             job = {"command": "apply", "plan": fingerprint(plan)}
             checkpoint, resumed = open_checkpoint(file, job, resume=options.resume, restart=options.restart)
+            earlier = _earlier(file, job)
+            if options.resume and earlier is not None and earlier.finished:
+                # Killed between its last word and the removal of the checkpoint: there is little left to do.
+                checkpoint, resumed = replace(earlier, finished=False), True
             # Whether resumed or not: what an earlier run of this very plan has begun is no stranger's.
-            ours = _begun(file, job) if options.restart else set(checkpoint.details.get(MADE, ()))
+            ours = set(earlier.details.get(MADE, ())) if earlier else set()
             refuse_unfit(plan, source, target, ours)
             if options.restart:
                 checkpoint.details[MADE] = dict.fromkeys(ours, "begun")
@@ -140,11 +144,12 @@ def fingerprint(plan: ServerPlan) -> str:
     return hashlib.sha256(json.dumps(plan.as_dict(), sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _begun(file: CheckpointFile, job: Mapping[str, object]) -> set[str]:
-    if not file.exists():
-        return set()
-    found = file.load()
-    return set(found.details.get(MADE, ())) if found.job == job else set()
+def _earlier(file: CheckpointFile, job: Mapping[str, object]) -> Checkpoint | None:
+    """What an earlier run of the same plan has left; one that is damaged was refused before, or is given up."""
+    found: Checkpoint | None = None
+    with contextlib.suppress(CheckpointError):
+        found = file.load() if file.exists() else None
+    return found if found is not None and found.job == job else None
 
 
 class _Move:

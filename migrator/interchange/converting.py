@@ -27,6 +27,10 @@ BATCH_BYTES = 4_000_000
 class LeafSource(Protocol):
     """What is needed of a reader: `RevisionReader`s of databases and backups have it, as files' readers do."""
 
+    def describe(self) -> str:
+        """A stable name without credentials."""
+        ...
+
     def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
         """Yield the leaves."""
         ...

@@ -63,7 +63,7 @@ def convert_leaves(
         stack.enter_context(contextlib.closing(file))
         converter = Converter(result, file.write, stopping=retrier.stopping)
         if into_database:
-            writer = stack.enter_context(open_database(job, retrier, environ))
+            writer = stack.enter_context(open_database(job, source, retrier, environ))
             scratch = stack.enter_context(TemporaryDirectory(prefix="migrator-"))
             converter.into_database(source, writer, scratch=Path(scratch))
         else:

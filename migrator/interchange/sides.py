@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from tempfile import TemporaryDirectory
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import ConfigError
+from migrator.extractors.lines import file_identity
 from migrator.interchange.converting import LeafSource
 from migrator.interchange.formats import READERS, open_reader
 from migrator.interchange.reading import MAX_DOCUMENT_BYTES
@@ -72,14 +74,18 @@ def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -
 
 
 @contextlib.contextmanager
-def open_database(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[RevisionWriter]:
-    """A database to write leaves into, made where it is missing.
+def open_database(
+    job: ConvertJob, source: LeafSource, retrier: Retrier, environ: Mapping[str, str]
+) -> Iterator[RevisionWriter]:
+    """A database to write leaves into, made where it is missing; after a kill the same job goes on in it.
 
     Raises:
-        ConfigError: it holds documents, or its name cannot be.
+        ConfigError: it holds documents of others, or its name cannot be.
         EndpointError: the server is out of reach.
+        CheckpointError: it was deleted or replaced meanwhile.
     """
-    from migrator.couch.client import CouchClient  # noqa: PLC0415 not for files
+    from migrator.couch.claim import Claim  # noqa: PLC0415 not for files
+    from migrator.couch.client import CouchClient  # noqa: PLC0415
     from migrator.couch.leaf_writer import LeafWriter  # noqa: PLC0415
 
     config = job.config
@@ -89,15 +95,23 @@ def open_database(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str])
             f"{redact(config.target)} names no database.", hint="Write http://host:5984/database behind --to."
         )
     with contextlib.closing(CouchClient(endpoint)) as client:
-        info = retrier.call(f"look at {database}", lambda _: client.database_info(database), retry_on=is_transient)
-        if info is None:
-            client.create_database(database)
-        elif not job.into_existing and (info.get("doc_count") or info.get("doc_del_count")):
-            raise ConfigError(
-                f"The database {shown(database)} at {client.url} holds documents already.",
-                hint="Write into another one, or add --into-existing: revisions of both are merged then.",
-            )
+        claim = Claim(client, database, "convert", source_identity(source), retrier)
+        retrier.call(f"look at {database}", claim.look, retry_on=is_transient)
+        hint = "Write into another one, or add --into-existing: revisions of both are merged then."
+        if not job.into_existing:
+            claim.refuse_occupied(hint)
+        claim.take(lambda: client.create_database(database), hint, shared=job.into_existing)
         yield LeafWriter(client, database, retrier)
+        claim.finish()
+
+
+def source_identity(source: LeafSource) -> str:
+    """What is converted, the same whenever the same is converted again: a file is told by its content."""
+    path = getattr(source, "path", None)
+    if path is None:
+        return source.describe()
+    # What can be read only once is never the same again.
+    return file_identity(path) if path.is_file() else secrets.token_hex(16)
 
 
 @contextlib.contextmanager

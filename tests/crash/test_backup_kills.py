@@ -134,9 +134,14 @@ def test_a_backup_to_an_object_store_is_killed_and_goes_on(world: World, bucket:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_killed_restores_go_on_until_all_is_there(world: World, seed: int) -> None:
+@pytest.mark.parametrize("made_by_an_admin", [False, True])
+def test_killed_restores_go_on_until_all_is_there(world: World, seed: int, made_by_an_admin: bool) -> None:
     """The same command again writes what is missing; in the end source and copy are equal."""
     rng = random.Random(seed)
+    security = {"admins": {"names": ["ann"], "roles": []}, "members": {"names": [], "roles": ["staff"]}}
+    assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", security)[0] == 200
+    if made_by_an_admin:
+        world.make("b")
     world.write("a", leaf("_design/last", "1-a", views={}))
     assert world.backup("a").exit_code == 0
 
@@ -153,5 +158,6 @@ def test_killed_restores_go_on_until_all_is_there(world: World, seed: int) -> No
         assert world.restore("a", "b").exit_code == 0
     assert kills >= 2
     assert world.state("b") == world.state("a")
+    assert support.get(f"{world.server}/{world.name('b')}/_security") == security
     result = world.restore("a", "b").databases[0]
     assert (result.numbers["written"], result.numbers["unchanged"]) == (0, len(world.state("a")))

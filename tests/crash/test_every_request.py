@@ -6,13 +6,26 @@ Cut off means that from then on the server hears nothing of it any more, which i
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from migrator.errors import MigratorError
+from migrator.care.replications import set_up
+from migrator.care.server import open_server
+from migrator.checkpoint import CheckpointFile
+from migrator.config import JobConfig
+from migrator.couch.endpoint import parse_endpoint
+from migrator.errors import ConfigError, MigratorError
+from migrator.instance.applying import ApplyOptions, apply_plan
+from migrator.instance.plan import ServerPlan
+from migrator.instance.planning import PlanOptions, plan_server
+from migrator.interchange.job import ConvertJob, convert_leaves
+from migrator.seeding.fixtures import read_fixtures
+from migrator.seeding.seeder import Seeder, SeedOptions
+from migrator.seeding.values import parse_now
 from tests import support
 from tests.backup_world import World
 from tests.fault_proxy import FaultProxy, Request
@@ -21,6 +34,7 @@ from tests.leaf_states import leaf
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
 SECURITY = {"admins": {"names": ["ann"], "roles": []}, "members": {"names": ["bob"], "roles": ["staff"]}}
+SIDES = (("a", "source"), ("b", "target"))
 LEAVES = [
     *(leaf(f"d{n:02}", "2-b", "1-a", n=n) for n in range(7)),
     leaf("d00", "2-c", "1-a", conflict=True),
@@ -30,38 +44,45 @@ LEAVES = [
 ]
 
 
-def cut_off(at: int, *, done: bool) -> Callable[[Request], str | None]:
+def cut_off(at: int, cut: list[bool], *, done: bool) -> Callable[[Request], str | None]:
     """A plan of a proxy: request number `at` is the last one that anybody hears of, if `done` at all."""
     number = itertools.count()
 
     def plan(_: Request) -> str | None:
         now = next(number)
+        if now >= at:
+            cut.append(True)
         return None if now < at else "lost_reply" if now == at and done else "reset_before"
 
     return plan
 
 
-def cut_off_everywhere(server: str, run: Callable[[str], Any], clean: Callable[[], None]) -> Iterator[str]:
+def cut_off_everywhere(
+    server: str, run: Callable[[str], Any], clean: Callable[[], None], cut: list[bool] | None = None
+) -> Iterator[str]:
     """Do a command once for each place where it can be cut off, and yield what the place was.
 
     Args:
         server: its URL.
         run: does the command against a URL; an error for people is what it ends with.
         clean: makes the server as it was before.
+        cut: is given something from the moment when the command is cut off, until it is run again.
     """
+    cut = [] if cut is None else cut
     clean()
     with FaultProxy(server) as proxy:
         run(proxy.url)
         requests = list(proxy.requests)
-    assert len(requests) > 5
+    assert len(requests) > 3
     for (at, request), done in itertools.product(enumerate(requests), (False, True)):
         clean()
-        with FaultProxy(server, cut_off(at, done=done)) as proxy:
+        with FaultProxy(server, cut_off(at, cut, done=done)) as proxy:
             try:
                 run(proxy.url)
             except MigratorError as error:
                 assert error.exit_code == 5, (request, error)  # noqa: PT017 it may also end well
             assert proxy.injected, request
+        cut.clear()
         yield f"cut off {'after' if done else 'before'} {request}"
 
 
@@ -104,3 +125,166 @@ def test_a_restore(world: World, before: str, is_couchdb: bool) -> None:
         if is_couchdb:
             limit = support.get(f"{world.server}/{world.name('a')}/_revs_limit")
             assert support.get(f"{url}/_revs_limit") == limit, where
+
+
+@pytest.mark.parametrize("before", ["missing", "empty", "existing"])
+@pytest.mark.parametrize("source", ["a file", "a backup", "a database"])
+def test_a_conversion(world: World, before: str, source: str) -> None:
+    """Into a database: an unfinished one is known as its own."""
+    url = f"{world.server}/{world.name('b')}"
+    path = world.folder / "a.ndjson"
+    database = f"{world.server}/{world.name('a')}"
+    sources = {"a file": str(path), "a backup": world.place, "a database": database}
+    if source == "a file":
+        job = JobConfig(source=database, target=str(path), rejects=str(world.rejects))
+        convert_leaves(ConvertJob(config=job, format="ndjson"))
+    wanted = world.state("a")
+
+    def clean() -> None:
+        support.request("DELETE", url)
+        if before != "missing":
+            world.make("b", *([leaf("other", "1-a")] if before == "existing" else []))
+
+    def run(server: str) -> None:
+        config = JobConfig(
+            source=sources[source],
+            target=f"{server}/{world.name('b')}",
+            rejects=str(world.rejects),
+            max_attempts=1,
+        )
+        convert_leaves(ConvertJob(config=config, into_existing=before == "existing"))
+
+    for where in cut_off_everywhere(world.server, run, clean):
+        run(world.server)
+        assert {key: value for key, value in world.state("b").items() if key[0] != "other"} == wanted, where
+
+
+def test_another_conversion_is_refused(world: World) -> None:
+    """What another file has begun to fill is not gone on with, nor what it has filled."""
+    file, other = world.folder / "a.ndjson", world.folder / "b.ndjson"
+    file.write_text('{"_id":"a","_rev":"1-a"}\n')
+    other.write_text('{"_id":"b","_rev":"1-b"}\n')
+    target = f"{world.server}/{world.name('b')}"
+
+    def converted(path: Path) -> int:
+        config = JobConfig(source=str(path), target=target, rejects=str(world.rejects))
+        return convert_leaves(ConvertJob(config=config, source_format="ndjson"))[0].written
+
+    assert converted(file) == 1
+    assert converted(file) == 0
+    with pytest.raises(ConfigError, match="holds 1 documents"):
+        converted(other)
+    file.write_text('{"_id":"a","_rev":"1-a"}\n{"_id":"c","_rev":"1-c"}\n')
+    with pytest.raises(ConfigError, match="--into-existing"):
+        converted(file)
+
+
+def test_a_seeding(world: World, tmp_path: Path) -> None:
+    """Databases that are made and not filled, filled and not indexed, indexed and not secured."""
+    folder = tmp_path / "fixtures"
+    files = {
+        "b.ndjson": '{"_id":"1","n":1}\n{"_id":"2","n":2}\n',
+        "b/_security.json": json.dumps(SECURITY),
+        "b/_design/by/views/n/map.js": "function (doc) { emit(doc.n); }",
+        "b/_index/by-n.json": '{"index": {"fields": ["n"]}}',
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    fixtures = read_fixtures(folder, environ={}, now=parse_now("2024-01-01"), prefix=world.prefix)
+    url = f"{world.server}/{world.name('b')}"
+
+    def seeder(server: str) -> Seeder:
+        return Seeder(parse_endpoint(server, environ={}, role="target")[0], fixtures, SeedOptions(max_attempts=1))
+
+    def run(server: str) -> None:
+        seeder(server).seed()
+
+    for where in cut_off_everywhere(world.server, run, lambda: support.request("DELETE", url) and None):
+        run(world.server)
+        assert seeder(world.server).differences() == [], where
+        assert support.get(f"{url}/_security") == SECURITY, where
+
+
+@pytest.mark.parametrize("before", ["missing", "empty"])
+def test_a_move(world: World, before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a whole server by its plan: what was saved last before the cut is all that the next run knows."""
+    url = f"{world.server}/{world.name('b')}"
+    plans: list[ServerPlan] = []
+    cut: list[bool] = []
+
+    def clean() -> None:
+        support.request("DELETE", url)
+        (tmp_path / "checkpoint").unlink(missing_ok=True)
+        if before == "empty":
+            world.make("b")
+        options = PlanOptions(
+            patterns=(world.name("a"),), map={world.name("a"): world.name("b")}, users=False, probe=False
+        )
+        plans.append(plan_server(world.server, world.server, options))
+
+    def run(server: str) -> None:
+        options = ApplyOptions(
+            checkpoint=tmp_path / "checkpoint", resume=True, source=world.server, target=server, verify="no"
+        )
+        applied = apply_plan(plans[-1], options, config=JobConfig(batch_docs=4, max_attempts=1))
+        assert applied.ok
+        assert applied.totals.read == len(LEAVES)
+
+    save, remove = CheckpointFile.save, CheckpointFile.remove
+    monkeypatch.setattr(CheckpointFile, "save", lambda *words: None if cut else save(*words))
+    monkeypatch.setattr(CheckpointFile, "remove", lambda *words: None if cut else remove(*words))
+    for where in cut_off_everywhere(world.server, run, clean, cut):
+        run(world.server)
+        assert world.state("b") == world.state("a"), where
+        assert support.get(f"{url}/_security") == SECURITY, where
+        assert not (tmp_path / "checkpoint").exists(), where
+
+
+def test_a_move_that_was_killed_after_its_last_word(world: World, tmp_path: Path) -> None:
+    """All is done and noted, and the checkpoint is still there: the same command ends well, and removes it."""
+    checkpoint = tmp_path / "checkpoint"
+    options = PlanOptions(
+        patterns=(world.name("a"),), map={world.name("a"): world.name("b")}, users=False, probe=False
+    )
+    plan = plan_server(world.server, world.server, options)
+    for keep in (True, False):
+        wanted = ApplyOptions(
+            checkpoint=checkpoint, keep_checkpoint=keep, resume=True, source=world.server, target=world.server
+        )
+        applied = apply_plan(plan, wanted)
+        assert (applied.ok, applied.totals.read, checkpoint.exists()) == (True, len(LEAVES), keep)
+    assert support.get(f"{world.server}/{world.name('b')}/_security") == SECURITY
+
+
+@pytest.mark.parametrize("name", ["", "named"])
+def test_a_replication_that_the_server_runs(world: World, name: str) -> None:
+    """It is set up once, whatever was cut off, also where nobody gave it a name."""
+    name = name and f"{world.prefix}{name}"
+    sides = [parse_endpoint(f"{world.server}/{world.name(each)}", environ={}, role=role) for each, role in SIDES]
+    source, target = ((endpoint, str(database)) for endpoint, database in sides)
+    world.make("b")
+
+    def ours() -> list[str]:
+        rows = support.get(f"{world.server}/_replicator/_all_docs?include_docs=true")["rows"]
+        return [row["id"] for row in rows if world.prefix in json.dumps(row["doc"])]
+
+    def clean() -> None:
+        for id in ours():
+            rev = support.get(f"{world.server}/_replicator/{id}")["_rev"]
+            support.request("DELETE", f"{world.server}/_replicator/{id}?rev={rev}")
+
+    def run(server: str) -> None:
+        opened, _ = open_server(server, config=JobConfig(max_attempts=1), environ={})
+        try:
+            set_up(opened, source, target, name=name, continuous=True, paused=True)
+        finally:
+            opened.close()
+
+    support.request("PUT", f"{world.server}/_replicator")
+    try:
+        for where in cut_off_everywhere(world.server, run, clean):
+            run(world.server)
+            assert len(ours()) == 1, where
+    finally:
+        clean()

@@ -267,7 +267,9 @@ def test_a_replication_from_set_up_to_stop(
     assert job in listed.output
     password = urlsplit(server_url).password or "-"
     assert f":{password}@" not in listed.output + ran.output
-    assert command(*arguments).code == 2
+    again = command(*arguments, "--json")
+    assert (again.code, again.value["replications"][0]["state"]) == (0, "running"), "the same command goes on"
+    assert command(*[word for word in arguments if word != "--continuous"]).code == 2
     assert command("replicate", "stop", server_url, job, "--dry-run").code == 0
     assert support.request("GET", f"{server_url}/_replicator/{job}")[0] == 200
     stopped = command("replicate", "stop", server_url, job)

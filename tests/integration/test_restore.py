@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from migrator.errors import ConfigError, DamagedBackup
+from migrator.errors import CheckpointError, ConfigError, DamagedBackup, EndpointError
 from tests import support
 from tests.backup_world import World
 from tests.fault_proxy import FaultProxy, Request
@@ -99,11 +99,84 @@ def test_a_database_that_holds_documents_is_refused(world: World, is_couchdb: bo
 
 
 def test_an_empty_database_is_filled(world: World) -> None:
-    """One that somebody made in advance is as good as none, and keeps who is let in."""
+    """One that somebody made in advance is as good as none; who was let in by name there stays so."""
     world.make("a", *odd_leaves())
+    assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", SECURITY)[0] == 200
     world.backed_up("a")
-    world.make("b")
+    own = {"admins": {"names": ["eve"], "roles": []}, "members": {"names": [], "roles": []}}
+    for short, before, after in (("b", None, SECURITY), ("c", own, own)):
+        world.make(short)
+        url = f"{world.server}/{world.name(short)}/_security"
+        if before:
+            assert support.request("PUT", url, before)[0] == 200
+        for _ in range(2):
+            assert world.restored("a", short) == world.state("a")
+            assert support.get(url) == after
+
+
+@pytest.mark.parametrize("at", ["/_bulk_docs", "/_local/migrator-restore"])
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_database_that_is_replaced_meanwhile_is_told(world: World, at: str, again: bool, existing: bool) -> None:
+    """What was written before is gone then: that is no restore, whoever may make a new one of that name."""
+    world.make("a", *(leaf(f"d{n}", "1-a") for n in range(20)), leaf("_design/v", "1-a", views={}))
+    assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", SECURITY)[0] == 200
+    world.backed_up("a")
+    url = f"{world.server}/{world.name('b')}"
+    if existing:
+        world.make("b", leaf("other", "1-a"))
+    seen: list[str] = []
+
+    def replaced(request: Request) -> None:
+        seen.append(request.path)
+        writes = sum("/_bulk_docs" in path for path in seen)
+        if at in request.path and writes == (3 if at == "/_bulk_docs" else 6) and "replaced" not in seen:
+            seen.append("replaced")
+            support.request("DELETE", url)
+            if again:
+                world.make("b")
+
+    options: dict[str, Any] = {"into_existing": True, "security": True} if existing else {}
+    job = {"batch_docs": 4, "in_flight": 1, "max_attempts": 2}
+    with FaultProxy(world.server, replaced) as proxy:
+        (result,) = world.restore("a", "b", url=proxy.url, job=job, **options).databases
+    assert "replaced" in seen
+    assert isinstance(result.error, CheckpointError if again else EndpointError | CheckpointError)
+    assert support.request("GET", f"{url}/_security")[1] != SECURITY
+    if again:
+        assert "same command again" in str(result.error)
+        # What came after it was made again is documents that nobody claims.
+        assert world.restored("a", "b", into_existing=True, security=True) == world.state("a")
+        support.request("DELETE", url)
     assert world.restored("a", "b") == world.state("a")
+
+
+def broken_off(world: World, to: str) -> None:
+    """A restore of which a few batches were written."""
+    writes = itertools.count()
+
+    def down(request: Request) -> str | None:
+        return "down_503" if "_bulk_docs" in request.path and next(writes) > 2 else None
+
+    with FaultProxy(world.server, down) as proxy:
+        job = {"batch_docs": 4, "in_flight": 1, "max_attempts": 1}
+        assert world.restore("a", to, url=proxy.url, job=job).exit_code == 5
+    assert 0 < len(world.state(to)) < 20
+
+
+def test_an_older_snapshot_that_a_kill_left_is_completed(world: World) -> None:
+    """A backup came in between: the newest is restored, and what was begun of the one before is part of it."""
+    world.make("a", *(leaf(f"d{n:02}", "1-a") for n in range(30)))
+    world.backed_up("a")
+    broken_off(world, "b")
+    world.write("a", leaf("d00", "2-b", "1-a"), leaf("later", "1-a"))
+    world.backed_up("a")
+    assert world.restored("a", "b") == world.state("a")
+    # Another chain is another story.
+    broken_off(world, "c")
+    world.backed_up("a", full=True)
+    with pytest.raises(ConfigError, match=r"holds .*begun and not completed"):
+        world.restore("a", "c")
 
 
 def test_the_same_command_again_writes_nothing(world: World) -> None:

@@ -22,6 +22,10 @@ class Leaves:
         self.items = items
         self.grouped = self.ordered = grouped
 
+    def describe(self) -> str:
+        """A name."""
+        return "leaves"
+
     def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
         """All of them."""
         return iter(self.items)
