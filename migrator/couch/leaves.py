@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -94,6 +94,7 @@ class LeafReader:
         self._last_seq: str | None = None
         self._attachments = StoredAttachments(client, database, retrier)
         self._lock = threading.Lock()
+        self._readings: list[Generator[Leaf | LeafFault]] = []
         self._bytes_per_leaf = answer_bytes / FIRST_LEAVES_ASKED
 
     def describe(self) -> str:
@@ -129,7 +130,12 @@ class LeafReader:
         return _last_of_each(self._sorter.sorted_items(None))
 
     def close(self) -> None:
-        """Remove the listing."""
+        """End all readings, and remove the listing."""
+        # An error's traceback holds a reading that it ended. Left to the garbage collector, its threads would be
+        # waited for in any other thread, also one that holds what they need to end.
+        for reading in self._readings:
+            reading.close()
+        self._readings.clear()
         self._sorter.close()
 
     def _take(self, change: Change) -> None:
@@ -141,6 +147,11 @@ class LeafReader:
         Raises:
             EndpointError: the server does not give them.
         """
+        reading = self._leaves(after)
+        self._readings.append(reading)
+        return reading
+
+    def _leaves(self, after: str | None) -> Generator[Leaf | LeafFault]:
         _ = self.last_seq
         asked = (Asked(id, rev) for id, revs in self._wanted(after) for rev in revs)
         pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="leaves")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -150,6 +152,22 @@ def test_thousands_of_leaves_of_one_document(pair: tuple[Side, Side], server_url
     assert len({leaf.rev for leaf in leaves if leaf.id == "a"}) == count
     assert statuses(target.writer(limits=BatchLimits(count // 7, 4_000_000)).write(leaves)) == {Status.WRITTEN}
     assert [leaf.body for leaf in read(target.reader())] == [leaf.body for leaf in leaves]
+
+
+def test_a_reading_that_is_held_ends_with_its_reader(pair: tuple[Side, Side], server_url: str) -> None:
+    """Its threads are gone then: no garbage collector has to wait for them somewhere else."""
+    source, _ = pair
+    write(server_url, source.database, *odd_leaves())
+
+    def reading() -> set[str]:
+        return {thread.name for thread in threading.enumerate() if thread.name.startswith("leaves")}
+
+    with closing(source.reader(answer_bytes=1)) as reader:
+        leaves = reader.leaves()
+        assert next(leaves)
+        assert reading()
+    assert reading() == set()
+    assert list(leaves) == []
 
 
 def test_an_answer_too_large_is_asked_for_in_halves(pair: tuple[Side, Side], server_url: str) -> None:
