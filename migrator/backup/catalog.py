@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from migrator.backup.cipher import PLAIN, Cipher
-from migrator.backup.manifest import FILE, Manifest, damaged, is_snapshot_id, load_manifest
+from migrator.backup.head import FILE as LIST
+from migrator.backup.head import known_in_head, read_head, write_head
+from migrator.backup.manifest import (
+    COPY,
+    FILE,
+    Manifest,
+    damaged,
+    is_snapshot_id,
+    load_manifest,
+    snapshot_time,
+)
 from migrator.backup.place import Place
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.naming import collection_name, file_name, shown
@@ -25,6 +37,17 @@ def snapshot_folder(database: str, snapshot: str) -> str:
     return f"{database_folder(database)}/{snapshot}"
 
 
+class Survey(NamedTuple):
+    """The snapshots of a database: those that can be read, oldest first, and what is wrong with others, by id.
+
+    `repaired` ones are among both: their manifest is damaged or gone, and its copy serves.
+    """
+
+    manifests: list[Manifest]
+    damaged: dict[str, str]
+    repaired: dict[str, str]
+
+
 class Catalog:
     """The snapshots of a place. Nothing is remembered: each question is answered by what is there.
 
@@ -40,43 +63,150 @@ class Catalog:
     def databases(self, *, unfinished: bool = False) -> list[str]:
         """The databases that have a snapshot, sorted; with `unfinished` those too that have none finished."""
         names = sorted(collection_name(folder) for folder in self._place.folders(ROOT))
-        return [name for name in names if unfinished or any(self.has(name, each) for each in self.folders(name))]
+        return [
+            name
+            for name in names
+            if unfinished or self.head(name) or any(self.has(name, each) for each in self.folders(name))
+        ]
 
     def folders(self, database: str) -> list[str]:
-        """The ids of all snapshots of a database, oldest first, unfinished ones too."""
+        """The ids of all snapshots of a database whose folders are there, oldest first, unfinished ones too."""
         return [name for name in self._place.folders(database_folder(database)) if is_snapshot_id(name)]
+
+    def head(self, database: str) -> dict[str, str]:
+        """What was noted of finished snapshots: the digest of each one's manifest by its id."""
+        return known_in_head(self._place, database_folder(database))
+
+    def ids(self, database: str) -> list[str]:
+        """The ids of all snapshots, oldest first: those whose folders are there, and those that should be."""
+        return sorted({*self.folders(database), *self.head(database)})
+
+    def unfinished(self, database: str) -> list[str]:
+        """The ids of those that were never finished, oldest first."""
+        head = self.head(database)
+        return [each for each in self.folders(database) if each not in head and not self.has(database, each)]
 
     def has(self, database: str, snapshot: str) -> bool:
         """True when a snapshot is finished."""
-        return self._place.exists(f"{snapshot_folder(database, snapshot)}/{FILE}")
+        folder = snapshot_folder(database, snapshot)
+        return any(self._place.exists(f"{folder}/{name}") for name in (FILE, COPY))
 
-    def read(self, database: str, snapshot: str) -> Manifest | None:
-        """The manifest of a snapshot; None when it is not finished.
+    def read(self, database: str, snapshot: str, *, digest: str = "") -> Manifest | None:
+        """The manifest of a snapshot, or its copy; None when the snapshot is not finished.
+
+        Args:
+            database: the database.
+            snapshot: its id.
+            digest: what is wanted; the copy serves where the manifest is another one than that.
 
         Raises:
-            DamagedBackup: the manifest is damaged.
+            DamagedBackup: the manifest is damaged or gone, and so is its copy.
         """
-        name = f"{snapshot_folder(database, snapshot)}/{FILE}"
+        manifest = self._examined(database, snapshot)[0]
+        if digest and manifest and manifest.digest != digest:
+            with contextlib.suppress(DamagedBackup):
+                copy = self._loaded(database, snapshot, COPY)
+                return copy if copy and copy.digest == digest else manifest
+        return manifest
+
+    def _examined(
+        self, database: str, snapshot: str, head: Mapping[str, str] | None = None
+    ) -> tuple[Manifest | None, str]:
+        """The manifest, and what is wrong with it where its copy serves; compared with the list that is given."""
+        errors: list[DamagedBackup] = []
+        for name in (FILE, COPY):
+            try:
+                manifest = self._loaded(database, snapshot, name)
+            except DamagedBackup as error:
+                errors.append(error)
+                continue
+            if manifest is None:
+                if name == FILE:
+                    errors.append(self._missing(database, snapshot))
+                continue
+            if head and head.get(snapshot, manifest.digest) != manifest.digest:
+                errors.append(damaged(self._where(database, snapshot, name), "it is another one than was written"))
+                continue
+            return manifest, f"{errors[0].message} Its copy {COPY} is read." if errors else ""
+        if not self.has(database, snapshot) and snapshot not in (self.head(database) if head is None else head):
+            return None, ""
+        raise errors[0]
+
+    def _loaded(self, database: str, snapshot: str, name: str) -> Manifest | None:
         try:
-            text = self._place.read(name)
+            text = self._place.read(f"{snapshot_folder(database, snapshot)}/{name}")
         except FileNotFoundError:
             return None
-        place = f"{self._place.describe()}/{name}"
-        return load_manifest(text, self._cipher, database=database, snapshot=snapshot, place=place)
+        where = self._where(database, snapshot, name)
+        return load_manifest(text, self._cipher, database=database, snapshot=snapshot, place=where)
+
+    def _missing(self, database: str, snapshot: str) -> DamagedBackup:
+        return DamagedBackup(
+            f"{self._where(database, snapshot, FILE)} is missing.",
+            hint="Find out what else is: migrator backups check --from PLACE",
+        )
+
+    def _where(self, database: str, snapshot: str, name: str) -> str:
+        return f"{self._place.describe()}/{snapshot_folder(database, snapshot)}/{name}"
+
+    def survey(self, database: str) -> Survey:
+        """All finished snapshots of a database, the damaged ones apart: these stand in no other's way."""
+        found = Survey([], {}, {})
+        head = self.head(database)
+        for snapshot in sorted({*self.folders(database), *head}):
+            try:
+                manifest, problem = self._examined(database, snapshot, head)
+            except DamagedBackup as error:
+                # One that is being pruned meanwhile is not in the list any more.
+                if self.has(database, snapshot) or snapshot in self.head(database):
+                    found.damaged[snapshot] = error.message
+                continue
+            if manifest is not None:
+                found.manifests.append(manifest)
+            if problem:
+                found.repaired[snapshot] = problem
+        return found
+
+    def problems(self, database: str, survey: Survey) -> dict[str, list[str]]:
+        """What is wrong with manifests, their copies and the list of a database, by snapshot; "" for the list."""
+        found = {id: [problem] for id, problem in (survey.damaged | survey.repaired).items()}
+        folder = database_folder(database)
+        copied = False
+        for manifest in survey.manifests:
+            id = manifest.snapshot
+            try:
+                copy = self._loaded(database, id, COPY)
+            except DamagedBackup as error:
+                found.setdefault(id, []).append(error.message)
+                continue
+            copied = copied or copy is not None
+            if copy is not None and copy.digest != manifest.digest:
+                why = f"it is no copy of {FILE}"
+                found.setdefault(id, []).append(damaged(self._where(database, id, COPY), why).message)
+        try:
+            if read_head(self._place, folder) is None and copied:
+                found[""] = [f"{self._place.describe()}/{folder}/{LIST} is missing."]
+        except DamagedBackup as error:
+            found[""] = [error.message]
+        return found
 
     def snapshots(self, database: str) -> list[Manifest]:
-        """The finished snapshots of a database, oldest first.
-
-        Raises:
-            DamagedBackup: a manifest is damaged.
-        """
-        found = (self.read(database, each) for each in self.folders(database))
-        return [manifest for manifest in found if manifest is not None]
+        """The finished snapshots of a database that can be read, oldest first."""
+        return self.survey(database).manifests
 
     def latest(self, database: str) -> Manifest | None:
-        """The newest finished snapshot, or None."""
-        for snapshot in reversed(self.folders(database)):
-            if manifest := self.read(database, snapshot):
+        """The newest finished snapshot, or None.
+
+        Raises:
+            DamagedBackup: the manifest of the newest one is damaged or gone; names the newest that can be read.
+        """
+        for snapshot in reversed(self.ids(database)):
+            try:
+                manifest = self.read(database, snapshot)
+            except DamagedBackup as error:
+                older = [each for each in self.snapshots(database) if each.snapshot < snapshot]
+                raise self._instead(error, older) from error
+            if manifest:
                 return manifest
         return None
 
@@ -85,9 +215,16 @@ class Catalog:
 
         Raises:
             ConfigError: there is none.
+            DamagedBackup: the manifest of the one that may be it is damaged or gone.
         """
-        snapshots = self.snapshots(database)
+        survey = self.survey(database)
+        snapshots = survey.manifests
         fitting = [manifest for manifest in snapshots if manifest.finished_at <= time]
+        newest = fitting[-1].snapshot if fitting else ""
+        for snapshot, problem in sorted(survey.damaged.items(), reverse=True):
+            # When it was finished nobody knows, but not before it began.
+            if snapshot > newest and snapshot_time(snapshot) <= time:
+                raise self._instead(DamagedBackup(problem), fitting)
         if fitting:
             return fitting[-1]
         what = f"There is no backup of {shown(database)} in {self._place.describe()}"
@@ -98,6 +235,11 @@ class Catalog:
             f"the newest from {snapshots[-1].finished}.",
             hint=f"Name a later time. {HINT}",
         )
+
+    def _instead(self, error: DamagedBackup, others: Sequence[Manifest]) -> DamagedBackup:
+        """The same error with the snapshot to ask for in place of the damaged one."""
+        hint = f"Restore the newest one before it with --at {others[-1].snapshot}" if others else HINT
+        return DamagedBackup(error.message, hint=hint)
 
     def chain(self, manifest: Manifest) -> list[Manifest]:
         """The snapshots that a snapshot stands on, from the full one to itself.
@@ -112,11 +254,32 @@ class Catalog:
         return f"{self._place.describe()}/{snapshot_folder(manifest.database, manifest.snapshot)}"
 
 
+def note_finished(place: Place, manifest: Manifest) -> None:
+    """Note a snapshot that is finished in the database's list; the first time, all that are there with it."""
+    folder = database_folder(manifest.database)
+    try:
+        noted = read_head(place, folder)
+    except DamagedBackup:
+        noted = None
+    if noted is None:
+        noted = {each.snapshot: each.digest for each in Catalog(place).snapshots(manifest.database)}
+    write_head(place, folder, {**noted, manifest.snapshot: manifest.digest})
+
+
+def forget(place: Place, database: str, snapshots: Collection[str]) -> None:
+    """Take snapshots out of the database's list, before they are removed."""
+    folder = database_folder(database)
+    noted = known_in_head(place, folder)
+    left = {snapshot: digest for snapshot, digest in noted.items() if snapshot not in snapshots}
+    if left != noted:
+        write_head(place, folder, left)
+
+
 def chain_of(manifest: Manifest, known: Mapping[str, Manifest], catalog: Catalog) -> list[Manifest]:
     """As `Catalog.chain`, reading only what is not known yet."""
     chain = [manifest]
     while (child := chain[-1]).parent is not None:
-        parent = known.get(child.parent) or catalog.read(child.database, child.parent)
+        parent = known.get(child.parent) or catalog.read(child.database, child.parent, digest=child.parent_digest)
         where = catalog.place_of(child)
         if parent is None:
             raise DamagedBackup(

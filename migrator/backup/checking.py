@@ -73,22 +73,21 @@ def check(
     catalog = Catalog(place, cipher)
     for database in databases:
         result.databases += 1
-        known: dict[str, Manifest] = {}
-        for snapshot in catalog.folders(database):
-            if not catalog.has(database, snapshot):
-                continue
-            result.snapshots += 1
-            problems: list[str] = []
-            try:
-                manifest = catalog.read(database, snapshot)
-                assert manifest is not None
-                known[snapshot] = manifest
+        survey = catalog.survey(database)
+        found = catalog.problems(database, survey)
+        known = {manifest.snapshot: manifest for manifest in survey.manifests}
+        for snapshot in sorted({*known, *found}):
+            problems = found.get(snapshot, [])
+            if snapshot:
+                result.snapshots += 1
+            if manifest := known.get(snapshot):
                 listener(manifest)
-                chain = chain_of(manifest, known, catalog)
-            except DamagedBackup as error:
-                problems.append(error.message)
-            else:
-                problems += _check_snapshot(place, chain, cipher, result)
+                try:
+                    chain = chain_of(manifest, known, catalog)
+                except DamagedBackup as error:
+                    problems.append(error.message)
+                else:
+                    problems += _check_snapshot(place, chain, cipher, result)
             result.problems += [Problem(database, snapshot, what) for what in problems[:MAX_PROBLEMS_A_SNAPSHOT]]
     return result
 

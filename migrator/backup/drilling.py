@@ -87,9 +87,11 @@ def drill(
     retrier = Retrier(policy, listener, None, stopping)
     with contextlib.closing(open_client(config, "target", environ)) as client:
         for database in databases:
-            manifest = catalog.latest(database)
-            if manifest is None:
+            # What is wrong with a newer one is the check's to say.
+            manifests = catalog.snapshots(database)
+            if not manifests:
                 continue
+            manifest = manifests[-1]
             told(manifest)
             scratch = scratch_name()
             result = Drill(database, manifest.snapshot)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from migrator.backup.catalog import Catalog
-from migrator.errors import ConfigError, DamagedBackup
+from migrator.errors import ConfigError
 from migrator.naming import shown
 
 
@@ -48,30 +48,26 @@ def matching(catalog: Catalog, patterns: Sequence[str], *, unfinished: bool = Fa
 
 def listing(catalog: Catalog, databases: Sequence[str]) -> list[Listed]:
     """All finished snapshots of some databases, oldest first; a damaged one is listed as such."""
-    rows = []
+    rows: list[Listed] = []
     for database in databases:
         chains: dict[str, int] = {}
         digests: dict[str, str] = {}
-        for snapshot in catalog.folders(database):
-            try:
-                manifest = catalog.read(database, snapshot)
-            except DamagedBackup as error:
-                rows.append(Listed(database, snapshot, "damaged", "", 0, 0, 0, 0, error.message))
-                continue
-            if manifest is None:
-                continue
-            problem = ""
+        survey = catalog.survey(database)
+        found = [Listed(database, id, "damaged", "", 0, 0, 0, 0, what) for id, what in survey.damaged.items()]
+        for manifest in survey.manifests:
+            snapshot = manifest.snapshot
+            broken = ""
             before = 0
             if manifest.parent is not None:
                 before = chains.get(manifest.parent, 0)
                 if not before:
-                    problem = f"the snapshot {manifest.parent} that it adds to cannot be read"
+                    broken = f"the snapshot {manifest.parent} that it adds to cannot be read"
                 elif digests[manifest.parent] != manifest.parent_digest:
-                    problem = f"it adds to another {manifest.parent} than the one that is there"
-            chains[snapshot] = 0 if problem else before + 1
+                    broken = f"it adds to another {manifest.parent} than the one that is there"
+            chains[snapshot] = 0 if broken else before + 1
             digests[snapshot] = manifest.digest
             counts = manifest.counts
-            rows.append(
+            found.append(
                 Listed(
                     database,
                     snapshot,
@@ -81,7 +77,8 @@ def listing(catalog: Catalog, databases: Sequence[str]) -> list[Listed]:
                     counts.leaves,
                     manifest.size_bytes,
                     chains[snapshot],
-                    problem,
+                    broken or survey.repaired.get(snapshot, ""),
                 )
             )
+        rows += sorted(found, key=lambda row: row.snapshot)
     return rows

@@ -35,6 +35,7 @@ def snapshot_at(catalog: Catalog, database: str, text: str) -> Manifest:
 
     Raises:
         ConfigError: there is none; names those that are nearest.
+        DamagedBackup: its manifest is damaged or gone.
     """
     if not text:
         # By its id, not by the clock, which may have been wrong when it was made, or be so now.

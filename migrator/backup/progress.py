@@ -25,9 +25,7 @@ def unfinished(
         cipher: what the run writes with.
     """
     catalog = Catalog(place)
-    for snapshot in reversed(catalog.folders(database)):
-        if catalog.has(database, snapshot):
-            continue
+    for snapshot in reversed(catalog.unfinished(database)):
         name = f"{snapshot_folder(database, snapshot)}/{PROGRESS}"
         try:
             text = place.read(name)

@@ -61,8 +61,9 @@ def run_restore(
         place = open_place(options.place)
         cipher = options.cipher()
         catalog = Catalog(place, cipher)
-        manifests = _manifests(place, catalog, options)
-        names = _targets(config, options, list(manifests), environ)
+        manifests, unreadable = _manifests(place, catalog, options)
+        named = [*manifests, *(result.database for result in unreadable)]
+        names = {name: to for name, to in _targets(config, options, named, environ).items() if name in manifests}
         client = stack.enter_context(contextlib.closing(open_client(config, "target", environ)))
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
         # The list of databases is for admins, and whoever may write to one may restore into it.
@@ -86,31 +87,39 @@ def run_restore(
         # Before anything is written anywhere.
         for each in targets:
             first.call("look at the target", each.check, retry_on=is_transient)
-        results = [run.result_of(target) for target in targets]
+        results = [*(run.result_of(target) for target in targets), *unreadable]
+        results.sort(key=lambda result: result.database)
         seconds = time.monotonic() - started
         teller.finished(seconds)
         where = str(rejects.kept or "") if rejects.count else ""
         return ChapterResult("restore", place.describe(), client.url, results, seconds, where)
 
 
-def _manifests(place: Place, catalog: Catalog, options: RestoreOptions) -> dict[str, Manifest]:
-    """The snapshot of each database that is to be restored."""
+def _manifests(
+    place: Place, catalog: Catalog, options: RestoreOptions
+) -> tuple[dict[str, Manifest], list[DatabaseResult]]:
+    """The snapshot of each database that is to be restored, and what is said of those whose own is damaged."""
     names = selected(catalog.databases(), options.databases, place.describe())
     if not names:
         raise ConfigError(f"There is no backup in {place.describe()}.", hint=HINT)
     found: dict[str, Manifest] = {}
     missing: ConfigError | None = None
+    unreadable: list[DatabaseResult] = []
     for name in names:
         try:
             found[name] = snapshot_at(catalog, name, options.at)
+        except DamagedBackup as error:
+            if len(names) == 1:
+                raise
+            unreadable.append(DatabaseResult(name, error=error))
         except ConfigError as error:
             # Of all databases some are younger than that time; one that was named must be there.
             if options.databases or len(names) == 1:
                 raise
             missing = error
-    if missing and not found:
+    if missing and not found and not unreadable:
         raise missing
-    return found
+    return found, unreadable
 
 
 def _targets(

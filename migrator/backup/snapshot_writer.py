@@ -6,12 +6,13 @@ import hashlib
 from collections import Counter
 from dataclasses import asdict, replace
 
-from migrator.backup.catalog import Catalog, snapshot_folder
+from migrator.backup.catalog import Catalog, note_finished, snapshot_folder
 from migrator.backup.chain_index import ChainIndex
 from migrator.backup.cipher import PLAIN, Cipher, opens
 from migrator.backup.frames import FRAME_BYTES
 from migrator.backup.lines import StoredAttachment, fault_line, index_line, leaf_line, piece_line
 from migrator.backup.manifest import (
+    COPY,
     FILE,
     Manifest,
     SnapshotCounts,
@@ -98,7 +99,7 @@ class SnapshotWriter:
             frame_bytes: how much is compressed at once.
             piece_bytes: the longest piece of an attachment, decoded.
         """
-        folders = Catalog(place).folders(database)
+        folders = Catalog(place).ids(database)
         manifest = Manifest(
             database=database,
             snapshot=new_snapshot_id(folders[-1] if folders else ""),
@@ -224,11 +225,15 @@ class SnapshotWriter:
         self.save()
         manifest = replace(self._as_it_is(), finished=now())
         text = dump_manifest(manifest, self._cipher)
+        manifest = replace(manifest, digest=hashlib.sha256(text).hexdigest())
         self._place.write(f"{self._folder}/{FILE}", text)
+        note_finished(self._place, manifest)
+        # Where there is a copy there is a list too, so that a list that is gone is missed.
+        self._place.write(f"{self._folder}/{COPY}", text)
         self._place.remove(f"{self._folder}/{PROGRESS}")
         if self._known:
             self._known.close()
-        return replace(manifest, digest=hashlib.sha256(text).hexdigest())
+        return manifest
 
     def discard(self) -> None:
         """Remove what was written."""

@@ -264,9 +264,8 @@ class _Run:
 
     def _remove_unfinished(self, name: str) -> None:
         """What killed runs left behind and nobody goes on with. The place's lock keeps other runs away."""
-        for snapshot in self.catalog.folders(name):
-            if not self.catalog.has(name, snapshot):
-                self.place.remove_folder(snapshot_folder(name, snapshot))
+        for snapshot in self.catalog.unfinished(name):
+            self.place.remove_folder(snapshot_folder(name, snapshot))
 
 
 def _known(index: ChainIndex) -> Known:

@@ -186,7 +186,8 @@ def prune_command(
     """Remove the snapshots in PLACE that no --keep flag keeps, of each database by itself.
 
     The newest always stays, and so do those that a kept one adds to. What killed runs left goes too, unless the
-    next run can go on with it.
+    next run can go on with it. A damaged snapshot stays, with what it may add to, and counts for no rule; then the
+    command ends with 4.
 
     Examples:
 
@@ -225,3 +226,5 @@ def prune_command(
         print_json([plan_as_dict(plan) for plan in plans])
     else:
         print_plans(plans, dry_run=dry_run)
+    if any(plan.damaged for plan in plans):
+        sys.exit(EXIT_DIFFERENCES)

@@ -43,7 +43,8 @@ def print_rows(rows: Sequence[Listed]) -> None:
 def print_checked(checked: Checked, drills: Sequence[Drill], place: str) -> None:
     """What was looked at and restored, and each thing that is wrong."""
     for problem in checked.problems:
-        click.echo(f"DAMAGED {printable(problem.database)} {problem.snapshot}: {problem.what}")
+        name = f"{printable(problem.database)} {problem.snapshot}".rstrip()
+        click.echo(f"DAMAGED {name}: {problem.what}")
     click.echo(
         f"{checked.snapshots:,} snapshots of {checked.databases:,} databases in {place}: {checked.files:,} files, "
         f"{readable(checked.size_bytes)}, {checked.leaves:,} leaves, {checked.attachments:,} attachments"
@@ -86,9 +87,14 @@ def print_plans(plans: Sequence[PrunePlan], *, dry_run: bool) -> None:
             rows.append(
                 (printable(plan.database), manifest.snapshot, manifest.kind, manifest.finished, fate, size)
             )
-        rows += [(printable(plan.database), snapshot, "unfinished", "", remove, "") for snapshot in plan.stale]
+        name = printable(plan.database)
+        rows += [(name, snapshot, "damaged", "", "kept: damaged", "") for snapshot in sorted(plan.damaged)]
+        rows += [(name, snapshot, "unfinished", "", remove, "") for snapshot in plan.stale]
     click.echo(table(rows, left=5))
     gone = [manifest for plan in plans for manifest in plan.removed]
+    for plan in plans:
+        for snapshot, problem in sorted(plan.damaged.items()):
+            click.echo(f"DAMAGED {printable(plan.database)} {snapshot}: {problem}")
     click.echo(f"{len(gone):,} snapshots {remove}, {readable(sum(each.size_bytes for each in gone))}")
 
 
@@ -101,6 +107,7 @@ def plan_as_dict(plan: PrunePlan) -> dict[str, Any]:
             for manifest, reasons in plan.decisions
         ],
         "unfinished_removed": plan.stale,
+        "damaged": plan.damaged,
     }
 
 

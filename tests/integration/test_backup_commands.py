@@ -12,7 +12,11 @@ import pytest
 from migrator.backup.catalog import Catalog, snapshot_folder
 from migrator.backup.cipher import PLAIN
 from migrator.backup.manifest import Manifest
+from migrator.backup.options import RestoreOptions
 from migrator.backup.place import Place, open_place
+from migrator.backup.restoring import run_restore
+from migrator.config import JobConfig
+from migrator.errors import DamagedBackup
 from tests import support
 from tests.backup_world import World
 from tests.commands import Ran, run
@@ -173,6 +177,40 @@ def test_a_segment_that_somebody_changed_is_named(world: World, keys: Keys, seal
     assert world.state("b") == {}
     converted = run("convert", "-q", "--from", world.place, "--to", "x", "--format", "ndjson", *key)
     assert (converted.code, name in converted.output, Path("x").exists()) == (4, True, False)
+
+
+def test_a_lost_manifest_is_said_and_blocks_nothing_else(world: World) -> None:
+    """By check, list and prune; the next backup goes on, and each other point in time can be restored."""
+    world.make("l", leaf("x", "1-a"))
+    states, ids = [], []
+    for number in range(3):
+        world.write("l", leaf(f"d{number}", "1-a"))
+        world.backed_up("l", full=True)
+        ids.append(world.snapshots("l")[-1].snapshot)
+        states.append(world.state("l"))
+    for name in ("manifest.json", "manifest-copy.json"):
+        open_place(world.place).remove(f"{snapshot_folder(world.name('l'), ids[2])}/{name}")
+    where = ("--from", world.place)
+    for command in (("check", "-q"), ("list",), ("prune", "--keep-last", "5")):
+        ran = run("backups", *command, *where)
+        assert (ran.code, f"{ids[2]}/manifest.json is missing" in ran.output) == (4, True), ran.output
+    with pytest.raises(DamagedBackup, match=f"--at {ids[1]}"):
+        world.restore("l", "l2")
+    assert world.restored("l", "l3", at=ids[1]) == states[1]
+    assert world.restored("l", "l4", at=ids[0]) == states[0]
+    # Nor is another database kept from its restore.
+    world.make("m", leaf("y", "1-a"))
+    world.backed_up("m")
+    config = JobConfig(target=world.server, rejects=str(world.rejects))
+    names = {world.name(each): world.name(f"new-{each}") for each in ("l", "m")}
+    both = run_restore(config, RestoreOptions(place=world.place, databases=tuple(names), map=names))
+    assert [isinstance(each.error, DamagedBackup) for each in both.databases] == [True, False]
+    assert both.exit_code == 4
+    assert world.state("new-m") == world.state("m")
+    (taken,) = world.backup("l").databases
+    assert (taken.error, [note for note in taken.notes if ids[2] in note]) == (None, taken.notes)
+    assert world.restored("l", "l5") == states[2]
+    assert run("backups", "check", "-q", *where).code == 4
 
 
 def test_a_sealed_chain_does_not_go_on_in_the_open_unsaid(world: World, keys: Keys) -> None:

@@ -10,11 +10,14 @@ import pytest
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.checking import Checked, check
-from migrator.backup.manifest import FILE, Manifest, without_sum
+from migrator.backup.head import FILE as LIST
+from migrator.backup.listing import listing
+from migrator.backup.manifest import COPY, FILE, Manifest, snapshot_time, without_sum
 from migrator.backup.place import open_place
 from migrator.errors import ConfigError, DamagedBackup
 from tests.backups import TINY, PlainAttachment, read, simple, write
 
+MANIFESTS = {FILE, COPY, LIST}
 PHOTO = PlainAttachment("photo.png", bytes(range(256)), "image/png")
 
 
@@ -72,7 +75,7 @@ def test_what_is_whole_is_whole(folder: Path) -> None:
     assert [] == found.problems
     assert (1, 3) == (found.databases, found.snapshots)
     assert (12 + 3 + 2, 2, 256) == (found.leaves, found.attachments, found.attachment_bytes)
-    segments = [path for path in names(folder) if path.name != FILE]
+    segments = [path for path in names(folder) if path.name not in MANIFESTS]
     assert len(segments) == found.files > 12
     assert sum((folder / path).stat().st_size for path in segments) == found.size_bytes
     read_all(folder)
@@ -111,26 +114,80 @@ def swap(path: Path, other: Path) -> None:
 def test_each_damage_to_each_file_is_found(
     damage: Callable[[Path, Path], None], whole: Path, tmp_path: Path
 ) -> None:
-    """By check with the file's name, and by whoever reads; a manifest that is gone is a snapshot less."""
+    """By check with the file's name, and by whoever reads; of a manifest there is a copy, which serves."""
     files = names(whole)
     for number, name in enumerate(files):
         folder = Path(shutil.copytree(whole, tmp_path / str(number)))
-        others = [each for each in (*files[number + 1 :], *files[:number]) if each.name != FILE]
+        others = [each for each in (*files[number + 1 :], *files[:number]) if each.name not in MANIFESTS]
         partner = next(each for each in others if (whole / each).read_bytes() != (whole / name).read_bytes())
         damage(folder / name, folder / partner)
         found = checked(folder)
-        if damage is remove and name == max(each for each in files if each.name == FILE):
-            # Nothing adds to the newest snapshot: without its manifest it never was.
+        assert 3 == found.snapshots
+        if damage is remove and name.name == COPY:
+            # Backups of earlier versions have none.
             assert found.ok
-            assert 2 == found.snapshots
             continue
         assert not found.ok, name
-        if damage is remove and name.name == FILE:
-            assert any(name.parent.name in problem.what for problem in found.problems), name
-        else:
-            assert any(str(name) in problem.what for problem in found.problems), (name, found.problems)
+        assert any(str(name) in problem.what for problem in found.problems), (name, found.problems)
+        if name.name in MANIFESTS and damage is not swap:
+            read_all(folder)
+            continue
         with pytest.raises(DamagedBackup):
             read_all(folder)
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, remove, empty], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("at", range(3))
+def test_a_manifest_without_a_copy_is_missed(folder: Path, damage: Callable[[Path, Path], None], at: int) -> None:
+    """Wherever in the chain: check and list name it, what stands on it is broken, and older ones can be read."""
+    place = open_place(str(folder))
+    catalog = Catalog(place)
+    ids = catalog.ids("orders")
+    for name in (FILE, COPY):
+        damage(folder / "databases" / "orders" / ids[at] / name, folder)
+    found = checked(folder)
+    assert ids[at] in {problem.snapshot for problem in found.problems}
+    rows = listing(catalog, ["orders"])
+    assert [row.snapshot for row in rows] == ids
+    assert [bool(row.problem) for row in rows] == [number >= at for number in range(3)]
+    for number, manifest in enumerate(catalog.snapshots("orders")[:at]):
+        assert manifest.snapshot == ids[number]
+        assert len(read(place, manifest)) == 12
+        assert catalog.at("orders", manifest.finished_at) == manifest
+    hint = f"--at {ids[at - 1]}" if at else "backups list"
+    with pytest.raises(DamagedBackup, match=f"{ids[at]}.*{hint}" if at == 2 else ids[at]):
+        catalog.chain(newest(folder))
+    with pytest.raises(DamagedBackup, match=hint):
+        catalog.at("orders", snapshot_time(ids[at]))
+
+
+def test_the_list_is_missed_and_no_hindrance(folder: Path) -> None:
+    """Damaged or gone, check says so; everything else goes on, and the next snapshot makes it again."""
+    path = folder / "databases" / "orders" / LIST
+    whole = path.read_bytes()
+    for damage in (flip, truncate, remove, empty):
+        path.write_bytes(whole)
+        damage(path, folder)
+        assert [(problem.snapshot, LIST in problem.what) for problem in checked(folder).problems] == [("", True)]
+        read_all(folder)
+    write(open_place(str(folder)), [simple(1, 9)], newest(folder), **TINY)
+    assert checked(folder).ok
+    assert len(Catalog(open_place(str(folder))).head("orders")) == 4
+
+
+def test_a_place_of_before_is_read_as_before(folder: Path) -> None:
+    """It has neither lists nor copies: a snapshot without a manifest is none; the next one makes a list of all."""
+    for path in (*folder.rglob(LIST), *folder.rglob(COPY)):
+        path.unlink()
+    place = open_place(str(folder))
+    assert checked(folder).ok
+    max(folder.rglob(FILE)).unlink()
+    found = checked(folder)
+    assert (found.ok, found.snapshots) == (True, 2)
+    write(place, [simple(1, 9)], newest(folder), **TINY)
+    assert len(Catalog(place).head("orders")) == 3
+    min(folder.rglob(FILE)).unlink()
+    assert not checked(folder).ok
 
 
 def test_a_manifest_of_another_snapshot_is_found(folder: Path) -> None:
@@ -148,6 +205,11 @@ def test_a_parent_that_was_made_anew_is_not_the_parent(folder: Path) -> None:
     value = without_sum(first.read_bytes(), "here")
     del value["sha256" if "sha256" in value else "source"]
     first.write_bytes(with_sum({**value, "source": "elsewhere"}))
+    problems = checked(folder).problems
+    assert any("it is another one than was written" in problem.what for problem in problems)
+    read_all(folder)
+    for path in (*folder.rglob(LIST), *folder.rglob(COPY)):
+        path.unlink()
     problems = checked(folder).problems
     assert any("adds to another" in problem.what for problem in problems)
     with pytest.raises(DamagedBackup, match="adds to another"):

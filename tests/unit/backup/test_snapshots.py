@@ -260,6 +260,9 @@ def test_a_missing_link_is_named(place: Place) -> None:
     full = write(place, [simple(1)])
     later = write(place, [simple(1, 2)], full)
     place.remove_folder(f"databases/orders/{full.snapshot}")
+    with pytest.raises(DamagedBackup, match=f"{full.snapshot}/manifest.json is missing"):
+        Catalog(place).chain(later)
+    place.remove("databases/orders/snapshots.json")
     with pytest.raises(DamagedBackup, match=f"{full.snapshot}, which is not there.*--full"):
         Catalog(place).chain(later)
 

@@ -1,0 +1,56 @@
+"""The list of a database's finished snapshots, in a file beside them, so that one that is gone is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from migrator.backup.manifest import damaged, is_snapshot_id, with_sum, without_sum
+from migrator.backup.place import Place
+from migrator.errors import DamagedBackup
+
+FILE = "snapshots.json"
+VERSION = 1
+
+
+def read_head(place: Place, folder: str) -> dict[str, str] | None:
+    """The digest of each snapshot's manifest by its id; None where a place has no such list.
+
+    Args:
+        place: where backups are.
+        folder: the database's.
+
+    Raises:
+        DamagedBackup: it is not as it was written.
+    """
+    name = f"{folder}/{FILE}"
+    try:
+        text = place.read(name)
+    except FileNotFoundError:
+        return None
+    where = f"{place.describe()}/{name}"
+    value = without_sum(text, where)
+    snapshots = value.get("snapshots")
+    if not isinstance(snapshots, dict) or not all(map(is_snapshot_id, snapshots)):
+        raise damaged(where, "it is no list of snapshots")
+    return {id: str(digest) for id, digest in snapshots.items()}
+
+
+def known_in_head(place: Place, folder: str) -> dict[str, str]:
+    """The same; empty where there is none, or none that can be read, which is for a check to say."""
+    try:
+        return read_head(place, folder) or {}
+    except DamagedBackup:
+        return {}
+
+
+def write_head(place: Place, folder: str, snapshots: Mapping[str, str]) -> None:
+    """Replace the list; without any snapshot there is none.
+
+    Raises:
+        EndpointError: it cannot be written.
+    """
+    if snapshots:
+        ordered = {id: snapshots[id] for id in sorted(snapshots)}
+        place.write(f"{folder}/{FILE}", with_sum({"version": VERSION, "snapshots": ordered}))
+    else:
+        place.remove(f"{folder}/{FILE}")
