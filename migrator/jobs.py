@@ -17,6 +17,7 @@ from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import CheckpointError, ConfigError
 from migrator.events import FolderChosen, Listener, ignore
+from migrator.files.identity import same_identity
 from migrator.loaders.dry import DryLoader
 from migrator.loaders.rejects import RejectFile
 from migrator.model import Extractor, Loader, Report
@@ -157,7 +158,9 @@ def _refuse_to_overwrite_source(job: OpenJob) -> None:
 
 def _check_identities(job: OpenJob, checkpoint: Checkpoint, file: CheckpointFile) -> None:
     for name, state in checkpoint.collections.items():
-        if state.identity and not state.finished and state.identity != job.extractor.identity(name):
+        if not state.identity or state.finished:
+            continue
+        if not same_identity(state.identity, job.extractor.identity(name)):
             raise CheckpointError(
                 f"The source of {name} has changed since checkpoint {file.path} was written.",
                 hint="Start over with --restart: documents that are there already stay as they are.",

@@ -25,6 +25,7 @@ from migrator.events import (
     RunStarted,
     ignore,
 )
+from migrator.files.identity import same_identity
 from migrator.model import EncodedDocument, Extractor, Reject
 from migrator.opening import OpenJob, default_paths, open_job
 from migrator.ordering import keeps_order
@@ -143,7 +144,7 @@ class _Verification:
     def _collection(self, name: str, assembly: Assembly) -> None:
         state = self.checkpoint.collections.setdefault(name, CollectionState())
         identity = self.job.extractor.identity(name)
-        if state.identity and state.identity != identity:
+        if state.identity and not same_identity(state.identity, identity):
             raise CheckpointError(
                 f"The source of {name} has changed since the verification began.",
                 hint="Begin anew with --restart.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import zlib
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import BinaryIO, Protocol, Self, TypeAlias
 import zstandard
 
 from migrator.errors import CheckpointError, ConfigError, EndpointError
+from migrator.files import identity
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
@@ -212,21 +212,15 @@ def read_lines(
 
 
 def file_identity(path: Path) -> str:
-    """Give something short that changes when a file does: its size and a hash of its two ends.
+    """Give something short that changes when a file's content does; "" for what is no file.
 
     Raises:
         ConfigError: the file cannot be opened.
     """
-    ends = 64 << 10
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.sha256(file.read(ends))
-            file.seek(max(ends, size - ends))
-            digest.update(file.read(ends))
+        return identity.file_identity(path)
     except OSError as error:
         raise _not_opened(path, error) from error
-    return f"{size}-{digest.hexdigest()[:16]}"
 
 
 def _joined(pieces: list[bytes], length: int, max_line_bytes: int) -> bytes | None:

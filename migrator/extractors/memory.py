@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.memory_positions import chained, key_position, parsed_position
 from migrator.extractors.selection import select_collections
+from migrator.files.identity import content_identity
 from migrator.importing import failure, load_attribute
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
@@ -56,7 +59,8 @@ class MemoryExtractor:
 
     The ids are the keys, and `_id` is set from them. Documents come sorted by id where the source maps ids to
     documents, in the source's order where it has lists. What vanishes while it is read is not read. A position
-    is `key:<id>` (`hex:` and bytes for an id that is not valid Unicode) or `item:<documents so far>`.
+    is `read:<digest>:<id>` (`readhex:` and bytes for an id that is not valid Unicode), where the digest tells what
+    was read up to there, or `item:<documents so far>`. Going on behind one, what is before must be the same.
 
     Args:
         source: `{collection: {id: document}}`, `{collection: [documents]}`, an object with one of these as its
@@ -99,29 +103,31 @@ class MemoryExtractor:
         return len(self._documents(collection))
 
     def identity(self, collection: str) -> str:
-        """Nothing where positions are ids; else a hash of the list's ids."""
+        """Nothing where positions tell what was read; else a hash of the list."""
         documents = self._documents(collection)
         if isinstance(documents, Mapping):
             return ""
         digest = hashlib.sha256()
+        digests = [""]
         for document in documents:
             own = document.get("_id", "") if isinstance(document, Mapping) else ""
             digest.update(ascii(own).encode() + b"\n")
-        return f"{len(documents)}-{digest.hexdigest()[:16]}"
+            digests.append(chained(digests.pop(), "", document))
+        return f"{len(documents)}-{digest.hexdigest()[:16]}{content_identity(digests[0].encode())}"
 
     def describe_position(self, collection: str, position: Position) -> str:
         """Name the document that was read last, as `memory:NAME collection key`."""
-        kind, value = _parsed(position)
+        kind, value, _ = parsed_position(position)
         return self._place(collection, shown(value) if kind == "key" else f"[{int(value) - 1}]")
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield a record for each document that is there when its turn comes.
 
         Raises:
-            CheckpointError: `after` belongs to a source of another shape.
+            CheckpointError: `after` belongs to a source of another shape, or what was read before was changed.
         """
         documents = self._documents(collection)
-        kind, value = ("item", "0") if after is None else _parsed(after)
+        kind, value, digest = ("item", "0", "") if after is None else parsed_position(after)
         if not isinstance(documents, Mapping):
             if kind == "key":
                 raise CheckpointError(
@@ -131,11 +137,21 @@ class MemoryExtractor:
             return self._listed(collection, list(documents), int(value))
         keys = _keys(documents, self._place(collection, ""))
         # Python compares strings by code points, which is the order of their UTF-8 bytes too.
-        ids = sorted(
-            key for key in keys if isinstance(key, str) and (after is None or (kind == "key" and key > value))
-        )
+        ids = sorted(key for key in keys if isinstance(key, str))
+        passed = 0 if after is None else len(ids) if kind == "item" else bisect_right(ids, value)
+        found = ""
+        # A checkpoint of a version before does not say what was read.
+        for key in ids[:passed] if digest else ():
+            found = chained(found, key, documents.get(key))
+        if found != digest:
+            raise CheckpointError(
+                f"{self._place(collection, '')} has changed since the checkpoint was made: up to "
+                f"{shown(value) if kind == 'key' else 'its end'} it does not hold what was read.",
+                hint="Start over with --restart: documents that are there already stay as they are.",
+            )
         others = [key for key in keys if not isinstance(key, str)]
-        return self._mapped(collection, documents, ids, others, int(value) if kind == "item" else 0)
+        begin = int(value) if kind == "item" else 0
+        return self._mapped(collection, documents, ids[passed:], others, begin, digest)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -188,20 +204,28 @@ class MemoryExtractor:
         return self._checked(collection, answer)
 
     def _mapped(
-        self, collection: str, documents: Mapping[Any, Any], ids: list[str], others: list[Any], begin: int
+        self,
+        collection: str,
+        documents: Mapping[Any, Any],
+        ids: list[str],
+        others: list[Any],
+        begin: int,
+        digest: str,
     ) -> Iterator[Record]:
         for key in ids:
             document = documents.get(key, _ABSENT)
             if document is _ABSENT:
                 continue
+            digest = chained(digest, key, document)
             if key and isinstance(document, Mapping) and document.get("_id", key) == key:
-                yield Record(_position(key), {"_id": key, **document})
+                yield Record(key_position(key, digest), {"_id": key, **document})
             else:
-                yield Record(_position(key), fault=self._fault(collection, key, document))
+                yield Record(key_position(key, digest), fault=self._fault(collection, key, document))
         # Keys that are no strings come last, because the position behind a key says nothing of them.
         for number, key in enumerate(others[begin:], begin + 1):
             reason = f"{self._place(collection, repr(key))}: the key is no string but {_kind(key)}"
-            yield Record(f"item:{number}", fault=Fault("id_not_string", reason, "", documents.get(key)))
+            position = f"item:{number}:{digest}" if digest else f"item:{number}"
+            yield Record(position, fault=Fault("id_not_string", reason, "", documents.get(key)))
 
     def _fault(self, collection: str, key: str, document: object) -> Fault:
         place = self._place(collection, shown(key))
@@ -255,25 +279,3 @@ def _keys(mapping: Mapping[Any, Any], place: str) -> list[Any]:
 def _kind(value: object) -> str:
     name = type(value).__name__
     return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
-
-
-def _position(key: str) -> str:
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return f"hex:{key.encode('utf-8', 'surrogatepass').hex()}"
-    return f"key:{key}"
-
-
-def _parsed(position: Position) -> tuple[str, str]:
-    kind, _, value = str(position).partition(":")
-    if kind == "key":
-        return kind, value
-    if kind == "item" and value.isdecimal():
-        return kind, value
-    if kind == "hex":
-        with contextlib.suppress(ValueError):
-            return "key", bytes.fromhex(value).decode("utf-8", "surrogatepass")
-    raise CheckpointError(
-        f"The checkpoint's position {position!r} is none of a Python object's.", hint="Start anew with --restart."
-    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.errors import CheckpointError
 from migrator.extractors.sql_catalog import Catalog, Relation
 from migrator.extractors.sql_columns import asked_for
-from migrator.extractors.sql_engine import open_engine, shown_url, translated
+from migrator.extractors.sql_engine import file_content, open_engine, shown_url, translated
 from migrator.extractors.sql_queries import divide_queries
 from migrator.extractors.sql_ranges import KeyOrder, dividing_keys, table_size
 from migrator.extractors.sql_rows import Rows
@@ -81,8 +81,8 @@ class SqlExtractor:
             return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
 
     def identity(self, collection: str) -> str:
-        """The key's columns and their types: with another key, old positions say nothing."""
-        return self._relation(collection).identity
+        """The key's columns and types, as with another key positions say nothing; of a file its content too."""
+        return self._relation(collection).identity + file_content(self._url)
 
     def describe_position(self, collection: str, position: Position) -> str:
         """Table and key."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from migrator.errors import ConfigError, TransientError, Unauthorized
+from migrator.extractors.lines import file_identity
 from migrator.extractors.sql_session import fix_session, read_json
 from migrator.extractors.sql_values import bad_text
 from migrator.extras import extra
@@ -61,6 +62,19 @@ def open_engine(url: str) -> sa.Engine:
             ) from error
     fix_session(engine)
     return engine
+
+
+def file_content(url: str) -> str:
+    """What tells the content of a database that is a file; "" of a server, and of a file that is being written."""
+    parsed = _parsed(url)
+    path = Path(parsed.database or "")
+    if parsed.get_backend_name() != "sqlite" or not path.is_file():
+        return ""
+    log = path.with_name(f"{path.name}-wal")
+    # What stands in the log moves into the file without being changed, whenever SQLite finds time for it.
+    if log.exists() and log.stat().st_size:
+        return ""
+    return " " + file_identity(path).partition(" ")[2]
 
 
 @contextlib.contextmanager

@@ -166,13 +166,6 @@ def test_a_transformer_fixes_what_is_almost_a_document(place: Place) -> None:
 def old_line(**more: Any) -> str:
     """A line as the version before wrote it."""
     frame = {"collection": "Users", "id": "bad", "stage": "load", "error": "conflict", "reason": "r"}
-        "collection": "Users",
-        "id": "bad",
-        "stage": "load",
-        "error": "conflict",
-        "reason": "r",
-        "attempts": 1,
-    }
     return json.dumps({**frame, "document": BAD, **more}) + "\n"
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
+import os
+import subprocess
 import sys
 import types
 from collections import UserDict, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +20,7 @@ import pytest
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.memory import MemoryExtractor, load_object
+from migrator.files.identity import same_identity
 from migrator.model import Fault, Record
 
 
@@ -166,14 +173,109 @@ def test_goes_on_after_odd_keys() -> None:
 
 
 def test_positions_are_keys_and_not_numbers() -> None:
-    """What is added or removed before the position in the meantime does not move it."""
-    source: dict[str, Any] = {"a": {"b": {}, "d": {}, "f": {}}}
+    """What is added, changed or removed behind the position in the meantime does not move it."""
+    source: dict[str, Any] = {"a": {"b": {}, "d": {}, "f": {}, "g": {}}}
     second = read(source)[1]
-    del source["a"]["b"]
-    source["a"]["a"] = {}
+    del source["a"]["g"]
     source["a"]["e"] = {}
+    source["a"]["f"] = {"n": 1}
     rest = MemoryExtractor(source, name="x").extract("a", after=second.position)
-    assert [record.document for record in rest] == [{"_id": "e"}, {"_id": "f"}]
+    assert [record.document for record in rest] == [{"_id": "e"}, {"_id": "f", "n": 1}]
+
+
+@dataclass
+class Own:
+    """A value of the application's own."""
+
+    n: int
+
+
+VALUES: list[Any] = [
+    {"n": 1},
+    {"n": 2},
+    {"n": 1.0},
+    {"n": True},
+    {"n": "1"},
+    {"n": None},
+    {"n": [1]},
+    {"n": {"m": 1}},
+    {"n": math.nan},
+    {"n": 2**70},
+    {"n": "\ud800"},
+    {"n": Decimal("1.0")},
+    {"n": Decimal("1.00")},
+    {"n": date(2024, 1, 2)},
+    {"n": b"1"},
+    {"n": {"a", "b", "c"}},
+    {"n": Own(1)},
+    {"n": Own(2)},
+    {"m": 1},
+    {},
+    UserDict({"n": 7}),
+    7,
+    None,
+]
+
+
+@pytest.mark.parametrize("number", range(len(VALUES)))
+def test_a_changed_object_is_known(number: int) -> None:
+    """Any other value of what was read before is another object; an equal one, also a copy, is the same."""
+    source: dict[str, Any] = {"a": {"a": {}, "b": VALUES[number], "c": {}, "d": {}}}
+    position = read(source)[2].position
+    for other, value in enumerate(VALUES):
+        changed = MemoryExtractor({"a": {**source["a"], "b": copy.deepcopy(value)}}, name="x")
+        if other == number:
+            assert [record.document for record in changed.extract("a", after=position)] == [{"_id": "d"}]
+            continue
+        with pytest.raises(CheckpointError, match="has changed since the checkpoint") as caught:
+            changed.extract("a", after=position)
+        assert "--restart" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"b": {}, "c": {}, "d": {}},
+        {"a": {}, "aa": {}, "b": {}, "c": {}, "d": {}},
+        {"a": {}, "c": {}, "d": {}},
+        {"a": {}, "b2": {}, "c": {}, "d": {}},
+        {"": {}, "a": {}, "b": {}, "c": {}, "d": {}},
+        {"c": {}, "d": {}},
+        {},
+    ],
+)
+def test_another_object_is_known(changed: dict[str, Any]) -> None:
+    """One that has more, fewer or other ids up to the position, such as another environment's."""
+    position = read({"a": {"a": {}, "b": {}, "c": {}, "d": {}}})[2].position
+    with pytest.raises(CheckpointError, match="has changed since the checkpoint"):
+        MemoryExtractor({"a": changed}, name="x").extract("a", after=position)
+
+
+def test_positions_of_the_version_before_are_read() -> None:
+    """They do not say what was read."""
+    source: dict[str, Any] = {"a": {"b": {}, "\udcff": {}, "d": {}, 7: {}, 8: {}}}
+    for position, rest in (("key:b", 4), ("key:d", 3), ("hex:edb3bf", 2), ("item:1", 1)):
+        found = list(MemoryExtractor(source, name="x").extract("a", after=position))
+        assert len(found) == rest
+
+
+def test_a_digest_is_the_same_in_every_process() -> None:
+    """Whatever the seed of its hashes, and whether texts are interned there."""
+    code = (
+        "from tests.unit.extractors.test_memory import VALUES\n"
+        "from migrator.extractors.memory_positions import chained\n"
+        "print([chained('', 'k', value) for value in VALUES])"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
 
 
 def test_what_vanishes_is_not_read() -> None:
@@ -220,8 +322,8 @@ def test_lists_are_read_in_their_order() -> None:
         assert records[number:] == list(extractor.extract("a", after=record.position))
 
 
-def test_identity_of_lists_is_that_of_their_ids() -> None:
-    """Where positions are numbers, another order or length is another list; where they are keys, all is one."""
+def test_identity_of_lists_is_that_of_their_content() -> None:
+    """Where positions are numbers, any other list is another; where they are keys, positions say it themselves."""
 
     def identity(inner: object) -> str:
         return MemoryExtractor({"a": inner}, name="x").identity("a")
@@ -232,9 +334,13 @@ def test_identity_of_lists_is_that_of_their_ids() -> None:
         [{"_id": "1"}],
         [7, {}],
         [{"_id": "\udcff"}],
+        [{"_id": "1", "n": 1}],
     )
     assert len({identity(inner) for inner in lists}) == len(lists)
-    assert identity([{"_id": "1", "n": 1}]) == identity([{"_id": "1", "n": 2}])
+    assert identity([{"_id": "1", "n": 1}]) != identity([{"_id": "1", "n": 2}])
+    assert identity([{"_id": "1", "n": 1}]) == identity([{"_id": "1", "n": 1}])
+    before = identity([{"_id": "1", "n": 1}]).partition(" ")[0]
+    assert same_identity(before, identity([{"_id": "1", "n": 2}]))
     assert identity({"1": {}}) == identity({"2": {}}) == ""
 
 
