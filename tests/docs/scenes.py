@@ -25,6 +25,7 @@ NOT_RUN = {
     r"^migrator .*age1…|^age-keygen |^age ": "wants a key of the reader's own; tests/unit/backup encrypts",
     r"^migrator replicate ": "leaves a job at the server; tests/integration/test_care.py runs it and removes the job",
     r"^migrator secure ": "leaves a user at the server; tests/integration/test_care.py runs it and removes the user",
+    r"^docker ": "wants Docker; tests/docs/test_application.py compares its words with the file for compose",
     r"^zstd .*jq": "wants programs that a machine may lack",
     r"^dask ": "serves; tests/integration/test_scaling.py starts a scheduler and workers",
     r"^migrator .* --executor dask:": "wants a scheduler; tests/integration/test_scaling.py has one",
@@ -112,6 +113,14 @@ APPLICATION = {
     "app/database.py": "service = {name: {} for name in 'agents deployments users sessions tickets demos'.split()}\n",
 }
 
+# Which account the test's server has is its own affair.
+NO_ACCOUNT = {
+    r"admin:password@": "",
+    r"(?m)^COUCHDB_(USER|PASSWORD)=\w+$": "",
+    r'COUCHDB_(USER|PASSWORD)="\w+"': r'COUCHDB_\1=""',
+    r', "admin", "password"\)': ")",
+}
+
 SCENES = {
     "README.md": Scene(
         files={
@@ -125,6 +134,12 @@ SCENES = {
         codes={"--from dump/": 3},
     ),
     "docs/index.md": Scene(files={"export.json": EXPORT}),
+    "docs/application.md": Scene(
+        swap=NO_ACCOUNT,
+        not_run={"/_replicate ": "leaves a job at the server; tests/docs/test_application.py runs and ends it"},
+        # The page's view of the server lets everybody in, which wants fixing.
+        codes={"^migrator doctor ": 4},
+    ),
     "docs/backup.md": Scene(
         files={"var/lib/node_exporter/.keep": ""},
         first=(f"migrator backup --quiet --from {LOCAL} --to /var/backups/couchdb",),
