@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.codec import InvalidDocument
+from migrator.codec.loose import id_in
 from migrator.model import Fault
 
-MAX_KEPT_BYTES = 1_000_000
-"""A reject file need not hold more of a text that nobody can read."""
+# What says what a text is stands near its beginning, and a long one must not cost long.
+_MAX_SEARCHED_BYTES = 1_000_000
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _COLON = re.compile(r"\s*:\s*")
 # Anything but what opens a string, list or object.
 _WORD = re.compile(r'[^\s,{}\[\]"]+')
-_OID = re.compile(r'\{\s*"\$oid"\s*:\s*("[^"\\]*")\s*\}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +51,16 @@ def row_fault(
     return Fault(error, ": ".join(parts), id, _kept(document))
 
 
-def text_fault(
-    invalid: InvalidDocument, text: bytes, place: str = "", *, id: str = "", id_name: str = "_id"
-) -> Fault:
-    """The fault of a text that is no document; its id is looked for in the text.
+def text_fault(invalid: InvalidDocument, text: bytes, place: str = "", *, id: str = "") -> Fault:
+    """The fault of a text that is no document, which is kept as it is; its id is looked for in the text.
 
     Args:
         invalid: what the codec says.
         text: as the source holds it.
         place: where it stands, for people.
         id: the id, where something else than the text says it.
-        id_name: the field that holds the id.
     """
-    kept = text[:MAX_KEPT_BYTES].decode("utf-8", "replace")
-    id = id or id_in_text(text, id_name)
-    return row_fault(place, invalid.error, invalid.reason, id=id, document=kept)
+    return row_fault(place, invalid.error, invalid.reason, id=id or id_in(text), document=text)
 
 
 def unreadable_fault(place: str, document: Mapping[str, Any], id: str = "") -> Fault | None:
@@ -78,15 +73,8 @@ def unreadable_fault(place: str, document: Mapping[str, Any], id: str = "") -> F
     return None
 
 
-def id_in_text(text: bytes, name: str = "_id") -> str:
-    """The id that a text shows, although it is no JSON; "" where it shows none that is certain."""
-    return text_of(field_in_text(text, name))
-
-
 def text_of(raw: str) -> str:
-    """The text of an id that stands so in JSON: of a string, a whole number, or MongoDB's ObjectId; else ""."""
-    oid = _OID.fullmatch(raw)
-    raw = oid[1] if oid else raw
+    """The text of a value that stands so in JSON: of a string or a whole number; else ""."""
     if re.fullmatch(r"-?\d+", raw):
         return raw
     try:
@@ -100,7 +88,7 @@ def text_of(raw: str) -> str:
 
 def field_in_text(text: bytes | str, name: str) -> str:
     """What stands behind a key of the outermost object of a text, which need be no JSON; "" for nothing."""
-    shown = text if isinstance(text, str) else text[:MAX_KEPT_BYTES].decode("utf-8", "surrogateescape")
+    shown = text if isinstance(text, str) else text[:_MAX_SEARCHED_BYTES].decode("utf-8", "surrogateescape")
     depth = 0
     for token in _TOKEN.finditer(shown):
         if token[0] in ("{", "["):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from migrator.errors import ConfigError
+from migrator.extractors.csv_faults import decode_line, field_or_bad, named_fault
 from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
 from migrator.extractors.csv_values import BadValue
 from migrator.extractors.file_ranges import comes_behind, dividing_positions, parse_position
@@ -16,6 +17,7 @@ from migrator.extractors.lines import BLOCK_BYTES, TextFile, file_identity, is_p
 from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.model import Fault, Position, Record
+from migrator.row_faults import row_fault
 
 MAX_RECORD_BYTES = 64 << 20
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".csv", ".tsv") for packing in ("", ".gz", ".zst"))
@@ -28,7 +30,7 @@ class _Row(NamedTuple):
     place: tuple[int, int]
     line: int
     fault: Fault | None
-    fields: list[str]
+    fields: Sequence[Any]
 
 
 class CsvExtractor:
@@ -91,9 +93,12 @@ class CsvExtractor:
         rows = self._rows(path, begin if after is None else parse_position(after))
         for (offset, number), line, fault, row in rows:
             position = f"{offset}:{number}"
+            if fault is not None and len(row) == len(names):
+                fault = named_fault(fault, names, row)  # noqa: PLW2901
             if fault is None and len(row) != len(names):
-                reason = f"{path}:{line}: the record has {len(row)} fields, where there are {len(names)} names"
-                fault = Fault("field_count", reason, "", row)  # noqa: PLW2901
+                reason = f"the record has {len(row)} fields, where there are {len(names)} names"
+                id = row[names.index("_id")] if "_id" in names[: len(row)] else ""
+                fault = row_fault(f"{path}:{line}", "field_count", reason, id=id, document=row)  # noqa: PLW2901
             if fault is not None:
                 yield Record(position, fault=fault)
                 continue
@@ -101,7 +106,10 @@ class CsvExtractor:
                 document = {name: make(text) for name, make, text in zip(names, convert, row, strict=True)}
             except BadValue as error:
                 named = dict(zip(names, row, strict=True))
-                yield Record(position, fault=Fault("invalid_value", f"{path}:{line}: {error}", "", named))
+                id = named.get("_id", "")
+                yield Record(
+                    position, fault=row_fault(f"{path}:{line}", "invalid_value", error, id=id, document=named)
+                )
             else:
                 yield Record(position, document)
 
@@ -147,18 +155,18 @@ class CsvExtractor:
                 lines.begin()
                 first = lines.place[1] + 1
                 fault: Fault | None = None
-                row: list[str] = []
+                row: list[Any] = []
                 try:
                     row = next(reader)
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    fault = Fault("invalid_csv", f"{path}:{first}: {error}", "", lines.text())
-                except UnicodeDecodeError as error:
-                    reason = f"{path}:{first}: byte 0x{error.object[error.start]:02x} is no {options.encoding}"
-                    fault = Fault("invalid_encoding", reason, "", lines.text())
-                    # What the reader holds of the record it could not finish.
-                    reader = options.reader(lines)
+                    fault = row_fault(f"{path}:{first}", "invalid_csv", error, document=lines.text())
+                if fault is None and lines.bad is not None:
+                    byte = lines.bad.object[lines.bad.start]
+                    reason = f"byte 0x{byte:02x} is no {options.encoding}"
+                    fault = row_fault(f"{path}:{first}", "invalid_encoding", reason, document=lines.text())
+                    row = [field_or_bad(text, options.encoding) for text in row]
                 if fault or row:
                     yield _Row(lines.place, first, fault, row)
 
@@ -166,6 +174,8 @@ class CsvExtractor:
     def _header(path: Path, options: CsvOptions, lines: _Lines) -> list[str]:
         try:
             names = next((row for row in options.reader(lines) if row), [])
+            if lines.bad is not None:
+                raise lines.bad
         except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path}:1: the header cannot be read: {error}.", hint=_header_hint(path, lines)
@@ -192,10 +202,15 @@ class CsvExtractor:
 
 
 class _Lines:
-    """The lines of a file as the csv module wants them, with the place behind the last one that it took."""
+    """The lines of a file as the csv module wants them, with the place behind the last one that it took.
+
+    Bytes that are not of the encoding come as half surrogates and leave `bad`, so that the record that holds them
+    is read to its end.
+    """
 
     def __init__(self, file: TextFile, encoding: str, place: tuple[int, int], max_record_bytes: int) -> None:
         self.place = place
+        self.bad: UnicodeDecodeError | None = None
         self._file = file
         self._encoding = encoding
         self._max_record_bytes = max_record_bytes
@@ -205,6 +220,7 @@ class _Lines:
 
     def begin(self) -> None:
         """A record begins here."""
+        self.bad = None
         self._taken = []
         self._taken_bytes = 0
 
@@ -227,7 +243,9 @@ class _Lines:
             raise self._endless()
         first = self.place[0] == 0
         self.place = (self.place[0] + len(raw), self.place[1] + 1)
-        return (raw.removeprefix(_BOM) if first else raw).decode(self._encoding)
+        raw = raw.removeprefix(_BOM) if first else raw
+        text, self.bad = decode_line(raw, self._encoding, self.bad)
+        return text
 
     def _endless(self) -> ConfigError:
         line = self.place[1] + 1 - max(0, len(self._taken) - 1)

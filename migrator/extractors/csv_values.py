@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 from migrator.codec import InvalidDocument, decode_value
+from migrator.extractors.exact import exact_datetime, exact_decimal, exact_float, exact_time
+from migrator.extractors.sql_values import document_id
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _BOOLEANS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
@@ -27,6 +28,10 @@ def converter(name: str, kind: str, null: str | None) -> Callable[[str], Any]:
         BadValue: the text is none of that kind.
     """
     convert = _KINDS[kind]
+    if name == "_id" and kind != "text":
+        # Whatever it is, an id is a text.
+        typed = converter("", "text" if kind == "auto" else kind, null)
+        return lambda text: None if (value := _named(typed, text)) is None else document_id([value])
     if kind == "text":
         return str if null is None else lambda text: None if text == null else text
 
@@ -35,30 +40,23 @@ def converter(name: str, kind: str, null: str | None) -> Callable[[str], Any]:
             return None
         try:
             return convert(text)
-        except (ValueError, InvalidOperation, InvalidDocument):
+        except (ValueError, ArithmeticError, InvalidDocument):
             raise BadValue(f"{name} is {text!r:.80}, which is no {kind}") from None
 
     return checked
+
+
+def _named(convert: Callable[[str], Any], text: str) -> Any:
+    try:
+        return convert(text)
+    except BadValue as error:
+        raise BadValue(f"_id{error}") from None
 
 
 def _integer(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+", text.strip()):
         raise ValueError(text)
     return int(text)
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value) or "_" in text:
-        raise ValueError(text)
-    return value
-
-
-def _decimal(text: str) -> Decimal:
-    value = Decimal(text)
-    if not value.is_finite() or "_" in text:
-        raise ValueError(text)
-    return value
 
 
 def _boolean(text: str) -> bool:
@@ -84,12 +82,12 @@ def _guessed(text: str) -> Any:
 _KINDS: dict[str, Callable[[str], Any]] = {
     "text": str,
     "int": _integer,
-    "float": _float,
-    "decimal": _decimal,
+    "float": lambda text: exact_float(text.strip()),
+    "decimal": lambda text: exact_decimal(text.strip()),
     "bool": _boolean,
     "date": date.fromisoformat,
-    "datetime": datetime.fromisoformat,
-    "time": time.fromisoformat,
+    "datetime": exact_datetime,
+    "time": exact_time,
     "uuid": UUID,
     "json": decode_value,
     "auto": _guessed,

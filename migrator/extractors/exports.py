@@ -13,7 +13,8 @@ from migrator.extractors.files import absolute, find_files
 from migrator.extractors.json_records import read_texts
 from migrator.extractors.lines import file_identity, is_packed
 from migrator.extractors.selection import select_collections
-from migrator.model import Fault, Position, Record
+from migrator.model import Position, Record
+from migrator.row_faults import row_fault, text_fault
 
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".json", ".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
 # What multielasticdump and mongodump write beside the data.
@@ -108,16 +109,18 @@ class JsonExportExtractor:
         try:
             found = decode(text)
         except InvalidDocument as invalid:
-            shown = text[:1_000_000].decode("utf-8", "replace")
-            return Record(position, fault=Fault(invalid.error, f"{place}: {invalid.reason}", "", shown))
+            return Record(position, fault=text_fault(invalid, text, place))
         try:
             return Record(position, self._convert(found))
         except NotADocument as refused:
-            return Record(position, fault=Fault(refused.error, f"{place}: {refused}", "", found))
+            error, reason = refused.error, str(refused)
         except RecursionError:
-            return Record(position, fault=Fault("too_deep", f"{place}: the document is nested too deeply"))
+            error, reason = "too_deep", "the document is nested too deeply"
         except NotExtended as refused:
-            return Record(position, fault=Fault("invalid_extended_json", f"{place}: {refused}", "", found))
+            error, reason = "invalid_extended_json", str(refused)
+        except Exception as odd:  # noqa: BLE001 whatever is odd in one document is a fault of its own
+            error, reason = "unreadable", f"{type(odd).__name__}: {odd}"
+        return Record(position, fault=row_fault(place, error, reason, id=_id_of(found), document=found))
 
 
 def from_mongo(found: dict[str, Any]) -> dict[str, Any]:
@@ -127,14 +130,31 @@ def from_mongo(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_elastic(found: dict[str, Any]) -> dict[str, Any]:
-    """A hit of elasticdump: what is in `_source`, under the hit's `_id`; a bare source as it is."""
+    """A hit of elasticdump: what is in `_source`, under the hit's `_id`; a bare source as it is.
+
+    An id of Elasticsearch is a text, which elasticdump writes as a number where it is one of digits.
+    """
     if "_index" not in found and "_source" not in found:
-        return found
+        return {**found, "_id": _digits(found["_id"])} if "_id" in found else found
     source = found.get("_source")
     if not isinstance(source, dict):
         raise NotADocument("no_source", "the hit has no _source; was the index made without it?")
     if "_id" not in found:
         return source
-    if source.get("_id", found["_id"]) != found["_id"]:
+    id = _digits(found["_id"])
+    if _digits(source.get("_id", id)) != id:
         raise NotADocument("id_mismatch", f"the _source has the _id {source['_id']!r:.80}, which is not the hit's")
-    return {"_id": found["_id"], **source}
+    return {"_id": id, **source, **({"_id": id} if "_id" in source else {})}
+
+
+def _digits(id: Any) -> Any:
+    return str(id) if isinstance(id, int) and not isinstance(id, bool) else id
+
+
+def _id_of(found: dict[str, Any]) -> str:
+    """The id of what is at fault, where it can be told."""
+    try:
+        id = id_text(plain_values(found["_id"]))
+    except Exception:  # noqa: BLE001 the id may be the very thing that is odd
+        return ""
+    return str(id)

@@ -12,11 +12,15 @@ from typing import Any
 from uuid import UUID
 
 from migrator.codec import canonical
+from migrator.extractors.exact import exact_decimal, exact_float
 from migrator.extractors.sql_values import NoId, document_id
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ISO = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)")
+_ISO = re.compile(r"(\d{4}|[+-]\d{4,6})(-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:?\d\d)")
 _UUID_SUBTYPE = 4
+_UUID = re.compile("-".join(f"[0-9a-fA-F]{{{length}}}" for length in (8, 4, 4, 4, 12)))
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+_SPECIAL = re.compile("[+-]?(inf|infinity|nan)", re.IGNORECASE)
 
 
 class NotExtended(ValueError):
@@ -27,7 +31,7 @@ def plain_values(value: Any, path: str = "") -> Any:
     """Take marked objects to the values they stand for, at every depth.
 
     What neither JSON nor Python has (timestamps, regular expressions, code, MinKey and the like, and dates that
-    are out of Python's range) stays as it is marked, so nothing of it is lost.
+    are out of Python's range or finer than microseconds) stays as it is marked, so nothing of it is lost.
 
     Raises:
         NotExtended: a marked object is damaged; the message begins with the path to it.
@@ -46,11 +50,11 @@ def plain_values(value: Any, path: str = "") -> Any:
 
 
 def id_text(value: Any) -> Any:
-    """The `_id` that stands for a value: of text the text, of other values their text, of objects their JSON."""
+    """The `_id` that stands for a value: of text the text, of other values their text, of all else its JSON."""
     try:
         return document_id([value])
     except NoId:
-        return canonical(value).decode() if isinstance(value, Mapping) else value
+        return canonical(value).decode()
 
 
 def _oid(value: Mapping[str, Any]) -> str:
@@ -72,9 +76,14 @@ def _date(value: Mapping[str, Any]) -> Any:
     match = _ISO.fullmatch(stamp)
     if match is None:
         raise ValueError(stamp)
-    fraction = f"{match[2] or '.':0<7}"[:7]
-    zone = "+00:00" if match[3] == "Z" else match[3]
-    return datetime.fromisoformat(f"{match[1]}{fraction}{zone}").astimezone(UTC)
+    year, day, fraction, zone = match[1], match[2], f"{match[3] or '.':0<7}", match[4]
+    if len(year) > 4 or year == "0000" or fraction[7:].strip("0"):
+        return value
+    moment = datetime.fromisoformat(f"{year}{day}{fraction[:7]}{'+00:00' if zone == 'Z' else zone}")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return value
 
 
 def _int(value: Mapping[str, Any]) -> int:
@@ -95,11 +104,13 @@ def _integer(text: Any) -> int:
 
 
 def _double(value: Mapping[str, Any]) -> float:
-    return float(value["$numberDouble"])
+    text = value["$numberDouble"]
+    return float(text) if text in _NOT_FINITE else exact_float(str(text))
 
 
 def _decimal(value: Mapping[str, Any]) -> Decimal:
-    return Decimal(value["$numberDecimal"])
+    text = str(value["$numberDecimal"])
+    return Decimal(text) if _SPECIAL.fullmatch(text) else exact_decimal(text)
 
 
 def _binary(value: Mapping[str, Any]) -> bytes | UUID:
@@ -113,6 +124,8 @@ def _binary(value: Mapping[str, Any]) -> bytes | UUID:
 
 
 def _uuid(value: Mapping[str, Any]) -> UUID:
+    if not _UUID.fullmatch(value["$uuid"]):
+        raise ValueError(value)
     return UUID(value["$uuid"])
 
 

@@ -17,6 +17,7 @@ from migrator.extractors.selection import select_collections
 from migrator.extras import extra
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
+from migrator.row_faults import text_fault
 from migrator.sorting import ExternalSorter
 
 if TYPE_CHECKING:
@@ -203,8 +204,7 @@ def _record(key: bytes, kind: bytes, value: Any) -> Record:
     try:
         found = decode_value(value)
     except InvalidDocument as invalid:
-        shown_text = value[:1_000_000].decode("utf-8", "replace")
-        return Record(position, fault=Fault(invalid.error, f"{place}: {invalid.reason}", id, shown_text))
+        return Record(position, fault=text_fault(invalid, value, place, id=id))
     if not isinstance(found, dict):
         return Record(position, fault=Fault("not_an_object", f"{place} holds JSON that is no object", id, found))
     return Record(position, found if isinstance(found.get("_id"), str) else {**found, "_id": id})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import gzip
 import io
 import json
@@ -171,13 +172,165 @@ def test_a_bad_record_is_a_fault_and_the_others_are_read(tmp_path: Path, line: s
     path.write_bytes(f"_id,b\n1,ok\n{line}\n3,ok\n".encode("latin-1"))
     source = f"{path}?types=_id:int"
     found = records(source)
-    assert [record.fault.error if record.fault else record.document["_id"] for record in found] == [1, error, 3]
+    assert [record.fault.error if record.fault else record.document["_id"] for record in found] == [
+        "1",
+        error,
+        "3",
+    ]
     assert f"{path}:3:" in found[1].fault.reason
     assert records(source, after=found[1].position) == found[2:]
     report = migrator.run(
         f"{path}", str(tmp_path / "out"), checkpoint=str(tmp_path / "c"), rejects=str(tmp_path / "r"), transform=[]
     )
     assert report.totals.read == 3
+
+
+EXACT: list[tuple[str, str, Any]] = [
+    ("float", "0.1", 0.1),
+    ("float", "0.30000000000000004", 0.30000000000000004),
+    ("float", "0.1000000000000000055511151231257827021181583404541015625", 0.1),
+    ("float", "1.50", 1.5),
+    ("float", " 7 ", 7.0),
+    ("float", "5e-324", 5e-324),
+    ("float", "0.000", 0.0),
+    ("float", "9007199254740992", 9007199254740992.0),
+    ("float", "9007199254740993", None),
+    ("float", "12345678901234567890.5", None),
+    ("float", "3.14159265358979323846", None),
+    ("float", "1e-400", None),
+    ("float", "-1e-320000", None),
+    ("float", "1.2345e-320", None),
+    ("float", "1e400", None),
+    ("float", "nan", None),
+    ("float", "1_0", None),
+    ("float", "0x10", None),
+    (
+        "decimal",
+        "0.10000000000000000000000000000000000000001",
+        Decimal("0.10000000000000000000000000000000000000001"),
+    ),
+    ("decimal", "1e-400", Decimal("1e-400")),
+    ("decimal", "sNaN", None),
+    ("decimal", "1e99999999999999999999", None),
+    ("int", "9" * 100, 10**100 - 1),
+    ("int", "1.0", None),
+    ("int", "9" * 5000, None),
+    ("datetime", "2020-01-31T10:00:00.1234567Z", "2020-01-31T10:00:00.1234567Z"),
+    ("datetime", "2020-01-31T10:00:00.123456789Z", "2020-01-31T10:00:00.123456789Z"),
+    ("datetime", "2020-01-31 10:00:00,000000001+02:00", "2020-01-31 10:00:00,000000001+02:00"),
+    ("datetime", "2020-01-31T10:00:00.123456000Z", dt.datetime(2020, 1, 31, 10, 0, 0, 123456, dt.UTC)),
+    ("datetime", "2020-01-31T10:00:00.5", dt.datetime(2020, 1, 31, 10, 0, 0, 500_000)),
+    ("datetime", "2020-01-31T24:00:00", None),
+    ("datetime", "2020-01-31 24:00", None),
+    ("datetime", "20200131T240000", None),
+    ("datetime", "10000-01-01T00:00:00", None),
+    ("datetime", "0000-01-01T00:00:00", None),
+    ("datetime", "2020-02-30T00:00:00.1234567", None),
+    ("datetime", "2020-06-30T23:59:60", None),
+    ("date", "0001-01-01", dt.date(1, 1, 1)),
+    ("date", "infinity", None),
+    ("date", "2020-01-31T10:00:00", None),
+    ("time", "10:00:00.1234567", "10:00:00.1234567"),
+    ("time", "10:00:00.1234560", dt.time(10, 0, 0, 123456)),
+    ("time", "24:00:00", None),
+    ("time", "T24:00", None),
+    ("json", "1e400", None),
+    ("json", "NaN", None),
+    ("uuid", "nope", None),
+    ("bool", "2", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "value"), EXACT)
+def test_a_value_comes_with_every_digit_or_not_at_all(tmp_path: Path, kind: str, text: str, value: Any) -> None:
+    """None stands for a reject, which names line, column, id and what the file holds."""
+    path = tmp_path / "a.csv"
+    path.write_text(f'_id,v\na,\nb,"{text}"\nc,\n')
+    first, second, third = records(f"{path}?types=v:{kind}")
+    assert first.document == {"_id": "a", "v": None}
+    assert third.document == {"_id": "c", "v": None}
+    if value is None:
+        assert second.fault.id == "b"
+        assert second.fault.reason.startswith(f"{path}:3: v is ")
+        assert second.fault.document == {"_id": "b", "v": text}
+    else:
+        assert second.document["v"] == value
+        assert type(second.document["v"]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("types", "text", "id"),
+    [
+        ("auto", "7", "7"),
+        ("auto", "007", "007"),
+        ("auto", "1.5", "1.5"),
+        ("auto", "true", "true"),
+        ("_id:int", "007", "7"),
+        ("_id:decimal", "1.50", "1.50"),
+        ("_id:uuid", "{00000000-0000-0000-0000-00000000000A}", "00000000-0000-0000-0000-00000000000a"),
+        ("_id:date", "2020-01-31", "2020-01-31"),
+        ("_id:text", "7", "7"),
+    ],
+)
+def test_an_id_is_a_text_whatever_its_type(tmp_path: Path, types: str, text: str, id: str) -> None:
+    """A file knows texts alone, so no type makes its ids something that no id can be."""
+    path = tmp_path / "a.csv"
+    path.write_text(f"_id,v\n{text},1\n")
+    assert [record.document["_id"] for record in records(f"{path}?types={types}")] == [id]
+
+
+@pytest.mark.parametrize(
+    ("bad", "encoding"),
+    [
+        (b"\xff", "utf-8"),
+        (b"\xc3", "utf-8"),
+        (b"\xed\xa0\x80", "utf-8"),
+        (b"\xf5\x80\x80\x80", "utf-8"),
+        (b"\x81", "cp1252"),
+        (b"\xe9", "ascii"),
+        (b"\xfd", "shift_jis"),
+        (b"\x81", "euc_jp"),
+    ],
+)
+@pytest.mark.parametrize("field", [b"%s", b'"x\n%s\ny"', b'"%s,"', b"a%sb", b'"""%s"'])
+def test_bytes_of_another_encoding_reject_their_record_alone(
+    tmp_path: Path, bad: bytes, encoding: str, field: bytes
+) -> None:
+    """Also in a quoted field of several lines: the record ends where it ends, and id and column are named."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"_id,v,w\n1,x,y\n2," + field % bad + b",y\n3,x,y\n")
+    first, second, third = records(f"{path}?encoding={encoding}")
+    assert (first.document["_id"], third.document["_id"]) == ("1", "3")
+    assert second.fault.error == "invalid_encoding"
+    assert second.fault.reason.startswith(
+        f"{path}:3: byte 0x{bad[0]:02x} is no {encoding.replace('_', '')[:3]}"[:-3]
+    )
+    assert second.fault.id == "2"
+    assert second.fault.document["w"] == "y"
+    assert "\\x" in second.fault.document["v"]
+    assert records(f"{path}?encoding={encoding}", after=second.position) == [third]
+
+
+SPECTRUM = {
+    'a,b\n1,"ha \n""ha"" \nha"\n3,4\n': [{"a": "1", "b": 'ha \n"ha" \nha'}, {"a": "3", "b": "4"}],
+    'a,b,c\n1,"",""\n2,3,4\n': [{"a": "1", "b": "", "c": ""}, {"a": "2", "b": "3", "c": "4"}],
+    'k,v\n1,"{""t"": ""P"", ""c"": [1.5, 2]}"\n': [{"k": "1", "v": '{"t": "P", "c": [1.5, 2]}'}],
+    'a,b\n1,"ha ""ha"" ha"\n': [{"a": "1", "b": 'ha "ha" ha'}],
+    'first,last,address\nJohn,Doe,"1, Main St."\n': [{"first": "John", "last": "Doe", "address": "1, Main St."}],
+    "a,b,c\n1,2,3\n4,5,\u02a4\n": [{"a": "1", "b": "2", "c": "3"}, {"a": "4", "b": "5", "c": "\u02a4"}],
+}
+
+
+@pytest.mark.parametrize("text", SPECTRUM)
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_the_spectrum_of_csv_is_read_as_its_makers_say(tmp_path: Path, text: str, ends: str) -> None:
+    """Commas, quotes and line breaks in quotes, empty fields, JSON, other alphabets, both ends of lines."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.replace("\n", ends).encode())
+    found = [record.document for record in records(str(path))]
+    assert found == [
+        {name: value.replace("\n", ends) for name, value in document.items()} for document in SPECTRUM[text]
+    ]
 
 
 def test_a_quote_without_end_does_not_eat_the_memory(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_record_that_is_no_document_is_a_reject_of_its_own(tmp_path: Path, lin
     assert list(SingerExtractor(str(path)).extract("s", after=second.position)) == [third]
     if id:
         # Put right by hand, it is that document.
-        assert second.fault.document.startswith('{"_id": "7", ')
+        assert second.fault.document.startswith(b'{"_id": "7", ')
 
 
 def test_a_record_before_its_schema_is_a_reject(tmp_path: Path) -> None:
