@@ -33,11 +33,12 @@ def exact_float(text: str) -> float:
     """
     told = exact_decimal(text)
     value = float(told)
-    # Zeros at either end say nothing that a float lacks.
-    digits = len("".join(map(str, told.as_tuple().digits)).strip("0")) or 1
-    if not math.isfinite(value) or Decimal(f"{value:.{digits - 1}e}") != told:
-        raise ValueError(text)
-    return value
+    if math.isfinite(value):
+        # Zeros at either end say nothing that a float lacks. What lies between two texts is written as either.
+        digits = len("".join(map(str, told.as_tuple().digits)).strip("0")) or 1
+        if told in (Decimal(repr(value)), Decimal(f"{value:.{digits - 1}e}")):
+            return value
+    raise ValueError(text)
 
 
 def exact_datetime(text: str) -> datetime | str:

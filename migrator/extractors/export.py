@@ -157,7 +157,8 @@ class ExportExtractor:
         self._parked = (file, text)
 
     def _text(self, file: TextFile, offset: int) -> JsonText:
-        return JsonText(file, str(self._path), offset=offset, max_value_bytes=self._max_document_bytes)
+        limit = self._max_document_bytes
+        return JsonText(file, str(self._path), offset=offset, max_value_bytes=limit, lenient=True)
 
     @cached_property
     def _sections(self) -> dict[str, _Section]:

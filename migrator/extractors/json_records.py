@@ -53,7 +53,7 @@ def read_texts(path: Path, *, after: Position | None = None, max_bytes: int = MA
                     yield Text(position, place, text)
         return
     with TextFile(path, offset=offset) as file:
-        json = JsonText(file, str(path), offset=offset, max_value_bytes=max_bytes)
+        json = JsonText(file, str(path), offset=offset, max_value_bytes=max_bytes, lenient=True)
         if layout == "list":
             if after is None:
                 json.take("[")

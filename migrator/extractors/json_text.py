@@ -15,6 +15,7 @@ from migrator.extractors.lines import BLOCK_BYTES, Readable
 
 # Values are looked at, never handed on, so numbers need not be exact; and int() refuses more than 4300 digits.
 _DECODER = json.JSONDecoder(parse_int=float)
+_LENIENT = json.JSONDecoder(parse_int=float, strict=False)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER_TAIL = re.compile(r"[0-9.eE+-]*")
 _BRACKET_OR_STRING = re.compile(r'["{}\[\]]')
@@ -49,13 +50,17 @@ class JsonText:
         name: the file's name, for messages.
         offset: where in the text the stream stands.
         max_value_bytes: longer values are passed over.
+        lenient: control characters within strings are left to whoever reads the values.
     """
 
-    def __init__(self, stream: Readable, name: str, *, offset: int = 0, max_value_bytes: int) -> None:
+    def __init__(
+        self, stream: Readable, name: str, *, offset: int = 0, max_value_bytes: int, lenient: bool = False
+    ) -> None:
         self.offset = offset
         self._stream = stream
         self._name = name
         self._max_value_bytes = max_value_bytes
+        self._parse = (_LENIENT if lenient else _DECODER).raw_decode
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text = ""
         self._at = 0
@@ -98,7 +103,7 @@ class JsonText:
         self.peek()
         while True:
             try:
-                parsed, end = _DECODER.raw_decode(self._text, self._at)
+                parsed, end = self._parse(self._text, self._at)
             except RecursionError:
                 return self._skim(Problem.TOO_DEEP)
             except json.JSONDecodeError as error:

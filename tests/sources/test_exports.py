@@ -238,6 +238,167 @@ def test_a_damaged_mark_rejects_its_document(tmp_path: Path, damaged: Any) -> No
     assert f"{path}:2: list[0].v is marked as {next(iter(damaged))}" in bad.fault.reason
 
 
+FAR = [
+    {"$date": {"$numberLong": "253402300800000"}},
+    {"$date": {"$numberLong": "-62135596800001"}},
+    {"$date": {"$numberLong": "9223372036854775807"}},
+    {"$date": {"$numberLong": "-9223372036854775808"}},
+    {"$date": 10**20},
+    {"$date": "0000-01-01T00:00:00Z"},
+    {"$date": "+010000-01-01T00:00:00Z"},
+    {"$date": "-000044-03-15T00:00:00Z"},
+    {"$date": "9999-12-31T23:59:59.999-01:00"},
+    {"$date": "0001-01-01T00:00:00+01:00"},
+    {"$date": "2020-01-01T00:00:00.1234567Z"},
+    {"$timestamp": {"t": 1, "i": 1}},
+    {"$minKey": 1},
+    {"$regularExpression": {"pattern": "a", "options": ""}},
+    {"$code": "x", "$scope": {}},
+    {"$symbol": "x"},
+    {"$undefined": True},
+    {"$dbPointer": {"$ref": "b", "$id": {"$minKey": 1}}},
+]
+
+
+@pytest.mark.parametrize("value", FAR, ids=str)
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_python_lacks_stays_as_it_is_marked(tmp_path: Path, value: Any, deep: bool) -> None:
+    """In the document, in a list in an object, and as an id it is that text."""
+    written = {"_id": "a", "v": [{"w": value}] if deep else value}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(written) + "\n" + json.dumps({"_id": value}) + "\n")
+    first, second = mongo(path).extract("a")
+    assert first.document == written
+    assert second.document is not None
+    assert json.loads(second.document["_id"]) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"$date": {"$numberLong": "253402300799999"}}, dt.datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)),
+        ({"$date": {"$numberLong": "-62135596800000"}}, dt.datetime(1, 1, 1, tzinfo=UTC)),
+        ({"$date": "9999-12-31T23:59:59.999Z"}, dt.datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)),
+        ({"$date": "2020-01-01T00:00:00.123456000Z"}, dt.datetime(2020, 1, 1, 0, 0, 0, 123456, UTC)),
+        ({"$numberDecimal": "9.999999999999999999999999999999999E+6144"}, Decimal("9." + "9" * 33 + "E+6144")),
+        ({"$numberDecimal": "-0E-6176"}, Decimal("-0E-6176")),
+        ({"$numberDouble": "-0.0"}, -0.0),
+        ({"$numberDouble": "5E-324"}, 5e-324),
+        ({"$numberDouble": "1.7976931348623157E+308"}, 1.7976931348623157e308),
+        ({"$numberLong": "-9223372036854775808"}, -(2**63)),
+    ],
+)
+def test_the_edges_of_what_python_has(value: Any, expected: Any) -> None:
+    """The first and last date, and numbers with every digit."""
+    assert repr(plain_values(value)) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"$numberDouble": "1e400"},
+        {"$numberDouble": "1e-400"},
+        {"$numberDouble": "0.12345678901234567890123"},
+        {"$numberDouble": "1_0"},
+        {"$numberDecimal": "1_0"},
+        {"$numberDecimal": " 1"},
+        {"$numberDecimal": "1E99999999999999999999"},
+        {"$uuid": "73ffd264-44b3-4c69-90e8-e7d1dfc035d"},
+        {"$uuid": "73ffd26444b-34c6-990e8e-7d1dfc035d4"},
+        {"$uuid": "{73ffd264-44b3-4c69-90e8-e7d1dfc035d4}"},
+        {"$date": "2020-02-30T00:00:00Z"},
+        {"$date": "2020-01-01T24:00:00Z"},
+        {"$date": True},
+        {"$date": []},
+        {"$oid": 7},
+        {"$oid": "x" * 24},
+        {"$binary": {"base64": "?", "subType": "00"}},
+        {"$binary": {"base64": "AA==", "subType": "zz"}},
+        {"$binary": {"subType": "00"}},
+        {"$numberInt": "1.5"},
+        {"$numberLong": "9" * 5000},
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_damaged_mark_names_place_and_id(tmp_path: Path, value: Any) -> None:
+    """One reject with the line, the path and the id, an ObjectId too; the others are given."""
+    for id, shown in (("b", "b"), ({"$oid": str(OID)}, str(OID)), (7, "7"), (value, "")):
+        path = tmp_path / "a.json"
+        path.write_text(
+            "".join(json.dumps(d) + "\n" for d in ({"_id": 1}, {"_id": id, "v": {"w": [value]}}, {"_id": 3}))
+        )
+        first, second, third = mongo(path).extract("a")
+        assert (first.document, third.document) == ({"_id": "1"}, {"_id": "3"})
+        assert second.fault is not None
+        assert second.fault.error == "invalid_extended_json"
+        assert second.fault.reason.startswith(f"{path}:2: {'v.w[0]' if shown else '_id'} is marked as ")
+        assert second.fault.id == shown
+
+
+@pytest.mark.parametrize(
+    ("hit", "expected"),
+    [
+        ({"_id": 5, "_source": {"u": 1}}, {"_id": "5", "u": 1}),
+        ({"_id": 10021042309491564510020011410144, "_source": {}}, {"_id": "10021042309491564510020011410144"}),
+        ({"_id": -(2**70), "_source": {}}, {"_id": str(-(2**70))}),
+        ({"_id": 0, "_source": {}}, {"_id": "0"}),
+        ({"_id": "05", "_source": {}}, {"_id": "05"}),
+        ({"_id": 5, "_source": {"_id": 5}}, {"_id": "5"}),
+        ({"_id": 5, "_source": {"_id": "5"}}, {"_id": "5"}),
+        ({"_id": "5", "_source": {"_id": 5}}, {"_id": "5"}),
+        ({"_id": 5, "_source": {"_id": 6}}, "id_mismatch"),
+        ({"_id": 5, "_source": None}, "no_source"),
+        ({"_id": 5}, "no_source"),
+        ({"_id": 5, "_source": [1]}, "no_source"),
+    ],
+)
+def test_an_id_of_elasticsearch_is_a_text(tmp_path: Path, hit: Any, expected: Any) -> None:
+    """Written as digits by --support-big-int; a fault names it as well."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"_index": "a", **hit}) + "\n")
+    (found,) = elastic(path).extract("a")
+    if isinstance(expected, str):
+        assert found.fault is not None
+        assert (found.fault.error, found.fault.id) == (expected, "5")
+    else:
+        assert found.document == expected
+    path.write_text(json.dumps({"_id": 7, "bare": True}) + "\n")
+    (bare,) = elastic(path).extract("a")
+    assert bare.document == {"_id": "7", "bare": True}
+
+
+@pytest.mark.parametrize("id", [1.5, 1e31, True, None, [1], {"a": 1}])
+def test_an_id_that_is_no_text_nor_digits_is_not_made_one(id: Any) -> None:
+    """A rounded number would be another document's id."""
+    assert from_elastic({"_index": "a", "_id": id, "_source": {}})["_id"] is id
+
+
+@pytest.mark.parametrize(
+    ("line", "id"),
+    [
+        (b'{"_id":"b","v":NaN}', "b"),
+        (b'{"v":{"_id":"x"},"_id":"b","w":1e400}', "b"),
+        (b'{"_id":{"$oid":"65e0a1b2c3d4e5f601234567"},"v":"\xff"}', "65e0a1b2c3d4e5f601234567"),
+        (b'{"_id":7,"v":"a\x01"}', "7"),
+        (b'{"_id":"b","v":[1,}', "b"),
+        (b'{"_id":"b"', "b"),
+        (b'{"v":1', ""),
+        (b"nonsense", ""),
+        (b"[1]", ""),
+    ],
+)
+@pytest.mark.parametrize("make", [mongo, elastic])
+def test_a_text_that_is_no_json_still_names_its_id(tmp_path: Path, line: bytes, id: str, make: Any) -> None:
+    """Where the text shows it; and it is kept as it stands."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"_id":"a"}\n' + line + b'\n{"_id":"c"}\n')
+    first, second, third = make(path).extract("a")
+    assert (first.document, third.document) == ({"_id": "a"}, {"_id": "c"})
+    assert second.fault.id == id
+    assert second.fault.document == line
+    assert second.fault.reason.startswith(f"{path}:2: ")
+
+
 def test_bad_lines_are_rejects(tmp_path: Path) -> None:
     """A torn line, one that is no object, and a hit without source are counted; the others are written."""
     (tmp_path / "a.json").write_text('{"_id": "torn\n[1]\n{"_id": "ok"}\n{"_id": {"$oid": "x"}}\n')

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import migrator
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors import export
 from migrator.extractors.export import ExportExtractor
@@ -92,6 +93,38 @@ def test_a_broken_file_is_refused_as_a_whole(tmp_path: Path, content: str, messa
         opened.collections()
     with pytest.raises(ConfigError, match=message):
         next(iter(opened.extract("a")))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '"x": NaN',
+        '"x": -Infinity',
+        '"x": 1e400',
+        '"x": [{"y": -1e999}]',
+        '"x": "a\x01b"',
+        '"x": "a\nb"',
+        '"x\t": 1',
+        '"x": "\udcff"',
+        '"\udcff": 1',
+        f'"x": {"9" * 5000}',
+        '"x": "\\ud800"',
+    ],
+)
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_value_that_is_none_rejects_its_document_alone(tmp_path: Path, bad: str, keyed: bool) -> None:
+    """With its id and place; the others are written, whether ids are keys or fields."""
+    documents = [f'{{"_id":"{id}",{text}}}' for id, text in (("a", '"n":1'), ("b", bad), ("c", '"n":3'))]
+    inner = ", ".join(f'"{id}": {text}' for id, text in zip("abc", documents, strict=True))
+    path = tmp_path / "dump.json"
+    content = f'{{"t": {{{inner}}}}}' if keyed else f'{{"t": [{", ".join(documents)}]}}'
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    files = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    report = migrator.run(str(path), str(tmp_path / "o"), transform=["set:z=1"], **files)
+    assert (report.totals.written, report.totals.rejected) == (2, 1)
+    (reject,) = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
+    assert (reject["collection"], reject["id"]) == ("t", "b")
+    assert f"{path}: t[" in reject["reason"]
 
 
 def test_documents_come_as_they_stand(tmp_path: Path) -> None:
