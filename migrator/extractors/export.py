@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from migrator.errors import CheckpointError, ConfigError
+from migrator.errors import ConfigError
+from migrator.extractors.file_ranges import parse_position
 from migrator.extractors.json_text import JsonText, Problem, Value
 from migrator.extractors.lines import TextFile, file_identity
 from migrator.extractors.selection import select_collections
@@ -104,7 +105,7 @@ class ExportExtractor:
 
     def describe_position(self, collection: str, position: Position) -> str:
         """Name the document that was read last, as `file: collection[index]`, from 0."""
-        return self._place(collection, _parsed(position)[1] - 1)
+        return self._place(collection, parse_position(position)[1] - 1)
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield a record for each document.
@@ -114,7 +115,7 @@ class ExportExtractor:
             ConfigError: the file was changed since its syntax was checked.
         """
         section = self._sections[collection]
-        offset, index = (section.offset, 0) if after is None else _parsed(after)
+        offset, index = (section.offset, 0) if after is None else parse_position(after)
         file, text = self._opened(offset)
         try:
             for key in text.entries(keyed=section.keyed, begun=index > 0):
@@ -290,12 +291,3 @@ def _exact(value: Value) -> object:
         return json.loads(value.text)
     except ValueError:
         return value.text.decode("utf-8", "backslashreplace")
-
-
-def _parsed(position: Position) -> tuple[int, int]:
-    offset, _, index = str(position).partition(":")
-    if not (offset.isdecimal() and index.isdecimal()):
-        raise CheckpointError(
-            f"The checkpoint's position {position!r} is none of an export's.", hint="Start anew with --restart."
-        )
-    return int(offset), int(index)
