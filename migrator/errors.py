@@ -198,10 +198,10 @@ class TargetReplaced(CheckpointError):
     Args:
         message: as in MigratorError.
         hint: as in MigratorError.
-        flag: what the same command needs to start over; "" where it does so by itself.
+        flag: what the same command needs to start over; "" where it does so by itself, None where it does not.
     """
 
-    def __init__(self, message: str, *, hint: str = "", flag: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", flag: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.flag = flag
 

@@ -15,6 +15,9 @@ from migrator.model import Counts, Position, Record
 from migrator.opening import open_job
 from migrator.pipeline import MaxErrors, Pipeline
 from migrator.registry import target_text
+from migrator.target_guard import TargetGuard
+
+AGAIN = "Send everything again, from the beginning: what is there already stays as it is."
 
 
 class StreamWriter:
@@ -57,6 +60,7 @@ class StreamWriter:
         self._listener = listener
         self._stopping = stopping
         self._collections: dict[str, None] = {}
+        self._targets: dict[str, str] = {}
         # Ids that are made up are made from one seed.
         self._checkpoint = Checkpoint(job={})
 
@@ -85,6 +89,8 @@ class StreamWriter:
                 transform=job.transform(self._checkpoint),
                 values=job.values,
                 throttle=job.throttle,
+                # All pieces belong together: what earlier ones left must be there still.
+                guard=TargetGuard(job.loader, hint=AGAIN, flag=None, known=self._targets),
                 max_errors=max_errors,
                 listener=self._listener,
                 stopping=self._stopping or threading.Event(),

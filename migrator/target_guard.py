@@ -63,7 +63,8 @@ class TargetGuard:
         target: has `identity(collection)`, which gives "" where there is no target and None where nobody can tell;
             without it nothing is compared. `is_empty(collection)` says that it holds no document.
         hint: what to do about a replaced target.
-        flag: what the same command needs for that.
+        flag: what the same command needs for that; None where typing it again is no way out.
+        known: identities of targets that something was confirmed in before, by collection; it grows.
         sleep: waits before a difference is read again.
     """
 
@@ -72,14 +73,15 @@ class TargetGuard:
         target: Target,
         *,
         hint: str = "Start over with --restart: what is there already stays as it is.",
-        flag: str = RESTART,
+        flag: str | None = RESTART,
+        known: dict[str, str] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._target = target
         self._hint = hint
         self._flag = flag
         self._sleep = sleep
-        self._known: dict[str, str] = {}
+        self._known: dict[str, str] = {} if known is None else known
 
     def refuse_other(self, collection: str, recorded: str | None, *, confirmed: int = 0) -> None:
         """Before a run goes on: refuse a target that is not the recorded one. Nothing is made.
@@ -106,6 +108,7 @@ class TargetGuard:
         Raises:
             TargetReplaced: it is another one.
         """
+        recorded = self._known.get(collection) if recorded is None else recorded
         now = self._compare(collection, recorded)
         if now is None:
             return recorded

@@ -119,7 +119,7 @@ def _main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except MigratorError as error:
         hint = error.hint or error.usual_hint
-        if isinstance(error, TargetReplaced) and sys.argv[1:]:
+        if isinstance(error, TargetReplaced) and error.flag is not None and sys.argv[1:]:
             hint = f"{hint} Type: {_again(sys.argv[1:], error.flag)}"
         click.echo(f"Error: {error.message} {hint}".rstrip(), err=True)
         sys.exit(error.exit_code)

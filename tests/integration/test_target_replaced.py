@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from migrator.couch.identity import MARK, mark_database, read_identity
 from migrator.errors import EndpointError, MigratorError, TargetReplaced
 from migrator.events import DocumentsCompared, Event
 from migrator.jobs import run_job
+from migrator.loaders.rejects import RejectFile
+from migrator.model import Record
+from migrator.streaming import StreamWriter
 from migrator.verifying import verify_job
 from tests import support
 from tests.fault_proxy import FaultProxy, Request
@@ -225,3 +229,16 @@ def test_identities(server_url: str, database_prefix: str, is_couchdb: bool) -> 
         support.request("DELETE", url)
     assert len(seen) == 3
     client.close()
+
+
+@pytest.mark.parametrize("event", [Job.delete, Job.recreate], ids=lambda event: event.__name__)
+def test_pieces_of_a_stream_belong_together(job: Job, event: Callable[[Job], None]) -> None:
+    """What a tap was told to be settled must be there when it goes on."""
+    with contextlib.closing(RejectFile(None)) as rejects:
+        writer = StreamWriter(JobConfig(target=job.url), "a tap", rejects, environ={})
+        writer.write({job.name: [Record(1, {"_id": "a"})]})
+        writer.write({job.name: [Record(2, {"_id": "b"})]})
+        event(job)
+        with pytest.raises(TargetReplaced, match="Send everything again") as raised:
+            writer.write({job.name: [Record(3, {"_id": "c"})]})
+    assert raised.value.flag is None
