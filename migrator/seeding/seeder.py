@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.identity import guard_database
 from migrator.couch.refused import lacking_service
 from migrator.couch.settings import write_security
-from migrator.errors import ConfigError, RejectsError
+from migrator.errors import ConfigError, RejectsError, TargetReplaced
 from migrator.events import Listener, ignore
-from migrator.jobs import run_job
+from migrator.jobs import JobResult, run_job
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.retry import Retrier, RetryPolicy, is_transient
@@ -29,10 +30,12 @@ from migrator.seeding.model import Fixture, Fixtures
 from migrator.seeding.problems import FixtureError, Place, Problem
 from migrator.seeding.readiness import wait_for_indexes
 from migrator.seeding.writing import remove_all
+from migrator.target_guard import TargetGuard
 from migrator.verification import DIFFERENT, EXTRA, MISSING
 
 # Each user costs the server a tenth of a second of hashing within the request.
 USERS_PER_BATCH = 20
+AGAIN = "Seed again: what is there already stays as it is."
 T = TypeVar("T")
 
 
@@ -121,6 +124,7 @@ class Seeder:
             ConfigError: a database is there that is partitioned where the fixtures' is not, or the other way.
             EndpointError: the server is out of reach or refuses.
             RejectsError: the server refused some documents; the others are written.
+            TargetReplaced: a database was deleted or replaced meanwhile.
         """
         self._greet()
         names = self.fixtures.names
@@ -128,6 +132,8 @@ class Seeder:
             for name, database in names.items():
                 if name != users.USERS:
                     self._call(f"delete {database}", partial(self._client.delete_database, database))
+        # Before it is compared: what is found equal is said of this very database.
+        guards = {name: self._guard(database) for name, database in names.items() if self._exists(database)}
         states = compare(self._client, self.fixtures, self._retrier)
         if fixed := [names[name] for name, state in states.items() if state.partitioning]:
             raise ConfigError(
@@ -135,6 +141,7 @@ class Seeder:
                 hint="Start from nothing with --recreate.",
             )
         results = {name: self._prepare(name, state) for name, state in states.items()}
+        guards |= {name: self._guard(names[name]) for name in states if name not in guards}
         self._write(states, results)
         for name, state in states.items():
             if self._removes_extras(name):
@@ -142,7 +149,16 @@ class Seeder:
             self._declare(name, state, results[name])
         if self.options.wait_s is not None:
             wait_for_indexes(self._client, self.fixtures, self.options.wait_s)
+        for name, guard in guards.items():
+            guard.check(names[name])
         return results
+
+    def _exists(self, database: str) -> bool:
+        look = partial(self._client.database_info, database)
+        return self._call(f"look at {database}", look) is not None
+
+    def _guard(self, database: str) -> TargetGuard:
+        return guard_database(self._client, self._retrier, database, hint=AGAIN)
 
     def _greet(self) -> None:
         # A wrong address shows soon: nobody waits long for a first answer.
@@ -203,7 +219,7 @@ class Seeder:
     ) -> list[dict[str, Any]]:
         # A run's own files are of no use here: seeding again does what is left.
         with tempfile.TemporaryDirectory(prefix="migrator-seed-") as work:
-            job = run_job(
+            job = self._run_job(
                 JobConfig(
                     target=self.endpoint.url,
                     on_conflict="overwrite",
@@ -227,6 +243,13 @@ class Seeder:
             if job.rejects is None:
                 return []
             return [json.loads(line) for line in Path(job.rejects).read_text(encoding="utf-8").splitlines()]
+
+    @staticmethod
+    def _run_job(config: JobConfig, **options: Any) -> JobResult:
+        try:
+            return run_job(config, **options)
+        except TargetReplaced as error:
+            raise TargetReplaced(error.message, hint=AGAIN, flag="") from error
 
     def _remove(self, name: str, state: DatabaseState, result: Seeded) -> None:
         database = self.fixtures.names[name]
