@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from migrator.errors import TargetMissing, TargetReplaced
@@ -48,6 +49,15 @@ def identity_of(target: object, collection: str) -> str | None:
     ask = getattr(target, "identity", None)
     identity: str | None = None if ask is None else ask(collection)
     return identity
+
+
+@contextlib.contextmanager
+def advising(hint: str) -> Iterator[None]:
+    """Give another way out of a replaced target than a flag: the same command again."""
+    try:
+        yield
+    except TargetReplaced as error:
+        raise TargetReplaced(error.message, hint=hint, flag="") from error
 
 
 def _fits(recorded: str | None, now: str | None) -> bool:

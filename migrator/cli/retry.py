@@ -59,6 +59,7 @@ def retry(
     from migrator.jobs import run_job  # noqa: PLC0415
     from migrator.naming import file_name  # noqa: PLC0415
     from migrator.registry import scheme_of, target_text  # noqa: PLC0415
+    from migrator.target_guard import advising  # noqa: PLC0415
 
     if config.rejects and Path(config.rejects).resolve() == rejects_file.resolve():
         raise ConfigError(
@@ -77,9 +78,11 @@ def retry(
     with (
         options.stoppable() as stopping,
         options.listening(log_format, log_level, quiet=quiet) as listener,
+        advising("Retry again: what is there already stays as it is."),
     ):
         result = run_job(
-            config,
+            # An interrupted retry begins again: the file is small, and what is there stays.
+            replace(config, restart=True),
             listener=options.all_listeners(listener, history),
             stopping=stopping,
             source=source,

@@ -17,9 +17,9 @@ from migrator.couch.endpoint import Endpoint
 from migrator.couch.identity import guard_database
 from migrator.couch.refused import lacking_service
 from migrator.couch.settings import write_security
-from migrator.errors import ConfigError, RejectsError, TargetReplaced
+from migrator.errors import ConfigError, RejectsError
 from migrator.events import Listener, ignore
-from migrator.jobs import JobResult, run_job
+from migrator.jobs import run_job
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.retry import Retrier, RetryPolicy, is_transient
@@ -30,7 +30,7 @@ from migrator.seeding.model import Fixture, Fixtures
 from migrator.seeding.problems import FixtureError, Place, Problem
 from migrator.seeding.readiness import wait_for_indexes
 from migrator.seeding.writing import remove_all
-from migrator.target_guard import TargetGuard
+from migrator.target_guard import TargetGuard, advising
 from migrator.verification import DIFFERENT, EXTRA, MISSING
 
 # Each user costs the server a tenth of a second of hashing within the request.
@@ -218,8 +218,8 @@ class Seeder:
         self, group: Mapping[str, Sequence[Fixture]], batch_docs: int, results: Mapping[str, Seeded]
     ) -> list[dict[str, Any]]:
         # A run's own files are of no use here: seeding again does what is left.
-        with tempfile.TemporaryDirectory(prefix="migrator-seed-") as work:
-            job = self._run_job(
+        with tempfile.TemporaryDirectory(prefix="migrator-seed-") as work, advising(AGAIN):
+            job = run_job(
                 JobConfig(
                     target=self.endpoint.url,
                     on_conflict="overwrite",
@@ -243,13 +243,6 @@ class Seeder:
             if job.rejects is None:
                 return []
             return [json.loads(line) for line in Path(job.rejects).read_text(encoding="utf-8").splitlines()]
-
-    @staticmethod
-    def _run_job(config: JobConfig, **options: Any) -> JobResult:
-        try:
-            return run_job(config, **options)
-        except TargetReplaced as error:
-            raise TargetReplaced(error.message, hint=AGAIN, flag="") from error
 
     def _remove(self, name: str, state: DatabaseState, result: Seeded) -> None:
         database = self.fixtures.names[name]
