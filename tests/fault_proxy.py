@@ -6,6 +6,7 @@ Content-Length or chunks. A connection is closed after every fault.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import socket
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 # What a fault does, by name.
@@ -39,6 +40,11 @@ FAULTS = (
     "foreign_rows",  # the rows are those of another bulk request
     "page_413",  # 413 with a proxy's page of HTML
 )
+
+
+# By name only, for a test that can bear them: "drip" gives an answer a byte at a time, this long for each, and
+# "full_disk" stores nothing that is written.
+DRIP_S = 1.0
 
 
 @dataclass
@@ -131,6 +137,8 @@ class FaultProxy:
         """Answer one request; False when the connection is to break."""
         if fault == "reset_before":
             return False
+        if fault == "full_disk":
+            return self._store_nothing(client, request)
         if fault == "half_open":
             time.sleep(self.half_open_s)
             return False
@@ -162,12 +170,32 @@ class FaultProxy:
         if fault == "torn_reply":
             client.sendall((head + body)[: len(head) + len(body) // 2])
             return False
+        if fault == "drip":
+            for byte in head + body:
+                client.sendall(bytes([byte]))
+                time.sleep(DRIP_S)
+                if self._closing:
+                    return False
+            return True
         if fault == "slow_reply":
             for byte in (head + body)[:200]:
                 client.sendall(bytes([byte]))
             client.sendall((head + body)[200:])
             return True
         client.sendall(head + (b"" if request.method == "HEAD" else body))
+        return True
+
+    @staticmethod
+    def _store_nothing(client: socket.socket, request: Request) -> bool:
+        """Answer a write as CouchDB does when its disk is full."""
+        error = {"error": "error", "reason": "internal_server_error"}
+        answer: Any = error
+        if request.path.endswith("/_bulk_docs"):
+            body = gzip.decompress(request.body) if request.body[:2] == b"\x1f\x8b" else request.body
+            answer = [{"id": doc["_id"], **error} for doc in json.loads(body)["docs"]]
+        body = json.dumps(answer).encode()
+        head = f"HTTP/1.1 500 Fault\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
+        client.sendall(head.encode() + body)
         return True
 
 

@@ -1,9 +1,11 @@
-"""Loads through faults and kills of either side for some minutes, and counts what was lost or doubled."""
+"""Runs every job that fills a database through faults and kills of either side, and counts what was lost unsaid.
+
+Each run must end with 0 and everything there, or with another code and a word about it, within a bounded time.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shlex
@@ -17,47 +19,68 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import urllib3
 
 from migrator.sandbox import Sandbox
 from tests import support
-from tests.fault_proxy import FaultProxy, at_random
+from tests.fault_proxy import FaultProxy
+from tests.reliability.soak_chaos import Chaos
+from tests.reliability.soak_jobs import JOBS, MIGRATOR, PATIENCE, Job, Load, Restore
 
-DOCUMENTS_PER_ROUND = 4_000
-FAULT_PROBABILITY = 0.08
+# A run that goes on for longer is held up by a fault that it should have given up on.
+MAX_RUN_S = 180.0
+# Done, rejected, out of reach, another target, killed; and 2 where a stranger's documents are in the way.
+EXPECTED = {0, 3, 5, 6, -9}
+STRANGER = "a stranger's"
 
 
 @dataclass
 class Tally:
     """What was tried, and what came of it."""
 
-    rounds: int = 0
+    rounds: Counter[str] = field(default_factory=Counter)
     runs: int = 0
     documents: int = 0
     kills_of_migrator: int = 0
     kills_of_server: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    happened: Counter[str] = field(default_factory=Counter)
+    codes: Counter[int] = field(default_factory=Counter)
     lost: int = 0
     doubled: int = 0
     excess_revisions: int = 0
+    blamed: int = 0
+    unsaid: int = 0
+    hung: int = 0
+
+    @property
+    def bad(self) -> bool:
+        """True when a promise was broken."""
+        found = (self.lost, self.doubled, self.excess_revisions, self.blamed, self.unsaid, self.hung)
+        return any(found)
 
     def table(self) -> str:
         """The numbers for people."""
         lines = [
-            ("rounds", self.rounds),
+            ("rounds", sum(self.rounds.values())),
+            *((f"  {name}", count) for name, count in sorted(self.rounds.items())),
             ("runs of migrator", self.runs),
+            *((f"  ended with {code}", count) for code, count in sorted(self.codes.items())),
             ("documents", self.documents),
             ("faults injected", sum(self.faults.values())),
             *((f"  {name}", count) for name, count in sorted(self.faults.items())),
+            *sorted(self.happened.items()),
             ("kills of migrator", self.kills_of_migrator),
             ("kills of the server", self.kills_of_server),
             ("lost", self.lost),
             ("doubled", self.doubled),
             ("revisions in excess", self.excess_revisions),
+            ("blamed on documents", self.blamed),
+            ("ended without a word", self.unsaid),
+            ("did not end", self.hung),
         ]
-        return "\n".join(f"{name:<22}{count:>10,}" for name, count in lines)
+        return "\n".join(f"{name:<26}{count:>10,}" for name, count in lines)
 
 
 @dataclass
@@ -74,29 +97,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0, help="0 takes a new one and prints it")
+    parser.add_argument("--job", choices=JOBS, action="append", help="only this one; may be given again")
+    parser.add_argument("--without", metavar="FAULT", action="append", default=[], help="leave this fault out")
     parser.add_argument("--kill-command", help="ends the server of COUCHDB_TEST_URL at once")
     parser.add_argument("--start-command", help="starts it again and returns when it answers")
     options = parser.parse_args()
     seed = options.seed or random.SystemRandom().randrange(1, 1 << 31)
     print(f"seed {seed}", flush=True)
     tally = Tally()
+    names = options.job or list(JOBS)
     with tempfile.TemporaryDirectory() as folder:
         server, sandbox = _server(options, Path(folder))
         try:
             deadline = time.monotonic() + options.minutes * 60
-            while time.monotonic() < deadline or not tally.rounds:
-                _round(tally, server, random.Random(seed + tally.rounds), Path(folder) / str(tally.rounds))
+            number = 0
+            while (time.monotonic() < deadline or number < len(names)) and not tally.bad:
+                kind = names[number % len(names)]
+                place = Path(folder) / str(number)
+                _round(tally, server, random.Random(seed + number), place, kind, options.without)
+                number += 1
                 print(
-                    f"round {tally.rounds}: {tally.documents:,} documents, {sum(tally.faults.values())} faults, "
-                    f"{tally.kills_of_migrator} + {tally.kills_of_server} kills, "
-                    f"{tally.lost} lost, {tally.doubled} doubled, {tally.excess_revisions} in excess",
+                    f"round {number}, {kind}: {tally.documents:,} documents, {sum(tally.faults.values())} faults, "
+                    f"{sum(tally.happened.values())} databases replaced, "
+                    f"{tally.kills_of_migrator} + {tally.kills_of_server} kills, {tally.lost} lost",
                     flush=True,
                 )
         finally:
             if sandbox is not None:
                 sandbox.stop()
     print(tally.table())
-    return 1 if tally.lost or tally.doubled or tally.excess_revisions else 0
+    return 1 if tally.bad else 0
 
 
 def _server(options: argparse.Namespace, folder: Path) -> tuple[Server, Sandbox | None]:
@@ -125,54 +155,57 @@ def _is_up(server: Server) -> bool:
         return False
 
 
-def _round(tally: Tally, server: Server, rng: random.Random, folder: Path) -> None:
-    """Load one collection until it is done, spoiling what can be spoiled, and compare."""
+def _round(tally: Tally, server: Server, rng: random.Random, folder: Path, kind: str, without: list[str]) -> None:
+    """Fill one database until it is done, spoiling what can be spoiled, and compare."""
     folder.mkdir()
-    name = f"soak_{uuid.uuid4().hex[:10]}"
-    documents = _write_source(folder / "source", name, rng)
-    plan = at_random(rng.randrange(1 << 30), FAULT_PROBABILITY)
-    with FaultProxy(server.url, plan, half_open_s=2.0) as proxy:
-        while True:
-            code = _run(tally, proxy, server, rng, folder)
+    make, count = JOBS[kind]
+    job = make(server.url, f"soak_{uuid.uuid4().hex[:10]}", folder, rng, count)
+    job.begin()
+    chaos = Chaos(job.target, rng, requests=job.requests, replacing=rng.random() < 0.7, without=without)
+    flag = "--resume" if job.after(5) else ""
+    with FaultProxy(server.url, chaos, half_open_s=2.0) as proxy:
+        while not tally.bad:
+            code = _run(tally, proxy, server, rng, job, flag)
             if code == 0:
-                break
+                # At once: what happens later is no fault of a run that has ended.
+                _compare(tally, job, chaos)
+                if not job.rounds_left:
+                    break
+                job.change()
+            flag = job.after(code)
         tally.faults.update(proxy.injected)
-    stored = support.get(f"{server.url}/{name}/_all_docs?include_docs=true")["rows"]
+    tally.happened.update(chaos.happened)
+    tally.rounds[kind] += 1
+    tally.documents += len(job.documents)
+    job.remove()
+
+
+def _compare(tally: Tally, job: Job, chaos: Chaos) -> None:
+    """What is there after a run that said that all is."""
+    stored = support.get(f"{job.target}/_all_docs?include_docs=true")["rows"]
     by_id = Counter(row["id"] for row in stored)
-    tally.rounds += 1
-    tally.documents += len(documents)
-    found = {row["id"]: row["doc"] for row in stored}
-    for document in documents:
-        there = dict(found.get(document["_id"], {}))
-        rev = there.pop("_rev", "")
-        tally.lost += there != document
-        tally.excess_revisions += bool(rev) and not rev.startswith("1-")
-    tally.doubled += sum(count - 1 for count in by_id.values()) + len(by_id.keys() - {d["_id"] for d in documents})
-    support.request("DELETE", f"{server.url}/{name}")
+    lost = job.lost({row["id"]: row["doc"] for row in stored})
+    if lost:
+        print(f"{lost} of {len(job.documents)} documents are not there, and the run ended with 0", flush=True)
+    tally.lost += lost
+    tally.doubled += sum(count - 1 for count in by_id.values())
+    tally.doubled += len(by_id.keys() - job.documents.keys() - {STRANGER})
+    if isinstance(job, Load) and not chaos.happened:
+        tally.excess_revisions += sum(not row["value"]["rev"].startswith("1-") for row in stored)
 
 
-def _write_source(folder: Path, name: str, rng: random.Random) -> list[dict[str, Any]]:
-    folder.mkdir()
-    ids = [
-        f"{n:06}" if rng.random() < 0.5 else f"{n:06}-{rng.getrandbits(64):x}" for n in range(DOCUMENTS_PER_ROUND)
-    ]
-    documents = [{"_id": id, "n": n, "text": "Zoë " * rng.randrange(60)} for n, id in enumerate(ids)]
-    with (folder / f"{name}.ndjson").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(document, ensure_ascii=False) + "\n" for document in documents)
-    return documents
-
-
-def _run(tally: Tally, proxy: FaultProxy, server: Server, rng: random.Random, folder: Path) -> int:
+def _run(tally: Tally, proxy: FaultProxy, server: Server, rng: random.Random, job: Job, flag: str) -> int:
     """One run of the command, killed with a probability of a half at some moment; its exit code."""
-    command = [sys.executable, "-m", "migrator", "run", "--from", "source", "--to", proxy.url, "--resume"]
-    command += ["--checkpoint", "checkpoint.json", "--batch-docs", str(rng.choice([10, 50, 500])), "-q"]
-    command += ["--timeout", "1.5", "--max-attempts", "6", "--in-flight", str(rng.choice([1, 4, 8]))]
+    command = [*MIGRATOR, *job.arguments(proxy.url), *PATIENCE, *([flag] if flag else [])]
     tally.runs += 1
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=job.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     errors: list[str] = []
     reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
     reader.start()
-    if server.kill and server.start and rng.random() < 0.4:
+    may_die = job.survives_the_sandbox or "COUCHDB_TEST_URL" in os.environ
+    if server.kill and server.start and may_die and rng.random() < 0.4:
         time.sleep(rng.uniform(0.3, 1.5))
         server.kill()
         if _is_up(server):
@@ -185,12 +218,30 @@ def _run(tally: Tally, proxy: FaultProxy, server: Server, rng: random.Random, fo
         except subprocess.TimeoutExpired:
             process.kill()
             tally.kills_of_migrator += 1
-    code = process.wait()
+    try:
+        code = process.wait(MAX_RUN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+        tally.hung += 1
     reader.join()
-    if code not in {0, 5, -9}:
-        print("".join(errors[-20:]), flush=True)
-        raise SystemExit(f"the command ended with {code}")
+    _judge(tally, job, code, "".join(errors[-20:]))
     return code
+
+
+def _judge(tally: Tally, job: Job, code: int, said: str) -> None:
+    """A run that did not do everything says so, with a code that fits, and blames no document."""
+    tally.codes[code] += 1
+    in_the_way = code == 2 and "holds" in said and isinstance(job, Restore)
+    if code not in EXPECTED and not in_the_way:
+        print(said, flush=True)
+        raise SystemExit(f"{job.name} ended with {code}")
+    if code == 3:
+        print(said, flush=True)
+        tally.blamed += 1
+    if code not in {0, -9} and "Error" not in said:
+        print(f"ended with {code}, and said: {said!r}", flush=True)
+        tally.unsaid += 1
 
 
 if __name__ == "__main__":
