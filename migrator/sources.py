@@ -45,17 +45,22 @@ def by_path(config: JobConfig) -> Extractor:
     """The extractor of a file or folder, by its name."""
     source, collections = config.source, list(config.collection) or None
     path = Path(source)
-    if _EXPORT.search(source) and not path.is_dir():
-        from migrator.extractors.export import ExportExtractor  # noqa: PLC0415 each kind on its own
+    called_json = bool(_EXPORT.search(source)) and not path.is_dir()
+    if called_json:
+        from migrator.extractors.json_layout import holds_lines  # noqa: PLC0415 each kind on its own
 
-        return ExportExtractor(path, collections=collections)
+        called_json = holds_lines(path)
+        if not called_json:
+            from migrator.extractors.export import ExportExtractor  # noqa: PLC0415
+
+            return ExportExtractor(path, collections=collections)
     if _CSV.search(source) and not path.is_dir():
         return _csv(config, {})
     if _PARQUET.search(source) and not path.is_dir():
         return _parquet(config, {})
     from migrator.extractors.ndjson import NdjsonExtractor  # noqa: PLC0415
 
-    return NdjsonExtractor(path, collections=collections)
+    return NdjsonExtractor(path, collections=collections, called_json=called_json)
 
 
 def _memory(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from migrator.errors import ConfigError
+from migrator.extractors.csv_blanks import REASON, has_blank_before_quote, hint, refuse_header
 from migrator.extractors.csv_faults import decode_line, field_or_bad, named_fault
 from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
 from migrator.extractors.csv_values import BadValue
@@ -167,6 +168,10 @@ class CsvExtractor:
                     reason = f"byte 0x{byte:02x} is no {options.encoding}"
                     fault = row_fault(f"{path}:{first}", "invalid_encoding", reason, document=lines.text())
                     row = [field_or_bad(text, options.encoding) for text in row]
+                if fault is None and has_blank_before_quote(row, lines.text, options):
+                    reason = f"{REASON}. {hint(path, self._options)}"
+                    fault = row_fault(f"{path}:{first}", "invalid_csv", reason, document=lines.text())
+                    row = []
                 if fault or row:
                     yield _Row(lines.place, first, fault, row)
 
@@ -180,6 +185,7 @@ class CsvExtractor:
             raise ConfigError(
                 f"{path}:1: the header cannot be read: {error}.", hint=_header_hint(path, lines)
             ) from None
+        refuse_header(names, lines.text, path, options)
         if names[:1] and names[0].startswith("sep=") and len(names) <= 2 and not any(names[1:]):
             raise ConfigError(
                 f"{path}:1: the first line is {names[0]!r}, which is for spreadsheets.",

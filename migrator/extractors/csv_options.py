@@ -21,6 +21,7 @@ OPTIONS = {
     "header": "names of the columns, a,b,c, where the file has none",
     "types": f"auto, or name:kind,… with {', '.join(KINDS)}",
     "null": "the text that stands for null",
+    "skip_space": "true to skip blanks behind a delimiter",
 }
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "none": ""}
 
@@ -37,6 +38,7 @@ class CsvOptions:
     names: list[str] | None = None
     types: str = ""
     null: str | None = None
+    skip_space: bool = False
 
     def for_file(self, name: str) -> CsvOptions:
         """With the delimiter that the file's name tells, where none was given."""
@@ -50,6 +52,7 @@ class CsvOptions:
             quotechar=self.quote or None,
             quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
             escapechar=self.escape or None,
+            skipinitialspace=self.skip_space,
             strict=True,
         )
 
@@ -104,8 +107,17 @@ def parse_options(options: dict[str, str]) -> CsvOptions:
         names=options["header"].split(",") if options.get("header") else None,
         types=options.get("types", ""),
         null=options.get("null"),
+        skip_space=_skip_space(options.get("skip_space", "false"), characters.get("delimiter", "")),
         **characters,
     )
+
+
+def _skip_space(value: str, delimiter: str) -> bool:
+    if value not in {"true", "false"}:
+        raise ConfigError(f"The option skip_space is {shown(value)}.", hint="It takes true or false.")
+    if value == "true" and delimiter == " ":
+        raise ConfigError("Blanks cannot be skipped where they divide the fields.", hint="Leave skip_space out.")
+    return value == "true"
 
 
 def _character(name: str, value: str) -> str:

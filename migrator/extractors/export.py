@@ -24,7 +24,7 @@ MAX_COLLECTIONS = 100_000
 _SUFFIXES = (".json", ".json.gz", ".json.zst")
 _FORMS = (
     'Expected {"metadata": {...}, "data": {COLLECTION: DOCUMENTS}} or {COLLECTION: DOCUMENTS}, where DOCUMENTS is '
-    "a list [{...}] or an object {ID: {...}}; or one list of documents."
+    "a list [{...}] or an object {ID: {...}}; or one list of documents. With one document a line, call it .ndjson."
 )
 _ABSENT = object()
 

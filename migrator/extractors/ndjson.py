@@ -14,6 +14,7 @@ from migrator.model import Fault, Position, Record
 from migrator.naming import collection_name, shown
 
 _SUFFIXES = tuple(f"{kind}{packing}" for kind in (".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
+_CALLED_JSON = (".json", ".json.gz", ".json.zst")
 _EXPECTED = f"<collection>{', '.join(_SUFFIXES)}"
 _MAX_COUNTED_BYTES = 50_000_000
 _BLANK = b" \t\r"
@@ -29,6 +30,7 @@ class NdjsonExtractor:
         path: the folder or file. A file's name is its collection's, percent-encoded (see `naming.file_name`).
         collections: which to read, in this order; all, sorted by name, where None.
         max_line_bytes: a longer line becomes a Fault, without being held in memory.
+        called_json: the file is called `.json`, though it has one document a line.
 
     Raises:
         ConfigError: nothing is there, or not what is expected.
@@ -42,10 +44,11 @@ class NdjsonExtractor:
         *,
         collections: Sequence[str] | None = None,
         max_line_bytes: int = MAX_LINE_BYTES,
+        called_json: bool = False,
     ) -> None:
         self._path = Path(path)
         self._max_line_bytes = max_line_bytes
-        self._files = _find_files(self._path)
+        self._files = _find_files(self._path, _SUFFIXES + _CALLED_JSON if called_json else _SUFFIXES)
         self._collections = select_collections(tuple(self._files), collections, source=self.describe())
 
     def describe(self) -> str:
@@ -130,13 +133,13 @@ class NdjsonExtractor:
         return Fault("line_too_long", f"{path}:{number}: the line is longer than {self._max_line_bytes} bytes")
 
 
-def _find_files(path: Path) -> dict[str, Path]:
+def _find_files(path: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     if not path.exists():
         raise ConfigError(
             f"There is no file or folder {path}.", hint="Look at the path, and at the folder it starts from."
         )
     if not path.is_dir():
-        stem = _stem(path.name)
+        stem = _stem(path.name, suffixes)
         if not stem:
             raise ConfigError(f"{path} is no NDJSON file by its name.", hint=f"Expected: {_EXPECTED}.")
         return {collection_name(stem): path}
@@ -146,7 +149,7 @@ def _find_files(path: Path) -> dict[str, Path]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", hint="Look at its permissions.") from error
     for entry in entries:
-        stem = _stem(entry.name)
+        stem = _stem(entry.name, suffixes)
         if not stem or entry.is_dir():
             continue
         if not entry.exists():
@@ -163,15 +166,17 @@ def _find_files(path: Path) -> dict[str, Path]:
     if not files:
         unfinished = [entry.name for entry in entries if entry.name.endswith(".part")]
         found = f"; {unfinished[0]} was left by a run that did not finish" if unfinished else ""
-        raise ConfigError(f"The folder {path} has no NDJSON file{found}.", hint=f"Expected: {_EXPECTED}.")
+        called = [entry for entry in entries if entry.name.lower().endswith(_CALLED_JSON)]
+        named = f" Give {called[0]} itself, or call it .ndjson if it has one document a line." if called else ""
+        raise ConfigError(f"The folder {path} has no NDJSON file{found}.", hint=f"Expected: {_EXPECTED}.{named}")
     return {collection: files[collection] for collection in sorted(files)}
 
 
-def _stem(name: str) -> str:
+def _stem(name: str, suffixes: tuple[str, ...]) -> str:
     # Names that begin with a dot are other programs' notes, such as the ._x.ndjson of macOS.
     if name.startswith("."):
         return ""
-    for suffix in _SUFFIXES:
+    for suffix in suffixes:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return ""
