@@ -174,11 +174,19 @@ class CollectionReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one run did. `carried` counts what earlier, interrupted runs of the same checkpoint had settled."""
+    """What one run did.
+
+    Args:
+        collections: by name.
+        seconds: how long it took.
+        carried: what earlier, interrupted runs of the same checkpoint had settled.
+        unconfirmed: what could not be made sure of, as sentences.
+    """
 
     collections: dict[str, CollectionReport]
     seconds: float
     carried: Counts = field(default_factory=Counts)
+    unconfirmed: tuple[str, ...] = ()
 
     @property
     def totals(self) -> Counts:

@@ -40,6 +40,7 @@ from migrator.model import (
 )
 from migrator.target_guard import TargetGuard
 from migrator.throttle import Throttle
+from migrator.wrapping import unconfirmed_of
 
 # So many batches may have ended while an older one is still on its way.
 AHEAD = 2
@@ -151,7 +152,8 @@ class Pipeline:
             self._guard.check(name)
         self.checkpoint.finished = True
         self._save("")
-        report = Report(report.collections, self.clock() - started, carried)
+        unconfirmed = unconfirmed_of(self.extractor, self.loader)
+        report = Report(report.collections, self.clock() - started, carried, unconfirmed)
         self.listener(RunFinished(report))
         return report
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from migrator.errors import ConfigError
@@ -51,6 +51,8 @@ def report_to_json(
     }
     if report.carried.read:
         value["settled_before"] = report.carried.as_dict()
+    if report.unconfirmed:
+        value["unconfirmed"] = list(report.unconfirmed)
     if rejects:
         value["rejects"] = rejects
         value["retry"] = list(retry)
@@ -92,7 +94,9 @@ def report_from_json(value: Any, *, name: str) -> Report:
             str(key): CollectionReport(str(item["database"]), _counts(item))
             for key, item in value["collections"].items()
         }
-        return Report(collections, float(value["seconds"]), _counts(value.get("settled_before", {}), missing=0))
+        carried = _counts(value.get("settled_before", {}), missing=0)
+        unconfirmed = tuple(str(text) for text in value.get("unconfirmed", ()))
+        return Report(collections, float(value["seconds"]), carried, unconfirmed)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigError(
             f"{name} is no report.", hint="Name a file that --report of migrator run, retry or verify wrote."
@@ -113,7 +117,13 @@ def report_to_table(report: Report, *, dry_run: bool = False) -> str:
     lines.append(f"{report.totals.read:,} documents {verb} in {report.seconds:.1f} s ({rate:,.0f}/s)")
     if report.carried.read:
         lines.append(f"{report.carried.read:,} more had been settled by the interrupted run before")
+    lines += unconfirmed_lines(report.unconfirmed)
     return "\n".join(lines) + "\n"
+
+
+def unconfirmed_lines(sentences: Iterable[str]) -> list[str]:
+    """For people: what could not be made sure of, a line each."""
+    return [printable(f"not confirmed: {text}") for text in sentences]
 
 
 def table(rows: Sequence[Sequence[str]], *, left: int = 1, foot: bool = False) -> str:

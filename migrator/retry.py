@@ -125,7 +125,7 @@ class Retrier:
             wait=wait,
             stop=stop,
             before_sleep=announce,
-            sleep=self._sleep,
+            sleep=self.pause,
             reraise=True,
         )
         number = 0
@@ -139,7 +139,12 @@ class Retrier:
 
         return retrying(numbered)
 
-    def _sleep(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            Interrupted: the run was told to stop.
+        """
         if self.sleep is not None:
             self.sleep(seconds)
         elif self.stopping.wait(seconds):

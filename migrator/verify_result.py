@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from migrator.errors import ConfigError
 from migrator.naming import printable
-from migrator.report import table
+from migrator.report import table, unconfirmed_lines
 from migrator.verification import Comparison, Difference
 
 MAX_DIFFERENCES_SHOWN = 20
@@ -17,13 +18,18 @@ MAX_DIFFERENCES_SHOWN = 20
 
 @dataclass
 class VerifyResult:
-    """What a verification found. `unwritable` counts source documents that no target could hold."""
+    """What a verification found.
+
+    `unwritable` counts source documents that no target could hold; `unconfirmed` says what of the lists that were
+    compared could not be made sure of.
+    """
 
     comparisons: dict[str, Comparison] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     filtered: int = 0
     unwritable: int = 0
     seconds: float = 0.0
+    unconfirmed: Sequence[str] = ()
 
     @property
     def ok(self) -> bool:
@@ -82,6 +88,7 @@ def result_to_json(result: VerifyResult) -> dict[str, Any]:
         "unwritable": result.unwritable,
         "differences": [difference._asdict() for difference in result.differences],
         "seconds": round(result.seconds, 3),
+        **({"unconfirmed": list(result.unconfirmed)} if result.unconfirmed else {}),
     }
 
 
@@ -98,6 +105,7 @@ def result_from_json(value: Any, *, name: str) -> VerifyResult:
             int(value["filtered"]),
             int(value["unwritable"]),
             float(value["seconds"]),
+            tuple(str(text) for text in value.get("unconfirmed", ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigError(
@@ -121,6 +129,7 @@ def result_to_text(result: VerifyResult) -> str:
         lines.append(
             f"{result.unwritable:,} source documents cannot be written anywhere, so they are not compared"
         )
+    lines += unconfirmed_lines(result.unconfirmed)
     compared = sum(comparison.source for comparison in result.comparisons.values())
     verdict = "Verified: both sides hold the same." if result.ok else "Source and target differ."
     lines.append(f"{verdict} {compared:,} documents in {result.seconds:.1f} s")

@@ -34,6 +34,7 @@ from migrator.target_guard import TargetGuard, identity_of
 from migrator.target_reading import SORT_MEMORY_BYTES, open_reader
 from migrator.verification import Comparison, Step, TargetReader, compare_collection
 from migrator.verify_result import DifferenceFile, VerifyResult
+from migrator.wrapping import unconfirmed_of
 
 # So many are kept for people; --differences FILE holds all.
 MAX_DIFFERENCES_KEPT = 1_000
@@ -138,6 +139,7 @@ class _Verification:
         for name, count in zip(job.collections, counts, strict=True):
             self.listener(CollectionStarted(name, job.names[name], count, resumed))
             self._collection(name, assembly)
+        self.result.unconfirmed = unconfirmed_of(job.extractor, self.reader)
         self.result.seconds = time.monotonic() - started
         return self.result
 

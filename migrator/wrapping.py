@@ -8,12 +8,22 @@ from migrator.model import Batch, Document, Extractor, Fault, Loader, Outcome, P
 from migrator.target_guard import identity_of
 
 
+def unconfirmed_of(*stages: object) -> tuple[str, ...]:
+    """What sources and targets could not make sure of, as sentences; most have nothing of that kind to say."""
+    return tuple(dict.fromkeys(text for stage in stages for text in getattr(stage, "unconfirmed", ())))
+
+
 class ExtractorWrapper:
     """An extractor that does what the inner one does."""
 
     def __init__(self, inner: Extractor) -> None:
         self._inner = inner
         self.ordered = inner.ordered
+
+    @property
+    def unconfirmed(self) -> Sequence[str]:
+        """As the inner one's."""
+        return unconfirmed_of(self._inner)
 
     def describe(self) -> str:
         """As the inner one's."""
@@ -51,6 +61,11 @@ class LoaderWrapper:
     def __init__(self, inner: Loader) -> None:
         self._inner = inner
         self.max_in_flight = inner.max_in_flight
+
+    @property
+    def unconfirmed(self) -> Sequence[str]:
+        """As the inner one's."""
+        return unconfirmed_of(self._inner)
 
     def describe(self) -> str:
         """As the inner one's."""

@@ -38,7 +38,8 @@ MAX_DIFFERENCES = 20
 class Drill:
     """What came of one database: of how many leaves and attachments equality was shown, and what was not equal.
 
-    `faults` could not be read when the backup was made, so nobody can restore them.
+    `faults` could not be read when the backup was made, so nobody can restore them; `unconfirmed` says what could
+    not be made sure of.
     """
 
     database: str
@@ -47,6 +48,7 @@ class Drill:
     attachments: int = 0
     faults: int = 0
     differences: list[str] = field(default_factory=list)
+    unconfirmed: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -123,6 +125,7 @@ def drill(
                         with contextlib.closing(there):
                             limit = manifest.facts.revs_limit or DEFAULT_REVS_LIMIT
                             _compare(backup.leaves(), there.leaves(), result, limit)
+                            result.unconfirmed += client.doubts_of(scratch)
             yield result
 
 

@@ -93,13 +93,18 @@ class RestoreOptions:
 
 @dataclass(slots=True)
 class DatabaseResult:
-    """What became of one database. `error` is what ended it; then there is no backup or no whole restore of it."""
+    """What became of one database.
+
+    `error` is what ended it; then there is no backup or no whole restore of it. `unconfirmed` says what could not
+    be made sure of.
+    """
 
     database: str
     seconds: float = 0.0
     snapshot: Manifest | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    unconfirmed: list[str] = field(default_factory=list)
     rejected: int = 0
     error: MigratorError | None = None
 
@@ -111,6 +116,8 @@ class DatabaseResult:
         value |= {**self.numbers, "seconds": round(self.seconds, 3)}
         if self.notes:
             value["notes"] = self.notes
+        if self.unconfirmed:
+            value["unconfirmed"] = self.unconfirmed
         if self.error is not None:
             value["error"] = str(self.error)
         return value

@@ -222,6 +222,7 @@ class _Run:
             self.teller.fault(name, LeafFault(id, "", "not_found", reason))
         self.teller.flush(name)
         target.finish(result.notes)
+        result.unconfirmed += self.client.doubts_of(target.database)
         counts = self.teller.report.collections[name].counts
         result.rejected = counts.rejected
         result.numbers = {

@@ -188,6 +188,7 @@ class _Run:
                     **sizes,
                 )
             self.teller.started(name, reader.listed, resumed=resumed)
+            result.unconfirmed += self.client.doubts_of(name)
             # Nothing changed, and nothing is owed: then nobody need read what is there.
             if reader.listed or any(each.counts.faults for each in base.chain):
                 self._copy(reader, writer, name)

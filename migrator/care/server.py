@@ -11,6 +11,7 @@ from typing import Any
 from migrator.config import JobConfig
 from migrator.couch.answers import Answer, refuse
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import Endpoint
 from migrator.errors import ConfigError, Interrupted
 from migrator.events import Listener, ignore
@@ -97,6 +98,12 @@ class Server:
         """`GET /{db}`, or None where there is none."""
         answer = self.ask(f"Looking at database {database}", "GET", database, ok=(200, 404))
         return None if answer.status == 404 else dict(answer.json(f"Looking at database {database} at {self.url}"))
+
+    def settled_info(self, database: str) -> dict[str, Any] | None:
+        """The same with counts that hold all that was acknowledged before, as `couch.copies` has it."""
+        return self.retrier.call(
+            f"look at {database}", lambda _: settled_info(self.client, database), retry_on=is_transient
+        )
 
     def tasks(self) -> list[dict[str, Any]]:
         """What the server is at in the background; nothing where it does not tell this user."""

@@ -42,6 +42,8 @@ def print_rows(rows: Sequence[Listed]) -> None:
 
 def print_checked(checked: Checked, drills: Sequence[Drill], place: str) -> None:
     """What was looked at and restored, and each thing that is wrong."""
+    from migrator.report import unconfirmed_lines  # noqa: PLC0415
+
     for problem in checked.problems:
         name = f"{printable(problem.database)} {problem.snapshot}".rstrip()
         click.echo(f"DAMAGED {name}: {problem.what}")
@@ -58,6 +60,8 @@ def print_checked(checked: Checked, drills: Sequence[Drill], place: str) -> None
             click.echo(f"DIFFERENT {name}: {difference}")
         if drill.faults:
             click.echo(f"{name}: {drill.faults:,} leaves could not be read when the backup was made")
+        for line in unconfirmed_lines(drill.unconfirmed):
+            click.echo(line)
         if drill.ok:
             click.echo(
                 f"{name} was restored and is equal: {drill.leaves:,} leaves, {drill.attachments:,} attachments"

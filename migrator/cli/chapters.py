@@ -64,6 +64,8 @@ def tell(result: ChapterResult, report: str, again: str) -> None:
         report: the report file; "" for none.
         again: the command that does what was rejected, after a fix.
     """
+    from migrator.report import unconfirmed_lines  # noqa: PLC0415 late, for a quick start
+
     text = json.dumps(result.as_dict())
     if report:
         from migrator.cli.rendering import write_report  # noqa: PLC0415
@@ -71,6 +73,8 @@ def tell(result: ChapterResult, report: str, again: str) -> None:
         write_report(report, json.dumps(result.as_dict(), indent=2) + "\n")
     click.echo(text)
     for database in result.databases:
+        for line in unconfirmed_lines(database.unconfirmed):
+            click.echo(line, err=True)
         if database.error is not None:
             click.echo(f"Error: {database.database}: {database.error}", err=True)
         elif database.rejected:

@@ -76,6 +76,7 @@ def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
     from migrator.cli.again import this_command  # noqa: PLC0415 late, for a quick start
     from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
     from migrator.interchange.job import ConvertJob, convert_leaves  # noqa: PLC0415
+    from migrator.report import unconfirmed_lines  # noqa: PLC0415
 
     flags = {name: value for name, value in given.items() if value is not None}
     own = {name: flags.pop(name) for name in OWN if name in flags}
@@ -88,6 +89,8 @@ def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
     ):
         result, rejects = convert_leaves(job, listener=listener, stopping=stopping)
     click.echo(json.dumps({**result.as_dict(), "rejects": str(rejects) if result.rejected else ""}))
+    for line in unconfirmed_lines(result.unconfirmed):
+        click.echo(line, err=True)
     for what, number in result.left_out.items():
         click.echo(f"Left out: {number:,} {what}.", err=True)
     if result.ancestries_shortened:

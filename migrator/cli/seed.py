@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -211,13 +211,14 @@ def _seed(run: _Run, *, exact: bool, recreate: bool, wait_s: float | None, diff:
         finally:
             seeder.close()
     if diff:
-        finish({"schema": 1, "ok": not found, "differences": found}, _differences(found), run.report)
+        value = {"schema": 1, "ok": not found, "differences": found}
+        finish(value, _differences(found), run.report, seeder.unconfirmed)
         if found:
             sys.exit(EXIT_DIFFERENCES)
         return
     seconds = round(time.monotonic() - started, 3)
     value = {"schema": 1, "ok": True, "databases": {n: s.as_dict() for n, s in seeded.items()}, "seconds": seconds}
-    finish(value, _table(seeded, seconds), run.report)
+    finish(value, _table(seeded, seconds), run.report, seeder.unconfirmed)
 
 
 def _wait(url: str, timeout_s: float) -> None:
@@ -226,11 +227,14 @@ def _wait(url: str, timeout_s: float) -> None:
     wait_for_server(url, timeout_s)
 
 
-def finish(value: dict[str, Any], text: str, report: str | None) -> None:
+def finish(value: dict[str, Any], text: str, report: str | None, unconfirmed: Sequence[str] = ()) -> None:
     """Print a result, as JSON or as text, and write the report where one is wanted."""
     from migrator.cli.rendering import write_report  # noqa: PLC0415
-    from migrator.report import dump  # noqa: PLC0415
+    from migrator.report import dump, unconfirmed_lines  # noqa: PLC0415
 
+    if unconfirmed:
+        value["unconfirmed"] = list(unconfirmed)
+        text += "".join(f"{line}\n" for line in unconfirmed_lines(unconfirmed))
     if report == "-":
         click.echo(dump(value), nl=False)
         return

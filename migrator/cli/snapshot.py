@@ -63,4 +63,4 @@ def snapshot(
     wanted = Masking(sample, where, mask, mask_key_file)
     with options.listening(log_format, log_level, quiet=quiet) as listener:
         taken = take(config, folder, format=format, masking=wanted, environ=os.environ, listener=listener)
-    finish(taken.as_dict(), taken.as_text(), report)
+    finish(taken.as_dict(), taken.as_text(), report, taken.unconfirmed)

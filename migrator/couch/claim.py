@@ -16,6 +16,7 @@ from typing import Any
 
 from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
 from migrator.couch.settings import is_default_security, read_security
 from migrator.errors import CheckpointError, ConfigError
@@ -113,7 +114,7 @@ class Claim:
         Raises:
             EndpointError: the server cannot be asked.
         """
-        info = self._client.database_info(self.database)
+        info = settled_info(self._client, self.database)
         if info is None:
             self.found = Found()
         else:

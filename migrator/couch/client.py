@@ -49,7 +49,20 @@ class CouchClient:
         self._compress = not endpoint.local if compress is None else compress
         self._transport = Transport(endpoint, max_connections=max_connections)
         self._id_ranges: Sequence[IdRange] | None = None
+        # By database what could not be made sure of, of lists (see `couch.copies`) and of writes.
+        self.unconfirmed: dict[str, str] = {}
+        self.unconfirmed_writes: dict[str, str] = {}
+        self.absent_nodes: set[str] = set()
         self._root = couchdb.Server(endpoint.url + "/", session=self._transport).resource
+
+    @property
+    def doubts(self) -> list[str]:
+        """What could not be made sure of, as sentences for a report."""
+        return [*self.unconfirmed.values(), *self.unconfirmed_writes.values()]
+
+    def doubts_of(self, database: str) -> list[str]:
+        """The same of one database."""
+        return [text for kind in (self.unconfirmed, self.unconfirmed_writes) if (text := kind.get(database))]
 
     def close(self) -> None:
         """Close the connections."""
@@ -188,6 +201,8 @@ class CouchClient:
         rows = bulk_rows(answer, what)
         if rows is None:
             refuse_bulk(answer, what, self.url)
+        if answer.status == 202:
+            self.unconfirmed_writes[database] = f"{database}: documents were accepted by fewer than most copies"
         return rows
 
     def lookup(

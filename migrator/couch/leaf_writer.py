@@ -60,6 +60,11 @@ class LeafWriter:
         self._suspects = Suspects(client, database, min(MAX_ATTEMPTS_AT_ONE_DOCUMENT, retrier.policy.max_attempts))
         self._multipart: bool | None = None
 
+    @property
+    def unconfirmed(self) -> list[str]:
+        """What could not be made sure of, as sentences."""
+        return self._client.doubts_of(self._database)
+
     def write(self, leaves: Sequence[Leaf]) -> list[Outcome]:
         """Write the leaves and say what became of each, in their order.
 

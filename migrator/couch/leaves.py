@@ -15,6 +15,7 @@ import orjson
 from migrator.couch.bulk_get import Asked, read_leaves
 from migrator.couch.changes import BEGINNING, Change, ChangesFeed
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import settle
 from migrator.couch.endpoint import database_url
 from migrator.couch.settings import read_facts
 from migrator.couch.stored_attachments import StoredAttachments
@@ -110,9 +111,15 @@ class LeafReader:
         )
 
     @property
+    def unconfirmed(self) -> list[str]:
+        """What of the listing could not be made sure of, as sentences."""
+        return self._client.doubts_of(self._database)
+
+    @property
     def last_seq(self) -> str:
         """The sequence up to which the listing goes."""
         if self._last_seq is None:
+            settle(self._client, self._database, self._retrier)
             feed = ChangesFeed(self._client, self._database, self._retrier)
             self._last_seq = feed.list(self._since, self._take)
             self._sorter.finish()

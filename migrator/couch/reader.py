@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import settle
 from migrator.couch.fidelity import Fidelity, fidelity_of
 from migrator.errors import TransientError
 from migrator.model import Document
@@ -29,10 +30,16 @@ class CouchReader:
         self._retrier = retrier
         self._fidelity: dict[str, Fidelity] = {}
 
+    @property
+    def unconfirmed(self) -> Sequence[str]:
+        """What of the lists that were read could not be made sure of, as sentences."""
+        return self._client.doubts
+
     def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
         """Ids and revisions by `_all_docs`; nothing where there is no database."""
         database = self._names[collection]
         last = after
+        settle(self._client, database, self._retrier)
 
         def opened(_: int) -> tuple[Iterator[Stored], Stored | None]:
             self._fidelity[collection] = fidelity_of(self._client.welcome(), database)

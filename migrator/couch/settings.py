@@ -8,6 +8,7 @@ from typing import Any
 
 from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
 from migrator.couch.refused import security_fault
 from migrator.errors import ConfigError, TargetMissing
@@ -16,14 +17,19 @@ from migrator.revisions import DatabaseFacts
 ADMIN_ROLE = "_admin"
 
 
-def read_facts(client: CouchClient, database: str) -> DatabaseFacts:
+def read_facts(client: CouchClient, database: str, *, settled: bool = False) -> DatabaseFacts:
     """Settings and counts of a database, as far as this server has them.
+
+    Args:
+        client: the server.
+        database: its name.
+        settled: with counts that hold all that was acknowledged before, as `couch.copies` has it.
 
     Raises:
         TargetMissing: there is no such database.
         EndpointError: they cannot be read.
     """
-    info = client.database_info(database)
+    info = settled_info(client, database) if settled else client.database_info(database)
     if info is None:
         raise TargetMissing(
             f"There is no database {database_url(client.endpoint, database)}.",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from migrator.codec import encode
-from migrator.couch.changes import ChangesFeed
+from migrator.couch.changes import Change, ChangesFeed, order_of
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import copies_of, settle
+from migrator.errors import TransientError
 from migrator.extractors.couchdb import CouchExtractor
 from migrator.model import Document, EncodedDocument, Position, Record
-from migrator.retry import Retrier, is_transient
+from migrator.retry import Retrier, is_transient, repeat_while
 
 PAGE_ROWS = 1_000
 # Documents are held in memory so many at once.
 MAX_DOCS_HELD = 100
+MAX_TIMES_BEHIND = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ class ChangesExtractor(CouchExtractor):
         if since is None:
             yield from super().extract(collection, after=after)
             return
+        several = copies_of(self._info(collection)) > 1
+        if several:
+            settle(self._client, collection, self.retrier)
         position = since.sequence if after is None else str(after)
         if position == since.sequence:
             yield from self._current(collection, since.again, position, position)
@@ -75,18 +82,32 @@ class ChangesExtractor(CouchExtractor):
             page = feed.page(position)
             self._on_lag(collection, len(page.changes) + (page.pending or 0))
             ids = list(dict.fromkeys(change.id for change in page.changes))
-            yield from self._current(collection, ids, position, page.last_seq)
+            if several and ids:
+                # A copy lists a change that the others may lack yet, and documents are read from most of them.
+                settle(self._client, collection, self.retrier)
+            changes = {change.id: change for change in page.changes} if several else {}
+            yield from self._current(collection, ids, position, page.last_seq, changes)
             position = page.last_seq
             if len(page.changes) < PAGE_ROWS:
                 # What comes while we read is left for the next run, so that this one ends.
                 return
 
-    def _current(self, collection: str, ids: Sequence[str], before: str, behind: str) -> Iterator[Record]:
-        """These documents as they are now; only the last one's position is behind all of them."""
+    def _current(
+        self,
+        collection: str,
+        ids: Sequence[str],
+        before: str,
+        behind: str,
+        changes: Mapping[str, Change] | None = None,
+    ) -> Iterator[Record]:
+        """These documents as they are now; only the last one's position is behind all of them.
+
+        Of a cluster's database `changes` says what was listed of them, behind which they must not be.
+        """
         held: Record | None = None
         for begin in range(0, len(ids), MAX_DOCS_HELD):
             part = ids[begin : begin + MAX_DOCS_HELD]
-            for id, document in self._documents(collection, part).items():
+            for id, document in self._documents(collection, part, changes or {}).items():
                 if held is not None:
                     yield held
                 if document is not None:
@@ -98,12 +119,47 @@ class ChangesExtractor(CouchExtractor):
         if held is not None:
             yield held._replace(position=behind)
 
-    def _documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:
+    def _documents(
+        self, collection: str, ids: Sequence[str], changes: Mapping[str, Change]
+    ) -> Mapping[str, Document | None]:
+        documents = self._read(collection, ids)
+        late = [id for id in ids if id in changes and _is_behind(changes[id], documents[id])]
+        if not late:
+            return documents
+
+        def step() -> list[str]:
+            documents.update(self._read(collection, late))
+            late[:] = [id for id in late if _is_behind(changes[id], documents[id])]
+            return late
+
+        # What was deleted, or lost to a conflict, since it was listed looks the same; it is asked for below.
+        repeat_while(bool, step, max_attempts=MAX_TIMES_BEHIND, sleep=self.retrier.pause)
+        states = self.retrier.call(
+            f"look at documents of {collection}",
+            lambda _: self._client.lookup(collection, late) if late else {},
+            retry_on=is_transient,
+        )
+        for id, state in states.items():
+            if state is None:
+                raise TransientError(
+                    f"{collection}: {id!r:.100} is listed by a copy, and most copies lack it.",
+                    signature="copies differ",
+                )
+        return documents
+
+    def _read(self, collection: str, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
         return self.retrier.call(
             f"read documents of {collection}",
             lambda _: self._client.documents(collection, ids),
             retry_on=is_transient,
         )
+
+
+def _is_behind(change: Change, document: Document | None) -> bool:
+    """True when a document is older than it was listed, or not there although it was listed as no deletion."""
+    if document is None:
+        return not change.deleted
+    return order_of(str(document["_rev"])) < order_of(change.revs[0])
 
 
 def tombstone(id: str) -> bytes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.codec import InvalidDocument, Unencodable, encode, top_level
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import settle, settled_info
 from migrator.couch.endpoint import database_url
 from migrator.couch.identity import start_of
 from migrator.errors import ConfigError, TargetMissing
@@ -59,9 +60,14 @@ class CouchExtractor:
             return self._collections
         return [name for name in self._client.databases() if not name.startswith("_")]
 
+    @property
+    def unconfirmed(self) -> Sequence[str]:
+        """What of the lists that were read could not be made sure of, as sentences."""
+        return self._client.doubts
+
     def count(self, collection: str) -> int | None:
         """The server's own count."""
-        count = self._info(collection).get("doc_count")
+        count = self._found(collection, settled_info(self._client, collection)).get("doc_count")
         return count if isinstance(count, int) else None
 
     def identity(self, collection: str) -> str:
@@ -76,6 +82,7 @@ class CouchExtractor:
         """Yield documents in order of their ids' bytes; `after` is an id."""
         if after is not None and not isinstance(after, str):
             raise ConfigError(f"The position {after!r} is no document id.", hint="Start over with --restart.")
+        settle(self._client, collection)
         rows = self._client.rows(
             collection, after=after, include_docs=True, page_rows=self._page_rows, at_once=self._at_once
         )
@@ -114,8 +121,10 @@ class CouchExtractor:
         except Unencodable as error:
             return Record(id, fault=Fault(error.error, error.reason, id, document))
 
-    def _info(self, database: str) -> dict[str, object]:
-        info = self._client.database_info(database)
+    def _info(self, database: str) -> Mapping[str, object]:
+        return self._found(database, self._client.database_info(database))
+
+    def _found(self, database: str, info: Mapping[str, object] | None) -> Mapping[str, object]:
         if info is None:
             raise TargetMissing(
                 f"There is no database {database} at {self._client.url}.",

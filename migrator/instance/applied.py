@@ -9,7 +9,7 @@ from typing import Any
 from migrator.instance.compared import Verified, verified_lines
 from migrator.model import Counts
 from migrator.naming import printable
-from migrator.report import SCHEMA, table
+from migrator.report import SCHEMA, table, unconfirmed_lines
 
 COLUMNS = ("read", "written", "unchanged", "rejected")
 
@@ -29,7 +29,8 @@ class DatabaseReport:
 class Applied:
     """What a move did. `caught_up` counts what had changed at the source meanwhile and was carried, too.
 
-    `verified` is the comparison of both servers afterwards; None where it was left out.
+    `verified` is the comparison of both servers afterwards; None where it was left out. `unconfirmed` says what of
+    the lists that were read could not be made sure of.
     """
 
     databases: Mapping[str, DatabaseReport] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Applied:
     seconds: float = 0.0
     warmed: bool = True
     verified: Verified | None = None
+    unconfirmed: Sequence[str] = ()
 
     @property
     def totals(self) -> Counts:
@@ -81,6 +83,8 @@ def applied_to_json(applied: Applied, rejects: str = "") -> dict[str, Any]:
         "seconds": round(applied.seconds, 3),
         "documents_per_second": round(totals.read / applied.seconds, 1) if applied.seconds > 0 else 0.0,
     }
+    if applied.unconfirmed:
+        value["unconfirmed"] = list(applied.unconfirmed)
     if rejects:
         value["rejects"] = rejects
     return value
@@ -103,6 +107,7 @@ def applied_to_text(applied: Applied) -> str:
     lines.append(f"{totals.read:,} revisions accounted for; this run took {applied.seconds:.1f} s ({rate:,.0f}/s)")
     if applied.caught_up:
         lines.append(f"{applied.caught_up:,} had changed at the source meanwhile, and were carried, too")
+    lines += unconfirmed_lines(applied.unconfirmed)
     if applied.verified:
         lines += verified_lines(applied.verified)
     return "\n".join(lines) + "\n"

@@ -292,6 +292,7 @@ class _Move:
             seconds,
             self._options.warm,
             verified,
+            tuple(dict.fromkeys((*self._copier.source.client.doubts, *self._copier.target.client.doubts))),
         )
 
     def _counts(self, part: str, planned: int | None) -> Counts | None:

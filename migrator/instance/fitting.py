@@ -107,7 +107,7 @@ def _occupied(plan: ServerPlan, target: Server, ours: Collection[str]) -> Iterat
     for database in plan.databases:
         if database.source in ours:
             continue
-        info = target.info(database.target)
+        info = target.settled_info(database.target)
         if info is None:
             continue
         held = (info.get("doc_count") or 0) + (info.get("doc_del_count") or 0)

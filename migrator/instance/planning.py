@@ -111,6 +111,7 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
     time_expected, why_not = estimate(source, target, databases) if options.probe else (None, "")
     if why_not:
         warnings.append(f"the time cannot be told: {why_not}")
+    warnings += [f"not confirmed: {text}" for text in (*source.client.doubts, *target.client.doubts)]
     needed = _disk_needed(surveyed)
     space = free_space(target)
     if space is not None and space[0] < needed:

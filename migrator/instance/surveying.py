@@ -52,13 +52,13 @@ def survey(source: Server, target: Server, names: Mapping[str, str]) -> list[Sur
 
 def _survey(source: Server, target: Server, name: str, target_name: str) -> Surveyed:
     facts = source.retrier.call(
-        f"look at {name}", lambda _: read_facts(source.client, name), retry_on=is_transient
+        f"look at {name}", lambda _: read_facts(source.client, name, settled=True), retry_on=is_transient
     )
     own = (source.info(name) or {}).get("sizes") or {}
     designs = tuple(designs_of(source, name))
     index_bytes = sizes(source, name, [design.name for design in designs if design.views]).views_active or 0
     problems, warnings = list[str](), [f"{name}: {text}" for design in designs for text in _oddities(design)]
-    there = target.info(target_name) if _may_be(target_name) else None
+    there = target.settled_info(target_name) if _may_be(target_name) else None
     state = ABSENT
     if there is not None:
         state = OCCUPIED if (there.get("doc_count") or 0) + (there.get("doc_del_count") or 0) else EMPTY

@@ -52,6 +52,8 @@ class Conversion:
     """Leaves that the format has no place for, or that a later one stands for."""
     ancestries_shortened: int = 0
     notes: dict[str, int] = field(default_factory=dict)
+    unconfirmed: list[str] = field(default_factory=list)
+    """What could not be made sure of, as sentences."""
     seconds: float = 0.0
 
     @property
@@ -66,7 +68,8 @@ class Conversion:
 
     def as_dict(self) -> dict[str, Any]:
         """For the line of JSON."""
-        return {"schema": 1, "ok": self.ok, **vars(self), "seconds": round(self.seconds, 3)}
+        value = {"schema": 1, "ok": self.ok, **vars(self), "seconds": round(self.seconds, 3)}
+        return value if self.unconfirmed else {key: each for key, each in value.items() if key != "unconfirmed"}
 
 
 class Converter:

@@ -19,6 +19,7 @@ from migrator.interchange.formats import WRITERS
 from migrator.interchange.sides import ConvertJob, open_database, open_source
 from migrator.loaders.rejects import RejectFile
 from migrator.retry import Retrier, RetryPolicy
+from migrator.wrapping import unconfirmed_of
 
 __all__ = ["ConvertJob", "convert_leaves"]
 
@@ -66,10 +67,12 @@ def convert_leaves(
             writer = stack.enter_context(open_database(job, source, retrier, environ))
             scratch = stack.enter_context(TemporaryDirectory(prefix="migrator-"))
             converter.into_database(source, writer, scratch=Path(scratch))
+            result.unconfirmed += unconfirmed_of(writer)
         else:
             target = Path(config.target)
             convert_file(source, WRITERS[job.format], target, converter, overwrite=job.overwrite)
         file.flush()
+        result.unconfirmed += unconfirmed_of(source)
     result.seconds = time.monotonic() - started
     if not result.accounted:
         raise UnaccountedError(f"The numbers do not add up: {result.as_dict()}.")

@@ -9,6 +9,7 @@ from typing import Any
 
 from migrator import naming
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import copies_of, is_empty, is_surely_empty
 from migrator.couch.fidelity import fidelity_of
 from migrator.couch.identity import mark_database, read_identity
 from migrator.couch.screen import screen
@@ -89,8 +90,8 @@ class CouchLoader:
         """
         database = self.target_name(collection)
         info = self._look(database)
+        created = info is None and self._client.create_database(database, **self._create_options)
         if info is None:
-            self._client.create_database(database, **self._create_options)
             info = self._client.database_info(database)
             if info is None:
                 raise TransientError(
@@ -99,7 +100,7 @@ class CouchLoader:
         # Before anything is written, so that all that is confirmed is known to be in this very database.
         mark_database(self._client, database)
         policy = self.policies.get(collection, self._on_conflict)
-        self._targets[collection] = replace(self._target(database, info), on_conflict=policy)
+        self._targets[collection] = replace(self._target(database, info, created=created), on_conflict=policy)
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
         """Write the documents; see `Loader.load`."""
@@ -109,9 +110,16 @@ class CouchLoader:
         """Tells the database from a later one of the same name; "" where there is none."""
         return read_identity(self._client, self.target_name(collection))
 
+    @property
+    def unconfirmed(self) -> Sequence[str]:
+        """What of the writes could not be made sure of, as sentences."""
+        return list(self._client.unconfirmed_writes.values())
+
     def is_empty(self, collection: str) -> bool:
-        """True when the database holds no document."""
-        return self.survey(collection) == 0
+        """True when the database surely holds no document."""
+        database = self.target_name(collection)
+        info = self._look(database)
+        return info is not None and is_surely_empty(self._client, database, {**info, "doc_del_count": 0})
 
     def survey(self, collection: str) -> int:
         """How many documents are at the target; -1 where there is no database yet."""
@@ -145,7 +153,7 @@ class CouchLoader:
             self._max_document_bytes = self._client.max_document_size() or DEFAULT_MAX_DOCUMENT_BYTES
         return self._client.database_info(database)
 
-    def _target(self, database: str, info: Mapping[str, Any]) -> Target:
+    def _target(self, database: str, info: Mapping[str, Any], *, created: bool = False) -> Target:
         self._partitioned = bool(info.get("props", {}).get("partitioned"))
         return Target(
             client=self._client,
@@ -153,7 +161,8 @@ class CouchLoader:
             on_conflict=self._on_conflict,
             newer_field=self._newer_field,
             fidelity=fidelity_of(self._welcome, database),
-            was_empty=not info.get("doc_count") and not info.get("doc_del_count"),
+            # Of a cluster's database that was there before, one copy can seem empty.
+            was_empty=is_empty(info) and (created or copies_of(info) < 2),
             suspects=Suspects(self._client, database, self._attempts),
             sleep=self._sleep,
         )

@@ -45,6 +45,7 @@ from migrator.scaling.places import everywhere
 from migrator.scaling.targets import open_targets, other_target
 from migrator.scaling.worker import STOP_FILE, counts_of, event_of, split_paths
 from migrator.target_guard import RESTART, TargetGuard
+from migrator.wrapping import unconfirmed_of
 
 SPLITS_PER_WORKER = 4
 
@@ -146,7 +147,8 @@ class _Run:
         self.checkpoint.finished = True
         self.file.save(self.checkpoint)
         shutil.rmtree(self.folder)
-        report = Report(collections, time.monotonic() - started, carried)
+        unconfirmed = unconfirmed_of(self.job.extractor, self.job.loader)
+        report = Report(collections, time.monotonic() - started, carried, unconfirmed)
         self.listener(RunFinished(report))
         if not self.config.checkpoint and report.ok:
             self.file.remove()

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import Endpoint
 from migrator.seeding import users
 from migrator.seeding.differences import read_security
@@ -85,7 +86,7 @@ class SeededDatabases:
         if name == users.USERS:
             return self._reset_users()
         database = self.names[name]
-        info = self._client.database_info(database)
+        info = settled_info(self._client, database)
         mark = self._marks[name]
         moved = info is None or _sequence(info) != _sequence(mark)
         secured = info is not None and read_security(self._client, database) == self._securities[name]
@@ -145,7 +146,7 @@ class SeededDatabases:
         if name == users.USERS:
             self._revisions = self._user_revisions()
             return
-        self._marks[name] = self._client.database_info(database) or {}
+        self._marks[name] = settled_info(self._client, database) or {}
         self._securities[name] = read_security(self._client, database)
 
     def _changed_since(self, database: str, since: object) -> list[str]:

@@ -103,6 +103,11 @@ class Seeder:
         """Close the connections."""
         self._client.close()
 
+    @property
+    def unconfirmed(self) -> list[str]:
+        """What of the databases' lists could not be made sure of, as sentences."""
+        return self._client.doubts
+
     def compare(self) -> dict[str, DatabaseState]:
         """What differs, found by reading only."""
         self._greet()

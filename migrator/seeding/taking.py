@@ -33,6 +33,7 @@ class Taken:
     audit: dict[str, Any] | None
     text: str
     folder: Path
+    unconfirmed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For the report."""
@@ -104,5 +105,5 @@ def take(
         source = StagingExtractor(reader, masking.filters(), made, audit)
         taken = snapshot(client, source, names, folder, format=format, proof=proof if made else None)
         if not made:
-            return Taken(taken, None, "", folder)
-        return Taken(taken, audit.as_dict(), audit.as_text(), folder)
+            return Taken(taken, None, "", folder, tuple(client.doubts))
+        return Taken(taken, audit.as_dict(), audit.as_text(), folder, tuple(client.doubts))

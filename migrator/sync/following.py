@@ -132,4 +132,5 @@ def _added(total: Report, more: Report) -> Report:
             counts.add(collections[name].counts)
         counts.add(each.counts)
         collections[name] = CollectionReport(each.database, counts)
-    return Report(collections, total.seconds + more.seconds, total.carried if total.collections else more.carried)
+    carried = total.carried if total.collections else more.carried
+    return Report(collections, total.seconds + more.seconds, carried, more.unconfirmed)
