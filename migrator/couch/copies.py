@@ -107,20 +107,25 @@ def settle(
     Raises:
         TransientError: the server is out of reach.
     """
-    if retrier is None:
-        reason = bring_together(client, database, info)
-    else:
-        pause = retrier.pause
-        reason = retrier.call(
-            f"bring the copies of {database} together",
-            lambda number: bring_together(client, database, info if number == 1 else None, sleep=pause),
-            retry_on=is_transient,
-        )
+    reason = _tried_again(client, database, retrier, info)
     if reason:
         client.unconfirmed[database] = reason
     else:
         client.unconfirmed.pop(database, None)
     return not reason
+
+
+def _tried_again(
+    client: CouchClient, database: str, retrier: Retrier | None, info: Mapping[str, Any] | None
+) -> str:
+    if retrier is None:
+        return bring_together(client, database, info)
+    pause = retrier.pause
+    return retrier.call(
+        f"bring the copies of {database} together",
+        lambda number: bring_together(client, database, info if number == 1 else None, sleep=pause),
+        retry_on=is_transient,
+    )
 
 
 def settled_info(client: CouchClient, database: str, retrier: Retrier | None = None) -> dict[str, Any] | None:
@@ -136,7 +141,9 @@ def settled_info(client: CouchClient, database: str, retrier: Retrier | None = N
     return info
 
 
-def is_surely_empty(client: CouchClient, database: str, info: Mapping[str, Any]) -> bool:
+def is_surely_empty(
+    client: CouchClient, database: str, info: Mapping[str, Any], retrier: Retrier | None = None
+) -> bool:
     """True when a database holds nothing, on any copy: False too where that cannot be made sure of.
 
     Raises:
@@ -144,7 +151,8 @@ def is_surely_empty(client: CouchClient, database: str, info: Mapping[str, Any])
     """
     if copies_of(info) < 2 or not is_empty(info):
         return is_empty(info)
-    return not bring_together(client, database, info) and is_empty(client.database_info(database) or info)
+    whole = not _tried_again(client, database, retrier, info)
+    return whole and is_empty(client.database_info(database) or info)
 
 
 @dataclass

@@ -75,7 +75,7 @@ class Sync:
             source, target = self._info(self.source, name), self._info(self.target, self.job.names[name])
             identity = self._target_identity(name)
             old, now = known.get(name), str(source.get("update_seq", "0"))
-            empty = self._is_empty(self.job.names[name], target)
+            empty = is_surely_empty(self.target, self.job.names[name], target, self.job.retrier)
             same_target = old is not None and (not old.target or is_same(old.target, identity))
             same = (
                 old is not None
@@ -183,11 +183,6 @@ class Sync:
             self.job.loader.prepare(name, None)
             identity = identity_of(self.job.loader, name)
         return identity or ""
-
-    def _is_empty(self, database: str, info: dict[str, object]) -> bool:
-        return self.job.retrier.call(
-            f"look at {database}", lambda _: is_surely_empty(self.target, database, info), retry_on=is_transient
-        )
 
     def _info(self, client: CouchClient, database: str) -> dict[str, object]:
         return self.job.retrier.call(
