@@ -5,8 +5,8 @@
 >>> saved = service.save("agents", "a-1", {"name": "Ada"})
 >>> service.get("agents", "a-1")
 {'_id': 'a-1', 'name': 'Ada'}
->>> [agent["_id"] for agent in service.find("agents", {"name": {"$in": ["Ada", "Grace"]}})]
-['a-1']
+>>> len(service.find("agents", {"name": {"$in": ["Ada", "Grace"]}}))
+1
 
 A document comes out with its id as `_id`, and of CouchDB with its revision as `_rev`; it goes in with them or
 without. What is given in is copied and not changed, what comes out is a copy. `get` and `delete` raise

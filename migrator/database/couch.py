@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from migrator import naming
@@ -11,6 +11,7 @@ from migrator.couch import mango
 from migrator.couch.client import CouchClient
 from migrator.couch.trouble import CONFLICT
 from migrator.database.couch_bulk import SaveMany, Write, delete_many, delete_once, post
+from migrator.database.selector import found_in
 from migrator.database.service import (
     Documents,
     Row,
@@ -31,6 +32,7 @@ from migrator.errors import (
     DocumentConflict,
     EndpointError,
     TargetMissing,
+    TransientError,
 )
 from migrator.retry import repeat_while
 
@@ -43,6 +45,8 @@ MAX_CREATIONS = 3
 JSON_HINT = "Make a JSON value of it."
 REFUSED_HINT = "Fix the document, or the validation function in the database's design documents."
 STUB_HINT = "Its data is not there: attachments are carried by migrator run --from URL --to TARGET."
+# CouchDB up to 3.5 fails so at null, arrays and larger objects within `$in` and its like, once there is an index.
+SELECTOR_FAULT = "function_clause"
 # Two that make one index at the same moment can both be refused once.
 MAX_INDEX_ATTEMPTS = 4
 
@@ -107,22 +111,17 @@ class CouchDatabase:
         def write(database: str) -> str | None:
             (row,) = delete_once(self._client, database, [doc_id])
             if row["ok"] and "rev" not in row:
-                raise not_found(db_name, doc_id)
+                # Of a cluster, lists come from one copy, which may lag behind; this asks more of them.
+                if self._client.get_document(database, doc_id) is None:
+                    raise not_found(db_name, doc_id)
+                return None
             return _settled(row, db_name)
 
         self._race(write, db_name, doc_id)
 
     def list_all(self, db_name: str) -> list[dict[str, Any]]:
         """See DatabaseService.list_all; design documents are not listed."""
-
-        def read(database: str) -> list[dict[str, Any]]:
-            return [
-                {"_id": row.id, "_rev": row.rev, **_own(decode(row.document))}
-                for row in self._client.rows(database, include_docs=True)
-                if row.document and not row.id.startswith("_design/")
-            ]
-
-        return self._within(db_name, read)
+        return self._within(db_name, lambda database: list(self._listed(database)))
 
     def find(
         self,
@@ -135,7 +134,12 @@ class CouchDatabase:
         wanted, paths, most = check_selector(selector), check_paths(fields), check_limit(limit)
 
         def read(database: str) -> list[dict[str, Any]]:
-            return list(mango.find(self._client, database, wanted, fields=paths, limit=most))
+            try:
+                return list(mango.find(self._client, database, wanted, fields=paths, limit=most))
+            except TransientError as error:
+                if not (error.status == 500 and SELECTOR_FAULT in (error.signature or "")):
+                    raise
+                return found_in(self._listed(database), wanted, paths, most)
 
         return self._asked(db_name, f"The selector for {db_name}", read)
 
@@ -193,6 +197,11 @@ class CouchDatabase:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _listed(self, database: str) -> Iterator[dict[str, Any]]:
+        for row in self._client.rows(database, include_docs=True):
+            if row.document and not row.id.startswith("_design/"):
+                yield {"_id": row.id, "_rev": row.rev, **_own(decode(row.document))}
 
     def _asked(self, db_name: str, what: str, question: Callable[[str], T]) -> T:
         try:

@@ -8,8 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from migrator.database.paths import parse_path, projected
-from migrator.database.selector import matcher
+from migrator.database.selector import found_in
 from migrator.database.service import (
     Documents,
     Row,
@@ -77,18 +76,10 @@ class MemoryDBService:
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """See DatabaseService.find; the documents come ordered by id."""
-        matches = matcher(check_selector(selector))
-        paths = [parse_path(path) for path in check_paths(fields)]
-        most = check_limit(limit)
-        found: list[dict[str, Any]] = []
+        wanted, paths, most = check_selector(selector), check_paths(fields), check_limit(limit)
         with self._lock:
-            for id, document in self._listed(db_name):
-                if most is not None and len(found) >= most:
-                    break
-                whole = _whole(id, document)
-                if matches(whole):
-                    found.append(copy.deepcopy(projected(whole, paths) if paths else whole))
-        return found
+            listed = (_whole(id, document) for id, document in self._listed(db_name))
+            return copy.deepcopy(found_in(listed, wanted, paths, most))
 
     def ensure_index(self, db_name: str, fields: Sequence[Any], index_name: str | None = None) -> None:  # noqa: ARG002
         """See DatabaseService.ensure_index; there is nothing to make here."""
@@ -141,7 +132,8 @@ class MemoryDBService:
     def _listed(self, db_name: str) -> Iterable[tuple[str, dict[str, Any]]]:
         documents = self.dbs.setdefault(db_name, {})
         # Python compares strings by code points, which is the order of their UTF-8 bytes too.
-        return [(id, documents[id]) for id in sorted(documents) if not id.startswith("_design/")]
+        ids = sorted(id for id in documents if isinstance(id, str) and not id.startswith("_design/"))
+        return [(id, documents[id]) for id in ids]
 
     def _next_rev(self, db_name: str, doc_id: str) -> str:
         generation = self._generations.get((db_name, doc_id), 0) + 1

@@ -6,12 +6,13 @@ under `$ne` and `$not`; an array is equal to an array alone, but `$in` looks int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from migrator.database.collation import compare, compare_raw
 from migrator.database.operators import COMPARISONS, NEGATED, TESTS, Test, invalid
-from migrator.database.paths import ABSENT, NO_PATH, parse_path, value_at
+from migrator.database.paths import ABSENT, NO_PATH, parse_path, projected, value_at
 from migrator.errors import DatabaseError
 
 Predicate = Callable[[Any], bool]
@@ -42,6 +43,25 @@ def matcher(selector: Mapping[str, Any]) -> Predicate:
             "The selector has a condition without a field's name.", hint='Write {"field": {"$gt": 1}}.'
         )
     return _built(selector, (), negated=False, inside=False)
+
+
+def found_in(
+    documents: Iterable[Mapping[str, Any]], selector: Mapping[str, Any], fields: Sequence[str], limit: int | None
+) -> list[dict[str, Any]]:
+    """What `find` gives of these documents; the values in them are not copied.
+
+    Args:
+        documents: in the order in which they are to be found.
+        selector: the condition.
+        fields: dotted paths of what to give of each; all of it where there are none.
+        limit: at most so many; all where None.
+
+    Raises:
+        DatabaseError: the selector or a path is none.
+    """
+    matches, paths = matcher(selector), [parse_path(field) for field in fields]
+    found = (document for document in documents if matches(document))
+    return [projected(document, paths) if paths else dict(document) for document in islice(found, limit)]
 
 
 def _built(condition: Any, path: tuple[str, ...], *, negated: bool, inside: bool) -> Predicate:

@@ -394,6 +394,24 @@ def test_many_are_read_in_the_order_asked(service: DatabaseService, name: str) -
     assert service.get_many(name, iter(["a"]))["a"] == found["a"]
 
 
+def test_what_one_copy_misses_is_confirmed_before_it_is_called_missing(
+    couch: CouchDBService, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster a list comes from one copy, which may lag behind; a document is asked of more than one."""
+    couch.save(name, "a", {})
+    lookup, asked = CouchClient.lookup, []
+
+    def lagging(self: CouchClient, database: str, ids: Any, **options: Any) -> Any:
+        asked.append(ids)
+        return dict.fromkeys(ids) if len(asked) < 3 else lookup(self, database, ids, **options)
+
+    monkeypatch.setattr(CouchClient, "lookup", lagging)
+    couch.delete(name, "a")
+    assert len(asked) == 3
+    with pytest.raises(DocumentNotFound):
+        couch.get(name, "a")
+
+
 def test_many_are_deleted(service: DatabaseService, name: str) -> None:
     """What is missing is fine, what is no id is a row with an error, and twice is once."""
     service.save_many(name, [{"_id": id} for id in ("a", "b", "c")])
@@ -435,6 +453,25 @@ def test_finds_the_same(couch: CouchDBService, name: str, is_couchdb: bool) -> N
     }
     differing = [each for each, one, other in zip(selectors, *found.values(), strict=True) if one != other]
     assert differing == []
+
+
+def test_a_query_that_the_server_fails_at_is_answered(
+    couch: CouchDBService, name: str, is_couchdb: bool, requests: list[str]
+) -> None:
+    """CouchDB 3.5 fails at null in an `$in` once there is an index on whatever: the documents are read here."""
+    memory = MemoryDBService()
+    for service in (memory, couch):
+        service.save_many(name, [{"_id": id, **document} for id, document in DOCUMENTS.items()])
+        service.save(name, "_design/x", {"v": None})
+    couch.ensure_index(name, ["other"])
+    selectors = [each for each in SELECTORS if "$in" in str(each) and "None" in str(each)]
+    assert selectors
+    for selector in selectors if is_couchdb else [{"v": {"$in": [5, 10]}}]:
+        for fields, limit in ((None, None), (["v"], 2)):
+            found = plain(couch.find(name, selector, fields, limit))
+            assert found == memory.find(name, selector, fields, limit)
+            assert found
+    assert ("GET _all_docs" in requests) is is_couchdb
 
 
 def test_all_are_found_and_no_more_than_the_limit(

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from migrator import database as ours
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.memory import MemoryExtractor, load_object
 from migrator.files.identity import same_identity
@@ -74,6 +75,63 @@ def test_shapes_of_sources(source: object) -> None:
     found = [record.document for record in extractor.extract("a")]
     assert found == [{"_id": "1", "n": 1}]
     assert [type(document) for document in found] == [dict]
+
+
+class MemoryDBService:
+    """The application's own: the id is the key alone, and `list_all` gives documents without it."""
+
+    def __init__(self, dbs: dict[str, dict[str, dict[str, Any]]]) -> None:
+        self.dbs = dbs
+
+    def list_all(self, db_name: str) -> list[dict[str, Any]]:
+        """Documents without `_id`."""
+        return list(self.dbs.get(db_name, {}).values())
+
+
+class Subclass(ours.MemoryDBService):
+    """An application's service on top of this library's."""
+
+    def save(self, db_name: str, doc_id: str, doc: Mapping[str, Any]) -> ours.Saved:
+        """As before, with a mark."""
+        return super().save(db_name, doc_id, {**doc, "marked": True})
+
+
+def saved(service: ours.MemoryDBService) -> ours.MemoryDBService:
+    """A service that two documents were saved into."""
+    service.save("a", "2", {"n": [2]})
+    service.save_many("a", [{"_id": "1", "n": [1]}])
+    return service
+
+
+SERVICES: dict[str, Any] = {
+    "ours": saved(ours.MemoryDBService()),
+    "ours by its first name": saved(ours.MemoryDatabase()),
+    "ours by settings": saved(ours.get_database_service(ours.Settings(DATABASE_PROVIDER="memory"))),  # type: ignore[arg-type]
+    "a subclass": saved(Subclass()),
+    "the application's, without ids": MemoryDBService({"a": {"2": {"n": [2]}, "1": {"n": [1]}}}),
+    "the application's, with ids": MemoryDBService(
+        {"a": {"2": {"_id": "2", "n": [2]}, "1": {"_id": "1", "n": [1]}}}
+    ),
+    "the application's, of both kinds": MemoryDBService({"a": {"2": {"n": [2]}, "1": {"_id": "1", "n": [1]}}}),
+    "private data without ids": Service(_data={"a": {"2": {"n": [2]}, "1": {"n": [1]}}}),
+    "list_all alone, with ids": ListingService({"a": [{"_id": "1", "n": [1]}, {"_id": "2", "n": [2]}]}),
+    "a mapping": {"a": {"2": {"n": [2]}, "1": {"n": [1]}}},
+}
+
+
+@pytest.mark.parametrize("source", SERVICES.values(), ids=SERVICES)
+def test_services_of_every_shape(source: Any) -> None:
+    """Each gives its documents with their ids, and comes out as it went in."""
+    before = copy.deepcopy(
+        source if isinstance(source, dict) else vars(source).get("dbs", vars(source).get("_data"))
+    )
+    found = MemoryExtractor(source, name="app:db", collections=["a"]).extract("a")
+    documents = [
+        {key: value for key, value in (record.document or {}).items() if key != "marked"} for record in found
+    ]
+    assert documents == [{"_id": "1", "n": [1]}, {"_id": "2", "n": [2]}]
+    documents[0]["n"] = "changed"
+    assert before == (source if isinstance(source, dict) else vars(source).get("dbs", vars(source).get("_data")))
 
 
 @pytest.mark.parametrize("source", [None, 7, "text", [{"_id": "1"}], Service(), Service(dbs=[1])])
