@@ -15,7 +15,8 @@ from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.extractors.sql_values import document_id
 from migrator.extras import extra
-from migrator.model import Fault, Position, Record
+from migrator.model import Position, Record
+from migrator.row_faults import row_fault
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
 PAGE_ITEMS = 500
@@ -159,11 +160,19 @@ _HINT = (
 
 def _record(collection: str, item: Mapping[str, Any], key: Sequence[str]) -> Record:
     position = json.dumps({name: _stored(item[name]) for name in key}, ensure_ascii=False)
-    document = {name: _plain(value) for name, value in item.items()}
-    id = document_id([document[name] for name in key])
+    place = f"{collection} {position:.100}"
+    id = document_id([_plain(item[name]) for name in key])
+    document: dict[str, Any] = {}
+    for name, value in item.items():
+        try:
+            document[name] = _plain(value)
+        except Exception as error:  # noqa: BLE001 a type of tomorrow is a fault of its item
+            reason = f"a value of the type {next(iter(value), '')!r:.80} cannot be read: {error!r}"
+            fault = row_fault(place, "invalid_value", reason, column=name, id=id, document=dict(item))
+            return Record(position, fault=fault)
     if "_id" in document and list(key) != ["_id"] and document["_id"] != id:
-        reason = f"{collection} {position:.100}: the item has an _id that is not its key"
-        return Record(position, fault=Fault("id_mismatch", reason, id, document))
+        reason = "the item has an _id that is not its key"
+        return Record(position, fault=row_fault(place, "id_mismatch", reason, id=id, document=document))
     return Record(position, {"_id": id, **document, **({"_id": id} if "_id" in document else {})})
 
 

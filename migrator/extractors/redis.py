@@ -15,9 +15,9 @@ from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
 from migrator.extractors.selection import select_collections
 from migrator.extras import extra
-from migrator.model import Fault, Position, Record
+from migrator.model import Position, Record
 from migrator.naming import shown
-from migrator.row_faults import text_fault
+from migrator.row_faults import row_fault, text_fault
 from migrator.sorting import ExternalSorter
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 KEYS_AT_ONCE = 200
 SORT_MEMORY_BYTES = 16_000_000
+_NO_UTF8 = "it is no UTF-8"
+# What the server says of itself, whatever key was asked for.
+_TROUBLE = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "max number of clients")
 _JSON_TYPES = (b"ReJSON-RL", b"json")
 
 
@@ -153,6 +156,9 @@ class RedisExtractor:
             else:
                 asked.exists(key)
         for key, kind, value in zip(keys, kinds, asked.execute(raise_on_error=False), strict=True):
+            if isinstance(value, Exception) and str(value).startswith(_TROUBLE):
+                # The server is at fault and not what it holds.
+                raise TransientError(f"{self.describe()} does not answer: {value}.", hint="Is the server up?")
             if value is None or value == {} or (kind == b"none" and not value):
                 # Gone since the keys were listed.
                 continue
@@ -187,27 +193,40 @@ def _record(key: bytes, kind: bytes, value: Any) -> Record:
     try:
         id = key.decode()
     except UnicodeDecodeError:
-        return Record(position, fault=Fault("invalid_utf8", f"the key {key!r:.100} is no UTF-8"))
+        kept = _shown_fields(value) if isinstance(value, dict) else value if isinstance(value, bytes) else None
+        return Record(position, fault=row_fault(f"the key {key!r:.100}", "invalid_utf8", _NO_UTF8, document=kept))
     place = f"the key {shown(id)}"
     if isinstance(value, Exception):
-        return Record(position, fault=Fault("unreadable", f"{place}: {value}", id))
+        return Record(position, fault=row_fault(place, "unreadable", value, id=id))
     if kind == b"hash":
         try:
             fields = {name.decode(): _text(field) for name, field in value.items()}
         except UnicodeDecodeError:
-            return Record(position, fault=Fault("invalid_utf8", f"{place}: a field's name is no UTF-8", id))
+            bad = next(name for name in value if isinstance(_text(name), bytes))
+            reason = f"the field's name {bad!r:.100} is no UTF-8"
+            fault = row_fault(place, "invalid_utf8", reason, id=id, document=_shown_fields(value))
+            return Record(position, fault=fault)
         return Record(position, {"_id": id, **fields})
     if kind != b"string" and kind not in _JSON_TYPES:
         named = kind.decode("ascii", "replace")
-        reason = f"{place} holds a {named}; hashes, JSON texts and JSON values are documents"
-        return Record(position, fault=Fault("not_a_document", reason, id))
+        reason = f"holds a {named}; hashes, JSON texts and JSON values are documents"
+        return Record(position, fault=row_fault(place, "not_a_document", reason, id=id))
     try:
         found = decode_value(value)
     except InvalidDocument as invalid:
         return Record(position, fault=text_fault(invalid, value, place, id=id))
     if not isinstance(found, dict):
-        return Record(position, fault=Fault("not_an_object", f"{place} holds JSON that is no object", id, found))
+        fault = row_fault(place, "not_an_object", "holds JSON that is no object", id=id, document=found)
+        return Record(position, fault=fault)
     return Record(position, found if isinstance(found.get("_id"), str) else {**found, "_id": id})
+
+
+def _shown_fields(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    """A hash for people, where its names are no texts."""
+    return {
+        name.decode("utf-8", "backslashreplace"): field.decode("utf-8", "backslashreplace")
+        for name, field in fields.items()
+    }
 
 
 def _text(value: bytes) -> str | bytes:

@@ -17,7 +17,9 @@ from boto3.dynamodb.types import TypeSerializer
 from moto.server import ThreadedMotoServer
 
 import migrator
+from migrator.codec import encode
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
+from migrator.extractors import dynamodb
 from migrator.extractors.dynamodb import DynamoExtractor
 from migrator.testing import ExtractorContract, Source
 from tests.sources.killing import killed_and_resumed
@@ -222,3 +224,59 @@ def test_a_killed_run_goes_on(endpoint: str, client: Any, tmp_path: Path) -> Non
         client.batch_write_item(RequestItems={"t": puts})
     found = killed_and_resumed(f"dynamodb:t?endpoint={endpoint}", tmp_path, environ=ENVIRON)
     assert sorted(document["_id"] for document in found) == [f"{n:05}" for n in range(3_000)]
+
+
+VALUES: list[tuple[dict[str, Any], Any]] = [
+    ({"N": "9" * 38}, int("9" * 38)),
+    ({"N": "-" + "9" * 38}, -int("9" * 38)),
+    ({"N": "9." + "9" * 37}, Decimal("9." + "9" * 37)),
+    ({"N": "1E+125"}, 10**125),
+    ({"N": "9.9999999999999999999999999999999999999E+125"}, int("9" * 38) * 10**88),
+    ({"N": "1E-130"}, 1e-130),
+    (
+        {"N": "1.2345678901234567890123456789012345678E-130"},
+        Decimal("1.2345678901234567890123456789012345678E-130"),
+    ),
+    ({"N": "0.1"}, 0.1),
+    ({"N": "0.10000000000000000001"}, Decimal("0.10000000000000000001")),
+    ({"N": "9007199254740993"}, 9007199254740993),
+    ({"N": "1.50"}, 1.5),
+    ({"N": "0"}, 0),
+    ({"N": "-0"}, 0),
+    ({"S": ""}, ""),
+    ({"S": "\x00\U0001f600"}, "\x00\U0001f600"),
+    ({"B": b""}, b""),
+    ({"B": b"\x00\xff"}, b"\x00\xff"),
+    ({"BOOL": False}, False),
+    ({"NULL": True}, None),
+    ({"SS": ["b", "a"]}, {"a", "b"}),
+    ({"NS": ["1", "1.5", "9." + "9" * 37]}, {1, 1.5, Decimal("9." + "9" * 37)}),
+    ({"BS": [b"\xff", b""]}, {b"\xff", b""}),
+    ({"L": [{"M": {"a": {"L": []}}}, {"NULL": True}]}, [{"a": []}, None]),
+    ({"M": {}}, {}),
+]
+
+
+@pytest.mark.parametrize(("stored", "value"), VALUES, ids=str)
+def test_a_value_comes_with_every_digit(stored: dict[str, Any], value: Any) -> None:
+    """Numbers of 38 digits, bytes, sets and what is empty, and it can be written."""
+    found = dynamodb._record("t", {"k": {"S": "a"}, "v": stored}, ["k"])
+    assert found.document is not None
+    assert found.document["v"] == value
+    assert type(found.document["v"]) is type(value)
+    assert json.loads(encode(found.document))["_id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("key", "id"),
+    [({"S": "a:b"}, "a:b"), ({"N": "1.50"}, "1.5"), ({"N": "9" * 38}, "9" * 38), ({"B": b"\xff"}, "/w==")],
+)
+@pytest.mark.parametrize("bad", [{"X": 1}, {"N": "many"}, {"M": {"a": {"L": [{"N": ""}]}}}, {}, {"N": None}])
+def test_a_value_that_cannot_be_read_is_a_fault_of_its_item(key: Any, id: str, bad: Any) -> None:
+    """It names table, key and attribute; the position is the item's."""
+    found = dynamodb._record("t", {"k": key, "v": bad}, ["k"])
+    assert found.fault is not None
+    assert (found.fault.error, found.fault.id) == ("invalid_value", id)
+    assert found.fault.reason.startswith('t {"k": ')
+    assert ": v: a value of the type " in found.fault.reason
+    assert dynamodb._start(found.position, ["k"]) == {"k": key}

@@ -15,6 +15,7 @@ import redis
 
 import migrator
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
+from migrator.extractors import redis as redis_extractor
 from migrator.extractors.redis import RedisExtractor
 from migrator.testing import DOCUMENTS, ExtractorContract, Source
 from tests import support
@@ -269,3 +270,69 @@ def test_a_killed_run_goes_on(server: int, client: redis.Redis, tmp_path: Path) 
     found = killed_and_resumed(url(server, "?k=k:*", password=""), tmp_path, environ={"REDIS_PASSWORD": PASSWORD})
     assert sorted(int(document["n"]) for document in found) == list(range(12_000))
     assert PASSWORD not in (tmp_path / "cp.json").read_text()
+
+
+NAMED = "the key 'k'"
+FAULTY: list[tuple[bytes, bytes, Any, str, str]] = [
+    (b"k\xff", b"hash", {b"a": b"1"}, "invalid_utf8", ""),
+    (b"\xed\xa0\x80", b"string", b"{}", "invalid_utf8", ""),
+    (b"k", b"hash", {b"a": b"1", b"\xff": b"2"}, "invalid_utf8", "k"),
+    (b"k", b"string", b'{"a":"\xff"}', "invalid_utf8", "k"),
+    (b"k", b"string", b"\xff\xfe{\x00}\x00", "byte_order_mark", "k"),
+    (b"k", b"string", b'{"a":NaN}', "invalid_json", "k"),
+    (b"k", b"string", b'{"a":1e400}', "number_out_of_range", "k"),
+    (b"k", b"string", b'{"a":', "invalid_json", "k"),
+    (b"k", b"string", b"", "invalid_json", "k"),
+    (b"k", b"string", b"\x80\x03}q", "invalid_utf8", "k"),
+    (b"k", b"string", b"7", "not_an_object", "k"),
+    (b"k", b"string", b"[1]", "not_an_object", "k"),
+    (b"k", b"string", b"null", "not_an_object", "k"),
+    (b"k", b"ReJSON-RL", b'"x"', "not_an_object", "k"),
+    (b"k", b"list", 1, "not_a_document", "k"),
+    (b"k", b"set", 1, "not_a_document", "k"),
+    (b"k", b"zset", 1, "not_a_document", "k"),
+    (b"k", b"stream", 1, "not_a_document", "k"),
+    (b"k", b"MBbloom--", 1, "not_a_document", "k"),
+    (b"k", b"hash", redis.exceptions.ResponseError("WRONGTYPE Operation against a key"), "unreadable", "k"),
+    (b"k", b"ReJSON-RL", redis.exceptions.NoPermissionError("this user has no permissions"), "unreadable", "k"),
+]
+
+
+@pytest.mark.parametrize(("key", "kind", "value", "error", "id"), FAULTY)
+def test_what_cannot_be_given_is_a_fault_that_names_its_key(
+    key: bytes, kind: bytes, value: Any, error: str, id: str
+) -> None:
+    """With the id where the key is a text, a position to go on behind, and what could be had."""
+    found = redis_extractor._record(key, kind, value)
+    assert found.fault is not None
+    assert (found.fault.error, found.fault.id) == (error, id)
+    assert found.fault.reason.startswith(f"{NAMED}: " if id else "the key b")
+    assert redis_extractor._key(found.position) == key
+    assert json.dumps(found.fault.document, default=repr)
+    if kind == b"string" and error != "not_an_object":
+        assert found.fault.document == value
+
+
+@pytest.mark.parametrize(
+    "word", ["LOADING Redis is loading", "MASTERDOWN Link", "BUSY Redis is busy", "OOM command"]
+)
+def test_the_servers_own_trouble_is_no_fault_of_a_key(word: str) -> None:
+    """Reading is tried again; no document is blamed."""
+
+    class Pipe:
+        def __init__(self) -> None:
+            self.answers: list[Any] = []
+
+        def type(self, _key: bytes) -> None:
+            self.answers.append(b"hash")
+
+        def hgetall(self, _key: bytes) -> None:
+            self.answers.append(redis.exceptions.ResponseError(word))
+
+        def execute(self, **_: Any) -> list[Any]:
+            return self.answers
+
+    extractor = RedisExtractor("redis://127.0.0.1:1/0")
+    extractor.__dict__["_client"] = type("Client", (), {"pipeline": lambda _self, **_: Pipe()})()
+    with pytest.raises(TransientError, match=word.split(maxsplit=1)[0]):
+        list(extractor._records([b"k"]))
