@@ -16,6 +16,7 @@ from migrator.files.identity import content_identity
 from migrator.importing import failure, load_attribute
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
+from migrator.row_faults import row_fault
 
 USUAL_COLLECTIONS = ("agents", "deployments", "users", "sessions", "tickets", "demos")
 """Looked for in a service that does not say what it holds."""
@@ -213,19 +214,31 @@ class MemoryExtractor:
         digest: str,
     ) -> Iterator[Record]:
         for key in ids:
-            document = documents.get(key, _ABSENT)
-            if document is _ABSENT:
-                continue
-            digest = chained(digest, key, document)
-            if key and isinstance(document, Mapping) and document.get("_id", key) == key:
-                yield Record(key_position(key, digest), {"_id": key, **document})
-            else:
-                yield Record(key_position(key, digest), fault=self._fault(collection, key, document))
+            try:
+                document = documents.get(key, _ABSENT)
+                if document is _ABSENT:
+                    continue
+                digest = chained(digest, key, document)
+                fits = key and isinstance(document, Mapping) and document.get("_id", key) == key
+                made = {"_id": key, **document} if fits else None
+                fault = None if fits else self._fault(collection, key, document)
+            except Exception as odd:  # noqa: BLE001 the source's own code failed over one document
+                made, fault = None, self._failed(self._place(collection, shown(key)), odd, key)
+            yield Record(key_position(key, digest), made, fault=fault)
         # Keys that are no strings come last, because the position behind a key says nothing of them.
         for number, key in enumerate(others[begin:], begin + 1):
-            reason = f"{self._place(collection, repr(key))}: the key is no string but {_kind(key)}"
             position = f"item:{number}:{digest}" if digest else f"item:{number}"
-            yield Record(position, fault=Fault("id_not_string", reason, "", documents.get(key)))
+            try:
+                place = self._place(collection, repr(key))
+                reason = f"the key is no string but {_kind(key)}"
+                fault = row_fault(place, "id_not_string", reason, document=documents.get(key))
+            except Exception as odd:  # noqa: BLE001 as above
+                fault = self._failed(self._place(collection, _kind(key)), odd)
+            yield Record(position, fault=fault)
+
+    @staticmethod
+    def _failed(place: str, odd: Exception, key: str = "") -> Fault:
+        return row_fault(place, "unreadable", f"reading it failed with {type(odd).__name__}: {odd}", id=key)
 
     def _fault(self, collection: str, key: str, document: object) -> Fault:
         place = self._place(collection, shown(key))
@@ -240,10 +253,16 @@ class MemoryExtractor:
     def _listed(self, collection: str, documents: list[Any], begin: int) -> Iterator[Record]:
         for number, document in enumerate(documents[begin:], begin):
             position = f"item:{number + 1}"
-            if isinstance(document, Mapping) and ("_id" in document or self._data is not None):
-                yield Record(position, dict(document))
-                continue
             place = self._place(collection, f"[{number}]")
+            try:
+                whole = isinstance(document, Mapping) and ("_id" in document or self._data is not None)
+                made = dict(document) if whole else None
+            except Exception as odd:  # noqa: BLE001 as above
+                yield Record(position, fault=self._failed(place, odd))
+                continue
+            if made is not None:
+                yield Record(position, made)
+                continue
             if isinstance(document, Mapping):
                 reason = (
                     f"{place}: list_all() gives the document without its _id; give the service an attribute dbs "

@@ -496,3 +496,108 @@ def test_errors_of_a_factory_have_their_place(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(ConfigError, match=message):
             load_object(f"factories_of_this_test:{name}")
     del sys.modules["factories_of_this_test"]
+
+
+class Odd(Mapping[str, Any]):
+    """A document whose own code fails where it is told to."""
+
+    def __init__(self, fails: str) -> None:
+        self._fails = fails
+
+    def _may(self, name: str) -> None:
+        if name == self._fails:
+            raise RuntimeError(f"no {name}")
+
+    def __getitem__(self, key: str) -> Any:
+        self._may("item")
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self._may("keys")
+        return iter([])
+
+    def __len__(self) -> int:
+        self._may("length")
+        return 0
+
+    def __contains__(self, key: object) -> bool:
+        self._may("contents")
+        return False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Fails before it gives the default."""
+        self._may("get")
+        return super().get(key, default)
+
+
+class OddlyEqual(str):
+    """An id that cannot be compared."""
+
+    __slots__ = ()
+
+    def __eq__(self, _other: object) -> bool:
+        raise ValueError("not comparable")
+
+    __hash__ = str.__hash__
+
+
+class OddKey:
+    """A key that cannot show itself."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no words")
+
+
+class LazyStore(dict[str, Any]):
+    """Documents of which one cannot be fetched."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Fails over one key."""
+        if key == "b":
+            raise ConnectionError("fetch failed")
+        return super().get(key, default)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Odd("item"),
+        Odd("keys"),
+        Odd("get"),
+        {"_id": OddlyEqual("b")},
+        None,
+        7,
+        "text",
+        [1],
+        {"_id": 7},
+        {"_id": None},
+    ],
+    ids=lambda odd: getattr(odd, "_fails", repr(type(odd))),
+)
+def test_a_document_whose_own_code_fails_is_a_fault_of_its_own(odd: Any) -> None:
+    """The key is named and the others are read; in a list its place is."""
+    first, second, third = read({"a": {"a": {"n": 1}, "b": odd, "c": {"n": 3}}})
+    assert (first.document, third.document) == ({"_id": "a", "n": 1}, {"_id": "c", "n": 3})
+    assert second.fault is not None
+    assert second.fault.id == "b"
+    assert second.fault.reason.startswith("memory:app:db a 'b': ")
+
+
+@pytest.mark.parametrize("fails", ["keys", "contents"])
+def test_a_listed_document_whose_own_code_fails(fails: str) -> None:
+    """Its number is named."""
+    first, second, third = read({"a": [{"_id": "a"}, Odd(fails), {"_id": "c"}]})
+    assert (first.document, third.document) == ({"_id": "a"}, {"_id": "c"})
+    assert second.fault is not None
+    assert second.fault.reason == f"memory:app:db a [1]: reading it failed with RuntimeError: no {fails}"
+
+
+def test_a_store_that_fails_over_one_document() -> None:
+    """It is a fault with its key; a key without words too."""
+    records = read({"a": LazyStore({"a": {}, "b": {}, "c": {}})})
+    assert [record.fault.error if record.fault else record.document for record in records] == [
+        {"_id": "a"}, "unreadable", {"_id": "c"},
+    ]  # fmt: skip
+    (odd,) = read({"a": {OddKey(): {"n": 1}}})
+    assert odd.fault is not None
+    assert "an OddKey: reading it failed with ValueError: no words" in odd.fault.reason
