@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.errors import ConfigError
+from migrator.files.streams import is_standard_output
 
 SORTS = ("auto", "always", "never")
 POLICIES = ("fail", "skip", "overwrite", "newer")
@@ -148,6 +149,12 @@ class JobConfig:
             raise ConfigError(f"deletions is {self.deletions!r}.", hint="Known are: carry, ignore.")
         if self.replicator not in {"target", "source"}:
             raise ConfigError(f"replicator is {self.replicator!r}.", hint="Known are: target, source.")
+        if is_standard_output(self.target) and (self.json or self.report == "-"):
+            other = "--json" if self.json else "--report -"
+            raise ConfigError(
+                f"--to {self.target} and {other} would both write to standard output.",
+                hint="Name a file: --report FILE.",
+            )
         if self.json and self.report == "-":
             raise ConfigError("--json and --report - both print the result.", hint="Keep one of them.")
         if self.dry_run and (self.metrics or self.ping):

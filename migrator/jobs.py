@@ -15,7 +15,7 @@ from migrator.bisecting import BisectingLoader
 from migrator.checkpoint import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
-from migrator.errors import CheckpointError, ConfigError
+from migrator.errors import CheckpointError, ConfigError, MigratorError
 from migrator.events import FolderChosen, Listener, ignore
 from migrator.files.identity import same_identity
 from migrator.loaders.dry import DryLoader
@@ -62,8 +62,10 @@ def run_job(
         if getattr(job.bare_loader, "writes_files", False) and not config.dry_run:
             listener(FolderChosen(job.bare_loader.describe()))
         checkpoint_path, rejects_path = default_paths(job)
-        file = CheckpointFile(None if config.dry_run else checkpoint_path)
-        with file.lock():
+        # Nobody could go on from a position in a pipe: a checkpoint is only kept where it is named.
+        kept = not config.dry_run and (job.repeatable or bool(config.checkpoint))
+        file = CheckpointFile(checkpoint_path if kept else None)
+        with file.lock(), _without_resume(job):
             checkpoint, resumed = open_checkpoint(
                 file,
                 job.fingerprint,
@@ -125,6 +127,17 @@ def job_rejects(path: Path | None, job: OpenJob, checkpoint: Checkpoint, *, resu
         settled_digest=checkpoint.rejects_digest,
         values=job.values,
     )
+
+
+@contextlib.contextmanager
+def _without_resume(job: OpenJob) -> Iterator[None]:
+    """Advise nobody to go on from the middle of a pipe."""
+    try:
+        yield
+    except MigratorError as error:
+        if not job.repeatable and "--resume" in (error.hint or error.usual_hint):
+            error.hint = "Run the same command again with all of it: what is there already stays as it is."
+        raise
 
 
 @contextlib.contextmanager

@@ -44,6 +44,7 @@ class OpenJob:
         fingerprint: what a checkpoint belongs to.
         retrier: knows of every success and failure.
         throttle: adapts to them.
+        repeatable: a later run can go on from where this one was interrupted; not from a pipe or to one.
     """
 
     config: JobConfig
@@ -55,6 +56,7 @@ class OpenJob:
     fingerprint: dict[str, Any]
     retrier: Retrier
     throttle: Throttle
+    repeatable: bool = True
 
     @property
     def values(self) -> ValueCodec:
@@ -109,7 +111,7 @@ def open_job(
     stopping = stopping or threading.Event()
     retrier = Retrier(policy, listener, throttle, stopping)
     with contextlib.ExitStack() as stack:
-        bare_extractor = source or open_extractor(config, environ)
+        bare_extractor = source or open_extractor(config, environ, stopping)
         stack.callback(bare_extractor.close)
         first = RetryingExtractor(bare_extractor, Retrier(FIRST_CONTACT, listener, None, stopping))
         collections = _selected(first.collections(), config, bare_extractor)
@@ -132,6 +134,7 @@ def open_job(
             fingerprint=_fingerprint(config, bare_extractor, bare_loader, names),
             retrier=retrier,
             throttle=throttle,
+            repeatable=all(getattr(side, "repeatable", True) for side in (bare_extractor, bare_loader)),
         )
 
 

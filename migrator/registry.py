@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,21 +15,30 @@ from migrator import plugins, sources
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import ConfigError
+from migrator.files.streams import is_stream
 from migrator.model import Extractor, Loader
+from migrator.piped import PipedExtractor, copy_of, pipe_of
 from migrator.places import checked_place
 
 if TYPE_CHECKING:
     from migrator.couch.client import CouchClient
 
 SOURCE_FORMS = sources.FORMS
-TARGET_FORMS = "http(s)://host:5984, http(s)://host:5984/database for one collection, or a folder"
+TARGET_FORMS = "http(s)://host:5984, http(s)://host:5984/database for one collection, a folder, or -"
 TARGET_SCHEMES = ("http", "https")
 # Windows paths have one letter before the colon; schemes have more.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.-]+)(?:\+[A-Za-z0-9_.+-]+)?:")
 
 
-def open_extractor(config: JobConfig, environ: Mapping[str, str] | None = None) -> Extractor:
+def open_extractor(
+    config: JobConfig, environ: Mapping[str, str] | None = None, stopping: threading.Event | None = None
+) -> Extractor:
     """The extractor of a job's source.
+
+    Args:
+        config: the job.
+        environ: the environment; the process's own by default.
+        stopping: set it to stop waiting for a pipe.
 
     Raises:
         ConfigError: the source is of no known kind, or not there.
@@ -39,6 +49,9 @@ def open_extractor(config: JobConfig, environ: Mapping[str, str] | None = None) 
     environ = os.environ if environ is None else environ
     source = source_text(config)
     config = replace(config, source=source)
+    if (pipe := pipe_of(source)) is not None:
+        config, copy = copy_of(config, pipe, stopping)
+        return PipedExtractor(open_extractor(config, environ), pipe.name, copy)
     scheme = scheme_of(source)
     if scheme in sources.OF_FILES and re.match(r"//[^/]", source[len(scheme) + 1 :]):
         raise ConfigError(
@@ -86,6 +99,14 @@ def open_loader(
             mirror=config.since_last or config.follow,
             attempts=config.max_attempts,
         )
+    if is_stream(target):
+        if config.resume:
+            raise ConfigError(
+                "What is written to a pipe cannot be taken up again.", hint="Leave --resume out, or name a folder."
+            )
+        from migrator.loaders.stream import StreamLoader  # noqa: PLC0415
+
+        return StreamLoader(target)
     plugin = _target_plugin(target)
     if plugin is not None:
         environ = os.environ if environ is None else environ
@@ -155,6 +176,11 @@ def refuse_plugin_target(target: str) -> None:
     Raises:
         ConfigError: it is.
     """
+    if is_stream(target):
+        raise ConfigError(
+            f"What is written to {target} cannot be read back.",
+            hint="Verified can be http(s) servers and folders.",
+        )
     plugin = _target_plugin(target)
     if plugin is not None:
         raise ConfigError(

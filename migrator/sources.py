@@ -16,7 +16,7 @@ FORMS = (
     "also .gz and .zst), a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, "
     "mongo:FILE and elasticdump:FILE (or folders), http(s)://host:5984 or http(s)://host:5984/database, "
     "sqlite:///file.db, postgresql://host/database, redis://host:6379/0, "
-    "dynamodb:TABLE, singer:FILE or singer:-"
+    "dynamodb:TABLE, singer:FILE, - for NDJSON on standard input, or csv:-, mongo:-, singer:- and so on"
 )
 """What people can write, for messages."""
 
@@ -91,6 +91,13 @@ def _parquet(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
     return ParquetExtractor(_behind(config.source, "parquet:"), collections=list(config.collection) or None)
 
 
+def _ndjson(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    from migrator.extractors.ndjson import NdjsonExtractor  # noqa: PLC0415
+
+    path = _behind(config.source, "ndjson:")
+    return NdjsonExtractor(path, collections=list(config.collection) or None, any_name=True)
+
+
 def _mongo(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
     from migrator.extractors.exports import JsonExportExtractor, from_mongo  # noqa: PLC0415
 
@@ -146,6 +153,7 @@ BY_SCHEME: dict[str, Callable[[JobConfig, Mapping[str, str]], Extractor]] = {
     "http": _couchdb,
     "https": _couchdb,
     "csv": _csv,
+    "ndjson": _ndjson,
     "parquet": _parquet,
     "mongo": _mongo,
     "elasticdump": _elasticdump,
@@ -160,5 +168,5 @@ BY_SCHEME: dict[str, Callable[[JobConfig, Mapping[str, str]], Extractor]] = {
 }
 """Who opens a SOURCE that begins with such a word and a colon."""
 
-OF_FILES = ("csv", "parquet", "mongo", "elasticdump")
+OF_FILES = ("csv", "ndjson", "parquet", "mongo", "elasticdump")
 """Of these schemes, those that read files and reach no server."""

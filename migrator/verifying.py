@@ -80,7 +80,7 @@ def verify_job(
         path = default_paths(job)[0]
         if config.verify and config.checkpoint:
             path = path.with_name(path.name + ".verify")
-        file = CheckpointFile(path)
+        file = CheckpointFile(path if job.repeatable or config.checkpoint else None)
         stack.enter_context(file.lock())
         checkpoint, resumed = open_checkpoint(
             file,
@@ -92,12 +92,13 @@ def verify_job(
         if run_checkpoint is not None:
             checkpoint.seed, checkpoint.started_ms = run_checkpoint.seed, run_checkpoint.started_ms
         spool = path.with_name(path.name + ".spool")
+        # Last, when the sorters of both sides have removed what was theirs.
+        stack.callback(_remove_if_empty, spool)
         reader = stack.enter_context(open_reader(job, spool / "target", environ))
         sink = stack.enter_context(
             contextlib.closing(DifferenceFile(differences, checkpoint.details.get("differences_bytes", 0)))
         )
         run = _Verification(job, reader, checkpoint, file, sink, spool, listener, stopping)
-        stack.callback(_remove_if_empty, spool)
         result = run.run(resumed=resumed)
         file.remove()
         return result

@@ -50,7 +50,7 @@ LEVELS: list[tuple[str, set[str]]] = [
     ("2 the server", {"couch", "sandbox", "transformers"}),
     ("2 ways in and out", {"database", "extractors", "loaders"}),
     ("3 the loop", {"pipeline"}),
-    ("4 around it", {"history", "logs", "page", "progress", "registry", "report", "sources"}),
+    ("4 around it", {"history", "logs", "page", "piped", "progress", "registry", "report", "sources"}),
     (
         "4 whole jobs",
         {"jobs", "opening", "ordering", "planning", "streaming", "target_reading", "transform_pool"}

@@ -9,6 +9,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from migrator.errors import ConfigError
+from migrator.files.streams import is_stream, shown
 
 FORMS = "a folder, or a URL such as s3://bucket/path, gcs://…, abfs://…, sftp://host/path"
 
@@ -86,6 +87,11 @@ def open_place(url: str) -> Place:
     """
     if not url:
         raise ConfigError("There is no place for backups.", hint=f"Name {FORMS}.")
+    if is_stream(url):
+        raise ConfigError(
+            f"Backups are many files, so {shown(url)} cannot hold or bring them.",
+            hint=f"Name {FORMS}. One stream of documents goes by: migrator convert --to - --format ndjson",
+        )
     match = _SCHEME.match(url)
     scheme = match[1].lower() if match and url.startswith("://", match.end(1)) else ""
     if scheme in {"http", "https"}:

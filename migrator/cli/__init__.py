@@ -9,7 +9,7 @@ import sys
 import click
 
 from migrator.cli.streams import safe_streams
-from migrator.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, MigratorError, TargetReplaced
+from migrator.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, ConfigError, MigratorError, TargetReplaced
 from migrator.version import __version__
 
 # Command, module, one line of help: importing a module for its help line alone would cost the start its speed.
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(
             importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_")
         )
-        return command
+        return _without_dashes(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -75,6 +75,28 @@ class LazyGroup(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
+
+
+# Of the flags that name files, those whose commands give - a meaning.
+_STREAMED = frozenset({"report", "source", "target", "html", "rejects"})
+
+
+def _without_dashes(command: click.Command) -> click.Command:
+    """Refuse - where a file or folder is wanted: nothing makes a file of that name."""
+    for param in command.params:
+        is_file = param.metavar in {"FILE", "FOLDER"} or param.name in {"folder", "output"}
+        if is_file and param.name not in _STREAMED and param.callback is None:
+            param.callback = _refuse_dash
+    for inner in getattr(command, "commands", {}).values():
+        _without_dashes(inner)
+    return command
+
+
+def _refuse_dash(_context: click.Context, param: click.Parameter, value: object) -> object:
+    if str(value) == "-":
+        flag = param.opts[-1] if isinstance(param, click.Option) else (param.metavar or str(param.name)).upper()
+        raise ConfigError(f"{flag} - would be a pipe, and this needs a file.", hint="Name a file; ./- is one too.")
+    return value
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -67,7 +67,7 @@ def tell(result: ChapterResult, report: str, again: str) -> None:
     from migrator.report import unconfirmed_lines  # noqa: PLC0415 late, for a quick start
 
     text = json.dumps(result.as_dict())
-    if report:
+    if report and report != "-":
         from migrator.cli.rendering import write_report  # noqa: PLC0415
 
         write_report(report, json.dumps(result.as_dict(), indent=2) + "\n")

@@ -30,14 +30,15 @@ WRITTEN = (
     "source",
     metavar="SOURCE",
     required=True,
-    help="http(s)://host:5984/database, the PLACE of backups, or a file of one of the formats.",
+    help="http(s)://host:5984/database, the PLACE of backups, or a file of one of the formats; "
+    "- for standard input.",
 )
 @click.option(
     "--to",
     "target",
     metavar="TARGET",
     required=True,
-    help="A file; also packed, .gz or .zst. Or http(s)://host:5984/database.",
+    help="A file; also packed, .gz or .zst; - for standard output. Or http(s)://host:5984/database.",
 )
 @click.option("--format", type=click.Choice(WRITTEN), help="Of the file that is written.")
 @click.option("--from-format", "source_format", type=click.Choice(READ), help="Of SOURCE, where it is not seen.")
@@ -75,6 +76,7 @@ def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
     """
     from migrator.cli.again import this_command  # noqa: PLC0415 late, for a quick start
     from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
+    from migrator.files.streams import is_standard_output  # noqa: PLC0415
     from migrator.interchange.job import ConvertJob, convert_leaves  # noqa: PLC0415
     from migrator.report import unconfirmed_lines  # noqa: PLC0415
 
@@ -88,7 +90,8 @@ def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
         options.listening(log_format, log_level, quiet=quiet) as listener,
     ):
         result, rejects = convert_leaves(job, listener=listener, stopping=stopping)
-    click.echo(json.dumps({**result.as_dict(), "rejects": str(rejects) if result.rejected else ""}))
+    result_line = json.dumps({**result.as_dict(), "rejects": str(rejects) if result.rejected else ""})
+    click.echo(result_line, err=is_standard_output(job.config.target))
     for line in unconfirmed_lines(result.unconfirmed):
         click.echo(line, err=True)
     for what, number in result.left_out.items():

@@ -40,14 +40,15 @@ source_option = click.option(
     help="memory:package.module:attribute, a .json export, a folder or file of .ndjson/.jsonl (also .gz, .zst), "
     "a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, mongo:FILE, elasticdump:FILE, "
     "http(s)://host:5984, http(s)://host:5984/database, sqlite:///FILE, "
-    "postgresql://host/database, redis://host, dynamodb:TABLE or singer:FILE.",
+    "postgresql://host/database, redis://host, dynamodb:TABLE or singer:FILE. - is NDJSON on standard input, "
+    "csv:-, mongo:- and so on the same of other kinds.",
 )
 target_option = click.option(
     "--to",
     "target",
     metavar="TARGET",
     help="http(s)://host:5984 (one database per collection), http(s)://host:5984/database for one collection, "
-    "or a folder. [default: COUCHDB_URL]",
+    "a folder, or - for standard output. [default: COUCHDB_URL]",
 )
 collection_option = click.option(
     "--collection", metavar="NAME", multiple=True, help="Move only this collection; may be given again."

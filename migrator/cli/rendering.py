@@ -11,6 +11,7 @@ import click
 from migrator.config import JobConfig
 from migrator.files.durable import replace_file
 from migrator.files.failures import writing
+from migrator.files.streams import is_standard_output
 from migrator.history import HistoryListener
 from migrator.jobs import JobResult
 from migrator.report import dump, report_to_json, report_to_table
@@ -27,7 +28,9 @@ def print_result(
     """
     write_result(result, config, history, verification)
     if config.report != "-" and not config.json:
-        click.echo(report_to_table(result.report, dry_run=config.dry_run), nl=False)
+        click.echo(
+            report_to_table(result.report, dry_run=config.dry_run), nl=False, err=is_standard_output(config.target)
+        )
 
 
 def write_result(

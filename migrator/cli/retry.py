@@ -55,20 +55,24 @@ def retry(
     from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
     from migrator.extractors.appended import AppendedRejects  # noqa: PLC0415
     from migrator.extractors.rejects import RejectsExtractor  # noqa: PLC0415
+    from migrator.files.copies import copied  # noqa: PLC0415
+    from migrator.files.streams import is_stream  # noqa: PLC0415
     from migrator.history import HistoryListener  # noqa: PLC0415
     from migrator.jobs import run_job  # noqa: PLC0415
     from migrator.naming import file_name  # noqa: PLC0415
     from migrator.registry import scheme_of, target_text  # noqa: PLC0415
     from migrator.target_guard import advising  # noqa: PLC0415
 
-    if config.rejects and Path(config.rejects).resolve() == rejects_file.resolve():
+    if config.rejects and not is_stream(rejects_file) and Path(config.rejects).resolve() == rejects_file.resolve():
         raise ConfigError(
             f"--rejects names {rejects_file} itself.", hint="Name another file for what is rejected again."
         )
+    if is_stream(rejects_file):
+        rejects_file = copied(str(rejects_file), "rejects.ndjson")
     rejects = RejectsExtractor(rejects_file, stages=stages, loose=bool(config.transform))
     source: Extractor = rejects
     target = target_text(config)
-    if not is_server_url(target) and not scheme_of(target):
+    if not is_server_url(target) and not scheme_of(target) and not is_stream(target):
         files = {name: Path(target) / f"{file_name(name)}.ndjson" for name in rejects.collections()}
         files = {name: file for name, file in files.items() if file.exists()}
         if files and config.on_conflict in {"fail", "overwrite"}:

@@ -78,8 +78,11 @@ def _run(
 ) -> None:
     from migrator.cli.rendering import print_result, rejects_advice, write_result  # noqa: PLC0415 late, for a quick start
     from migrator.history import HistoryListener  # noqa: PLC0415
+    from migrator.piped import refuse_second_reading  # noqa: PLC0415
     from migrator.sync.running import run_any  # noqa: PLC0415
 
+    if config.verify and not config.dry_run:
+        refuse_second_reading(config)
     history = HistoryListener()
     with options.listening(log_format, log_level, quiet=quiet) as listener:
         result = run_any(config, listener=options.all_listeners(listener, told, history), stopping=stopping)

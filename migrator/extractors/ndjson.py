@@ -31,6 +31,7 @@ class NdjsonExtractor:
         collections: which to read, in this order; all, sorted by name, where None.
         max_line_bytes: a longer line becomes a Fault, without being held in memory.
         called_json: the file is called `.json`, though it has one document a line.
+        any_name: a single file may have any name.
 
     Raises:
         ConfigError: nothing is there, or not what is expected.
@@ -45,10 +46,12 @@ class NdjsonExtractor:
         collections: Sequence[str] | None = None,
         max_line_bytes: int = MAX_LINE_BYTES,
         called_json: bool = False,
+        any_name: bool = False,
     ) -> None:
         self._path = Path(path)
         self._max_line_bytes = max_line_bytes
-        self._files = _find_files(self._path, _SUFFIXES + _CALLED_JSON if called_json else _SUFFIXES)
+        suffixes = _SUFFIXES + _CALLED_JSON if called_json else _SUFFIXES
+        self._files = _find_files(self._path, suffixes, any_name=any_name)
         self._collections = select_collections(tuple(self._files), collections, source=self.describe())
 
     def describe(self) -> str:
@@ -133,13 +136,13 @@ class NdjsonExtractor:
         return Fault("line_too_long", f"{path}:{number}: the line is longer than {self._max_line_bytes} bytes")
 
 
-def _find_files(path: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _find_files(path: Path, suffixes: tuple[str, ...], *, any_name: bool) -> dict[str, Path]:
     if not path.exists():
         raise ConfigError(
             f"There is no file or folder {path}.", hint="Look at the path, and at the folder it starts from."
         )
     if not path.is_dir():
-        stem = _stem(path.name, suffixes)
+        stem = _stem(path.name, suffixes) or (path.name.partition(".")[0] if any_name else "")
         if not stem:
             raise ConfigError(f"{path} is no NDJSON file by its name.", hint=f"Expected: {_EXPECTED}.")
         return {collection_name(stem): path}

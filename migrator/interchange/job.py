@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from migrator.couch.endpoint import is_server_url, redact
-from migrator.errors import ConfigError, UnaccountedError
+from migrator.errors import ConfigError, StorageError, UnaccountedError
 from migrator.events import Listener, ignore
+from migrator.files.streams import STDOUT, STREAM, is_stream, open_stream, standard_output
 from migrator.interchange.converting import Conversion, Converter, LeafSource, convert_file
 from migrator.interchange.formats import WRITERS
 from migrator.interchange.sides import ConvertJob, open_database, open_source
 from migrator.loaders.rejects import RejectFile
+from migrator.places import checked_place
 from migrator.retry import Retrier, RetryPolicy
 from migrator.wrapping import unconfirmed_of
+
+_BLOCK_BYTES = 1 << 20
 
 __all__ = ["ConvertJob", "convert_leaves"]
 
@@ -47,6 +52,7 @@ def convert_leaves(
     started = time.monotonic()
     environ = os.environ if environ is None else environ
     config = job.config
+    checked_place(config.target, "--to")
     into_database = is_server_url(config.target)
     _check(job, into_database=into_database)
     retrier = Retrier(
@@ -69,14 +75,35 @@ def convert_leaves(
             converter.into_database(source, writer, scratch=Path(scratch))
             result.unconfirmed += unconfirmed_of(writer)
         else:
-            target = Path(config.target)
-            convert_file(source, WRITERS[job.format], target, converter, overwrite=job.overwrite)
+            with _target(config.target, stack) as target:
+                convert_file(source, WRITERS[job.format], target, converter, overwrite=job.overwrite)
         file.flush()
         result.unconfirmed += unconfirmed_of(source)
     result.seconds = time.monotonic() - started
     if not result.accounted:
         raise UnaccountedError(f"The numbers do not add up: {result.as_dict()}.")
     return result, file.kept or rejects
+
+
+@contextlib.contextmanager
+def _target(target: str, stack: contextlib.ExitStack) -> Iterator[Path]:
+    """The file that is written: of a stream one beside, which the stream is given when it is whole."""
+    if not is_stream(target):
+        yield Path(target)
+        return
+    made = Path(stack.enter_context(TemporaryDirectory(prefix="migrator-"))) / "whole"
+    yield made
+    try:
+        with standard_output() if target == STREAM else os.fdopen(open_stream(Path(target)), "wb") as stream:
+            with made.open("rb") as whole:
+                shutil.copyfileobj(whole, stream, _BLOCK_BYTES)
+            stream.flush()
+    except OSError as error:
+        why = "its reader has gone" if isinstance(error, BrokenPipeError) else error.strerror
+        raise StorageError(
+            f"{STDOUT.capitalize() if target == STREAM else target} cannot be written: {why}.",
+            hint="Run the command again with a reader that takes all of it, or name a file with --to.",
+        ) from error
 
 
 def _check(job: ConvertJob, *, into_database: bool) -> None:

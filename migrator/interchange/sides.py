@@ -13,13 +13,19 @@ from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import ConfigError
 from migrator.extractors.lines import file_identity
+from migrator.files.copies import copied, stem_of
+from migrator.files.streams import is_stream
 from migrator.interchange.converting import LeafSource
 from migrator.interchange.formats import READERS, open_reader
 from migrator.interchange.reading import MAX_DOCUMENT_BYTES
 from migrator.naming import shown
+from migrator.places import checked_place
 from migrator.retry import Retrier, is_transient
 from migrator.revisions import RevisionWriter
 from migrator.sources import server_of
+
+# A backup's place is named by one of these, or by others that fsspec knows.
+PLACES = ("s3", "gcs", "gs", "abfs", "abfss", "az", "sftp", "ssh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,7 @@ def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -
         ConfigError: there is no such file, database or backup.
         EndpointError: the server is out of reach.
     """
-    source = job.config.source
+    source = checked_place(job.config.source, "--from", reads=True, known=PLACES)
     path = Path(source)
     opened: contextlib.AbstractContextManager[LeafSource]
     if is_server_url(source):
@@ -67,6 +73,8 @@ def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -
     elif "://" in source or path.is_dir():
         opened = _backup(job)
     else:
+        if is_stream(source):
+            path = copied(source, stem_of(source), stopping=retrier.stopping)
         reader = open_reader(path, job.source_format or None, max_document_bytes=job.max_document_bytes)
         opened = contextlib.closing(reader)
     with opened as leaves:

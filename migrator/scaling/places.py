@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from migrator.config import JobConfig
+from migrator.errors import ConfigError
+from migrator.files.streams import is_stream
+from migrator.piped import refuse_pipe
 from migrator.registry import scheme_of, target_text
 from migrator.sources import OF_FILES
 
@@ -22,6 +25,9 @@ def everywhere(config: JobConfig, environ: Mapping[str, str] | None) -> JobConfi
         config: the job as it was typed.
         environ: the environment of the command, which may name the target; the process's own by default.
     """
+    refuse_pipe(config.source, "each worker of --executor reads it")
+    if is_stream(config.target):
+        raise ConfigError(f"Workers cannot write to {config.target}.", hint="Name a server or a folder with --to.")
     return replace(
         config,
         source=from_root(config.source),
