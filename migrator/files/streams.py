@@ -11,12 +11,9 @@ import sys
 import time
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 from migrator.errors import ConfigError
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 STREAM = "-"
 """Standard input as a source, standard output as a target."""
@@ -100,6 +97,6 @@ class _Kept(io.RawIOBase):
         """True."""
         return True
 
-    def write(self, data: Buffer) -> int:
+    def write(self, data: Any) -> int:
         """Hand on."""
         return self._inner.write(data)

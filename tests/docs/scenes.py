@@ -213,6 +213,15 @@ SCENES = {
         first=("python make.py",),
         swap={r"my_source\(\)": "[{'id': 1, 'node_id': 'x'}], table_name='issues', primary_key='id'"},
     ),
+    "docs/places.md": Scene(
+        databases={"http://localhost:5984/orders": _orders("o-1", "o-2")},
+        files={
+            "users.ndjson": '{"_id":"u-1"}\n',
+            "orders.csv": "_id,customer,total\no-3,c-1,5\n",
+            "rejects.ndjson": '{"collection":"orders","id":"o-1","stage":"load","error":"conflict","reason":"",'
+            '"document":{"_id":"o-1","total":9}}\n',
+        },
+    ),
     "docs/sync.md": Scene(
         databases={"http://a:5984/orders": _orders("o-1", "o-2")},
         # The sandbox has no replicator, and is told from a server that has one.
