@@ -18,6 +18,7 @@ from migrator.database.service import (
     Saved,
     check_fields,
     check_id,
+    check_ids,
     check_index_fields,
     check_limit,
     check_paths,
@@ -31,8 +32,10 @@ from migrator.errors import (
     DatabaseError,
     DocumentConflict,
     EndpointError,
+    Forbidden,
     TargetMissing,
     TransientError,
+    Unauthorized,
 )
 from migrator.retry import repeat_while
 
@@ -152,7 +155,7 @@ class CouchDatabase:
         def create(database: str) -> EndpointError | None:
             try:
                 mango.create_index(self._client, database, wanted, name)
-            except TargetMissing:
+            except (TargetMissing, Unauthorized, Forbidden):
                 raise
             except EndpointError as error:
                 # Two that make the same index at one moment can both be refused; the second try finds it.
@@ -172,12 +175,18 @@ class CouchDatabase:
         Raises:
             EndpointError: the server is out of reach or in trouble; save them all again.
         """
-        return self._within(db_name, SaveMany(self._client, docs).run)
+        rows: list[Row] = []
+        waiting = iter(docs)
+        while True:
+            part = SaveMany(self._client, waiting)
+            rows += self._within(db_name, part.run)
+            if part.last:
+                return rows
 
     def get_many(self, db_name: str, doc_ids: Iterable[str]) -> Documents:
         """See DatabaseService.get_many."""
-        ids = list(doc_ids)
-        wanted = [id for id in dict.fromkeys(ids) if is_id(id)]
+        ids = check_ids(doc_ids)
+        wanted = list(dict.fromkeys(id for id in ids if is_id(id)))
 
         def read(database: str) -> dict[str, dict[str, Any]]:
             rows = self._client.lookup(database, wanted, include_docs=True) if wanted else {}
@@ -191,7 +200,7 @@ class CouchDatabase:
         Raises:
             EndpointError: the server is out of reach or in trouble; delete them all again.
         """
-        ids = list(doc_ids)
+        ids = check_ids(doc_ids)
         return self._within(db_name, lambda database: delete_many(self._client, database, ids))
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from migrator.bisecting import divide_refused
@@ -117,64 +117,59 @@ def delete_many(client: CouchClient, database: str, ids: Sequence[Any]) -> list[
 
 
 class SaveMany:
-    """The saving of many documents: which wait, and the rows so far. Documents go by their index.
+    """The saving of what fits into one request: which wait, and the rows so far. Documents go by their index.
 
     Args:
         client: the server.
-        docs: the documents, each with its `_id`.
+        docs: the documents, each with its `_id`; so many are taken as fit, and `last` says whether these were all.
     """
 
-    def __init__(self, client: CouchClient, docs: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, client: CouchClient, docs: Iterator[Mapping[str, Any]]) -> None:
         self._client = client
         self._rows: dict[int, Row] = {}
         self._writes: dict[int, Write] = {}
         # The revisions that the caller wants to write over.
         self._wanted: dict[int, str] = {}
         self._count = 0
+        self.last = True
+        size_bytes = 0
         for index, doc in enumerate(docs):
             self._count = index + 1
-            self._take(index, doc)
+            size_bytes += self._take(index, doc)
+            if self._count >= MAX_REQUEST_DOCS or size_bytes >= MAX_REQUEST_BYTES:
+                self.last = False
+                break
 
     def run(self, database: str) -> list[Row]:
         """Save what waits; a row for each document, in order."""
-        for part in self._parts():
-            waiting = part
+        waiting = list(self._writes)
 
-            def attempt() -> list[int]:
-                nonlocal waiting
-                waiting = self._round(database, waiting)
-                return waiting
+        def attempt() -> list[int]:
+            nonlocal waiting
+            waiting = self._round(database, waiting)
+            return waiting
 
+        if waiting:
             repeat_while(bool, attempt, max_attempts=MAX_RACES)
         return [self._rows[index] for index in range(self._count)]
 
-    def _take(self, index: int, doc: Mapping[str, Any]) -> None:
+    def _take(self, index: int, doc: Mapping[str, Any]) -> int:
+        """Take in a document; the bytes that it adds."""
         found = refused_row(doc)
         if not isinstance(found, tuple):
             self._rows[index] = found
-            return
+            return 0
         id, fields = found
         try:
             body = encode({"_id": id, **fields})
         except Unencodable as error:
             self._rows[index] = row_of(id, error.error, f"{error.reason}.")
-            return
+            return 0
         rev = doc.get("_rev")
         if isinstance(rev, str) and rev:
             self._wanted[index] = rev
         self._writes[index] = Write(id, body, self._wanted.get(index))
-
-    def _parts(self) -> Iterator[list[int]]:
-        part: list[int] = []
-        size = 0
-        for index, write in self._writes.items():
-            if part and (len(part) >= MAX_REQUEST_DOCS or size + len(write.body) > MAX_REQUEST_BYTES):
-                yield part
-                part, size = [], 0
-            part.append(index)
-            size += len(write.body)
-        if part:
-            yield part
+        return len(body)
 
     def _round(self, database: str, waiting: list[int]) -> list[int]:
         """Write the first of each id once; give what still waits."""

@@ -15,6 +15,7 @@ from migrator.database.service import (
     Saved,
     check_fields,
     check_id,
+    check_ids,
     check_index_fields,
     check_limit,
     check_paths,
@@ -106,7 +107,7 @@ class MemoryDBService:
 
     def get_many(self, db_name: str, doc_ids: Iterable[str]) -> Documents:
         """See DatabaseService.get_many."""
-        ids = list(doc_ids)
+        ids = check_ids(doc_ids)
         with self._lock:
             documents = self.dbs.setdefault(db_name, {})
             found = {id: _given(id, documents[id]) for id in ids if is_id(id) and id in documents}
@@ -115,7 +116,7 @@ class MemoryDBService:
     def delete_many(self, db_name: str, doc_ids: Iterable[str]) -> list[Row]:
         """See DatabaseService.delete_many."""
         rows: list[Row] = []
-        for doc_id in doc_ids:
+        for doc_id in check_ids(doc_ids):
             try:
                 self.delete(db_name, doc_id)
             except DocumentNotFound:

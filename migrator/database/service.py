@@ -31,7 +31,7 @@ class Documents(list[dict[str, Any] | None]):
 
     def __init__(self, ids: Sequence[str], documents: Mapping[str, dict[str, Any]]) -> None:
         super().__init__(documents.get(id) if isinstance(id, str) else None for id in ids)
-        self._by_id = dict(zip(ids, self, strict=True))
+        self._by_id = {id: document for id, document in zip(ids, self, strict=True) if isinstance(id, str)}
 
     @overload  # type: ignore[override]
     def __getitem__(self, at: int | str) -> dict[str, Any] | None: ...
@@ -148,6 +148,17 @@ def check_id(doc_id: object) -> str:
         f"{doc_id!r:.100} cannot be a document's id.",
         hint="Use a Unicode text that is not empty and begins with no underscore.",
     )
+
+
+def check_ids(doc_ids: Iterable[Any]) -> list[Any]:
+    """Ids of many documents as a list; whether each can be one is another question.
+
+    Raises:
+        DatabaseError: this is one text, each letter of which would be taken for an id.
+    """
+    if isinstance(doc_ids, str):
+        raise DatabaseError(f"{doc_ids!r:.100} is one id, and a list of them is wanted.", hint="Write [id].")
+    return list(doc_ids)
 
 
 def check_fields(doc: Mapping[str, Any]) -> dict[str, Any]:

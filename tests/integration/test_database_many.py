@@ -21,9 +21,10 @@ from migrator.database import (
     DocumentNotFound,
     MemoryDBService,
 )
-from migrator.errors import ConfigError, EndpointError, TransientError, Unauthorized
+from migrator.errors import ConfigError, EndpointError, Forbidden, TransientError, Unauthorized
 from tests import support
 from tests.mango_cases import DOCUMENTS, REFUSED, SELECTORS
+from tests.stub_server import Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -290,8 +291,8 @@ def test_what_is_too_much_for_one_request_is_divided(
     docs = [{"_id": f"{n}", "text": "x" * (600 if n < 3 else 1)} for n in range(9)]
     couch.list_all(name)
     requests.clear()
-    assert all(row["ok"] for row in couch.save_many(name, docs))
-    assert requests == ["POST _bulk_docs"] * 4
+    assert all(row["ok"] for row in couch.save_many(name, iter(docs)))
+    assert requests == ["POST _bulk_docs"] * 3
     assert all(row["ok"] for row in couch.delete_many(name, [doc["_id"] for doc in docs]))
     assert couch.list_all(name) == []
 
@@ -390,6 +391,10 @@ def test_many_are_read_in_the_order_asked(service: DatabaseService, name: str) -
     assert dict(found.items())["b"] == found[0]
     with pytest.raises(KeyError):
         found["never asked"]
+    assert list(service.get_many(name, [["a"], {}])) == [None, None]  # type: ignore[list-item]
+    for action in (service.get_many, service.delete_many):
+        with pytest.raises(DatabaseError, match="is one id"):
+            action(name, "abc")
     assert list(service.get_many(name, [])) == []
     assert service.get_many(name, iter(["a"]))["a"] == found["a"]
 
@@ -629,6 +634,19 @@ def test_a_server_that_is_away_is_said(access: str) -> None:
         ACCESSES[access](service, "agents")
     assert "migrator wait" in caught.value.hint
     assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("access", ACCESSES)
+def test_who_is_refused_asks_once(access: str, status: int) -> None:
+    """CouchDB locks an account after five failures."""
+    refused = {"error": "unauthorized", "reason": "Name or password is incorrect."}
+    with StubServer(lambda _asked: Reply(status, refused)) as server:
+        service = CouchDBService(server.url, "ada", "wr0ng")
+        with pytest.raises((Unauthorized, Forbidden)):
+            ACCESSES[access](service, "agents")
+        assert len(server.asked) == 1
+        service.close()
 
 
 @pytest.mark.parametrize("url", ["http://h:5984/db", "h:5984", "ftp://h", "http://", "http://ada:s3cr3t@h:x"])
