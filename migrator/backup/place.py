@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from migrator.errors import ConfigError
 from migrator.files.streams import is_stream, shown
+from migrator.places import checked_place
 
 FORMS = "a folder, or a URL such as s3://bucket/path, gcs://…, abfs://…, sftp://host/path"
 
@@ -87,13 +88,13 @@ def open_place(url: str) -> Place:
     """
     if not url:
         raise ConfigError("There is no place for backups.", hint=f"Name {FORMS}.")
+    checked_place(url, "PLACE", known=(_scheme_of(url),))
     if is_stream(url):
         raise ConfigError(
             f"Backups are many files, so {shown(url)} cannot hold or bring them.",
             hint=f"Name {FORMS}. One stream of documents goes by: migrator convert --to - --format ndjson",
         )
-    match = _SCHEME.match(url)
-    scheme = match[1].lower() if match and url.startswith("://", match.end(1)) else ""
+    scheme = _scheme_of(url)
     if scheme in {"http", "https"}:
         raise ConfigError(
             f"{scheme}:// is no place for backups: web servers take no files.", hint=f"Name {FORMS}."
@@ -105,6 +106,11 @@ def open_place(url: str) -> Place:
     from migrator.backup.local_place import LocalPlace  # noqa: PLC0415
 
     return LocalPlace(_path_of(url) if scheme else Path(url))
+
+
+def _scheme_of(url: str) -> str:
+    match = _SCHEME.match(url)
+    return match[1].lower() if match and url.startswith("://", match.end(1)) else ""
 
 
 def _path_of(url: str) -> Path:

@@ -110,10 +110,12 @@ def seed(
       migrator seed fixtures/ --diff
       migrator seed https://prod.example.com --to https://staging.example.com --sample 5% --mask pseudonym:email
     """
-    from migrator.registry import target_text  # noqa: PLC0415 late, for a quick start
+    from migrator.places import checked_place  # noqa: PLC0415 late, for a quick start
+    from migrator.registry import target_text  # noqa: PLC0415
     from migrator.seeding.staging import Masking  # noqa: PLC0415
 
     given = {key: value for key, value in connection.items() if value is not None}
+    fixtures = checked_place(fixtures, "FIXTURES", known=("memory",), reads=True)
     config = JobConfig(source=fixtures, target=target or "", collection=collection, **given)
     masking = Masking(sample, where, mask, mask_key_file)
     run = _Run(config, masking, prefix, report, (log_format, log_level, quiet))

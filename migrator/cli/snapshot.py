@@ -11,6 +11,7 @@ import click
 from migrator.cli import options
 from migrator.cli.seed import finish, staging_options
 from migrator.config import JobConfig
+from migrator.places import checked_place
 
 
 @click.command()
@@ -58,6 +59,7 @@ def snapshot(
     from migrator.seeding.staging import Masking  # noqa: PLC0415 late, for a quick start
     from migrator.seeding.taking import take  # noqa: PLC0415
 
+    checked_place(str(folder), "FOLDER")
     given = {key: value for key, value in connection.items() if value is not None}
     config = JobConfig(source=url, collection=collection, **given)
     wanted = Masking(sample, where, mask, mask_key_file)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 _ESCAPED = "migrator.escaped"
 _CLOSED = "it is closed"
@@ -99,6 +100,19 @@ class SafeStream:
             os.close(null)
 
 
+class ClosedInput(io.StringIO):
+    """Standard input where there is none: empty for who just reads, an error for who wants to know."""
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """No bytes."""
+        return io.BytesIO()
+
+    def fileno(self) -> int:
+        """There is none."""
+        raise OSError(errno.EBADF, "Standard input is closed")
+
+
 @contextlib.contextmanager
 def safe_streams() -> Iterator[None]:
     """Let nothing that is written to standard output and standard error in this block fail.
@@ -109,7 +123,7 @@ def safe_streams() -> Iterator[None]:
     _occupy_descriptors()
     before = sys.stdin, sys.stdout, sys.stderr
     if sys.stdin is None:
-        sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 it stays open until the process ends
+        sys.stdin = cast("Any", ClosedInput())
     out, err = SafeStream(sys.stdout), SafeStream(sys.stderr)
     sys.stdout, sys.stderr = cast("Any", out), cast("Any", err)
     try:

@@ -31,6 +31,7 @@ def locate(
     role: str = "",
     tls: TlsFiles | None = None,
     read_timeout_s: float | None = None,
+    server_only: bool = False,
 ) -> tuple[Endpoint, str | None]:
     """Read a server's URL, and ask the server where it begins when the URL has a path.
 
@@ -41,6 +42,7 @@ def locate(
             legal name.
         tls: files for TLS.
         read_timeout_s: how long to wait for the next byte of an answer.
+        server_only: where nobody answers, all of the path is the server's, and no database is meant.
 
     Returns:
         The endpoint, and the database's name or None.
@@ -58,7 +60,13 @@ def locate(
     key = (root.url, tuple(segments))
     depth = _known.get(key)
     if depth is None:
-        depth = _depth(root, segments, url)
+        try:
+            depth = _depth(root, segments, url)
+        except EndpointError:
+            if not server_only and len(segments) > 1:
+                raise
+            # Whoever uses it is told what is wrong with it.
+            depth = len(segments) if server_only else 0
     database = segments[depth] if depth < len(segments) else None
     if database is not None and role == "target":
         naming.legal_database(database)
@@ -82,10 +90,8 @@ def _depths(segments: list[str]) -> list[int]:
 def _depth(root: Endpoint, segments: list[str], url: str) -> int:
     """How many segments belong to the server."""
     if len(segments) == 1:
-        # A server at the host itself is the rule; where nobody answers, whoever uses it says so.
-        with contextlib.suppress(EndpointError):
-            return _found(root, segments) or 0
-        return 0
+        # A server at the host itself is the rule.
+        return _found(root, segments) or 0
     retrier = Retrier(_FIRST_CONTACT)
     depth = retrier.call("ask where the server is", lambda _: _found(root, segments), retry_on=is_transient)
     if depth is None:

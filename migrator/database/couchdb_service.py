@@ -13,7 +13,8 @@ from migrator.places import redact
 
 
 class CouchDBService(CouchDatabase):
-    """A DatabaseService on the CouchDB server of a URL; nothing is asked of the server before the first use.
+    """A DatabaseService on the CouchDB server of a URL; before the first use nothing is asked but where
+    the server of a URL with a path begins.
 
     Args:
         url: `http(s)://host:5984`, without a database.
@@ -51,7 +52,7 @@ class CouchDBService(CouchDatabase):
 
 
 def _client_of(url: str, environ: Mapping[str, str]) -> CouchClient:
-    endpoint, database = locate(url, environ=environ)
+    endpoint, database = locate(url, environ=environ, server_only=True)
     if database is not None:
         raise ConfigError(
             f"The URL names the database {database}, but a service uses one for each collection.",

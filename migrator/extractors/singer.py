@@ -1,10 +1,7 @@
-"""Reads what a Singer tap wrote, from a file or from standard input: a stream is a collection."""
+"""Reads what a Singer tap wrote to a file: a stream is a collection."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +22,7 @@ class SingerExtractor:
     number>`, and of a BATCH, whose records have none of their own, `….<records so far>`.
 
     Args:
-        path: the file; `-` is standard input, which is kept in a temporary file.
+        path: the file.
         collections: which streams to read, in this order; all, in the order of their SCHEMA, where None.
 
     Raises:
@@ -35,9 +32,8 @@ class SingerExtractor:
     ordered = False
 
     def __init__(self, path: str, *, collections: Sequence[str] | None = None) -> None:
-        self._name = "-" if path == "-" else absolute(Path(path))
-        self._spool = _spooled() if path == "-" else None
-        self._path = Path(self._spool.name if self._spool else path)
+        self._name = absolute(Path(path))
+        self._path = Path(path)
         self._wanted = collections
         if not self._path.is_file():
             raise ConfigError(f"There is no file {path}.", hint="Give what a tap wrote: tap-name > FILE.")
@@ -93,9 +89,7 @@ class SingerExtractor:
                 done = 0
 
     def close(self) -> None:
-        """Remove what was kept of standard input."""
-        if self._spool:
-            self._spool.close()
+        """Nothing is held open between readings."""
 
     def _streams_before(self, end: int) -> Streams:
         """The streams as the SCHEMA messages before a place say: a later one may give another key."""
@@ -125,10 +119,3 @@ class SingerExtractor:
             for _, number, raw in message_lines(file, self._name):
                 streams.read(raw or b"", f"{self._name}:{number}")
         return streams
-
-
-def _spooled() -> tempfile._TemporaryFileWrapper[bytes]:
-    file = tempfile.NamedTemporaryFile(prefix="migrator-singer-")  # noqa: SIM115 closed by close()
-    shutil.copyfileobj(sys.stdin.buffer, file)
-    file.flush()
-    return file

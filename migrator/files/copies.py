@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
-from migrator.errors import ConfigError, Interrupted
+from migrator.errors import ConfigError, Interrupted, MigratorError
 from migrator.files.failures import write_error
 from migrator.files.streams import STDIN, is_descriptor, shown
 
@@ -55,7 +55,7 @@ def copied(text: str, name: str, *, stopping: threading.Event | None = None) -> 
         key = _key(text, file, name)
         if key is not None and key in _copies:
             return _copies[key]
-        folder = Path(tempfile.mkdtemp(prefix="migrator-stream-"))
+        folder = _folder(text)
         atexit.register(_remove, folder)
         path = folder / name
         head = _copy(text, file, path, stopping or threading.Event())
@@ -112,9 +112,7 @@ def _copy(text: str, file: BinaryIO, path: Path, stopping: threading.Event) -> b
                     head += block[:4]
                 copy.write(block)
     except OSError as error:
-        raise write_error(
-            error, path, what=f"The copy of {shown(text)},", instead="set TMPDIR to a folder on a larger disk"
-        ) from error
+        raise _no_room(error, text, path) from error
     return head
 
 
@@ -132,6 +130,18 @@ def _read(text: str, file: BinaryIO, stopping: threading.Event) -> bytes:
         raise ConfigError(
             f"{shown(text)} cannot be read: {error.strerror}.", hint="Look at the command that writes to it."
         ) from error
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="migrator-stream-"))
+    except OSError as error:
+        raise _no_room(error, text, Path(error.filename or "TMPDIR")) from error
+
+
+def _no_room(error: OSError, text: str, path: Path) -> MigratorError:
+    instead = "set TMPDIR to a folder on a larger disk"
+    return write_error(error, path, what=f"The copy of {shown(text)},", instead=instead)
 
 
 def _remove(folder: Path) -> None:

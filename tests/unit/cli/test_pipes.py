@@ -234,6 +234,24 @@ def test_one_stream_takes_one_collection() -> None:
         ("run --from PIPE --to out --executor dask://host:1", "read once only"),
         ("run --from in.ndjson --to - --executor dask://host:1", "Workers cannot write"),
         ("run --from /dev/fd/999 --to out", "cannot be read"),
+        ("backup --from http://a --to localhost:9000/bucket", "looks like a server"),
+        ("backups list --from 192.0.2.7", "looks like a server"),
+        ("snapshot http://a http://b", "looks like a server"),
+        ("snapshot http://a localhost:5984", "looks like a server"),
+        ("seed localhost:5984 --to http://a", "looks like a server"),
+        ("convert --from localhost:5984/db --to out --format all-docs", "looks like a server"),
+        ("convert --from in.ndjson --to localhost:5984/db", "looks like a server"),
+        ("retry in.ndjson --to localhost:5984", "looks like a server"),
+        ("verify --from in.ndjson --to localhost:5984", "looks like a server"),
+        ("verify --from localhost:5984/db --to out", "looks like a server"),
+        ("plan --from localhost:5984 --to http://a", "looks like a server"),
+        ("restore --from in --to localhost:5984", "looks like a server"),
+        ("doctor localhost:5984", "looks like a server"),
+        ("wait localhost:5984", "looks like a server"),
+        ("compact localhost:5984", "looks like a server"),
+        ("secure localhost:5984/db --user u", "looks like a server"),
+        ("replicate list localhost:5984", "looks like a server"),
+        ("replicate set-up --from localhost:5984/a --to http://a/b", "looks like a server"),
     ],
 )
 def test_what_a_stream_cannot_do_is_said(pipe: Pipe, words: str, meant: str) -> None:
@@ -312,6 +330,21 @@ def test_nothing_is_left_of_a_copy(tmp_path: Path) -> None:
         shell(f"printf '{content}' | migrator run -q --from csv:- --to out", tmp_path, environ)
         shell(f"migrator run -q --from csv:<(printf '{content}') --to out", tmp_path, environ)
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_standard_input_that_is_closed_is_an_error(tmp_path: Path) -> None:
+    """It is not empty: nobody gave it."""
+    done = shell("migrator run -q --from - --to out <&-", tmp_path)
+    assert (done.returncode, "closed" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_folder_for_copies_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipe: Pipe
+) -> None:
+    """As every file that cannot be written."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    ran = commands.run("run", "-q", "--from", pipe(LINES), "--to", "out")
+    assert (ran.code, "TMPDIR" in ran.output) == (2, True), ran.output
 
 
 def test_a_copy_that_has_no_room_is_told(tmp_path: Path) -> None:

@@ -141,6 +141,15 @@ def test_a_server_that_does_not_answer() -> None:
         assert locate(f"{stub.url}/couch/orders", environ=QUIET)[0].url == f"{stub.url}/couch"
 
 
+@pytest.mark.parametrize("path", ["/couch", "/couch/", "/a/b"])
+def test_what_can_only_be_a_server_is_one(path: str) -> None:
+    """An application may start before its server does; and a database in its place is still told."""
+    endpoint, database = locate(f"http://127.0.0.1:1{path}", environ=QUIET, server_only=True)
+    assert (endpoint.url, database) == (f"http://127.0.0.1:1{path.rstrip('/')}", None)
+    with StubServer(site("")) as stub:
+        assert locate(f"{stub.url}/orders", environ=QUIET, server_only=True)[1] == "orders"
+
+
 def test_trouble_that_passes_is_waited_for() -> None:
     """A gateway's 502 is no answer."""
     with StubServer(site("/couch")) as stub:
