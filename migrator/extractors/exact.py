@@ -48,7 +48,7 @@ def exact_datetime(text: str) -> datetime | str:
         ValueError: it is none.
     """
     # The hour 24 is another day's in some versions of Python, and an error in others.
-    if re.search(r"[T ]24", text):
+    if re.search(r"[^0-9:+.,-]24", text):
         raise ValueError(text)
     return _exact(text, datetime.fromisoformat)
 

@@ -145,7 +145,7 @@ class Catalog:
             if all(set(other.columns.keys()) == columns for other in others):
                 parts = (table,)
         if not _key_of(table):
-            self._need_ids(name, table, "The table")
+            self._need_ids(name, table, "The table or view")
         elif "_id" in columns and [column.name for column in _key_of(table)] != ["_id"]:
             raise ConfigError(
                 f"The table {shown(name)} has a column _id that is not its key.",

@@ -54,7 +54,7 @@ def open_engine(url: str) -> sa.Engine:
                 parsed,
                 poolclass=sa.pool.NullPool,
                 json_deserializer=read_json,
-                connect_args={"client_encoding": "UTF8"},
+                connect_args={"client_encoding": "UTF8"} if "psycopg" in parsed.drivername else {},
             )
         except sa.exc.NoSuchModuleError as error:
             raise ConfigError(

@@ -21,6 +21,7 @@ from migrator.errors import CheckpointError, ConfigError, TransientError
 from migrator.extractors.singer import SingerExtractor
 from migrator.integrations.singer import SingerTarget
 from migrator.loaders.rejects import RejectFile
+from migrator.row_faults import field_in_text
 from migrator.streaming import StreamWriter
 from migrator.testing import DOCUMENTS, ExtractorContract, Source
 from tests import support
@@ -158,6 +159,26 @@ def test_a_record_that_is_no_document_is_a_reject_of_its_own(tmp_path: Path, lin
     if id:
         # Put right by hand, it is that document.
         assert second.fault.document.startswith(b'{"_id": "7", ')
+
+
+@pytest.mark.parametrize(("line", "id"), BROKEN)
+def test_a_line_of_a_batch_that_is_no_document_is_a_reject(tmp_path: Path, line: bytes, id: str) -> None:
+    """As a record of its own is; its file and line are named."""
+    content = field_in_text(line, "record").encode("utf-8", "surrogateescape")
+    if not content:
+        content = b"{"
+    message = batch("s", tmp_path / "b", [{"id": 1}, {"id": 2}], packed=False)
+    (tmp_path / "b").write_bytes(b'{"id":1}\n' + content + b'\n{"id":2}\n')
+    (tmp_path / "tap").write_text(lines(schema("s", "id"), message))
+    first, second, third = SingerExtractor(str(tmp_path / "tap")).extract("s")
+    assert (first.document, third.document) == ({"id": 1, "_id": "1"}, {"id": 2, "_id": "2"})
+    if second.fault is None:
+        # What was broken was the message and not the record in it.
+        assert second.document is not None
+        assert second.document["_id"] == "7"
+        return
+    assert second.fault.id == id
+    assert second.fault.reason.startswith(f"{tmp_path}/b:2: ")
 
 
 def test_a_record_before_its_schema_is_a_reject(tmp_path: Path) -> None:
