@@ -8,7 +8,8 @@ from typing import Any
 from migrator.checkpoint import Checkpoint, CheckpointFile
 from migrator.config import JobConfig
 from migrator.opening import default_paths, open_job
-from migrator.report import table
+from migrator.report import table, unconfirmed_lines
+from migrator.wrapping import unconfirmed_of
 
 
 def make_plan(config: JobConfig, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def make_plan(config: JobConfig, environ: Mapping[str, str] | None = None) -> di
             }
         checkpoint, rejects = default_paths(job)
         there = CheckpointFile(checkpoint)
+        unconfirmed = unconfirmed_of(job.extractor)
         return {
             "source": job.extractor.describe(),
             "target": job.loader.describe(),
@@ -44,6 +46,7 @@ def make_plan(config: JobConfig, environ: Mapping[str, str] | None = None) -> di
             "checkpoint": str(checkpoint),
             "checkpoint_exists": there.exists(),
             "rejects": str(rejects),
+            **({"unconfirmed": list(unconfirmed)} if unconfirmed else {}),
         }
 
 
@@ -64,6 +67,7 @@ def plan_to_text(plan: Mapping[str, Any]) -> str:
         f"rejects      {plan['rejects']}",
         "",
         table(rows, left=3),
+        *unconfirmed_lines(plan.get("unconfirmed", ())),
         "",
         "Nothing was written. Do it with: migrator run (the same arguments)",
     ]

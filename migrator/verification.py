@@ -47,6 +47,10 @@ class TargetReader(Protocol):
         """What is there, in ascending order of the ids' UTF-8 bytes, behind an id."""
         ...
 
+    def lists_surely(self, collection: str) -> bool:
+        """True when what `stored` did not give is not there; else it is asked for before it is called missing."""
+        ...
+
     def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:
         """True when the revision proves that the stored content is this; False when that is not known."""
         ...
@@ -116,10 +120,12 @@ def compare_collection(
     boundary = ""
     met_key: bytes | None = None
     met: Stored | None = None
+    unlisted: set[str] = set()
 
     def close() -> Step:
         nonlocal size_bytes
-        found.extend(_settle(collection, opened, reader, numbers))
+        found.extend(_settle(collection, opened, reader, numbers, unlisted))
+        unlisted.clear()
         step = Step(boundary, tuple(sorted(found, key=lambda difference: difference.id.encode())))
         opened.clear()
         found.clear()
@@ -136,6 +142,7 @@ def compare_collection(
 
     stored = next(target, None)
     stored_key = stored.id.encode() if stored else b""
+    listed_surely = reader.lists_surely(collection)
     for document in source:
         numbers.source += 1
         key = document.id.encode()
@@ -153,9 +160,13 @@ def compare_collection(
                 stored = next(target, None)
                 stored_key = stored.id.encode() if stored else b""
         boundary = document.id
-        if met is None:
+        if met is None and listed_surely:
             numbers.missing += 1
             found.append(Difference(collection, document.id, MISSING))
+        elif met is None:
+            unlisted.add(document.id)
+            opened.append(document)
+            size_bytes += len(document.body)
         elif met.body is not None:
             path = reader.differing(collection, document.body, decode(met.body))
             _count(collection, document.id, path, numbers, found)
@@ -176,7 +187,11 @@ def compare_collection(
 
 
 def _settle(
-    collection: str, opened: Sequence[EncodedDocument], reader: TargetReader, numbers: Comparison
+    collection: str,
+    opened: Sequence[EncodedDocument],
+    reader: TargetReader,
+    numbers: Comparison,
+    unlisted: set[str],
 ) -> list[Difference]:
     found: list[Difference] = []
     if not opened:
@@ -188,6 +203,9 @@ def _settle(
             numbers.missing += 1
             found.append(Difference(collection, document.id, MISSING))
         else:
+            # A twin of it is no other document of the target.
+            numbers.target += document.id in unlisted
+            unlisted.discard(document.id)
             _count(collection, document.id, reader.differing(collection, document.body, there), numbers, found)
     return found
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -45,6 +46,34 @@ def get(url: str) -> Any:
     return value
 
 
+def settle(server: str, database: str) -> None:
+    """Wait until a cluster's copies of a database are equal, for it lists one of them."""
+    name = quote(database, safe="")
+    status, info = request("GET", f"{server}/{name}")
+    if status != 200 or info.get("cluster", {}).get("n", 1) < 2:
+        return
+    where = get(f"{server}/_node/_local/_dbs/{name}")
+    suffix = bytes(where["shard_suffix"]).decode()
+    shards = [(f"shards/{name}/{database}{suffix}", nodes) for name, nodes in where["by_range"].items()]
+    for _ in range(600):
+        if all(len(_copies(server, shard, nodes)) == 1 for shard, nodes in shards):
+            return
+        request("POST", f"{server}/{name}/_sync_shards", {})
+        time.sleep(0.1)
+    raise AssertionError(f"the copies of {database} do not become equal")
+
+
+def _copies(server: str, shard: str, nodes: Sequence[str]) -> set[str]:
+    """What each node holds of a shard: one text where all hold the same."""
+    found = set()
+    for node in nodes:
+        status, value = request("GET", f"{server}/_node/{node}/{quote(shard, safe='')}/_changes?style=all_docs")
+        rows = value.get("results", ())
+        changes = {row["id"]: sorted(change["rev"] for change in row["changes"]) for row in rows}
+        found.add(json.dumps(changes, sort_keys=True) if status == 200 else f"{node}: {status}")
+    return found
+
+
 def documents(server: str, database: str) -> dict[str, dict[str, Any]]:
     """All documents of a database by id, with their revisions."""
     return {row["id"]: row["doc"] for row in rows(server, database, include_docs="true")}
@@ -58,6 +87,7 @@ def revisions(server: str, database: str) -> dict[str, str]:
 def rows(server: str, database: str, **params: str) -> list[dict[str, Any]]:
     """All rows of `_all_docs`; the sandbox lists what is behind U+00FF only where an end is named."""
     found = []
+    settle(server, database)
     for first, last in (("", "\ud7ff"), ("\ue000", "\uffff"), ("\U00010000", "\U0010ffff")):
         query = urlencode({"startkey": json.dumps(first), "endkey": json.dumps(last * 8), **params})
         found += get(f"{server}/{quote(database, safe='')}/_all_docs?{query}")["rows"]

@@ -60,6 +60,10 @@ class CouchReader:
                 continue
             return
 
+    def lists_surely(self, collection: str) -> bool:
+        """True when all copies of the database were brought together before it was listed."""
+        return self._names[collection] not in self._client.unconfirmed
+
     def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:
         """True when this server reckons this first revision from this content."""
         return self._fidelity[collection].proves(body, rev)

@@ -9,7 +9,7 @@ from typing import Any
 
 from migrator import naming
 from migrator.couch.client import CouchClient
-from migrator.couch.copies import copies_of, is_empty, is_surely_empty
+from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_info
 from migrator.couch.fidelity import fidelity_of
 from migrator.couch.identity import mark_database, read_identity
 from migrator.couch.screen import screen
@@ -124,6 +124,8 @@ class CouchLoader:
     def survey(self, collection: str) -> int:
         """How many documents are at the target; -1 where there is no database yet."""
         info = self._look(self.target_name(collection))
+        if copies_of(info) > 1:
+            info = settled_info(self._client, self.target_name(collection))
         return -1 if info is None else int(info.get("doc_count", 0))
 
     def foretell(self, batch: Batch) -> Sequence[Outcome]:
