@@ -6,6 +6,7 @@ Random ids cost a B-tree server twice the time and a file twice the size; sortin
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import threading
@@ -17,6 +18,7 @@ from typing import IO, Any
 
 from migrator.batching import Assembly
 from migrator.errors import EndpointError, Interrupted, MigratorError
+from migrator.files.sealed import Damaged, seal, unseal
 from migrator.model import EncodedDocument, Extractor, Fault, Position, Record, Reject
 from migrator.rejects import line_to_reject, reject_to_line
 from migrator.sorting import ExternalSorter, SortingError
@@ -122,7 +124,7 @@ class SpoolingExtractor(ExtractorWrapper):
     ) -> Iterator[Record]:
         folder = self._spool(collection)
         label = json.dumps([self._label, collection, self.identity(collection)])
-        sorter = None if after is None else ExternalSorter.reopen(folder, label=label)
+        sorter = None if after is None or not _is_whole(folder) else ExternalSorter.reopen(folder, label=label)
         if sorter is None:
             records = self._inner.extract(collection) if records is None else records
             sorter = self._sort(collection, folder, label, records)
@@ -163,8 +165,8 @@ class SpoolingExtractor(ExtractorWrapper):
         try:
             sorter = ExternalSorter(folder, max_memory_bytes=self._max_memory_bytes, keep=True, label=label)
             counts = self._fill(sorter, collection, folder, records)
-            with open(folder / COUNTS_FILE, "w", opener=_private) as file:
-                json.dump(counts, file)
+            with open(folder / COUNTS_FILE, "wb", opener=_private) as file:
+                file.write(seal({**counts, "digest": _digest(folder / FAULTS_FILE)}))
                 _make_durable(file)
             # From here on the spool counts as whole, so what is beside the documents must be on disk before.
             sorter.finish()
@@ -209,7 +211,7 @@ class SpoolingExtractor(ExtractorWrapper):
         return counts
 
     def _before_documents(self, folder: Path, given: int) -> Iterator[Record]:
-        counts = json.loads((folder / COUNTS_FILE).read_text())
+        counts, _ = unseal((folder / COUNTS_FILE).read_bytes())
         with (folder / FAULTS_FILE).open("rb") as file:
             for number, line in enumerate(islice(file, given, None), given + 1):
                 reject = line_to_reject(line, f"{folder / FAULTS_FILE}:{number}")
@@ -218,6 +220,20 @@ class SpoolingExtractor(ExtractorWrapper):
                 yield Record(number, text=line, fault=fault)
         if counts["filtered"] and given <= counts["faults"]:
             yield Record(counts["faults"] + 1, filtered=counts["filtered"])
+
+
+def _is_whole(folder: Path) -> bool:
+    """True where what is beside the sorted documents is as it was written; else all is sorted again."""
+    try:
+        counts, sealed = unseal((folder / COUNTS_FILE).read_bytes())
+        return sealed and counts["digest"] == _digest(folder / FAULTS_FILE)
+    except (OSError, Damaged, KeyError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _assembled(record: Record, made: EncodedDocument | Fault | None) -> Record:

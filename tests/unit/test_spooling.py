@@ -88,6 +88,26 @@ def test_nothing_is_lost_wherever_reading_goes_on(tmp_path: Path, kept: bool) ->
         assert sorted(ids) == ids
 
 
+@pytest.mark.parametrize("name", [spooling.FAULTS_FILE, spooling.COUNTS_FILE])
+@pytest.mark.parametrize("how", ["a bit", "shorter", "gone", "as the version before wrote it"])
+def test_what_was_changed_on_disk_is_sorted_again(tmp_path: Path, name: str, how: str) -> None:
+    """Not taken for counts or rejects: all comes from the source once more."""
+    folder = tmp_path / "s"
+    whole = list(spool(folder, ITEMS).extract("c"))
+    (file,) = folder.rglob(name)
+    text = file.read_bytes()
+    if how == "a bit":
+        file.write_bytes(bytes([*text[:20], text[20] ^ 1, *text[21:]]))
+    elif how == "shorter":
+        file.write_bytes(text[:-1])
+    elif how == "gone":
+        file.unlink()
+    elif name == spooling.COUNTS_FILE:
+        file.write_text('{"faults": 7, "filtered": 7}')
+    rest = list(spool(folder, ITEMS).extract("c", after=whole[0].position))
+    assert seen(whole[1:]) == seen(rest)
+
+
 def test_positions_are_exact_where_ids_are(tmp_path: Path) -> None:
     """Without documents of one id nothing is given twice."""
     items = [*reversed(numbered(20)), b"{", {"_id": "out"}]
