@@ -1,0 +1,183 @@
+"""The whole commands that hints name: what decides where and how documents go, nothing that is a secret."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from migrator.checkpoint import CheckpointFile
+from migrator.cli.again import WORDS, retry_commands, this_command
+from migrator.config import JobConfig
+from migrator.model import Reject
+from migrator.rejects import reject_to_line
+from tests.commands import run
+
+
+def rejects(path: Path, *stages: str) -> Path:
+    """A reject file with these stages."""
+    path.write_bytes(
+        b"".join(reject_to_line(Reject("c", "a", stage, "e", "r", document={"_id": "a"})) for stage in stages)
+    )
+    return path
+
+
+URL = "http://h:5984"
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts", "expected"),
+    [
+        ({}, {}, "--to http://h:5984"),
+        ({"target": "http://h:5984/db"}, {}, "--to http://h:5984/db"),
+        ({"target": "https://u:p%40ss@h:5984/db"}, {}, "--to https://h:5984/db"),
+        ({"target": "http://u:a@b:c@h/couch/db"}, {}, "--to http://h/couch/db"),
+        ({"map": {"c": "people", "d": "x"}}, {"c": 1, "d": 0}, f"--to {URL} --map c=people"),
+        ({"map": {"a b": "x"}}, {"a b": 2}, f"--to {URL} --map 'a b=x'"),
+        ({"map": {"c": "people"}}, {}, f"--to {URL}"),
+        ({"on_conflict": "skip"}, {}, f"--to {URL} --on-conflict skip"),
+        (
+            {"on_conflict": "newer", "newer_field": "at"},
+            {},
+            f"--to {URL} --on-conflict newer --newer-field at",
+        ),
+        ({"ca_file": "my ca.pem"}, {}, f"--to {URL} --ca-file 'my ca.pem'"),
+        ({"client_cert": "c", "client_key": "k"}, {}, f"--to {URL} --client-cert c --client-key k"),
+        ({"q": 2, "n": 1, "partitioned": True}, {}, f"--to {URL} --q 2 --n 1 --partitioned"),
+        ({"timeout_s": 5.0, "max_outage_s": 1.5}, {}, f"--to {URL} --timeout 5 --max-outage 1.5"),
+        ({"max_attempts": 3}, {}, f"--to {URL} --max-attempts 3"),
+        ({"target": "out folder"}, {}, "--to 'out folder'"),
+        ({"target": "out", "map": {"c": "x"}}, {"c": 1}, "--to out"),
+        # Of the source, and of how quick it is, nothing is said.
+        (
+            {"source": "in", "batch_docs": 7, "codec": "tagged", "checkpoint": "c", "resume": True},
+            {},
+            f"--to {URL}",
+        ),
+    ],
+)
+def test_names_what_decides(
+    tmp_path: Path, fields: dict[str, Any], counts: Mapping[str, int], expected: str
+) -> None:
+    """Each flag of the run that says where and how, with its value, ready for a shell."""
+    path = rejects(tmp_path / "r", "load")
+    (command,) = retry_commands(path, JobConfig(**{"target": URL, **fields}), counts)
+    assert command == f"migrator retry {path} {expected}"
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ([], [""]),
+        (["load"], [""]),
+        (["extract"], ["--transform a:b --transform 'c d'"]),
+        (["transform", "extract"], ["--transform a:b --transform 'c d'"]),
+        (["load", "extract"], ["--stage load", "--stage extract --transform a:b --transform 'c d'"]),
+        (
+            ["load", "transform", "extract"],
+            ["--stage load", "--stage extract --stage transform --transform a:b --transform 'c d'"],
+        ),
+    ],
+)
+def test_transformers_go_along_where_they_are_still_to_be_applied(
+    tmp_path: Path, stages: list[str], expected: list[str]
+) -> None:
+    """And nowhere else: what was sent has passed them."""
+    path = rejects(tmp_path / "r", *stages)
+    commands = retry_commands(path, JobConfig(target=URL, transform=("a:b", "c d")), {})
+    assert commands == [f"migrator retry {path} --to {URL} {more}".rstrip() for more in expected]
+
+
+@pytest.mark.parametrize("name", ["-r", "a b", "it's", "--rejects", "ü"])
+def test_any_name_of_a_file_can_be_pasted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that looks like an option."""
+    monkeypatch.chdir(tmp_path)
+    (command,) = retry_commands(rejects(Path(name), "load"), JobConfig(target=URL), {})
+    path = shlex.split(command)[2]
+    assert not path.startswith("-")
+    assert Path(path).samefile(tmp_path / name)
+
+
+def words(*given: str, more: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> str:
+    """The command that is made of these words."""
+    with click.Context(click.Command("x")) as context:
+        context.meta[WORDS] = list(given)
+        return this_command(*more, without=without)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["apply", "p.json"], "apply p.json"),
+        (["apply", "a b.json", "--resume"], "apply 'a b.json'"),
+        (["apply", "p", "--to", "http://u:secret@h"], "apply p --to http://h"),
+        (["apply", "p", "--to=http://u:secret@h/x"], "apply p --to=http://h/x"),
+        (
+            ["restore", "--from", "s3://b/x", "--to", "http://u:a@secret@h:1"],
+            "restore --from s3://b/x --to http://h:1",
+        ),
+        (["run", "--ping", "https://hc/secret", "--from", "a"], "run --from a"),
+        (["run", "--ping=https://hc/secret", "--from", "a"], "run --from a"),
+        (["run", "--from", "postgresql://h/d?password=secret"], "run --from 'postgresql://h/d?password=…'"),
+        (["run", "--from", "redis://:secret@h/0"], "run --from redis://h/0"),
+        (["run", "--restart", "--from", "a@b"], "run --from a@b"),
+        (["run", "--transform", "id:template={a}@{b}"], "run --transform 'id:template={a}@{b}'"),
+    ],
+)
+def test_the_same_command_again_has_no_secrets(given: list[str], expected: str) -> None:
+    """Whatever way they were given."""
+    found = words(*given)
+    assert found == f"migrator {expected}"
+    assert "secret" not in found
+
+
+def test_the_same_command_with_other_words() -> None:
+    """What is added stands at the end, what is left out goes with its value."""
+    assert words("run", "--on-conflict", "fail", "--to", "x", more=("--a",), without=("--on-conflict",)) == (
+        "migrator run --to x --a"
+    )
+
+
+def test_what_keeps_revisions_names_the_command_that_does_it_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversion's reject holds it, the conversion prints it, and a retry says it; it runs as it is."""
+    monkeypatch.chdir(tmp_path)
+    good = {"id": "a", "key": "a", "value": {"rev": "1-967a00dff5e02add41819138abb3284d"}, "doc": {"_id": "a"}}
+    good["doc"] = {"_id": "a", "_rev": "1-967a00dff5e02add41819138abb3284d"}
+    rows = {"total_rows": 2, "offset": 0, "rows": [good, {"id": "b", "key": "b", "value": {}, "doc": 7}]}
+    Path("in file.json").write_text(json.dumps(rows))
+    flags = ("--from-format", "all-docs", "--format", "couchbackup", "--rejects", "r")
+    ran = run("convert", "--from", "in file.json", "--to", "out", *flags, "-q")
+    assert ran.code == 3, ran.output
+    again = ran.output.partition("after a fix: ")[2].strip()
+    assert shlex.split(again)[:5] == ["migrator", "convert", "--from", "in file.json", "--to"]
+    retried = run("retry", "r", "--to", "http://127.0.0.1:9", "-q")
+    assert (retried.code, again in retried.output) == (2, True)
+    rows["rows"] = [good]
+    Path("in file.json").write_text(json.dumps(rows))
+    assert run(*shlex.split(again)[1:]).code == 0
+
+
+@pytest.mark.parametrize("command", ["status", "run"])
+def test_a_damaged_checkpoint_is_exit_code_6(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Whoever reads it."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Path("in/a.ndjson").write_text('{"_id":"a"}\n')
+    given = ("run", "--from", "in", "--to", "out", "--checkpoint", "c", "-q")
+    assert run(*given).code == 0
+    text = Path("c").read_bytes()
+    Path("c").write_bytes(text.replace(b'"read": 1', b'"read": 0'))
+    ran = run("status", "c") if command == "status" else run(*given, "--resume")
+    assert (ran.code, "checksum" in ran.output) == (6, True)
+    Path("c").write_bytes(text)
+    assert CheckpointFile(Path("c")).load().finished
+    assert run("status", "c").code == 0
