@@ -191,6 +191,7 @@ class _Run:
             self.retrier,
             limits=BatchLimits(self.config.batch_docs, self.config.batch_bytes),
             fresh=fresh,
+            check=target.still_there,
         )
         seen: set[str] = set()
         with (

@@ -99,6 +99,14 @@ class Target:
             )
         return fresh
 
+    def still_there(self) -> None:
+        """Make sure that the database is still the one that is being filled.
+
+        Raises:
+            TargetReplaced: it was deleted or replaced meanwhile.
+        """
+        self._claim.check()
+
     def keeps(self, id: str) -> bool:
         """True for a design document of the server's own, which the backup's would be in conflict with."""
         return id == self._own and self._has_own

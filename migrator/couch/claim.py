@@ -2,8 +2,8 @@
 
 A job that writes into a database of its own (a restore, a conversion) first claims it: one that is missing is
 made, and a `_local` document, which is no part of the content, says whose it is. So after a kill at any moment the
-same command knows the database as its own: it is missing, it is empty, or it is marked. And a database that was
-deleted or replaced meanwhile has lost the mark, which is found out before the job calls itself complete.
+same command knows the database as its own: it is missing, it is empty, or it is marked. One that was deleted or
+replaced meanwhile is told by its identity, after each outage and before the job calls itself complete.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
+from migrator.couch.identity import TOKEN, DatabaseTarget, new_token
 from migrator.couch.settings import is_default_security, read_security
 from migrator.errors import CheckpointError, ConfigError
 from migrator.naming import shown
 from migrator.retry import Retrier, is_transient
+from migrator.target_guard import TargetGuard
+
+AGAIN = "Run the same command again; what it says is in its way is to be deleted, or kept with --into-existing."
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Claim:
         self._own = own
         self._takes_over = takes_over
         self._mark: dict[str, Any] = {}
+        self._guard: TargetGuard | None = None
 
     @property
     def url(self) -> str:
@@ -167,7 +172,8 @@ class Claim:
                 self.refuse_occupied(hint)
         known = self.found.mark
         fresh = self.found.empty and not known
-        mark: dict[str, Any] = {"job": self._job, "finished": None}
+        # The token tells this database from a later one of its name; whoever claims it after us leaves it.
+        mark: dict[str, Any] = {"job": self._job, "finished": None, TOKEN: known.get(TOKEN) or new_token()}
         if shared and not (self.found.empty or self.resumed):
             mark["shared"] = True
         elif self.resumed:
@@ -177,24 +183,28 @@ class Claim:
             mark["secure"] = made or is_default_security(self._call("look at", self._security))
         self._mark = mark
         self._call("mark", lambda _: self._write(mark))
+        self._guard = TargetGuard(DatabaseTarget(self._client, self._retrier, self._name), hint=AGAIN, flag="")
+        self._guard.begin(self.database, None)
         return fresh
 
     def confirm(self) -> None:
-        """Make sure that the database is still the one that was claimed.
+        """Make sure that the database is still the one that was claimed, and claimed by this job.
 
         Raises:
-            CheckpointError: it was deleted or replaced meanwhile.
+            CheckpointError: it was deleted or replaced meanwhile, or claimed by another job.
         """
-        if _job_of(self._call("look at", lambda _: self._read())) == self._job:
-            return
-        gone = self._call("look at", lambda _: self._client.database_info(self.database)) is None
-        raise CheckpointError(
-            f"{self.url} was deleted{'' if gone else ', replaced or claimed by another job'} while it was being "
-            "filled: what was written before is lost.",
-            hint="Run the same command again."
-            if gone
-            else "Delete it and run the same command again, or add --into-existing and keep what is there.",
-        )
+        self.check()
+        if _job_of(self._call("look at", lambda _: self._read())) != self._job:
+            raise CheckpointError(f"{self.url} was claimed by another job while it was being filled.", hint=AGAIN)
+
+    def check(self) -> None:
+        """Make sure that the database is still the one that was claimed, whoever claims it by now.
+
+        Raises:
+            TargetReplaced: it was deleted or replaced meanwhile.
+        """
+        assert self._guard is not None
+        self._guard.check(self.database)
 
     def finish(self) -> None:
         """Say in the mark that the database is complete.
@@ -205,6 +215,8 @@ class Claim:
         self.confirm()
         finished = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._call("mark", lambda _: self._write({**self._mark, "finished": finished}))
+        # Last of all, for the database can have been replaced before any of the requests above.
+        self.check()
 
     def _security(self, _attempt: int) -> Any:
         return read_security(self._client, self.database)

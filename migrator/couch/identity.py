@@ -18,6 +18,7 @@ from migrator.retry import Retrier, is_transient
 from migrator.target_guard import MISSING, NOTHING_THERE, UNKNOWN, TargetGuard
 
 MARK = "migrator-identity"
+TOKEN = "token"  # noqa: S105 (the name of a field)
 # CouchDB 1.x tells here when it opened the file, in microseconds.
 MAX_SECONDS_DIGITS = 11
 NOT_FOR_US = frozenset({400, 403, 404, 405, 501})
@@ -34,22 +35,26 @@ def _creation_of(info: Mapping[str, Any]) -> str:
     return started if told else UNKNOWN
 
 
-def read_identity(client: CouchClient, database: str, info: Mapping[str, Any] | None = None) -> str | None:
+def new_token() -> str:
+    """What a mark holds: no other database has it."""
+    return secrets.token_hex(16)
+
+
+def read_identity(client: CouchClient, database: str, mark: str = MARK) -> str | None:
     """The identity of a database: creation and mark; "" where there is none, None where neither is told.
 
     Args:
         client: the server.
         database: its name.
-        info: its `GET /{db}`, where that was just asked.
+        mark: the `_local` document that holds the token.
 
     Raises:
         EndpointError: the server does not answer, or not to this user.
     """
-    if info is None:
-        info = client.database_info(database)
+    info = client.database_info(database)
     if info is None:
         return NOTHING_THERE
-    created, token = _creation_of(info), _token(client, database)
+    created, token = _creation_of(info), _token(client, database, mark)
     return None if created == token == UNKNOWN else f"{created} {token}"
 
 
@@ -60,9 +65,9 @@ def mark_database(client: CouchClient, database: str) -> None:
         TransientError: the database is not there yet.
         EndpointError: the server does not answer.
     """
-    if _token(client, database) != MISSING:
+    if _token(client, database, MARK) != MISSING:
         return
-    body = json.dumps({"token": secrets.token_hex(16)}).encode()
+    body = json.dumps({TOKEN: new_token()}).encode()
     answer = client.call("PUT", database, "_local", MARK, body=body)
     # Of two who give it one at the same time the second is told 409, and reads the first one's.
     if answer.status in {200, 201, 202, 409} or (answer.status in NOT_FOR_US and answer.status != 404):
@@ -73,11 +78,11 @@ def mark_database(client: CouchClient, database: str) -> None:
         raise TransientError(f"Database {database} is not there.", signature="database not there")
 
 
-def _token(client: CouchClient, database: str) -> str:
-    answer = client.call("GET", database, "_local", MARK)
+def _token(client: CouchClient, database: str, mark: str) -> str:
+    answer = client.call("GET", database, "_local", mark)
     if answer.status == 200:
         value = answer.json(f"Reading the mark of {database} at {client.url}")
-        token = value.get("token") if isinstance(value, dict) else None
+        token = value.get(TOKEN) if isinstance(value, dict) else None
         return token if isinstance(token, str) and token.isalnum() else UNKNOWN
     if answer.status == 404:
         return MISSING
@@ -89,9 +94,10 @@ def _token(client: CouchClient, database: str) -> str:
 class DatabaseTarget:
     """One server's databases as a TargetGuard asks them, with retries; a collection's name is its database's."""
 
-    def __init__(self, client: CouchClient, retrier: Retrier) -> None:
+    def __init__(self, client: CouchClient, retrier: Retrier, mark: str = MARK) -> None:
         self._client = client
         self._retrier = retrier
+        self._mark = mark
 
     def describe(self) -> str:
         """The server's URL."""
@@ -104,7 +110,9 @@ class DatabaseTarget:
     def identity(self, collection: str) -> str | None:
         """See `read_identity`."""
         return self._retrier.call(
-            f"identify {collection}", lambda _: read_identity(self._client, collection), retry_on=is_transient
+            f"identify {collection}",
+            lambda _: read_identity(self._client, collection, self._mark),
+            retry_on=is_transient,
         )
 
     def mark(self, collection: str) -> None:

@@ -109,7 +109,7 @@ def open_database(
         if not job.into_existing:
             claim.refuse_occupied(hint)
         claim.take(lambda: client.create_database(database), hint, shared=job.into_existing)
-        yield LeafWriter(client, database, retrier)
+        yield LeafWriter(client, database, retrier, check=claim.check)
         claim.finish()
 
 
