@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -89,6 +89,38 @@ class Retrier:
             result = self._again(operation, attempt, error, retry_on)
         self.succeeded()
         return result
+
+    def iterate(self, operation: str, opened: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """Yield what an iterator gives; one that breaks off is opened again.
+
+        Args:
+            operation: what is done, for people.
+            opened: opens it; after a break it must go on behind the last item that was given.
+        """
+        broken: TransientError | None = None
+        empty: list[T] = []
+
+        def begin(number: int) -> tuple[Iterator[T], list[T]]:
+            if number == 1 and broken is not None:
+                # The break is the first failure: announced, waited for and bounded like any other.
+                raise broken
+            items = opened()
+            for item in items:
+                return items, [item]
+            return items, empty
+
+        while True:
+            items, first = self.call(operation, begin, retry_on=is_transient)
+            broken = None
+            try:
+                yield from first
+                # A large one is not to be held twice.
+                first.clear()
+                yield from items
+            except TransientError as error:
+                broken = error
+            else:
+                return
 
     def _again(
         self,

@@ -124,24 +124,11 @@ class RetryingExtractor(ExtractorWrapper):
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """As the wrapped extractor's; a broken reading is taken up after the last record."""
-        position = after
-        broken: TransientError | None = None
+        reached = after
 
-        def opened(number: int) -> tuple[Iterator[Record], Record | None]:
-            if number == 1 and broken is not None:
-                # The break is the first failure: announced, waited for and bounded like any other.
-                raise broken
-            records = self._inner.extract(collection, after=position)
-            return records, next(records, None)
+        def opened() -> Iterator[Record]:
+            return self._inner.extract(collection, after=reached)
 
-        while True:
-            records, record = self._retrier.call(f"extract {collection}", opened, retry_on=is_transient)
-            try:
-                while record is not None:
-                    position = record.position
-                    yield record
-                    record = next(records, None)
-            except TransientError as error:
-                broken = error
-            else:
-                return
+        for record in self._retrier.iterate(f"extract {collection}", opened):
+            reached = record.position
+            yield record

@@ -89,6 +89,6 @@ class FolderReader:
         """Exactly: a file keeps all."""
         return differing_path(content(decode(body)), content(there), stored=False)
 
-    def documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:  # noqa: ARG002
+    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Document | None]]:  # noqa: ARG002
         """Never asked for: the bodies come with `stored`."""
-        return dict.fromkeys(ids)
+        return ((id, None) for id in ids)

@@ -5,7 +5,7 @@ Memory is bounded by one batch of open questions, whatever the number of documen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
@@ -59,8 +59,8 @@ class TargetReader(Protocol):
         """The first path at which what is there is not what the target makes of a document; None when equal."""
         ...
 
-    def documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:
-        """The documents of these ids with their attachments, None for what is not there."""
+    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Document | None]]:
+        """Each of these ids, which differ, with its document and the attachments; None for what is not there."""
         ...
 
 
@@ -196,17 +196,22 @@ def _settle(
     found: list[Difference] = []
     if not opened:
         return found
-    documents = reader.documents(collection, list(dict.fromkeys(document.id for document in opened)))
+    # An id can come twice.
+    ours: dict[str, list[EncodedDocument]] = {}
     for document in opened:
-        there = documents.get(document.id)
-        if there is None:
-            numbers.missing += 1
-            found.append(Difference(collection, document.id, MISSING))
-        else:
-            # A twin of it is no other document of the target.
-            numbers.target += document.id in unlisted
-            unlisted.discard(document.id)
-            _count(collection, document.id, reader.differing(collection, document.body, there), numbers, found)
+        ours.setdefault(document.id, []).append(document)
+    for id, there in reader.documents(collection, list(ours)):
+        for document in ours[id]:
+            if there is None:
+                numbers.missing += 1
+                found.append(Difference(collection, id, MISSING))
+            else:
+                # A twin of it is no other document of the target.
+                numbers.target += id in unlisted
+                unlisted.discard(id)
+                _count(collection, id, reader.differing(collection, document.body, there), numbers, found)
+        # One at a time: they can be large.
+        del there
     return found
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from migrator.codec import decode_value
 from migrator.couch.answers import Answer, bulk_rows, refuse, refuse_bulk
 from migrator.couch.attachments import with_plain_attachments
+from migrator.couch.documents import StoredDocument, read_documents
 from migrator.couch.endpoint import Endpoint, database_url
 from migrator.couch.listing import boundaries, list_rows
 from migrator.couch.package import couchdb
@@ -232,18 +233,21 @@ class CouchClient:
             raise TransientError(f"{what}: no answer for {missing[0]!r:.100}.", signature="missing rows")
         return found
 
-    def documents(self, database: str, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
-        """The documents of these ids with their attachments; None for what is missing or deleted."""
-        found = self.lookup(database, ids, include_docs=True)
-        documents: dict[str, dict[str, Any] | None] = {}
-        for id, row in found.items():
-            document = row["doc"] if row else None
-            if document and "_attachments" in document:
-                # One at a time: attachments can be large.
-                document = self.get_document(database, id, attachments=True)
-                document = with_plain_attachments(document) if document else None
-            documents[id] = document
-        return documents
+    def stored(self, database: str, ids: Iterable[str]) -> Generator[StoredDocument]:
+        """What stands under each of these ids, one after the other, as `read_documents` has it."""
+        return read_documents(self.stream, database, ids)
+
+    def document_of(self, database: str, stored: StoredDocument) -> dict[str, Any] | None:
+        """What was found under an id, with its attachments; None where there is no document."""
+        document = stored.parse()
+        if document and "_attachments" in document:
+            document = self.get_document(database, stored.id, attachments=True)
+        return with_plain_attachments(document) if document and "_attachments" in document else document
+
+    def documents(self, database: str, ids: Iterable[str]) -> Generator[tuple[str, dict[str, Any] | None]]:
+        """Each of these ids with its document and the attachments, or None; one is held at a time."""
+        for stored in self.stored(database, ids):
+            yield stored.id, self.document_of(database, stored)
 
     def rows(
         self,

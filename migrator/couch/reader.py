@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
 from migrator.couch.fidelity import Fidelity, fidelity_of
-from migrator.errors import TransientError
 from migrator.model import Document
-from migrator.retry import Retrier, is_transient
+from migrator.retry import Retrier
 from migrator.verification import Stored
 
 PAGE_ROWS = 20_000
@@ -41,24 +40,16 @@ class CouchReader:
         last = after
         settle(self._client, database, self._retrier)
 
-        def opened(_: int) -> tuple[Iterator[Stored], Stored | None]:
+        def opened() -> Iterator[Stored]:
             self._fidelity[collection] = fidelity_of(self._client.welcome(), database)
             if self._client.database_info(database) is None:
-                return iter(()), None
+                return iter(())
             rows = self._client.rows(database, after=last, page_rows=PAGE_ROWS)
-            stored = (Stored(row.id, rev=row.rev) for row in rows)
-            return stored, next(stored, None)
+            return (Stored(row.id, rev=row.rev) for row in rows)
 
-        while True:
-            rows, row = self._retrier.call(f"read {database}", opened, retry_on=is_transient)
-            try:
-                while row is not None:
-                    last = row.id
-                    yield row
-                    row = next(rows, None)
-            except TransientError:
-                continue
-            return
+        for row in self._retrier.iterate(f"read {database}", opened):
+            last = row.id
+            yield row
 
     def lists_surely(self, collection: str) -> bool:
         """True when all copies of the database were brought together before it was listed."""
@@ -72,9 +63,11 @@ class CouchReader:
         """By what this server keeps of a document."""
         return self._fidelity[collection].differing(body, there)
 
-    def documents(self, collection: str, ids: Sequence[str]) -> Mapping[str, Document | None]:
-        """The documents with their attachments."""
+    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Document | None]]:
+        """The documents with their attachments, one after the other."""
         database = self._names[collection]
-        return self._retrier.call(
-            f"read {database}", lambda _: self._client.documents(database, ids), retry_on=is_transient
-        )
+        left = list(ids)
+        what = f"read {database}"
+        for id, document in self._retrier.iterate(what, lambda: self._client.documents(database, left)):
+            left.remove(id)
+            yield id, document

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from migrator.codec import InvalidDocument, Unencodable, decode, decode_value, encode
 from migrator.errors import TransientError
 
-_HEAD = re.compile(rb'\s*\{"total_rows":\d+,"offset":(?:\d+|null),"rows":\[\s*')
+HEAD = re.compile(rb'\s*\{"total_rows":\d+,"offset":(?:\d+|null),"rows":\[\s*')
 _ROW = re.compile(
     rb'\{"id":("[^"\\]*(?:\\.[^"\\]*)*"),"key":"[^"\\]*(?:\\.[^"\\]*)*",'
     rb'"value":\{"rev":"([^"\\]+)"\}(?:,"doc":(\{.*\}))?\},?\s*',
@@ -42,7 +42,7 @@ def read_rows(pieces: Iterable[bytes], what: str, *, include_docs: bool = False)
     """
     rest = lines(pieces)
     head = next(rest, b"")
-    if not _HEAD.fullmatch(head):
+    if not HEAD.fullmatch(head):
         yield from _whole(b"\n".join([head, *rest]), what, include_docs=include_docs)
         return
     closed = False

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from migrator.bisecting import divide_refused
 from migrator.codec import Unencodable, encode
 from migrator.couch.client import CouchClient
+from migrator.couch.documents import with_revision
 from migrator.couch.endpoint import database_url
 from migrator.couch.fidelity import fidelity_of
 from migrator.couch.trouble import CONFLICT, Suspects, is_verdict, trouble
@@ -33,7 +34,7 @@ class Write(NamedTuple):
     @property
     def text(self) -> bytes:
         """What is sent."""
-        return self.body if self.rev is None else b'{"_rev":"' + self.rev.encode() + b'",' + self.body[1:]
+        return self.body if self.rev is None else with_revision(self.body, self.rev)
 
 
 def post(client: CouchClient, database: str, writes: Sequence[Write]) -> list[Row]:
@@ -204,8 +205,9 @@ class SaveMany:
         if not strangers:
             return
         fidelity = fidelity_of(self._client.welcome(), database)
-        there = self._client.documents(database, [self._writes[index].id for index in strangers])
-        for index in strangers:
-            write, document = self._writes[index], there[self._writes[index].id]
+        places = {self._writes[index].id: index for index in strangers}
+        for id, document in self._client.documents(database, places):
+            index = places[id]
+            write = self._writes[index]
             if document is not None and fidelity.differing(write.body, document) is None:
                 self._rows[index] = Row(id=write.id, ok=True, rev=str(document["_rev"]))

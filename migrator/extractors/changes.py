@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from migrator.codec import encode
 from migrator.couch.changes import Change, ChangesFeed, order_of
@@ -107,7 +106,7 @@ class ChangesExtractor(CouchExtractor):
         held: Record | None = None
         for begin in range(0, len(ids), MAX_DOCS_HELD):
             part = ids[begin : begin + MAX_DOCS_HELD]
-            for id, document in self._documents(collection, part, changes or {}).items():
+            for id, document in self._documents(collection, part, changes or {}):
                 if held is not None:
                     yield held
                 if document is not None:
@@ -121,22 +120,26 @@ class ChangesExtractor(CouchExtractor):
 
     def _documents(
         self, collection: str, ids: Sequence[str], changes: Mapping[str, Change]
-    ) -> Mapping[str, Document | None]:
-        documents = self._read(collection, ids)
-        late = [id for id in ids if id in changes and _is_behind(changes[id], documents[id])]
+    ) -> Iterator[tuple[str, Document | None]]:
+        late: list[str] = []
+        for id, document in self._read(collection, ids):
+            if id in changes and _is_behind(changes[id], document):
+                late.append(id)
+            else:
+                yield id, document
         if not late:
-            return documents
+            return
+        documents: dict[str, Document | None] = {}
 
         def step() -> list[str]:
             documents.update(self._read(collection, late))
-            late[:] = [id for id in late if _is_behind(changes[id], documents[id])]
-            return late
+            return [id for id in late if _is_behind(changes[id], documents[id])]
 
         # What was deleted, or lost to a conflict, since it was listed looks the same; it is asked for below.
-        repeat_while(bool, step, max_attempts=MAX_TIMES_BEHIND, sleep=self.retrier.pause)
+        still = repeat_while(bool, step, max_attempts=MAX_TIMES_BEHIND, sleep=self.retrier.pause)
         states = self.retrier.call(
             f"look at documents of {collection}",
-            lambda _: self._client.lookup(collection, late) if late else {},
+            lambda _: self._client.lookup(collection, still) if still else {},
             retry_on=is_transient,
         )
         for id, state in states.items():
@@ -145,14 +148,14 @@ class ChangesExtractor(CouchExtractor):
                     f"{collection}: {id!r:.100} is listed by a copy, and most copies lack it.",
                     signature="copies differ",
                 )
-        return documents
+        yield from documents.items()
 
-    def _read(self, collection: str, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
-        return self.retrier.call(
-            f"read documents of {collection}",
-            lambda _: self._client.documents(collection, ids),
-            retry_on=is_transient,
-        )
+    def _read(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Document | None]]:
+        left = list(ids)
+        what = f"read documents of {collection}"
+        for id, document in self.retrier.iterate(what, lambda: self._client.documents(collection, left)):
+            left.remove(id)
+            yield id, document
 
 
 def _is_behind(change: Change, document: Document | None) -> bool:

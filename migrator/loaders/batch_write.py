@@ -6,13 +6,16 @@ goes by the declared policy. A batch whose answer was lost is settled the same w
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.codec import decode
 from migrator.couch.client import CouchClient
+from migrator.couch.documents import with_revision
 from migrator.couch.endpoint import database_url
 from migrator.couch.fidelity import Fidelity
 from migrator.couch.trouble import CONFLICT, VERDICTS, Suspects, is_verdict, trouble
@@ -24,8 +27,8 @@ from migrator.retry import repeat_while
 
 # Other writers would have to win every one of these races in turn.
 MAX_CONFLICT_ROUNDS = 12
-# Stored documents are held in memory so many at once.
-MAX_DOCS_COMPARED = 100
+# Of stored documents from this size on one is parsed at a time, however many batches are on their way.
+LARGE_BYTES = 500_000
 STORED = frozenset({Status.WRITTEN, Status.UNCHANGED})
 
 
@@ -45,6 +48,7 @@ class Target:
         confirmed: ids whose writing a failed attempt had confirmed, and whether that was over a conflict.
         suspects: documents that the server does not store; those of `client` and `database` by default.
         sleep: waits between the rounds of a race.
+        one_large: held while a large stored document is compared.
     """
 
     client: CouchClient
@@ -59,6 +63,7 @@ class Target:
     confirmed: dict[str, bool] = field(default_factory=dict)
     suspects: Suspects = None  # type: ignore[assignment] # by default made below
     sleep: Callable[[float], None] = time.sleep
+    one_large: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.suspects = self.suspects or Suspects(self.client, self.database)
@@ -115,7 +120,7 @@ class BatchWrite:
                 self._end(index, Status.WRITTEN)
             return []
         bodies = [
-            self._documents[index].body if rev is None else _with_revision(self._documents[index].body, rev)
+            self._documents[index].body if rev is None else with_revision(self._documents[index].body, rev)
             for index, rev in revisions.items()
         ]
         ids = [self._documents[index].id for index in revisions]
@@ -222,11 +227,12 @@ class BatchWrite:
                 self._equal(index)
             else:
                 unsure.append(index)
-        for begin in range(0, len(unsure), MAX_DOCS_COMPARED):
-            part = unsure[begin : begin + MAX_DOCS_COMPARED]
-            stored = self._client.documents(self._database, [self._documents[index].id for index in part])
-            for index in part:
-                self._compare(index, stored[self._documents[index].id], sending)
+        places = {self._documents[index].id: index for index in unsure}
+        with closing(self._client.stored(self._database, places)) as found:
+            for stored in found:
+                large = len(stored.text) >= LARGE_BYTES or b'"_attachments":' in stored.text
+                with self._target.one_large if large else nullcontext():
+                    self._compare(places[stored.id], self._client.document_of(self._database, stored), sending)
         return sending
 
     def _compare(self, index: int, stored: dict[str, Any] | None, sending: dict[int, str | None]) -> None:
@@ -291,7 +297,3 @@ class BatchWrite:
             self._target.overwriting.discard(id)
         self._target.confirmed.pop(id, None)
         self._outcomes[index] = Outcome(id, end, error, reason, conflict, 1, status)
-
-
-def _with_revision(body: bytes, rev: str) -> bytes:
-    return b'{"_rev":"' + rev.encode() + b'",' + body.lstrip()[1:]

@@ -169,7 +169,7 @@ def describe(client: CouchClient, fixtures: Fixtures, states: Mapping[str, Datab
         for difference in state.documents:
             changes = []
             if difference.kind == DIFFERENT:
-                there = client.documents(database, [difference.id])[difference.id]
+                there = dict(client.documents(database, [difference.id]))[difference.id]
                 changes = _document_changes(name, decode(bodies[difference.id]), there or {}, difference.path)
             described.append(_described(database, difference.kind, difference.id, changes))
     return described

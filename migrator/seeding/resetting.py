@@ -11,12 +11,13 @@ from urllib.parse import quote
 from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
+from migrator.couch.documents import with_revision
 from migrator.couch.endpoint import Endpoint
 from migrator.seeding import users
 from migrator.seeding.differences import read_security
 from migrator.seeding.model import Fixture, Fixtures
 from migrator.seeding.seeder import Seeder, SeedOptions
-from migrator.seeding.writing import tombstone, with_revision, write_all
+from migrator.seeding.writing import tombstone, write_all
 
 
 class SeededDatabases:

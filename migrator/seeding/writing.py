@@ -13,11 +13,6 @@ from migrator.errors import BatchRefused, EndpointError
 REMOVALS_PER_REQUEST = 500
 
 
-def with_revision(body: bytes, rev: str) -> bytes:
-    """The text of a document, to be written over a revision."""
-    return b'{"_rev":"' + rev.encode() + b'",' + body.lstrip()[1:]
-
-
 def write_all(client: CouchClient, database: str, bodies: Sequence[bytes]) -> None:
     """Write documents, all of them.
 

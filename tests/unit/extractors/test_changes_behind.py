@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, cast
 
 import pytest
@@ -42,11 +42,11 @@ class Cluster:
         rows = [{"id": "a", "seq": "2", **self._row}] if params["since"] == "1" else []
         yield json.dumps({"results": rows, "last_seq": "2", "pending": 0}).encode()
 
-    def documents(self, _: str, ids: list[str]) -> dict[str, Read]:
+    def documents(self, _: str, ids: list[str]) -> Iterator[tuple[str, Read]]:
         """What most copies hold."""
         self.readings += 1
         read = self._reads.pop(0) if len(self._reads) > 1 else self._reads[0]
-        return {id: None if read is None or read.get("_deleted") else dict(read) for id in ids}
+        return iter([(id, None if read is None or read.get("_deleted") else dict(read)) for id in ids])
 
     def lookup(self, _: str, ids: list[str]) -> dict[str, Read]:
         """The same, with deletions."""

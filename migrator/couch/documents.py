@@ -1,0 +1,142 @@
+"""Reads the documents of given ids one by one, so that large ones need the memory of one and not of all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from typing import Any, NamedTuple, TypeAlias
+
+from migrator.codec import InvalidDocument, decode_value
+from migrator.couch.rows import HEAD, lines, torn
+from migrator.errors import TransientError
+
+MAX_DOCS_ASKED = 100
+# A server that writes all rows in one line is asked for fewer when they are longer than this together.
+MAX_LINE_BYTES = 4_000_000
+
+Stream: TypeAlias = Callable[..., Generator[bytes]]
+"""`CouchClient.stream`: gives the body of an answer in pieces."""
+
+
+class StoredDocument(NamedTuple):
+    """What a database holds under an id, not yet parsed: parsed a document needs several times its length.
+
+    `text` is that of its row, or of a whole answer with this row alone; `row` counts where it is parsed already.
+    """
+
+    id: str
+    text: bytes
+    what: str
+    row: Any = None
+
+    def parse(self) -> dict[str, Any] | None:
+        """The document; None where there is none, or it is deleted.
+
+        Raises:
+            TransientError: the row is no answer to the question.
+        """
+        row = _decoded(self.text, self.what) if self.row is None else self.row
+        if isinstance(row, dict) and isinstance(row.get("rows"), list) and len(row["rows"]) == 1:
+            row = row["rows"][0]
+        if isinstance(row, dict) and row.get("key", row.get("id")) == self.id:
+            if row.get("error") == "not_found":
+                return None
+            if isinstance(row.get("value"), dict) and "doc" in row:
+                return row["doc"] or None
+        raise missing(self.what, self.id)
+
+
+class _TooLong(Exception):
+    """Rows that stand in one line are too many to be held."""
+
+
+def read_documents(stream: Stream, database: str, ids: Iterable[str]) -> Generator[StoredDocument]:
+    """Yield what stands under each id, in the order asked; an id that comes twice is answered once.
+
+    Args:
+        stream: asks the server.
+        database: its name, for errors.
+        ids: what to read.
+
+    Raises:
+        TransientError: an answer is missing for some id, or one is not whole.
+    """
+    left = list(dict.fromkeys(ids))
+    count = MAX_DOCS_ASKED
+    while left:
+        part = left[:count]
+        what = f"Reading {len(part)} documents of {database}"
+        body = json.dumps({"keys": part}, ensure_ascii=False).encode()
+        answer = stream(what, database, "_all_docs", params={"include_docs": "true"}, body=body)
+        given = 0
+        try:
+            with closing(answer) as pieces, closing(_rows(pieces, len(part), what)) as rows:
+                for text, row in rows:
+                    if given == len(part):
+                        raise torn(text[:500], what)
+                    given += 1
+                    yield StoredDocument(part[given - 1], text, what, row)
+        except _TooLong:
+            count = max(1, len(part) // 2)
+            continue
+        if given < len(part):
+            raise missing(what, part[given])
+        left = left[given:]
+
+
+def with_revision(body: bytes, rev: str) -> bytes:
+    """The text of a document, to be written over a revision."""
+    return b'{"_rev":"' + rev.encode() + b'",' + body.lstrip()[1:]
+
+
+def missing(what: str, id: str) -> TransientError:
+    """What to raise where an answer lacks a row."""
+    return TransientError(f"{what}: no answer for {id!r:.100}.", signature="missing rows")
+
+
+def _rows(pieces: Iterable[bytes], asked: int, what: str) -> Generator[tuple[bytes, Any]]:
+    """The rows of an answer: a line each, as CouchDB writes them, or all in one."""
+    rest = lines(_bounded(pieces, asked))
+    head = next(rest, b"")
+    if not HEAD.fullmatch(head):
+        text = b"\n".join([head, *rest])
+        if asked == 1:
+            yield text, None
+            return
+        value = _decoded(text, what)
+        if not isinstance(value, dict) or not isinstance(value.get("rows"), list):
+            raise torn(text[-500:], what)
+        for row in value["rows"]:
+            yield b"", row
+        return
+    closed = False
+    for line in rest:
+        text = line.strip()
+        if closed and text:
+            raise torn(text, what)
+        if text == b"]}":
+            closed = True
+        elif text:
+            yield text.removesuffix(b","), None
+    if not closed:
+        raise torn(b"", what)
+
+
+def _decoded(text: bytes, what: str) -> Any:
+    try:
+        return decode_value(text)
+    except InvalidDocument:
+        raise torn(text[-500:], what) from None
+
+
+def _bounded(pieces: Iterable[bytes], asked: int) -> Generator[bytes]:
+    """The pieces, as long as they are not many rows in one line that has grown too long."""
+    length = 0
+    divided = asked == 1
+    for piece in pieces:
+        divided = divided or b"\n" in piece
+        length += len(piece)
+        if not divided and length > MAX_LINE_BYTES:
+            raise _TooLong
+        yield piece
