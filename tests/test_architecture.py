@@ -170,6 +170,12 @@ def test_nothing_imports_the_command_line() -> None:
     assert {module for module in users if room_of(module) != "cli"} <= {"__main__"}
 
 
+def test_one_piece_of_code_reads_the_url_of_a_server() -> None:
+    """By its text alone a URL cannot be read: where the server begins is asked, but of servers of our own."""
+    calls = [name for name, path in MODULES.items() if re.search(r"(?<!def )parse_endpoint\(", path.read_text())]
+    assert calls == ["seeding.servers"]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_knows_no_foreign_package(module: str) -> None:
     """Only declared dependencies, and those with an owner only by their owner."""
