@@ -42,7 +42,7 @@ def locate(
             legal name.
         tls: files for TLS.
         read_timeout_s: how long to wait for the next byte of an answer.
-        server_only: where nobody answers, all of the path is the server's, and no database is meant.
+        server_only: where nobody answers, a path of several segments, or with a slash at its end, is the server's.
 
     Returns:
         The endpoint, and the database's name or None.
@@ -66,7 +66,7 @@ def locate(
             if not server_only and len(segments) > 1:
                 raise
             # Whoever uses it is told what is wrong with it.
-            depth = len(segments) if server_only else 0
+            depth = len(segments) if server_only and (len(segments) > 1 or url.endswith("/")) else 0
     database = segments[depth] if depth < len(segments) else None
     if database is not None and role == "target":
         naming.legal_database(database)

@@ -141,7 +141,7 @@ def test_a_server_that_does_not_answer() -> None:
         assert locate(f"{stub.url}/couch/orders", environ=QUIET)[0].url == f"{stub.url}/couch"
 
 
-@pytest.mark.parametrize("path", ["/couch", "/couch/", "/a/b"])
+@pytest.mark.parametrize("path", ["/couch/", "/a/b", "/a/b/"])
 def test_what_can_only_be_a_server_is_one(path: str) -> None:
     """An application may start before its server does; and a database in its place is still told."""
     endpoint, database = locate(f"http://127.0.0.1:1{path}", environ=QUIET, server_only=True)
