@@ -586,6 +586,17 @@ def test_attachments_of_a_read_document_survive(service: DatabaseService, name: 
     assert "_attachments" not in service.get(name, "a")
 
 
+def test_an_attachment_that_is_only_named_keeps_its_data(service: DatabaseService, name: str) -> None:
+    """As CouchDB names it in a document that was read; the other one goes."""
+    service.save(name, "a", {"_attachments": {**FILE, "b.txt": FILE["a.txt"]}})
+    read = service.get(name, "a")["_attachments"]["a.txt"]
+    stub = {"stub": True, **{key: value for key, value in read.items() if key != "data"}}
+    service.save(name, "a", {"_attachments": {"a.txt": stub}})
+    document = service.get(name, "a")
+    assert list(document["_attachments"]) == ["a.txt"]
+    assert isinstance(service, CouchDBService) or document["_attachments"]["a.txt"]["data"] == DATA
+
+
 def test_the_data_of_a_surviving_attachment_is_there(couch: CouchDBService, server_url: str, name: str) -> None:
     """Byte by byte, beside one that came later."""
     couch.save(name, "a", {"_attachments": FILE})
