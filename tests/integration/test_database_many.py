@@ -660,9 +660,17 @@ def test_who_is_refused_asks_once(access: str, status: int) -> None:
         service.close()
 
 
-@pytest.mark.parametrize("url", ["http://h:5984/db", "h:5984", "ftp://h", "http://", "http://ada:s3cr3t@h:x"])
+@pytest.mark.parametrize("url", ["h:5984", "ftp://h", "http://", "http://ada:s3cr3t@h:x"])
 def test_a_url_that_names_no_server_is_refused(url: str) -> None:
     """At once, and without its password."""
     with pytest.raises(ConfigError) as caught:
         CouchDBService(url, "ada", "s3cr3t")
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_url_that_names_a_database_is_refused(server_url: str) -> None:
+    """A service has one for each collection; the message has the URL to use, without the account."""
+    url, user, password = account(server_url)
+    with pytest.raises(ConfigError, match="names the database orders") as caught:
+        CouchDBService(f"{server_url}/orders", user, password)
+    assert caught.value.hint == f"Set it to {url}."
