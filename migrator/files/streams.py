@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -21,6 +22,7 @@ STDIN = "standard input"
 STDOUT = "standard output"
 # Whoever reads a named pipe may start just after us.
 _WAIT_FOR_READER_S = 10.0
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/dev/(?:stdin|stdout|stderr|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
 
 
@@ -66,12 +68,26 @@ def standard_output() -> BinaryIO:
         raise ConfigError(f"{STDOUT.capitalize()} is closed.", hint="Name a file or folder with --to.") from error
 
 
+def _open_already(path: Path) -> int | None:
+    """The descriptor that a name such as /dev/stderr or /dev/fd/63 stands for."""
+    text = str(path)
+    if text in _STANDARD:
+        return _STANDARD[text]
+    match = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", text)
+    return int(match[1]) if match else None
+
+
 def open_stream(path: Path) -> int:
     """Open a pipe or a device for writing; its descriptor.
 
     Raises:
         OSError: it cannot be opened, or nobody reads the pipe.
     """
+    number = _open_already(path)
+    if number is not None:
+        with contextlib.suppress(OSError):
+            # Opened once more, a file would be written from its beginning, over what else goes there.
+            return os.dup(number)
     end = time.monotonic() + _WAIT_FOR_READER_S
     while True:
         try:

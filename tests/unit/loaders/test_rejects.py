@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -297,6 +299,22 @@ def test_a_device_takes_them(path: Path, name: str) -> None:
         assert (file.flush(), file.kept) == (0, None)
         file.close()
     assert not Path("/dev/null.1").exists()
+
+
+@pytest.mark.parametrize("name", ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"])
+def test_a_file_behind_standard_error_is_gone_on_with(path: Path, name: str) -> None:
+    """What else goes there is not written over, nor are they."""
+    code = (
+        "import sys; from pathlib import Path; from migrator.loaders.rejects import RejectFile\n"
+        "from migrator.model import Reject\n"
+        "print('a log', file=sys.stderr, flush=True)\n"
+        f"file = RejectFile(Path({name!r})); file.write([Reject('c', 'a', 'load', 'e', 'r')]); file.close()\n"
+        "print('more', file=sys.stderr, flush=True)"
+    )
+    with path.open("wb") as err:
+        subprocess.run([sys.executable, "-c", code], stderr=err, check=True)
+    first, reject, last = path.read_text().splitlines()
+    assert (first, json.loads(reject)["id"], last) == ("a log", "a", "more")
 
 
 def test_standard_output_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
