@@ -1,0 +1,75 @@
+"""Each command that fills a database, while that is deleted or replaced: it says so, or everything is there."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import support
+from tests.fault_proxy import FaultProxy, Request
+from tests.reliability.soak_jobs import JOBS, MIGRATOR, Job
+
+pytestmark = pytest.mark.usefixtures("no_credentials")
+
+COUNT = 300
+
+
+class Once:
+    """A plan that lets one thing happen before the nth request for documents, or before the last look at them."""
+
+    def __init__(self, job: Job, event: str, before: int) -> None:
+        self._job, self._event, self._before = job, event, before
+        self._writes = 0
+        self.happened = False
+
+    def __call__(self, request: Request) -> None:
+        """Count, and let it happen."""
+        self._writes += request.method == "POST" and request.path.endswith("/_bulk_docs")
+        if self._writes >= self._before and not self.happened:
+            self.happened = support.request("DELETE", self._job.target)[0] in {200, 202}
+            if self.happened and self._event == "replaced":
+                # Somebody else's request can be under way; whatever makes the database, it is another one.
+                support.request("PUT", self._job.target)
+
+
+@pytest.mark.parametrize("before", [2, 4])
+@pytest.mark.parametrize("event", ["deleted", "replaced"])
+@pytest.mark.parametrize("kind", JOBS)
+def test_nothing_is_lost_unsaid(
+    server_url: str, database_prefix: str, tmp_path: Path, kind: str, event: str, before: int
+) -> None:
+    """The run in which it happens ends with 6 and what to do; doing that brings everything there."""
+    make, _ = JOBS[kind]
+    job = make(server_url, f"{database_prefix}{kind}", tmp_path, Small(7), COUNT)
+    job.begin()
+    chaos, codes, flag = Once(job, event, before), [], ""
+    try:
+        with FaultProxy(server_url, chaos) as proxy:
+            while 0 not in codes:
+                command = [*MIGRATOR, *job.arguments(proxy.url), "-q", *([flag] if flag else [])]
+                done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+                codes.append(done.returncode)
+                assert done.returncode in {0, 6}, done.stderr
+                if done.returncode:
+                    assert "Error: " in done.stderr
+                    assert "Type: migrator " in done.stderr or "Run the same command again" in done.stderr
+                    assert len(codes) < 4, done.stderr
+                flag = job.after(done.returncode)
+        there = {row["id"]: row["doc"] for row in support.get(f"{job.target}/_all_docs?include_docs=true")["rows"]}
+        assert job.lost(there) == 0
+        # A seeding of this size is one write, so there is no second one to wait for.
+        assert codes == ([6, 0] if chaos.happened else [0])
+        assert chaos.happened or kind == "seed"
+    finally:
+        job.remove()
+
+
+class Small(random.Random):
+    """Chooses the smallest batches."""
+
+    def choice(self, seq):  # type: ignore[no-untyped-def]
+        """The first."""
+        return seq[0]
