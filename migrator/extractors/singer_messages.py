@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from migrator.codec import InvalidDocument, decode
+from migrator.codec.loose import read_loosely
 from migrator.errors import ConfigError
 from migrator.extractors.keyed import keyed_record
 from migrator.extractors.lines import MAX_LINE_BYTES, Line, Readable, read_lines
@@ -19,6 +20,8 @@ from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 from migrator.row_faults import field_in_text, row_fault, text_fault, text_of
 
+_NO_DOCUMENTS = ('"SCHEMA"', '"ACTIVATE_VERSION"')
+_BOM = b"\xef\xbb\xbf"
 TAP_HINT = "Only the messages of a Singer tap may come in; run the tap alone, and look at its standard output."
 
 
@@ -45,7 +48,11 @@ class Streams:
         try:
             found = decode(text)
         except InvalidDocument as invalid:
-            return self._unreadable(text, invalid, place)
+            # Of a SCHEMA only the key counts, so NaN in what it says of a property does not matter.
+            loose = read_loosely(text) if field_in_text(text, "type") in _NO_DOCUMENTS else None
+            if loose is None:
+                return self._unreadable(text, invalid, place)
+            found = loose
         kind, stream = found.get("type"), found.get("stream", "")
         if kind == "STATE":
             return Message("STATE", "", found.get("value"))
@@ -112,6 +119,8 @@ def message_lines(stream: Readable, name: str, *, start: tuple[int, int] = (0, 0
     for end, number, text in read_lines(stream, start=start):
         if text is None:
             raise ConfigError(f"{name}:{number}: the line is longer than {MAX_LINE_BYTES} bytes.", hint=TAP_HINT)
+        # As taps on Windows write it.
+        text = text.removeprefix(_BOM) if number == 1 else text  # noqa: PLW2901
         if text.strip():
             yield end, number, text
 

@@ -89,7 +89,8 @@ class Catalog:
         """
         with translated(self._place):
             there = self._there
-        usual = sorted(name for name, own in there.items() if own)
+        # Where there are views alone, they are what is meant.
+        usual = sorted(name for name, own in there.items() if own) or sorted(there)
         if self._queries:
             usual = list(self._queries)
         if wanted is not None:

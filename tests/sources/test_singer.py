@@ -181,6 +181,24 @@ def test_a_line_of_a_batch_that_is_no_document_is_a_reject(tmp_path: Path, line:
     assert second.fault.reason.startswith(f"{tmp_path}/b:2: ")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '\ufeff{"type":"SCHEMA","stream":"s","schema":{},"key_properties":["id"]}',
+        '{"type":"SCHEMA","stream":"s","schema":{"properties":{"x":{"default":NaN}}},"key_properties":["id"]}',
+        '{"key_properties":["id"],"schema":{"maximum":1e400},"stream":"s","type":"SCHEMA"}',
+        '{"type":"SCHEMA","stream":"s","schema":{"description":"a\x01"},"key_properties":["id"]}\r',
+        '{"type":"SCHEMA","stream":"s","schema":{"description":"\udcff"},"key_properties":["id"]}',
+    ],
+)
+def test_of_a_schema_only_its_key_counts(tmp_path: Path, line: str) -> None:
+    """Values that are none elsewhere in it, and what Windows puts before a file, end nothing."""
+    text = f'{line}\n{{"type":"ACTIVATE_VERSION","stream":"s","version":NaN}}\n{lines(record("s", {"id": 7}))}'
+    (tmp_path / "tap").write_bytes(text.encode("utf-8", "surrogateescape"))
+    (found,) = SingerExtractor(str(tmp_path / "tap")).extract("s")
+    assert found.document == {"id": 7, "_id": "7"}
+
+
 def test_a_record_before_its_schema_is_a_reject(tmp_path: Path) -> None:
     """Its key is not known; those behind the SCHEMA are given, and so is another stream."""
     path = tmp_path / "tap"

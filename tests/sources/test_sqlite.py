@@ -155,3 +155,13 @@ def test_a_query_writes_nothing(file: Path) -> None:
         with pytest.raises(ConfigError):
             read(file, "q", query=f"?query.q={query}", ids_given=True)
     assert len(read(file, "t", ids_given=True)) == 1
+
+
+def test_a_database_of_views_alone_has_them_as_collections(file: Path) -> None:
+    """Nothing else can be meant; without an id they are refused by name, and never passed over."""
+    run(file, "CREATE VIEW v AS SELECT 1 AS n", "CREATE VIEW w AS SELECT 2 AS n")
+    url = f"sqlite:///{file}"
+    with closing(SqlExtractor(url, ids_given=True)) as extractor:
+        assert extractor.collections() == ["v", "w"]
+    with closing(SqlExtractor(url)) as extractor, pytest.raises(ConfigError, match="'v'"):
+        extractor.collections()
