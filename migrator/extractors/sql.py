@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.errors import CheckpointError
 from migrator.extractors.sql_catalog import Catalog, Relation
 from migrator.extractors.sql_columns import asked_for
-from migrator.extractors.sql_engine import file_content, open_engine, shown_url, translated
+from migrator.extractors.sql_engine import UnreadableRow, file_content, open_engine, shown_url, translated
 from migrator.extractors.sql_queries import divide_queries
 from migrator.extractors.sql_ranges import KeyOrder, dividing_keys, table_size
 from migrator.extractors.sql_rows import Rows
@@ -102,23 +102,13 @@ class SqlExtractor:
             CheckpointError: `after` is no position of this table, or the table is read in one go.
             TransientError: the connection broke; reading can go on after the last record.
         """
-        import sqlalchemy as sa  # noqa: PLC0415
-
         relation = self._relation(collection)
-        key = relation.key
-        if not key:
+        if not relation.key:
             yield from self._in_one_go(collection, relation, after)
             return
         nulls = _nulls_read(after)
         if nulls is None:
-            where: list[sa.ColumnElement[bool]] = [column.is_not(None) for column in key if column.nullable]
-            if after is not None:
-                where.append(self._order.behind(key, position_key(after, len(key))))
-            if upto is not None:
-                where.append(sa.not_(self._order.behind(key, position_key(upto, len(key)))))
-            rows = Rows(self._engine, collection, relation.parts[0], [column.name for column in key])
-            for row in self._read([rows.select(where, key)]):
-                yield rows.record(row, key_position(rows.key(row)))
+            yield from self._by_key(collection, relation, after, upto)
         if upto is None:
             yield from self._without_key(collection, relation, nulls or 0)
 
@@ -175,6 +165,58 @@ class SqlExtractor:
             for select in selects:
                 with streamed.execute(select) as rows:
                     yield from rows
+
+    def _by_key(
+        self, collection: str, relation: Relation, position: Position | None, upto: Position | None
+    ) -> Iterator[Record]:
+        key = relation.key
+        rows = Rows(self._engine, collection, relation.parts[0], [column.name for column in key])
+        while True:
+            try:
+                for row in self._read([rows.select(self._between(key, position, upto), key)]):
+                    position = key_position(rows.key(row))
+                    yield rows.record(row, position)
+            except UnreadableRow as error:
+                failed = error
+            else:
+                return
+            # What failed gave none of its rows: the next ones are divided until those at fault are alone.
+            asked = rows.select(self._between(key, position, upto), key, keys_only=True).limit(self._fetch_rows)
+            found = list(self._read([asked]))
+            if not found:
+                raise failed
+            keys = [key_position(list(values)) for values in found]
+            yield from self._divided(rows, key, position, keys)
+            position = keys[-1]
+
+    def _divided(
+        self, rows: Rows, key: Sequence[sa.Column[Any]], after: Position | None, keys: Sequence[str]
+    ) -> Iterator[Record]:
+        """The rows of some keys in a row, in halves down to the one that the database fails over."""
+        try:
+            found = list(self._read([rows.select(self._between(key, after, keys[-1]), key)]))
+        except UnreadableRow as error:
+            if len(keys) == 1:
+                yield rows.failed(position_key(keys[0], len(key)), keys[0], error.reason)
+                return
+        else:
+            yield from (rows.record(row, key_position(rows.key(row))) for row in found)
+            return
+        half = len(keys) // 2
+        yield from self._divided(rows, key, after, keys[:half])
+        yield from self._divided(rows, key, keys[half - 1], keys[half:])
+
+    def _between(
+        self, key: Sequence[sa.Column[Any]], after: Position | None, upto: Position | None
+    ) -> list[sa.ColumnElement[bool]]:
+        import sqlalchemy as sa  # noqa: PLC0415
+
+        where: list[sa.ColumnElement[bool]] = [column.is_not(None) for column in key if column.nullable]
+        if after is not None:
+            where.append(self._order.behind(key, position_key(after, len(key))))
+        if upto is not None:
+            where.append(sa.not_(self._order.behind(key, position_key(upto, len(key)))))
+        return where
 
     def _in_one_go(self, collection: str, relation: Relation, after: Position | None) -> Iterator[Record]:
         if after is not None:

@@ -77,6 +77,14 @@ def file_content(url: str) -> str:
     return " " + file_identity(path).partition(" ")[2]
 
 
+class UnreadableRow(ConfigError):
+    """The database failed over a value that it computes while a row is read, such as a virtual column."""
+
+    def __init__(self, message: str, *, hint: str, reason: str) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
 @contextlib.contextmanager
 def translated(place: str) -> Iterator[None]:
     """Turn the database's errors into this library's.
@@ -84,6 +92,7 @@ def translated(place: str) -> Iterator[None]:
     Raises:
         TransientError: it does not answer, or the connection broke.
         Unauthorized: it refused the credentials.
+        UnreadableRow: it failed over a row.
         ConfigError: it refused the question.
     """
     import sqlalchemy as sa  # noqa: PLC0415
@@ -106,7 +115,10 @@ def translated(place: str) -> Iterator[None]:
         hint = "Look at the database's name, and at what the user may read."
         if "row-level security" in reason:
             hint = "Read as a role that sees all rows: the owner of the table, or one with BYPASSRLS."
-        raise ConfigError(f"{place} cannot be read: {reason}.", hint=hint) from None
+        message = f"{place} cannot be read: {reason}."
+        if isinstance(error, sa.exc.DataError):
+            raise UnreadableRow(message, hint=hint, reason=reason) from None
+        raise ConfigError(message, hint=hint) from None
 
 
 def _parsed(url: str) -> sa.URL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +42,14 @@ class Rows:
         # Only these can hold a value that is unreadable within a readable one.
         self._nested = any(hasattr(column.type, "item_type") for column in columns)
 
-    def select(self, where: Sequence[Any], order: Sequence[Any], *, only: bool = False) -> sa.Select[Any]:
-        """The question for its rows; `only` leaves out those of tables that inherit from it."""
+    def select(
+        self, where: Sequence[Any], order: Sequence[Any], *, only: bool = False, keys_only: bool = False
+    ) -> sa.Select[Any]:
+        """The question for its rows, or their keys; `only` leaves out those of tables that inherit from it."""
         import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
 
-        query = sa.select(*self._asked).where(*where).order_by(*order)
+        asked = [self._asked[at] for at in self._key_at] if keys_only else self._asked
+        query = sa.select(*asked).where(*where).order_by(*order)
         return query.with_hint(self._source, "ONLY", "postgresql") if only else query
 
     def key(self, row: Sequence[Any]) -> list[Any]:
@@ -69,6 +73,15 @@ class Rows:
                 return Record(position, fault=fault)
         # Behind the columns, so that a key named _id is the text that an id must be.
         return Record(position, {"_id": None} | document | {"_id": id} if self._key_at else document)
+
+    def failed(self, key: Sequence[Any], position: Position, reason: str) -> Record:
+        """A row that the database cannot read, of which its key is known."""
+        id = ""
+        with contextlib.suppress(NoId):
+            id = document_id(key)
+        document = {self._names[at]: value for at, value in zip(self._key_at, key, strict=True)}
+        place = f"{self._collection} {position!s:.100}"
+        return Record(position, fault=row_fault(place, "unreadable", reason, id=id, document=document))
 
     def fault(self, row: Sequence[Any], error: str, reason: str) -> Fault:
         """A row that has no key."""

@@ -576,3 +576,24 @@ def test_a_text_whose_encoding_nobody_checked(server: str) -> None:
     with engine.connect() as connection:
         connection.exec_driver_sql("DROP DATABASE raw WITH (FORCE)")
     engine.dispose()
+
+
+@pytest.mark.parametrize("bad", [[1], [3, 450], [199, 200, 201], [500]])
+def test_a_row_that_the_database_fails_over_is_a_fault_of_its_own(base: str, bad: list[int]) -> None:
+    """Of a column that is computed while it is read; the others are given once, in order."""
+    zeros = ", ".join(map(str, bad))
+    statements(
+        base,
+        "DROP TABLE IF EXISTS computed",
+        "CREATE TABLE computed (id int PRIMARY KEY, x int, y int GENERATED ALWAYS AS (10 / x) VIRTUAL)",
+        f"INSERT INTO computed SELECT i, (i NOT IN ({zeros}))::int FROM generate_series(1, 500) i",
+    )
+    found = read(base, "computed")
+    assert [record.fault.id if record.fault else record.document["_id"] for record in found] == [
+        str(number) for number in range(1, 501)
+    ]
+    faults = [record.fault for record in found if record.fault]
+    assert [fault.document for fault in faults] == [{"id": number} for number in bad]
+    assert all(f"computed [{fault.id}]: division by zero" in fault.reason for fault in faults)
+    for number in (bad[0], 499):
+        assert read(base, "computed", found[number - 1].position) == found[number:]
