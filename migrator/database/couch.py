@@ -9,6 +9,7 @@ from migrator import naming
 from migrator.codec import Unencodable, decode, encode
 from migrator.couch import mango
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import settle
 from migrator.couch.trouble import CONFLICT
 from migrator.database.couch_bulk import SaveMany, Write, delete_many, delete_once, post
 from migrator.database.selector import found_in
@@ -208,6 +209,8 @@ class CouchDatabase:
         self._client.close()
 
     def _listed(self, database: str) -> Iterator[dict[str, Any]]:
+        # A cluster lists one copy, which can lack what was saved a moment ago.
+        settle(self._client, database)
         for row in self._client.rows(database, include_docs=True):
             if row.document and not row.id.startswith("_design/"):
                 yield {"_id": row.id, "_rev": row.rev, **_own(decode(row.document))}
