@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from migrator.couch import copies
+from migrator.couch.aligning import NODE_PATIENCE_S, PATIENCE_S
 from migrator.couch.answers import Answer
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import bring_together, copies_of, is_surely_empty, settle, settled_info
@@ -162,14 +162,14 @@ def test_as_long_as_they_come_nearer_it_waits() -> None:
     cluster = Cluster(seqs={(r, n): 1000 for r in RANGES for n in NODES}, on_push=lambda _: None)
     cluster.on_sleep = lambda cluster: cluster.push(upto=int(cluster.now * 10))
     assert together(cluster) == ""
-    assert cluster.now > 3 * copies.PATIENCE_S
+    assert cluster.now > 3 * PATIENCE_S
 
 
 def test_when_nothing_moves_it_says_so() -> None:
     """After a bounded wait."""
     cluster = Cluster(on_push=lambda _: None)
     assert "did not come together" in together(cluster)
-    assert copies.PATIENCE_S < cluster.now < copies.PATIENCE_S + 2
+    assert PATIENCE_S < cluster.now < PATIENCE_S + 2
     assert cluster.asked.count("_sync_shards") > 3
 
 
@@ -216,7 +216,7 @@ def test_a_node_that_is_away_is_named_and_waited_for_once() -> None:
     """The others are together, and that is all that can be said."""
     cluster = Cluster(down={"n2"})
     assert together(cluster).endswith("those on n2 are out of reach")
-    assert copies.NODE_PATIENCE_S < cluster.now < copies.NODE_PATIENCE_S + 2
+    assert NODE_PATIENCE_S < cluster.now < NODE_PATIENCE_S + 2
     before = cluster.now
     assert "n2" in together(cluster, "other")
     assert cluster.now - before < 1
@@ -288,6 +288,36 @@ def test_an_outage_is_tried_again() -> None:
 
     cluster.call = call  # type: ignore[method-assign]
     assert settle(cast("CouchClient", cluster), "db", Retrier(sleep=lambda _: None))
+
+
+@pytest.mark.parametrize("every", [2, 3, 5])
+def test_questions_without_an_answer_come_again(every: int) -> None:
+    """There are many of them, and one that is lost must not cost all."""
+    cluster = Cluster()
+    real, count = cluster.call, iter(range(10_000))
+
+    def call(*path: str, **more: Any) -> Answer:
+        if path[-1] != "db" and next(count) % every == 0:
+            raise TransientError("torn")
+        return real(*path, **more)
+
+    cluster.call = call  # type: ignore[method-assign]
+    assert together(cluster) == ""
+
+
+def test_a_server_that_is_gone_is_no_cluster_that_is_apart() -> None:
+    """That is for whoever tries again."""
+    cluster = Cluster()
+    real = cluster.call
+
+    def call(*path: str, **more: Any) -> Answer:
+        if path[-1] != "db":
+            raise TransientError("no route")
+        return real(*path, **more)
+
+    cluster.call = call  # type: ignore[method-assign]
+    with pytest.raises(TransientError, match="no route"):
+        together(cluster)
 
 
 @pytest.mark.parametrize(("status", "told"), [(201, []), (202, ["db: documents were accepted by fewer"])])
