@@ -26,6 +26,8 @@ The number is the exit code of the command.
 
 from __future__ import annotations
 
+import re
+
 EXIT_OK = 0
 EXIT_UNEXPECTED = 1
 EXIT_USAGE = 2
@@ -35,6 +37,22 @@ EXIT_UNREACHABLE = 5
 EXIT_CHECKPOINT = 6
 EXIT_LOCKED = 7
 EXIT_INTERRUPTED = 130
+
+
+# User and password of a URL in a text, as it was typed or as a path has it, with one slash. A password can hold
+# all but blanks and quotes, so the last @ counts; host:5984/… is not one.
+_CREDENTIALS = re.compile(
+    r"(\b[A-Za-z][A-Za-z0-9+.-]*:/{1,2})(?:[^\s/@:\['\"]*:(?!\d{1,5}(?:[/\s'\"]|$))[^\s'\"]*@|[^\s/?#'\"]*@)"
+)
+
+
+def without_passwords(text: str) -> str:
+    """A text for people without the users and passwords of the URLs in it.
+
+    >>> without_passwords("There is no file http:/ada:p@ss/word@host:5984/x.")
+    'There is no file http:/host:5984/x.'
+    """
+    return _CREDENTIALS.sub(r"\1", text) if "@" in text else text
 
 
 class MigratorError(Exception):
@@ -50,6 +68,8 @@ class MigratorError(Exception):
     """What the command says where an error that ended it has no hint of its own."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        # A URL with a password can stand wherever people type: also where a path belongs.
+        message, hint = without_passwords(message), without_passwords(hint)
         super().__init__(message)
         self.message = message
         self.hint = hint

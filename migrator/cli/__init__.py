@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
 import click
 
 from migrator.cli.streams import safe_streams
-from migrator.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, ConfigError, MigratorError, TargetReplaced
+from migrator.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_UNEXPECTED,
+    ConfigError,
+    MigratorError,
+    TargetReplaced,
+    without_passwords,
+)
 from migrator.version import __version__
 
 # Command, module, one line of help: importing a module for its help line alone would cost the start its speed.
@@ -134,7 +142,9 @@ def _main() -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        click.echo(without_passwords(text.getvalue()), nl=False, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
@@ -148,10 +158,8 @@ def _main() -> None:
     except Exception as error:
         if os.environ.get("MIGRATOR_DEBUG"):
             raise
-        click.echo(
-            f"Error: unexpected {type(error).__name__}: {error}. Please report it; MIGRATOR_DEBUG=1 shows where.",
-            err=True,
-        )
+        what = without_passwords(f"{type(error).__name__}: {error}")
+        click.echo(f"Error: unexpected {what}. Please report it; MIGRATOR_DEBUG=1 shows where.", err=True)
         sys.exit(EXIT_UNEXPECTED)
 
 
