@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from migrator.care.server import Server, selected
+from migrator.couch.index_info import ANSWERED, index_of
 from migrator.errors import ConfigError
 from migrator.events import TaskProgressed
 from migrator.naming import printable
@@ -113,14 +114,9 @@ def sizes(server: Server, database: str, designs: Sequence[str]) -> Sizes:
 
 
 def _index(server: Server, database: str, design: str) -> Mapping[str, Any]:
-    # The sandbox knows no `_info` of every design document, and CouchDB none of those without views.
-    answer = server.ask(
-        f"Looking at {database}/_design/{design}",
-        "GET", database, "_design", design, "_info",
-        ok=(200, 400, 404, 500),
-    )  # fmt: skip
-    found = answer.json("_info").get("view_index") if answer.status == 200 else None
-    return found if isinstance(found, dict) else {}
+    what = f"Looking at {database}/_design/{design}"
+    answer = server.ask(what, "GET", database, "_design", design, "_info", ok=ANSWERED)
+    return index_of(answer, what, server.url) or {}
 
 
 def _wait(server: Server, database: str, designs: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from migrator.care import replications
 from migrator.care.securing import ID_PREFIX, USERS
 from migrator.care.server import Server
 from migrator.couch.changes import BEGINNING
+from migrator.couch.index_info import ANSWERED, index_of
 from migrator.couch.leaves import LeafReader
 from migrator.couch.settings import read_facts
 from migrator.events import TaskProgressed
@@ -205,6 +206,5 @@ def _facts(server: Server, database: str) -> DatabaseFacts:
 
 def _has_index(server: Server, database: str, name: str) -> bool:
     what = f"Looking at {database}/_design/{name}"
-    # The sandbox tells nothing of its indexes, on either side.
-    answer = server.ask(what, "GET", database, "_design", name, "_info", ok=(200, 400, 404, 500))
-    return answer.status == 200
+    answer = server.ask(what, "GET", database, "_design", name, "_info", ok=ANSWERED)
+    return index_of(answer, what, server.url) is not None

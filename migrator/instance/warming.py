@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from migrator.care.server import Server
+from migrator.couch.index_info import ANSWERED, index_of, left_to_index
 from migrator.errors import EndpointError
 from migrator.events import TaskProgressed
 from migrator.instance.designs import Design, designs_of
@@ -65,17 +66,9 @@ def _start(server: Server, database: str, design: Design) -> None:
 
 def _left(server: Server, database: str, name: str) -> int:
     """How many changes the index has yet to see."""
-    answer = server.ask(
-        f"Looking at {database}/_design/{name}", "GET", database, "_design", name, "_info", ok=(200, 400, 404, 500)
-    )
-    if answer.status != 200:
-        # The sandbox builds an index within the query.
-        return 0
-    index = answer.json("_info").get("view_index")
-    # The sandbox has words in the place of numbers.
-    pending = index.get("updates_pending") if isinstance(index, Mapping) else None
-    left = int(pending.get("total") or 0) if isinstance(pending, Mapping) else 0
-    return left or int(isinstance(index, Mapping) and index.get("updater_running") is True)
+    what = f"Looking at {database}/_design/{name}"
+    answer = server.ask(what, "GET", database, "_design", name, "_info", ok=ANSWERED)
+    return left_to_index(index_of(answer, what, server.url))
 
 
 def _tell(server: Server) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from migrator.codec import decode
 from migrator.couch.answers import Answer, refuse
 from migrator.couch.client import CouchClient
+from migrator.couch.index_info import index_of, left_to_index
 from migrator.errors import EndpointError, TransientError
 from migrator.seeding.model import FixtureDatabase, Fixtures
 
@@ -77,7 +78,7 @@ def _wait_for(
             answer = _ask(client, database, question, partition)
             if answer.status == 200:
                 info = client.call("GET", database, head, name, "_info")
-                if info.status != 200 or not _pending(info.json(shown)):
+                if not left_to_index(index_of(info, f"Looking at {shown}", client.url)):
                     return
             else:
                 refuse(answer, f"Building {shown}", client.url)
@@ -102,12 +103,3 @@ def _ask(client: CouchClient, database: str, question: _Question, partition: str
         # A design document may be a global one in a partitioned database.
         return client.call("GET", database, head, name, "_view", question.view, params={"limit": 0})
     return answer
-
-
-def _pending(info: Any) -> bool:
-    index = info.get("view_index") if isinstance(info, dict) else None
-    if not isinstance(index, dict):
-        # The sandbox builds within the query and does not tell.
-        return False
-    pending = index.get("updates_pending") or {}
-    return bool(pending.get("total") or index.get("updater_running"))
