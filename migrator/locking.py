@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from migrator.errors import ConfigError, LockedError
+from migrator.files.failures import write_error
 
 
 @contextlib.contextmanager
@@ -23,12 +24,15 @@ def held(path: Path, *, what: str, instead: str, elsewhere: str) -> Iterator[Non
 
     Raises:
         LockedError: another process holds it.
-        ConfigError: there can be no lock file.
+        StorageError: there is no room for a lock file, or no right to write it.
+        ConfigError: there can be none in this place.
     """
     descriptor = _locked(path, what, instead, elsewhere)
     try:
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        # Who holds it is good to know; a disk that has no room for it is no reason to stop here.
+        with contextlib.suppress(OSError):
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         # Still held: whoever opened this very file meanwhile finds it gone and makes a new one.
@@ -41,8 +45,8 @@ def _locked(path: Path, what: str, instead: str, elsewhere: str) -> int:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise ConfigError(
-                f"The lock file {path} cannot be made: {error.strerror}.", hint=f"Name another place {elsewhere}."
+            raise write_error(
+                error, path, what="The lock file", instead=f"name another place {elsewhere}"
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

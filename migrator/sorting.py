@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from migrator.errors import MigratorError
 from migrator.files.durable import replace_file
+from migrator.files.failures import ANOTHER_TMPDIR, write_error
 from migrator.sorted_runs import BLOCK_BYTES, Entry, Run, RunReader, RunWriter, entry_key, is_whole, merge
 
 MAX_OPEN_RUNS = 64
@@ -26,10 +26,6 @@ MAX_MANIFEST_BYTES = 16_000_000
 # What CPython needs for a record besides its bytes: a tuple, two bytes objects, a place in a list.
 RECORD_OVERHEAD_BYTES = 160
 _RUN_NAME = re.compile(r"run-[0-9]{6,}\.sorted", re.ASCII)
-
-
-class SortingError(MigratorError):
-    """The disk is full or does not work."""
 
 
 class ExternalSorter:
@@ -108,7 +104,7 @@ class ExternalSorter:
         """Take one more record.
 
         Raises:
-            SortingError: the disk is full or does not work.
+            StorageError: the disk is full or does not work.
         """
         if self._finished:
             raise ValueError("the sort is finished")
@@ -229,10 +225,7 @@ def _disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SortingError(
-            f"Documents cannot be sorted in {folder}: {error.strerror}.",
-            hint="Free some room there, or name another folder.",
-        ) from error
+        raise write_error(error, folder, instead=ANOTHER_TMPDIR) from error
 
 
 def _write_manifest(folder: Path, label: str, runs: Sequence[Run]) -> None:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from migrator.batching import Assembly
-from migrator.errors import EndpointError, Interrupted, MigratorError
+from migrator.errors import Interrupted, MigratorError, StorageError
+from migrator.files.failures import RESUME, write_error
 from migrator.files.sealed import Damaged, seal, unseal
 from migrator.model import EncodedDocument, Extractor, Fault, Position, Record, Reject
 from migrator.rejects import line_to_reject, reject_to_line
-from migrator.sorting import ExternalSorter, SortingError
+from migrator.sorting import ExternalSorter
 from migrator.wrapping import ExtractorWrapper
 
 # Below this a database's tree is small enough to take ids in any order.
@@ -170,13 +171,13 @@ class SpoolingExtractor(ExtractorWrapper):
                 _make_durable(file)
             # From here on the spool counts as whole, so what is beside the documents must be on disk before.
             sorter.finish()
-        except (OSError, SortingError) as error:
+        except (OSError, StorageError) as error:
             self._give_up(collection)
-            reason = getattr(error if isinstance(error, OSError) else error.__cause__, "strerror", error)
-            raise EndpointError(
-                f"The documents of {collection} cannot be sorted in {folder}: {reason}.",
-                hint="Make room, keep the checkpoint elsewhere with --checkpoint, or load unsorted: --sort never.",
-            ) from error
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            instead = "keep the checkpoint elsewhere with --checkpoint, or load unsorted with --sort never"
+            raise write_error(cause, folder, instead=instead, again=RESUME) from error
         except BaseException:
             # Only a finished sort is worth keeping.
             self._give_up(collection)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from migrator.errors import ConfigError
+from migrator.errors import ConfigError, MigratorError
+from migrator.files.durable import flush_to_disk
+from migrator.files.failures import RESUME, write_error
 from migrator.naming import printable
 from migrator.report import table, unconfirmed_lines
 from migrator.verification import Comparison, Difference
@@ -42,7 +46,8 @@ class DifferenceFile:
 
     def __init__(self, path: str | None, settled_bytes: int) -> None:
         self._file: BinaryIO | None = None
-        self.size = settled_bytes
+        self.size = self._settled_bytes = settled_bytes
+        self._path = path or ""
         if path is None:
             return
         try:
@@ -51,26 +56,46 @@ class DifferenceFile:
             self._file.truncate(settled_bytes)
             self._file.seek(settled_bytes)
         except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be written: {error.strerror}.", hint="Name another with --differences."
-            ) from error
+            self.close()
+            raise self._failed(error) from error
 
     def write(self, difference: Difference) -> None:
         """Append one."""
         if self._file is not None:
-            self.size += self._file.write(json.dumps(difference._asdict(), ensure_ascii=False).encode() + b"\n")
+            try:
+                self.size += self._file.write(
+                    json.dumps(difference._asdict(), ensure_ascii=False).encode() + b"\n"
+                )
+            except OSError as error:
+                self._taken_back()
+                raise self._failed(error) from error
 
     def flush(self) -> int:
         """Make them durable; the size in bytes."""
         if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            try:
+                flush_to_disk(self._file)
+            except OSError as error:
+                self._taken_back()
+                raise self._failed(error) from error
+            self._settled_bytes = self.size
         return self.size
 
+    def _taken_back(self) -> None:
+        """What is half written goes; without anything that an earlier run has settled, so does the file."""
+        with contextlib.suppress(OSError):
+            os.truncate(self._path, self._settled_bytes)
+            if not self._settled_bytes:
+                Path(self._path).unlink()
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what a full disk did not take is told by `write` and `flush`."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _failed(self, error: OSError) -> MigratorError:
+        return write_error(error, self._path, instead="name another with --differences FILE", again=RESUME)
 
 
 def result_to_json(result: VerifyResult) -> dict[str, Any]:

@@ -266,11 +266,11 @@ def note_finished(place: Place, manifest: Manifest) -> None:
     write_head(place, folder, {**noted, manifest.snapshot: manifest.digest})
 
 
-def forget(place: Place, database: str, snapshots: Collection[str]) -> None:
-    """Take snapshots out of the database's list, before they are removed."""
+def forget(place: Place, database: str, snapshots: Collection[str] | None) -> None:
+    """Take snapshots out of the database's list, or all where None is given, before they are removed."""
     folder = database_folder(database)
     noted = known_in_head(place, folder)
-    left = {snapshot: digest for snapshot, digest in noted.items() if snapshot not in snapshots}
+    left = {id: digest for id, digest in noted.items() if snapshots is not None and id not in snapshots}
     if left != noted:
         write_head(place, folder, left)
 

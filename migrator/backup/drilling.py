@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.leaves import LeafReader
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.events import Listener, ignore
+from migrator.files.failures import temporary_folder
 from migrator.leaf_compare import Proof, proofs, side_by_side, unlike
 from migrator.naming import shown
 from migrator.registry import open_client
@@ -98,7 +98,7 @@ def drill(
             scratch = scratch_name()
             result = Drill(database, manifest.snapshot)
             with (
-                tempfile.TemporaryDirectory(prefix="migrator-drill-") as folder,
+                temporary_folder("migrator-drill-") as folder,
                 _removed(client, scratch, retrier),
             ):
                 asked = replace(

@@ -12,6 +12,7 @@ from typing import Any
 from migrator.backup.object_lock import LOCKS, ObjectLock
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.extras import extra
+from migrator.files.failures import storage_failure, write_error
 
 DRIVERS = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
@@ -176,6 +177,8 @@ class FsspecPlace:
                 raise
             # Drivers raise what their own libraries raise.
             what = f"{self._shown}/{name}".rstrip("/")
+            if isinstance(error, OSError) and storage_failure(error):
+                raise write_error(error, what, done=done, instead="name another place") from error
             raise EndpointError(
                 f"{what} cannot be {done}: {type(error).__name__}: {error}.",
                 hint="Check address, credentials and network; what is complete stays.",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrator.errors import ConfigError
 from migrator.files.durable import make_folder, replace_file, sync_folder
-from migrator.files.failures import writing
+from migrator.files.failures import write_error, writing
 from migrator.locking import held
 
 LOCK = ".lock"
@@ -111,9 +111,7 @@ class LocalPlace:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be {done}: {error.strerror}.", hint="Check the path and its rights."
-            ) from error
+            raise write_error(error, path, done=done, instead=_ANOTHER) from error
 
 
 def _raise_but_missing(error: OSError) -> None:

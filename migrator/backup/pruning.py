@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from migrator.backup.catalog import Catalog, database_folder, forget, snapshot_folder
+from migrator.backup.head import write_head
 from migrator.backup.manifest import COPY, FILE, Manifest, snapshot_time
 from migrator.backup.place import Place
 from migrator.backup.progress import PROGRESS
 from migrator.backup.retention import Decision, Policy, decide
+from migrator.errors import StorageError
 
 RESUMABLE_FOR = timedelta(days=7)
 """How long an unfinished snapshot is left for a run that goes on with it."""
@@ -68,7 +70,13 @@ def _kept_for(damaged: Iterable[str], decisions: list[Decision]) -> list[Decisio
 def prune(place: Place, plan: PrunePlan) -> None:
     """Do it, holding the place's lock. Stopped anywhere, every snapshot that is still listed is whole."""
     # The newest first: none is removed before all that stand on it. Without its manifest it is no snapshot.
-    forget(place, plan.database, {manifest.snapshot for manifest in plan.removed})
+    gone = {manifest.snapshot for manifest in plan.removed}
+    left = {id: digest for id, digest in Catalog(place).head(plan.database).items() if id not in gone}
+    try:
+        forget(place, plan.database, gone)
+    except StorageError:
+        # Whoever prunes because the disk is full has no room for a list: it goes now, and comes back at the end.
+        forget(place, plan.database, None)
     for manifest in reversed(plan.removed):
         folder = snapshot_folder(manifest.database, manifest.snapshot)
         for name in (COPY, FILE):
@@ -77,6 +85,8 @@ def prune(place: Place, plan: PrunePlan) -> None:
     for snapshot in plan.stale:
         place.remove_folder(snapshot_folder(plan.database, snapshot))
     folder = database_folder(plan.database)
+    if Catalog(place).head(plan.database) != left:
+        write_head(place, folder, left)
     # What somebody else keeps there is not ours to remove.
     if (plan.removed or plan.stale) and not place.folders(folder) and not place.names(f"{folder}/"):
         place.remove_folder(folder)

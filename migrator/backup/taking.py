@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from migrator.couch.leaves import Held, Known, LeafReader
 from migrator.couch.settings import read_facts
 from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError, TransientError, UnreadableLeaf
 from migrator.events import Listener, ignore
+from migrator.files.failures import temporary_folder
 from migrator.loaders.rejects import RejectFile
 from migrator.opening import FIRST_CONTACT
 from migrator.registry import open_client
@@ -154,7 +154,7 @@ class _Run:
         parent = base.chain[-1] if base.chain else None
         if parent and parent.encryption and not self.cipher.name:
             result.notes.append("not encrypted, as no --recipient was given; the snapshot before it is")
-        with tempfile.TemporaryDirectory(prefix="migrator-") as folder, contextlib.ExitStack() as stack:
+        with temporary_folder("migrator-") as folder, contextlib.ExitStack() as stack:
             index = None
             if parent and (self.cipher.can_read or not any(each.encryption for each in base.chain)):
                 index = stack.enter_context(ChainIndex(self.place, base.chain, self.cipher))

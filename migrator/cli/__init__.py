@@ -158,9 +158,18 @@ def _main() -> None:
     except Exception as error:
         if os.environ.get("MIGRATOR_DEBUG"):
             raise
+        if failure := _storage_failure(error):
+            click.echo(f"Error: {failure.message} {failure.hint}", err=True)
+            sys.exit(failure.exit_code)
         what = without_passwords(f"{type(error).__name__}: {error}")
         click.echo(f"Error: unexpected {what}. Please report it; MIGRATOR_DEBUG=1 shows where.", err=True)
         sys.exit(EXIT_UNEXPECTED)
+
+
+def _storage_failure(error: Exception) -> MigratorError | None:
+    from migrator.files.failures import storage_failure  # noqa: PLC0415 only for this
+
+    return storage_failure(error)
 
 
 def _again(arguments: list[str], flag: str) -> str:

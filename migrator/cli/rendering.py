@@ -10,7 +10,7 @@ import click
 
 from migrator.config import JobConfig
 from migrator.files.durable import replace_file
-from migrator.files.failures import writing
+from migrator.files.failures import AGAIN, RESUME, writing
 from migrator.files.streams import is_standard_output
 from migrator.history import HistoryListener
 from migrator.jobs import JobResult
@@ -50,19 +50,22 @@ def write_result(
         history=history.as_dict(),
     )
     if config.report != "-":
-        write_report(config.report, dump(value))
+        # The checkpoint of a run that is through may be there.
+        write_report(config.report, dump(value), again=RESUME)
     elif not config.json:
         click.echo(dump(value), nl=False)
 
 
-def write_report(path: str, text: str, *, instead: str = "name another with --report FILE") -> None:
+def write_report(
+    path: str, text: str, *, instead: str = "name another with --report FILE", again: str = AGAIN
+) -> None:
     """Write a report file whole, for its owner only.
 
     Raises:
         StorageError: there is no room, or no right to write.
         ConfigError: the path is wrong.
     """
-    with writing(path, what="Report", instead=instead):
+    with writing(path, what="Report", instead=instead, again=again):
         replace_file(Path(path), text)
 
 

@@ -15,6 +15,7 @@ from migrator.couch.answers import bulk_rows, refuse_bulk
 from migrator.couch.client import CouchClient
 from migrator.couch.paths import has_path, id_path
 from migrator.errors import TransientError
+from migrator.files.failures import temporary_file
 from migrator.revisions import Attachment, Leaf
 
 # Attachments that together are smaller go along inline: a request of their own would cost more.
@@ -106,7 +107,8 @@ class _Source:
             return
         self._file = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 it is entered
         for piece in attachment.open():
-            self._file.write(piece)
+            with temporary_file():
+                self._file.write(piece)
         self.length = self._file.tell()
 
     def pieces(self) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.paths import has_path, id_path
 from migrator.couch.rows import torn
 from migrator.errors import TargetMissing, TransientError, UnreadableLeaf
+from migrator.files.failures import temporary_file
 from migrator.retry import Retrier, is_transient
 from migrator.revisions import Attachment
 
@@ -107,8 +108,10 @@ class StoredAttachments:
                 self._client.stream(what, self._database, "_bulk_get", params=params, body=body)
             ) as pieces:
                 for piece in pieces:
-                    file.write(piece)
-            file.flush()
+                    with temporary_file():
+                        file.write(piece)
+            with temporary_file():
+                file.flush()
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as answer:
                 begin, end = _data_of(answer, name, what)
                 for at in range(begin, end, _PIECE):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby, islice
@@ -15,6 +14,7 @@ from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
 from migrator.extractors.selection import select_collections
 from migrator.extras import extra
+from migrator.files.failures import temporary_folder
 from migrator.model import Position, Record
 from migrator.naming import shown
 from migrator.row_faults import row_fault, text_fault
@@ -106,7 +106,7 @@ class RedisExtractor:
         """
         behind = None if after is None else _key(after).decode("latin-1")
         with (
-            tempfile.TemporaryDirectory(prefix="migrator-keys-") as folder,
+            temporary_folder("migrator-keys-") as folder,
             ExternalSorter(Path(folder), max_memory_bytes=SORT_MEMORY_BYTES) as sorter,
             self._translated(),
         ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from migrator.care.server import Server
 from migrator.couch.changes import BEGINNING
 from migrator.couch.leaves import LeafReader
+from migrator.files.failures import temporary_folder
 
 MEMORY_BYTES = 8_000_000
 PARALLEL = 2
@@ -20,7 +20,7 @@ PARALLEL = 2
 def listed(server: Server, database: str, since: str = BEGINNING) -> Iterator[LeafReader]:
     """A reader of the leaves that changed behind a sequence; its listing is removed afterwards."""
     with (
-        tempfile.TemporaryDirectory(prefix="migrator-listing-") as folder,
+        temporary_folder("migrator-listing-") as folder,
         closing(
             LeafReader(
                 server.client,

@@ -8,10 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from migrator.errors import Interrupted, UnreadableLeaf
+from migrator.files.failures import temporary_folder
 from migrator.interchange.grouping import count, designs_last, is_design, sorted_leaves, winners
 from migrator.interchange.holding import held
 from migrator.interchange.output import WholeFile
@@ -189,7 +189,7 @@ def convert_file(
     """Convert into a file that appears whole or not at all."""
     with (
         WholeFile(path, overwrite=overwrite) as output,
-        TemporaryDirectory(prefix=".migrator-", dir=path.parent) as scratch,
+        temporary_folder(".migrator-", path.parent) as scratch,
     ):
         writer = writer_type(output, database=path.name.partition(".")[0])
         converter.into_file(source, writer, scratch=Path(scratch) / "sorted")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import IO
 
+from migrator.files.failures import temporary_file
 from migrator.revisions import Attachment, Leaf
 
 # What is smaller need not go to disk.
@@ -31,7 +32,8 @@ def held(leaf: Leaf, stack: ExitStack) -> Leaf:
 def _held(attachment: Attachment, stack: ExitStack) -> Attachment:
     file: IO[bytes] = stack.enter_context(tempfile.SpooledTemporaryFile(_MEMORY_BYTES))  # noqa: SIM115 it is entered
     for piece in attachment.open():
-        file.write(piece)
+        with temporary_file():
+            file.write(piece)
     return replace(attachment, open=partial(_read, file), length_bytes=file.tell())
 
 

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import ConfigError, StorageError, UnaccountedError
 from migrator.events import Listener, ignore
+from migrator.files.failures import temporary_folder
 from migrator.files.streams import STDOUT, STREAM, is_stream, open_stream, standard_output
 from migrator.interchange.converting import Conversion, Converter, LeafSource, convert_file
 from migrator.interchange.formats import WRITERS
@@ -71,7 +71,7 @@ def convert_leaves(
         converter = Converter(result, file.write, stopping=retrier.stopping)
         if into_database:
             writer = stack.enter_context(open_database(job, source, retrier, environ))
-            scratch = stack.enter_context(TemporaryDirectory(prefix="migrator-"))
+            scratch = stack.enter_context(temporary_folder("migrator-"))
             converter.into_database(source, writer, scratch=Path(scratch))
             result.unconfirmed += unconfirmed_of(writer)
         else:
@@ -91,7 +91,7 @@ def _target(target: str, stack: contextlib.ExitStack) -> Iterator[Path]:
     if not is_stream(target):
         yield Path(target)
         return
-    made = Path(stack.enter_context(TemporaryDirectory(prefix="migrator-"))) / "whole"
+    made = stack.enter_context(temporary_folder("migrator-")) / "whole"
     yield made
     try:
         with standard_output() if target == STREAM else os.fdopen(open_stream(Path(target)), "wb") as stream:

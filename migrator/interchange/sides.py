@@ -7,13 +7,13 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import ConfigError
 from migrator.extractors.lines import file_identity
 from migrator.files.copies import copied, stem_of
+from migrator.files.failures import temporary_folder
 from migrator.files.streams import is_stream
 from migrator.interchange.converting import LeafSource
 from migrator.interchange.formats import READERS, open_reader
@@ -137,7 +137,7 @@ def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iter
         )
     with (
         contextlib.closing(CouchClient(endpoint)) as client,
-        TemporaryDirectory(prefix="migrator-") as folder,
+        temporary_folder("migrator-") as folder,
         contextlib.closing(LeafReader(client, database, retrier, folder=Path(folder) / "listing")) as reader,
     ):
         info = retrier.call(f"look at {database}", lambda _: client.database_info(database), retry_on=is_transient)

@@ -95,6 +95,9 @@ class RejectFile:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._file, self._size)
                     os.lseek(self._file, self._size, os.SEEK_SET)
+                    if not self._size:
+                        link_target(self.path).unlink()
+                        self.close()
             raise self._failed(error) from error
         if not self._stream:
             for line in lines:

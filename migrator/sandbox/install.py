@@ -15,6 +15,7 @@ from pathlib import Path
 
 from migrator.errors import ConfigError, EndpointError
 from migrator.extras import install_command
+from migrator.files.failures import write_error, writing
 
 FILES = ("package.json", "package-lock.json")
 SERVER = Path("node_modules", "pouchdb-server", "bin", "pouchdb-server")
@@ -29,6 +30,9 @@ class Node:
 
     program: Path
     npm_cli: Path
+
+
+OTHER_CACHE = "set XDG_CACHE_HOME to another folder"
 
 
 def find_node() -> Node:
@@ -68,12 +72,11 @@ def installed_server(node: Node) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix="installing-", dir=cache))
     except OSError as error:
-        raise ConfigError(
-            f"The cache {cache} cannot be written: {error.strerror}.", hint="Set XDG_CACHE_HOME to another folder."
-        ) from error
+        raise write_error(error, cache, what="The cache", instead=OTHER_CACHE) from error
     try:
         for name, text in texts.items():
-            (work / name).write_bytes(text)
+            with writing(work / name, instead=OTHER_CACHE):
+                (work / name).write_bytes(text)
         _install(node, work)
         # Two processes may install at once: one of them is first, and what both made is the same.
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,12 +19,16 @@ from typing import Self
 import urllib3
 
 from migrator.errors import ConfigError, EndpointError
+from migrator.files.failures import write_error
 from migrator.sandbox.install import Node, find_node, installed_server
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 # Between finding a free port and using it, another process may take it.
 PORT_ATTEMPTS = 5
+ELSEWHERE = "choose another --folder, or keep nothing with --in-memory"
+# What the server's own words are looked through for.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 PORT_HINT = "Choose another with --port (0 takes a free one)."
 # The server's own log grows without end, and its defaults let any web page in the user's browser read and write.
 SERVER_CONFIG: dict[str, dict[str, object]] = {
@@ -93,6 +98,10 @@ class Sandbox:
         if "/LOCK" in failure:
             raise ConfigError(
                 f"Another sandbox uses {self._folder}.", hint="Stop it, or choose another folder with --folder."
+            )
+        if number := _no_room(failure):
+            raise write_error(
+                OSError(number, os.strerror(number)), self._folder, what="The sandbox's folder", instead=ELSEWHERE
             )
         raise EndpointError(f"The sandbox did not start at {url}: {_gist(failure)}", hint=PORT_HINT)
 
@@ -188,6 +197,11 @@ class Sandbox:
             return False
 
 
+def _no_room(output: str) -> int:
+    """The number of the system's error that keeps the server from its folder; 0 where it is something else."""
+    return next((n for n in NO_ROOM if errno.errorcode[n] in output or os.strerror(n) in output), 0)
+
+
 def _gist(output: str) -> str:
     """The line of a Node.js failure that says what is wrong."""
     lines = [line.strip() for line in output.splitlines()]
@@ -199,10 +213,7 @@ def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"The sandbox cannot keep data in {folder}: {error.strerror}.",
-            hint="Choose another --folder, or keep nothing with --in-memory.",
-        ) from error
+        raise write_error(error, folder, what="The sandbox's folder", instead=ELSEWHERE) from error
     return folder.resolve()
 
 

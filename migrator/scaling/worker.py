@@ -12,7 +12,15 @@ from typing import Any
 
 from migrator.checkpoint import CheckpointFile
 from migrator.config import JobConfig
-from migrator.errors import EndpointError, Forbidden, LockedError, MigratorError, TargetMissing, Unauthorized
+from migrator.errors import (
+    EndpointError,
+    Forbidden,
+    LockedError,
+    MigratorError,
+    StorageError,
+    TargetMissing,
+    Unauthorized,
+)
 from migrator.events import BatchLoaded, BatchSplit, Event, LimitsChanged, RetryScheduled
 from migrator.jobs import run_job
 from migrator.model import Counts
@@ -24,7 +32,7 @@ TELL_EVERY_S = 0.5
 # The system lets go of a killed worker's lock at once; one that is only slow is given this long.
 WAIT_FOR_LOCK_S = 60.0
 # No other try ends differently, and a refused login must not be repeated.
-FINAL = (Unauthorized, Forbidden, TargetMissing)
+FINAL = (Unauthorized, Forbidden, TargetMissing, StorageError)
 FORWARDED: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (BatchLoaded, BatchSplit, LimitsChanged, RetryScheduled)
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from migrator.couch.refused import lacking_service
 from migrator.couch.settings import write_security
 from migrator.errors import ConfigError, RejectsError
 from migrator.events import Listener, ignore
+from migrator.files.failures import temporary_folder
 from migrator.jobs import run_job
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
@@ -223,7 +223,7 @@ class Seeder:
         self, group: Mapping[str, Sequence[Fixture]], batch_docs: int, results: Mapping[str, Seeded]
     ) -> list[dict[str, Any]]:
         # A run's own files are of no use here: seeding again does what is left.
-        with tempfile.TemporaryDirectory(prefix="migrator-seed-") as work, advising(AGAIN):
+        with temporary_folder("migrator-seed-") as work, advising(AGAIN):
             job = run_job(
                 JobConfig(
                     target=self.endpoint.url,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ from typing import Any, BinaryIO
 from migrator.codec import BOOKKEEPING, decode
 from migrator.couch.client import CouchClient
 from migrator.errors import ConfigError
+from migrator.files.durable import sync_folder
+from migrator.files.failures import write_error
 from migrator.model import Extractor
 from migrator.naming import file_name
 from migrator.seeding import users
@@ -31,6 +34,7 @@ DEFAULT_SECURITIES: tuple[Any, ...] = (
     {"members": {"names": [], "roles": ["_admin"]}, "admins": {"names": [], "roles": ["_admin"]}},
 )
 FORMATS = ("json", "ndjson")
+ANOTHER = "choose another folder"
 
 
 @dataclass
@@ -63,17 +67,17 @@ def snapshot(
         proof: looks at what was written before it is put in place; what it raises leaves the folder as it was.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        StorageError: there is no room, or no right to write; what was there stays.
+        ConfigError: the path is wrong.
         EndpointError: the server is out of reach.
     """
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Written beside, and put in place whole: a snapshot that breaks off leaves the old one.
         work = Path(tempfile.mkdtemp(prefix=".snapshot-", dir=folder))
     except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be written: {error.strerror}.", hint="Choose another folder."
-        ) from error
+        raise write_error(error, error.filename or folder, instead=ANOTHER) from error
     try:
         taken = {name: _Writing(client, extractor, name, work, format).write() for name in databases}
         if proof is not None:
@@ -81,26 +85,36 @@ def snapshot(
         for name in databases:
             _replace(work, folder, file_name(name))
     except OSError as error:
-        raise ConfigError(
-            f"{error.filename or folder} cannot be written: {error.strerror}.",
-            hint="Look at its rights, and at the room on the disk.",
-        ) from error
+        raise write_error(error, error.filename or folder, instead=ANOTHER) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if made:
+            # Of a snapshot that broke off nothing stays, and of one that did not this does.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
     return taken
 
 
 def _replace(work: Path, folder: Path, stem: str) -> None:
     from migrator.seeding.rows import SUFFIXES  # noqa: PLC0415 only here
 
-    for path in [folder / stem, *(folder / f"{stem}{suffix}" for suffix in SUFFIXES)]:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    for path in (work / stem, work / f"{stem}.ndjson"):
-        if path.exists():
-            path.rename(folder / path.name)
+    old = [folder / stem, *(folder / f"{stem}{suffix}" for suffix in SUFFIXES)]
+    aside: list[tuple[Path, Path]] = []
+    try:
+        # The old ones go only when the new ones are there.
+        for path in (each for each in old if each.exists() or each.is_symlink()):
+            kept = work / f".old-{path.name}"
+            path.rename(kept)
+            aside.append((kept, path))
+        for path in (work / stem, work / f"{stem}.ndjson"):
+            if path.exists():
+                path.rename(folder / path.name)
+        sync_folder(folder)
+    except OSError:
+        for kept, path in aside:
+            if not path.exists():
+                kept.rename(path)
+        raise
 
 
 class _Writing:
@@ -188,6 +202,7 @@ class _Writing:
     def _text(self, name: str, text: str) -> None:
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Fixtures are for a repository and for everybody who works with it.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode())

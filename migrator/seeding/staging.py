@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from migrator.couch.client import CouchClient
 from migrator.errors import ConfigError, TransformError
 from migrator.events import Listener, ignore
 from migrator.extractors.couchdb import CouchExtractor
+from migrator.files.failures import temporary_folder
 from migrator.jobs import run_job
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
@@ -195,7 +195,7 @@ def stage(
         found = RetryingExtractor(inner, Retrier(listener=listener, stopping=stopping)).collections()
         wanted = [name for name in found if not config.collection or name in config.collection]
         names = _names(config, wanted, environ, prefix)
-        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="migrator-stage-"))
+        work = stack.enter_context(temporary_folder("migrator-stage-"))
         job = run_job(
             replace(
                 config,

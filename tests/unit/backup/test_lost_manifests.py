@@ -18,7 +18,7 @@ from migrator.backup.moments import snapshot_at
 from migrator.backup.place import Place, open_place
 from migrator.backup.pruning import plan_pruning, prune
 from migrator.backup.retention import Policy
-from migrator.errors import DamagedBackup, EndpointError
+from migrator.errors import DamagedBackup, EndpointError, StorageError
 from tests.backups import in_memory, read, simple, write
 
 Lose = Callable[[Place, str], None]
@@ -192,3 +192,28 @@ def test_a_pruning_that_is_killed_leaves_nothing_that_looks_lost(
                 prune(place, plan)
         assert check(place, ["orders"]).ok, at
     assert Catalog(place).ids("orders") == ids[4:]
+
+
+def test_pruning_makes_room_on_a_full_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file can be written before one is removed: it goes without the list, which is made again at the end."""
+    ids = snapshots(place, "fff")
+    kind = type(place)
+    full = True
+    write_file, remove_folder = kind.write, kind.remove_folder
+
+    def write(self: Place, name: str, data: bytes) -> None:
+        if full:
+            raise StorageError("no room")
+        write_file(self, name, data)
+
+    def remove(self: Place, name: str) -> None:
+        nonlocal full
+        full = False
+        remove_folder(self, name)
+
+    (plan,) = plan_pruning(place, ["orders"], Policy(last=1))
+    monkeypatch.setattr(kind, "write", write)
+    monkeypatch.setattr(kind, "remove_folder", remove)
+    prune(place, plan)
+    assert Catalog(place).ids("orders") == list(Catalog(place).head("orders")) == ids[2:]
+    assert check(place, ["orders"]).ok
