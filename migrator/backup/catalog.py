@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from migrator.backup.cipher import PLAIN, Cipher
-from migrator.backup.head import FILE as LIST
-from migrator.backup.head import known_in_head, read_head, write_head
+from migrator.backup.head import head_name, known_in_head, read_head, write_head
 from migrator.backup.manifest import (
     COPY,
     FILE,
@@ -75,7 +74,7 @@ class Catalog:
 
     def head(self, database: str) -> dict[str, str]:
         """What was noted of finished snapshots: the digest of each one's manifest by its id."""
-        return known_in_head(self._place, database_folder(database))
+        return known_in_head(self._place, database)
 
     def ids(self, database: str) -> list[str]:
         """The ids of all snapshots, oldest first: those whose folders are there, and those that should be."""
@@ -170,7 +169,6 @@ class Catalog:
     def problems(self, database: str, survey: Survey) -> dict[str, list[str]]:
         """What is wrong with manifests, their copies and the list of a database, by snapshot; "" for the list."""
         found = {id: [problem] for id, problem in (survey.damaged | survey.repaired).items()}
-        folder = database_folder(database)
         copied = False
         for manifest in survey.manifests:
             id = manifest.snapshot
@@ -184,8 +182,8 @@ class Catalog:
                 why = f"it is no copy of {FILE}"
                 found.setdefault(id, []).append(damaged(self._where(database, id, COPY), why).message)
         try:
-            if read_head(self._place, folder) is None and copied:
-                found[""] = [f"{self._place.describe()}/{folder}/{LIST} is missing."]
+            if read_head(self._place, database) is None and copied:
+                found[""] = [f"{self._place.describe()}/{head_name(database)} is missing."]
         except DamagedBackup as error:
             found[""] = [error.message]
         return found
@@ -205,7 +203,7 @@ class Catalog:
                 manifest = self.read(database, snapshot)
             except DamagedBackup as error:
                 older = [each for each in self.snapshots(database) if each.snapshot < snapshot]
-                raise self._instead(error, older) from error
+                raise self._instead(error.message, older) from error
             if manifest:
                 return manifest
         return None
@@ -224,7 +222,7 @@ class Catalog:
         for snapshot, problem in sorted(survey.damaged.items(), reverse=True):
             # When it was finished nobody knows, but not before it began.
             if snapshot > newest and snapshot_time(snapshot) <= time:
-                raise self._instead(DamagedBackup(problem), fitting)
+                raise self._instead(problem, fitting)
         if fitting:
             return fitting[-1]
         what = f"There is no backup of {shown(database)} in {self._place.describe()}"
@@ -236,10 +234,10 @@ class Catalog:
             hint=f"Name a later time. {HINT}",
         )
 
-    def _instead(self, error: DamagedBackup, others: Sequence[Manifest]) -> DamagedBackup:
-        """The same error with the snapshot to ask for in place of the damaged one."""
+    def _instead(self, message: str, others: Sequence[Manifest]) -> DamagedBackup:
+        """What is wrong with a snapshot, with the one to ask for in its place."""
         hint = f"Restore the newest one before it with --at {others[-1].snapshot}" if others else HINT
-        return DamagedBackup(error.message, hint=hint)
+        return DamagedBackup(message, hint=hint)
 
     def chain(self, manifest: Manifest) -> list[Manifest]:
         """The snapshots that a snapshot stands on, from the full one to itself.
@@ -256,23 +254,21 @@ class Catalog:
 
 def note_finished(place: Place, manifest: Manifest) -> None:
     """Note a snapshot that is finished in the database's list; the first time, all that are there with it."""
-    folder = database_folder(manifest.database)
     try:
-        noted = read_head(place, folder)
+        noted = read_head(place, manifest.database)
     except DamagedBackup:
         noted = None
     if noted is None:
         noted = {each.snapshot: each.digest for each in Catalog(place).snapshots(manifest.database)}
-    write_head(place, folder, {**noted, manifest.snapshot: manifest.digest})
+    write_head(place, manifest.database, {**noted, manifest.snapshot: manifest.digest})
 
 
 def forget(place: Place, database: str, snapshots: Collection[str] | None) -> None:
     """Take snapshots out of the database's list, or all where None is given, before they are removed."""
-    folder = database_folder(database)
-    noted = known_in_head(place, folder)
+    noted = known_in_head(place, database)
     left = {id: digest for id, digest in noted.items() if snapshots is not None and id not in snapshots}
     if left != noted:
-        write_head(place, folder, left)
+        write_head(place, database, left)
 
 
 def chain_of(manifest: Manifest, known: Mapping[str, Manifest], catalog: Catalog) -> list[Manifest]:

@@ -1,4 +1,4 @@
-"""The list of a database's finished snapshots, in a file beside them, so that one that is gone is missed."""
+"""The list of a database's finished snapshots, in a file apart from them, so that one that is gone is missed."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from collections.abc import Mapping
 from migrator.backup.manifest import damaged, is_snapshot_id, with_sum, without_sum
 from migrator.backup.place import Place
 from migrator.errors import DamagedBackup
+from migrator.naming import file_name
 
-FILE = "snapshots.json"
+FOLDER = ".snapshots"
 VERSION = 1
 
 
-def read_head(place: Place, folder: str) -> dict[str, str] | None:
+def head_name(database: str) -> str:
+    """The list's name in the place."""
+    return f"{FOLDER}/{file_name(database)}.json"
+
+
+def read_head(place: Place, database: str) -> dict[str, str] | None:
     """The digest of each snapshot's manifest by its id; None where a place has no such list.
 
     Args:
         place: where backups are.
-        folder: the database's.
+        database: whose.
 
     Raises:
         DamagedBackup: it is not as it was written.
     """
-    name = f"{folder}/{FILE}"
+    name = head_name(database)
     try:
         text = place.read(name)
     except FileNotFoundError:
@@ -35,15 +41,15 @@ def read_head(place: Place, folder: str) -> dict[str, str] | None:
     return {id: str(digest) for id, digest in snapshots.items()}
 
 
-def known_in_head(place: Place, folder: str) -> dict[str, str]:
+def known_in_head(place: Place, database: str) -> dict[str, str]:
     """The same; empty where there is none, or none that can be read, which is for a check to say."""
     try:
-        return read_head(place, folder) or {}
+        return read_head(place, database) or {}
     except DamagedBackup:
         return {}
 
 
-def write_head(place: Place, folder: str, snapshots: Mapping[str, str]) -> None:
+def write_head(place: Place, database: str, snapshots: Mapping[str, str]) -> None:
     """Replace the list; without any snapshot there is none.
 
     Raises:
@@ -51,6 +57,6 @@ def write_head(place: Place, folder: str, snapshots: Mapping[str, str]) -> None:
     """
     if snapshots:
         ordered = {id: snapshots[id] for id in sorted(snapshots)}
-        place.write(f"{folder}/{FILE}", with_sum({"version": VERSION, "snapshots": ordered}))
+        place.write(head_name(database), with_sum({"version": VERSION, "snapshots": ordered}))
     else:
-        place.remove(f"{folder}/{FILE}")
+        place.remove(head_name(database))

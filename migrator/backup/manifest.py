@@ -17,7 +17,7 @@ from migrator.revisions import DatabaseFacts
 
 VERSION = 1
 FILE = "manifest.json"
-COPY = "manifest-copy.json"
+COPY = ".manifest-copy.json"
 """The same bytes once more, for when the first ones are damaged or gone."""
 _SNAPSHOT = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{6}")
 _STAMP = "%Y%m%dT%H%M%S"

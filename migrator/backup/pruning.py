@@ -21,13 +21,15 @@ RESUMABLE_FOR = timedelta(days=7)
 class PrunePlan(NamedTuple):
     """What becomes of one database's snapshots. `stale` are folders of unfinished or half removed ones.
 
-    `damaged` says of snapshots what is wrong with them; none of these is removed, and none counts as kept.
+    `damaged` says of snapshots what is wrong with them; none of these is removed, and none counts as kept. Of
+    `repaired` ones the manifest is lost and its copy serves.
     """
 
     database: str
     decisions: list[Decision]
     stale: list[str]
     damaged: dict[str, str]
+    repaired: dict[str, str]
 
     @property
     def removed(self) -> list[Manifest]:
@@ -52,7 +54,7 @@ def plan_pruning(place: Place, databases: Iterable[str], policy: Policy) -> Iter
             else:
                 damaged[manifest.snapshot] = f"it adds to {manifest.parent}, which cannot be read"
         decisions = _kept_for(damaged, decide(whole, policy))
-        yield PrunePlan(database, decisions, _stale(place, catalog, database), damaged)
+        yield PrunePlan(database, decisions, _stale(place, catalog, database), damaged, survey.repaired)
 
 
 def _kept_for(damaged: Iterable[str], decisions: list[Decision]) -> list[Decision]:
@@ -86,7 +88,7 @@ def prune(place: Place, plan: PrunePlan) -> None:
         place.remove_folder(snapshot_folder(plan.database, snapshot))
     folder = database_folder(plan.database)
     if Catalog(place).head(plan.database) != left:
-        write_head(place, folder, left)
+        write_head(place, plan.database, left)
     # What somebody else keeps there is not ours to remove.
     if (plan.removed or plan.stale) and not place.folders(folder) and not place.names(f"{folder}/"):
         place.remove_folder(folder)

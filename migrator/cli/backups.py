@@ -226,5 +226,5 @@ def prune_command(
         print_json([plan_as_dict(plan) for plan in plans])
     else:
         print_plans(plans, dry_run=dry_run)
-    if any(plan.damaged for plan in plans):
+    if any(plan.damaged or plan.repaired for plan in plans):
         sys.exit(EXIT_DIFFERENCES)

@@ -97,7 +97,7 @@ def print_plans(plans: Sequence[PrunePlan], *, dry_run: bool) -> None:
     click.echo(table(rows, left=5))
     gone = [manifest for plan in plans for manifest in plan.removed]
     for plan in plans:
-        for snapshot, problem in sorted(plan.damaged.items()):
+        for snapshot, problem in sorted((plan.damaged | plan.repaired).items()):
             click.echo(f"DAMAGED {printable(plan.database)} {snapshot}: {problem}")
     click.echo(f"{len(gone):,} snapshots {remove}, {readable(sum(each.size_bytes for each in gone))}")
 
@@ -111,7 +111,7 @@ def plan_as_dict(plan: PrunePlan) -> dict[str, Any]:
             for manifest, reasons in plan.decisions
         ],
         "unfinished_removed": plan.stale,
-        "damaged": plan.damaged,
+        "damaged": plan.damaged | plan.repaired,
     }
 
 

@@ -188,7 +188,7 @@ def test_a_lost_manifest_is_said_and_blocks_nothing_else(world: World) -> None:
         world.backed_up("l", full=True)
         ids.append(world.snapshots("l")[-1].snapshot)
         states.append(world.state("l"))
-    for name in ("manifest.json", "manifest-copy.json"):
+    for name in ("manifest.json", ".manifest-copy.json"):
         open_place(world.place).remove(f"{snapshot_folder(world.name('l'), ids[2])}/{name}")
     where = ("--from", world.place)
     for command in (("check", "-q"), ("list",), ("prune", "--keep-last", "5")):

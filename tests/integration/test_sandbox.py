@@ -220,7 +220,7 @@ def test_a_folder_in_use_is_named() -> None:
 def test_a_folder_that_cannot_be_is_named(working_folder: Path) -> None:
     """A file in the folder's place is a configuration error, and nothing is left behind."""
     Path("data").write_text("a file")
-    with pytest.raises(ConfigError, match=r"cannot keep data in data.*--in-memory"):
+    with pytest.raises(ConfigError, match=r"folder data cannot be written.*--in-memory"):
         Sandbox(folder=Path("data")).start()
     assert list((working_folder / "temporary").iterdir()) == []
 

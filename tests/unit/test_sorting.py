@@ -423,15 +423,15 @@ def test_a_full_disk_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.undo()
     sorter.close()
     assert str(raised.value) == (
-        f"Documents cannot be sorted in {folder}: No space left on device. "
-        "Free some room there, or name another folder."
+        f"{folder} cannot be written: No space left on device. Make room, or name another folder for temporary "
+        "files with TMPDIR; then run the same command again."
     )
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file stands where the folder should."""
     (tmp_path / "file").touch()
-    with pytest.raises(MigratorError, match="cannot be sorted in"):
+    with pytest.raises(MigratorError, match="cannot be written: "):
         ExternalSorter(tmp_path / "file" / "folder")
 
 

@@ -231,7 +231,7 @@ def test_a_full_disk_is_said_and_cleaned_up(tmp_path: Path, monkeypatch: pytest.
 
     place = {"faults": "migrator.spooling._make_durable", "runs": "migrator.sorted_runs.RunWriter._put"}
     monkeypatch.setattr(place.get(what, "pathlib.Path.mkdir"), full)
-    with pytest.raises(EndpointError, match=r"cannot be sorted in .*: No space left on device") as raised:
+    with pytest.raises(EndpointError, match=r"cannot be written: No space left on device") as raised:
         list(spool(tmp_path / "s", ITEMS).extract("c"))
     assert "--sort never" in raised.value.hint
     monkeypatch.undo()

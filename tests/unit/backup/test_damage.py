@@ -10,13 +10,14 @@ import pytest
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.checking import Checked, check
-from migrator.backup.head import FILE as LIST
+from migrator.backup.head import head_name
 from migrator.backup.listing import listing
 from migrator.backup.manifest import COPY, FILE, Manifest, snapshot_time, without_sum
 from migrator.backup.place import open_place
 from migrator.errors import ConfigError, DamagedBackup
 from tests.backups import TINY, PlainAttachment, read, simple, write
 
+LIST = head_name("orders").rpartition("/")[2]
 MANIFESTS = {FILE, COPY, LIST}
 PHOTO = PlainAttachment("photo.png", bytes(range(256)), "image/png")
 
@@ -163,7 +164,7 @@ def test_a_manifest_without_a_copy_is_missed(folder: Path, damage: Callable[[Pat
 
 def test_the_list_is_missed_and_no_hindrance(folder: Path) -> None:
     """Damaged or gone, check says so; everything else goes on, and the next snapshot makes it again."""
-    path = folder / "databases" / "orders" / LIST
+    path = folder / head_name("orders")
     whole = path.read_bytes()
     for damage in (flip, truncate, remove, empty):
         path.write_bytes(whole)

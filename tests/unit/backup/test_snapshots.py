@@ -262,7 +262,7 @@ def test_a_missing_link_is_named(place: Place) -> None:
     place.remove_folder(f"databases/orders/{full.snapshot}")
     with pytest.raises(DamagedBackup, match=f"{full.snapshot}/manifest.json is missing"):
         Catalog(place).chain(later)
-    place.remove("databases/orders/snapshots.json")
+    place.remove(".snapshots/orders.json")
     with pytest.raises(DamagedBackup, match=f"{full.snapshot}, which is not there.*--full"):
         Catalog(place).chain(later)
 

@@ -123,7 +123,10 @@ def test_what_others_keep_there_stays(folder: Path) -> None:
 
 def test_a_place_that_cannot_be_made_is_said() -> None:
     """Where no folder can be made, whatever the system says to that."""
-    with pytest.raises(ConfigError, match="/proc/nothing/x cannot be made"), open_place("/proc/nothing/x").lock():
+    with (
+        pytest.raises(ConfigError, match="/proc/nothing/x cannot be written"),
+        open_place("/proc/nothing/x").lock(),
+    ):
         pytest.fail("held")
 
 
@@ -153,13 +156,15 @@ def test_what_is_refused(args: list[str], says: str, folder: Path) -> None:
     assert before == sorted(folder.rglob("*"))
 
 
-def test_a_damaged_manifest_stops_pruning(folder: Path) -> None:
-    """Where nobody knows what stands on what, nothing is removed."""
+def test_a_damaged_manifest_is_told_by_pruning(folder: Path) -> None:
+    """With and without a copy of it; where nobody knows what stands on what, nothing is removed."""
     first = min((folder / "b" / "databases" / "orders").iterdir())
-    (first / "manifest.json").write_bytes(b"{}")
-    done = backups(folder, "prune", "--from", "b", "--keep-last", "1")
-    assert 4 == done.returncode
-    assert first.exists()
+    for name in ("manifest.json", ".manifest-copy.json"):
+        (first / name).write_bytes(b"{}")
+        done = backups(folder, "prune", "--from", "b", "--keep-last", "1")
+        assert 4 == done.returncode
+        assert "manifest.json is damaged" in done.stdout
+        assert first.exists()
 
 
 def test_encrypted_backups_are_checked_with_and_without_the_key(tmp_path: Path) -> None:
