@@ -47,7 +47,7 @@ def write(server: str, database: str, *leaves: Any) -> None:
 def state(server: str, database: str) -> dict[tuple[str, str], Any]:
     """Every leaf by id and revision: its fields with its ancestry, and the type and bytes of each attachment."""
     url = f"{server}/{quote(database, safe='')}"
-    rows = support.get(f"{url}/_changes?style=all_docs")["results"]
+    rows = support.feed(server, database)
     found: dict[tuple[str, str], Any] = {}
     asked = [{"id": row["id"], "rev": change["rev"]} for row in rows for change in row["changes"]]
     for begin in range(0, len(asked), 200):

@@ -63,6 +63,23 @@ def settle(server: str, database: str) -> None:
     raise AssertionError(f"the copies of {database} do not become equal")
 
 
+def counts(server: str, database: str) -> tuple[int, int, str]:
+    """Documents, deletions and the number of changes of a database.
+
+    What stands behind a sequence's number says which of a cluster's copies answered, though all hold the same.
+    """
+    settle(server, database)
+    info = get(f"{server}/{quote(database, safe='')}")
+    return info["doc_count"], info["doc_del_count"], str(info["update_seq"]).partition("-")[0]
+
+
+def feed(server: str, database: str) -> list[dict[str, Any]]:
+    """The changes of a database, with all leaves."""
+    settle(server, database)
+    found: list[dict[str, Any]] = get(f"{server}/{quote(database, safe='')}/_changes?style=all_docs")["results"]
+    return found
+
+
 def _copies(server: str, shard: str, nodes: Sequence[str]) -> set[str]:
     """What each node holds of a shard: one text where all hold the same."""
     found = set()

@@ -121,6 +121,7 @@ def _designs(server: str, name: str, number: int, *, is_couchdb: bool, partition
 def state(server: str, name: str) -> dict[str, Any]:
     """All that a move must carry of one database, asked without the library under test."""
     url = url_of(server, name)
+    support.settle(server, name)
     info = support.get(url)
     cluster = info.get("cluster") or {}
     return {

@@ -52,7 +52,7 @@ def leaves(id: str, nodes: list[Node]) -> list[Any]:
 def open_revs(server: str, database: str) -> dict[str, tuple[list[Any], Any]]:
     """Of each document all leaves with their ancestry, and what the server shows of it."""
     found: dict[str, tuple[list[Any], Any]] = {}
-    for row in support.get(f"{server}/{database}/_changes?style=all_docs")["results"]:
+    for row in support.feed(server, database):
         url = f"{server}/{database}/{quote(row['id'], safe='')}"
         rows = support.get(f"{url}?open_revs=all&revs=true")
         shown = support.request("GET", f"{url}?conflicts=true&deleted_conflicts=true&revs=true")

@@ -141,7 +141,7 @@ def spoil_attachment(server: str, name: str) -> None:
 
 def rewrite(server: str, name: str, how: Callable[[Any], Any]) -> None:
     """Make a database anew from what is in it, changed."""
-    rows = support.get(f"{server}/{name}/_changes?style=all_docs")["results"]
+    rows = support.feed(server, name)
     asked = [{"id": row["id"], "rev": each["rev"]} for row in rows for each in row["changes"]]
     answer = support.request("POST", f"{server}/{name}/_bulk_get?revs=true&attachments=true", {"docs": asked})[1]
     found = [how(each["ok"]) for result in answer["results"] for each in result["docs"]]

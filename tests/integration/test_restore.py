@@ -292,7 +292,7 @@ def test_users_come_back_and_can_log_in(world: World, is_couchdb: bool) -> None:
         assert (restored.exit_code, restored.databases[0].error) == (0, None)
         assert support.get(url) == stored
         if is_couchdb:
-            login = world.server.replace("admin:secret@", "").replace("://", f"://{name}:apples@")
+            login = f"http://{name}:apples@{world.server.partition('://')[2].rpartition('@')[2]}"
             assert support.get(f"{login}/_session")["userCtx"]["name"] == name
     finally:
         support.request("DELETE", f"{url}?rev={stored['_rev']}")
