@@ -161,7 +161,8 @@ def test_standard_output_carries_results_only(folder: Path) -> None:
     done = migrator(folder, "run", "--from", "good", "--to", "out", "--report", "-", "--log-format", "json")
     assert json.loads(done.stdout)["ok"] is True
     events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
-    assert ["run_started", "collection_started", "collection_finished", "run_finished"] == events
+    assert events[0] == "folder_chosen"
+    assert ["run_started", "collection_started", "collection_finished", "run_finished"] == events[1:]
     table = migrator(folder, "run", "--from", "good", "--to", "out", "-q")
     assert re.search(r"^total +1 +0 +1 +0$", table.stdout, re.MULTILINE)
     assert "" == table.stderr
