@@ -257,7 +257,7 @@ VALUES: list[tuple[dict[str, Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("stored", "value"), VALUES, ids=str)
+@pytest.mark.parametrize(("stored", "value"), VALUES, ids=[str(stored) for stored, _ in VALUES])
 def test_a_value_comes_with_every_digit(stored: dict[str, Any], value: Any) -> None:
     """Numbers of 38 digits, bytes, sets and what is empty, and it can be written."""
     found = dynamodb._record("t", {"k": {"S": "a"}, "v": stored}, ["k"])

@@ -31,12 +31,12 @@ KINDS = [
     ("", "", LINES.rstrip(), [], {"": {"a", "b"}}),
     ("", "", b"\xef\xbb\xbf" + LINES, [], {"": {"a", "b"}}),
     ("", "", b"", [], {"": set()}),
-    ("", "", gzip.compress(LINES), [], {"": {"a", "b"}}),
+    ("", "", gzip.compress(LINES, mtime=0), [], {"": {"a", "b"}}),
     ("ndjson:", "", zstandard.compress(LINES), [], {"": {"a", "b"}}),
     ("", "", EXPORT, [], {"users": {"a", "b"}, "other": {"c"}}),
     ("csv:", "", b"_id,x\na,1\nb,2\n", [], {"": {"a", "b"}}),
     ("csv:", "?delimiter=;", b"_id;x\na;1\nb;2\n", [], {"": {"a", "b"}}),
-    ("csv:", "", gzip.compress(b"_id,x\na,1\nb,2\n"), [], {"": {"a", "b"}}),
+    ("csv:", "", gzip.compress(b"_id,x\na,1\nb,2\n", mtime=0), [], {"": {"a", "b"}}),
     ("mongo:", "", b'{"_id":{"$oid":"5f0000000000000000000001"}}\n', [], {"": {"5f0000000000000000000001"}}),
     ("mongo:", "", b'[{"_id":"a"},{"_id":"b"}]', [], {"": {"a", "b"}}),
     ("elasticdump:", "", b'{"_index":"i","_id":"a","_source":{"x":1}}\n', [], {"": {"a"}}),
@@ -45,6 +45,7 @@ KINDS = [
     ("", "", EXPORT, ["--collection", "other"], {"other": {"c"}}),
     ("", "", LINES * 1 + b'{"_id":"big","x":"' + b"y" * 300_000 + b'"}\n', [], {"": {"a", "b", "big"}}),
 ]
+KIND_NAMES = [f"{kind[0]}{kind[1]} {number}" for number, kind in enumerate(KINDS)]
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +98,7 @@ def ids(folder: Path) -> dict[str, set[str]]:
     }
 
 
-@pytest.mark.parametrize(("scheme", "options", "content", "words", "expected"), KINDS, ids=str)
+@pytest.mark.parametrize(("scheme", "options", "content", "words", "expected"), KINDS, ids=KIND_NAMES)
 def test_a_descriptor_is_read(
     pipe: Pipe, scheme: str, options: str, content: bytes, words: list[str], expected: dict[str, set[str]]
 ) -> None:
@@ -109,7 +110,7 @@ def test_a_descriptor_is_read(
     assert names() == ["out"]
 
 
-@pytest.mark.parametrize(("scheme", "options", "content", "words", "expected"), KINDS, ids=str)
+@pytest.mark.parametrize(("scheme", "options", "content", "words", "expected"), KINDS, ids=KIND_NAMES)
 def test_a_fifo_is_read(
     scheme: str, options: str, content: bytes, words: list[str], expected: dict[str, set[str]]
 ) -> None:
@@ -126,7 +127,7 @@ def test_a_fifo_is_read(
     [
         ("users.ndjson", LINES),
         ("users.jsonl", LINES),
-        ("users.ndjson.gz", gzip.compress(LINES)),
+        ("users.ndjson.gz", gzip.compress(LINES, mtime=0)),
         ("users.csv", b"_id\na\nb\n"),
         ("users.tsv", b"_id\tx\na\t1\nb\t2\n"),
         ("users.json", b'{"users":[{"_id":"a"},{"_id":"b"}]}'),
