@@ -38,13 +38,27 @@ class Streams:
     """The streams, with the properties that are their key; None of one whose SCHEMA did not come."""
 
     keys: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    _latest: str = ""
 
     def read(self, text: bytes, place: str) -> Message | None:
         """One line's message; None for one that says nothing about documents.
 
+        A line that is not a message, such as one that a tap prints by mistake, is a record at fault of the stream
+        before it: so it is named, and the others go on.
+
         Raises:
-            ConfigError: it is no message, nor a record that is at fault.
+            ConfigError: it is not a message, and none came before: this is not the output of a tap.
         """
+        try:
+            message = self._message(text, place)
+        except ConfigError as error:
+            if not self._latest:
+                raise
+            return Message("RECORD", self._latest, row_fault("", "not_a_message", error.message, document=text))
+        self._latest = (message and message.stream) or self._latest
+        return message
+
+    def _message(self, text: bytes, place: str) -> Message | None:
         try:
             found = decode(text)
         except InvalidDocument as invalid:

@@ -108,6 +108,30 @@ def test_what_is_no_tap_is_refused(tmp_path: Path) -> None:
             list(SingerExtractor(str(path)).extract("a", after=position))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INFO starting sync",
+        '{"type": "RECORD", "record": {"id": 7}}',
+        '{"type": "RECORD", "strea',
+        '{"type": "WHAT"}',
+        "null",
+        "[1]",
+        '{"type": "SCHEMA", "stream": "s", "key_properties": 7}',
+    ],
+)
+def test_what_a_tap_prints_by_mistake_is_one_reject(tmp_path: Path, line: str) -> None:
+    """Named with its line and its text, in the stream before it; the records around it are read."""
+    path = tmp_path / "tap"
+    path.write_text(lines(schema("s", "id"), record("s", {"id": 1})) + line + "\n" + lines(record("s", {"id": 2})))
+    found = list(SingerExtractor(str(path)).extract("s"))
+    assert [each.document and each.document["_id"] for each in found] == ["1", None, "2"]
+    fault = found[1].fault
+    assert fault is not None
+    assert (fault.error, fault.document) == ("not_a_message", line.encode())
+    assert f"{path}:3" in fault.reason
+
+
 # Lines of a stream s whose key is id, with the id that each shows.
 BROKEN = [
     (b'{"type":"RECORD","stream":"s","record":{"id":7,"x":NaN}}', "7"),
@@ -425,8 +449,11 @@ def test_the_command(tmp_path: Path, server_url: str, database_prefix: str) -> N
     assert json.loads((tmp_path / "migrator-singer.rejects.ndjson").read_text())["error"] == "no_key"
     broken = lines(schema(name, "k"), record(name, {"k": "b"}), state(1)) + "torn {\n"
     done = command(server_url, tmp_path, broken)
-    assert (done.returncode, done.stdout) == (2, "1\n"), done.stderr
-    assert "standard input:4" in done.stderr
+    assert (done.returncode, done.stdout) == (3, "1\n"), done.stderr
+    torn = json.loads((tmp_path / "migrator-singer.rejects.ndjson").read_text().splitlines()[-1])
+    assert (torn["error"], torn["collection"]) == ("not_a_message", name)
+    assert "standard input:4" in torn["reason"]
+    assert command(server_url, tmp_path, "torn {\n").returncode == 2
     assert sorted(support.documents(server_url, name)) == ["a", "b"]
     done = command("out", tmp_path, "")
     assert done.returncode == 2
