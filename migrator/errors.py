@@ -39,10 +39,11 @@ EXIT_LOCKED = 7
 EXIT_INTERRUPTED = 130
 
 
-# User and password of a URL in a text, as it was typed or as a path has it, with one slash. A password can hold
-# all but blanks and quotes, so the last @ counts; host:5984/… is not one.
+# User and password of a URL in a text, as it was typed or as a path has it, with one slash; or mistyped, without a
+# slash or without a scheme. A password can hold all but blanks and quotes, so the last @ counts; host:5984/… is
+# not one.
 _CREDENTIALS = re.compile(
-    r"(\b[A-Za-z][A-Za-z0-9+.-]*:/{1,2})(?:[^\s/@:\['\"]*:(?!\d{1,5}(?:[/\s'\"]|$))[^\s'\"]*@|[^\s/?#'\"]*@)"
+    r"(\b[A-Za-z][A-Za-z0-9+.-]*:/{1,2}|\bhttps?:(?!/)|(?<![^\s'\"(])//(?=[^\s/@'\"]*:))(?:[^\s/@:\['\"]*:(?!\d{1,5}(?:[/\s'\"]|$))[^\s'\"]*@|[^\s/?#'\"]*@)"
 )
 
 

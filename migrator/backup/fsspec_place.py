@@ -49,10 +49,10 @@ def open_fsspec_place(scheme: str, url: str) -> FsspecPlace:
     except Exception as error:
         # Drivers raise what their own libraries raise, when they connect.
         raise EndpointError(
-            f"{shown} cannot be opened: {type(error).__name__}: {error}.",
+            f"{shown} cannot be opened: {type(error).__name__}: {_told(error, url)}.",
             hint="Check address, credentials and network.",
         ) from error
-    return FsspecPlace(system, str(root), shown, renames=scheme not in _OBJECT_STORES)
+    return FsspecPlace(system, str(root), shown, url=url, renames=scheme not in _OBJECT_STORES)
 
 
 def without_credentials(url: str) -> str:
@@ -65,6 +65,13 @@ def without_credentials(url: str) -> str:
     return f"{match['scheme']}://{keep}{match['rest']}".rstrip("/")
 
 
+def _told(error: Exception, url: str) -> str:
+    # A driver may name a bucket or host as it stands in the URL, with user and password.
+    match = _URL.match(url)
+    userinfo = (match["userinfo"] or "") if match else ""
+    return str(error).replace(f"{userinfo}@", "") if ":" in userinfo else str(error)
+
+
 class FsspecPlace:
     """A folder of an fsspec file system. Names that begin with a dot are its own.
 
@@ -73,9 +80,11 @@ class FsspecPlace:
         root: the folder in it.
         shown: its URL without credentials.
         renames: write under another name first, as a file that is being written can be seen.
+        url: as it was typed.
     """
 
-    def __init__(self, system: Any, root: str, shown: str, *, renames: bool) -> None:
+    def __init__(self, system: Any, root: str, shown: str, *, renames: bool, url: str = "") -> None:
+        self._url = url
         self._system = system
         self._root = root.rstrip("/")
         self._shown = shown
@@ -180,6 +189,6 @@ class FsspecPlace:
             if isinstance(error, OSError) and storage_failure(error):
                 raise write_error(error, what, done=done, instead="name another place") from error
             raise EndpointError(
-                f"{what} cannot be {done}: {type(error).__name__}: {error}.",
+                f"{what} cannot be {done}: {type(error).__name__}: {_told(error, self._url)}.",
                 hint="Check address, credentials and network; what is complete stays.",
             ) from error

@@ -2,8 +2,9 @@
 
 CouchDB answers a document that it did not store with a word. Some words are verdicts on the document (VERDICTS).
 Every other word says that the server could not do it, whatever it is called: the row of a full disk is `error`,
-with the reason `internal_server_error`. Such a document is tried again; it is called the cause only when it fails
-several times in a row while documents beside it, and one of our own, are stored. When all fail, none is blamed.
+with the reason `internal_server_error`. Such a document is tried again. It is never called the cause where the
+word is known to be the server's (NEVER_OF_A_DOCUMENT); with another word only when it fails several times in a row
+while documents beside it, and one of our own, are stored. When all fail, none is blamed.
 """
 
 from __future__ import annotations
@@ -40,11 +41,14 @@ VERDICTS: Mapping[str, int | None] = {
 }
 # Nothing that a document could bring about, however often it meets it.
 NEVER_OF_A_DOCUMENT = frozenset(
-    {"insufficient_storage", "too_many_requests", "timeout", "nodedown", "all_workers_died", "shutdown"}
+    # The row of a full disk, of a shard that is gone, of a database that is just being deleted.
+    {"error", "internal_server_error"}
+    | {"insufficient_storage", "too_many_requests", "timeout", "nodedown", "all_workers_died", "shutdown"}
     | {"service unavailable", "service_unavailable", "no_majority", "rexi_DOWN", "enospc", "emfile"}
+    | {"all_dbs_active"}
 )
 # What a whole request is refused with while the server is in trouble: asked again before anything is suspected.
-SERVER_TROUBLE = NEVER_OF_A_DOCUMENT | {"error", "internal_server_error", "killed", "noproc"}
+SERVER_TROUBLE = NEVER_OF_A_DOCUMENT | {"killed", "noproc"}
 # What no validation function can be the cause of, or not without the server's doing.
 NEVER_VALIDATION = SERVER_TROUBLE | {"os_process_error", "not_stored"}
 # What a server says of a document that it is asked for.
@@ -116,6 +120,11 @@ def stores(client: Writing, database: str, *, like: str = "", size_bytes: int = 
     except (TransientError, BatchRefused):
         return False
     return True
+
+
+def _never_of_a_document(row: Mapping[str, Any]) -> bool:
+    # `unknown_error` is said of validation functions as well; then the reason may tell, as in `enospc`.
+    return not {str(row.get("error", "timeout")), str(row.get("reason"))}.isdisjoint(NEVER_OF_A_DOCUMENT)
 
 
 def _id_beside(id: str) -> str:
@@ -199,7 +208,7 @@ class Suspects:
             row.get("error") not in NEVER_VALIDATION and "status" not in row for row in troubles.values()
         )
         if (
-            any(row.get("error", "timeout") in NEVER_OF_A_DOCUMENT for row in troubles.values())
+            any(_never_of_a_document(row) for row in troubles.values())
             or not (others_stored or len(troubles) == 1)
             or not stores(self._client, self._database, like=str(first.get("id", "")), size_bytes=size_bytes)
         ):

@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
+from migrator.backup.fsspec_place import open_fsspec_place
 from migrator.cli import COMMANDS, cli
-from migrator.errors import MigratorError, without_passwords
+from migrator.errors import EndpointError, MigratorError, without_passwords
 
 SECRET = "geh3im"
 URLS = [f"http://joe:{SECRET}@127.0.0.1:1/x", f"https://joe:{SECRET}@ss/w@127.0.0.1:1/x.json"]
@@ -119,6 +120,21 @@ def test_no_message_shows_the_password(command: str, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if SECRET in path.name]
 
 
+@pytest.mark.parametrize("url", [f"memory://joe:{SECRET}@bucket/x", f"memory://joe:{SECRET}@b@bucket/x"])
+def test_what_a_storage_driver_says_of_a_url_shows_no_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names bucket or host as they stand in the URL, without a scheme by which they could be known."""
+    place = open_fsspec_place("memory", url)
+    bucket = url.removeprefix("memory://").removesuffix("/x")
+
+    def fails(*_: object) -> None:
+        raise ValueError(f'Invalid bucket name "{bucket}"')
+
+    monkeypatch.setattr(type(place._system), "cat_file", fails)
+    with pytest.raises(EndpointError, match='Invalid bucket name "bucket"') as caught:
+        place.read("y")
+    assert SECRET not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
@@ -133,6 +149,11 @@ def test_no_message_shows_the_password(command: str, tmp_path: Path) -> None:
         ("http://[::1]:5984/db/a@b", "http://[::1]:5984/db/a@b"),
         ("s3://bucket/a@b", "s3://bucket/a@b"),
         ("mail ada@host.org: no", "mail ada@host.org: no"),
+        ("no file //u:p@h/x.", "no file //h/x."),
+        ("no file https:u:p@h/x.", "no file https:h/x."),
+        ("no file 'http:u:p@ss@h:1/x'.", "no file 'http:h:1/x'."),
+        ("org.couchdb.user:ada@host.org: forbidden", "org.couchdb.user:ada@host.org: forbidden"),
+        ("//folder/ada@host.org", "//folder/ada@host.org"),
     ],
 )
 def test_credentials_are_cut_out_of_a_text(text: str, wanted: str) -> None:
