@@ -66,17 +66,18 @@ def replacing(path: Path, *, keep_mode: bool = False) -> Iterator[BinaryIO]:
         raise
 
 
-def create_file(path: Path, *, readable: bool = False) -> int:
+def create_file(path: Path, *, readable: bool = False, append: bool = False) -> int:
     """Make a new private file and give its descriptor; nothing that stands there is opened or followed.
 
     Args:
         path: where.
         readable: open it for reading too.
+        append: write at its end, wherever that is then.
 
     Raises:
         OSError: it is there already, or cannot be made.
     """
-    access = os.O_RDWR if readable else os.O_WRONLY
+    access = (os.O_RDWR if readable else os.O_WRONLY) | (os.O_APPEND if append else 0)
     return os.open(path, access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
 
 

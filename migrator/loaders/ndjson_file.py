@@ -61,10 +61,9 @@ class NdjsonFile:
         packed = 0 if mark is None else mark if mark >= 0 else -1 - mark
         length, check = packed >> _CHECK_BITS, packed & _CHECK_MASK
         if writing and self._part.exists():
-            self._file = os.open(self._part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._file = os.open(self._part, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
             self._go_on(self._part, length, check)
             os.ftruncate(self._file, length)
-            os.lseek(self._file, length, os.SEEK_SET)
             return
         if mark is not None or self._path.exists():
             # With a mark of the part, the run ended after the part got its final name and before that was noted.
@@ -154,15 +153,17 @@ class NdjsonFile:
         """Make sure that what is open is what stands there under its name."""
         path, descriptor = (self._path, self._old.fileno()) if self._old else (self._part, self._file)
         try:
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
+            found = os.fstat(descriptor)
+            # It is written at its end: what was cut off meanwhile shows in its size, and is not a hole in it.
+            if os.path.samestat(found, path.stat()) and (self._old or found.st_size == self._length):
                 return
-            what = "was replaced"
+            what = "was replaced" if self._old or found.st_size == self._length else "was changed by somebody else"
         except OSError:
             what = "is gone"
         raise TargetReplaced(f"{path} {what} while it was written.", hint=_START_OVER.capitalize(), flag=RESTART)
 
     def _create(self) -> None:
-        self._file = create_file(self._part)
+        self._file = create_file(self._part, append=True)
         sync_folder(self._part.parent)
 
     def _compare(self, documents: Sequence[EncodedDocument]) -> int:
@@ -221,7 +222,6 @@ class NdjsonFile:
             old.seek(self._length)
         else:
             os.ftruncate(self._file, self._length)
-            os.lseek(self._file, self._length, os.SEEK_SET)
 
     def _write(self, text: bytes) -> None:
         left = memoryview(text)
