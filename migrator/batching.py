@@ -40,6 +40,8 @@ _LF, _CR = b"\n\r"
 
 MONGO_HINT = "That is how mongoexport writes it: read the file with --from mongo:FILE"
 MISSING_ID_HINT = "Give it one, for example with --transform id:field=NAME or id:hash"
+# Python refuses to make a text of a very long number.
+_LONGEST_SHOWN = 10**30
 
 
 class Preparing(Protocol):
@@ -134,7 +136,7 @@ class Assembly:
         else:
             hint = MONGO_HINT if isinstance(id, dict) and "$oid" in id else MISSING_ID_HINT
             fault = Fault("id_not_string", f"the _id is no string but {type(id).__name__}. {hint}")
-        shown = id if isinstance(id, str) else ""
+        shown = _shown_id(id)
         kept = decode(body) if whole is None else whole
         return Fault(f"load:{fault.error}", self._placed(record, fault.reason), shown, kept)
 
@@ -143,11 +145,24 @@ class Assembly:
         return f"{place}: {reason}" if place else reason
 
 
+def as_reject(collection: str, fault: Fault, stage: str, error: str) -> Reject:
+    """What a fault is in the reject file."""
+    return Reject(
+        collection, fault.id, stage, error, fault.reason, document=fault.document, notation=fault.notation
+    )
+
+
+def _shown_id(id: object) -> str:
+    """An id as a reject names it; of a whole number its text."""
+    if isinstance(id, int) and not isinstance(id, bool):
+        return str(id) if abs(id) < _LONGEST_SHOWN else ""
+    return id if isinstance(id, str) else ""
+
+
 def _id_of(found: object) -> str:
     """The `_id` of what is no document, where it shows one."""
     if isinstance(found, dict):
-        id = found.get("_id")
-        return id if isinstance(id, str) else ""
+        return _shown_id(found.get("_id"))
     if isinstance(found, str):
         found = found.encode("utf-8", "surrogatepass")
     return id_in(found) if isinstance(found, bytes) else ""
@@ -205,7 +220,7 @@ def batches(
             filtered += record.filtered or 1
         else:
             stage, _, error = made.error.partition(":")
-            rejects.append(Reject(collection, made.id, stage, error, made.reason, document=made.document))
+            rejects.append(as_reject(collection, made, stage, error))
             # What came as an object is the source's own and takes no more memory here.
             rejected_bytes += len(made.document if isinstance(made.document, bytes) else record.text or b"")
         read += record.filtered or 1

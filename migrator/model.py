@@ -27,13 +27,14 @@ class Fault(NamedTuple):
     """Why something that was read is not a document that can be written.
 
     `error` is one machine-readable word, `reason` one sentence for people with the place in it. `document` is
-    what could be had of it: an object, or as bytes its text that is no JSON.
+    what could be had of it: an object, or as bytes its text that is no JSON; `notation` names what it was read as.
     """
 
     error: str
     reason: str
     id: str = ""
     document: Any = None
+    notation: str = ""
 
 
 class EncodedDocument(NamedTuple):
@@ -62,9 +63,8 @@ class Record(NamedTuple):
 class Reject(NamedTuple):
     """A document that was not written, for the reject file. `status` is the HTTP status, None where none was.
 
-    `document` is what could be had of it: an object, or as bytes its text that is no JSON. `database` is the
-    database or file that was meant, "" where that is not known; `again` the command that writes what `retry`
-    cannot, such as a whole revision.
+    `document` and `notation` are those of the `Fault`. `database` is the database or file that was meant, ""
+    where that is not known; `again` the command that writes what `retry` cannot, such as a whole revision.
     """
 
     collection: str
@@ -77,6 +77,7 @@ class Reject(NamedTuple):
     document: Any = None
     database: str = ""
     again: str = ""
+    notation: str = ""
 
 
 class Status(Enum):

@@ -16,7 +16,7 @@ from migrator.errors import ConfigError
 from migrator.model import Reject
 
 FIELDS = ("collection", "database", "id", "stage", "status", "error", "reason", "attempts", "document")
-"""What every line has. `form`, `base64` and `again` come only where they are needed."""
+"""What every line has. `form`, `base64`, `again` and `notation` come only where they are needed."""
 TEXT = "text"
 """The `form` of a line whose `document` is not the document but its text, which is no JSON."""
 STAGES = ("extract", "transform", "load")
@@ -37,6 +37,8 @@ def reject_to_line(reject: Reject, values: ValueCodec = PLAIN) -> bytes:
     frame = {name: getattr(reject, name) for name in FIELDS}
     if reject.again:
         frame["again"] = reject.again
+    if reject.notation:
+        frame["notation"] = reject.notation
     if isinstance(reject.document, bytes):
         frame |= _text_fields(reject.document)
     # What was rejected at the target was written by the codec before.
@@ -84,6 +86,7 @@ def line_to_reject(line: bytes, place: str) -> Reject:
         # Files of versions before have none of these.
         database=str(value.get("database") or ""),
         again=str(value.get("again") or ""),
+        notation=str(value.get("notation") or ""),
     )
 
 

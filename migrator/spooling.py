@@ -16,11 +16,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
-from migrator.batching import Assembly
+from migrator.batching import Assembly, as_reject
 from migrator.errors import Interrupted, MigratorError, StorageError
 from migrator.files.failures import RESUME, write_error
 from migrator.files.sealed import Damaged, seal, unseal
-from migrator.model import EncodedDocument, Extractor, Fault, Position, Record, Reject
+from migrator.model import EncodedDocument, Extractor, Fault, Position, Record
 from migrator.rejects import line_to_reject, reject_to_line
 from migrator.sorting import ExternalSorter
 from migrator.wrapping import ExtractorWrapper
@@ -204,7 +204,7 @@ class SpoolingExtractor(ExtractorWrapper):
                     counts["filtered"] += record.filtered or 1
                 else:
                     counts["faults"] += 1
-                    reject = Reject(collection, made.id, "spool", made.error, made.reason, document=made.document)
+                    reject = as_reject(collection, made, "spool", made.error)
                     faults.write(reject_to_line(reject))
                 if stopped():
                     raise Interrupted("Stopped while the documents were sorted.", hint="Go on with --resume.")
@@ -216,7 +216,7 @@ class SpoolingExtractor(ExtractorWrapper):
         with (folder / FAULTS_FILE).open("rb") as file:
             for number, line in enumerate(islice(file, given, None), given + 1):
                 reject = line_to_reject(line, f"{folder / FAULTS_FILE}:{number}")
-                fault = Fault(reject.error, reject.reason, reject.id, reject.document)
+                fault = Fault(reject.error, reject.reason, reject.id, reject.document, reject.notation)
                 # The line stands for what the fault holds, where batches are bounded by bytes.
                 yield Record(number, text=line, fault=fault)
         if counts["filtered"] and given <= counts["faults"]:

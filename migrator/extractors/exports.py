@@ -13,7 +13,7 @@ from migrator.extractors.files import absolute, find_files
 from migrator.extractors.json_records import read_texts
 from migrator.extractors.lines import file_identity, is_packed
 from migrator.extractors.selection import select_collections
-from migrator.model import Position, Record
+from migrator.model import Fault, Position, Record
 from migrator.row_faults import row_fault, text_fault
 
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".json", ".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
@@ -86,7 +86,8 @@ class JsonExportExtractor:
             ConfigError: the file is damaged.
         """
         for position, place, text, fault in read_texts(self._files[collection], after=after):
-            yield Record(position, fault=fault) if fault else self._record(position, place, text)
+            made = fault._replace(notation=self._kind) if fault else self._made(place, text)
+            yield Record(position, fault=made) if isinstance(made, Fault) else Record(position, made)
 
     def size(self, collection: str) -> int:
         """The file's size."""
@@ -105,22 +106,37 @@ class JsonExportExtractor:
     def close(self) -> None:
         """Nothing is held open between readings."""
 
-    def _record(self, position: str, place: str, text: bytes) -> Record:
+    def _made(self, place: str, text: bytes) -> dict[str, Any] | Fault:
         try:
             found = decode(text)
         except InvalidDocument as invalid:
-            return Record(position, fault=text_fault(invalid, text, place))
-        try:
-            return Record(position, self._convert(found))
-        except NotADocument as refused:
-            error, reason = refused.error, str(refused)
-        except RecursionError:
-            error, reason = "too_deep", "the document is nested too deeply"
-        except NotExtended as refused:
-            error, reason = "invalid_extended_json", str(refused)
-        except Exception as odd:  # noqa: BLE001 whatever is odd in one document is a fault of its own
-            error, reason = "unreadable", f"{type(odd).__name__}: {odd}"
-        return Record(position, fault=row_fault(place, error, reason, id=_id_of(found), document=found))
+            return text_fault(invalid, text, place)._replace(notation=self._kind)
+        return converted(found, self._convert, self._kind, place)
+
+
+def converted(
+    found: dict[str, Any], convert: Callable[[dict[str, Any]], dict[str, Any]], notation: str, place: str
+) -> dict[str, Any] | Fault:
+    """The document that stands in an export, or why it gives none.
+
+    Args:
+        found: what stands there.
+        convert: makes the document of it.
+        notation: the scheme of the export, which the fault names.
+        place: where it stands, for people.
+    """
+    try:
+        return convert(found)
+    except NotADocument as refused:
+        error, reason = refused.error, str(refused)
+    except RecursionError:
+        error, reason = "too_deep", "the document is nested too deeply"
+    except NotExtended as refused:
+        error, reason = "invalid_extended_json", str(refused)
+    except Exception as odd:  # noqa: BLE001 whatever is odd in one document is a fault of its own
+        error, reason = "unreadable", f"{type(odd).__name__}: {odd}"
+    fault = row_fault(place, error, reason, id=_id_of(found), document=found)
+    return fault._replace(notation=notation)
 
 
 def from_mongo(found: dict[str, Any]) -> dict[str, Any]:
@@ -158,3 +174,7 @@ def _id_of(found: dict[str, Any]) -> str:
     except Exception:  # noqa: BLE001 the id may be the very thing that is odd
         return ""
     return str(id)
+
+
+CONVERTERS = {"mongo": from_mongo, "elasticdump": from_elastic}
+"""What makes a document of what stands in an export, by the scheme of the source."""

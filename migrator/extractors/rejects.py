@@ -79,14 +79,26 @@ class RejectsExtractor:
             except InvalidDocument as invalid:
                 almost = self._almost(document)
                 if almost is None:
-                    fault = Fault(invalid.error, f"{place}: {invalid.reason}", reject.id, reject.document)
-                    return Record(position, fault=fault)
+                    return Record(position, fault=_fault(invalid.error, f"{place}: {invalid.reason}", reject))
                 document = almost
         if isinstance(document, dict):
-            return Record(position, document=document)
-        return Record(
-            position, fault=Fault("not_an_object", f"{place}: the document is no object", reject.id, document)
-        )
+            made = self._converted(document, reject.notation, place)
+            return Record(position, fault=made) if isinstance(made, Fault) else Record(position, document=made)
+        return Record(position, fault=_fault("not_an_object", f"{place}: the document is no object", reject))
+
+    @staticmethod
+    def _converted(document: dict[str, object], notation: str, place: str) -> dict[str, object] | Fault:
+        """The document of what is written as another tool writes it, as its own source would give it."""
+        if not notation:
+            return document
+        from migrator.extractors.exports import CONVERTERS, converted  # noqa: PLC0415 few need it
+
+        if notation not in CONVERTERS:
+            raise ConfigError(
+                f"{place}: the notation {notation!r:.40} is not known here.",
+                hint="Write the document as plain JSON and delete `notation`, or use the version that wrote it.",
+            )
+        return converted(document, CONVERTERS[notation], notation, place)
 
     def _almost(self, text: str | bytes) -> dict[str, object] | None:
         if not self._loose:
@@ -130,3 +142,7 @@ class RejectsExtractor:
                 hint="Fix what stood in its way, then do the copy over: "
                 + (reject.again or "migrator apply PLAN --restart, or migrator restore as before."),
             )
+
+
+def _fault(error: str, reason: str, reject: Reject) -> Fault:
+    return Fault(error, reason, reject.id, reject.document, reject.notation)

@@ -193,6 +193,18 @@ def test_what_cannot_travel_says_why(item: Item, error: str, reason: str) -> Non
     assert reason in fault.reason
 
 
+@pytest.mark.parametrize("item", [{"_id": 7}, b'{"_id": 7}', b'{"_id": 7, "b": NaN}', b'{"_id": 7, "b'])
+def test_an_id_that_is_a_whole_number_is_named(item: Item) -> None:
+    """Whatever is wrong with the document."""
+    assert fault_of(item).id == "7"
+
+
+@pytest.mark.parametrize("id", [True, None, 1.5, ["a"], 10**50])
+def test_what_has_no_text_of_its_own_names_no_id(id: object) -> None:
+    """Nor does it end the run."""
+    assert fault_of({"_id": id}).id == ""
+
+
 def test_the_place_is_named() -> None:
     """A torn text is found by file and line, where the extractor can say so."""
     located = Assembly(locate=lambda position: f"users.ndjson:{position}")
@@ -205,10 +217,10 @@ def test_the_place_is_named() -> None:
     [
         (b'{"_id": torn', "", b'{"_id": torn'),
         (b'{"_id": "a", "n": NaN}', "a", b'{"_id": "a", "n": NaN}'),
-        ({"_id": 7, "big": 2**70}, "", {"_id": 7, "big": 2**70}),
+        ({"_id": 7, "big": 2**70}, "7", {"_id": 7, "big": 2**70}),
         (
             b'{"_id": 7, "big": 12345678901234567890123}',
-            "",
+            "7",
             {"_id": 7, "big": 12345678901234567890123},
         ),
         (b'{"_id": "screened", "big": 1e400000}', "screened", None),

@@ -13,6 +13,7 @@ from migrator.errors import ConfigError
 from migrator.extractors.rejects import RejectsExtractor
 from migrator.loaders.rejects import RejectFile
 from migrator.model import Extractor, Record, Reject
+from tests.commands import run
 
 
 def reject(collection: str, document: Any, id: str = "") -> Reject:
@@ -124,3 +125,54 @@ def test_revisions_of_a_faithful_copy_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another revision") as caught:
         rejects.collections()
     assert "migrator apply PLAN --restart" in caught.value.hint
+
+
+NOTATIONS = [
+    ("mongo", {"_id": {"$oid": "507f1f77bcf86cd799439011"}, "n": {"$numberLong": "5"}}, {"n": 5}),
+    ("mongo", b'{"_id": {"$oid": "507f1f77bcf86cd799439011"}, "n": {"$numberLong": "5"}}', {"n": 5}),
+    ("elasticdump", {"_index": "i", "_id": 5, "_source": {"a": 1}}, {"a": 1}),
+    ("elasticdump", b'{"_index": "i", "_id": "w", "_source": {"a": 1}}', {"a": 1}),
+    ("", {"_id": "x", "n": {"$numberLong": "5"}}, {"n": {"$numberLong": "5"}}),
+]
+
+
+@pytest.mark.parametrize(("notation", "document", "content"), NOTATIONS)
+def test_a_document_in_another_tools_notation_is_read_as_its_source_reads_it(
+    tmp_path: Path, notation: str, document: Any, content: dict[str, Any]
+) -> None:
+    """Once it is fixed, the same comes out of it as of the others of its source."""
+    line = Reject("c", "", "extract", "e", "r", document=document, notation=notation)
+    [record] = written(tmp_path / "r", [line]).extract("c")
+    assert record.document is not None
+    assert isinstance(record.document["_id"], str)
+    assert {name: value for name, value in record.document.items() if name != "_id"} == content
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("mongo", '{"_id": "a", "n": {"$numberLong": "many"}}'),
+        ("mongo", '{"_id": "a", "n": {"$numberLong": "5"}, "f": NaN}'),
+        ("elasticdump", '{"_index": "i", "_id": "a", "_source": null}'),
+        ("elasticdump", '{"_index": "i", "_id": "a", "_source": {"f": NaN}}'),
+    ],
+)
+@pytest.mark.parametrize("sort", ["never", "always"])
+def test_what_was_not_fixed_is_a_reject_again(tmp_path: Path, source: str, text: str, sort: str) -> None:
+    """Nothing is written as the other tool marks it, however often it is tried."""
+    (tmp_path / "c.json").write_text(text + "\n")
+    first, again = tmp_path / "r1", tmp_path / "r2"
+    out = ("--to", str(tmp_path / "out"), "-q", "--rejects")
+    assert run("run", "--from", f"{source}:{tmp_path}/c.json", "--sort", sort, *out, str(first)).code == 3
+    [line] = map(json.loads, first.read_bytes().splitlines())
+    assert (line["notation"], line["id"]) == (source, "a")
+    assert run("retry", str(first), *out, str(again)).code == 3
+    [other] = map(json.loads, again.read_bytes().splitlines())
+    assert {**other, "reason": ""} == {**line, "reason": ""}
+
+
+def test_an_unknown_notation_is_told(tmp_path: Path) -> None:
+    """Of a later version, say: nothing is guessed."""
+    line = Reject("c", "", "extract", "e", "r", document={"_id": "a"}, notation="later")
+    with pytest.raises(ConfigError, match="later"):
+        list(written(tmp_path / "r", [line]).extract("c"))
