@@ -114,6 +114,8 @@ def _meant(text: str, known: tuple[str, ...]) -> str:
     """The server's URL that was probably meant, "" for what is something else."""
     if is_server_url(text):
         return ""
+    if text.startswith(":/"):
+        return _url(text.lstrip(":/"))
     if text.startswith("//"):
         return "" if _exists(text) else f"http:{text}"
     if text.startswith(("/", "./", "../", "~")) or text in {".", ".."} or _WINDOWS.match(text):
@@ -183,6 +185,9 @@ def _check_authority(text: str, what: str, shown: str) -> None:
     twice = re.match(r"https?:?/", typed, re.IGNORECASE)
     if twice or "\\" in host or (typed.startswith("/") and typed.strip("/")):
         place = re.sub(r"(?i)^(https?:?/*)*/*", "", rest).replace("\\", "/")
+        raise _mistyped(text, what, f"{scheme.lower()}://{place}")
+    if host.startswith(".") or ".." in host:
+        place = re.sub(r"\.{2,}", ".", host).lstrip(".") + rest[len(host) :]
         raise _mistyped(text, what, f"{scheme.lower()}://{place}")
     if any(character.isspace() for character in host):
         raise ConfigError(f"{what} {shown!r} has a blank in its host's name.", hint="Write http://host:5984.")

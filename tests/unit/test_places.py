@@ -12,6 +12,11 @@ from migrator.places import checked_place
 from migrator.registry import open_extractor, open_loader, target_text
 
 MEANT = {
+    "://127.0.0.1:5984": "http://127.0.0.1:5984",
+    ":/127.0.0.1:5984/orders": "http://127.0.0.1:5984/orders",
+    "://couch.example.com/orders": "http://couch.example.com/orders",
+    "http://couch..example.com:5984/orders": "http://couch.example.com:5984/orders",
+    "https://.example.com": "https://example.com",
     "127.0.0.1:5984": "http://127.0.0.1:5984",
     "192.0.2.7": "http://192.0.2.7",
     "192.0.2.7/orders": "http://192.0.2.7/orders",
