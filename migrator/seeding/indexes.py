@@ -76,15 +76,20 @@ def equal(fixture: Mapping[str, Any], there: Mapping[str, Any], *, partitioned: 
     return all(ours.get(name) == theirs.get(name) for name in ("type", "index", "partitioned"))
 
 
-def create(client: CouchClient, database: str, definition: Mapping[str, Any]) -> None:
-    """Create an index."""
+def create(client: CouchClient, database: str, definition: Mapping[str, Any], file: str = "") -> None:
+    """Create an index.
+
+    Raises:
+        ConfigError: the server refuses it for good; the message names the file that declares it.
+    """
     answer = client.call("POST", database, "_index", body=json.dumps(definition).encode())
     if answer.status in {200, 201}:
         return
     if reason := index_refused(answer):
+        place = f"{file}: " if file else ""
         raise ConfigError(
-            f"{client.url} refuses the index {key_of(definition)} of {database} for good: {reason}.",
-            hint="Change or remove the file that declares it.",
+            f"{place}{client.url} refuses the index {key_of(definition)} of {database} for good: {reason}.",
+            hint="Change the index or remove its file, then seed again.",
         )
     refuse(answer, f"Creating the index {key_of(definition)} of {database}", client.url)
 

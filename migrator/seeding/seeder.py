@@ -270,9 +270,10 @@ class Seeder:
             definition = state.fixtures.indexes[key]
             if kind == DIFFERENT:
                 self._call(f"remove an index of {database}", partial(indexes.remove, self._client, database, key))
+            file = state.fixtures.index_files.get(key, "")
             self._call(
                 f"create an index of {database}",
-                partial(indexes.create, self._client, database, definition),
+                partial(indexes.create, self._client, database, definition, file),
             )
             result.others.append(f"index {key}")
         security = state.fixtures.security

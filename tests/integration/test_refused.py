@@ -108,3 +108,28 @@ def test_an_illegal_database_is_refused_by_every_command(
     assert "not a legal name" in ran.output
     there = {name for name in support.get(f"{server_url}/_all_dbs") if name.startswith(database_prefix)}
     assert there <= {f"{database_prefix}a"}
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        {"index": {"fields": ["a"], "partial_filter_selector": {"$bad": 1}}},
+        {"index": {"fields": ["a"], "partial_filter_selector": {"a": {"$regex": "("}}}},
+        {"index": {"fields": ["a", ""]}},
+        {"index": {"fields": ["a"], "bogus": 1}},
+    ],
+    ids=str,
+)
+def test_an_index_that_only_the_server_can_refuse_is_told_with_its_file(
+    server_url: str, database_prefix: str, is_couchdb: bool, tmp_path: Path, index: object
+) -> None:
+    """What no look at the fixture finds out."""
+    if not is_couchdb:
+        return
+    path = tmp_path / f"{database_prefix}a" / "_index" / "x.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(index))
+    ran = commands.run("seed", "-q", str(tmp_path), "--to", server_url)
+    assert ran.code == 2
+    assert f"{database_prefix}a/_index/x.json: " in ran.output
+    assert " refuses the index x/x of " in ran.output
