@@ -15,7 +15,7 @@ from migrator.extractors.sql_engine import UnreadableRow, file_content, open_eng
 from migrator.extractors.sql_queries import divide_queries
 from migrator.extractors.sql_ranges import KeyOrder, dividing_keys, table_size
 from migrator.extractors.sql_rows import Rows
-from migrator.extractors.sql_values import key_position, position_key
+from migrator.extractors.sql_values import key_position, position_key, shown_key
 from migrator.model import Position, Record
 from migrator.naming import shown
 
@@ -86,7 +86,7 @@ class SqlExtractor:
 
     def describe_position(self, collection: str, position: Position) -> str:
         """Table and key."""
-        return f"{collection} {position!s:.100}"
+        return f"{collection} {shown_key(position):.100}"
 
     def extract(
         self, collection: str, *, after: Position | None = None, upto: Position | None = None

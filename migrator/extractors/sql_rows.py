@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from migrator.extractors.sql_columns import asked_for
-from migrator.extractors.sql_values import NoId, document_id, sqlite_value
+from migrator.extractors.sql_values import NoId, document_id, shown_key, sqlite_value
 from migrator.model import Fault, Position, Record
 from migrator.row_faults import Unreadable, row_fault, unreadable_fault
 
@@ -59,7 +59,7 @@ class Rows:
     def record(self, row: Sequence[Any], position: Position, shown: str = "") -> Record:
         """The document of a row, or why it has none."""
         document = self._document(row)
-        place = f"{self._collection} {shown or position!s:.100}"
+        place = f"{self._collection} {shown or shown_key(position):.100}"
         id = ""
         if self._key_at:
             key = self.key(row)
@@ -80,7 +80,7 @@ class Rows:
         with contextlib.suppress(NoId):
             id = document_id(key)
         document = {self._names[at]: value for at, value in zip(self._key_at, key, strict=True)}
-        place = f"{self._collection} {position!s:.100}"
+        place = f"{self._collection} {shown_key(position):.100}"
         return Record(position, fault=row_fault(place, "unreadable", reason, id=id, document=document))
 
     def fault(self, row: Sequence[Any], error: str, reason: str) -> Fault:

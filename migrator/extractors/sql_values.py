@@ -73,6 +73,19 @@ def key_position(key: Sequence[Any]) -> str:
     return json.dumps(tag(values), ensure_ascii=False, separators=(",", ":"))
 
 
+def shown_key(position: Position) -> str:
+    """A key's position for people; its bytes that are no text are shown as they stand in Python."""
+    text = str(position)
+    if _Bad.__name__ not in text:
+        return text
+    try:
+        key = untag(decode_value(text), [_Bad])
+    except InvalidDocument:
+        return text
+    shown = [value.raw.decode("utf-8", "backslashreplace") if isinstance(value, _Bad) else value for value in key]
+    return json.dumps(tag(shown), ensure_ascii=False, separators=(",", ":"))
+
+
 def position_key(position: Position, columns: int) -> list[Any]:
     """The inverse of `key_position`.
 

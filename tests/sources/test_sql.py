@@ -438,6 +438,15 @@ def test_a_position_is_its_key(key: list[Any]) -> None:
     assert list(map(type, back)) == list(map(type, key))
 
 
+def test_a_key_that_is_no_text_is_shown_as_it_is(tmp_path: Path) -> None:
+    """The reason and the position for people hold the bytes, and nothing of how a position is kept."""
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    statements(url, "CREATE TABLE t (id TEXT PRIMARY KEY)", "INSERT INTO t VALUES (CAST(x'ff61' AS TEXT))")
+    [record] = read(url, "t")
+    assert record.fault is not None
+    assert record.fault.reason == 't ["\\\\xffa"]: id: the text is no UTF-8'
+
+
 @given(st.lists(st.tuples(st.text("a:%2"), st.text("a:%3A")), unique=True, min_size=2))
 def test_no_two_keys_make_one_id(keys: list[tuple[str, str]]) -> None:
     """Whatever stands in the parts of a composite key, joined they stay apart."""
