@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from migrator.care.server import Server
 from tests import support
 from tests.commands import Command, run
 
@@ -147,6 +148,16 @@ def test_a_database_that_is_not_there_is_told(command: Command, server_url: str,
 
 
 # -- secure -----------------------------------------------------------------------------------------------------
+
+
+def test_a_database_that_goes_meanwhile_says_nothing(
+    command: Command, server_url: str, database: str, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others delete theirs on a busy server; the user is made and proven all the same."""
+    monkeypatch.setattr(Server, "databases", lambda _: [f"{database}-gone", database])
+    ran = command("secure", url_of(server_url, database), "--user", user, "--json")
+    assert ran.code == 0, ran.output
+    assert not any("gone" in proof for proof in ran.value["proofs"])
 
 
 def test_a_user_for_a_job(
