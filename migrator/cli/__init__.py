@@ -153,6 +153,7 @@ def _main() -> None:
         hint = error.hint or error.usual_hint
         if isinstance(error, TargetReplaced) and error.flag is not None and sys.argv[1:]:
             hint = f"{hint} Type: {_again(sys.argv[1:], error.flag)}"
+        hint = _with_place(hint, sys.argv[1:])
         click.echo(f"Error: {error.message} {hint}".rstrip(), err=True)
         sys.exit(error.exit_code)
     except Exception as error:
@@ -181,6 +182,22 @@ def _again(arguments: list[str], flag: str) -> str:
     kept = [argument for argument in arguments if not flag or argument not in {"--resume", flag}]
     shown = [redact(argument) if "://" in argument else argument for argument in kept]
     return shlex.join(["migrator", *shown, *([flag] if flag else [])])
+
+
+def _with_place(hint: str, arguments: list[str]) -> str:
+    """A hint whose command leaves the place of backups open, with the place that was typed."""
+    if "--from PLACE" not in hint:
+        return hint
+    import shlex  # noqa: PLC0415 only for this
+
+    from migrator.backup.fsspec_place import without_credentials  # noqa: PLC0415
+
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        place = value if equals else following
+        if option == "--from" and place:
+            return hint.replace("--from PLACE", f"--from {shlex.quote(without_credentials(place))}")
+    return hint
 
 
 if __name__ == "__main__":

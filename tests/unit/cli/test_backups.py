@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from migrator.backup.catalog import HINT
 from migrator.backup.place import open_place
+from migrator.cli import _with_place
 from migrator.cli.backups_printing import readable
 from migrator.errors import ConfigError
 from tests.backups import TINY, files, simple, write
@@ -184,3 +187,34 @@ def test_sizes_are_readable() -> None:
     assert ["0 B", "999 B", "1.0 kB", "16.0 MB", "2.5 GB", "3,000.0 TB"] == [
         readable(size) for size in (0, 999, 1_000, 16_000_000, 2_500_000_000, 3_000_000_000_000_000)
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["--from", "b"], "--from b"),
+        (["--from=my b"], "--from 'my b'"),
+        (["--to", "x", "--from", "s3://k:geh3im@bucket/b"], "--from s3://bucket/b"),
+        (["--from", "abfs://container@account/b"], "--from abfs://container@account/b"),
+        (["--to", "x"], "--from PLACE"),
+        (["--from"], "--from PLACE"),
+    ],
+)
+def test_a_hint_names_the_place_that_was_typed(words: list[str], wanted: str) -> None:
+    """It can be pasted as it is, and shows no password."""
+    assert _with_place(HINT, ["restore", *words]) == HINT.replace("--from PLACE", wanted)
+
+
+def test_the_hint_of_a_missing_snapshot_can_be_pasted(folder: Path) -> None:
+    """The whole command, as the shell needs it."""
+    shutil.move(folder / "b", folder / "my b")
+    command = [sys.executable, "-m", "migrator", "restore", "--from", "my b", "--to", "http://127.0.0.1:1"]
+    done = subprocess.run(
+        [*command, "--at", "20010101T000000.000Z-000000", "--max-outage", "1"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "migrator backups list --from 'my b'" in done.stderr
