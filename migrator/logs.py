@@ -26,6 +26,7 @@ _DETAILS = (
 TASK_INTERVAL_S = 10.0
 # A million rejects are in the reject file; the log shows what they look like.
 MAX_REJECTS_SHOWN = 10
+MORE = "more are not shown; a reject file has all, where one is written"
 
 
 class LogListener:
@@ -53,7 +54,7 @@ class LogListener:
             self._rejects += 1
             if self._rejects > MAX_REJECTS_SHOWN:
                 if self._rejects == MAX_REJECTS_SHOWN + 1:
-                    self._logger.warning("document_rejected", reason="more are only in the reject file")
+                    self._logger.warning("document_rejected", reason=MORE)
                 return
         name, fields = describe(event)
         getattr(self._logger, level)(name, **fields)
