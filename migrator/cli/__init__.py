@@ -177,11 +177,10 @@ def _again(arguments: list[str], flag: str) -> str:
     """The command that was typed, without passwords, as it is to be typed next."""
     import shlex  # noqa: PLC0415 only for this
 
-    from migrator.couch.endpoint import redact  # noqa: PLC0415
+    from migrator.cli.again import without_secrets  # noqa: PLC0415
 
     kept = [argument for argument in arguments if not flag or argument not in {"--resume", flag}]
-    shown = [redact(argument) if "://" in argument else argument for argument in kept]
-    return shlex.join(["migrator", *shown, *([flag] if flag else [])])
+    return shlex.join(["migrator", *map(without_secrets, kept), *([flag] if flag else [])])
 
 
 def _with_place(hint: str, arguments: list[str]) -> str:

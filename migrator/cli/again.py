@@ -94,11 +94,12 @@ def this_command(*more: str, without: Sequence[str] = ()) -> str:
         if option in left_out:
             skipped = 0 if equals else left_out[option]
             continue
-        kept.append(_without_secrets(word))
+        kept.append(without_secrets(word))
     return shlex.join(["migrator", *kept, *more])
 
 
-def _without_secrets(word: str) -> str:
+def without_secrets(word: str) -> str:
+    """A word of a command line without the user and the passwords of a URL in it."""
     if "://" in word and "@" in word:
         word = redact(word)
     return _SECRET.sub(r"\1…", word) if "://" in word else word

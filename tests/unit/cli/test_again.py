@@ -12,6 +12,7 @@ import click
 import pytest
 
 from migrator.checkpoint import CheckpointFile
+from migrator.cli import _again
 from migrator.cli.again import WORDS, retry_commands, this_command
 from migrator.config import JobConfig
 from migrator.model import Reject
@@ -181,3 +182,11 @@ def test_a_damaged_checkpoint_is_exit_code_6(
     Path("c").write_bytes(text)
     assert CheckpointFile(Path("c")).load().finished
     assert run("status", "c").code == 0
+
+
+def test_the_command_that_starts_over_shows_no_password() -> None:
+    """Neither before the host nor in the query, as PostgreSQL's URLs have it."""
+    words = ["run", "--from", "postgresql://h/d?user=u&password=geh3im", "--to=http://a:geh3im@h:1", "--resume"]
+    said = _again(words, "--restart")
+    assert "geh3im" not in said
+    assert shlex.split(said)[-2:] == ["--to=http://h:1", "--restart"]
