@@ -70,7 +70,7 @@ def counts(server: str, database: str) -> tuple[int, int, str]:
     """
     settle(server, database)
     info = get(f"{server}/{quote(database, safe='')}")
-    return info["doc_count"], info["doc_del_count"], str(info["update_seq"]).partition("-")[0]
+    return info["doc_count"], info.get("doc_del_count", 0), str(info["update_seq"]).partition("-")[0]
 
 
 def feed(server: str, database: str) -> list[dict[str, Any]]:

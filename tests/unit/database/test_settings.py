@@ -148,9 +148,9 @@ def test_memory_wants_nothing_else(settings: Any) -> None:
     assert other.list_all("a") == []
 
 
-def test_an_object_needs_no_account() -> None:
+def test_an_object_needs_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does not have is not looked for in the environment: another application's may stand there."""
-    os.environ["COUCHDB_USER"] = "other"
+    monkeypatch.setenv("COUCHDB_USER", "other")
     service = get_database_service(types.SimpleNamespace(DATABASE_PROVIDER="couchdb", COUCHDB_PASSWORD=None))
     assert account(service) == ("http://localhost:5984", None, None)
 
