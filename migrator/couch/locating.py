@@ -89,11 +89,18 @@ def _depths(segments: list[str]) -> list[int]:
 
 def _depth(root: Endpoint, segments: list[str], url: str) -> int:
     """How many segments belong to the server."""
-    if len(segments) == 1:
+    alone = len(segments) == 1
+
+    def again(error: BaseException) -> bool:
+        # An answer that says nothing is asked for again; that nobody answers is said by whoever uses one segment.
+        return is_transient(error) and (not alone or getattr(error, "status", None) is not None)
+
+    depth = Retrier(_FIRST_CONTACT).call(
+        "ask where the server is", lambda _: _found(root, segments), retry_on=again
+    )
+    if depth is None and alone:
         # A server at the host itself is the rule.
-        return _found(root, segments) or 0
-    retrier = Retrier(_FIRST_CONTACT)
-    depth = retrier.call("ask where the server is", lambda _: _found(root, segments), retry_on=is_transient)
+        return 0
     if depth is None:
         servers = " nor at ".join(endpoint.url for endpoint in possible_servers(root, segments))
         raise too_many_segments(url, f", and there is no CouchDB at {servers}")
@@ -131,12 +138,14 @@ def _answer(endpoint: Endpoint) -> str:
     asked = replace(endpoint, read_timeout_s=min(ASK_TIMEOUT_S, endpoint.read_timeout_s))
     with contextlib.closing(CouchClient(asked, max_connections=1)) as client:
         answer = client.call("GET")
-    if answer.status >= 500:
-        raise TransientError(f"{endpoint.url} answers {answer.status}.", status=answer.status)
     try:
         value = json.loads(answer.body)
     except ValueError:
         value = None
+    # Neither a trouble nor the beginning of an answer says what is there.
+    torn = value is None and answer.body[:1] == b"{"
+    if torn or answer.status >= 500 or answer.status in {408, 429}:
+        raise TransientError(f"{endpoint.url} answers {answer.status}.", status=answer.status)
     if not isinstance(value, dict):
         return "locked" if answer.status in {401, 403} else ""
     if answer.status == 200:

@@ -58,6 +58,37 @@ def site(
     return answer
 
 
+@pytest.mark.parametrize("valid_user", [False, True])
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Reply(429, {"error": "too_many_requests", "reason": "busy"}),
+        Reply(408, {"error": "timeout", "reason": "slow"}),
+        Reply(500, {"error": "internal_server_error", "reason": "x"}),
+        Reply(503, b"<html>busy</html>", {"Content-Type": "text/html"}),
+        Reply(200, b'{"couchdb":"Wel', {"Content-Type": "application/json"}),
+    ],
+    ids=["429", "408", "500", "503", "torn"],
+)
+@pytest.mark.parametrize(("prefix", "path"), [("", "/orders"), ("", "/missing"), ("/couch", "/couch/orders")])
+def test_a_trouble_says_nothing_of_the_place(
+    prefix: str, path: str, trouble: Reply, times: int, valid_user: bool
+) -> None:
+    """The first answers of a busy server are asked for again, and no database is taken for a server's path."""
+    left = times
+    usual = site(prefix, valid_user=valid_user)
+
+    def answer(asked: Asked) -> Reply:
+        nonlocal left
+        left -= 1
+        return trouble if left >= 0 else usual(asked)
+
+    with StubServer(answer) as server:
+        endpoint, database = locate(f"{server.url}{path}", environ=LOGIN)
+    assert (endpoint.url, database) == (f"{server.url}{prefix}", path.rpartition("/")[2])
+
+
 @pytest.mark.parametrize("options", [{}, {"valid_user": True}, {"basic": True}, {"outside": HOME}], ids=str)
 @pytest.mark.parametrize(
     ("prefix", "path", "server", "database"),
