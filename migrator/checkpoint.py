@@ -83,8 +83,8 @@ class Checkpoint:
 
     `job` is the fingerprint: what must be the same for positions to mean the same, by name, no credentials.
     `seed` and `started_ms` let made-up ids come out the same after a resume. `rejects_bytes` is how much of
-    the reject file is settled, and `rejects_digest` tells it from another run's. `details` belongs to whoever
-    runs the job.
+    the reject file is settled, `rejects_digest` tells it from another run's, and `run` stands in each line of it.
+    `details` belongs to whoever runs the job.
     """
 
     job: dict[str, Any]
@@ -94,6 +94,7 @@ class Checkpoint:
     started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     rejects_bytes: int = 0
     rejects_digest: str = ""
+    run: str = field(default_factory=lambda: secrets.token_hex(6))
     details: dict[str, Any] = field(default_factory=dict)
 
     def vouch_for(self, rejects: RejectSink) -> None:
@@ -273,9 +274,8 @@ def _parse(value: dict[str, Any], *, sealed: bool) -> Checkpoint:
     collections: dict[str, CollectionState] = {}
     for name, state in as_object(value["collections"]).items():
         position, mark = state["position"], state["mark"]
-        if isinstance(position, bool) or not isinstance(position, str | int | None):
-            raise TypeError
-        if isinstance(mark, bool) or not isinstance(mark, int | None):
+        kinds = isinstance(position, str | int | None) and isinstance(mark, int | None)
+        if isinstance(position, bool) or isinstance(mark, bool) or not kinds:
             raise TypeError
         counts = Counts(**{key: as_natural(number) for key, number in as_object(state["counts"]).items()})
         target = state.get("target")
@@ -295,5 +295,6 @@ def _parse(value: dict[str, Any], *, sealed: bool) -> Checkpoint:
         started_ms=as_natural(value["started_ms"]),
         rejects_bytes=as_natural(value["rejects_bytes"]),
         rejects_digest=as_text(value.get("rejects_digest", "")),
+        run=as_text(value.get("run", "")),
         details=as_object(value.get("details", {})),
     )

@@ -125,6 +125,7 @@ def job_rejects(path: Path | None, job: OpenJob, checkpoint: Checkpoint, *, resu
         path,
         checkpoint.rejects_bytes if resumed else None,
         settled_digest=checkpoint.rejects_digest,
+        run=checkpoint.run,
         values=job.values,
     )
 

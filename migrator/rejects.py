@@ -16,25 +16,31 @@ from migrator.errors import ConfigError
 from migrator.model import Reject
 
 FIELDS = ("collection", "database", "id", "stage", "status", "error", "reason", "attempts", "document")
-"""What every line has. `form`, `base64`, `again` and `notation` come only where they are needed."""
+"""What every line has. `run`, `form`, `base64`, `again` and `notation` come only where they are needed."""
 TEXT = "text"
 """The `form` of a line whose `document` is not the document but its text, which is no JSON."""
 STAGES = ("extract", "transform", "load")
 _STAGE = re.compile(rb'"stage": ?"(\w+)"')
 # A document of the longest line, its text quoted once more, and the frame around it.
 MAX_LINE_BYTES = 256 << 20
+HEAD_BYTES = 64
+"""So much of a file tells whose it is."""
+# How a line begins: now, and as the versions before wrote it.
+_BEGINNINGS = (b'{"run":"', b'{"collection":')
 # Longer texts are shown by their beginning; all of them is kept as base64.
 _MAX_SHOWN_BYTES = 1_000_000
 
 
-def reject_to_line(reject: Reject, values: ValueCodec = PLAIN) -> bytes:
+def reject_to_line(reject: Reject, values: ValueCodec = PLAIN, *, run: str = "") -> bytes:
     """One line, with its line break.
 
     Args:
         reject: what was rejected.
         values: how values that JSON lacks are written, where it can; those of a run's other documents.
+        run: whose line it is; "" for nobody's in particular.
     """
-    frame = {name: getattr(reject, name) for name in FIELDS}
+    frame = {"run": run} if run else {}
+    frame |= {name: getattr(reject, name) for name in FIELDS}
     if reject.again:
         frame["again"] = reject.again
     if reject.notation:
@@ -56,7 +62,23 @@ def reject_to_line(reject: Reject, values: ValueCodec = PLAIN) -> bytes:
     if text is None and not isinstance(reject.document, bytes):
         # What has no text at all is shown as Python shows it, so that a person can fix it.
         frame["document"] = repr(reject.document)
-    return json.dumps(frame, ensure_ascii=True, default=str).encode() + b"\n"
+    return json.dumps(frame, ensure_ascii=True, default=str, separators=(",", ":")).encode() + b"\n"
+
+
+def is_of_run(head: bytes, run: str) -> bool:
+    """True when a file that begins so was written by this run, however little of its first line there is.
+
+    Args:
+        head: the first `HEAD_BYTES` of it, or all.
+        run: what its lines would say.
+    """
+    begin = _BEGINNINGS[0] + run.encode() + b'"'
+    return bool(run) and head[: len(begin)] == begin[: len(head)]
+
+
+def is_torn(line: bytes) -> bool:
+    """True for a file's only line when it is the beginning of a reject: its writer was killed."""
+    return not line.endswith(b"\n") and any(line.startswith(each[: len(line)]) for each in _BEGINNINGS)
 
 
 def line_to_reject(line: bytes, place: str) -> Reject:

@@ -122,6 +122,7 @@ def apply_plan(
                 options.rejects,
                 checkpoint.rejects_bytes if resumed else None,
                 settled_digest=checkpoint.rejects_digest,
+                run=checkpoint.run,
                 databases={database.source: database.target for database in plan.databases},
                 again=options.again,
             )

@@ -17,7 +17,7 @@ from migrator.files.failures import RESUME, write_error
 from migrator.files.neighbours import keep_older
 from migrator.files.streams import is_stream, open_stream
 from migrator.model import Reject
-from migrator.rejects import MAX_LINE_BYTES, line_to_reject, reject_to_line
+from migrator.rejects import HEAD_BYTES, MAX_LINE_BYTES, is_of_run, is_torn, line_to_reject, reject_to_line
 
 _OTHER = "name another with --rejects FILE"
 _BLOCK_BYTES = 1 << 20
@@ -34,6 +34,7 @@ class RejectFile:
         settled_bytes: on resume, how much of it the checkpoint vouches for; what follows is read again and
             would stand there twice, so it is cut off. None or 0 where nothing of it is this job's.
         settled_digest: of so many bytes, as `digest` gave it; "" where it was not noted.
+        run: stands in each line; on resume it tells what this job wrote and never settled from another's rejects.
         values: how a run writes values that JSON lacks.
         databases: the database that was meant by collection, for rejects that do not say it themselves.
         again: the command that writes what is rejected, where `retry` cannot.
@@ -46,6 +47,7 @@ class RejectFile:
         settled_bytes: int | None = None,
         *,
         settled_digest: str = "",
+        run: str = "",
         values: ValueCodec = PLAIN,
         databases: Mapping[str, str] | None = None,
         again: str = "",
@@ -55,6 +57,7 @@ class RejectFile:
         self.count = 0
         self._settled_bytes = settled_bytes or 0
         self._settled_digest = settled_digest
+        self._run = run
         self._values = values
         self._databases = databases or {}
         self._again = again
@@ -85,7 +88,7 @@ class RejectFile:
             return
         if self._file < 0:
             self._open(self.path)
-        lines = [reject_to_line(self._completed(reject), self._values) for reject in rejects]
+        lines = [reject_to_line(self._completed(reject), self._values, run=self._run) for reject in rejects]
         self._durable = False
         try:
             self._append(lines)
@@ -162,7 +165,7 @@ class RejectFile:
     def _take(self, real: Path) -> None:
         self._file = self._locked(real)
         size = os.fstat(self._file).st_size
-        if size and not self._settled_bytes:
+        if size and not self._settled_bytes and not is_of_run(os.pread(self._file, HEAD_BYTES, 0), self._run):
             # Ours alone from here on; whoever waits for the lock finds another file under the name.
             keep_older(real)
             self.close()
@@ -277,7 +280,7 @@ def _check_is_reject_file(path: Path) -> None:
     except OSError as error:
         raise write_error(error, path, what="Reject file", instead=_OTHER, again=RESUME) from error
     try:
-        if first:
+        if first and not is_torn(first):
             line_to_reject(first.strip(), f"{path}:1")
     except ConfigError:
         raise ConfigError(

@@ -95,13 +95,17 @@ def test_report_checkpoint_and_rejects(folder: Path, monkeypatch: pytest.MonkeyP
     checkpoint = json.loads((folder / "cp.json").read_text())
     assert 64 == len(checkpoint.pop("checksum"))
     assert 32 == len(checkpoint.pop("seed"))
+    assert 32 == len(checkpoint.pop("rejects_digest"))
+    run_id = checkpoint.pop("run")
     assert checkpoint.pop("started_ms") > 1_700_000_000_000
     # The complete file's size and time of change tell it from a later one.
     size, _, changed_ns = checkpoint["collections"]["agents"].pop("target").partition(" ")
     found = (folder / "out/agents.ndjson").stat()
     assert (int(size), int(changed_ns)) == (found.st_size, found.st_mtime_ns)
     assert_golden("checkpoint.json", json.dumps(checkpoint, indent=2).replace(str(folder), "") + "\n")
-    assert_golden("rejects.ndjson", (folder / "r.ndjson").read_text().replace(str(folder), ""))
+    rejects = (folder / "r.ndjson").read_text()
+    assert rejects.startswith(f'{{"run":"{run_id}",')
+    assert_golden("rejects.ndjson", rejects.replace(str(folder), "").replace(f'"run":"{run_id}",', ""))
 
 
 def test_the_first_format_of_files_can_be_read() -> None:

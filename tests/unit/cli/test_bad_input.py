@@ -67,7 +67,6 @@ CASES = [
     (["--from", "http://127.0.0.1:1", "--to", "out"], 5, "127.0.0.1:1", "migrator wait"),
     (["--from", "twice", "--to", "http://127.0.0.1:1"], 2, "a_b", "--map"),
     (["--from", "good", "--to", "http://host:port"], 2, "host:port", "http://host:5984"),
-    (["--from", "good", "--to", "http://127.0.0.1:5984/a/b"], 2, "a/b", "%2F"),
     (["--from", "good", "--to", "https://127.0.0.1:1", "--ca-file", "none.pem"], 2, "none.pem", "path"),
 ]
 

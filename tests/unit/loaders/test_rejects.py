@@ -229,6 +229,39 @@ def test_another_run_s_file_is_not_cut(path: Path, ids: list[str]) -> None:
     assert (ids_in(path), ids_in(path.with_name("r.ndjson.1"))) == (ids, ["a", "b"])
 
 
+WHOLE = len(b'{"run":"mine","collection":"c","database":"","id":"a",')
+
+
+@pytest.mark.parametrize("left_bytes", [*range(1, 20), WHOLE, -20, -1, 0])
+def test_what_this_run_never_settled_is_cut_however_little_it_is(path: Path, left_bytes: int) -> None:
+    """Killed before the first checkpoint after it, even in the middle of a line: the next run writes it again."""
+    file = RejectFile(path, run="mine")
+    file.write(rejects("a"))
+    file.close()
+    path.write_bytes(path.read_bytes()[: left_bytes or None])
+    file = RejectFile(path, 0, run="mine")
+    file.write(rejects("b"))
+    file.close()
+    assert [path] == list(path.parent.iterdir())
+    assert ids_in(path) == ["b"]
+
+
+@pytest.mark.parametrize("run", ["", "other", "mine2", "min"])
+@pytest.mark.parametrize("torn", [False, True])
+def test_another_runs_rejects_are_kept(path: Path, run: str, torn: bool) -> None:
+    """Whole or torn, of a version that named no run too."""
+    file = RejectFile(path, run=run)
+    file.write(rejects("a"))
+    file.close()
+    content = path.read_bytes()[: -9 if torn else None]
+    path.write_bytes(content)
+    file = RejectFile(path, 0, run="mine")
+    file.write(rejects("b"))
+    file.close()
+    assert path.with_name(path.name + ".1").read_bytes() == content
+    assert ids_in(path) == ["b"]
+
+
 def test_two_runs_at_once_do_not_share_a_file(path: Path) -> None:
     """The later one is told at its start, or at its first reject; afterwards the name is free."""
     first, second = RejectFile(path), RejectFile(path)
