@@ -19,7 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+from zlib import crc32
+
+import urllib3
+
+from tests import support
 
 # What a fault does, by name.
 FAULTS = (
@@ -43,7 +48,8 @@ FAULTS = (
 
 
 # By name only, for a test that can bear them: "drip" gives an answer a byte at a time, this long for each, and
-# "full_disk" stores nothing that is written.
+# "drip_body" does so after its head; "full_disk" stores nothing that is written, and "full_shard" nothing that
+# belongs to the first of two shards.
 DRIP_S = 1.0
 
 
@@ -124,7 +130,8 @@ class FaultProxy:
                     if not self._answer(client, request, fault):
                         _reset(client)
                         return
-            except OSError:
+            except (OSError, urllib3.exceptions.HTTPError):
+                # The server has gone, and so does its client's connection.
                 return
 
     def _let_in(self, head: bytes) -> bytes:
@@ -137,8 +144,8 @@ class FaultProxy:
         """Answer one request; False when the connection is to break."""
         if fault == "reset_before":
             return False
-        if fault == "full_disk":
-            return self._store_nothing(client, request)
+        if fault in {"full_disk", "full_shard"}:
+            return self._store_in_part(client, request, fault)
         if fault == "half_open":
             time.sleep(self.half_open_s)
             return False
@@ -170,8 +177,10 @@ class FaultProxy:
         if fault == "torn_reply":
             client.sendall((head + body)[: len(head) + len(body) // 2])
             return False
-        if fault == "drip":
-            for byte in head + body:
+        if fault in {"drip", "drip_body"}:
+            at_once = head if fault == "drip_body" else b""
+            client.sendall(at_once)
+            for byte in (head + body)[len(at_once) :]:
                 client.sendall(bytes([byte]))
                 time.sleep(DRIP_S)
                 if self._closing:
@@ -185,18 +194,36 @@ class FaultProxy:
         client.sendall(head + (b"" if request.method == "HEAD" else body))
         return True
 
-    @staticmethod
-    def _store_nothing(client: socket.socket, request: Request) -> bool:
-        """Answer a write as CouchDB does when its disk is full."""
+    def _store_in_part(self, client: socket.socket, request: Request, fault: str) -> bool:
+        """Answer a write as CouchDB does when the disk of all its shards, or of one of two, is full."""
         error = {"error": "error", "reason": "internal_server_error"}
+        url = f"{self.server_url.rstrip('/')}{request.path}"
+        body = gzip.decompress(request.body) if request.body[:2] == b"\x1f\x8b" else request.body
+        path = urlsplit(request.path).path
+        status = 500
         answer: Any = error
-        if request.path.endswith("/_bulk_docs"):
-            body = gzip.decompress(request.body) if request.body[:2] == b"\x1f\x8b" else request.body
-            answer = [{"id": doc["_id"], **error} for doc in json.loads(body)["docs"]]
+        if path.endswith("/_bulk_docs"):
+            content = json.loads(body)
+            ids = [doc["_id"] for doc in content["docs"]]
+            stored = [doc for doc in content["docs"] if not _is_full(fault, doc["_id"])]
+            status, answer = support.request("POST", url, {**content, "docs": stored}) if stored else (201, [])
+            if status in {201, 202}:
+                # Without new revisions only what failed has a row.
+                rows = {row["id"]: row for row in answer}
+                rows |= {id: {"id": id, **error} for id in ids if _is_full(fault, id)}
+                answer = [rows[id] for id in ids if id in rows]
+                status = status if stored else 500
+        elif not _is_full(fault, unquote(path.strip("/").partition("/")[2])):
+            status, answer = support.request(request.method, url, json.loads(body or b"null"))
         body = json.dumps(answer).encode()
-        head = f"HTTP/1.1 500 Fault\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
+        head = f"HTTP/1.1 {status} Fault\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
         client.sendall(head.encode() + body)
         return True
+
+
+def _is_full(fault: str, id: str) -> bool:
+    # As CouchDB divides a database in two.
+    return fault == "full_disk" or crc32(id.encode("utf-8", "surrogatepass")) >> 31 == 0
 
 
 def at_random(

@@ -25,7 +25,7 @@ import urllib3
 from migrator.sandbox import Sandbox
 from tests import support
 from tests.fault_proxy import FaultProxy
-from tests.reliability.soak_chaos import Chaos
+from tests.reliability.soak_chaos import SPELLS, Chaos
 from tests.reliability.soak_jobs import JOBS, MIGRATOR, PATIENCE, Job, Load, Restore
 
 # A run that goes on for longer is held up by a fault that it should have given up on.
@@ -46,6 +46,7 @@ class Tally:
     kills_of_server: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
+    spared: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
     lost: int = 0
     doubled: int = 0
@@ -70,6 +71,7 @@ class Tally:
             ("documents", self.documents),
             ("faults injected", sum(self.faults.values())),
             *((f"  {name}", count) for name, count in sorted(self.faults.items())),
+            *((f"rounds without {name}", count) for name, count in sorted(self.spared.items())),
             *sorted(self.happened.items()),
             ("kills of migrator", self.kills_of_migrator),
             ("kills of the server", self.kills_of_server),
@@ -174,6 +176,7 @@ def _round(tally: Tally, server: Server, rng: random.Random, folder: Path, kind:
                 job.change()
             flag = job.after(code)
         tally.faults.update(proxy.injected)
+        tally.spared.update(name for name, faults in SPELLS.items() if not proxy.injected.keys() & faults)
     tally.happened.update(chaos.happened)
     tally.rounds[kind] += 1
     tally.documents += len(job.documents)
@@ -182,6 +185,7 @@ def _round(tally: Tally, server: Server, rng: random.Random, folder: Path, kind:
 
 def _compare(tally: Tally, job: Job, chaos: Chaos) -> None:
     """What is there after a run that said that all is."""
+    support.settle(job.server, job.name)
     stored = support.get(f"{job.target}/_all_docs?include_docs=true")["rows"]
     by_id = Counter(row["id"] for row in stored)
     lost = job.lost({row["id"]: row["doc"] for row in stored})

@@ -4,18 +4,58 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from tests import support
 from tests.fault_proxy import FAULTS, Request
 
 FAULT_PROBABILITY = 0.08
-# Of a request, that the disk is full from now on, for so many requests at most.
-FULL_PROBABILITY = 0.004
-MAX_FULL_REQUESTS = 25
 # In a round, the database is deleted or replaced so often at most.
 MAX_REPLACEMENTS = 3
+# What lasts for some requests; each is met in every round that is long enough.
+SPELLS = {"a full disk": ("full_disk", "full_shard"), "a drip": ("drip", "drip_body")}
 READING = ("_revs_diff", "_all_docs", "_bulk_get", "_changes", "_find")
+
+
+@dataclass
+class Spell:
+    """Trouble that lasts: it begins early in a round, covers some requests, and comes again later.
+
+    Args:
+        faults: one of them is chosen for each spell.
+        longest: how many requests it covers at most.
+        writes_only: it covers what writes, and nothing else.
+        rng: decides.
+    """
+
+    faults: Sequence[str]
+    longest: int
+    writes_only: bool
+    rng: random.Random
+
+    def __post_init__(self) -> None:
+        self._wait, self._left = self.rng.randrange(1, 5), 0
+        self._fault = ""
+
+    def covers(self, request: Request) -> str | None:
+        """The fault, where the spell covers a request."""
+        if not self.faults or (self.writes_only and not _writes(request)):
+            return None
+        if self._left == 0:
+            self._wait -= 1
+            if self._wait:
+                return None
+            self._fault = self.rng.choice(self.faults)
+            self._wait, self._left = self.rng.randrange(50, 250), self.rng.randrange(1, self.longest + 1)
+        self._left -= 1
+        return self._fault
+
+
+def _writes(request: Request) -> bool:
+    path = urlsplit(request.path).path
+    return request.method in {"POST", "PUT"} and not path.endswith(READING)
 
 
 class Chaos:
@@ -35,9 +75,12 @@ class Chaos:
         self._target = target
         self._rng = rng
         self._left = MAX_REPLACEMENTS if replacing else 0
-        self._full = 0
         self._requests = requests
-        self._without = without
+        self._faults = [fault for fault in FAULTS if fault not in without]
+        self._spells = [
+            Spell([fault for fault in SPELLS[name] if fault not in without], longest, writes_only, rng)
+            for name, longest, writes_only in (("a full disk", 25, True), ("a drip", 4, False))
+        ]
         self.happened: Counter[str] = Counter()
 
     def __call__(self, request: Request) -> str | None:
@@ -46,15 +89,10 @@ class Chaos:
         if self._left and rng.random() < 1 / self._requests:
             self._left -= 1
             rng.choice(self._events())()
-        if self._full == 0 and rng.random() < FULL_PROBABILITY:
-            self._full = rng.randrange(1, MAX_FULL_REQUESTS)
-        if self._full:
-            self._full -= 1
-            if request.method in {"POST", "PUT"} and not request.path.endswith(READING):
-                return "full_disk"
-        if rng.random() < FAULT_PROBABILITY:
-            return rng.choice([fault for fault in (*FAULTS, "drip") if fault not in self._without])
-        return None
+        for spell in self._spells:
+            if fault := spell.covers(request):
+                return fault
+        return rng.choice(self._faults) if rng.random() < FAULT_PROBABILITY else None
 
     def _events(self) -> list[Callable[[], None]]:
         return [self._delete, self._replace, self._fill]

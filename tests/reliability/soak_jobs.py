@@ -84,7 +84,13 @@ class Job:
         """Put the documents into the source database."""
         self.documents = self.made_up()
         assert support.request("PUT", self.source)[0] in {201, 202}
-        support.request("POST", f"{self.source}/_bulk_docs", {"docs": list(self.documents.values())})
+        self.put(list(self.documents.values()))
+
+    def put(self, docs: list[dict[str, Any]]) -> None:
+        """Put documents into the source database, each of them."""
+        status, rows = support.request("POST", f"{self.source}/_bulk_docs", {"docs": docs})
+        assert status in {201, 202}, (status, rows)
+        assert all("rev" in row for row in rows), rows
 
     def call(self, *arguments: str) -> None:
         """Prepare something with the command itself, without faults."""
@@ -125,8 +131,9 @@ class SinceLast(Job):
         self.rounds_left = 2
 
     def arguments(self, proxy: str) -> list[str]:
-        """Goes on by itself."""
-        pair = ["--from", self.source, "--to", f"{proxy}/{self.name}", "--checkpoint", "checkpoint.json"]
+        """Goes on by itself; the source is behind the proxy as well."""
+        pair = ["--from", f"{proxy}/{self.name}_source", "--to", f"{proxy}/{self.name}"]
+        pair += ["--checkpoint", "checkpoint.json"]
         return ["run", *pair, "--since-last", "--batch-docs", str(self.rng.choice([10, 50, 500]))]
 
     def after(self, code: int) -> str:
@@ -136,10 +143,11 @@ class SinceLast(Job):
     def change(self) -> None:
         """Change some documents and add some."""
         self.rounds_left -= 1
+        support.settle(self.server, f"{self.name}_source")
         rows = support.get(f"{self.source}/_all_docs?limit=40")["rows"]
         docs = [{"_id": row["id"], "_rev": row["value"]["rev"], "changed": self.rounds_left} for row in rows]
         docs += [{"_id": f"new-{self.rounds_left}-{n}", "n": n} for n in range(40)]
-        support.request("POST", f"{self.source}/_bulk_docs", {"docs": docs})
+        self.put(docs)
         self.documents |= {doc["_id"]: {k: v for k, v in doc.items() if k != "_rev"} for doc in docs}
 
 
@@ -177,9 +185,9 @@ class Apply(Job):
         self.call("plan", *pair, *mapped, "--output", "plan.json", "-q")
 
     def arguments(self, proxy: str) -> list[str]:
-        """Through the proxy, which is the same server."""
+        """Both sides through the proxy, which is the same server."""
         batch = ["--batch-docs", str(self.rng.choice([10, 50, 500]))]
-        return ["apply", "plan.json", "--from", self.server, "--to", proxy, *batch]
+        return ["apply", "plan.json", "--from", proxy, "--to", proxy, *batch]
 
     def after(self, code: int) -> str:
         """What another database of the name holds is in the way."""
