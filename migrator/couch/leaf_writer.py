@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -33,7 +35,7 @@ class LeafWriter:
         database: its name.
         retrier: tries again.
         limits: the largest request.
-        fresh: nothing can be there yet, so nobody need ask before writing.
+        fresh: nothing can be there yet, so nobody need ask before writing; leaves come in the order of their ids.
         listener: hears of divided batches.
         check: makes sure that the database is still the one that was begun with; asked when a request had to be
             repeated, and when the server says that there is none.
@@ -55,6 +57,9 @@ class LeafWriter:
         self._retrier = retrier
         self._limits = limits or BatchLimits()
         self._fresh = fresh
+        # Of more batches than can be under way.
+        self._lock = threading.Lock()
+        self._last_ids: deque[str] = deque(maxlen=1_000)
         self._listener = listener
         self._check = check
         self._suspects = Suspects(client, database, min(MAX_ATTEMPTS_AT_ONE_DOCUMENT, retrier.policy.max_attempts))
@@ -78,7 +83,7 @@ class LeafWriter:
         for index, leaf in enumerate(leaves):
             firsts.setdefault((leaf.id, leaf.rev), index)
         absent = list(firsts.values())
-        if not self._fresh:
+        if leaves and (not self._fresh or self._goes_on(leaves)):
             missing = self._missing([leaves[index] for index in absent])
             present = [index for index in absent if leaves[index].rev not in missing.get(leaves[index].id, ())]
             outcomes.update((index, Outcome(leaves[index].id, Status.UNCHANGED)) for index in present)
@@ -91,6 +96,13 @@ class LeafWriter:
                 stored = first.status in STORED
                 outcomes[index] = Outcome(leaf.id, Status.UNCHANGED) if stored else first
         return [outcomes[index] for index in range(len(leaves))]
+
+    def _goes_on(self, leaves: Sequence[Leaf]) -> bool:
+        """True when a batch before ended with this one's first document, so of its leaves some can be there."""
+        with self._lock:
+            found = leaves[0].id in self._last_ids
+            self._last_ids.append(leaves[-1].id)
+        return found
 
     def _batches(self, leaves: Sequence[Leaf], indexes: Sequence[int]) -> Iterator[list[int]]:
         batch: list[int] = []

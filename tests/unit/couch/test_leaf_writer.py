@@ -10,7 +10,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.errors import EXIT_UNREACHABLE, EndpointError, TargetMissing, TargetReplaced
-from migrator.model import Outcome
+from migrator.model import Outcome, Status
 from migrator.retry import Retrier, RetryPolicy
 from migrator.revisions import Leaf
 from tests.stub_server import Asked, Reply, StubServer
@@ -60,6 +60,36 @@ def test_a_server_that_stores_other_documents_blames_the_leaf() -> None:
     outcomes = written("ab", WELL)
     assert [outcome.error for outcome in outcomes] == ["", "", "not_stored"]
     assert "does not hold it" in outcomes[-1].reason
+
+
+def test_a_leaf_that_comes_again_in_a_later_batch_is_written_once() -> None:
+    """Also where nobody asks before writing; only the batch that goes on with a document costs a request more."""
+    stored: set[tuple[str, str]] = set()
+    asked = []
+
+    def answer(request: Asked) -> Reply:
+        asked.append(request.path.rpartition("/")[2])
+        if asked[-1] == "_bulk_docs":
+            stored.update((doc["_id"], doc["_rev"]) for doc in request.json["docs"])
+            return Reply(201, [])
+        missing = {id: [rev for rev in revs if (id, rev) not in stored] for id, revs in request.json.items()}
+        return Reply(200, {id: {"missing": revs} for id, revs in missing.items() if revs})
+
+    with StubServer(answer) as stub:
+        client = CouchClient(parse_endpoint(stub.url, environ={})[0], max_connections=1)
+        writer = LeafWriter(client, "db", Retrier(RetryPolicy()), fresh=True)
+        try:
+            first = writer.write(LEAVES)
+            requests = len(asked)
+            # Of another thread, in between.
+            other = writer.write([Leaf("d", "1-a", b'{"_id":"d","_rev":"1-a"}')])
+            second = writer.write([LEAVES[2], Leaf("c", "1-b", b'{"_id":"c","_rev":"1-b"}')])
+        finally:
+            client.close()
+    assert [outcome.status for outcome in first + other] == [Status.WRITTEN] * 4
+    assert [outcome.status for outcome in second] == [Status.UNCHANGED, Status.WRITTEN]
+    assert asked[:requests] == ["_bulk_docs", "_revs_diff"]
+    assert asked[requests + 2 :] == ["_revs_diff", "_bulk_docs", "_revs_diff"]
 
 
 class Vanishing:
