@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from migrator.codec import InvalidDocument, Unencodable, ValueCodec, decode, encode
-from migrator.codec.loose import write_loosely
+from migrator.codec.loose import read_loosely, write_loosely
+from migrator.codec.unfixed import marked_again, shown_raw
 from migrator.codec.values import PLAIN
 from migrator.errors import ConfigError
 from migrator.model import Reject
 
 FIELDS = ("collection", "database", "id", "stage", "status", "error", "reason", "attempts", "document")
-"""What every line has. `run`, `form`, `base64`, `again` and `notation` come only where they are needed."""
+"""What every line has. `run`, `form`, `base64`, `again`, `notation`, `unfixed` come only where they are needed."""
 TEXT = "text"
 """The `form` of a line whose `document` is not the document but its text, which is no JSON."""
 STAGES = ("extract", "transform", "load")
@@ -39,14 +40,17 @@ def reject_to_line(reject: Reject, values: ValueCodec = PLAIN, *, run: str = "")
         values: how values that JSON lacks are written, where it can; those of a run's other documents.
         run: whose line it is; "" for nobody's in particular.
     """
-    frame = {"run": run} if run else {}
-    frame |= {name: getattr(reject, name) for name in FIELDS}
+    document, unfixed = shown_raw(reject.document)
+    frame: dict[str, Any] = {"run": run} if run else {}
+    frame |= {name: getattr(reject, name) for name in FIELDS} | {"document": document}
+    if unfixed:
+        frame["unfixed"] = unfixed
     if reject.again:
         frame["again"] = reject.again
     if reject.notation:
         frame["notation"] = reject.notation
-    if isinstance(reject.document, bytes):
-        frame |= _text_fields(reject.document)
+    if isinstance(document, bytes):
+        frame |= _text_fields(document)
     # What was rejected at the target was written by the codec before.
     codecs = (PLAIN,) if reject.stage == "load" else (values, PLAIN)
     try:
@@ -54,14 +58,14 @@ def reject_to_line(reject: Reject, values: ValueCodec = PLAIN, *, run: str = "")
     except Unencodable:
         pass
     # NaN and half surrogates have a text, which a retry can read and a transformer fix.
-    text = write_loosely(reject.document) if isinstance(reject.document, dict) else None
+    text = write_loosely(document) if isinstance(document, dict) else None
     if text is not None:
         frame |= _text_fields(text)
     with contextlib.suppress(Unencodable):
         return encode(frame, codecs[-1]) + b"\n"
-    if text is None and not isinstance(reject.document, bytes):
+    if text is None and not isinstance(document, bytes):
         # What has no text at all is shown as Python shows it, so that a person can fix it.
-        frame["document"] = repr(reject.document)
+        frame["document"] = repr(document)
     return json.dumps(frame, ensure_ascii=True, default=str, separators=(",", ":")).encode() + b"\n"
 
 
@@ -97,19 +101,32 @@ def line_to_reject(line: bytes, place: str) -> Reject:
         raise ConfigError(f"{place}: {invalid.reason}.", hint="Fix the line or delete it.") from None
     if not isinstance(value.get("collection"), str) or "document" not in value or "stage" not in value:
         raise ConfigError(f"{place} is no line of a reject file.", hint="Name the file that --rejects wrote.")
-    document = value["document"]
+    document = _document(value, place)
     return Reject(
         value["collection"],
         str(value.get("id", "")),
         str(value["stage"]),
         str(value.get("error", "")),
         str(value.get("reason", "")),
-        document=_text(document, value, place) if value.get("form") == TEXT else document,
+        document=document,
         # Files of versions before have none of these.
         database=str(value.get("database") or ""),
         again=str(value.get("again") or ""),
         notation=str(value.get("notation") or ""),
     )
+
+
+def _document(value: dict[str, Any], place: str) -> Any:
+    """The document of a line, with what its source could not give marked, where nobody has changed that."""
+    document = value["document"]
+    if value.get("form") == TEXT:
+        document = _text(document, value, place)
+    unfixed = value.get("unfixed")
+    if not isinstance(unfixed, dict):
+        return document
+    loose = read_loosely(document) if isinstance(document, bytes) else document
+    marked, left = marked_again(loose, unfixed)
+    return marked if left else document
 
 
 def _text_fields(text: bytes) -> dict[str, Any]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from migrator.codec import InvalidDocument
+from migrator.codec.faults import find_all
 from migrator.codec.loose import id_in
+from migrator.codec.unfixed import Unfixed, changed
 from migrator.model import Fault
+from migrator.naming import shown
 
 # What says what a text is stands near its beginning, and a long one must not cost long.
 _MAX_SEARCHED_BYTES = 1_000_000
@@ -45,10 +48,25 @@ def row_fault(
         reason: what is wrong.
         column: the column or path of the value that is at fault.
         id: the document's, where it can be read.
-        document: what could be had of it; what is unreadable in it is kept as text.
+        document: what could be had of it; what is unreadable in it is kept as `Unfixed`.
     """
     parts = [part for part in (place, column, _one_line(reason)) if part]
     return Fault(error, ": ".join(parts), id, _kept(document))
+
+
+def mismatch_fault(place: str, id: str, document: Mapping[str, Any], what: str = "the document") -> Fault:
+    """The fault of a document whose own `_id` is not the one that its place in the source says.
+
+    Args:
+        place: where it stands, for people.
+        id: what the place says.
+        document: with its own `_id`, which is not written before somebody has chosen one.
+        what: it is, for people.
+    """
+    own = document["_id"]
+    reason = f"{what} has the _id {shown(own) if isinstance(own, str) else repr(own)}, which is not its key"
+    unsure = {**document, "_id": Unreadable("id_mismatch", reason, own)}
+    return row_fault(place, "id_mismatch", reason, id=id, document=unsure)
 
 
 def text_fault(invalid: InvalidDocument, text: bytes, place: str = "", *, id: str = "") -> Fault:
@@ -135,10 +153,13 @@ def _find(value: Any, path: str) -> tuple[str, Unreadable] | None:
 
 def _kept(value: Any) -> Any:
     if isinstance(value, Unreadable):
-        raw = value.raw
-        return bytes(raw).decode("utf-8", "backslashreplace") if isinstance(raw, bytes | memoryview) else raw
-    if isinstance(value, dict):
-        return {name: _kept(item) for name, item in value.items()} if _find(value, "") else value
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_kept(item) for item in value] if _find(list(value), "") else value
-    return value
+        return _unfixed(value)
+    if not isinstance(value, dict | list):
+        return value
+    found = find_all(value, lambda item: isinstance(item, Unreadable))
+    return changed(value, [(path, _unfixed(bad)) for path, bad in found])
+
+
+def _unfixed(bad: Unreadable) -> Unfixed:
+    raw = bad.raw
+    return Unfixed(bytes(raw).decode("utf-8", "backslashreplace") if isinstance(raw, bytes | memoryview) else raw)

@@ -98,13 +98,18 @@ def shown(value: object) -> str:
 
 def find(document: Any, wanted: Callable[[Any], bool]) -> list[str | int] | None:
     """The path of the first value or key that is wanted, in a document of plain JSON values of any depth."""
+    return next((path for path, _ in find_all(document, wanted)), None)
+
+
+def find_all(document: Any, wanted: Callable[[Any], bool]) -> Iterator[tuple[list[str | int], Any]]:
+    """The path of each value that is wanted or whose key is, and the value; nothing within such a one."""
     path: list[str | int] = []
     pending = [_children(document)]
     while pending:
         for step, value in pending[-1]:
             if wanted(value) or wanted(step):
-                return [*path, step]
-            if isinstance(value, dict | list):
+                yield [*path, step], value
+            elif isinstance(value, dict | list):
                 path.append(step)
                 pending.append(_children(value))
                 break
@@ -112,7 +117,6 @@ def find(document: Any, wanted: Callable[[Any], bool]) -> list[str | int] | None
             pending.pop()
             if path:
                 path.pop()
-    return None
 
 
 def has_surrogate(value: object) -> bool:

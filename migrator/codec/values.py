@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from migrator.codec.faults import Refusal
+from migrator.codec.unfixed import Unfixed
 
 # Subclasses before their bases: a datetime is a date.
 _KINDS: dict[type, str] = {
@@ -88,6 +89,8 @@ def base_value(value: Any) -> Any:
     Raises:
         Refusal: the value is of no such type.
     """
+    if isinstance(value, Unfixed):
+        raise Refusal("unfixed", "the raw text of a value that the source could not give")
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):

@@ -95,7 +95,7 @@ class CsvExtractor:
         for (offset, number), line, fault, row in rows:
             position = f"{offset}:{number}"
             if fault is not None and len(row) == len(names):
-                fault = named_fault(fault, names, row)  # noqa: PLW2901
+                fault = named_fault(fault, names, convert, row)  # noqa: PLW2901
             if fault is None and len(row) != len(names):
                 reason = f"the record has {len(row)} fields, where there are {len(names)} names"
                 id = row[names.index("_id")] if "_id" in names[: len(row)] else ""
@@ -106,11 +106,8 @@ class CsvExtractor:
             try:
                 document = {name: make(text) for name, make, text in zip(names, convert, row, strict=True)}
             except BadValue as error:
-                named = dict(zip(names, row, strict=True))
-                id = named.get("_id", "")
-                yield Record(
-                    position, fault=row_fault(f"{path}:{line}", "invalid_value", error, id=id, document=named)
-                )
+                fault = Fault("invalid_value", f"{path}:{line}: {error}")  # noqa: PLW2901
+                yield Record(position, fault=named_fault(fault, names, convert, row))
             else:
                 yield Record(position, document)
 

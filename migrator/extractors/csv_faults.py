@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from migrator.extractors.csv_values import BadValue
 from migrator.model import Fault
 from migrator.row_faults import Unreadable, row_fault
 
@@ -33,11 +34,26 @@ def field_or_bad(text: str, encoding: str) -> Any:
     return text
 
 
-def named_fault(fault: Fault, names: list[str], row: Sequence[Any]) -> Fault:
+def named_fault(
+    fault: Fault, names: Sequence[str], convert: Sequence[Callable[[str], Any]], row: Sequence[Any]
+) -> Fault:
     """A fault of a record whose fields are known: with its columns, its id, and the column that is at fault."""
-    named = dict(zip(names, row, strict=True))
-    bad = next((name for name, value in named.items() if isinstance(value, Unreadable)), "")
-    id = named.get("_id", "")
+    values = [_value(make, field) for make, field in zip(convert, row, strict=True)]
+    undecoded = next((name for name, field in zip(names, row, strict=True) if isinstance(field, Unreadable)), "")
+    id = dict(zip(names, row, strict=True)).get("_id", "")
     return row_fault(
-        fault.reason, fault.error, f"in {bad}" if bad else "", id=id if isinstance(id, str) else "", document=named
+        fault.reason,
+        fault.error,
+        f"in {undecoded}" if undecoded else "",
+        id=id if isinstance(id, str) else "",
+        document=dict(zip(names, values, strict=True)),
     )
+
+
+def _value(convert: Callable[[str], Any], field: Any) -> Any:
+    if isinstance(field, Unreadable):
+        return field
+    try:
+        return convert(field)
+    except BadValue as error:
+        return Unreadable("invalid_value", str(error), field)

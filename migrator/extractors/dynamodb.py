@@ -16,7 +16,7 @@ from migrator.extractors.source_options import divide
 from migrator.extractors.sql_values import document_id
 from migrator.extras import extra
 from migrator.model import Position, Record
-from migrator.row_faults import row_fault
+from migrator.row_faults import Unreadable, mismatch_fault, unreadable_fault
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
 PAGE_ITEMS = 500
@@ -168,11 +168,12 @@ def _record(collection: str, item: Mapping[str, Any], key: Sequence[str]) -> Rec
             document[name] = _plain(value)
         except Exception as error:  # noqa: BLE001 a type of tomorrow is a fault of its item
             reason = f"a value of the type {next(iter(value), '')!r:.80} cannot be read: {error!r}"
-            fault = row_fault(place, "invalid_value", reason, column=name, id=id, document=dict(item))
-            return Record(position, fault=fault)
+            document[name] = Unreadable("invalid_value", reason, json.dumps(value, default=str))
+    fault = unreadable_fault(place, {"_id": id, **document}, id)
+    if fault is not None:
+        return Record(position, fault=fault)
     if "_id" in document and list(key) != ["_id"] and document["_id"] != id:
-        reason = "the item has an _id that is not its key"
-        return Record(position, fault=row_fault(place, "id_mismatch", reason, id=id, document=document))
+        return Record(position, fault=mismatch_fault(place, id, document, "the item"))
     return Record(position, {"_id": id, **document, **({"_id": id} if "_id" in document else {})})
 
 

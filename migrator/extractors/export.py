@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from migrator.codec.loose import read_loosely
 from migrator.errors import ConfigError
 from migrator.extractors.file_ranges import parse_position
 from migrator.extractors.json_text import JsonText, Problem, Value
@@ -16,6 +17,7 @@ from migrator.extractors.lines import TextFile, file_identity
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
 from migrator.naming import collection_name, shown
+from migrator.row_faults import mismatch_fault
 
 MAX_DOCUMENT_BYTES = 64 << 20
 # What one file may make us keep in mind. No application has so many collections; a hostile file could.
@@ -269,8 +271,9 @@ def _keyed(position: str, key: Value, value: Value) -> Record:
         comma = b"," if value.parsed else b""
         return Record(position, text=b'{"_id":' + key.text + comma + value.text[1:])
     if own != document_id:
-        reason = f"the document has the _id {shown(str(own))}, which is not its key"
-        return Record(position, fault=Fault("id_mismatch", reason, document_id, _exact(value)))
+        exact = _exact(value)
+        document = exact if isinstance(exact, dict) else read_loosely(value.text) or value.parsed
+        return Record(position, fault=mismatch_fault("", document_id, document))
     return Record(position, text=value.text)
 
 

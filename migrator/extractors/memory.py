@@ -16,7 +16,7 @@ from migrator.files.identity import content_identity
 from migrator.importing import failure, load_attribute
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
-from migrator.row_faults import row_fault
+from migrator.row_faults import mismatch_fault, row_fault
 
 USUAL_COLLECTIONS = ("agents", "deployments", "users", "sessions", "tickets", "demos")
 """Looked for in a service that does not say what it holds."""
@@ -246,9 +246,7 @@ class MemoryExtractor:
             return Fault("not_an_object", f"{place}: expected a mapping, found {_kind(document)}", key, document)
         if not key:
             return Fault("empty_id", f"{place}: the key is empty", "", document)
-        own = document.get("_id")
-        reason = f"{place}: the document has the _id {shown(own) if isinstance(own, str) else repr(own)}"
-        return Fault("id_mismatch", f"{reason}, which is not its key", key, document)
+        return mismatch_fault(place, key, document)
 
     def _listed(self, collection: str, documents: list[Any], begin: int) -> Iterator[Record]:
         for number, document in enumerate(documents[begin:], begin):

@@ -17,7 +17,7 @@ from migrator.extras import extra
 from migrator.files.failures import temporary_folder
 from migrator.model import Position, Record
 from migrator.naming import shown
-from migrator.row_faults import row_fault, text_fault
+from migrator.row_faults import Unreadable, row_fault, text_fault
 from migrator.sorting import ExternalSorter
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ def _record(key: bytes, kind: bytes, value: Any) -> Record:
         except UnicodeDecodeError:
             bad = next(name for name in value if isinstance(_text(name), bytes))
             reason = f"the field's name {bad!r:.100} is no UTF-8"
-            fault = row_fault(place, "invalid_utf8", reason, id=id, document=_shown_fields(value))
+            fields = {"_id": id, **_shown_fields(value)}
+            fault = row_fault(place, "invalid_utf8", reason, id=id, document=fields)
             return Record(position, fault=fault)
         return Record(position, {"_id": id, **fields})
     if kind != b"string" and kind not in _JSON_TYPES:
@@ -221,11 +222,14 @@ def _record(key: bytes, kind: bytes, value: Any) -> Record:
     return Record(position, found if isinstance(found.get("_id"), str) else {**found, "_id": id})
 
 
-def _shown_fields(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    """A hash for people, where its names are no texts."""
+def _shown_fields(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """A hash for people, where a name is no text; what stands behind such a name is not to be written so."""
+    named = {name: _text(field) for name, field in fields.items()}
     return {
-        name.decode("utf-8", "backslashreplace"): field.decode("utf-8", "backslashreplace")
-        for name, field in fields.items()
+        name.decode("utf-8", "backslashreplace"): value
+        if isinstance(_text(name), str)
+        else Unreadable("invalid_utf8", _NO_UTF8, value)
+        for name, value in named.items()
     }
 
 

@@ -8,10 +8,16 @@ from pathlib import Path
 
 from migrator.codec import InvalidDocument, decode
 from migrator.codec.loose import read_loosely
+from migrator.codec.unfixed import shown_raw
 from migrator.errors import ConfigError
 from migrator.extractors.lines import TextFile, file_identity, read_lines
 from migrator.model import Fault, Position, Record, Reject
 from migrator.rejects import MAX_LINE_BYTES, line_to_reject
+
+_UNFIXED = (
+    "what its source could not give as a value: change it in `document`, give a transformer that does, "
+    "or delete `unfixed` from the line to have it written as it stands"
+)
 
 
 class RejectsExtractor:
@@ -20,8 +26,8 @@ class RejectsExtractor:
     Args:
         path: the file that `--rejects` wrote.
         stages: read only what was rejected at these; all where empty.
-        loose: hand on what is almost a document, with NaN or bytes that are no UTF-8 in it, for a transformer to
-            fix; else that is a fault again.
+        loose: hand on what is almost a document, with NaN, bytes that are no UTF-8 or an `Unfixed` value in it,
+            for a transformer to fix; else that is a fault again.
     """
 
     ordered = False
@@ -82,6 +88,10 @@ class RejectsExtractor:
                     return Record(position, fault=_fault(invalid.error, f"{place}: {invalid.reason}", reject))
                 document = almost
         if isinstance(document, dict):
+            unfixed = "" if self._loose else next(iter(shown_raw(document)[1]), "")
+            if unfixed:
+                reason = f"{place}: {unfixed} still holds {_UNFIXED}"
+                return Record(position, fault=_fault(reject.error, reason, reject))
             made = self._converted(document, reject.notation, place)
             return Record(position, fault=made) if isinstance(made, Fault) else Record(position, document=made)
         return Record(position, fault=_fault("not_an_object", f"{place}: the document is no object", reject))

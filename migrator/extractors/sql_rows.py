@@ -67,19 +67,22 @@ class Rows:
                 id = "" if any(isinstance(value, Unreadable) for value in key) else document_id(key)
             except NoId as error:
                 return Record(position, fault=row_fault(place, "no_id", error, document=document))
+        # Behind the columns, so that a key named _id is the text that an id must be.
+        whole = {"_id": None} | document | {"_id": id} if self._key_at else document
         if self._nested or any(isinstance(value, Unreadable) for value in row):
-            fault = unreadable_fault(place, document, id)
+            fault = unreadable_fault(place, whole if id else document, id)
             if fault is not None:
                 return Record(position, fault=fault)
-        # Behind the columns, so that a key named _id is the text that an id must be.
-        return Record(position, {"_id": None} | document | {"_id": id} if self._key_at else document)
+        return Record(position, whole)
 
     def failed(self, key: Sequence[Any], position: Position, reason: str) -> Record:
         """A row that the database cannot read, of which its key is known."""
         id = ""
         with contextlib.suppress(NoId):
             id = document_id(key)
-        document = {self._names[at]: value for at, value in zip(self._key_at, key, strict=True)}
+        known = {self._names[at]: value for at, value in zip(self._key_at, key, strict=True)}
+        lost = dict.fromkeys(self._names, Unreadable("unreadable", reason))
+        document = {"_id": None} | lost | known | {"_id": id} if id else lost | known
         place = f"{self._collection} {shown_key(position):.100}"
         return Record(position, fault=row_fault(place, "unreadable", reason, id=id, document=document))
 

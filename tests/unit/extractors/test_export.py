@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import migrator
+from migrator.codec.unfixed import Unfixed
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors import export
 from migrator.extractors.export import ExportExtractor
@@ -179,7 +180,10 @@ def test_keys_that_cannot_be_ids_are_faults(tmp_path: Path) -> None:
             {"_id": "other"},
         ),
         Fault(
-            "id_mismatch", f"{path}: a['m']: the document has the _id '5.0', which is not its key", "m", {"_id": 5}
+            "id_mismatch",
+            f"{path}: a['m']: the document has the _id 5, which is not its key",
+            "m",
+            {"_id": Unfixed(5)},
         ),
         Fault("not_an_object", f"{path}: a['o']: expected an object, found a number", "o", 1),
     ]

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from migrator import database as ours
+from migrator.codec.unfixed import Unfixed
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.memory import MemoryExtractor, load_object
 from migrator.files.identity import same_identity
@@ -212,7 +213,12 @@ def test_keys_that_cannot_be_ids_are_faults() -> None:
         ),
         Fault("not_an_object", f"{place} 'o': expected a mapping, found a list", "o", [1]),
         None,
-        Fault("id_mismatch", f"{place} 'p': the document has the _id 5, which is not its key", "p", {"_id": 5}),
+        Fault(
+            "id_mismatch",
+            f"{place} 'p': the document has the _id 5, which is not its key",
+            "p",
+            {"_id": Unfixed(5)},
+        ),
         Fault("id_not_string", f"{place} 7: the key is no string but an int", "", {"n": 2}),
         Fault("id_not_string", f"{place} None: the key is no string but None", "", {"n": 3}),
     ]
