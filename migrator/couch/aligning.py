@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from migrator.retry import repeat_while
 # Copies that push nothing more for so long are not waited for, nor is a node that stays away.
 PATIENCE_S = 15.0
 NODE_PATIENCE_S = 10.0
+# A node that starts can take a question and never answer it (CouchDB 3.5): it is asked again after this.
+NODE_ANSWER_S = 4.0
 # Then what is waited for can have been purged.
 PURGED_S = 1.0
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.02, 0.5
@@ -56,14 +59,15 @@ class Alignment:
     # What is still to be pushed, by the copy that pushes and the one that gets it; and how far each has come.
     waiting: set[tuple[Copy, Copy]] = field(default_factory=set)
     pushed: dict[tuple[Copy, Copy], int] = field(default_factory=dict)
-    # Why the latest question had no answer.
-    failed: TransientError | None = None
+    # Nodes that left a question without an answer: they are asked no more in this round.
+    silent: set[str] = field(default_factory=set)
 
     def align(self) -> None:
         """Return when all copies have pushed what they held.
 
         Raises:
             Impossible: that cannot be found out, or does not come to an end.
+            TransientError: the server is out of reach.
         """
         began = moved = self.clock()
         asked = float("-inf")
@@ -71,6 +75,7 @@ class Alignment:
         away = {copy for shard in shards for copy in shard}
         pause = FIRST_PAUSE_S
         while True:
+            self.silent.clear()
             found = {copy for copy in sorted(away) if self._look(copy)}
             away -= found
             self.client.absent_nodes -= {copy.node for copy in found}
@@ -89,9 +94,11 @@ class Alignment:
             nodes = {copy.node for copy in away}
             # Who was waited for in vain is not waited for again for the next database.
             late, away_long = now - moved > PATIENCE_S, now - began > NODE_PATIENCE_S
-            if self.failed and (late or (away_long and not self.waiting)):
-                raise self.failed
-            if not self.waiting and (away_long or nodes <= self.client.absent_nodes):
+            alone = not self.waiting and (away_long or nodes <= self.client.absent_nodes)
+            if late or alone:
+                # It can be the server itself that is out of reach: that is for whoever tries again.
+                self._shards()
+            if alone:
                 self.client.absent_nodes |= nodes
                 raise Impossible(f"those on {', '.join(sorted(nodes))} are out of reach")
             if late:
@@ -106,10 +113,8 @@ class Alignment:
 
     def _push(self) -> None:
         """Ask the server to push what copies lack of each other; it says at once that it will."""
-        try:
+        with suppress(TransientError):
             self._allowed(self.client.call("POST", self.database, "_sync_shards", body=b"{}"))
-        except TransientError as error:
-            self.failed = error
 
     def _shards(self) -> list[list[Copy]]:
         """The copies of each shard."""
@@ -180,17 +185,19 @@ class Alignment:
 
     def _of(self, copy: Copy, *path: str, **params: str) -> dict[str, Any] | None:
         """What a node answers of its own copy; None while it does not."""
+        if copy.node in self.silent:
+            return None
+        where = ("_node", copy.node, copy.shard, *path)
         try:
-            answer = self.client.call("GET", "_node", copy.node, copy.shard, *path, params=params)
+            answer = self.client.call("GET", *where, params=params, read_timeout_s=NODE_ANSWER_S)
             if answer.status in REFUSED:
                 self._allowed(answer)
             # Another one: the node is down, or has not made its copy yet.
             value = answer.json(f"Looking at {copy.shard} on {copy.node}") if answer.status == 200 else None
-        except TransientError as error:
+        except TransientError:
             # One question of many: it comes again with the next round.
-            self.failed = error
+            self.silent.add(copy.node)
             return None
-        self.failed = None
         return value if isinstance(value, dict) else None
 
     def _allowed(self, answer: Answer) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -78,15 +79,15 @@ class CouchClient:
         params: Mapping[str, Any] | None = None,
         body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        read_timeout_s: float | None = None,
     ) -> Answer:
         """Send one request and give the answer, whatever its status. `params` are sent as they are."""
-        resource = self._root(*path) if path else self._root
-        all_headers = dict(headers or {})
-        if body is not None:
-            all_headers = {**JSON_HEADERS, **all_headers}
-            if self._compress and isinstance(body, bytes) and len(body) >= GZIP_MIN_BYTES:
-                body = gzip.compress(body, 1)
-                all_headers["Content-Encoding"] = "gzip"
+        resource = self._root(*path) if path else copy(self._root)
+        resource.session = self._transport.within(read_timeout_s)
+        all_headers = {**({} if body is None else JSON_HEADERS), **(headers or {})}
+        if self._compress and isinstance(body, bytes) and len(body) >= GZIP_MIN_BYTES:
+            body = gzip.compress(body, 1)
+            all_headers["Content-Encoding"] = "gzip"
         status, response_headers, data = resource._request(  # noqa: SLF001 its public verbs do no more
             method, body=body, headers=all_headers, **(params or {})
         )

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ssl
 from base64 import b64encode
 from collections.abc import Generator, Mapping
+from copy import copy
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -71,6 +73,15 @@ class Transport:
             options["ssl_context"] = _tls_context(endpoint)
         self._pool: Any = _pool(endpoint, maxsize=max_connections, **options)
 
+    def within(self, read_timeout_s: float | None) -> Transport:
+        """The same connections for a question that waits no longer than this for its answer; None: as usual."""
+        if read_timeout_s is None:
+            return self
+        brief = copy(self)
+        shorter_s = min(read_timeout_s, self._endpoint.read_timeout_s)
+        brief._endpoint = replace(self._endpoint, read_timeout_s=shorter_s)  # noqa: SLF001 its own
+        return brief
+
     def request(
         self,
         method: str,
@@ -92,6 +103,7 @@ class Transport:
                 self._address(url),
                 body=body,
                 headers={**self._headers, **(headers or {})},
+                timeout=_timeout(self._endpoint),
                 redirect=False,
                 retries=False,
             )
@@ -240,8 +252,12 @@ class Transport:
             )
 
 
+def _timeout(endpoint: Endpoint) -> Timeout:
+    return Timeout(connect=endpoint.connect_timeout_s, read=endpoint.read_timeout_s)
+
+
 def _pool(endpoint: Endpoint, **options: Any) -> urllib3.HTTPConnectionPool | urllib3.PoolManager:
-    options["timeout"] = Timeout(connect=endpoint.connect_timeout_s, read=endpoint.read_timeout_s)
+    options["timeout"] = _timeout(endpoint)
     options["retries"] = False
     classes = pool_classes(endpoint.read_timeout_s)
     if endpoint.proxy is None:

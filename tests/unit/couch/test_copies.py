@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from migrator.couch.aligning import NODE_PATIENCE_S, PATIENCE_S
+from migrator.couch.aligning import NODE_ANSWER_S, NODE_PATIENCE_S, PATIENCE_S
 from migrator.couch.answers import Answer
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import bring_together, copies_of, is_surely_empty, settle, settled_info
@@ -222,6 +222,49 @@ def test_a_node_that_is_away_is_named_and_waited_for_once() -> None:
     assert cluster.now - before < 1
 
 
+def hanging(cluster: Cluster, node: str, until_s: float) -> None:
+    """This node takes questions and answers none before a time."""
+    real = cluster.call
+
+    def call(method: str, *path: str, read_timeout_s: float = 90.0, **more: Any) -> Answer:
+        if path[1] == node and cluster.now < until_s:
+            cluster.now += read_timeout_s
+            raise TransientError("no answer", signature="read timeout")
+        return real(method, *path, **more)
+
+    cluster.call = call  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_node_that_hangs_is_away(node: str) -> None:
+    """CouchDB 3.5 never answers what a node is asked while it starts. Its copies are not waited for in turn."""
+    cluster = Cluster()
+    hanging(cluster, node, 1000)
+    assert together(cluster).endswith(f"those on {node} are out of reach")
+    assert cluster.now < NODE_PATIENCE_S + NODE_ANSWER_S
+    before = cluster.now
+    assert node in together(cluster, "other")
+    assert cluster.now - before <= NODE_ANSWER_S
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_node_that_hangs_while_it_starts_is_compared(node: str) -> None:
+    """It is asked again soon."""
+    cluster = Cluster()
+    hanging(cluster, node, 3)
+    assert together(cluster) == ""
+    assert cluster.now < 2 * NODE_ANSWER_S
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_node_that_hangs_while_it_pushes_is_waited_for(node: str) -> None:
+    """What it held is known, and how far it has come is asked again."""
+    cluster = Cluster(on_push=lambda _: None)
+    cluster.on_sleep = lambda cluster: hanging(cluster, node, 6) if cluster.now < 1 else cluster.push()
+    assert together(cluster) == ""
+    assert cluster.now < PATIENCE_S
+
+
 @pytest.mark.parametrize("node", NODES)
 def test_a_node_that_comes_back_is_compared(node: str) -> None:
     """With what it holds then."""
@@ -311,7 +354,7 @@ def test_a_server_that_is_gone_is_no_cluster_that_is_apart() -> None:
     real = cluster.call
 
     def call(*path: str, **more: Any) -> Answer:
-        if path[-1] != "db":
+        if "_dbs" in cluster.asked:
             raise TransientError("no route")
         return real(*path, **more)
 

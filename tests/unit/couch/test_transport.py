@@ -223,6 +223,26 @@ def test_a_half_open_connection_ends_with_the_timeout() -> None:
     assert no_password_in(caught.value)
 
 
+def test_a_question_has_a_shorter_timeout_of_its_own() -> None:
+    """It ends soon, in the same pool whose other questions go on waiting; it is never a longer one."""
+    done = threading.Event()
+
+    def answer(asked: Asked) -> Reply:
+        done.wait(30 if asked.path == "/hangs" else 0.6)
+        return Reply(200, {})
+
+    with StubServer(answer) as server:
+        with transport(server.url, read_timeout_s=20) as wire:
+            with pytest.raises(TransientError, match=r"no answer within 0\.2 s"):
+                wire.within(0.2).request("GET", f"{server.url}/hangs")
+            assert wire.request("GET", f"{server.url}/slow")[0] == 200
+            assert wire.within(None).request("GET", f"{server.url}/slow")[0] == 200
+        with transport(server.url, read_timeout_s=0.2) as wire:
+            with pytest.raises(TransientError, match=r"no answer within 0\.2 s"):
+                wire.within(60).request("GET", f"{server.url}/hangs")
+            done.set()
+
+
 def test_an_answer_that_stops_in_the_middle_ends_with_the_timeout() -> None:
     """The clock starts anew with each byte, and ends a stream as well."""
     done = threading.Event()
