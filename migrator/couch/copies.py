@@ -27,9 +27,9 @@ def copies_of(info: Mapping[str, Any] | None) -> int:
     return n if isinstance(n, int) else 1
 
 
-def is_empty(info: Mapping[str, Any]) -> bool:
-    """True when `GET /{db}` tells of no document and no deletion."""
-    return not (info.get("doc_count") or info.get("doc_del_count"))
+def is_empty(info: Mapping[str, Any], *, deletions: bool = True) -> bool:
+    """True when `GET /{db}` tells of no document, and of no deletion where those count."""
+    return not (info.get("doc_count") or (deletions and info.get("doc_del_count")))
 
 
 def bring_together(
@@ -116,14 +116,26 @@ def settled_info(client: CouchClient, database: str, retrier: Retrier | None = N
 
 
 def is_surely_empty(
-    client: CouchClient, database: str, info: Mapping[str, Any], retrier: Retrier | None = None
+    client: CouchClient,
+    database: str,
+    info: Mapping[str, Any],
+    retrier: Retrier | None = None,
+    *,
+    deletions: bool = True,
 ) -> bool:
     """True when a database holds nothing, on any copy: False too where that cannot be made sure of.
+
+    Args:
+        client: the server.
+        database: its name.
+        info: its `GET /{db}`, which was just asked.
+        retrier: tries again.
+        deletions: what was deleted counts; else a database is empty whose documents are all deleted.
 
     Raises:
         TransientError: the server is out of reach.
     """
-    if copies_of(info) < 2 or not is_empty(info):
-        return is_empty(info)
+    if copies_of(info) < 2 or not is_empty(info, deletions=deletions):
+        return is_empty(info, deletions=deletions)
     whole = not _tried_again(client, database, retrier, info)
-    return whole and is_empty(client.database_info(database) or info)
+    return whole and is_empty(client.database_info(database) or info, deletions=deletions)

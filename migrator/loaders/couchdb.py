@@ -119,7 +119,7 @@ class CouchLoader:
         """True when the database surely holds no document."""
         database = self.target_name(collection)
         info = self._look(database)
-        return info is not None and is_surely_empty(self._client, database, {**info, "doc_del_count": 0})
+        return info is not None and is_surely_empty(self._client, database, info, deletions=False)
 
     def survey(self, collection: str) -> int:
         """How many documents are at the target; -1 where there is no database yet."""

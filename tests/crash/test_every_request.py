@@ -265,8 +265,8 @@ def test_a_replication_that_the_server_runs(world: World, name: str) -> None:
     world.make("b")
 
     def ours() -> list[str]:
-        rows = support.get(f"{world.server}/_replicator/_all_docs?include_docs=true")["rows"]
-        return [row["id"] for row in rows if world.prefix in json.dumps(row["doc"])]
+        found = support.documents(world.server, "_replicator")
+        return [id for id, document in found.items() if world.prefix in json.dumps(document)]
 
     def clean() -> None:
         for id in ours():

@@ -113,6 +113,8 @@ def test_the_view_answers(server_url: str, database_prefix: str, tmp_path: Path)
     service.save_many(
         database, [{"_id": "a", "name": "Updated Agent"}, {"_id": "b", "name": "Other"}, {"_id": "c"}]
     )
+    # A view is answered by one copy of a cluster's, which the documents reach a moment later.
+    support.settle(server_url, database)
     (tmp_path / "agents.json").write_text(titled("agents.json"))
     assert json.loads(
         curl(command("-X PUT http://admin:password@localhost:5984/agents/_design"), tmp_path, server_url, database)

@@ -56,11 +56,11 @@ def totals(result: Result) -> dict[str, int]:
 def jobs_left(server: str, source: str) -> list[str]:
     """Documents of _replicator that name this source."""
     base = server.rpartition("/")[0]
-    status, value = support.request("GET", f"{base}/_replicator/_all_docs?include_docs=true")
-    if status == 404:
+    if support.request("GET", f"{base}/_replicator")[0] == 404:
         return []
     name = source.rpartition("/")[2]
-    return [row["id"] for row in value["rows"] if name in json.dumps(row["doc"].get("source", ""))]
+    found = support.documents(base, "_replicator")
+    return [id for id, document in found.items() if name in json.dumps(document.get("source", ""))]
 
 
 def refused(pair: tuple[str, str], is_couchdb: bool) -> bool:

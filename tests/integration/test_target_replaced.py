@@ -85,9 +85,15 @@ class Job:
 
     def empty(self) -> None:
         """Somebody deletes every document."""
-        rows = support.get(f"{self.database}/_all_docs")["rows"]
-        documents = [{"_id": row["id"], "_rev": row["value"]["rev"], "_deleted": True} for row in rows]
+        revisions = support.revisions(self.url, self.name)
+        documents = [{"_id": id, "_rev": revision, "_deleted": True} for id, revision in revisions.items()]
         support.request("POST", f"{self.database}/_bulk_docs", {"docs": documents})
+
+    def listed(self) -> list[object] | None:
+        """The rows of all its documents, or None."""
+        support.settle(self.url, self.name)
+        rows: list[object] | None = support.request("GET", f"{self.database}/_all_docs")[1].get("rows")
+        return rows
 
     def is_whole(self) -> bool:
         """Everything is there."""
@@ -127,10 +133,10 @@ def test_between_two_runs(job: Job, event: Callable[[Job], None]) -> None:
     with FaultProxy(job.url, job.plan) as proxy:
         stop_after(job, proxy.url, 100)
         event(job)
-        before = support.request("GET", f"{job.database}/_all_docs")[1].get("rows")
+        before = job.listed()
         with pytest.raises(TargetReplaced):
             run_job(job.config(proxy.url, resume=True), environ={})
-        assert support.request("GET", f"{job.database}/_all_docs")[1].get("rows") == before
+        assert job.listed() == before
         run_job(job.config(proxy.url, restart=True, on_conflict="overwrite"), environ={})
     assert job.is_whole()
 

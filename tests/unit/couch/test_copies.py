@@ -32,6 +32,7 @@ class Cluster:
     pushed: dict[tuple[str, str, str], int] = field(default_factory=dict)
     n: Any = 3
     documents: int = 0
+    deleted: int = 0
     down: set[str] = field(default_factory=set)
     status: dict[str, int] = field(default_factory=dict)
     where: Any = None
@@ -59,7 +60,7 @@ class Cluster:
     def database_info(self, _database: str) -> dict[str, Any] | None:
         """`GET /{db}`."""
         self.asked.append("info")
-        return {"doc_count": self.documents, "cluster": {"n": self.n}}
+        return {"doc_count": self.documents, "doc_del_count": self.deleted, "cluster": {"n": self.n}}
 
     def call(self, _method: str, *path: str, **_: Any) -> Answer:
         """Any other request."""
@@ -303,9 +304,20 @@ def test_a_reason_is_kept_until_it_is_gone(documents: int) -> None:
     assert not is_surely_empty(client, "db", {"doc_count": documents, "cluster": {"n": 3}})
     cluster.status.clear()
     cluster.push()
-    assert settled_info(client, "db") == {"doc_count": documents, "cluster": {"n": 3}}
+    assert settled_info(client, "db") == cluster.database_info("db")
     assert not cluster.unconfirmed
     assert is_surely_empty(client, "db", {"doc_count": documents, "cluster": {"n": 3}}) is (documents == 0)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("documents", [0, 2])
+def test_deletions_make_no_database_empty_where_they_count(documents: int, n: int) -> None:
+    """Who asks whether documents are left does not count them; that is the same on a cluster."""
+    cluster = Cluster(documents=documents, deleted=5, n=n)
+    cluster.push()
+    client, info = cast("CouchClient", cluster), cluster.database_info("db") or {}
+    assert not is_surely_empty(client, "db", info)
+    assert is_surely_empty(client, "db", info, deletions=False) is (documents == 0)
 
 
 def test_a_stop_ends_the_wait() -> None:
