@@ -13,7 +13,7 @@ from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.couch.leaf_sending import inline_bytes, post_leaves, stream_leaf
-from migrator.couch.trouble import VERDICTS, Suspects, is_verdict, trouble
+from migrator.couch.trouble import NOT_STORED, VERDICTS, Suspects, is_verdict, trouble
 from migrator.errors import BatchRefused, TargetMissing, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import BatchLimits, Outcome, Status
@@ -281,4 +281,4 @@ def _rejected(leaf: Leaf, row: Mapping[str, Any], status: int | None) -> Outcome
 def _vanished(leaf: Leaf) -> dict[str, Any]:
     # CouchDB says yes to revisions that it cannot write, as when its disk is full.
     reason = f"the server accepted revision {leaf.rev} and does not hold it"
-    return {"id": leaf.id, "error": "not_stored", "reason": reason}
+    return {"id": leaf.id, "error": NOT_STORED, "reason": reason}

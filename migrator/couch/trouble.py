@@ -3,8 +3,9 @@
 CouchDB answers a document that it did not store with a word. Some words are verdicts on the document (VERDICTS).
 Every other word says that the server could not do it, whatever it is called: the row of a full disk is `error`,
 with the reason `internal_server_error`. Such a document is tried again. It is never called the cause where the
-word is known to be the server's (NEVER_OF_A_DOCUMENT); with another word only when it fails several times in a row
-while documents beside it, and one of our own, are stored. When all fail, none is blamed.
+word is known to be the server's (NEVER_OF_A_DOCUMENT). With another word it is only where the database has a function
+that validates, which can throw any word, and when the document fails several times in a row while documents beside
+it, and one of our own, are stored. When all fail, none is blamed.
 """
 
 from __future__ import annotations
@@ -49,10 +50,14 @@ NEVER_OF_A_DOCUMENT = frozenset(
 )
 # What a whole request is refused with while the server is in trouble: asked again before anything is suspected.
 SERVER_TROUBLE = NEVER_OF_A_DOCUMENT | {"killed", "noproc"}
+# Our own word for a revision that was accepted and is not there.
+NOT_STORED = "not_stored"
 # What no validation function can be the cause of, or not without the server's doing.
-NEVER_VALIDATION = SERVER_TROUBLE | {"os_process_error", "not_stored"}
+NEVER_VALIDATION = SERVER_TROUBLE | {"os_process_error", NOT_STORED}
 # What a server says of a document that it is asked for.
 READING_VERDICTS = frozenset({"not_found", "forbidden", "unauthorized", "bad_request", "illegal_docid"})
+# In a row that was made of a whole request, which failed with this document alone: it needs no other explanation.
+ALONE = "alone"
 # So many documents that were each sent alone may be called the cause without one being stored in between.
 MAX_BLAMED_IN_A_ROW = 3
 # The least that the largest document of a server may have.
@@ -87,11 +92,29 @@ def trouble(where: str, row: Mapping[str, Any], documents: int = 1) -> Transient
     )
 
 
+class Answered(Protocol):
+    """What is needed of an answer."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """All of it."""
+        ...
+
+
 class Writing(Protocol):
     """What a probe needs of a client."""
 
     def bulk_docs(self, database: str, bodies: list[bytes]) -> list[dict[str, Any]]:
         """Post documents and give the rows."""
+        ...
+
+    def call(self, method: str, *path: str, params: Mapping[str, Any] | None = None) -> Answered:
+        """Send a request and give the answer, whatever its status."""
         ...
 
 
@@ -122,9 +145,23 @@ def stores(client: Writing, database: str, *, like: str = "", size_bytes: int = 
     return True
 
 
+def validates(client: Writing, database: str) -> bool:
+    """True when a database has a function that validates, or may have one as nobody says: it can throw any word."""
+    params = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": "true"}
+    answer = client.call("GET", database, "_all_docs", params=params)
+    if answer.status == 200:
+        return b'"validate_doc_update":' in answer.body
+    return answer.status in {401, 403}
+
+
 def _never_of_a_document(row: Mapping[str, Any]) -> bool:
     # `unknown_error` is said of validation functions as well; then the reason may tell, as in `enospc`.
     return not {str(row.get("error", "timeout")), str(row.get("reason"))}.isdisjoint(NEVER_OF_A_DOCUMENT)
+
+
+def _needs_a_function(row: Mapping[str, Any]) -> bool:
+    # A revision that is accepted and not there has no word of the server's at all.
+    return ALONE not in row and row.get("error") != NOT_STORED
 
 
 def _id_beside(id: str) -> str:
@@ -153,6 +190,7 @@ class Suspects:
         self._attempts = attempts
         self._failures: dict[Hashable, int] = {}
         self._blamed_in_a_row = 0
+        self._validating = False
 
     def passed(self) -> None:
         """Note that a document was stored."""
@@ -185,7 +223,7 @@ class Suspects:
                 ) from refused
             if len(ids) == 1 and refused.server_fault:
                 word = {"error": refused.error, "reason": refused.reason, "status": refused.status}
-                return [{"id": ids[0], **word}]
+                return [{"id": ids[0], **word, ALONE: True}]
             raise
 
     def guilty(
@@ -220,6 +258,8 @@ class Suspects:
             self._failures[key] = self._failures.get(key, 0) + 1
             if self._failures[key] >= self._attempts:
                 found.add(key)
+        if any(_needs_a_function(troubles[key]) for key in found) and not self._validates():
+            return set()
         if others_stored:
             self.passed()
         elif found:
@@ -229,3 +269,7 @@ class Suspects:
         for key in found:
             del self._failures[key]
         return found
+
+    def _validates(self) -> bool:
+        self._validating = self._validating or validates(self._client, self._database)
+        return self._validating

@@ -11,7 +11,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.documents import with_revision
 from migrator.couch.endpoint import database_url
 from migrator.couch.fidelity import fidelity_of
-from migrator.couch.trouble import CONFLICT, Suspects, is_verdict, trouble
+from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict, trouble
 from migrator.database.service import Row, is_id, refused_row, row_of
 from migrator.errors import BatchRefused
 from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT, repeat_while
@@ -57,7 +57,7 @@ def post(client: CouchClient, database: str, writes: Sequence[Write]) -> list[Ro
 
     def alone(write: Write, refused: BatchRefused) -> Mapping[str, Any]:
         row = {"id": write.id, "error": refused.error, "reason": refused.reason or refused.message}
-        return row if refused.server_fault else {**row, "verdict": True}
+        return {**row, ALONE: True} if refused.server_fault else {**row, "verdict": True}
 
     def attempt() -> bool:
         waiting = [write for write in writes if write.id not in rows]

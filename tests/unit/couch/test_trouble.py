@@ -52,6 +52,17 @@ WORDS = [
 IDS = [f"{error}-{reason:.12}" for error, reason in WORDS]
 
 
+DESIGNS = {
+    "validating": Reply(
+        200, {"rows": [{"id": "_design/v", "doc": {"_id": "_design/v", "validate_doc_update": "function () {}"}}]}
+    ),
+    "a view": Reply(200, {"rows": [{"id": "_design/v", "doc": {"_id": "_design/v", "views": {}}}]}),
+    "none": Reply(200, {"rows": []}),
+    "not for us": Reply(403, {"error": "forbidden", "reason": "You are not allowed to access this db."}),
+    "no answer": Reply(500, {"error": "timeout", "reason": "x"}),
+}
+
+
 class Couch:
     """A database in memory; `refuse` says what becomes of a document that is to be stored, None to store it."""
 
@@ -62,6 +73,8 @@ class Couch:
         self.probes: list[dict[str, Any]] = []
         self.writes = 0
         self.status = 500
+        # With a function that validates there is somebody who may have thrown a word that nobody knows.
+        self.designs: Reply = DESIGNS["validating"]
         self.server = StubServer(self._answer)
 
     def _answer(self, asked: Asked) -> Reply:
@@ -81,6 +94,8 @@ class Couch:
         if asked.path.endswith("_revs_diff"):
             gone = {id: [rev for rev in revs if self.docs.get(id) != rev] for id, revs in asked.json.items()}
             return Reply(200, {id: {"missing": revs} for id, revs in gone.items() if revs})
+        if asked.method == "GET" and asked.path.startswith("/db/_all_docs"):
+            return self.designs
         if asked.path.startswith("/db/_all_docs"):
             return Reply(200, {"rows": [self._row(id) for id in asked.json["keys"]]})
         if asked.path == "/db":
@@ -189,6 +204,32 @@ def test_one_document_that_is_never_stored_is_named(couch: Couch, through: Any, 
     assert [outcome.id for outcome in outcomes] == LETTERS
     assert [(o.id, o.error, o.reason) for o in outcomes if o.status is Status.REJECTED] == [("d", error, reason)]
     assert couch.writes == MAX_ATTEMPTS_AT_ONE_DOCUMENT
+
+
+@both
+@pytest.mark.parametrize("status", [500, 201])
+@pytest.mark.parametrize("designs", ["none", "a view", "no answer"])
+@pytest.mark.parametrize("bad", ["d", "bdfh", "abcdefgh"])
+@pytest.mark.parametrize("error", ["something", "unknown_error", "badmatch", "os_process_error"])
+def test_a_word_that_nobody_can_have_thrown_is_the_servers_trouble(
+    couch: Couch, through: Any, error: str, bad: str, designs: str, status: int
+) -> None:
+    """Without a function that validates, good documents are not rejected for it, however often it is said."""
+    couch.designs, couch.status = DESIGNS[designs], status
+    couch.refuse = lambda name: {"error": error, "reason": "x"} if name in bad else None
+    with pytest.raises(TransientError) as caught:
+        through(couch, LETTERS)
+    assert caught.value.exit_code == EXIT_UNREACHABLE
+    assert sorted(couch.docs) == [letter for letter in LETTERS if letter not in bad]
+
+
+@both
+def test_whether_a_function_validates_is_not_always_told(couch: Couch, through: Any) -> None:
+    """Who may write and not read: one bad document does not end the run."""
+    couch.designs = DESIGNS["not for us"]
+    couch.refuse = lambda name: {"error": "something", "reason": "x"} if name == "d" else None
+    outcomes = through(couch, LETTERS)
+    assert [outcome.id for outcome in outcomes if outcome.status is Status.REJECTED] == ["d"]
 
 
 @both
@@ -382,6 +423,7 @@ def test_a_way_that_lets_no_write_pass_blames_nobody(
 def test_a_request_that_fails_with_one_document_names_it(couch: Couch, through: Any, reply: Reply) -> None:
     """All without it pass."""
     answer = couch._answer
+    couch.designs = DESIGNS["none"]
 
     def chokes(asked: Asked) -> Reply:
         return reply if asked.path.endswith("_bulk_docs") and b'"d"' in asked.body else answer(asked)
