@@ -3,9 +3,9 @@
 CouchDB answers a document that it did not store with a word. Some words are verdicts on the document (VERDICTS).
 Every other word says that the server could not do it, whatever it is called: the row of a full disk is `error`,
 with the reason `internal_server_error`. Such a document is tried again. It is never called the cause where the
-word is known to be the server's (NEVER_OF_A_DOCUMENT). With another word it is only where the database has a function
-that validates, which can throw any word, and when the document fails several times in a row while documents beside
-it, and one of our own, are stored. When all fail, none is blamed.
+word is known to be the server's (NEVER_OF_A_DOCUMENT). With another word it is only where the database has a
+function that validates, which can throw any word, and when the document fails several times in a row while others
+beside it, and one of our own, are stored. When all fail, none is blamed.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def stores(client: Writing, database: str, *, like: str = "", size_bytes: int = 
 
 
 def validates(client: Writing, database: str) -> bool:
-    """True when a database has a function that validates, or may have one as nobody says: it can throw any word."""
+    """True when a database has a function that validates, or may have one: it can throw any word."""
     params = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": "true"}
     answer = client.call("GET", database, "_all_docs", params=params)
     if answer.status == 200:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from migrator.errors import Interrupted, UnreadableLeaf
 from migrator.files.failures import temporary_folder
-from migrator.interchange.grouping import count, designs_last, is_design, sorted_leaves, winners
+from migrator.interchange.grouping import count, designs_last, is_design, repeats, sorted_leaves, winners
 from migrator.interchange.holding import held
 from migrator.interchange.output import WholeFile
 from migrator.interchange.writing import FileWriter, Holds
@@ -106,7 +106,8 @@ class Converter:
         """
         holds = writer.holds
         writer.begin()
-        for leaf in self._whole(self._chosen(source, holds, scratch)):
+        # A database knows what it has; a file takes everything that it is given.
+        for leaf in self._whole(self._chosen(source, holds, scratch, once=True)):
             if not holds.ancestry and not _ONE_REVISION.search(leaf.body):
                 self.result.ancestries_shortened += 1
             writer.write(leaf)
@@ -122,7 +123,7 @@ class Converter:
             writer: the database.
             scratch: a folder for sorting what does not fit into memory.
         """
-        chosen = self._whole(self._chosen(source, Holds(), scratch / "sorted"), wanted=is_design)
+        chosen = self._whole(self._chosen(source, Holds(), scratch / "sorted", once=False), wanted=is_design)
         leaves = designs_last(chosen, scratch / "designs")
         for batch in _batches(leaves):
             for leaf, outcome in zip(batch, writer.write(batch), strict=True):
@@ -135,15 +136,15 @@ class Converter:
                 else:
                     self.result.unchanged += 1
 
-    def _chosen(self, source: LeafSource, holds: Holds, scratch: Path) -> Iterator[Leaf]:
-        """The leaves that the target has a place for; faults are rejected here."""
+    def _chosen(self, source: LeafSource, holds: Holds, scratch: Path, *, once: bool) -> Iterator[Leaf]:
+        """The leaves that the target has a place for, each `once` if need be; faults are rejected here."""
         read = self._counted(source)
         items: Iterator[Leaf | LeafFault] = read
         newest_last = getattr(source, "newest_last", False)
         # Readers of databases and backups say nothing, as they are always in order.
         together = getattr(source, "ordered", True) or getattr(source, "grouped", True)
         with closing(read):
-            if newest_last or not (together or holds.conflicts):
+            if newest_last or (once and not together and self._to_sort(source, holds, scratch)):
                 items = sorted_leaves(items, scratch, self.result.left_out, newest_last=newest_last)
             if not holds.conflicts:
                 items = winners(items, self.result.left_out)
@@ -155,6 +156,10 @@ class Converter:
                 else:
                     yield item
         self.result.notes.update(getattr(source, "notes", {}))
+
+    def _to_sort(self, source: LeafSource, holds: Holds, scratch: Path) -> bool:
+        """True when leaves that lie apart must come together; to read twice is faster than to sort unasked."""
+        return not holds.conflicts or repeats(self._read(source), scratch.with_name("revisions"))
 
     def _whole(self, leaves: Iterable[Leaf], *, wanted: Callable[[Leaf], bool] = lambda _: True) -> Iterator[Leaf]:
         """The leaves, of which those that are `wanted` are whole: half a row could not be taken back.
@@ -172,10 +177,14 @@ class Converter:
                 yield whole
 
     def _counted(self, source: LeafSource) -> Generator[Leaf | LeafFault]:
+        for item in self._read(source):
+            self.result.read += 1
+            yield item
+
+    def _read(self, source: LeafSource) -> Iterator[Leaf | LeafFault]:
         for item in source.leaves():
             if self._stopping.is_set():
                 raise Interrupted("Stopped; nothing was put in place.", hint="Run it again.")
-            self.result.read += 1
             yield item
 
     def _rejected(self, reject: Reject) -> None:

@@ -36,6 +36,24 @@ def sorted_leaves(
             yield from _of_one_document(group, left_out, newest_last=newest_last)
 
 
+def repeats(items: Iterable[Leaf | LeafFault], folder: Path) -> bool:
+    """True when a leaf comes more than once, however far apart.
+
+    Args:
+        items: leaves in any order.
+        folder: a folder of the sorter's own.
+    """
+    with ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES) as sorter:
+        for item in items:
+            if isinstance(item, Leaf):
+                sorter.add(item.id, item.rev.encode())
+        for _, group in groupby(sorter.sorted_items(), key=lambda entry: entry[0]):
+            revs = [rev for _, rev in group]
+            if len(set(revs)) < len(revs):
+                return True
+    return False
+
+
 def designs_last(leaves: Iterable[Leaf], folder: Path) -> Iterator[Leaf]:
     """The same with the leaves of design documents behind all others.
 

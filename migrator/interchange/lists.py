@@ -57,10 +57,12 @@ class BulkDocsWriter(FileWriter):
 
 
 class AllDocsReader(FileReader):
-    """Reads `_all_docs?include_docs=true`, best with `attachments=true`; also what `keys` and `conflicts` add."""
+    """Reads `_all_docs?include_docs=true`, best with `attachments=true`; also what `keys` and `conflicts` add.
+
+    A view's rows too: they have a document as often as it was emitted.
+    """
 
     format = "all-docs"
-    grouped = True
 
     def _leaves(self) -> Iterator[Leaf | LeafFault]:
         for element in self._list("rows"):
