@@ -14,15 +14,19 @@ from typing import Any, Protocol
 
 import pytest
 
-from migrator.errors import ConfigError
+from migrator.errors import ConfigError, TargetReplaced
 from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
+from migrator.target_guard import NOTHING_THERE, TargetGuard, identity_of, is_same
 from migrator.testing.extractors import DOCUMENTS, by_id
 
 TICKETS = DOCUMENTS["tickets"]
 
 
 class Target(Protocol):
-    """An empty target, which loaders can be opened on again and again."""
+    """An empty target, which loaders can be opened on again and again.
+
+    Where its loaders have `identity`, it also has `remove(collection)`: what the collection has there is gone.
+    """
 
     secrets: Sequence[str]
     """What must never show."""
@@ -222,3 +226,53 @@ class LoaderContract:
         loader.flush(collection)
         loader.close()
         assert target.documents(collection) == []
+
+    # -- which target it is: for loaders that have `identity` ---------------------------------------------------
+
+    def test_tells_where_nothing_is(self, target: Target) -> None:
+        """To ask makes nothing, so the answer stays the same."""
+        loader = target.open()
+        collection = target.collection("tickets")
+        found = {identity_of(loader, collection) for _ in range(2)}
+        loader.close()
+        assert found == {NOTHING_THERE if hasattr(loader, "identity") else None}
+
+    def test_tells_its_target_for_as_long_as_it_stays(self, target: Target) -> None:
+        """Each loader tells the same, whatever is written; None where that cannot be told yet."""
+        collection = target.collection("tickets")
+        loader = target.open()
+        told = []
+        loader.prepare(collection, None)
+        told.append(identity_of(loader, collection))
+        loader.load(batch_of(collection, TICKETS))
+        told.append(identity_of(loader, collection))
+        loader.flush(collection)
+        loader.finish(collection)
+        told.append(identity_of(loader, collection))
+        loader.close()
+        load_all(target.open(), collection, TICKETS)
+        other = target.open()
+        told.append(identity_of(other, collection))
+        other.close()
+        assert (told[-1] is None) is not hasattr(loader, "identity")
+        assert {is_same(told[-1] or "", identity or "") for identity in told if identity is not None} <= {True}
+
+    @pytest.mark.parametrize("again", [False, True], ids=["removed", "made again"])
+    def test_tells_a_target_from_a_later_one(self, target: Target, again: bool) -> None:
+        """One that was taken away, and one of the same name that holds the same, are not the one before."""
+        collection = target.collection("tickets")
+        load_all(target.open(), collection, TICKETS)
+        loader = target.open()
+        guard = TargetGuard(loader, sleep=lambda _seconds: None)
+        recorded = guard.begin(collection, None)
+        guard.refuse_other(collection, recorded, confirmed=len(TICKETS))
+        if recorded is not None:
+            target.remove(collection)  # type: ignore[attr-defined] # see Target
+            if again:
+                load_all(target.open(), collection, TICKETS)
+            with pytest.raises(TargetReplaced):
+                guard.check(collection)
+            with pytest.raises(TargetReplaced):
+                guard.refuse_other(collection, recorded)
+        loader.close()
+        assert (recorded is None) is not hasattr(loader, "identity")

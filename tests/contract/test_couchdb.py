@@ -63,6 +63,10 @@ class CouchTarget(Server):
         """A new loader."""
         return CouchLoader(self.client(), on_conflict=OnConflict(on_conflict))
 
+    def remove(self, collection: str) -> None:
+        """Without its database."""
+        assert support.request("DELETE", f"{self._url}/{collection}")[0] in {200, 202}
+
 
 NUMBERS = {document["_id"]: document for documents in DOCUMENTS.values() for document in documents}
 

@@ -31,6 +31,10 @@ class Folder:
         """The same."""
         return name
 
+    def remove(self, collection: str) -> None:
+        """Without its file."""
+        (self._path / f"{collection}.ndjson").unlink()
+
     def documents(self, collection: str) -> list[Mapping[str, Any]]:
         """The file's lines."""
         lines = (self._path / f"{collection}.ndjson").read_bytes().split(b"\n")

@@ -10,7 +10,7 @@ import pytest
 from migrator.interchange.converting import Conversion, Converter, convert_file
 from migrator.interchange.formats import READERS, WRITERS, open_reader
 from migrator.model import Reject
-from migrator.revisions import LeafFault
+from migrator.revisions import Leaf, LeafFault
 from tests.unit.interchange.support import leaf, read, write
 
 HEAD = '{"name":"@cloudant/couchbackup","version":"2.11.12","mode":"full","attachments":false}\n'
@@ -65,7 +65,7 @@ def test_every_file_into_every_file(tmp_path: Path, source: str, target: str, id
 @pytest.mark.parametrize("target", [name for name, writer in WRITERS.items() if writer.holds.conflicts])
 def test_leaves_of_one_document_that_lie_apart_stay(tmp_path: Path, target: str) -> None:
     """A conflict is no repetition; its twin is, and what cannot be read is still named."""
-    leaves = [
+    leaves: list[Leaf | LeafFault] = [
         leaf("b", ["a"], '"n":1'),
         LeafFault("", "", "invalid_json", "x:1: no JSON"),
         leaf("a", ["c"], "", file=b"text" * 30_000),
