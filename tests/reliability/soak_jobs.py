@@ -18,6 +18,10 @@ MIGRATOR = [sys.executable, "-m", "migrator"]
 PATIENCE = ["--timeout", "1.5", "--max-attempts", "6", "--max-outage", "20", "-q"]
 
 
+def _without_rev(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "_rev"}
+
+
 @dataclass
 class Job:
     """One way to fill a database.
@@ -39,6 +43,8 @@ class Job:
     rounds_left: int = 0
     requests: ClassVar[int] = 60
     survives_the_sandbox: ClassVar[bool] = True
+    # The target's documents have the revisions of the source's.
+    keeps_revisions: ClassVar[bool] = False
 
     @property
     def target(self) -> str:
@@ -71,7 +77,7 @@ class Job:
 
     def lost(self, there: Mapping[str, Mapping[str, Any]]) -> int:
         """How many documents are not there as they should be."""
-        found = {id: {k: v for k, v in doc.items() if k != "_rev"} for id, doc in there.items()}
+        found = there if self.keeps_revisions else {id: _without_rev(doc) for id, doc in there.items()}
         return sum(found.get(id) != document for id, document in self.documents.items())
 
     def made_up(self) -> dict[str, dict[str, Any]]:
@@ -82,15 +88,20 @@ class Job:
 
     def fill_source(self) -> None:
         """Put the documents into the source database."""
-        self.documents = self.made_up()
         assert support.request("PUT", self.source)[0] in {201, 202}
-        self.put(list(self.documents.values()))
+        self.put(list(self.made_up().values()))
 
     def put(self, docs: list[dict[str, Any]]) -> None:
-        """Put documents into the source database, each of them."""
+        """Put documents into the source database, or deletions, each of them."""
         status, rows = support.request("POST", f"{self.source}/_bulk_docs", {"docs": docs})
         assert status in {201, 202}, (status, rows)
         assert all("rev" in row for row in rows), rows
+        for doc, row in zip(docs, rows, strict=True):
+            if "_deleted" in doc:
+                del self.documents[doc["_id"]]
+            else:
+                document = {**doc, "_rev": row["rev"]}
+                self.documents[doc["_id"]] = document if self.keeps_revisions else _without_rev(document)
 
     def call(self, *arguments: str) -> None:
         """Prepare something with the command itself, without faults."""
@@ -141,18 +152,22 @@ class SinceLast(Job):
         return ""
 
     def change(self) -> None:
-        """Change some documents and add some."""
+        """Change some documents, delete some, and add some."""
         self.rounds_left -= 1
         support.settle(self.server, f"{self.name}_source")
         rows = support.get(f"{self.source}/_all_docs?limit=40")["rows"]
-        docs = [{"_id": row["id"], "_rev": row["value"]["rev"], "changed": self.rounds_left} for row in rows]
+        found = [{"_id": row["id"], "_rev": row["value"]["rev"]} for row in rows]
+        docs = [
+            doc | ({"changed": self.rounds_left} if n % 4 else {"_deleted": True}) for n, doc in enumerate(found)
+        ]
         docs += [{"_id": f"new-{self.rounds_left}-{n}", "n": n} for n in range(40)]
         self.put(docs)
-        self.documents |= {doc["_id"]: {k: v for k, v in doc.items() if k != "_rev"} for doc in docs}
 
 
 class Restore(Job):
     """A backup into a database."""
+
+    keeps_revisions = True
 
     def begin(self) -> None:
         """Back the source up."""
@@ -176,6 +191,7 @@ class Apply(Job):
 
     # PouchDB Server is another server after each start, by its uuid, so the plan does not fit any more.
     survives_the_sandbox = False
+    keeps_revisions = True
 
     def begin(self) -> None:
         """Make the plan."""
