@@ -87,11 +87,12 @@ class Tally:
 
 @dataclass
 class Server:
-    """A server that can be killed and started again, or one that is left alone."""
+    """A server that can be killed and started again, wholly or one node of it, or one that is left alone."""
 
     url: str
     kill: Callable[[], None] | None = None
     start: Callable[[], None] | None = None
+    others_answer: bool = False
 
 
 def main() -> int:
@@ -103,6 +104,7 @@ def main() -> int:
     parser.add_argument("--without", metavar="FAULT", action="append", default=[], help="leave this fault out")
     parser.add_argument("--kill-command", help="ends the server of COUCHDB_TEST_URL at once")
     parser.add_argument("--start-command", help="starts it again and returns when it answers")
+    parser.add_argument("--one-of-several", action="store_true", help="they are for one node of a cluster")
     options = parser.parse_args()
     seed = options.seed or random.SystemRandom().randrange(1, 1 << 31)
     print(f"seed {seed}", flush=True)
@@ -138,7 +140,7 @@ def _server(options: argparse.Namespace, folder: Path) -> tuple[Server, Sandbox 
         if options.kill_command and options.start_command:
             kill = lambda: _call(options.kill_command)  # noqa: E731
             start = lambda: _call(options.start_command)  # noqa: E731
-        return Server(url.rstrip("/"), kill, start), None
+        return Server(url.rstrip("/"), kill, start, options.one_of_several), None
     sandbox = Sandbox(folder=folder / "server")
     sandbox.start()
     return Server(sandbox.url, sandbox.kill, sandbox.restart), sandbox
@@ -199,7 +201,7 @@ def _compare(tally: Tally, job: Job, chaos: Chaos) -> None:
 
 
 def _run(tally: Tally, proxy: FaultProxy, server: Server, rng: random.Random, job: Job, flag: str) -> int:
-    """One run of the command, killed with a probability of a half at some moment; its exit code."""
+    """One run of the command, killed with a probability of a half at some request; its exit code."""
     command = [*MIGRATOR, *job.arguments(proxy.url), *PATIENCE, *([flag] if flag else [])]
     tally.runs += 1
     process = subprocess.Popen(
@@ -209,19 +211,15 @@ def _run(tally: Tally, proxy: FaultProxy, server: Server, rng: random.Random, jo
     reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
     reader.start()
     may_die = job.survives_the_sandbox or "COUCHDB_TEST_URL" in os.environ
-    if server.kill and server.start and may_die and rng.random() < 0.4:
-        time.sleep(rng.uniform(0.3, 1.5))
+    if server.kill and server.start and may_die and rng.random() < 0.4 and _gets_on(process, proxy, rng, job):
         server.kill()
-        if _is_up(server):
+        if not server.others_answer and _is_up(server):
             raise SystemExit("the server answers after it was killed, so it was another one")
         tally.kills_of_server += 1
         server.start()
-    if rng.random() < 0.5:
-        try:
-            process.wait(rng.uniform(0.2, 1.5))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            tally.kills_of_migrator += 1
+    if rng.random() < 0.5 and _gets_on(process, proxy, rng, job):
+        process.kill()
+        tally.kills_of_migrator += 1
     try:
         code = process.wait(MAX_RUN_S)
     except subprocess.TimeoutExpired:
@@ -231,6 +229,18 @@ def _run(tally: Tally, proxy: FaultProxy, server: Server, rng: random.Random, jo
     reader.join()
     _judge(tally, job, code, "".join(errors[-20:]))
     return code
+
+
+def _gets_on(process: subprocess.Popen[str], proxy: FaultProxy, rng: random.Random, job: Job) -> bool:
+    """Wait for some more requests of a run, on a busy machine as on an idle one; False when it ends before."""
+    wanted = len(proxy.requests) + rng.randrange(1, job.requests)
+    deadline = time.monotonic() + MAX_RUN_S
+    while len(proxy.requests) < wanted and time.monotonic() < deadline:
+        if process.poll() is not None:
+            return False
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0, 0.05))
+    return process.poll() is None
 
 
 def _judge(tally: Tally, job: Job, code: int, said: str) -> None:
