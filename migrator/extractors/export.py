@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from migrator.codec.loose import read_loosely
 from migrator.errors import ConfigError
+from migrator.extractors.export_records import keyed, listed
 from migrator.extractors.file_ranges import parse_position
-from migrator.extractors.json_text import JsonText, Problem, Value
+from migrator.extractors.json_text import JsonText, documents_in
+from migrator.extractors.json_values import Value
 from migrator.extractors.lines import TextFile, file_identity
 from migrator.extractors.selection import select_collections
-from migrator.model import Fault, Position, Record
+from migrator.model import Position, Record
 from migrator.naming import collection_name, shown
-from migrator.row_faults import mismatch_fault
 
 MAX_DOCUMENT_BYTES = 64 << 20
 # What one file may make us keep in mind. No application has so many collections; a hostile file could.
@@ -28,17 +27,17 @@ _FORMS = (
     'Expected {"metadata": {...}, "data": {COLLECTION: DOCUMENTS}} or {COLLECTION: DOCUMENTS}, where DOCUMENTS is '
     "a list [{...}] or an object {ID: {...}}; or one list of documents. With one document a line, call it .ndjson."
 )
-_ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """Where a collection stands in the file: `offset` is that behind its opening bracket."""
+    """Where a collection stands: `offset` is behind its opening bracket; where `lost`, it has no end."""
 
     name: str
     offset: int
     count: int
     keyed: bool
+    lost: bool = False
 
 
 class ExportExtractor:
@@ -51,8 +50,9 @@ class ExportExtractor:
     DOCUMENTS is a list, or an object with the ids as keys. The first form is taken where `data` is an object of
     nothing but lists and objects, and beside it there is only `metadata` or what is neither list nor object.
 
-    The first question asked of it reads the whole file once and checks its syntax; so nothing is written from a
-    broken one. A position is `<offset behind the document>:<documents so far>`.
+    The first question asked of it reads the whole file once to find its collections; where what divides them is
+    broken, nothing is written. A document that is broken is a Fault. A position is
+    `<offset behind the document>:<documents so far>`.
 
     Args:
         path: the file.
@@ -120,18 +120,24 @@ class ExportExtractor:
         offset, index = (section.offset, 0) if after is None else parse_position(after)
         file, text = self._opened(offset)
         try:
-            for key in text.entries(keyed=section.keyed, begun=index > 0):
-                value = text.value()
+            for key, value in text.elements(keyed=section.keyed, begun=index > 0):
                 index += 1
                 position = f"{text.offset}:{index}"
-                record = _listed(position, value) if key is None else _keyed(position, key, value)
-                if record.fault:
+                record = listed(position, value) if key is None else keyed(position, key, value)
+                if record.fault and not value.why:
                     place = self._place(collection, index - 1 if key is None else str(key.parsed))
                     record = record._replace(fault=record.fault._replace(reason=f"{place}: {record.fault.reason}"))
                 yield record
         except BaseException:
             file.close()
             raise
+        if (index, text.lost) != (section.count, section.lost):
+            file.close()
+            raise ConfigError(
+                f"{self._path} was changed while it was read: the collection {shown(collection)} had "
+                f"{section.count:,} documents.",
+                hint="Put the old file back and go on with --resume, or start again with --restart.",
+            )
         self._park(file, text)
 
     def close(self) -> None:
@@ -153,20 +159,19 @@ class ExportExtractor:
                 return parked
             parked[0].close()
         file = TextFile(self._path, offset=offset)
-        return file, self._text(file, offset)
+        return file, documents_in(file, max_bytes=self._max_document_bytes)
 
     def _park(self, file: TextFile, text: JsonText) -> None:
         self.close()
-        self._parked = (file, text)
-
-    def _text(self, file: TextFile, offset: int) -> JsonText:
-        limit = self._max_document_bytes
-        return JsonText(file, str(self._path), offset=offset, max_value_bytes=limit, lenient=True)
+        if text.lost:
+            file.close()
+        else:
+            self._parked = (file, text)
 
     @cached_property
     def _sections(self) -> dict[str, _Section]:
         with TextFile(self._path) as file:
-            text = self._text(file, 0)
+            text = documents_in(file, max_bytes=self._max_document_bytes)
             sections = self._form(text)
             text.end()
         by_name: dict[str, _Section] = {}
@@ -224,10 +229,9 @@ def _section(text: JsonText, name: str) -> _Section | None:
     keyed = opening == "{"
     offset = text.offset
     count = 0
-    for _ in text.entries(keyed=keyed):
-        text.value()
+    for _ in text.elements(keyed=keyed):
         count += 1
-    return _Section(name, offset, count, keyed)
+    return _Section(name, offset, count, keyed, text.lost)
 
 
 def _data_section(text: JsonText) -> tuple[_Section, list[_Section] | None]:
@@ -249,48 +253,3 @@ def _data_section(text: JsonText) -> tuple[_Section, list[_Section] | None]:
 def _name(key: Value | None) -> str:
     assert key is not None
     return str(key.parsed)
-
-
-def _listed(position: str, value: Value) -> Record:
-    fault = _fault(value, "")
-    if fault and fault.error != Problem.TOO_DEEP.value:
-        return Record(position, fault=fault)
-    return Record(position, text=value.text)
-
-
-def _keyed(position: str, key: Value, value: Value) -> Record:
-    document_id = str(key.parsed)
-    fault = _fault(value, document_id)
-    if fault is None and not document_id:
-        fault = Fault("empty_id", "the key is empty", "", _exact(value))
-    if fault:
-        return Record(position, fault=fault)
-    own = value.parsed.get("_id", _ABSENT)
-    if own is _ABSENT:
-        # The key goes in as text, so that whatever else is in the document stays as it is written.
-        comma = b"," if value.parsed else b""
-        return Record(position, text=b'{"_id":' + key.text + comma + value.text[1:])
-    if own != document_id:
-        exact = _exact(value)
-        document = exact if isinstance(exact, dict) else read_loosely(value.text) or value.parsed
-        return Record(position, fault=mismatch_fault("", document_id, document))
-    return Record(position, text=value.text)
-
-
-def _fault(value: Value, document_id: str) -> Fault | None:
-    if value.problem is not None:
-        how = "longer than can be held" if value.problem is Problem.TOO_LARGE else "nested too deeply"
-        return Fault(value.problem.value, f"the document is {how}", document_id)
-    if isinstance(value.parsed, dict):
-        return None
-    kinds: dict[type, str] = {list: "a list", str: "a string", float: "a number", bool: "true or false"}
-    kind = kinds.get(type(value.parsed), "null")
-    return Fault("not_an_object", f"expected an object, found {kind}", document_id, _exact(value))
-
-
-def _exact(value: Value) -> object:
-    """What a reject file should hold of a value: all of it, numbers exact; else its text."""
-    try:
-        return json.loads(value.text)
-    except ValueError:
-        return value.text.decode("utf-8", "backslashreplace")

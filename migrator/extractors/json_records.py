@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import orjson
 
+from migrator.codec.loose import id_in
 from migrator.errors import ConfigError
 from migrator.extractors.file_ranges import parse_position
-from migrator.extractors.json_text import JsonText
+from migrator.extractors.json_text import JsonText, documents_in
+from migrator.extractors.json_values import Problem, Value
 from migrator.extractors.lines import MAX_LINE_BYTES, TextFile, read_lines
 from migrator.model import Fault, Position
 
@@ -31,8 +33,9 @@ class Text(NamedTuple):
 def read_texts(path: Path, *, after: Position | None = None, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Text]:
     """Yield the texts of a file's objects, in bounded memory.
 
-    A line that is no JSON is for whoever parses it; in a list, or where objects run over lines, such a text
-    ends the reading. A position is `<offset behind the object>:<lines or objects so far>`.
+    A line that is no JSON is for whoever parses it, an element of a list that is none is a fault, and where
+    objects follow one another over several lines, it ends the reading. A position is
+    `<offset behind the object>:<lines or objects so far>`.
 
     Raises:
         CheckpointError: the file is shorter than it was when `after` was taken.
@@ -53,25 +56,26 @@ def read_texts(path: Path, *, after: Position | None = None, max_bytes: int = MA
                     yield Text(position, place, text)
         return
     with TextFile(path, offset=offset) as file:
-        json = JsonText(file, str(path), offset=offset, max_value_bytes=max_bytes, lenient=True)
+        json = documents_in(file, max_bytes=max_bytes)
         if layout == "list":
             if after is None:
                 json.take("[")
-            for _ in json.entries(keyed=False, begun=number > 0):
+            for _, value in json.elements(keyed=False, begun=number > 0):
                 number += 1
-                yield _value(json, path, number)
+                yield _text(json, value, path, number)
             json.end()
         else:
             while json.peek():
                 number += 1
-                yield _value(json, path, number)
+                yield _text(json, json.value(), path, number)
 
 
-def _value(json: JsonText, path: Path, number: int) -> Text:
-    value = json.value()
+def _text(json: JsonText, value: Value, path: Path, number: int) -> Text:
     place = f"{path}: document {number}"
     fault = None
-    if value.problem is not None and not value.text:
+    if value.problem is Problem.BROKEN:
+        fault = Fault(value.problem.value, value.why, id_in(value.text), value.text)
+    elif value.problem is not None and not value.text:
         fault = Fault(value.problem.value, f"{place}: it is longer than can be held")
     return Text(f"{json.offset}:{number}", place, value.text, fault)
 

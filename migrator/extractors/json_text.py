@@ -5,45 +5,33 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
-from enum import Enum
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from migrator.codec import json_fault
-from migrator.errors import ConfigError
-from migrator.extractors.lines import BLOCK_BYTES, Readable
+from migrator.extractors.json_recovery import end_of_broken, end_of_junk, skim
+from migrator.extractors.json_values import BrokenJson, Problem, Value
+from migrator.extractors.lines import BLOCK_BYTES, Readable, TextFile, line_at
 
 # Values are looked at, never handed on, so numbers need not be exact; and int() refuses more than 4300 digits.
 _DECODER = json.JSONDecoder(parse_int=float)
 _LENIENT = json.JSONDecoder(parse_int=float, strict=False)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER_TAIL = re.compile(r"[0-9.eE+-]*")
-_BRACKET_OR_STRING = re.compile(r'["{}\[\]]')
-_STRING_END = re.compile(r'["\\]')
 # The decoder stumbles over text that goes on in the next block no further than this from the block's end.
 _CUT_CHARS = 16
+# A string that is cut at the window's end must not show brackets that lie in it.
+_AHEAD_CHARS = 1 << 20
+# So much of a line before the cursor is kept.
+_KEPT_CHARS = 200
 _BOM = "\ufeff"
-
-
-class Problem(Enum):
-    """Why a value was passed over without being looked into."""
-
-    TOO_LARGE = "document_too_large"
-    TOO_DEEP = "too_deep"
-
-
-class Value(NamedTuple):
-    """A value's text as it stands in the file, and what it is; numbers in `parsed` are not exact."""
-
-    parsed: Any
-    text: bytes
-    problem: Problem | None = None
 
 
 class JsonText:
     """A cursor over JSON text.
 
-    Bytes that are no UTF-8 come through unchanged, so that only the document that holds them is at fault.
+    Bytes that are no UTF-8 come through unchanged, so that only the document that holds them is at fault. `lost`
+    says that all the rest was passed over.
 
     Args:
         stream: the text from `offset` on.
@@ -51,12 +39,22 @@ class JsonText:
         offset: where in the text the stream stands.
         max_value_bytes: longer values are passed over.
         lenient: control characters within strings are left to whoever reads the values.
+        line_at: gives line and characters before a byte offset, where `offset` is not the beginning.
     """
 
     def __init__(
-        self, stream: Readable, name: str, *, offset: int = 0, max_value_bytes: int, lenient: bool = False
+        self,
+        stream: Readable,
+        name: str,
+        *,
+        offset: int = 0,
+        max_value_bytes: int,
+        lenient: bool = False,
+        line_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
         self.offset = offset
+        self._line_at = line_at
+        self.lost = False
         self._stream = stream
         self._name = name
         self._max_value_bytes = max_value_bytes
@@ -109,7 +107,8 @@ class JsonText:
             except json.JSONDecodeError as error:
                 if self._ended or not self._may_be_cut(error):
                     why, at = json_fault(error)
-                    raise self._broken(_in_our_words(why), at) from None
+                    why = (why[:1].lower() + why[1:]).replace("expecting", "expected")
+                    raise self._broken(why.removesuffix(" at").removesuffix(" starting"), at) from None
             else:
                 # A number at the window's end may go on behind it.
                 goes_on = _NUMBER_TAIL.match(self._text, end) if isinstance(parsed, float) else None
@@ -133,18 +132,43 @@ class JsonText:
         if not begun and self.peek() == closing:
             self.take(closing)
             return
-        while not begun or self.take(f",{closing}") == ",":
+        while not self.lost and (not begun or self.take(f",{closing}") == ","):
             begun = True
             if not keyed:
                 yield None
                 continue
-            if self.peek() != '"':
-                raise self._broken("expected a key in double quotes", self._at)
-            key = self.value()
-            if key.problem:
-                raise self._broken(f"the key before this is longer than {self._max_value_bytes} bytes", self._at)
-            self.take(":")
-            yield key
+            yield self._key()
+
+    def elements(self, *, keyed: bool, begun: bool = False) -> Iterator[tuple[Value | None, Value]]:
+        """Go through the object (or list) whose bracket was taken: keys (or None) and values.
+
+        What is no JSON is `BROKEN`, and the others are found behind it; else all the rest of the text is its text.
+
+        Args:
+            keyed: it is an object.
+            begun: the cursor stands behind a value of it.
+        """
+        closing = "}" if keyed else "]"
+        while not self.lost and self.peek() != closing:
+            missing: BrokenJson | None = None
+            if begun and self.peek() == ",":
+                self.take(",")
+            elif begun:
+                missing = self._broken(f"expected , or {closing}", self._at)
+            begun = True
+            key: Value | None = None
+            try:
+                key = self._key() if keyed else None
+                value = self.value()
+            except BrokenJson as error:
+                value = self._recovered(missing or error, closing, junk=missing is not None)
+            else:
+                if missing:
+                    # It may belong to what was lost before it, so nobody guesses.
+                    value = Value(None, value.text, Problem.BROKEN, missing.message)
+            yield key, value
+        if not self.lost:
+            self.take(closing)
 
     def end(self) -> None:
         """Make sure that nothing follows.
@@ -172,6 +196,34 @@ class JsonText:
         self.offset = offset
         self._line = None
 
+    def _key(self) -> Value:
+        if self.peek() != '"':
+            raise self._broken("expected a key in double quotes", self._at)
+        key = self.value()
+        if key.problem:
+            raise self._broken(f"the key before this is longer than {self._max_value_bytes} bytes", self._at)
+        self.take(":")
+        return key
+
+    def _recovered(self, error: BrokenJson, closing: str, *, junk: bool) -> Value:
+        """Pass over a broken element, or over all the rest where its end cannot be found."""
+        find = end_of_junk if junk else end_of_broken
+        end = find(self._text, self._at, closing)
+        while not self._ended and (end is None or end > len(self._text) - _AHEAD_CHARS):
+            if len(self._text) - self._at > self._max_value_bytes:
+                break
+            self._fill()
+            end = find(self._text, self._at, closing)
+        self.lost = end is None
+        rest = " What comes behind it cannot be told apart and is not read." if self.lost else ""
+        text = self._consume(len(self._text) if end is None else end)
+        while self.lost and not self._ended:
+            self._fill()
+            text = b""
+            self._consume(len(self._text))
+        kept = text if len(text) <= self._max_value_bytes else b""
+        return Value(None, kept, Problem.BROKEN, error.message + rest)
+
     def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
         return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _CUT_CHARS
 
@@ -179,10 +231,13 @@ class JsonText:
         # As much again as is waiting: so a long value is read over and over, but in all only twice its length.
         block = self._stream.read(max(BLOCK_BYTES, len(self._text) - self._at))
         self._ended = not block
+        # The line's beginning shows where the lines of its like begin.
+        begin = self._text.rfind("\n", max(0, self._at - _KEPT_CHARS), self._at)
+        begin = self._at if begin < 0 else begin
         if self._line is not None:
-            self._line, self._column = self._place(self._at)
-        self._text = self._text[self._at :] + self._decoder.decode(block, final=self._ended)
-        self._at = 0
+            self._line, self._column = self._place(begin)
+        self._text = self._text[begin:] + self._decoder.decode(block, final=self._ended)
+        self._at -= begin
 
     def _consume(self, end: int) -> bytes:
         text = self._text[self._at : end].encode("utf-8", "surrogateescape")
@@ -198,7 +253,7 @@ class JsonText:
         length = depth = 0
         in_string = complete = False
         while not complete:
-            end, depth, in_string = self._skim_window(depth, in_string=in_string)
+            end, depth, in_string = skim(self._text, self._at, depth, in_string=in_string)
             complete = depth == 0 and not in_string
             piece = self._consume(end)
             length += len(piece)
@@ -213,26 +268,6 @@ class JsonText:
                 self._fill()
         return Value(None, b"".join(pieces), problem)
 
-    def _skim_window(self, depth: int, *, in_string: bool) -> tuple[int, int, bool]:
-        """Find where the value ends, or how far this window goes; and the state there."""
-        text = self._text
-        at = self._at
-        while found := (_STRING_END if in_string else _BRACKET_OR_STRING).search(text, at):
-            at = found.end()
-            if found[0] == "\\":
-                if at == len(text):
-                    # What it escapes is in the next window.
-                    return at - 1, depth, in_string
-                at += 1
-                continue
-            if found[0] == '"':
-                in_string = not in_string
-            else:
-                depth += 1 if found[0] in "{[" else -1
-            if depth == 0 and not in_string:
-                return at, depth, in_string
-        return len(text), depth, in_string
-
     def _place(self, at: int) -> tuple[int, int]:
         """Line from 1 and characters before `at` in it."""
         assert self._line is not None
@@ -240,18 +275,24 @@ class JsonText:
         column = at - newline - 1 if newline >= 0 else self._column + at
         return self._line + self._text.count("\n", 0, at), column
 
-    def _broken(self, why: str, at: int, *, hint: str = "") -> ConfigError:
+    def _broken(self, why: str, at: int, *, hint: str = "") -> BrokenJson:
+        if self._line is None and self._line_at is not None:
+            window = self._text[: self._at].encode("utf-8", "surrogateescape")
+            self._line, self._column = self._line_at(self.offset - len(window))
         if at >= len(self._text) and self._ended:
             why += ", but the file ends"
             hint = hint or "It may have been cut off: fetch or make it again."
         if self._line is None:
-            return ConfigError(f"{self._name} is broken behind byte {self.offset}: {why}.", hint=hint)
+            return BrokenJson(f"{self._name} is broken behind byte {self.offset}: {why}.", hint=hint)
         line, column = self._place(at)
-        return ConfigError(
-            f"{self._name}:{line}:{column + 1}: {why}.", hint=hint or "Mend the file; nothing was read from it."
+        return BrokenJson(
+            f"{self._name}:{line}:{column + 1}: {why}.", hint=hint or "Fix the file; nothing was read from it."
         )
 
 
-def _in_our_words(message: str) -> str:
-    words = message.replace("Expecting", "expected").removesuffix(" at").removesuffix(" starting")
-    return words[:1].lower() + words[1:]
+def documents_in(file: TextFile, *, max_bytes: int) -> JsonText:
+    """A cursor where a file of documents stands, which leaves what is wrong within a string to who reads it."""
+    begin = partial(line_at, file.path)
+    return JsonText(
+        file, str(file.path), offset=file.offset, max_value_bytes=max_bytes, lenient=True, line_at=begin
+    )

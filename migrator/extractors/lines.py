@@ -223,6 +223,17 @@ def file_identity(path: Path) -> str:
         raise _not_opened(path, error) from error
 
 
+def line_at(path: Path, offset: int) -> tuple[int, int]:
+    """The line of a place in a file's text, from 1, and the characters before it in its line."""
+    line, column = 1, 0
+    with TextFile(path) as file:
+        while file.offset < offset and (block := file.read(min(BLOCK_BYTES, offset - file.offset))):
+            text = block.decode("utf-8", "replace")
+            line += text.count("\n")
+            column = len(text) - text.rfind("\n") - 1 if "\n" in text else column + len(text)
+    return line, column
+
+
 def _joined(pieces: list[bytes], length: int, max_line_bytes: int) -> bytes | None:
     if length > max_line_bytes:
         return None

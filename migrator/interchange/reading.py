@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from migrator.codec import InvalidDocument, decode
 from migrator.errors import ConfigError
-from migrator.extractors.json_text import JsonText, Value
+from migrator.extractors.json_text import JsonText
+from migrator.extractors.json_values import Value
 from migrator.extractors.lines import TextFile, read_lines
 from migrator.interchange.texts import leaf_of
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault

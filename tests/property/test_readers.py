@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.extractors import json_text
+from migrator.extractors import json_values
 from migrator.extractors.export import ExportExtractor
 from migrator.extractors.json_text import JsonText
 from migrator.extractors.lines import TextFile, read_lines
@@ -117,7 +117,7 @@ def test_values_passed_over_end_where_they_end(values: list[Any], steps: list[in
     walker.end()
     bodies = [json.dumps(value, ensure_ascii=False).encode() for value in wrapped]
     expected = [
-        (body, None) if len(body) <= max_value_bytes else (b"", json_text.Problem.TOO_LARGE) for body in bodies
+        (body, None) if len(body) <= max_value_bytes else (b"", json_values.Problem.TOO_LARGE) for body in bodies
     ]
     assert expected == [(value.text, value.problem) for value in found]
 

@@ -437,10 +437,10 @@ def test_an_export_that_is_read_as_ndjson_says_how_to_read_it(tmp_path: Path) ->
     assert "--from mongo:FILE" in (tmp_path / "r").read_text()
 
 
-def test_a_broken_list_and_a_foreign_position_end_the_run(tmp_path: Path) -> None:
-    """Where lines do not divide the file, what follows a break cannot be told."""
+def test_a_broken_object_and_a_foreign_position_end_the_run(tmp_path: Path) -> None:
+    """Where objects follow one another over lines, what follows a break cannot be told."""
     path = tmp_path / "a.json"
-    path.write_text('[{"_id": "a"}, {"_id": ]')
+    path.write_text('{\n"_id": "a"}\n{\n"_id": }\n')
     with pytest.raises(ConfigError, match=r"a\.json"):
         list(mongo(path).extract("a"))
     for position in ("x", 5, "900:1"):

@@ -75,8 +75,7 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"a": [{"x": 1},\n {"x" 1}]}', r"dump\.json:2:7: expected ':' delimiter"),
-        ('{"a": [{"x": 1}', r"dump\.json:1:16: expected , or \], but the file ends\. It may have been cut off"),
+        ('{"a": [{"x": 1}]\n "b" []}', r"dump\.json:2:2: expected , or }"),
         ('{"a": [{"x": 1}]', r"dump\.json:1:17: expected , or }, but the file ends"),
         (
             '{"a": []}\n{"b": []}',
@@ -88,7 +87,7 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None
     ],
 )
 def test_a_broken_file_is_refused_as_a_whole(tmp_path: Path, content: str, message: str) -> None:
-    """Nothing is read from a file whose syntax is wrong anywhere."""
+    """Nothing is read from a file in which collections cannot be told apart."""
     opened = extractor(tmp_path, content)
     with pytest.raises(ConfigError, match=message):
         opened.collections()
@@ -296,5 +295,5 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None
     assert opened.count("a") == 2
     path = tmp_path / "dump.json"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(ConfigError, match="broken behind byte"):
+    with pytest.raises(ConfigError, match="was changed while it was read"):
         list(opened.extract("a"))

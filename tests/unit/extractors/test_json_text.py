@@ -9,7 +9,8 @@ import tracemalloc
 import pytest
 
 from migrator.errors import ConfigError
-from migrator.extractors.json_text import JsonText, Problem, Value
+from migrator.extractors.json_text import JsonText
+from migrator.extractors.json_values import Problem, Value
 from migrator.extractors.lines import BLOCK_BYTES
 
 
