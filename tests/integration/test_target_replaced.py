@@ -25,6 +25,7 @@ from migrator.model import Record
 from migrator.streaming import StreamWriter
 from migrator.verifying import verify_job
 from tests import support
+from tests.commands import Ran, run
 from tests.fault_proxy import FaultProxy, Request
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
@@ -188,6 +189,48 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     words = [sys.executable, "-m", "migrator", *arguments]
     return subprocess.run(words, check=False, capture_output=True, text=True)
+
+
+def retried(job: Job, target: str, *options: str) -> Ran:
+    """`retry` of a reject file that holds every document."""
+    file = job.folder / "rejected.ndjson"
+    line = {"collection": job.name, "database": job.name, "stage": "load", "error": "forbidden", "reason": "x"}
+    documents = [{"_id": f"d{number:05}", "n": number} for number in range(COUNT)]
+    file.write_text("".join(json.dumps({**line, "id": d["_id"], "document": d}) + "\n" for d in documents))
+    small = ("--batch-docs", "20", "--in-flight", "1", "--rejects", str(job.folder / "again.ndjson"))
+    return run("retry", str(file), "--to", target, "-q", *small, *options)
+
+
+@pytest.mark.parametrize("event", [Job.delete, Job.recreate, Job.replace], ids=lambda event: event.__name__)
+@pytest.mark.parametrize("before", [2, 10, 20])
+def test_while_rejects_are_written_again(
+    job: Job, monkeypatch: pytest.MonkeyPatch, event: Callable[[Job], None], before: int
+) -> None:
+    """`retry` says so and what to do, which makes it whole; the reject file is left as it is."""
+    monkeypatch.chdir(job.folder)
+    job.happens[before] = lambda: event(job)
+    with FaultProxy(job.url, job.plan) as proxy:
+        ran = retried(job, proxy.url)
+        assert ran.code == 6
+        assert f"/{job.name} is " in ran.output
+        assert "Retry again" in ran.output
+        assert retried(job, proxy.url).code == 0
+    assert job.is_whole()
+
+
+@pytest.mark.parametrize(
+    "event", [Job.delete, Job.recreate, Job.replace, Job.empty], ids=lambda event: event.__name__
+)
+def test_between_two_retries(job: Job, monkeypatch: pytest.MonkeyPatch, event: Callable[[Job], None]) -> None:
+    """One that was broken off claims nothing of the next one's target: all is looked at and written again."""
+    monkeypatch.chdir(job.folder)
+    with FaultProxy(
+        job.url, lambda request: job.plan(request) or ("down_503" if job.writes > 5 else None)
+    ) as proxy:
+        assert retried(job, proxy.url, "--max-attempts", "1").code == 5
+    event(job)
+    assert retried(job, job.url).code == 0
+    assert job.is_whole()
 
 
 def test_a_verification_goes_on_with_its_own_target_only(job: Job) -> None:
