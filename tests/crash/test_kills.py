@@ -18,6 +18,13 @@ from tests import support
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 DOCUMENTS = 6_000
+# On a loaded machine a checkpoint takes long and is written seldom, and a folder is full before we had our turn to
+# kill: this one is written often all the same, by a process that lets us go first.
+OFTEN = (
+    "import runpy, migrator.pipeline; migrator.pipeline.SAVING_SHARE = 1e9; "
+    "runpy.run_module('migrator', run_name='__main__')"
+)
+LETS_US_GO_FIRST = ["nice", "-n", "19", sys.executable, "-c", OFTEN]
 
 
 def make_documents(count: int = DOCUMENTS, *, ordered: bool) -> list[dict[str, Any]]:
@@ -86,7 +93,10 @@ def test_every_document_is_there_once_after_any_kills(
     if "workers" in sort:
         flags += ["--transform", "drop:nothing.there", "--transform-workers", "2"]
     while True:
-        process = subprocess.Popen(command(url, *flags), cwd=tmp_path, stdout=subprocess.DEVNULL)
+        line = command(url, *flags)
+        if kind == "folder":
+            line[:3] = LETS_US_GO_FIRST
+        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL)
         if kills < 8:
             # Wait for a little progress, so that the loop ends, and then for some moment.
             until = settled(tmp_path) + rng.randrange(1, count // 10)
