@@ -59,8 +59,9 @@ class Alignment:
     # What is still to be pushed, by the copy that pushes and the one that gets it; and how far each has come.
     waiting: set[tuple[Copy, Copy]] = field(default_factory=set)
     pushed: dict[tuple[Copy, Copy], int] = field(default_factory=dict)
-    # Nodes that left a question without an answer: they are asked no more in this round.
+    # Nodes that left a question without an answer: they are asked no more in this round. Whether any has answered.
     silent: set[str] = field(default_factory=set)
+    heard: bool = False
 
     def align(self) -> None:
         """Return when all copies have pushed what they held.
@@ -76,6 +77,7 @@ class Alignment:
         pause = FIRST_PAUSE_S
         while True:
             self.silent.clear()
+            self.heard = False
             found = {copy for copy in sorted(away) if self._look(copy)}
             away -= found
             self.client.absent_nodes -= {copy.node for copy in found}
@@ -88,6 +90,9 @@ class Alignment:
                 }
             if self._read_checkpoints() or found:
                 moved = self.clock()
+            if self.silent and not self.heard:
+                # It can be the server itself that is out of reach: that is for whoever tries again.
+                self._shards()
             now = self.clock()
             if not self.waiting and not away:
                 return
@@ -95,9 +100,6 @@ class Alignment:
             # Who was waited for in vain is not waited for again for the next database.
             late, away_long = now - moved > PATIENCE_S, now - began > NODE_PATIENCE_S
             alone = not self.waiting and (away_long or nodes <= self.client.absent_nodes)
-            if late or alone:
-                # It can be the server itself that is out of reach: that is for whoever tries again.
-                self._shards()
             if alone:
                 self.client.absent_nodes |= nodes
                 raise Impossible(f"those on {', '.join(sorted(nodes))} are out of reach")
@@ -198,6 +200,7 @@ class Alignment:
             # One question of many: it comes again with the next round.
             self.silent.add(copy.node)
             return None
+        self.heard = True
         return value if isinstance(value, dict) else None
 
     def _allowed(self, answer: Answer) -> Answer:

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import orjson
 
 from migrator.couch.answers import refuse
+from migrator.couch.bulk_get import Asked, read_leaves
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import copies_of
 from migrator.couch.endpoint import database_url
 from migrator.couch.leaf_sending import inline_bytes, post_leaves, stream_leaf
 from migrator.couch.trouble import NOT_STORED, VERDICTS, Suspects, is_verdict, trouble
@@ -216,6 +218,9 @@ class LeafWriter:
             return []
         missing = self._ask_missing([leaves[index] for index in indexes])
         left = [index for index in indexes if leaves[index].rev in missing.get(leaves[index].id, ())]
+        if left and copies_of(self._client.database_info(self._database)) > 1:
+            held = self._held([leaves[index] for index in left])
+            left = [index for index in left if (leaves[index].id, leaves[index].rev) not in held]
         for index in set(indexes).difference(left):
             ends[index] = Outcome(leaves[index].id, Status.WRITTEN)
         return left
@@ -256,6 +261,17 @@ class LeafWriter:
         if attempts > 1 and self._check is not None:
             self._check()
         return result
+
+    def _held(self, leaves: Sequence[Leaf]) -> set[tuple[str, str]]:
+        """Which of them most copies of a cluster hold: one alone answers `_revs_diff`, and it can be behind."""
+        what = f"Looking for {len(leaves)} revisions on most copies of {self._database}"
+        asked = [Asked(leaf.id, leaf.rev) for leaf in leaves]
+        body = orjson.dumps({"docs": [{"id": id, "rev": rev} for id, rev in asked]})
+        answer = self._client.call("POST", self._database, "_bulk_get", params={"revs": "true"}, body=body)
+        if answer.status != 200:
+            refuse(answer, what, self._client.url)
+        found = read_leaves(answer.body, asked, lambda *_: (), what)
+        return {(leaf.id, leaf.rev) for leaf in found if isinstance(leaf, Leaf)}
 
     def _ask_missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
         """Which revisions the server does not hold, by id."""

@@ -373,6 +373,7 @@ def test_a_server_that_is_gone_is_no_cluster_that_is_apart() -> None:
     cluster.call = call  # type: ignore[method-assign]
     with pytest.raises(TransientError, match="no route"):
         together(cluster)
+    assert cluster.now == 0
 
 
 @pytest.mark.parametrize(("status", "told"), [(201, []), (202, ["db: documents were accepted by fewer"])])

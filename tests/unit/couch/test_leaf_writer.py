@@ -92,6 +92,42 @@ def test_a_leaf_that_comes_again_in_a_later_batch_is_written_once() -> None:
     assert asked[requests + 2 :] == ["_revs_diff", "_bulk_docs", "_revs_diff"]
 
 
+@pytest.mark.parametrize("held", ["abc", "ac", ""])
+def test_one_copy_that_is_behind_makes_no_leaf_missing(held: str) -> None:
+    """A cluster answers `_revs_diff` from one copy; what most copies hold is stored, and is not sent again."""
+    asked = []
+
+    def answer(request: Asked) -> Reply:
+        asked.append(request.path.rpartition("/")[2].partition("?")[0])
+        if asked[-1] == "_bulk_docs":
+            local = request.json["docs"][0]["_id"].startswith("_local/")
+            return Reply(500, [{"id": "x", "error": "error"}]) if local else Reply(201, [])
+        if asked[-1] == "_revs_diff":
+            return Reply(200, {id: {"missing": revs} for id, revs in request.json.items()})
+        if asked[-1] == "_bulk_get":
+            return Reply(200, {"results": [row(**each) for each in request.json["docs"]]})
+        return Reply(200, {"db_name": "db", "cluster": {"n": 3}})
+
+    def row(id: str, rev: str) -> dict[str, object]:
+        revisions = {"start": 1, "ids": [rev.partition("-")[2]]}
+        there = {"ok": {"_id": id, "_rev": rev, "n": 1, "_revisions": revisions}}
+        gone = {"error": {"id": id, "rev": rev, "error": "not_found", "reason": "missing"}}
+        return {"id": id, "docs": [there if id in held else gone]}
+
+    with StubServer(answer) as stub:
+        client = CouchClient(parse_endpoint(stub.url, environ={})[0], max_connections=1)
+        writer = LeafWriter(client, "db", Retrier(RetryPolicy(1)), fresh=True)
+        try:
+            if held == "abc":
+                assert [outcome.status for outcome in writer.write(LEAVES)] == [Status.WRITTEN] * 3
+                assert asked == ["_bulk_docs", "_revs_diff", "db", "_bulk_get"]
+            else:
+                with pytest.raises(EndpointError, match=f"does not store {3 - len(held)} document"):
+                    writer.write(LEAVES)
+        finally:
+            client.close()
+
+
 class Vanishing:
     """A server whose database is gone, or there again, from a numbered request on."""
 
@@ -101,7 +137,9 @@ class Vanishing:
         self.checks = 0
 
     def __call__(self, asked: Asked) -> Reply:
-        """404, 503, or the answer."""
+        """404, 503, or the answer; how many copies it has is not counted."""
+        if asked.method == "GET":
+            return Reply(200, {"db_name": "db"})
         status = next(self.statuses, 200)
         if status == 404:
             return Reply(404, {"error": "not_found", "reason": "Database does not exist."})
