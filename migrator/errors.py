@@ -137,7 +137,7 @@ class TransientError(EndpointError):
         signature: equal for failures of the same kind; a repeated equal one is not a passing fault.
     """
 
-    usual_hint = "Try again later; with --resume a run goes on where it stopped."
+    usual_hint = "Go on later with --resume."
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"))
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _PORT = re.compile(r"(?:[^/\s]*[^/\s:])?:\d{1,5}(?:[/?#].*)?")
+_END_PORT = re.compile(r"\d{3,5}")
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _NO_COLON = re.compile(r"(h{1,2}t{1,3}ps?)[;.,]?:?//+:?/*(.*)", re.IGNORECASE | re.DOTALL)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
@@ -154,18 +155,36 @@ def _url(place: str, secure: str = "") -> str:
     if place.startswith(":") and not place.startswith("::"):
         place = f"localhost{place}"
     host = place.rpartition("@")[2].partition("/")[0]
-    if host.count(":") > 1 and not host.startswith("["):
-        place = place.replace(host, f"[{host}]")
+    if address := _with_brackets(host):
+        place = place.replace(host, address)
     return f"http{secure or ('s' if re.search(r':(6984|443)$', host) else '')}://{place}"
+
+
+def _with_brackets(host: str) -> str:
+    """An address of IPv6 as a URL has it; "" for what has its brackets or is none.
+
+    What ends like a port is one where an address is left before it.
+    """
+    if host.count(":") < 2 or (host.startswith("[") and "]" in host):
+        return ""
+    bare = host.replace("[", "").replace("]", "")
+    address, _, port = bare.rpartition(":")
+    if _END_PORT.fullmatch(port) and _is_address(address):
+        return f"[{address}]:{port}"
+    return f"[{bare}]" if _is_address(bare) else ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _looks_like_host(text: str) -> bool:
     host = text.partition("/")[0].rstrip(".")
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        pass
-    else:
+    if _is_address(host.strip("[]")):
         return True
     labels = host.split(".")
     if labels[0].lower() == "localhost" and len(labels) <= 2:
@@ -186,6 +205,8 @@ def _check_authority(text: str, what: str, shown: str) -> None:
     if twice or "\\" in host or (typed.startswith("/") and typed.strip("/")):
         place = re.sub(r"(?i)^(https?:?/*)*/*", "", rest).replace("\\", "/")
         raise _mistyped(text, what, f"{scheme.lower()}://{place}")
+    if address := _with_brackets(host):
+        raise _mistyped(text, what, f"{scheme.lower()}://{address}{rest[len(host) :]}")
     if host.startswith(".") or ".." in host:
         place = re.sub(r"\.{2,}", ".", host).lstrip(".") + rest[len(host) :]
         raise _mistyped(text, what, f"{scheme.lower()}://{place}")

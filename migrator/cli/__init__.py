@@ -15,7 +15,6 @@ from migrator.errors import (
     EXIT_UNEXPECTED,
     ConfigError,
     MigratorError,
-    TargetReplaced,
     without_passwords,
 )
 from migrator.version import __version__
@@ -150,9 +149,9 @@ def _main() -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except MigratorError as error:
-        hint = error.hint or error.usual_hint
-        if isinstance(error, TargetReplaced) and error.flag is not None and sys.argv[1:]:
-            hint = f"{hint} Type: {_again(sys.argv[1:], error.flag)}"
+        from migrator.cli.again import whole_hint  # noqa: PLC0415 only for this
+
+        hint = whole_hint(error, sys.argv[1:])
         hint = _with_place(hint, sys.argv[1:])
         click.echo(f"Error: {error.message} {hint}".rstrip(), err=True)
         sys.exit(error.exit_code)
@@ -171,16 +170,6 @@ def _storage_failure(error: Exception) -> MigratorError | None:
     from migrator.files.failures import storage_failure  # noqa: PLC0415 only for this
 
     return storage_failure(error)
-
-
-def _again(arguments: list[str], flag: str) -> str:
-    """The command that was typed, without passwords, as it is to be typed next."""
-    import shlex  # noqa: PLC0415 only for this
-
-    from migrator.cli.again import without_secrets  # noqa: PLC0415
-
-    kept = [argument for argument in arguments if not flag or argument not in {"--resume", flag}]
-    return shlex.join(["migrator", *map(without_secrets, kept), *([flag] if flag else [])])
 
 
 def _with_place(hint: str, arguments: list[str]) -> str:

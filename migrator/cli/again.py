@@ -12,6 +12,7 @@ import click
 
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url, redact
+from migrator.errors import MigratorError, TargetReplaced
 from migrator.registry import target_text
 from migrator.rejects import stages_in
 
@@ -35,6 +36,8 @@ _CARRIED = {
 _SECRET = re.compile(r"((?:^|[?&;])(?:password|passwd|pwd|token|secret|api_?key)=)[^&;#]*", re.IGNORECASE)
 # These say how far to go on, which another run decides for itself; a ping's address is a secret.
 _NOT_AGAIN = {"--resume": 0, "--restart": 0, "--ping": 1}
+_NAMED = re.compile(r"\b(?:with|[Aa]dd|or|then) (--resume|--restart)\b")
+_GO_ON = re.compile(r"\b[Gg]o on( later)? with --resume")
 # What was not rejected at the target has not passed the run's transformers.
 _BEFORE_LOADING = ("extract", "transform")
 
@@ -82,7 +85,46 @@ def this_command(*more: str, without: Sequence[str] = ()) -> str:
         without: options with a value that are left out.
     """
     context = click.get_current_context(silent=True)
-    words: list[str] = list(context.meta.get(WORDS, ())) if context else []
+    return _command(context.meta.get(WORDS, ()) if context else (), *more, without=without)
+
+
+def whole_hint(error: MigratorError, words: Sequence[str]) -> str:
+    """What to do about an error, with the whole command to type next where that is this one with a flag.
+
+    A command that has no --resume goes on by being run again.
+
+    Args:
+        error: what ended it.
+        words: what was typed behind `migrator`.
+    """
+    hint = error.hint or error.usual_hint
+    if isinstance(error, TargetReplaced):
+        flags = [] if error.flag is None else [error.flag]
+    else:
+        flags = _NAMED.findall(hint)
+    if not words or not flags:
+        return hint
+    if "--resume" in flags and "--resume" not in _options(words):
+        hint, flags = _GO_ON.sub(_run_again, hint), [""]
+    return f"{hint} Type: {' or: '.join(_command(words, *filter(None, [flag])) for flag in flags)}"
+
+
+def _run_again(found: re.Match[str]) -> str:
+    return f"{'R' if found[0][0] == 'G' else 'r'}un the same command again{found[1] or ''}"
+
+
+def _options(words: Sequence[str]) -> set[str]:
+    """What the command of these words can be told."""
+    from migrator.cli import cli  # noqa: PLC0415 which imports this
+
+    command: click.Command = cli
+    for word in words:
+        if isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), word) or command
+    return {option for param in command.params for option in param.opts if not getattr(param, "hidden", False)}
+
+
+def _command(words: Sequence[str], *more: str, without: Sequence[str] = ()) -> str:
     left_out = {**_NOT_AGAIN, **dict.fromkeys(without, 1)}
     kept: list[str] = []
     skipped = 0

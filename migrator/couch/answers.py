@@ -105,7 +105,7 @@ def refuse(answer: Answer, what: str, url: str) -> NoReturn:
     if status in {408, 429} or status >= 500 or error in SERVER_TROUBLE:
         raise TransientError(
             text,
-            hint="The server is in trouble or too busy; try again later with --resume.",
+            hint="The server is in trouble or too busy; go on later with --resume.",
             retry_after_s=retry_after_s(answer.headers),
             outcome_unknown=status not in {408, 429},
             overload=status in {408, 429, 503, 504} or error == "timeout",

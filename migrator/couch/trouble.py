@@ -62,10 +62,7 @@ ALONE = "alone"
 MAX_BLAMED_IN_A_ROW = 3
 # The least that the largest document of a server may have.
 MAX_PROBE_BYTES = 1_000_000
-TROUBLE_HINT = (
-    "Its disk may be full, or its log says why: see migrator doctor URL. Then run the same command again; "
-    "migrator run goes on with --resume."
-)
+TROUBLE_HINT = "Its disk may be full, or its log says why: see migrator doctor URL. Then go on with --resume."
 
 
 def is_verdict(error: object) -> bool:

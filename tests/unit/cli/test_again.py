@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,21 @@ import click
 import pytest
 
 from migrator.checkpoint import CheckpointFile
-from migrator.cli import _again
-from migrator.cli.again import WORDS, retry_commands, this_command
+from migrator.cli import main
+from migrator.cli.again import WORDS, retry_commands, this_command, whole_hint
 from migrator.config import JobConfig
+from migrator.couch.trouble import TROUBLE_HINT
+from migrator.errors import (
+    CheckpointError,
+    ConfigError,
+    EndpointError,
+    Interrupted,
+    MigratorError,
+    StorageError,
+    TargetReplaced,
+    TransientError,
+)
+from migrator.files.failures import RESUME
 from migrator.model import Reject
 from migrator.rejects import reject_to_line
 from tests.commands import run
@@ -184,9 +197,99 @@ def test_a_damaged_checkpoint_is_exit_code_6(
     assert run("status", "c").code == 0
 
 
+RUN = ("run", "--from", "a b.json", "--to", "http://h:5984")
+COMMANDS_WITHOUT = [
+    ("convert", "--from", "a.txt", "--to", "http://h:5984/a"),
+    ("seed", "fixtures", "--to", "http://h:5984"),
+    ("retry", "r.ndjson", "--to", "http://h:5984"),
+    ("restore", "--from", "b", "--to", "http://h:5984"),
+    ("backup", "--from", "http://h:5984", "--to", "b"),
+    ("snapshot", "--from", "http://h:5984", "f"),
+    ("singer-target", "--to", "http://h:5984"),
+    ("doctor", "http://h:5984"),
+]
+
+
+@pytest.mark.parametrize("command", [RUN, ("verify", *RUN[1:]), ("apply", "plan.toml")])
+@pytest.mark.parametrize(
+    ("error", "flags"),
+    [
+        (
+            CheckpointError("m", hint="Add --resume to go on from it, or --restart to start over."),
+            ["resume", "restart"],
+        ),
+        (CheckpointError("m", hint="Start over with --restart (what is there stays)."), ["restart"]),
+        (CheckpointError("m", hint="Put the old file back, or start anew with --restart."), ["restart"]),
+        (Interrupted("m", hint="Go on with --resume."), ["resume"]),
+        (TransientError("m"), ["resume"]),
+        (StorageError("m", hint=f"Make room; then {RESUME}."), ["resume"]),
+        (EndpointError("m", hint=TROUBLE_HINT), ["resume"]),
+        (MigratorError("m", hint="Mend the cause or raise --max-errors, then --resume."), ["resume"]),
+        (TargetReplaced("m", hint="Start over.", flag="--restart"), ["restart"]),
+        (TargetReplaced("m", hint="Start over.", flag=""), [""]),
+    ],
+)
+def test_a_hint_has_the_whole_command(command: tuple[str, ...], error: MigratorError, flags: list[str]) -> None:
+    """With the flag that the hint names, and without the other one that was typed."""
+    for typed in (command, (*command, "--resume"), (*command, "--restart")):
+        hint = whole_hint(error, typed)
+        begin, _, commands = hint.partition(" Type: ")
+        assert begin == (error.hint or error.usual_hint)
+        wanted = [["migrator", *command, *([f"--{flag}"] if flag else [])] for flag in flags]
+        assert [shlex.split(each) for each in commands.split(" or: ")] == wanted
+
+
+@pytest.mark.parametrize("command", COMMANDS_WITHOUT)
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StorageError("m", hint=f"Make room; then {RESUME}."), "then run the same command again."),
+        (TransientError("m"), "Run the same command again later."),
+        (Interrupted("m", hint="Go on with --resume."), "Run the same command again."),
+        (EndpointError("m", hint=TROUBLE_HINT), "Then run the same command again."),
+    ],
+)
+def test_a_command_without_resume_is_run_again(command: tuple[str, ...], error: MigratorError, said: str) -> None:
+    """Nobody is told a flag that the command does not have."""
+    hint = whole_hint(error, command)
+    assert said in hint or said[:1].lower() + said[1:] in hint
+    assert "--resume" not in hint
+    assert shlex.split(hint.partition(" Type: ")[2]) == ["migrator", *command]
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        "Leave --resume out, or name a folder.",
+        "Keep one of them.",
+        "Check the path.",
+        "migrator apply PLAN --restart",
+    ],
+)
+def test_another_hint_stays(hint: str) -> None:
+    """What names no way on has no command behind it, and neither has what was started by no words."""
+    assert whole_hint(ConfigError("m", hint=hint), [*RUN, "--resume"]) == hint
+    assert whole_hint(ConfigError("m", hint="Go on with --resume."), []) == "Go on with --resume."
+    assert whole_hint(TargetReplaced("m", hint="Do it over.", flag=None), RUN) == "Do it over."
+
+
+def test_the_command_line_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint that is damaged, as the command prints it."""
+    (tmp_path / "a.ndjson").write_text('{"_id": "a"}\n')
+    (tmp_path / "c").write_text("{")
+    words = ["run", "--from", f"{tmp_path}/a.ndjson", "--to", f"{tmp_path}/o", "--checkpoint", f"{tmp_path}/c"]
+    monkeypatch.setattr(sys, "argv", ["migrator", *words, "--resume"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 6
+    assert capsys.readouterr().err.rstrip().endswith(f"Type: migrator {shlex.join(words)} --restart")
+
+
 def test_the_command_that_starts_over_shows_no_password() -> None:
     """Neither before the host nor in the query, as PostgreSQL's URLs have it."""
     words = ["run", "--from", "postgresql://h/d?user=u&password=geh3im", "--to=http://a:geh3im@h:1", "--resume"]
-    said = _again(words, "--restart")
+    said = whole_hint(TargetReplaced("m", hint="h", flag="--restart"), words)
     assert "geh3im" not in said
     assert shlex.split(said)[-2:] == ["--to=http://h:1", "--restart"]
