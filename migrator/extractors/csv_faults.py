@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from migrator.extractors.row_faults import Unreadable, row_fault
 from migrator.model import Fault
-from migrator.row_faults import Unreadable, row_fault
 
 
 def decode_line(

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from migrator.checkpoint.rejects import MAX_LINE_BYTES, line_to_reject
 from migrator.codec import InvalidDocument, decode
 from migrator.codec.loose import read_loosely
 from migrator.errors import ConfigError
 from migrator.extractors.lines import TextFile, file_identity, read_lines
 from migrator.model import Fault, Position, Record, Reject
-from migrator.rejects import MAX_LINE_BYTES, line_to_reject
 
 
 class RejectsExtractor:

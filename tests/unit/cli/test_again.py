@@ -11,12 +11,12 @@ from typing import Any
 import click
 import pytest
 
-from migrator.checkpoint import CheckpointFile
+from migrator.checkpoint.file import CheckpointFile
+from migrator.checkpoint.rejects import reject_to_line
 from migrator.cli import _again
 from migrator.cli.again import WORDS, retry_commands, this_command
 from migrator.config import JobConfig
 from migrator.model import Reject
-from migrator.rejects import reject_to_line
 from tests.commands import run
 
 
