@@ -1,1 +1,1 @@
-"""Keeps a target up to date: only what changed since the last run, by following, or by CouchDB's replicator."""
+"""Whole jobs: opened from their options, planned, run, kept up to date, divided among workers."""
