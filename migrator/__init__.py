@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 from migrator.version import __version__
 
 if TYPE_CHECKING:
-    from migrator.instance.applied import Applied
-    from migrator.instance.plan import ServerPlan
     from migrator.model import Report
-    from migrator.verify_result import VerifyResult
+    from migrator.server.move.plan import ServerPlan
+    from migrator.server.move.result import Applied
+    from migrator.verification.result import VerifyResult
 
 __all__ = ["__version__", "apply", "plan_server", "run", "verify"]
 
@@ -41,7 +41,7 @@ def run(source: object, target: str = "", **options: Any) -> Report:
     Args:
         source: SOURCE as on the command line, or a mapping, a database service or an Extractor.
         target: TARGET as on the command line; COUCHDB_URL when empty.
-        options: further fields of JobConfig, and `listener` and `stopping` as in `migrator.jobs.run_job`.
+        options: further fields of JobConfig, and `listener` and `stopping` as in `migrator.jobs.run.run_job`.
 
     Returns:
         The report: per collection, read = written + unchanged + skipped + filtered + rejected.
@@ -51,7 +51,7 @@ def run(source: object, target: str = "", **options: Any) -> Report:
     """
     # Imported late: `import migrator` alone must cost nothing.
     from migrator.config import JobConfig  # noqa: PLC0415
-    from migrator.sync.running import run_any  # noqa: PLC0415
+    from migrator.jobs.dispatch import run_any  # noqa: PLC0415
 
     text, extractor = _source(source)
     extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
@@ -65,7 +65,7 @@ def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
         MigratorError: a side is out of reach. Differences are in the result, not raised.
     """
     from migrator.config import JobConfig  # noqa: PLC0415
-    from migrator.verifying import verify_job  # noqa: PLC0415
+    from migrator.verification.job import verify_job  # noqa: PLC0415
 
     text, extractor = _source(source)
     extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
@@ -78,16 +78,16 @@ def plan_server(source: str, target: str, **options: Any) -> ServerPlan:
     Args:
         source: the server that is left, a URL without a database.
         target: the server that is moved to.
-        options: fields of `migrator.instance.planning.PlanOptions`, and `config`, `environ`, `listener` and
-            `stopping` as in `migrator.instance.planning.plan_server`.
+        options: fields of `migrator.server.move.make_plan.PlanOptions`, and `config`, `environ`, `listener` and
+            `stopping` as in `migrator.server.move.make_plan.plan_server`.
 
     Raises:
         MigratorError: a side is out of reach, or something asked for cannot be.
     """
-    from migrator.instance import planning  # noqa: PLC0415
+    from migrator.server.move import make_plan  # noqa: PLC0415
 
     extras = {name: options.pop(name) for name in _EXTRAS if name in options}
-    return planning.plan_server(source, target, planning.PlanOptions(**options), **extras)
+    return make_plan.plan_server(source, target, make_plan.PlanOptions(**options), **extras)
 
 
 def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
@@ -95,23 +95,23 @@ def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
 
     Args:
         plan: the plan.
-        options: fields of `migrator.instance.applying.ApplyOptions`, and `config`, `environ`, `listener` and
-            `stopping` as in `migrator.instance.applying.apply_plan`.
+        options: fields of `migrator.server.move.apply.ApplyOptions`, and `config`, `environ`, `listener` and
+            `stopping` as in `migrator.server.move.apply.apply_plan`.
 
     Raises:
         MigratorError: see `migrator.errors`; the checkpoint is saved.
     """
     from pathlib import Path  # noqa: PLC0415
 
-    from migrator.instance import applying  # noqa: PLC0415
-    from migrator.instance.plan import ServerPlan, load_plan  # noqa: PLC0415
+    from migrator.server.move.apply import ApplyOptions, apply_plan  # noqa: PLC0415
+    from migrator.server.move.plan import ServerPlan, load_plan  # noqa: PLC0415
 
     made = plan if isinstance(plan, ServerPlan) else load_plan(Path(plan))
     extras = {name: options.pop(name) for name in _EXTRAS if name in options}
     for name in ("checkpoint", "rejects"):
         if options.get(name) is not None:
             options[name] = Path(options[name])
-    return applying.apply_plan(made, applying.ApplyOptions(**options), **extras)
+    return apply_plan(made, ApplyOptions(**options), **extras)
 
 
 def _source(source: object) -> tuple[str, Any]:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from migrator.seeding.model import Fixtures
-    from migrator.seeding.resetting import SeededDatabases
+    from migrator.fixtures.model import Fixtures
+    from migrator.fixtures.reset import SeededDatabases
 
 WORKER = "PYTEST_XDIST_WORKER"
 
@@ -41,7 +41,7 @@ def couchdb_url() -> Iterator[str]:
     None to be had is a failure, never a skip.
     """
     from migrator.errors import MigratorError  # noqa: PLC0415 late, for pytest's quick start
-    from migrator.seeding.servers import server_for_tests  # noqa: PLC0415
+    from migrator.fixtures.servers import server_for_tests  # noqa: PLC0415
 
     server = server_for_tests()
     try:
@@ -73,8 +73,8 @@ def couchdb_fixtures(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def _couchdb_read(couchdb_fixtures: Path, pytestconfig: pytest.Config) -> Fixtures:
     from migrator.errors import MigratorError  # noqa: PLC0415
-    from migrator.seeding.fixtures import read_fixtures  # noqa: PLC0415
-    from migrator.seeding.values import parse_now  # noqa: PLC0415
+    from migrator.fixtures.folder import read_fixtures  # noqa: PLC0415
+    from migrator.fixtures.values import parse_now  # noqa: PLC0415
 
     try:
         now = parse_now(pytestconfig.getini("couchdb_now"))
@@ -84,8 +84,8 @@ def _couchdb_read(couchdb_fixtures: Path, pytestconfig: pytest.Config) -> Fixtur
 
 
 def _seeded(url: str, fixtures: Fixtures, prefix: str) -> Iterator[SeededDatabases]:
-    from migrator.couch.locating import locate  # noqa: PLC0415
-    from migrator.seeding.resetting import SeededDatabases, fresh  # noqa: PLC0415
+    from migrator.couch.locate import locate  # noqa: PLC0415
+    from migrator.fixtures.reset import SeededDatabases, fresh  # noqa: PLC0415
 
     databases = SeededDatabases(locate(url)[0], fresh(fixtures, prefix), url)
     databases.seed()

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from migrator.backup.catalog import Catalog
-from migrator.backup.manifest import Manifest
+from migrator.backup.create import run_backup
+from migrator.backup.format.manifest import Manifest
 from migrator.backup.options import BackupOptions, ChapterResult, DatabaseResult, RestoreOptions
-from migrator.backup.place import open_place
-from migrator.backup.restoring import run_restore
-from migrator.backup.taking import run_backup
+from migrator.backup.restore import run_restore
+from migrator.backup.storage.base import open_place
 from migrator.config import JobConfig
 from migrator.events import Event
 from tests.leaf_states import make, state, write

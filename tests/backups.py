@@ -12,12 +12,12 @@ from typing import NamedTuple, TypedDict, Unpack
 import orjson
 
 from migrator.backup.catalog import Catalog
-from migrator.backup.cipher import PLAIN, Cipher
-from migrator.backup.local_place import LocalPlace
-from migrator.backup.manifest import Manifest
-from migrator.backup.place import Place, open_place
-from migrator.backup.snapshot_reader import SnapshotReader
-from migrator.backup.snapshot_writer import SnapshotWriter
+from migrator.backup.format.cipher import PLAIN, Cipher
+from migrator.backup.format.manifest import Manifest
+from migrator.backup.format.snapshot_reader import SnapshotReader
+from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.storage.base import Place, open_place
+from migrator.backup.storage.local import LocalPlace
 from migrator.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 
 FACTS = DatabaseFacts(

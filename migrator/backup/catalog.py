@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from migrator.backup.cipher import PLAIN, Cipher
-from migrator.backup.head import head_name, known_in_head, read_head, write_head
-from migrator.backup.manifest import (
+from migrator.backup.format.cipher import PLAIN, Cipher
+from migrator.backup.format.head import head_name, known_in_head, read_head, write_head
+from migrator.backup.format.manifest import (
     COPY,
     FILE,
     Manifest,
@@ -18,7 +18,7 @@ from migrator.backup.manifest import (
     load_manifest,
     snapshot_time,
 )
-from migrator.backup.place import Place
+from migrator.backup.storage.base import Place
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.naming import collection_name, file_name, shown
 

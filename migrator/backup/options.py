@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrator.backup.cipher import Cipher, open_cipher
-from migrator.backup.manifest import Manifest
-from migrator.backup.snapshot_writer import MAX_SEGMENT_BYTES
+from migrator.backup.format.cipher import Cipher, open_cipher
+from migrator.backup.format.manifest import Manifest
+from migrator.backup.format.snapshot_writer import MAX_SEGMENT_BYTES
 from migrator.config import texts
 from migrator.errors import EXIT_OK, EXIT_REJECTS, ConfigError, MigratorError
 from migrator.naming import shown

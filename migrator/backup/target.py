@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from migrator.backup.manifest import Manifest
+from migrator.backup.format.manifest import Manifest
 from migrator.backup.options import RestoreOptions
 from migrator.couch.claim import Claim
 from migrator.couch.client import CouchClient
 from migrator.couch.settings import apply_revs_limit, apply_security, check_security, create_like, read_facts
 from migrator.errors import Forbidden, Unauthorized
-from migrator.retry import Retrier, is_transient
+from migrator.retry.retrier import Retrier, is_transient
 
 # Design documents that the server makes in its own databases, which the backup's would be in conflict with.
 SERVERS_OWN = {"_users": "_design/_auth", "_replicator": "_design/_replicator"}

@@ -178,7 +178,7 @@ def _with_place(hint: str, arguments: list[str]) -> str:
         return hint
     import shlex  # noqa: PLC0415 only for this
 
-    from migrator.backup.fsspec_place import without_credentials  # noqa: PLC0415
+    from migrator.backup.storage.remote import without_credentials  # noqa: PLC0415
 
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
         option, equals, value = word.partition("=")

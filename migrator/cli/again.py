@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
+from migrator.checkpoint.rejects import stages_in
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import MigratorError, TargetReplaced
-from migrator.registry import target_text
-from migrator.rejects import stages_in
+from migrator.jobs.registry import target_text
 
 WORDS = "migrator.words"
 """Where the group's context keeps the words of the command line."""

@@ -96,10 +96,10 @@ def apply(
     from migrator.cli.rendering import write_report  # noqa: PLC0415
     from migrator.config import JobConfig  # noqa: PLC0415
     from migrator.errors import ConfigError  # noqa: PLC0415
-    from migrator.instance.applied import applied_to_json, applied_to_text  # noqa: PLC0415
-    from migrator.instance.applying import ApplyOptions, apply_plan  # noqa: PLC0415
-    from migrator.instance.plan import load_plan  # noqa: PLC0415
-    from migrator.report import dump  # noqa: PLC0415
+    from migrator.report.summary import dump  # noqa: PLC0415
+    from migrator.server.move.apply import ApplyOptions, apply_plan  # noqa: PLC0415
+    from migrator.server.move.plan import load_plan  # noqa: PLC0415
+    from migrator.server.move.result import applied_to_json, applied_to_text  # noqa: PLC0415
 
     if resume and restart:
         raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")

@@ -66,8 +66,8 @@ def backup(log_format: str, log_level: str, quiet: bool, report: str, **flags: A
       migrator backup --from http://localhost:5984 --database 'orders-*' --database _users --to s3://bucket/couchdb
       migrator backup --from http://localhost:5984/orders --to backups/ --recipient age1…
     """
+    from migrator.backup.create import run_backup  # noqa: PLC0415
     from migrator.backup.options import BackupOptions  # noqa: PLC0415 late, for a quick start
-    from migrator.backup.taking import run_backup  # noqa: PLC0415
     from migrator.cli.again import this_command  # noqa: PLC0415
 
     config = chapters.job(flags, "rejects", source=chapters.server(flags["source"], "--from"))

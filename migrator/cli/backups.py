@@ -23,8 +23,8 @@ from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.naming import printable
 
 if TYPE_CHECKING:
-    from migrator.backup.drilling import Drill
-    from migrator.backup.manifest import Manifest
+    from migrator.backup.format.manifest import Manifest
+    from migrator.backup.restore_test import Drill
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,7 +59,7 @@ def list_command(place: str, database: tuple[str, ...], as_json: bool) -> None:
     """
     from migrator.backup.catalog import Catalog  # noqa: PLC0415 late, for a quick start
     from migrator.backup.listing import listing, matching  # noqa: PLC0415
-    from migrator.backup.place import open_place  # noqa: PLC0415
+    from migrator.backup.storage.base import open_place  # noqa: PLC0415
 
     opened = open_place(place)
     catalog = Catalog(opened)
@@ -117,10 +117,10 @@ def check_command(
       migrator backups check --from /var/backups/couchdb --drill --to http://localhost:5984
     """
     from migrator.backup.catalog import Catalog  # noqa: PLC0415 late, for a quick start
-    from migrator.backup.checking import check  # noqa: PLC0415
-    from migrator.backup.cipher import open_cipher  # noqa: PLC0415
+    from migrator.backup.check import check  # noqa: PLC0415
+    from migrator.backup.format.cipher import open_cipher  # noqa: PLC0415
     from migrator.backup.listing import matching  # noqa: PLC0415
-    from migrator.backup.place import open_place  # noqa: PLC0415
+    from migrator.backup.storage.base import open_place  # noqa: PLC0415
 
     if target and not drilled:
         raise ConfigError("--to names a server, but nothing is restored.", hint="Add --drill, or leave it out.")
@@ -141,8 +141,8 @@ def check_command(
         checked = check(opened, databases, cipher, listener=tell)
         drills: list[Drill] = []
         if config:
-            from migrator.backup.drilling import drill  # noqa: PLC0415
             from migrator.backup.options import RestoreOptions  # noqa: PLC0415
+            from migrator.backup.restore_test import drill  # noqa: PLC0415
 
             asked = RestoreOptions(place=place, identity=identity or "")
             drills += drill(
@@ -197,9 +197,9 @@ def prune_command(
     """
     from migrator.backup.catalog import Catalog  # noqa: PLC0415 late, for a quick start
     from migrator.backup.listing import matching  # noqa: PLC0415
-    from migrator.backup.place import open_place  # noqa: PLC0415
-    from migrator.backup.pruning import plan_pruning, prune  # noqa: PLC0415
+    from migrator.backup.prune import plan_pruning, prune  # noqa: PLC0415
     from migrator.backup.retention import Policy, parse_duration  # noqa: PLC0415
+    from migrator.backup.storage.base import open_place  # noqa: PLC0415
 
     policy = Policy(
         keep_last or 0,

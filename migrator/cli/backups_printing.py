@@ -11,15 +11,15 @@ from migrator.naming import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from migrator.backup.checking import Checked
-    from migrator.backup.drilling import Drill
+    from migrator.backup.check import Checked
     from migrator.backup.listing import Listed
-    from migrator.backup.pruning import PrunePlan
+    from migrator.backup.prune import PrunePlan
+    from migrator.backup.restore_test import Drill
 
 
 def print_rows(rows: Sequence[Listed]) -> None:
     """A table of snapshots, and what is wrong with them."""
-    from migrator.report import table  # noqa: PLC0415
+    from migrator.report.summary import table  # noqa: PLC0415
 
     head = ("database", "snapshot", "kind", "finished", "documents", "size", "chain")
     body = [
@@ -42,7 +42,7 @@ def print_rows(rows: Sequence[Listed]) -> None:
 
 def print_checked(checked: Checked, drills: Sequence[Drill], place: str) -> None:
     """What was looked at and restored, and each thing that is wrong."""
-    from migrator.report import unconfirmed_lines  # noqa: PLC0415
+    from migrator.report.summary import unconfirmed_lines  # noqa: PLC0415
 
     for problem in checked.problems:
         name = f"{printable(problem.database)} {problem.snapshot}".rstrip()
@@ -80,7 +80,7 @@ def checked_as_dict(checked: Checked, drills: Sequence[Drill]) -> dict[str, Any]
 
 def print_plans(plans: Sequence[PrunePlan], *, dry_run: bool) -> None:
     """What becomes of each snapshot, and why."""
-    from migrator.report import table  # noqa: PLC0415
+    from migrator.report.summary import table  # noqa: PLC0415
 
     remove = "would be removed" if dry_run else "removed"
     rows = [("database", "snapshot", "kind", "finished", "what becomes of it", "size")]

@@ -12,7 +12,7 @@ from migrator.cli import options
 from migrator.config import JobConfig
 
 if TYPE_CHECKING:
-    from migrator.care.server import Server
+    from migrator.server.admin.connection import Server
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def opened(
     url: str, connection: Mapping[str, Any], log: tuple[str, str, bool], *, role: str = "target", **defaults: Any
 ) -> Iterator[tuple[Server, str | None]]:
     """The server that a URL names and the database, if any; closed afterwards, stopped by signals."""
-    from migrator.care.server import open_server  # noqa: PLC0415 late, for a quick start
+    from migrator.server.admin.connection import open_server  # noqa: PLC0415 late, for a quick start
 
     given = {key: value for key, value in connection.items() if value is not None}
     config = JobConfig(**{**defaults, **given})
@@ -35,6 +35,6 @@ def opened(
 
 def print_json(value: Any) -> None:
     """Print a result as JSON."""
-    from migrator.report import dump  # noqa: PLC0415
+    from migrator.report.summary import dump  # noqa: PLC0415
 
     click.echo(dump(value), nl=False)

@@ -44,7 +44,7 @@ def server(url: str | None, flag: str) -> str:
     Raises:
         ConfigError: there is none, or it is something else.
     """
-    from migrator.places import checked_place, is_server_url  # noqa: PLC0415
+    from migrator.couch.places import checked_place, is_server_url  # noqa: PLC0415
 
     found = url or os.environ.get("COUCHDB_URL", "")
     found = checked_place(found, flag if url else "COUCHDB_URL")
@@ -64,7 +64,7 @@ def tell(result: ChapterResult, report: str, again: str) -> None:
         report: the report file; "" for none.
         again: the command that does what was rejected, after a fix.
     """
-    from migrator.report import unconfirmed_lines  # noqa: PLC0415 late, for a quick start
+    from migrator.report.summary import unconfirmed_lines  # noqa: PLC0415 late, for a quick start
 
     text = json.dumps(result.as_dict())
     if report and report != "-":

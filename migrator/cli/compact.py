@@ -41,12 +41,12 @@ def compact(
       migrator compact http://localhost:5984 --database 'orders_*'
       migrator compact http://localhost:5984/orders --dry-run
     """
-    from migrator.care import compacting  # noqa: PLC0415 late, for a quick start
     from migrator.cli.care_options import opened, print_json  # noqa: PLC0415
+    from migrator.server.admin import compact  # noqa: PLC0415 late, for a quick start
 
     with opened(url, connection, (log_format, log_level, quiet)) as (server, database):
-        done = compacting.compact(server, database, patterns, dry_run=dry_run)
+        done = compact.compact(server, database, patterns, dry_run=dry_run)
     if as_json:
-        print_json(compacting.compacted_to_json(done, dry_run=dry_run))
+        print_json(compact.compacted_to_json(done, dry_run=dry_run))
     else:
-        click.echo(compacting.compacted_to_text(done, dry_run=dry_run), nl=False)
+        click.echo(compact.compacted_to_text(done, dry_run=dry_run), nl=False)

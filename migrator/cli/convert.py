@@ -75,10 +75,10 @@ def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
       migrator convert --from /var/backups/couchdb --database orders --to orders.backup --format couchbackup
     """
     from migrator.cli.again import this_command  # noqa: PLC0415 late, for a quick start
+    from migrator.convert.job import ConvertJob, convert_leaves  # noqa: PLC0415
     from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
     from migrator.files.streams import is_standard_output  # noqa: PLC0415
-    from migrator.interchange.job import ConvertJob, convert_leaves  # noqa: PLC0415
-    from migrator.report import unconfirmed_lines  # noqa: PLC0415
+    from migrator.report.summary import unconfirmed_lines  # noqa: PLC0415
 
     flags = {name: value for name, value in given.items() if value is not None}
     own = {name: flags.pop(name) for name in OWN if name in flags}

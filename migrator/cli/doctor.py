@@ -40,9 +40,9 @@ def doctor(
       migrator doctor http://localhost:5984
       migrator doctor https://db.example.com/orders --json
     """
-    from migrator.care.doctor import examine  # noqa: PLC0415 late, for a quick start
-    from migrator.care.findings import diagnosis_to_text  # noqa: PLC0415
     from migrator.cli.care_options import opened, print_json  # noqa: PLC0415
+    from migrator.server.admin.doctor import examine  # noqa: PLC0415 late, for a quick start
+    from migrator.server.admin.findings import diagnosis_to_text  # noqa: PLC0415
 
     log = (log_format, log_level, quiet)
     with opened(url, connection, log, max_attempts=2, max_outage_s=15.0) as (server, database):

@@ -172,7 +172,7 @@ def _refuse_files_of_other_tools(source: str) -> None:
     """Such files hold revisions, conflicts and tombstones, which an application's documents have none of."""
     if not source or not os.path.isfile(source):  # noqa: PTH113 anything can be a source, also what no path can be
         return
-    from migrator.interchange.sniffing import foreign  # noqa: PLC0415 late, for a quick start
+    from migrator.convert.formats.detect import foreign  # noqa: PLC0415 late, for a quick start
 
     if name := foreign(Path(source)):
         raise ConfigError(
@@ -199,7 +199,7 @@ def pair(text: str) -> tuple[str, str]:
 def listening(log_format: str, log_level: str, *, quiet: bool) -> Iterator[Listener]:
     """A progress bar where a person watches, log lines elsewhere; both on standard error."""
     if sys.stderr.isatty() and log_format == "text" and log_level == "info" and not quiet:
-        from migrator.progress import ProgressListener  # noqa: PLC0415 late, for a quick start
+        from migrator.report.progress import ProgressListener  # noqa: PLC0415 late, for a quick start
 
         progress = ProgressListener()
         try:
@@ -207,7 +207,7 @@ def listening(log_format: str, log_level: str, *, quiet: bool) -> Iterator[Liste
         finally:
             progress.close()
         return
-    from migrator.logs import LogListener  # noqa: PLC0415
+    from migrator.report.logs import LogListener  # noqa: PLC0415
 
     yield LogListener(log_format, "warning" if quiet and log_level in {"info", "debug"} else log_level)
 

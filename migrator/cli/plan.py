@@ -16,8 +16,8 @@ from migrator.errors import EXIT_REJECTS, EXIT_USAGE
 
 if TYPE_CHECKING:
     from migrator.events import Listener
-    from migrator.instance.plan import ServerPlan
-    from migrator.instance.planning import PlanOptions
+    from migrator.server.move.make_plan import PlanOptions
+    from migrator.server.move.plan import ServerPlan
 
 
 @click.command()
@@ -87,7 +87,7 @@ def plan(
     """
     config = options.job_config(job_file, flags)
     if patterns or output or replicator or quick or no_users or no_probe or _whole(config):
-        from migrator.instance.planning import PlanOptions  # noqa: PLC0415 late, for a quick start
+        from migrator.server.move.make_plan import PlanOptions  # noqa: PLC0415 late, for a quick start
 
         wanted = PlanOptions(
             patterns=patterns,
@@ -101,7 +101,7 @@ def plan(
             server_plan = _server_plan(config, wanted, listener)
         _show(server_plan, output, as_json=as_json)
         return
-    from migrator.planning import make_plan, plan_to_text  # noqa: PLC0415 late, for a quick start
+    from migrator.jobs.plan import make_plan, plan_to_text  # noqa: PLC0415 late, for a quick start
 
     made = make_plan(config)
     click.echo(json.dumps(made, indent=2, ensure_ascii=False) if as_json else plan_to_text(made))
@@ -113,8 +113,8 @@ def _whole(config: JobConfig) -> bool:
 
     if config.collection or config.transform or not is_server_url(config.source):
         return False
-    from migrator.registry import target_text  # noqa: PLC0415
-    from migrator.sources import server_of  # noqa: PLC0415
+    from migrator.jobs.registry import target_text  # noqa: PLC0415
+    from migrator.jobs.sources import server_of  # noqa: PLC0415
 
     sides = {"source": config.source, "target": target_text(config)}
     return all(
@@ -124,8 +124,8 @@ def _whole(config: JobConfig) -> bool:
 
 
 def _server_plan(config: JobConfig, wanted: PlanOptions, listener: Listener) -> ServerPlan:
-    from migrator.instance.planning import plan_server  # noqa: PLC0415
-    from migrator.registry import target_text  # noqa: PLC0415
+    from migrator.jobs.registry import target_text  # noqa: PLC0415
+    from migrator.server.move.make_plan import plan_server  # noqa: PLC0415
 
     with options.stoppable() as stopping:
         return plan_server(
@@ -134,9 +134,9 @@ def _server_plan(config: JobConfig, wanted: PlanOptions, listener: Listener) -> 
 
 
 def _show(made: ServerPlan, output: Path | None, *, as_json: bool) -> None:
-    from migrator.instance.plan import save_plan  # noqa: PLC0415
-    from migrator.instance.plan_text import plan_to_text  # noqa: PLC0415
-    from migrator.report import dump  # noqa: PLC0415
+    from migrator.report.summary import dump  # noqa: PLC0415
+    from migrator.server.move.plan import save_plan  # noqa: PLC0415
+    from migrator.server.move.plan_text import plan_to_text  # noqa: PLC0415
 
     if output:
         save_plan(made, output)

@@ -18,7 +18,7 @@ def plugins() -> None:
       migrator plugins
     """
     from migrator import plugins as found  # noqa: PLC0415 late, for a quick start
-    from migrator.registry import own_words  # noqa: PLC0415
+    from migrator.jobs.registry import own_words  # noqa: PLC0415
 
     installed = found.installed()
     seen: dict[tuple[str, str], str] = {}

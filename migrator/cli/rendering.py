@@ -12,10 +12,10 @@ from migrator.config import JobConfig
 from migrator.files.durable import replace_file
 from migrator.files.failures import AGAIN, RESUME, writing
 from migrator.files.streams import is_standard_output
-from migrator.history import HistoryListener
-from migrator.jobs import JobResult
-from migrator.report import dump, report_to_json, report_to_table
-from migrator.verify_result import VerifyResult, result_to_json
+from migrator.jobs.run import JobResult
+from migrator.report.history import HistoryListener
+from migrator.report.summary import dump, report_to_json, report_to_table
+from migrator.verification.result import VerifyResult, result_to_json
 
 
 def print_result(

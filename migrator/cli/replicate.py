@@ -13,8 +13,8 @@ from migrator.cli import options
 from migrator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from migrator.care.replications import Replication
     from migrator.couch.endpoint import Endpoint
+    from migrator.server.admin.replications import Replication
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,8 +75,8 @@ def set_up(
       migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --continuous
       migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --create-target --dry-run
     """
-    from migrator.care import replications  # noqa: PLC0415 late, for a quick start
     from migrator.cli.care_options import opened  # noqa: PLC0415
+    from migrator.server.admin import replications  # noqa: PLC0415 late, for a quick start
 
     places = [_place(source, "source"), _place(target, "target")]
     with opened(runner or target, connection, (log_format, log_level, quiet)) as (server, _):
@@ -104,8 +104,8 @@ def list_(url: str, as_json: bool, log_format: str, log_level: str, quiet: bool,
       migrator replicate list http://localhost:5984
       migrator replicate list http://localhost:5984 --json
     """
-    from migrator.care import replications  # noqa: PLC0415
     from migrator.cli.care_options import opened  # noqa: PLC0415
+    from migrator.server.admin import replications  # noqa: PLC0415
 
     with opened(url, connection, (log_format, log_level, quiet)) as (server, _):
         found = replications.listed(server)
@@ -135,8 +135,8 @@ def stop(
       migrator replicate stop http://localhost:5984 shop-to-b --dry-run
       migrator replicate stop http://localhost:5984 shop-to-b
     """
-    from migrator.care import replications  # noqa: PLC0415
     from migrator.cli.care_options import opened  # noqa: PLC0415
+    from migrator.server.admin import replications  # noqa: PLC0415
 
     with opened(url, connection, (log_format, log_level, quiet)) as (server, _):
         found = replications.stop(server, name, dry_run=dry_run)
@@ -165,8 +165,8 @@ def start(
     \b
       migrator replicate start http://localhost:5984 shop-to-b
     """
-    from migrator.care import replications  # noqa: PLC0415
     from migrator.cli.care_options import opened  # noqa: PLC0415
+    from migrator.server.admin import replications  # noqa: PLC0415
 
     with opened(url, connection, (log_format, log_level, quiet)) as (server, _):
         found = replications.start(server, name, dry_run=dry_run)
@@ -175,7 +175,7 @@ def start(
 
 def _place(url: str, role: str) -> tuple[Endpoint, str]:
     from migrator.couch.endpoint import redact  # noqa: PLC0415
-    from migrator.couch.locating import locate  # noqa: PLC0415
+    from migrator.couch.locate import locate  # noqa: PLC0415
 
     endpoint, database = locate(url, environ=os.environ, role=role)
     if database is None:
@@ -184,8 +184,8 @@ def _place(url: str, role: str) -> tuple[Endpoint, str]:
 
 
 def _print(found: list[Replication], *, as_json: bool) -> None:
-    from migrator.care.replications import replications_to_text  # noqa: PLC0415
     from migrator.cli.care_options import print_json  # noqa: PLC0415
+    from migrator.server.admin.replications import replications_to_text  # noqa: PLC0415
 
     if as_json:
         print_json({"schema": 1, "ok": True, "replications": [asdict(job) for job in found]})

@@ -41,7 +41,7 @@ def report(report_file: str, html: str | None) -> None:
     if html is None:
         click.echo(_text(value, report_file), nl=False)
         return
-    from migrator.page import render_page  # noqa: PLC0415
+    from migrator.report.html import render_page  # noqa: PLC0415
 
     page = render_page(value, name=report_file)
     if html == "-" or (html == BESIDE and report_file == "-"):
@@ -57,8 +57,8 @@ def report(report_file: str, html: str | None) -> None:
 
 
 def _text(value: Any, name: str) -> str:
-    from migrator.report import report_from_json, report_to_table  # noqa: PLC0415 late, for a quick start
-    from migrator.verify_result import result_from_json, result_to_text  # noqa: PLC0415
+    from migrator.report.summary import report_from_json, report_to_table  # noqa: PLC0415 late, for a quick start
+    from migrator.verification.result import result_from_json, result_to_text  # noqa: PLC0415
 
     if isinstance(value, dict) and "differences" in value:
         return result_to_text(result_from_json(value, name=name))

@@ -73,7 +73,7 @@ def restore(log_format: str, log_level: str, quiet: bool, report: str, **flags: 
       migrator restore --from backups/ --to http://localhost:5984 --at 2026-11-25T03:00:00Z
     """
     from migrator.backup.options import RestoreOptions  # noqa: PLC0415 late, for a quick start
-    from migrator.backup.restoring import run_restore  # noqa: PLC0415
+    from migrator.backup.restore import run_restore  # noqa: PLC0415
     from migrator.cli.again import this_command  # noqa: PLC0415
 
     sizes = ("batch_docs", "batch_bytes", "in_flight")

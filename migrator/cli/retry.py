@@ -51,17 +51,17 @@ def retry(
       migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
     """
     config = options.job_config(None, flags)
+    from migrator.checkpoint.target_guard import advising  # noqa: PLC0415
     from migrator.cli.rendering import print_result, rejects_advice  # noqa: PLC0415 late, for a quick start
     from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
     from migrator.extractors.appended import AppendedRejects  # noqa: PLC0415
     from migrator.extractors.rejects import RejectsExtractor  # noqa: PLC0415
     from migrator.files.copies import copied  # noqa: PLC0415
     from migrator.files.streams import is_stream  # noqa: PLC0415
-    from migrator.history import HistoryListener  # noqa: PLC0415
-    from migrator.jobs import run_job  # noqa: PLC0415
+    from migrator.jobs.registry import scheme_of, target_text  # noqa: PLC0415
+    from migrator.jobs.run import run_job  # noqa: PLC0415
     from migrator.naming import file_name  # noqa: PLC0415
-    from migrator.registry import scheme_of, target_text  # noqa: PLC0415
-    from migrator.target_guard import advising  # noqa: PLC0415
+    from migrator.report.history import HistoryListener  # noqa: PLC0415
 
     if config.rejects and not is_stream(rejects_file) and Path(config.rejects).resolve() == rejects_file.resolve():
         raise ConfigError(

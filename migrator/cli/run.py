@@ -77,9 +77,9 @@ def _run(
     told: Listener,
 ) -> None:
     from migrator.cli.rendering import print_result, rejects_advice, write_result  # noqa: PLC0415 late, for a quick start
-    from migrator.history import HistoryListener  # noqa: PLC0415
-    from migrator.piped import refuse_second_reading  # noqa: PLC0415
-    from migrator.sync.running import run_any  # noqa: PLC0415
+    from migrator.jobs.dispatch import run_any  # noqa: PLC0415
+    from migrator.jobs.piped import refuse_second_reading  # noqa: PLC0415
+    from migrator.report.history import HistoryListener  # noqa: PLC0415
 
     if config.verify and not config.dry_run:
         refuse_second_reading(config)

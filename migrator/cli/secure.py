@@ -56,8 +56,8 @@ def secure(
     Example:
       migrator secure http://localhost:5984/orders --user nightly-backup
     """
-    from migrator.care import passwords, securing  # noqa: PLC0415 late, for a quick start
     from migrator.cli.care_options import opened, print_json  # noqa: PLC0415
+    from migrator.server.admin import passwords, secure  # noqa: PLC0415 late, for a quick start
 
     path = password_file or Path(f"{user.replace('/', '_')}.password")
     with opened(url, connection, (log_format, log_level, quiet)) as (server, database):
@@ -65,12 +65,12 @@ def secure(
             raise ConfigError("The URL names no database.", hint=f"Write {server.url}/DATABASE.")
         password = passwords.given_password(path, os.environ)
         made = False
-        if password is None and not dry_run and not securing.user_exists(server, user):
+        if password is None and not dry_run and not secure.user_exists(server, user):
             password, made = passwords.new_password(path), True
-        secured = securing.secure(server, database, user, password, roles=roles, admin=admin, dry_run=dry_run)
+        secured = secure.secure(server, database, user, password, roles=roles, admin=admin, dry_run=dry_run)
     if made:
         secured.changes.append(f"keep the new password in {path}")
     if as_json:
         print_json(secured.as_dict())
     else:
-        click.echo(securing.secured_to_text(secured), nl=False)
+        click.echo(secure.secured_to_text(secured), nl=False)

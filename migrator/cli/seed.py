@@ -17,7 +17,7 @@ from migrator.couch.endpoint import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError
 
 if TYPE_CHECKING:
-    from migrator.seeding.staging import Masking
+    from migrator.fixtures.staging import Masking
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_WAIT_S = 60.0
@@ -110,9 +110,9 @@ def seed(
       migrator seed fixtures/ --diff
       migrator seed https://prod.example.com --to https://staging.example.com --sample 5% --mask pseudonym:email
     """
-    from migrator.places import checked_place  # noqa: PLC0415 late, for a quick start
-    from migrator.registry import target_text  # noqa: PLC0415
-    from migrator.seeding.staging import Masking  # noqa: PLC0415
+    from migrator.couch.places import checked_place  # noqa: PLC0415 late, for a quick start
+    from migrator.fixtures.staging import Masking  # noqa: PLC0415
+    from migrator.jobs.registry import target_text  # noqa: PLC0415
 
     given = {key: value for key, value in connection.items() if value is not None}
     fixtures = checked_place(fixtures, "FIXTURES", known=("memory",), reads=True)
@@ -152,7 +152,7 @@ class _Run:
 
 
 def _stage(run: _Run) -> None:
-    from migrator.seeding.staging import stage  # noqa: PLC0415
+    from migrator.fixtures.staging import stage  # noqa: PLC0415
 
     with (
         options.stoppable() as stopping,
@@ -171,11 +171,11 @@ def _stage(run: _Run) -> None:
 
 
 def _seed(run: _Run, *, exact: bool, recreate: bool, wait_s: float | None, diff: bool, now: str | None) -> None:
-    from migrator.registry import target_text  # noqa: PLC0415
-    from migrator.seeding.fixtures import read_fixtures  # noqa: PLC0415
-    from migrator.seeding.seeder import Seeder, SeedOptions  # noqa: PLC0415
-    from migrator.seeding.values import parse_now  # noqa: PLC0415
-    from migrator.sources import server_of  # noqa: PLC0415
+    from migrator.fixtures.folder import read_fixtures  # noqa: PLC0415
+    from migrator.fixtures.seeder import Seeder, SeedOptions  # noqa: PLC0415
+    from migrator.fixtures.values import parse_now  # noqa: PLC0415
+    from migrator.jobs.registry import target_text  # noqa: PLC0415
+    from migrator.jobs.sources import server_of  # noqa: PLC0415
 
     config = run.config
     started = time.monotonic()
@@ -232,7 +232,7 @@ def _wait(url: str, timeout_s: float) -> None:
 def finish(value: dict[str, Any], text: str, report: str | None, unconfirmed: Sequence[str] = ()) -> None:
     """Print a result, as JSON or as text, and write the report where one is wanted."""
     from migrator.cli.rendering import write_report  # noqa: PLC0415
-    from migrator.report import dump, unconfirmed_lines  # noqa: PLC0415
+    from migrator.report.summary import dump, unconfirmed_lines  # noqa: PLC0415
 
     if unconfirmed:
         value["unconfirmed"] = list(unconfirmed)
@@ -246,7 +246,7 @@ def finish(value: dict[str, Any], text: str, report: str | None, unconfirmed: Se
 
 
 def _table(seeded: dict[str, Any], seconds: float) -> str:
-    from migrator.report import table  # noqa: PLC0415
+    from migrator.report.summary import table  # noqa: PLC0415
 
     rows = [["database", "written", "unchanged", "removed", "besides"]]
     for result in seeded.values():

@@ -40,9 +40,9 @@ def singer_target(job_file: str | None, log_format: str, log_level: str, quiet: 
     given = options.job_config(job_file, dict(flags))
     policy_given = flags.get("on_conflict") or (job_file and given.on_conflict != "fail")
     config = given if policy_given else replace(given, on_conflict="overwrite")
+    from migrator.checkpoint.reject_file import RejectFile  # noqa: PLC0415
     from migrator.cli.rendering import rejected_text, retry_advice  # noqa: PLC0415 late, for a quick start
     from migrator.integrations.singer import SingerTarget  # noqa: PLC0415
-    from migrator.loaders.rejects import RejectFile  # noqa: PLC0415
 
     with (
         contextlib.closing(RejectFile(Path(config.rejects or REJECTS), shared=True)) as rejects,

@@ -11,7 +11,7 @@ import click
 from migrator.cli import options
 from migrator.cli.seed import finish, staging_options
 from migrator.config import JobConfig
-from migrator.places import checked_place
+from migrator.couch.places import checked_place
 
 
 @click.command()
@@ -56,8 +56,8 @@ def snapshot(
       migrator snapshot http://localhost:5984 fixtures/
       migrator snapshot https://db.example.com/orders staging/ --sample 5% --mask pseudonym:email
     """
-    from migrator.seeding.staging import Masking  # noqa: PLC0415 late, for a quick start
-    from migrator.seeding.taking import take  # noqa: PLC0415
+    from migrator.fixtures.staging import Masking  # noqa: PLC0415 late, for a quick start
+    from migrator.fixtures.take_snapshot import take  # noqa: PLC0415
 
     checked_place(str(folder), "FOLDER")
     given = {key: value for key, value in connection.items() if value is not None}

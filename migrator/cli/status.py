@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from migrator.checkpoint import CheckpointFile
+from migrator.checkpoint.file import CheckpointFile
 from migrator.errors import CheckpointError
-from migrator.report import table
+from migrator.report.summary import table
 
 
 @click.command()

@@ -13,7 +13,7 @@ from migrator.cli.options import together
 from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, MigratorError
 
 if TYPE_CHECKING:
-    from migrator.sync.timed import TimedRun
+    from migrator.monitoring.timed import TimedRun
 
 watch_options = together(
     click.option(
@@ -45,7 +45,7 @@ def timed(command: str, *, metrics: str = "", ping: str = "", json_line: bool = 
     Raises:
         ConfigError: the metrics file or the URL cannot be used.
     """
-    from migrator.sync.timed import TimedRun  # noqa: PLC0415 late, for a quick start
+    from migrator.monitoring.timed import TimedRun  # noqa: PLC0415 late, for a quick start
 
     run = TimedRun(command, metrics, ping, lambda text: click.echo(text, err=True))
     run.start()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator.checkpoint import Checkpoint
+from migrator.checkpoint.file import Checkpoint
 from migrator.cli import options
 from migrator.config import JobConfig
 from migrator.errors import EXIT_DIFFERENCES
 
 if TYPE_CHECKING:
-    from migrator.verify_result import VerifyResult
+    from migrator.verification.result import VerifyResult
 
 
 @click.command()
@@ -68,9 +68,9 @@ def verify_and_print(
 ) -> VerifyResult:
     """Verify and print the result."""
     from migrator.cli.rendering import write_report  # noqa: PLC0415 late, for a quick start
-    from migrator.report import dump  # noqa: PLC0415
-    from migrator.verify_result import result_to_json, result_to_text  # noqa: PLC0415
-    from migrator.verifying import verify_job  # noqa: PLC0415
+    from migrator.report.summary import dump  # noqa: PLC0415
+    from migrator.verification.job import verify_job  # noqa: PLC0415
+    from migrator.verification.result import result_to_json, result_to_text  # noqa: PLC0415
 
     with options.listening(log_format, log_level, quiet=quiet) as listener:
         result = verify_job(

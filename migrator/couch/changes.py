@@ -13,12 +13,12 @@ from contextlib import closing
 from typing import NamedTuple
 
 from migrator.codec import InvalidDocument, decode_value
-from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
+from migrator.couch.responses import refuse
 from migrator.couch.rows import lines, torn
 from migrator.errors import Interrupted
-from migrator.retry import Retrier, is_transient
+from migrator.retry.retrier import Retrier, is_transient
 
 PAGE_ROWS = 100_000
 BEGINNING = "0"

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from migrator.couch.answers import refuse
+from migrator.checkpoint.target_guard import TargetGuard
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
 from migrator.couch.identity import TOKEN, DatabaseTarget, new_token
+from migrator.couch.responses import refuse
 from migrator.couch.settings import is_default_security, read_security
 from migrator.errors import CheckpointError, ConfigError
 from migrator.naming import shown
-from migrator.retry import Retrier, is_transient
-from migrator.target_guard import TargetGuard
+from migrator.retry.retrier import Retrier, is_transient
 
 AGAIN = "Run the same command again; what it says is in its way is to be deleted, or kept with --into-existing."
 

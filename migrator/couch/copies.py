@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from migrator.couch.aligning import Alignment, Impossible
+from migrator.couch.align import Alignment, Impossible
 from migrator.couch.client import CouchClient
-from migrator.retry import Retrier, is_transient
+from migrator.retry.retrier import Retrier, is_transient
 
 
 def copies_of(info: Mapping[str, Any] | None) -> int:

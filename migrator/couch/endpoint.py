@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from migrator.couch.places import divide_credentials, is_server_url, redact
 from migrator.couch.proxies import proxy_of
 from migrator.errors import ConfigError
-from migrator.places import divide_credentials, is_server_url, redact
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.codec import decode
-from migrator.compare import content, differing_path
+from migrator.codec.equality import content, differing_path
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.revision import first_revision, rule_holds
 from migrator.model import Document

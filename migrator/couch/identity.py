@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from migrator.couch.answers import refuse
+from migrator.checkpoint.target_guard import MISSING, NOTHING_THERE, UNKNOWN, TargetGuard
 from migrator.couch.client import CouchClient
+from migrator.couch.responses import refuse
 from migrator.errors import TransientError
-from migrator.retry import Retrier, is_transient
-from migrator.target_guard import MISSING, NOTHING_THERE, UNKNOWN, TargetGuard
+from migrator.retry.retrier import Retrier, is_transient
 
 MARK = "migrator-identity"
 TOKEN = "token"  # noqa: S105 (the name of a field)

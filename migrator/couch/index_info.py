@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from migrator.couch.answers import Answer, refuse
+from migrator.couch.responses import Answer, refuse
 
 # No other answer says anything: a 500, as while a node starts again, proves neither that there is no index nor
 # that it is built.

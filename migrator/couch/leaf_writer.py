@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 
 import orjson
 
-from migrator.couch.answers import refuse
 from migrator.couch.bulk_get import Asked, read_leaves
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of
 from migrator.couch.endpoint import database_url
-from migrator.couch.leaf_sending import inline_bytes, post_leaves, stream_leaf
+from migrator.couch.leaf_sender import inline_bytes, post_leaves, stream_leaf
+from migrator.couch.responses import refuse
 from migrator.couch.trouble import NOT_STORED, VERDICTS, Suspects, is_verdict, trouble
 from migrator.errors import BatchRefused, TargetMissing, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import BatchLimits, Outcome, Status
-from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
+from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
 from migrator.revisions import Leaf
 
 T = TypeVar("T")

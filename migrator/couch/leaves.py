@@ -21,9 +21,9 @@ from migrator.couch.settings import read_facts
 from migrator.couch.stored_attachments import StoredAttachments
 from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
 from migrator.errors import Interrupted, TransientError
-from migrator.retry import Retrier, is_transient, repeat_while
+from migrator.files.sorting import ExternalSorter
+from migrator.retry.retrier import Retrier, is_transient, repeat_while
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
-from migrator.sorting import ExternalSorter
 
 MAX_LEAVES_ASKED = 1_000
 # Nobody knows how large documents are before the first ones have come.

@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from migrator.couch.answers import Answer
-from migrator.couch.dividing import Part, Rank, parts
+from migrator.couch.id_ranges import Part, Rank, parts
 from migrator.couch.paging import COUCHDB_RANGES, SUCCESSOR, IdRange, out_of_order, walk
 from migrator.couch.parallel import ParallelRows
+from migrator.couch.responses import Answer
 from migrator.couch.rows import Row, read_rows
 from migrator.errors import TransientError
 

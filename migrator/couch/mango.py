@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from migrator.codec import encode
-from migrator.couch.answers import Answer, refuse
 from migrator.couch.client import CouchClient
+from migrator.couch.responses import Answer, refuse
 from migrator.errors import BatchRefused, TransientError
 
 MAX_PAGE_DOCS = 10_000

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
-from migrator.couch.dividing import Part
+from migrator.couch.id_ranges import Part
 from migrator.couch.rows import Row
 
 # How much of a range is held that is read before its turn.

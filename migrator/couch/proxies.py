@@ -7,8 +7,8 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from migrator.couch.places import redact
 from migrator.errors import ConfigError
-from migrator.places import redact
 
 KINDS = ("http", "https")
 

@@ -8,9 +8,9 @@ import time
 
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import read_url
-from migrator.couch.locating import possible_servers
+from migrator.couch.locate import possible_servers
+from migrator.couch.places import checked_place
 from migrator.errors import EndpointError, TransientError
-from migrator.places import checked_place
 
 
 def wait_for_server(url: str, timeout_s: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from migrator.couch.answers import Answer
+from migrator.couch.responses import Answer
 
 SERVICES = {"text": "search", "nouveau": "nouveau"}
 """The type of an index, and what a server's welcome names among its features where it has that type."""

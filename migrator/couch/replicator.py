@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint, database_url
+from migrator.couch.responses import refuse
 from migrator.errors import ConfigError, TransientError
 
 REPLICATOR = "_replicator"

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from migrator.couch.answers import refuse
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
 from migrator.couch.refused import security_fault
+from migrator.couch.responses import refuse
 from migrator.errors import ConfigError, TargetMissing
 from migrator.revisions import DatabaseFacts
 

@@ -19,7 +19,7 @@ from migrator.couch.paths import has_path, id_path
 from migrator.couch.rows import torn
 from migrator.errors import TargetMissing, TransientError, UnreadableLeaf
 from migrator.files.failures import temporary_file
-from migrator.retry import Retrier, is_transient
+from migrator.retry.retrier import Retrier, is_transient
 from migrator.revisions import Attachment
 
 # Four characters of base64 are three bytes.

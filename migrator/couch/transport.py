@@ -30,8 +30,8 @@ from urllib3.util import Timeout
 
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.pace import TooSlow, pool_classes
+from migrator.couch.places import divide_credentials, redact
 from migrator.errors import ConfigError, EndpointError, TransientError
-from migrator.places import divide_credentials, redact
 from migrator.version import __version__
 
 WAIT_HINT = "Check the address, or wait for the server with: migrator wait {url}"

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from migrator.errors import BatchRefused, TransientError
-from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT
+from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 CONFLICT = "conflict"
 # What a server says of a document, and the status that the same has when the document is written alone.

@@ -38,7 +38,7 @@ from migrator.errors import (
     TransientError,
     Unauthorized,
 )
-from migrator.retry import repeat_while
+from migrator.retry.retrier import repeat_while
 
 T = TypeVar("T")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from migrator.bisecting import divide_refused
 from migrator.codec import Unencodable, encode
 from migrator.couch.client import CouchClient
 from migrator.couch.documents import with_revision
@@ -14,7 +13,8 @@ from migrator.couch.fidelity import fidelity_of
 from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict, trouble
 from migrator.database.service import Row, is_id, refused_row, row_of
 from migrator.errors import BatchRefused
-from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT, repeat_while
+from migrator.pipeline.bisecting import divide_refused
+from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, repeat_while
 
 NO_ANSWER = {"error": "no answer", "reason": "no row for it came back"}
 # One request holds so much; the server reads all of it before it writes.

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 
 from migrator.couch.client import CouchClient
-from migrator.couch.locating import locate
+from migrator.couch.locate import locate
+from migrator.couch.places import redact
 from migrator.database.couch import CouchDatabase
 from migrator.errors import ConfigError
-from migrator.places import redact
 
 
 class CouchDBService(CouchDatabase):

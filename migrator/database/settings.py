@@ -9,12 +9,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from migrator.couch.places import redact
 from migrator.database.couchdb_service import CouchDBService
 from migrator.database.dotenv import read_env_file
 from migrator.database.memory import MemoryDBService
 from migrator.database.service import DatabaseService
 from migrator.errors import ConfigError
-from migrator.places import redact
 
 PROVIDERS = ("memory", "couchdb")
 ENV_FILE = ".env"

@@ -12,7 +12,7 @@ from migrator.errors import ConfigError
 from migrator.extractors.lines import TextFile, file_identity, read_lines
 from migrator.extractors.rejects import RejectsExtractor
 from migrator.model import EncodedDocument, Fault, Position, Record
-from migrator.wrapping import ExtractorWrapper
+from migrator.pipeline.wrapper import ExtractorWrapper
 
 _FILE = "file:"
 

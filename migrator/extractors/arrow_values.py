@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_values import NoId, document_id
-from migrator.row_faults import Unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa

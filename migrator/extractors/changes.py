@@ -12,7 +12,7 @@ from migrator.couch.copies import copies_of, settle
 from migrator.errors import TransientError
 from migrator.extractors.couchdb import CouchExtractor
 from migrator.model import Document, EncodedDocument, Position, Record
-from migrator.retry import Retrier, is_transient, repeat_while
+from migrator.retry.retrier import Retrier, is_transient, repeat_while
 
 PAGE_ROWS = 1_000
 # Documents are held in memory so many at once.

@@ -15,10 +15,10 @@ from migrator.extractors.csv_values import BadValue
 from migrator.extractors.file_ranges import comes_behind, dividing_positions, parse_position
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.lines import BLOCK_BYTES, TextFile, file_identity, is_packed
+from migrator.extractors.row_faults import row_fault
 from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.model import Fault, Position, Record
-from migrator.row_faults import row_fault
 
 MAX_RECORD_BYTES = 64 << 20
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".csv", ".tsv") for packing in ("", ".gz", ".zst"))

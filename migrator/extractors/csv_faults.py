@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from migrator.extractors.csv_values import BadValue
+from migrator.extractors.row_faults import Unreadable, row_fault
 from migrator.model import Fault
-from migrator.row_faults import Unreadable, row_fault
 
 
 def decode_line(

@@ -11,12 +11,12 @@ from functools import cached_property
 from typing import Any
 
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
+from migrator.extractors.row_faults import Unreadable, mismatch_fault, unreadable_fault
 from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.extractors.sql_values import document_id
-from migrator.extras import extra
+from migrator.imports import extra
 from migrator.model import Position, Record
-from migrator.row_faults import Unreadable, mismatch_fault, unreadable_fault
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
 PAGE_ITEMS = 500

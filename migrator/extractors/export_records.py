@@ -6,8 +6,8 @@ import json
 
 from migrator.codec.loose import read_loosely
 from migrator.extractors.json_values import Problem, Value
+from migrator.extractors.row_faults import mismatch_fault
 from migrator.model import Fault, Record
-from migrator.row_faults import mismatch_fault
 
 _ABSENT = object()
 

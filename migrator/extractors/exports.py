@@ -12,9 +12,9 @@ from migrator.extractors.file_ranges import comes_behind, dividing_positions, pa
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.json_records import read_texts
 from migrator.extractors.lines import file_identity, is_packed
+from migrator.extractors.row_faults import row_fault, text_fault
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
-from migrator.row_faults import row_fault, text_fault
 
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".json", ".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
 # What multielasticdump and mongodump write beside the data.

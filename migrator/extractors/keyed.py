@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from migrator.codec import BOOKKEEPING, Unencodable, content_hash
+from migrator.extractors.row_faults import row_fault
 from migrator.extractors.sql_values import NoId, document_id
 from migrator.model import Position, Record
-from migrator.row_faults import row_fault
 
 # What taps note on the transport of a record is another at each run, and no part of its content.
 _NOTES = ("_sdc_", "_dlt_")

@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.memory_positions import chained, key_position, parsed_position
+from migrator.extractors.row_faults import mismatch_fault, row_fault
 from migrator.extractors.selection import select_collections
 from migrator.files.identity import content_identity
-from migrator.importing import failure, load_attribute
+from migrator.imports import failure, load_attribute
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
-from migrator.row_faults import mismatch_fault, row_fault
 
 USUAL_COLLECTIONS = ("agents", "deployments", "users", "sessions", "tickets", "demos")
 """Looked for in a service that does not say what it holds."""

@@ -11,11 +11,11 @@ from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.arrow_values import finer, values_of
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.lines import file_identity
+from migrator.extractors.row_faults import unreadable_fault
 from migrator.extractors.selection import select_collections
-from migrator.extras import extra
+from migrator.imports import extra
 from migrator.model import Position, Record
 from migrator.naming import shown
-from migrator.row_faults import unreadable_fault
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,13 +12,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
+from migrator.extractors.row_faults import Unreadable, row_fault, text_fault
 from migrator.extractors.selection import select_collections
-from migrator.extras import extra
 from migrator.files.failures import temporary_folder
+from migrator.files.sorting import ExternalSorter
+from migrator.imports import extra
 from migrator.model import Position, Record
 from migrator.naming import shown
-from migrator.row_faults import Unreadable, row_fault, text_fault
-from migrator.sorting import ExternalSorter
 
 if TYPE_CHECKING:
     import redis

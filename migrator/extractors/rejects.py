@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from migrator.checkpoint.rejects import MAX_LINE_BYTES, line_to_reject
 from migrator.codec import InvalidDocument, decode
 from migrator.codec.loose import read_loosely
 from migrator.codec.unfixed import shown_raw
 from migrator.errors import ConfigError
 from migrator.extractors.lines import TextFile, file_identity, read_lines
 from migrator.model import Fault, Position, Record, Reject
-from migrator.rejects import MAX_LINE_BYTES, line_to_reject
 
 _UNFIXED = (
     "what its source could not give as a value: change it in `document`, give a transformer that does, "

@@ -15,10 +15,10 @@ from migrator.codec.loose import read_loosely
 from migrator.errors import ConfigError
 from migrator.extractors.keyed import keyed_record
 from migrator.extractors.lines import MAX_LINE_BYTES, Line, Readable, read_lines
+from migrator.extractors.row_faults import field_in_text, row_fault, text_fault, text_of
 from migrator.extractors.sql_values import document_id
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
-from migrator.row_faults import field_in_text, row_fault, text_fault, text_of
 
 _NO_DOCUMENTS = ('"SCHEMA"', '"ACTIVATE_VERSION"')
 _BOM = b"\xef\xbb\xbf"

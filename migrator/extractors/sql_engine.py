@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from migrator.errors import ConfigError, TransientError, Unauthorized
 from migrator.extractors.lines import file_identity
+from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_session import fix_session, read_json
 from migrator.extractors.sql_values import bad_text
-from migrator.extras import extra
-from migrator.row_faults import Unreadable
+from migrator.imports import extra
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_engine import translated
-from migrator.row_faults import Unreadable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from migrator.extractors.row_faults import Unreadable, row_fault, unreadable_fault
 from migrator.extractors.sql_columns import asked_for
 from migrator.extractors.sql_values import NoId, document_id, shown_key, sqlite_value
 from migrator.model import Fault, Position, Record
-from migrator.row_faults import Unreadable, row_fault, unreadable_fault
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

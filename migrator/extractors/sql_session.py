@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from migrator.codec import InvalidDocument, decode_value
+from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_values import bad_text
-from migrator.row_faults import Unreadable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from migrator.codec import InvalidDocument, decode_value, tag, untag
 from migrator.errors import CheckpointError
+from migrator.extractors.row_faults import Unreadable
 from migrator.model import Position
-from migrator.row_faults import Unreadable
 
 _SEPARATOR = ":"
 

@@ -6,12 +6,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import MigratorError, TransientError
 from migrator.extractors.keyed import keyed_record
-from migrator.extras import extra
-from migrator.loaders.rejects import RejectFile
-from migrator.streaming import StreamWriter
+from migrator.imports import extra
+from migrator.jobs.stream import StreamWriter
 
 PIECE_ITEMS = 5_000
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
+from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.events import Listener, ignore
 from migrator.extractors.singer_messages import Streams, batch_texts, message_lines
-from migrator.loaders.rejects import RejectFile
+from migrator.jobs.stream import StreamWriter
 from migrator.model import Counts, Record
-from migrator.streaming import StreamWriter
 
 PIECE_RECORDS = 10_000
 PIECE_BYTES = 32_000_000

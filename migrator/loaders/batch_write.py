@@ -21,9 +21,9 @@ from migrator.couch.fidelity import Fidelity
 from migrator.couch.trouble import CONFLICT, VERDICTS, Suspects, is_verdict, trouble
 from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer
-from migrator.loaders.rounds import rounds
+from migrator.loaders.split_duplicates import rounds
 from migrator.model import EncodedDocument, Outcome, Status
-from migrator.retry import repeat_while
+from migrator.retry.retrier import repeat_while
 
 # Other writers would have to win every one of these races in turn.
 MAX_CONFLICT_ROUNDS = 12

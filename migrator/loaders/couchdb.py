@@ -12,15 +12,15 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_info
 from migrator.couch.fidelity import fidelity_of
 from migrator.couch.identity import mark_database, read_identity
-from migrator.couch.screen import screen
 from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.couch.trouble import Suspects
+from migrator.couch.validate import screen
 from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite, Target
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.mirror_write import DELETED, MirrorWrite
 from migrator.model import Batch, Document, Fault, Outcome, Status
-from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT
+from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 
 class CouchLoader:

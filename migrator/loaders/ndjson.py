@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from migrator.checkpoint.target_guard import NOTHING_THERE
 from migrator.errors import ConfigError
 from migrator.files.durable import link_target
 from migrator.files.failures import RESUME, write_error
 from migrator.loaders.ndjson_file import NdjsonFile
 from migrator.model import Batch, Document, Fault, Outcome
 from migrator.naming import file_name
-from migrator.target_guard import NOTHING_THERE
 
 
 class NdjsonLoader:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from migrator.checkpoint.target_guard import RESTART
 from migrator.errors import ConfigError, EndpointError, MigratorError, TargetReplaced
 from migrator.files.durable import create_file, link_target, publish, sync_folder
 from migrator.files.failures import RESUME, write_error
 from migrator.model import Batch, EncodedDocument, Outcome, Status
-from migrator.target_guard import RESTART
 
 _BLOCK_BYTES = 1 << 20
 _CHECK_BITS = 20

@@ -14,8 +14,8 @@ from importlib import resources
 from pathlib import Path
 
 from migrator.errors import ConfigError, EndpointError
-from migrator.extras import install_command
 from migrator.files.failures import write_error, writing
+from migrator.imports import install_command
 
 FILES = ("package.json", "package-lock.json")
 SERVER = Path("node_modules", "pouchdb-server", "bin", "pouchdb-server")

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, identity_of, is_same
 from migrator.errors import ConfigError, TargetReplaced
 from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
-from migrator.target_guard import NOTHING_THERE, TargetGuard, identity_of, is_same
 from migrator.testing.extractors import DOCUMENTS, by_id
 
 TICKETS = DOCUMENTS["tickets"]

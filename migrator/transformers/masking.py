@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from migrator.codec import canonical
 from migrator.errors import ConfigError, TransformError
-from migrator.extras import extra
+from migrator.imports import extra
 from migrator.model import Document, Transformer
 from migrator.transformers.paths import MISSING, Path, get, parse_path, parse_paths
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from migrator import importing, plugins
+from migrator import imports, plugins
 from migrator.errors import ConfigError
 from migrator.model import Document, Transformer
 from migrator.naming import shown
@@ -64,11 +64,11 @@ def parse(spec: str, *, seed: bytes = b"", started_ms: int = 0, search_cwd: bool
     plugin = plugins.find(plugins.TRANSFORMERS, kind) if kind.isidentifier() else None
     if plugin is not None:
         return user_function(plugin.make(Callable, rest), name=spec)  # type: ignore[arg-type]
-    if not colon or not importing.is_spec(spec):
+    if not colon or not imports.is_spec(spec):
         raise _unknown(spec, f"--transform {shown(spec)} names no transformer.")
     try:
         return load_function(spec, search_cwd=search_cwd)
-    except importing.NoSuchModule as error:
+    except imports.NoSuchModule as error:
         if "." in kind and not _nearest(spec):
             raise ConfigError(f"--transform {shown(spec)}: {error.message}", hint=error.hint) from error
         raise _unknown(spec, f"--transform {shown(spec)} names no transformer: {error.message}") from error

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from migrator.errors import ConfigError, TransformError
-from migrator.importing import at, described, load_attribute
+from migrator.imports import at, described, load_attribute
 from migrator.model import Document, Transformer
 from migrator.transformers.copying import detached
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from migrator.backup.create import run_backup
 from migrator.backup.options import BackupOptions, RestoreOptions
-from migrator.backup.restoring import run_restore
-from migrator.backup.taking import run_backup
+from migrator.backup.restore import run_restore
 from migrator.config import JobConfig
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from migrator.backup.catalog import snapshot_folder
-from migrator.backup.place import open_place
+from migrator.backup.storage.base import open_place
 from tests import support
 from tests.backup_world import World
 from tests.commands import run

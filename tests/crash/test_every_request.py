@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from migrator.care.replications import set_up
-from migrator.care.server import open_server
-from migrator.checkpoint import CheckpointFile
+from migrator.checkpoint.file import CheckpointFile
 from migrator.config import JobConfig
+from migrator.convert.job import ConvertJob, convert_leaves
 from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import ConfigError, MigratorError
-from migrator.instance.applying import ApplyOptions, apply_plan
-from migrator.instance.plan import ServerPlan
-from migrator.instance.planning import PlanOptions, plan_server
-from migrator.interchange.job import ConvertJob, convert_leaves
-from migrator.seeding.fixtures import read_fixtures
-from migrator.seeding.seeder import Seeder, SeedOptions
-from migrator.seeding.values import parse_now
+from migrator.fixtures.folder import read_fixtures
+from migrator.fixtures.seeder import Seeder, SeedOptions
+from migrator.fixtures.values import parse_now
+from migrator.server.admin.connection import open_server
+from migrator.server.admin.replications import set_up
+from migrator.server.move.apply import ApplyOptions, apply_plan
+from migrator.server.move.make_plan import PlanOptions, plan_server
+from migrator.server.move.plan import ServerPlan
 from tests import support
 from tests.backup_world import World
 from tests.fault_proxy import FaultProxy, Request

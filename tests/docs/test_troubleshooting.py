@@ -12,7 +12,7 @@ import pytest
 
 import migrator
 from migrator import errors
-from migrator.couch.answers import Answer, refuse, refuse_bulk
+from migrator.couch.responses import Answer, refuse, refuse_bulk
 from migrator.couch.trouble import SERVER_TROUBLE
 from tests.docs.pages import ROOT
 

@@ -11,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from migrator.checkpoint import CheckpointFile
+from migrator.checkpoint.file import CheckpointFile
+from migrator.checkpoint.rejects import line_to_reject
 from migrator.cli import COMMANDS, cli
-from migrator.rejects import line_to_reject
 
 FOLDER = Path(__file__).parent
 

@@ -11,10 +11,10 @@ import pytest
 import migrator
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.errors import ConfigError
-from migrator.instance.copying import Copier
-from migrator.instance.plan import DatabasePlan, PlanError, ServerPlan
 from migrator.model import Outcome, Status
 from migrator.revisions import Leaf
+from migrator.server.move.copy import Copier
+from migrator.server.move.plan import DatabasePlan, PlanError, ServerPlan
 from tests import leaf_states, support, whole_server
 from tests.commands import run
 from tests.whole_server import Pair, url_of
@@ -71,7 +71,7 @@ def test_a_leaf_that_is_missing_is_found(pair: Pair, names: list[str], monkeypat
     A leaf of the same revision with another content is found where contents are read.
     """
     with monkeypatch.context() as patched:
-        patched.setattr("migrator.instance.copying.LeafWriter", Cheating)
+        patched.setattr("migrator.server.move.copy.LeafWriter", Cheating)
         plan = planned(pair)
         applied = migrator.apply(plan, checkpoint="move.checkpoint", keep_checkpoint=True, **sides(pair))
     assert applied.totals.rejected == 0
@@ -96,7 +96,7 @@ def test_the_command_tells_what_is_missing(pair: Pair, names: list[str], monkeyp
     made = run("plan", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json")
     assert made.code == 0, made.output
     with monkeypatch.context() as patched:
-        patched.setattr("migrator.instance.copying.LeafWriter", Cheating)
+        patched.setattr("migrator.server.move.copy.LeafWriter", Cheating)
         ran = run("apply", "plan.json", *arguments)
     assert ran.code == 4, ran.output
     assert f"{names[0]}: 'conflict' 2-c is missing" in ran.output
@@ -164,7 +164,7 @@ def test_the_library_plans_and_applies(pair: Pair, names: list[str], tmp_path: P
     assert plan.ok
     assert [database.attachments for database in plan.databases] == [3, 3]
     assert not list(tmp_path.iterdir())
-    from migrator.instance.plan import save_plan  # noqa: PLC0415 as users find it
+    from migrator.server.move.plan import save_plan  # noqa: PLC0415 as users find it
 
     save_plan(plan, tmp_path / "plan.json")
     applied = migrator.apply(str(tmp_path / "plan.json"), verify="contents", **sides(pair))

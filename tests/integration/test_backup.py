@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from migrator.backup.catalog import database_folder
-from migrator.backup.place import open_place
-from migrator.backup.snapshot_writer import SnapshotWriter
+from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.storage.base import open_place
 from migrator.errors import ConfigError, Interrupted, LockedError
 from migrator.events import BatchLoaded, CollectionStarted
 from tests import support

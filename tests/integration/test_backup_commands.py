@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from migrator.backup.catalog import Catalog, snapshot_folder
-from migrator.backup.cipher import PLAIN
-from migrator.backup.manifest import Manifest
+from migrator.backup.format.cipher import PLAIN
+from migrator.backup.format.manifest import Manifest
 from migrator.backup.options import RestoreOptions
-from migrator.backup.place import Place, open_place
-from migrator.backup.restoring import run_restore
+from migrator.backup.restore import run_restore
+from migrator.backup.storage.base import Place, open_place
 from migrator.config import JobConfig
 from migrator.errors import DamagedBackup
 from tests import support

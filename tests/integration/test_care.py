@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from migrator.care.server import Server
+from migrator.server.admin.connection import Server
 from tests import support
 from tests.commands import Command, run
 

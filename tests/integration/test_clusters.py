@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from migrator.care.server import Server
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
-from migrator.instance.plan import OCCUPIED
-from migrator.instance.surveying import survey
+from migrator.jobs.plan import make_plan
 from migrator.loaders.couchdb import CouchLoader
-from migrator.planning import make_plan
+from migrator.server.admin.connection import Server
+from migrator.server.move.plan import OCCUPIED
+from migrator.server.move.survey import survey
 from tests import support
 from tests.commands import run
 from tests.late_copies import LateCopies

@@ -15,17 +15,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from migrator.backup.catalog import Catalog, snapshot_folder
-from migrator.backup.cipher import PLAIN
-from migrator.backup.manifest import dump_manifest
-from migrator.backup.place import open_place
-from migrator.backup.snapshot_writer import SnapshotWriter
+from migrator.backup.format.cipher import PLAIN
+from migrator.backup.format.manifest import dump_manifest
+from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.storage.base import open_place
 from migrator.cli import cli
 from migrator.config import JobConfig
+from migrator.convert import copy
+from migrator.convert.formats.table import WRITERS, open_reader
+from migrator.convert.sides import ConvertJob, open_source
 from migrator.errors import ConfigError, MigratorError
-from migrator.interchange import converting
-from migrator.interchange.formats import WRITERS, open_reader
-from migrator.interchange.sides import ConvertJob, open_source
-from migrator.retry import Retrier
+from migrator.retry.retrier import Retrier
 from migrator.revisions import DatabaseFacts, Leaf
 from tests import support
 from tests.leaf_states import leaf, make, odd_leaves, random_leaves, state, write
@@ -180,7 +180,7 @@ def test_validation_functions_judge_nothing_that_is_converted(
     server_url: str, database_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Design documents come last, though they are first in the file; one has an attachment and a conflict."""
-    monkeypatch.setattr(converting, "BATCH_LEAVES", 1)
+    monkeypatch.setattr(copy, "BATCH_LEAVES", 1)
     refuses = 'function (doc) { if (!doc.good) throw({forbidden: "it is not good"}); }'
     source, target = f"{database_prefix}source", f"{database_prefix}target"
     make(server_url, source)

@@ -20,9 +20,9 @@ from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import CheckpointError, EndpointError, Interrupted, TargetMissing, TransientError
 from migrator.events import BatchLoaded, Event
 from migrator.extractors.couchdb import CouchExtractor
-from migrator.jobs import run_job
-from migrator.retry import Retrier
-from migrator.retrying import RetryingExtractor
+from migrator.jobs.run import run_job
+from migrator.pipeline.retrying import RetryingExtractor
+from migrator.retry.retrier import Retrier
 from tests import support
 from tests.fault_proxy import FaultProxy, Request
 from tests.stub_server import Asked, Reply, StubServer

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import pytest
 
+from migrator.checkpoint.rejects import line_to_reject
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, EndpointError
 from migrator.extractors.memory import MemoryExtractor
-from migrator.jobs import JobResult, run_job
-from migrator.rejects import line_to_reject
+from migrator.jobs.run import JobResult, run_job
 from tests import support
 from tests.fault_proxy import FaultProxy, Request
 

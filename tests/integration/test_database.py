@@ -26,7 +26,7 @@ from migrator.database import (
     get_database_service,
 )
 from migrator.errors import ConfigError, MigratorError
-from migrator.jobs import run_job
+from migrator.jobs.run import run_job
 from tests import support
 
 pytestmark = pytest.mark.usefixtures("no_credentials")

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from migrator.care import exposure, probes
-from migrator.care.doctor import examine
-from migrator.care.findings import ADVICE, OK, PROBLEM, UNREACHABLE, Diagnosis
-from migrator.care.server import Server, open_server
 from migrator.cli import cli
 from migrator.config import JobConfig
+from migrator.server.admin import exposure, probes
+from migrator.server.admin.connection import Server, open_server
+from migrator.server.admin.doctor import examine
+from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNREACHABLE, Diagnosis
 from tests import support
 from tests.fault_proxy import FaultProxy, Request
 from tests.stub_server import Asked, Reply, StubServer
@@ -82,7 +82,7 @@ def test_a_scratch_database_that_a_kill_left_is_removed(server_url: str) -> None
     young = f"{probes.SCRATCH_PREFIX}{int(time.time() - probes.STALE_S + 600)}_{secrets.token_hex(6)}"
     other = f"{probes.SCRATCH_PREFIX}{secrets.token_hex(6)}_of_somebody_else"
     # The one that is killed is put back in time, as nobody can wait for an hour.
-    code = f"from migrator.care import probes; probes.scratch_name = lambda: {old!r}; "
+    code = f"from migrator.server.admin import probes; probes.scratch_name = lambda: {old!r}; "
     code += "from migrator.cli import cli; cli()"
 
     def there() -> set[str]:
@@ -342,7 +342,7 @@ def test_a_clock_that_is_wrong(
     stub_server: Callable[[Mapping[str, Reply]], str], monkeypatch: pytest.MonkeyPatch, ahead_s: float, word: str
 ) -> None:
     """The server's Date beside this machine's clock, which is put forward and back."""
-    monkeypatch.setattr("migrator.care.doctor.time", SimpleNamespace(time=lambda: time.time() + ahead_s))
+    monkeypatch.setattr("migrator.server.admin.doctor.time", SimpleNamespace(time=lambda: time.time() + ahead_s))
     finding = look(stub_server({}), probe=False).find("clock")
     assert finding is not None
     assert finding.level == PROBLEM

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from migrator.backup import drilling
-from migrator.backup.drilling import Drill, drill
+from migrator.backup import restore_test
+from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.backup.options import RestoreOptions
-from migrator.backup.restoring import run_restore
-from migrator.backup.snapshot_writer import SnapshotWriter
+from migrator.backup.restore import run_restore
+from migrator.backup.restore_test import Drill, drill
 from migrator.config import JobConfig
 from migrator.errors import EndpointError, Interrupted
 from migrator.revisions import LeafFault
@@ -44,7 +44,7 @@ def world(server_url: str, database_prefix: str, tmp_path: Path) -> World:
 def scratch(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name that the next drills use."""
     suffix = world.prefix[1:13]
-    monkeypatch.setattr(drilling, "scratch_name", lambda: f"migrator-drill-{suffix}")
+    monkeypatch.setattr(restore_test, "scratch_name", lambda: f"migrator-drill-{suffix}")
     return f"migrator-drill-{suffix}"
 
 
@@ -177,7 +177,7 @@ def test_each_difference_is_named(
         damage(world.server, scratch)
         return result
 
-    monkeypatch.setattr(drilling, "run_restore", wrongly)
+    monkeypatch.setattr(restore_test, "run_restore", wrongly)
     assert says == drilled(world).differences
     assert is_gone(world, scratch)
 
@@ -204,7 +204,7 @@ def test_nothing_is_left_after_a_failure(
         stopping.set()
         raise error
 
-    monkeypatch.setattr(drilling, "run_restore", failing)
+    monkeypatch.setattr(restore_test, "run_restore", failing)
     with pytest.raises(type(error)):
         drilled(world, stopping=stopping)
     assert is_gone(world, scratch)

@@ -13,7 +13,7 @@ import pytest
 from migrator.config import JobConfig
 from migrator.errors import EndpointError, TransientError
 from migrator.events import BatchSplit, Event, LimitsChanged, RetryScheduled
-from migrator.jobs import JobResult, run_job
+from migrator.jobs.run import JobResult, run_job
 from tests import support
 from tests.fault_proxy import FAULTS, FaultProxy, Request, at_random, on_writes
 

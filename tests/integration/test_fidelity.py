@@ -14,8 +14,8 @@ from migrator.codec import decode, encode
 from migrator.config import JobConfig
 from migrator.couch.fidelity import fidelity_of
 from migrator.extractors.memory import MemoryExtractor
-from migrator.jobs import run_job
-from migrator.verifying import verify_job
+from migrator.jobs.run import run_job
+from migrator.verification.job import verify_job
 from tests import support
 from tests.property.documents import json_values
 

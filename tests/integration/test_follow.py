@@ -20,9 +20,9 @@ import pytest
 from migrator.config import JobConfig
 from migrator.errors import Interrupted, RejectsError
 from migrator.events import BatchLoaded, Event, LagMeasured
-from migrator.jobs import JobResult
-from migrator.sync.following import follow_job
-from migrator.sync.since_last import since_last_job
+from migrator.jobs.follow import follow_job
+from migrator.jobs.run import JobResult
+from migrator.jobs.since_last import since_last_job
 from tests import support
 from tests.fault_proxy import FaultProxy, at_random
 

@@ -20,7 +20,7 @@ from migrator.couch.leaves import Held, LeafReader
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like, read_facts
 from migrator.errors import Interrupted, TargetMissing, TransientError, UnreadableLeaf
 from migrator.model import BatchLimits, Outcome, Status
-from migrator.retry import Retrier, RetryPolicy
+from migrator.retry.retrier import Retrier, RetryPolicy
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 from tests import support
 from tests.fault_proxy import FaultProxy, at_random

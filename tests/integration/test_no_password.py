@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from migrator.backup.fsspec_place import open_fsspec_place
+from migrator.backup.storage.remote import open_fsspec_place
 from migrator.cli import COMMANDS, cli
 from migrator.errors import EndpointError, MigratorError, without_passwords
 

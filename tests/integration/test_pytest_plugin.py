@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from migrator.couch.endpoint import parse_endpoint
-from migrator.seeding.fixtures import read_fixtures
-from migrator.seeding.resetting import SeededDatabases
-from migrator.seeding.values import parse_now
+from migrator.fixtures.folder import read_fixtures
+from migrator.fixtures.reset import SeededDatabases
+from migrator.fixtures.values import parse_now
 from tests import support
 
 pytest_plugins = ["pytester"]
@@ -165,7 +165,7 @@ def test_the_plugin_imports_nothing_until_used(session: pytest.Pytester) -> None
         def test_light():
             heavy = {"couchdb", "urllib3", "click", "orjson", "faker", "yaml", "testcontainers"}
             assert not heavy & sys.modules.keys()
-            assert not [name for name in sys.modules if name.startswith("migrator.seeding")]
+            assert not [name for name in sys.modules if name.startswith("migrator.fixtures")]
         """
     )
     (session.path / "helping.py").unlink()

@@ -14,9 +14,9 @@ import yaml
 from click.testing import CliRunner
 
 from migrator.cli import cli
-from migrator.seeding.fixtures import read_fixtures
-from migrator.seeding.staging import Masking
-from migrator.seeding.values import parse_now
+from migrator.fixtures.folder import read_fixtures
+from migrator.fixtures.staging import Masking
+from migrator.fixtures.values import parse_now
 from tests import support
 
 CI = Path(__file__).parents[2] / "configs" / "ci"

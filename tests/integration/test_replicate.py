@@ -20,7 +20,7 @@ from migrator.cli import cli
 from migrator.config import JobConfig
 from migrator.errors import EndpointError, Interrupted, LockedError
 from migrator.events import CollectionStarted, Event
-from migrator.sync.replicating import replicate_job
+from migrator.jobs.replicate import replicate_job
 from tests import support
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
@@ -141,7 +141,7 @@ def test_a_replication_that_cannot_be_ends_with_the_servers_reason(
 
     real = replicator.side
     monkeypatch.setattr(
-        "migrator.sync.replicating.side",
+        "migrator.jobs.replicate.side",
         lambda endpoint, name: {**real(endpoint, name), "url": real(endpoint, name)["url"] + "_missing"},
     )
     with pytest.raises(EndpointError) as caught:

@@ -244,7 +244,7 @@ def test_names_that_cannot_be_are_told_before_anything_is_written(world: World) 
         world.make(short, leaf("x", "1-a"))
     world.backup()
     from migrator.backup.options import RestoreOptions  # noqa: PLC0415
-    from migrator.backup.restoring import run_restore  # noqa: PLC0415
+    from migrator.backup.restore import run_restore  # noqa: PLC0415
     from migrator.config import JobConfig  # noqa: PLC0415
 
     def restore(target: str = world.server, **options: Any) -> None:
@@ -274,9 +274,9 @@ def test_users_come_back_and_can_log_in(world: World, is_couchdb: bool) -> None:
     user = {"name": name, "type": "user", "roles": [], "password": "apples"}
     assert support.request("PUT", url, user)[0] in {201, 202}
     stored = support.get(url)
+    from migrator.backup.create import run_backup  # noqa: PLC0415
     from migrator.backup.options import BackupOptions, RestoreOptions  # noqa: PLC0415
-    from migrator.backup.restoring import run_restore  # noqa: PLC0415
-    from migrator.backup.taking import run_backup  # noqa: PLC0415
+    from migrator.backup.restore import run_restore  # noqa: PLC0415
     from migrator.config import JobConfig  # noqa: PLC0415
 
     try:

@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from migrator import events
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, EndpointError, Interrupted, RejectsError, TargetReplaced
-from migrator.jobs import run_job
-from migrator.scaling.coordinator import run_distributed
-from migrator.scaling.places import from_root
-from migrator.sync.running import run_any
-from migrator.verifying import verify_job
+from migrator.jobs.dispatch import run_any
+from migrator.jobs.distributed.coordinator import run_distributed
+from migrator.jobs.distributed.shared_paths import from_root
+from migrator.jobs.run import run_job
+from migrator.verification.job import verify_job
 from tests import support
 from tests.dask_cluster import Cluster
 from tests.sources import postgresql
@@ -356,7 +356,7 @@ def test_says_what_cannot_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At the start, with what to do in its place."""
-    monkeypatch.setattr("migrator.scaling.engine.CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("migrator.jobs.distributed.engine.CONNECT_TIMEOUT_S", 1)
     values = {"source": str(source(tmp_path, "c", 10)), "target": str(tmp_path / "out"), **fields}
     with pytest.raises(error, match=re.escape(words)) as caught:
         run_distributed(job(cluster, tmp_path, **values), listener=lambda _event: None)

@@ -14,9 +14,9 @@ import pytest
 
 from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import RejectsError
-from migrator.seeding.fixtures import read_fixtures
-from migrator.seeding.seeder import Seeder, SeedOptions
-from migrator.seeding.values import parse_now
+from migrator.fixtures.folder import read_fixtures
+from migrator.fixtures.seeder import Seeder, SeedOptions
+from migrator.fixtures.values import parse_now
 from tests import support
 from tests.commands import Command, run
 

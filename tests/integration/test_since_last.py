@@ -21,9 +21,9 @@ from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import CheckpointError, ConfigError, EndpointError
 from migrator.extractors import changes
 from migrator.extractors.changes import ChangesExtractor, Since
-from migrator.jobs import JobResult
+from migrator.jobs.run import JobResult
+from migrator.jobs.since_last import since_last_job
 from migrator.model import Counts, Position
-from migrator.sync.since_last import since_last_job
 from tests import support
 from tests.fault_proxy import FaultProxy, Request, at_random
 
@@ -344,7 +344,7 @@ def test_a_checkpoint_that_names_no_database_is_accepted_and_completed(
     monkeypatch.chdir(pair.folder)
     files = {} if named else {"checkpoint": "", "rejects": ""}
     with monkeypatch.context() as older:
-        older.setattr("migrator.sync.since_last.target_database", lambda *_: None)
+        older.setattr("migrator.jobs.since_last.target_database", lambda *_: None)
         path = pair.job(**files).checkpoint
     assert path is not None
     old = json.loads(path.read_text())
@@ -504,7 +504,7 @@ def test_by_the_command(pair: Pair) -> None:
 )
 def test_what_does_not_go_together_is_said(options: dict[str, Any], words: str) -> None:
     """Exit 2 before anything is opened."""
-    from migrator.sync.running import run_any  # noqa: PLC0415
+    from migrator.jobs.dispatch import run_any  # noqa: PLC0415
 
     settings = {"source": "http://localhost:1/a", "target": "http://localhost:1/b", "since_last": True, **options}
     with pytest.raises(ConfigError, match=words):

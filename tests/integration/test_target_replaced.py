@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.identity import MARK, mark_database, read_identity
 from migrator.errors import EndpointError, MigratorError, TargetReplaced
 from migrator.events import DocumentsCompared, Event
-from migrator.jobs import run_job
-from migrator.loaders.rejects import RejectFile
+from migrator.jobs.run import run_job
+from migrator.jobs.stream import StreamWriter
 from migrator.model import Record
-from migrator.streaming import StreamWriter
-from migrator.verifying import verify_job
+from migrator.verification.job import verify_job
 from tests import support
 from tests.commands import Ran, run
 from tests.fault_proxy import FaultProxy, Request

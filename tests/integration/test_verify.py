@@ -15,10 +15,10 @@ from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, Interrupted
 from migrator.events import DocumentsCompared, Event
 from migrator.extractors.memory import MemoryExtractor
-from migrator.jobs import run_job
-from migrator.verification import Difference
-from migrator.verify_result import VerifyResult
-from migrator.verifying import verify_job
+from migrator.jobs.run import run_job
+from migrator.verification.compare import Difference
+from migrator.verification.job import verify_job
+from migrator.verification.result import VerifyResult
 from tests import support
 from tests.fault_proxy import FaultProxy, at_random
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from migrator.care import probes
-from migrator.instance import fitting, warming
+from migrator.server.admin import probes
+from migrator.server.move import index_build, preflight
 from tests import leaf_states, support, whole_server
 from tests.commands import Command, Ran, run
 from tests.leaf_states import leaf
@@ -181,7 +181,7 @@ def test_a_source_that_has_become_another(command: Command, pair: Pair, monkeypa
     for name in names:
         support.request("PUT", url_of(pair.source, name))
     planned(command, pair)
-    monkeypatch.setattr(fitting, "MIN_GROWN_DOCUMENTS", 20)
+    monkeypatch.setattr(preflight, "MIN_GROWN_DOCUMENTS", 20)
     for name, count in ((names[0], 30), (names[2], 10)):
         body = {"docs": [{"_id": f"d{number}"} for number in range(count)]}
         support.request("POST", f"{url_of(pair.source, name)}/_bulk_docs", body)
@@ -281,9 +281,9 @@ def test_what_changes_while_it_is_carried_is_caught_up(
     def late(*arguments: Any, **more: Any) -> Any:
         if not written:
             written.append(support.request("PUT", f"{url_of(pair.source, names[1])}/late", {"n": 1})[0])
-        return warming.warm(*arguments, **more)
+        return index_build.warm(*arguments, **more)
 
-    monkeypatch.setattr("migrator.instance.applying.warm", late)
+    monkeypatch.setattr("migrator.server.move.apply.warm", late)
     ran = apply(command, pair, "--report", "-")
     assert written == [201]
     assert ran.code == 0, ran.output

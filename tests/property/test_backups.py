@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.backup.catalog import Catalog
-from migrator.backup.chain_index import ChainIndex
-from migrator.backup.snapshot_writer import SnapshotWriter
+from migrator.backup.format.chain_index import ChainIndex
+from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.codec import encode
 from migrator.errors import TransientError
 from migrator.revisions import Attachment, Leaf

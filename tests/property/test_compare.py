@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.codec import deep
-from migrator.compare import _CANONICAL, _canonical_text, canonical_digest, differing_path
+from migrator.codec.equality import _CANONICAL, _canonical_text, canonical_digest, differing_path
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.floats(min_value=-1e-300, max_value=1e-300)
 # Few different values, so that equal ones and nearly equal ones meet often.

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.codec import decode, encode
+from migrator.convert.formats.table import WRITERS, sniff
 from migrator.errors import MigratorError
-from migrator.interchange.formats import WRITERS, sniff
 from migrator.revisions import Leaf
 from tests.property.documents import documents, texts
 from tests.unit.interchange.support import attached, read, write

@@ -16,19 +16,19 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from migrator.batching import Assembly
-from migrator.bisecting import BisectingLoader
-from migrator.checkpoint import Checkpoint, CheckpointFile, open_checkpoint
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
+from migrator.checkpoint.reject_file import RejectFile
+from migrator.checkpoint.rejects import line_to_reject
 from migrator.errors import EndpointError, Interrupted, TransientError, Unauthorized
 from migrator.loaders.ndjson import NdjsonLoader
-from migrator.loaders.rejects import RejectFile
 from migrator.model import Batch, BatchLimits, Counts, Document, Extractor, Fault, Loader, Outcome, Reject
-from migrator.pipeline import Pipeline
-from migrator.rejects import line_to_reject
-from migrator.retry import Retrier
-from migrator.retrying import RetryingExtractor, RetryingLoader
-from migrator.spooling import SpoolingExtractor
-from migrator.throttle import Throttle
+from migrator.pipeline.batching import Assembly
+from migrator.pipeline.bisecting import BisectingLoader
+from migrator.pipeline.loop import Pipeline
+from migrator.pipeline.retrying import RetryingExtractor, RetryingLoader
+from migrator.pipeline.spooling import SpoolingExtractor
+from migrator.retry.retrier import Retrier
+from migrator.retry.throttle import Throttle
 from tests.fakes import (
     Crash,
     FakeLoader,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.backup.manifest import Manifest, new_snapshot_id
+from migrator.backup.format.manifest import Manifest, new_snapshot_id
 from migrator.backup.retention import Duration, Policy, decide
 from tests.backups import FACTS
 

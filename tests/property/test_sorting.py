@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.sorted_runs import Entry, RunReader, RunWriter, entry_key, is_whole, merge
-from migrator.sorting import ExternalSorter
+from migrator.files.sorted_runs import Entry, RunReader, RunWriter, entry_key, is_whole, merge
+from migrator.files.sorting import ExternalSorter
 
 # Few different ids, so that equal ones meet across blocks and runs.
 IDS = st.sampled_from(["", "a", "aa", "b", "\uffff", "\U0001f600", "k" * 300, "k" * 300 + "l"]) | st.text(

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from migrator.config import JobConfig
-from migrator.registry import open_extractor
+from migrator.jobs.registry import open_extractor
 
 ROWS = [
     {"_id": f"k{number}", "text": 'a line\nbreak, a "quote" and é\U0001f600' * (number % 7), "n": str(number)}

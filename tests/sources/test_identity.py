@@ -20,8 +20,8 @@ import zstandard
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, RejectsError
 from migrator.files.identity import file_identity, same_identity
-from migrator.jobs import run_job
-from migrator.registry import open_extractor
+from migrator.jobs.registry import open_extractor
+from migrator.jobs.run import run_job
 
 # More than the ends that were looked at before.
 COUNT = 3_000

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
+from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, TransientError
+from migrator.extractors.row_faults import field_in_text
 from migrator.extractors.singer import SingerExtractor
 from migrator.integrations.singer import SingerTarget
-from migrator.loaders.rejects import RejectFile
-from migrator.row_faults import field_in_text
-from migrator.streaming import StreamWriter
+from migrator.jobs.stream import StreamWriter
 from migrator.testing import DOCUMENTS, ExtractorContract, Source
 from tests import support
 from tests.contract.test_extractors import Local

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.accounting import account
 from migrator.errors import UnaccountedError
 from migrator.model import Batch, Outcome, Reject, Status
+from migrator.pipeline.accounting import account
 from tests.fakes import batch_of
 
 

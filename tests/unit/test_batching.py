@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator import batching
-from migrator.batching import Assembly, batches
 from migrator.codec import BOOKKEEPING, STRICT
 from migrator.errors import TransformError
 from migrator.model import Batch, BatchLimits, Document, EncodedDocument, Fault, Record, Reject
+from migrator.pipeline import batching
+from migrator.pipeline.batching import Assembly, batches
 from tests.fakes import FakeExtractor, Item, numbered
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.bisecting import BisectingLoader
 from migrator.errors import BatchRefused, TransientError
 from migrator.events import BatchSplit
 from migrator.model import Batch, Loader, Outcome, Status
+from migrator.pipeline.bisecting import BisectingLoader
 from tests.fakes import FakeLoader, FaultyLoader, Forwarding, Recorder, batch_of, encoded
 
 

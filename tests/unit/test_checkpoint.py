@@ -19,8 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator import checkpoint as module
-from migrator.checkpoint import VERSION, Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint import file as module
+from migrator.checkpoint.file import VERSION, Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.errors import CheckpointError, ConfigError, LockedError, StorageError
 from migrator.model import Counts
 
@@ -512,7 +512,7 @@ def test_a_message_stays_readable(file: CheckpointFile) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from migrator.checkpoint import CheckpointFile
+from migrator.checkpoint.file import CheckpointFile
 with CheckpointFile(Path(sys.argv[1])).lock():
     print("held", flush=True)
     time.sleep(60)

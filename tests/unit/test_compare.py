@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from migrator.compare import attachments_equal, canonical_digest, content, differing_path
+from migrator.codec.equality import attachments_equal, canonical_digest, content, differing_path
 from tests.exactness import same
 
 DOCUMENT = {

@@ -15,7 +15,7 @@ from migrator import config
 from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.config import POLICIES, SORTS, JobConfig, load_job_file, parse_max_errors
 from migrator.errors import ConfigError
-from migrator.instance.planning import PlanOptions
+from migrator.server.move.make_plan import PlanOptions
 
 
 @pytest.fixture

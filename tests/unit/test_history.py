@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from migrator import events
-from migrator.history import MAX_LIMITS_KEPT, MAX_REASONS, MAX_SAMPLE, MAX_SLICES, HistoryListener
 from migrator.model import Counts, Reject
+from migrator.report.history import MAX_LIMITS_KEPT, MAX_REASONS, MAX_SAMPLE, MAX_SLICES, HistoryListener
 
 
 class Clock:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from migrator.events import LimitsChanged
-from migrator.knee import DOWN
 from migrator.model import BatchLimits
-from migrator.throttle import START_DOCS, START_IN_FLIGHT, Throttle
+from migrator.retry.throttle import START_DOCS, START_IN_FLIGHT, Throttle
+from migrator.retry.tuner import DOWN
 from tests.fakes import Recorder
 
 # Documents a second for so many documents in a batch and batches at once.

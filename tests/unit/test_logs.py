@@ -12,8 +12,8 @@ import pytest
 
 from migrator import events
 from migrator.events import Event
-from migrator.logs import MAX_REJECTS_SHOWN, LogListener, describe
 from migrator.model import CollectionReport, Counts, Reject, Report
+from migrator.report.logs import MAX_REJECTS_SHOWN, LogListener, describe
 
 REJECT = Reject("c", "d1", "load", "forbidden", "not you", document={"password": "hunter2"})
 EXAMPLES: list[Event] = [
@@ -155,7 +155,7 @@ def test_every_event_can_be_described() -> None:
 def test_what_the_server_is_at_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an index that is built for minutes a line comes every ten seconds; with --log-level debug, each."""
     now = 100.0
-    monkeypatch.setattr("migrator.logs.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("migrator.report.logs.time", SimpleNamespace(monotonic=lambda: now))
     stream = io.StringIO()
     listener = LogListener("json", "info", stream)
     for step in range(100):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from migrator.checkpoint import Checkpoint
+from migrator.checkpoint.file import Checkpoint
+from migrator.checkpoint.rejects import reject_to_line
+from migrator.jobs.distributed.merged_rejects import merge_rejects
 from migrator.model import Reject
-from migrator.rejects import reject_to_line
-from migrator.scaling.merged_rejects import merge_rejects
 
 
 def part(path: Path, *ids: str) -> Path:

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from migrator import ordering, spooling
-from migrator.checkpoint import Checkpoint, CollectionState
+from migrator.checkpoint.file import Checkpoint, CollectionState
 from migrator.config import JobConfig
 from migrator.events import CollectionFinished
+from migrator.jobs import order
+from migrator.jobs.open import OpenJob
+from migrator.jobs.order import in_order, keeps_order
 from migrator.model import BatchLimits, Counts
-from migrator.opening import OpenJob
-from migrator.ordering import in_order, keeps_order
-from migrator.retry import Retrier
-from migrator.throttle import Throttle
+from migrator.pipeline import spooling
+from migrator.retry.retrier import Retrier
+from migrator.retry.throttle import Throttle
 from tests.fakes import FakeExtractor, FakeLoader, Item, Recorder, numbered
 
 SHUFFLED: list[Item] = [*reversed(numbered(30))]
@@ -33,7 +34,7 @@ class Server(FakeLoader):
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten documents are many."""
-    monkeypatch.setattr(ordering, "MIN_DOCUMENTS_TO_SORT", 10)
+    monkeypatch.setattr(order, "MIN_DOCUMENTS_TO_SORT", 10)
     monkeypatch.setattr(spooling, "MIN_DOCUMENTS_TO_SORT", 10)
 
 

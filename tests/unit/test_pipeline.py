@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from migrator import batching
-from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.codec import decode
 from migrator.errors import (
     ConfigError,
@@ -36,10 +35,11 @@ from migrator.events import (
 from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.loaders.ndjson import NdjsonLoader
 from migrator.model import Batch, BatchLimits, Counts, Fault, Loader, Outcome, Reject
-from migrator.pipeline import MaxErrors, Pipeline
-from migrator.retry import Retrier
-from migrator.retrying import RetryingExtractor
-from migrator.throttle import Throttle
+from migrator.pipeline import batching
+from migrator.pipeline.loop import MaxErrors, Pipeline
+from migrator.pipeline.retrying import RetryingExtractor
+from migrator.retry.retrier import Retrier
+from migrator.retry.throttle import Throttle
 from tests.fakes import (
     Crash,
     FakeExtractor,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from migrator.config import JobConfig
+from migrator.couch.places import checked_place
 from migrator.errors import ConfigError
-from migrator.places import checked_place
-from migrator.registry import open_extractor, open_loader, target_text
+from migrator.jobs.registry import open_extractor, open_loader, target_text
 
 MEANT = {
     "://127.0.0.1:5984": "http://127.0.0.1:5984",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 from migrator import events
-from migrator.logs import MAX_REJECTS_SHOWN
 from migrator.model import Counts, Reject, Report
-from migrator.progress import MAX_COLLECTION_BARS, ProgressListener
+from migrator.report.logs import MAX_REJECTS_SHOWN
+from migrator.report.progress import MAX_COLLECTION_BARS, ProgressListener
 
 
 class Terminal(io.StringIO):

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrator.checkpoint.rejects import FIELDS, line_to_reject, reject_to_line, stages_in
 from migrator.codec import STRICT, TAGGED
 from migrator.errors import ConfigError
 from migrator.model import Reject
-from migrator.rejects import FIELDS, line_to_reject, reject_to_line, stages_in
 
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -8,7 +8,7 @@ import pytest
 
 from migrator.errors import ConfigError
 from migrator.model import CollectionReport, Counts, Report
-from migrator.report import dump, report_from_json, report_to_json, report_to_table, table
+from migrator.report.summary import dump, report_from_json, report_to_json, report_to_table, table
 
 USERS = Counts(read=1500, written=1000, unchanged=200, skipped=100, filtered=150, rejected=50, conflicts=120)
 REPORT = Report(

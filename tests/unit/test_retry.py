@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from migrator.errors import BatchRefused, Interrupted, TransientError, Unauthorized
 from migrator.events import LimitsChanged, Listener, RetryScheduled, ignore
 from migrator.model import BatchLimits
-from migrator.retry import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, RetryPolicy, is_transient, repeat_while
-from migrator.throttle import Throttle
+from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, RetryPolicy, is_transient, repeat_while
+from migrator.retry.throttle import Throttle
 from tests.fakes import Recorder
 
 

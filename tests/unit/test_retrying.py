@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from migrator.errors import BatchRefused, ConfigError, MigratorError, TransientError, Unauthorized
 from migrator.events import RetryScheduled
 from migrator.model import Batch, BatchLimits, Extractor, Loader, Outcome, Status
-from migrator.retry import Retrier, RetryPolicy
-from migrator.retrying import (
+from migrator.pipeline.retrying import (
     MIN_BYTES_TO_SPLIT_AFTER_RESET,
     SAME_FAILURES_BEFORE_SPLIT,
     RetryingExtractor,
     RetryingLoader,
 )
-from migrator.throttle import Throttle
+from migrator.retry.retrier import Retrier, RetryPolicy
+from migrator.retry.throttle import Throttle
 from tests.fakes import FakeExtractor, FakeLoader, FaultyLoader, Forwarding, Recorder, batch_of, numbered
 
 

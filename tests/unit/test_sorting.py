@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from migrator import sorted_runs
 from migrator.errors import MigratorError
-from migrator.sorting import MANIFEST, ExternalSorter
+from migrator.files import sorted_runs
+from migrator.files.sorting import MANIFEST, ExternalSorter
 
 LETTERS = ["a", "b", "ab", "é", "\uffff", "\U0001f600", "", "z" * 200]
 
@@ -368,7 +368,7 @@ def test_a_manifest_that_is_none_is_not_followed(
         manifest = json.dumps({**manifest, "checksum": checksum}).encode()
     (folder / MANIFEST).write_bytes(manifest)
     # Were a run of it looked for, it would be found whole.
-    monkeypatch.setattr("migrator.sorting.is_whole", lambda folder, run: True)
+    monkeypatch.setattr("migrator.files.sorting.is_whole", lambda folder, run: True)
     assert ExternalSorter.reopen(folder, label="job") is None
 
 
@@ -438,7 +438,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from migrator.sorting import ExternalSorter
+from migrator.files.sorting import ExternalSorter
 calls = 0
 def counted(function):
     def call(*arguments, **named):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from migrator import spooling
-from migrator.batching import Assembly, batches
 from migrator.errors import EndpointError, Interrupted
 from migrator.model import Batch, BatchLimits, Document, Position, Record
-from migrator.spooling import SpoolingExtractor
+from migrator.pipeline import spooling
+from migrator.pipeline.batching import Assembly, batches
+from migrator.pipeline.spooling import SpoolingExtractor
 from tests.fakes import FakeExtractor, Item, numbered
 
 ITEMS: list[Item] = [
@@ -229,7 +229,10 @@ def test_a_full_disk_is_said_and_cleaned_up(tmp_path: Path, monkeypatch: pytest.
     def full(*_arguments: object, **_more: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    place = {"faults": "migrator.spooling._make_durable", "runs": "migrator.sorted_runs.RunWriter._put"}
+    place = {
+        "faults": "migrator.pipeline.spooling._make_durable",
+        "runs": "migrator.files.sorted_runs.RunWriter._put",
+    }
     monkeypatch.setattr(place.get(what, "pathlib.Path.mkdir"), full)
     with pytest.raises(EndpointError, match=r"cannot be written: No space left on device") as raised:
         list(spool(tmp_path / "s", ITEMS).extract("c"))

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from migrator import target_guard
-from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint import target_guard
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint.target_guard import TargetGuard, is_same
 from migrator.errors import CheckpointError, MigratorError, TargetMissing, TargetReplaced, TransientError
-from migrator.jobs import refuse_other_targets
+from migrator.jobs.run import refuse_other_targets
 from migrator.model import Batch, BatchLimits, Counts, Outcome, Report
-from migrator.pipeline import Pipeline
-from migrator.retry import Retrier
-from migrator.retrying import RetryingLoader
-from migrator.target_guard import TargetGuard, is_same
-from migrator.throttle import Throttle
+from migrator.pipeline.loop import Pipeline
+from migrator.pipeline.retrying import RetryingLoader
+from migrator.retry.retrier import Retrier
+from migrator.retry.throttle import Throttle
 from tests.fakes import Crash, FakeExtractor, FakeLoader, ListSink, numbered
 
 DOCUMENTS = {"a": numbered(12), "b": numbered(9)}

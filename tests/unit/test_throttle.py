@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from migrator.events import LimitsChanged
 from migrator.model import BatchLimits
-from migrator.throttle import SUCCESSES_PER_STEP, Throttle
+from migrator.retry.throttle import SUCCESSES_PER_STEP, Throttle
 from tests.fakes import Recorder
 
 

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from migrator import transformers
-from migrator.batching import Assembly, batches
 from migrator.codec import VALUE_CODECS
 from migrator.errors import ConfigError, Interrupted, MigratorError
 from migrator.model import Batch, BatchLimits, Fault, Record
-from migrator.transform_pool import CHUNK_RECORDS, TransformPool
+from migrator.pipeline.batching import Assembly, batches
+from migrator.transformers.pool import CHUNK_RECORDS, TransformPool
 from tests.fakes import FakeExtractor, Item
 
 SEED = "00" * 16

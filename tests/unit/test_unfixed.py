@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from migrator.checkpoint.reject_file import RejectFile
+from migrator.checkpoint.rejects import line_to_reject, reject_to_line
 from migrator.codec import Unencodable, encode
 from migrator.codec.unfixed import Unfixed, marked_again, shown_raw
 from migrator.extractors import dynamodb
 from migrator.extractors.rejects import RejectsExtractor
-from migrator.loaders.rejects import RejectFile
 from migrator.model import Reject
-from migrator.rejects import line_to_reject, reject_to_line
 from tests.commands import run
 
 app: dict[str, dict[str, Any]] = {"t": {"m": {"_id": "other", "k": 1}}}

@@ -11,11 +11,11 @@ import pyrage
 import pytest
 
 from migrator.backup.catalog import Catalog
-from migrator.backup.chain_index import ChainIndex
-from migrator.backup.checking import check
-from migrator.backup.cipher import PLAIN, Age, open_cipher
-from migrator.backup.place import Place, open_place
-from migrator.backup.snapshot_writer import SnapshotWriter
+from migrator.backup.check import check
+from migrator.backup.format.chain_index import ChainIndex
+from migrator.backup.format.cipher import PLAIN, Age, open_cipher
+from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError
 from tests.backups import FACTS, TINY, PlainAttachment, begin, files, leaf, read, simple, write
 

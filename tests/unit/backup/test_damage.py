@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from migrator.backup.catalog import Catalog
-from migrator.backup.checking import Checked, check
-from migrator.backup.head import head_name
+from migrator.backup.check import Checked, check
+from migrator.backup.format.head import head_name
+from migrator.backup.format.manifest import COPY, FILE, Manifest, snapshot_time, without_sum
 from migrator.backup.listing import listing
-from migrator.backup.manifest import COPY, FILE, Manifest, snapshot_time, without_sum
-from migrator.backup.place import open_place
+from migrator.backup.storage.base import open_place
 from migrator.errors import ConfigError, DamagedBackup
 from tests.backups import TINY, PlainAttachment, read, simple, write
 
@@ -61,7 +61,7 @@ def newest(folder: Path) -> Manifest:
 
 def read_all(folder: Path) -> None:
     """Read the newest state with all attachments, and what its index names."""
-    from migrator.backup.chain_index import ChainIndex  # noqa: PLC0415
+    from migrator.backup.format.chain_index import ChainIndex  # noqa: PLC0415
 
     place = open_place(str(folder))
     manifest = newest(folder)
@@ -200,7 +200,7 @@ def test_a_manifest_of_another_snapshot_is_found(folder: Path) -> None:
 
 def test_a_parent_that_was_made_anew_is_not_the_parent(folder: Path) -> None:
     """A child says of which bytes its parent's manifest is, so no other can take that place."""
-    from migrator.backup.manifest import with_sum  # noqa: PLC0415
+    from migrator.backup.format.manifest import with_sum  # noqa: PLC0415
 
     first = min(folder.rglob(FILE))
     value = without_sum(first.read_bytes(), "here")
@@ -219,7 +219,7 @@ def test_a_parent_that_was_made_anew_is_not_the_parent(folder: Path) -> None:
 
 def test_names_do_not_lead_out_of_the_folder(folder: Path) -> None:
     """A manifest that names a file elsewhere is none, however well it is summed."""
-    from migrator.backup.manifest import with_sum  # noqa: PLC0415
+    from migrator.backup.format.manifest import with_sum  # noqa: PLC0415
 
     last = max(folder.rglob(FILE))
     value = without_sum(last.read_bytes(), "here")
@@ -230,7 +230,7 @@ def test_names_do_not_lead_out_of_the_folder(folder: Path) -> None:
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
     """With the sentence that says so, not as damage."""
-    from migrator.backup.manifest import with_sum  # noqa: PLC0415
+    from migrator.backup.format.manifest import with_sum  # noqa: PLC0415
 
     last = max(folder.rglob(FILE))
     last.write_bytes(with_sum({**without_sum(last.read_bytes(), "here"), "version": 2}))
@@ -240,7 +240,7 @@ def test_a_newer_format_is_refused(folder: Path) -> None:
 
 def test_wrong_content_with_right_digests_is_found(tmp_path: Path) -> None:
     """Where whoever wrote the snapshot wrote nonsense: order, bodies, counts and bounds."""
-    from migrator.backup.segment_writer import SegmentWriter  # noqa: PLC0415
+    from migrator.backup.format.segment_writer import SegmentWriter  # noqa: PLC0415
 
     place = open_place(str(tmp_path))
     good = SegmentWriter.leaf
@@ -271,7 +271,7 @@ def test_wrong_content_with_right_digests_is_found(tmp_path: Path) -> None:
 
 def test_an_attachment_with_other_bytes_is_found(tmp_path: Path) -> None:
     """Though every file has its digest."""
-    from migrator.backup import lines, snapshot_writer  # noqa: PLC0415
+    from migrator.backup.format import lines, snapshot_writer  # noqa: PLC0415
 
     place = open_place(str(tmp_path))
     with pytest.MonkeyPatch.context() as patch:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from migrator.backup.catalog import Catalog
-from migrator.backup.checking import check
-from migrator.backup.head import head_name
+from migrator.backup.check import check
+from migrator.backup.format.head import head_name
+from migrator.backup.format.manifest import COPY, FILE
 from migrator.backup.listing import matching
-from migrator.backup.manifest import COPY, FILE
-from migrator.backup.moments import snapshot_at
-from migrator.backup.place import Place, open_place
-from migrator.backup.pruning import plan_pruning, prune
+from migrator.backup.point_in_time import snapshot_at
+from migrator.backup.prune import plan_pruning, prune
 from migrator.backup.retention import Policy
+from migrator.backup.storage.base import Place, open_place
 from migrator.errors import DamagedBackup, EndpointError, StorageError
 from tests.backups import in_memory, read, simple, write
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from migrator.backup.manifest import Manifest, new_snapshot_id, snapshot_time
+from migrator.backup.format.manifest import Manifest, new_snapshot_id, snapshot_time
 from migrator.backup.retention import Duration, Policy, decide, parse_duration
 from migrator.errors import ConfigError
 from tests.backups import FACTS

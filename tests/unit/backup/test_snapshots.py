@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from migrator.backup import stored_files
 from migrator.backup.catalog import Catalog
-from migrator.backup.chain_index import ChainIndex
-from migrator.backup.checking import check
-from migrator.backup.cipher import PLAIN, open_cipher
-from migrator.backup.place import Place, open_place
-from migrator.backup.snapshot_reader import SnapshotReader
-from migrator.backup.snapshot_writer import SnapshotWriter
+from migrator.backup.check import check
+from migrator.backup.format import stored_files
+from migrator.backup.format.chain_index import ChainIndex
+from migrator.backup.format.cipher import PLAIN, open_cipher
+from migrator.backup.format.snapshot_reader import SnapshotReader
+from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, DamagedBackup, EndpointError, TransientError
 from migrator.revisions import Attachment, Leaf, LeafFault
 from tests.backups import FACTS, TINY, PlainAttachment, PlainLeaf, begin, files, leaf, read, simple, write

@@ -12,7 +12,8 @@ from typing import Any
 import click
 import pytest
 
-from migrator.checkpoint import CheckpointFile
+from migrator.checkpoint.file import CheckpointFile
+from migrator.checkpoint.rejects import reject_to_line
 from migrator.cli import main
 from migrator.cli.again import WORDS, retry_commands, this_command, whole_hint
 from migrator.config import JobConfig
@@ -29,7 +30,6 @@ from migrator.errors import (
 )
 from migrator.files.failures import RESUME
 from migrator.model import Reject
-from migrator.rejects import reject_to_line
 from tests.commands import run
 
 

@@ -15,7 +15,7 @@ import click
 import pytest
 
 from migrator import cli, errors
-from migrator.checkpoint import Checkpoint, CheckpointFile, CollectionState
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.cli import options
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, MigratorError

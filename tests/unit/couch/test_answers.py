@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from migrator.couch.answers import Answer, refuse, refuse_bulk, retry_after_s
+from migrator.couch.responses import Answer, refuse, refuse_bulk, retry_after_s
 from migrator.errors import (
     BatchRefused,
     EndpointError,

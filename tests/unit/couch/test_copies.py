@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from migrator.couch.aligning import NODE_ANSWER_S, NODE_PATIENCE_S, PATIENCE_S
-from migrator.couch.answers import Answer
+from migrator.couch.align import NODE_ANSWER_S, NODE_PATIENCE_S, PATIENCE_S
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import bring_together, copies_of, is_surely_empty, settle, settled_info
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.responses import Answer
 from migrator.errors import Interrupted, TransientError
-from migrator.retry import Retrier
+from migrator.retry.retrier import Retrier
 from tests.stub_server import Asked, Reply, StubServer
 
 NODES = ("n1", "n2", "n3")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.couch.dividing import Part, Rank, middle, parts
+from migrator.couch.id_ranges import Part, Rank, middle, parts
 from migrator.errors import TransientError
 
 

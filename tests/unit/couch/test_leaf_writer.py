@@ -11,7 +11,7 @@ from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.errors import EXIT_UNREACHABLE, EndpointError, TargetMissing, TargetReplaced
 from migrator.model import Outcome, Status
-from migrator.retry import Retrier, RetryPolicy
+from migrator.retry.retrier import Retrier, RetryPolicy
 from migrator.revisions import Leaf
 from tests.stub_server import Asked, Reply, StubServer
 

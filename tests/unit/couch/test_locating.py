@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from migrator.couch.locating import locate
+from migrator.couch.locate import locate
 from migrator.couch.ready import wait_for_server
 from migrator.errors import ConfigError, EndpointError, TransientError
 from tests.stub_server import Asked, Reply, StubServer

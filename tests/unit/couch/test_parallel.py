@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from migrator.couch.dividing import Part
+from migrator.couch.id_ranges import Part
 from migrator.couch.parallel import BUFFER_BYTES, PIECE_BYTES, ROW_OVERHEAD_BYTES, ParallelRows
 from migrator.couch.rows import Row
 from migrator.errors import TransientError

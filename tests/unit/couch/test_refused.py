@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from migrator.couch import refused
-from migrator.couch.answers import Answer
+from migrator.couch.responses import Answer
 from migrator.couch.settings import check_security
 from migrator.errors import ConfigError
-from migrator.seeding.fixtures import read_fixtures
-from migrator.seeding.problems import FixtureError
+from migrator.fixtures.folder import read_fixtures
+from migrator.fixtures.problems import FixtureError
 from tests.data.refused_for_good import DESIGNS, INDEXES, SECURITY
 
 

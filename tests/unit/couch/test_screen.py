@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from migrator.couch.screen import screen
+from migrator.couch.validate import screen
 from migrator.model import Fault
 
 LIMIT = 1_000

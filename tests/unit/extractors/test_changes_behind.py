@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from migrator.couch.answers import Answer
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.responses import Answer
 from migrator.errors import TransientError
 from migrator.extractors.changes import ChangesExtractor, Since
-from migrator.retry import Retrier
+from migrator.retry.retrier import Retrier
 
 Read = dict[str, Any] | None
 

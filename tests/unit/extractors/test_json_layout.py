@@ -14,8 +14,8 @@ import zstandard
 
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
+from migrator.jobs.registry import open_extractor
 from migrator.model import Record
-from migrator.registry import open_extractor
 
 
 def read(path: Path) -> dict[str, list[Any]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from migrator.checkpoint.reject_file import RejectFile
 from migrator.errors import ConfigError
 from migrator.extractors.rejects import RejectsExtractor
-from migrator.loaders.rejects import RejectFile
 from migrator.model import Extractor, Record, Reject
 from tests.commands import run
 

@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrator.checkpoint import Checkpoint, CheckpointFile
-from migrator.instance.copying import Copier, batches
-from migrator.instance.ledger import Ledger
-from migrator.loaders.rejects import RejectFile
+from migrator.checkpoint.file import Checkpoint, CheckpointFile
+from migrator.checkpoint.reject_file import RejectFile
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.revisions import Attachment, Leaf, LeafFault
+from migrator.server.move.copy import Copier, batches
+from migrator.server.move.journal import Ledger
 
 
 def leaf(id: str, rev: str, *attachments: int, size: int = 10) -> Leaf:

@@ -11,7 +11,7 @@ import pytest
 
 import migrator
 from migrator.errors import EXIT_CHECKPOINT, ConfigError
-from migrator.instance.plan import (
+from migrator.server.move.plan import (
     ABSENT,
     CannotGo,
     DatabasePlan,
@@ -22,7 +22,7 @@ from migrator.instance.plan import (
     load_plan,
     save_plan,
 )
-from migrator.instance.plan_text import plan_to_text
+from migrator.server.move.plan_text import plan_to_text
 from tests.commands import run
 
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from migrator import target_guard
-from migrator.care.securing import ID_PREFIX, USERS
-from migrator.care.server import Server
-from migrator.checkpoint import CheckpointFile, open_checkpoint
+from migrator.checkpoint import target_guard
+from migrator.checkpoint.file import CheckpointFile, open_checkpoint
+from migrator.checkpoint.reject_file import RejectFile
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.identity import MARK
 from migrator.errors import TargetReplaced
-from migrator.instance import people
-from migrator.instance.ledger import Ledger
-from migrator.loaders.rejects import RejectFile
 from migrator.revisions import Leaf
+from migrator.server.admin.connection import Server
+from migrator.server.admin.secure import ID_PREFIX, USERS
+from migrator.server.move import users
+from migrator.server.move.journal import Ledger
 from tests.fakes import Crash
 from tests.stub_server import Asked, Reply, StubServer
 
@@ -98,7 +98,7 @@ class Users:
 def target(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     """Of one test; nothing is waited for."""
     monkeypatch.setattr(target_guard, "PAUSES_S", (0.0, 0.0))
-    monkeypatch.setattr(people, "listed", lambda *_arguments: contextlib.nullcontext(Users()))
+    monkeypatch.setattr(users, "listed", lambda *_arguments: contextlib.nullcontext(Users()))
     made = Target()
     yield made
     made.stub.close()
@@ -113,7 +113,7 @@ def carry(target: Target, folder: Path, *, restart: bool = False) -> None:
         ledger = Ledger(checkpoint, file, rejects)
         if not resumed:
             ledger.save()
-        people.carry_users(server, server, ledger)
+        users.carry_users(server, server, ledger)
         assert ledger.state(USERS).counts.read == COUNT
         assert rejects.count == 0
 

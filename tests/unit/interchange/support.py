@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from migrator.interchange.converting import Conversion, Converter, convert_file
-from migrator.interchange.formats import WRITERS, open_reader
+from migrator.convert.copy import Conversion, Converter, convert_file
+from migrator.convert.formats.table import WRITERS, open_reader
 from migrator.model import Reject
 from migrator.revisions import Attachment, Leaf, LeafFault
 

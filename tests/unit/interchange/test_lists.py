@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.interchange.converting import Conversion, Converter, convert_file
-from migrator.interchange.formats import WRITERS, open_reader
+from migrator.convert.copy import Conversion, Converter, convert_file
+from migrator.convert.formats.table import WRITERS, open_reader
 from tests.unit.interchange.support import leaf, read, shown, write
 
 ROWS = [

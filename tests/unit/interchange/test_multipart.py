@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from migrator.interchange.formats import open_reader
-from migrator.interchange.multipart_reading import header_text
-from migrator.interchange.texts import without
+from migrator.convert.formats.json_text import without
+from migrator.convert.formats.multipart_reader import header_text
+from migrator.convert.formats.table import open_reader
 from migrator.revisions import Leaf
 from tests.unit.interchange.support import DATA, attached, leaf, read, shown, write
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from migrator.interchange.formats import open_reader, sniff
+from migrator.convert.formats.table import open_reader, sniff
 from tests.unit.interchange.support import DATA, read
 
 LEAVES = {

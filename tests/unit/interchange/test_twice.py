@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.interchange.converting import Conversion, Converter, convert_file
-from migrator.interchange.formats import READERS, WRITERS, open_reader
+from migrator.convert.copy import Conversion, Converter, convert_file
+from migrator.convert.formats.table import READERS, WRITERS, open_reader
 from migrator.model import Reject
 from migrator.revisions import Leaf, LeafFault
 from tests.unit.interchange.support import leaf, read, write

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from migrator.bisecting import BisectingLoader
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.revision import first_revision
@@ -16,8 +15,9 @@ from migrator.errors import TransientError
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
-from migrator.retry import Retrier, RetryPolicy
-from migrator.retrying import RetryingLoader
+from migrator.pipeline.bisecting import BisectingLoader
+from migrator.pipeline.retrying import RetryingLoader
+from migrator.retry.retrier import Retrier, RetryPolicy
 from tests.stub_server import Asked, Reply, StubServer, recorded, recorded_reply
 
 EMPTY_INFO = {"db_name": "db", "doc_count": 0, "doc_del_count": 0, "props": {}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migrator.loaders.dry import DryLoader
+from migrator.loaders.dry_run import DryLoader
 from migrator.model import Loader, Outcome, Status
 from tests.fakes import FakeLoader, batch_of
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from migrator import target_guard
-from migrator.checkpoint import CheckpointFile, open_checkpoint
+from migrator.checkpoint import target_guard
+from migrator.checkpoint.file import CheckpointFile, open_checkpoint
 from migrator.errors import MigratorError, TargetReplaced
-from migrator.jobs import refuse_other_targets
+from migrator.jobs.run import refuse_other_targets
 from migrator.loaders.ndjson import NdjsonLoader
 from migrator.model import Batch, BatchLimits, Outcome
-from migrator.pipeline import Pipeline
-from migrator.throttle import Throttle
+from migrator.pipeline.loop import Pipeline
+from migrator.retry.throttle import Throttle
 from tests.fakes import Crash, FakeExtractor, Forwarding, ListSink, numbered
 
 Happening = Callable[[Path], None]

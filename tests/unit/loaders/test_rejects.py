@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from migrator.checkpoint.reject_file import RejectFile
 from migrator.errors import ConfigError, EndpointError, LockedError, MigratorError
 from migrator.files import streams
-from migrator.loaders.rejects import RejectFile
 from migrator.model import Reject
 
 
@@ -338,7 +338,7 @@ def test_a_device_takes_them(path: Path, name: str) -> None:
 def test_a_file_behind_standard_error_is_gone_on_with(path: Path, name: str) -> None:
     """What else goes there is not written over, nor are they."""
     code = (
-        "import sys; from pathlib import Path; from migrator.loaders.rejects import RejectFile\n"
+        "import sys; from pathlib import Path; from migrator.checkpoint.reject_file import RejectFile\n"
         "from migrator.model import Reject\n"
         "print('a log', file=sys.stderr, flush=True)\n"
         f"file = RejectFile(Path({name!r})); file.write([Reject('c', 'a', 'load', 'e', 'r')]); file.close()\n"

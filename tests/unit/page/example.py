@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from migrator import events
-from migrator.history import HistoryListener
 from migrator.model import CollectionReport, Counts, Reject, Report
-from migrator.report import report_to_json
-from migrator.verification import Comparison, Difference
-from migrator.verify_result import VerifyResult, result_to_json
+from migrator.report.history import HistoryListener
+from migrator.report.summary import report_to_json
+from migrator.verification.compare import Comparison, Difference
+from migrator.verification.result import VerifyResult, result_to_json
 
 ACCENTED = "Zoë Ångström"
 

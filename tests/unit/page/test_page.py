@@ -13,9 +13,9 @@ import pytest
 
 from migrator.errors import ConfigError
 from migrator.model import CollectionReport, Counts, Report
-from migrator.page import render_page
-from migrator.page.wording import duration, number, size, ticks, time_ticks
-from migrator.report import report_to_json
+from migrator.report.html import render_page
+from migrator.report.html.wording import duration, number, size, ticks, time_ticks
+from migrator.report.summary import report_to_json
 from tests.unit.page.example import ACCENTED, example
 
 HOSTILE = [

@@ -1,1 +1,1 @@
-"""Tests of migrator.seeding."""
+"""Tests of migrator.fixtures."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from migrator.seeding.fixtures import read_fixtures
-from migrator.seeding.model import Fixtures
-from migrator.seeding.values import parse_now
+from migrator.fixtures.folder import read_fixtures
+from migrator.fixtures.model import Fixtures
+from migrator.fixtures.values import parse_now
 
 Folder = Callable[[Mapping[str, str]], Path]
 Read = Callable[..., Fixtures]

@@ -9,9 +9,9 @@ import pytest
 
 from migrator.errors import TransformError
 from migrator.extractors.memory import MemoryExtractor
+from migrator.fixtures.audit import MaskAudit
+from migrator.fixtures.staging import Masking, StagingExtractor
 from migrator.model import Document, Record
-from migrator.seeding.audit import MaskAudit
-from migrator.seeding.staging import Masking, StagingExtractor
 from migrator.transformers.masking import Mask, masks
 
 KEY = b"0123456789abcdef"

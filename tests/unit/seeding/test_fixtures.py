@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from migrator.errors import ConfigError
-from migrator.seeding.extractor import FixtureExtractor
-from migrator.seeding.fixtures import read_fixtures
-from migrator.seeding.indexes import IndexKey
-from migrator.seeding.model import FixtureDatabase
-from migrator.seeding.problems import FixtureError, Place
-from migrator.seeding.values import parse_now
+from migrator.fixtures.extractor import FixtureExtractor
+from migrator.fixtures.folder import read_fixtures
+from migrator.fixtures.indexes import IndexKey
+from migrator.fixtures.model import FixtureDatabase
+from migrator.fixtures.problems import FixtureError, Place
+from migrator.fixtures.values import parse_now
 from tests.unit.seeding.conftest import Folder, Read
 
 

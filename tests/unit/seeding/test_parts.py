@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.seeding import indexes, users
-from migrator.seeding.design import read_design, write_design
-from migrator.seeding.differences import MAX_CHANGES, Change, changes_between
-from migrator.seeding.problems import Problem
-from migrator.seeding.seeder import Seeder, SeedOptions
+from migrator.couch import users
+from migrator.fixtures import indexes
+from migrator.fixtures.design import read_design, write_design
+from migrator.fixtures.differences import MAX_CHANGES, Change, changes_between
+from migrator.fixtures.problems import Problem
+from migrator.fixtures.seeder import Seeder, SeedOptions
 
 KEYS = st.text("abcXYZ._-é/%", min_size=1, max_size=6).filter(lambda key: not key.startswith("_"))
 DESIGNS = st.recursive(

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from migrator.couch.answers import Answer
 from migrator.couch.client import CouchClient
+from migrator.couch.responses import Answer
 from migrator.errors import EndpointError, TransientError
-from migrator.seeding import readiness
-from migrator.seeding.readiness import wait_for_indexes
+from migrator.fixtures import readiness
+from migrator.fixtures.readiness import wait_for_indexes
 from tests.unit.seeding.conftest import Read
 
 FILES = {

@@ -14,8 +14,8 @@ import pytest
 
 from migrator.couch.client import CouchClient
 from migrator.errors import MigratorError
-from migrator.seeding import servers
-from migrator.seeding.servers import docker_answers, server_for_tests
+from migrator.fixtures import servers
+from migrator.fixtures.servers import docker_answers, server_for_tests
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.seeding.problems import Place
-from migrator.seeding.texts import JsonText, Malformed, Within, members, read_json
-from migrator.seeding.yaml_text import read_yaml
+from migrator.fixtures.problems import Place
+from migrator.fixtures.texts import JsonText, Malformed, Within, members, read_json
+from migrator.fixtures.yaml_text import read_yaml
 
 JSON = '{\n  "a": [\n    1,\n    {"b\\n": "x",\n     "c": null}\n  ],\n  "d": {}\n}\n'
 YAML = "a:\n  - 1\n  - b: x\n    c:\nd: {}\n"
@@ -145,7 +145,7 @@ def test_wrong_yaml_is_told_with_its_line(text: str, line: int, words: str) -> N
 
 def test_aliases_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small text of aliases of aliases is refused when it stands for too much."""
-    monkeypatch.setattr("migrator.seeding.yaml_text.MAX_VALUES", 1000)
+    monkeypatch.setattr("migrator.fixtures.yaml_text.MAX_VALUES", 1000)
     text = (
         "a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
     )

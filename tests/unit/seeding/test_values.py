@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.errors import ConfigError
-from migrator.seeding.problems import Place
-from migrator.seeding.texts import Line
-from migrator.seeding.values import Expander, escaped, iso, parse_now
+from migrator.fixtures.problems import Place
+from migrator.fixtures.texts import Line
+from migrator.fixtures.values import Expander, escaped, iso, parse_now
 
 NOW = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 HERE = Line("orders.ndjson", 7)

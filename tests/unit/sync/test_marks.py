@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.checkpoint import Checkpoint
+from migrator.checkpoint.file import Checkpoint
 from migrator.errors import CheckpointError
+from migrator.jobs.marks import KEY, MAX_REMEMBERED, Mark, keep_marks, read_marks
 from migrator.model import Reject
-from migrator.sync.marks import KEY, MAX_REMEMBERED, Mark, keep_marks, read_marks
 
 
 def reject(id: str, error: str = "forbidden") -> Reject:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from migrator import target_guard
+from migrator.checkpoint import target_guard
 from migrator.config import JobConfig
 from migrator.couch.identity import MARK
 from migrator.errors import EndpointError, MigratorError, TargetReplaced
-from migrator.sync import replicating
+from migrator.jobs import replicate as replicating
 from tests.stub_server import Asked, Reply, StubServer, recorded_reply
 
 MISSING = {"error": "not_found", "reason": "missing"}

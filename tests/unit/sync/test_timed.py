@@ -18,9 +18,9 @@ from migrator.cli.timer import exit_code_of
 from migrator.errors import ConfigError, EndpointError, RejectsError
 from migrator.events import BatchLoaded, CollectionStarted, DocumentRejected, LagMeasured
 from migrator.model import Counts, Reject
-from migrator.sync.metrics import Numbers, read_last_success, write_metrics
-from migrator.sync.ping import Ping
-from migrator.sync.timed import TELL_EVERY_S, TimedRun
+from migrator.monitoring.metrics import Numbers, read_last_success, write_metrics
+from migrator.monitoring.ping import Ping
+from migrator.monitoring.timed import TELL_EVERY_S, TimedRun
 from tests.stub_server import Reply, StubServer
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
@@ -258,7 +258,7 @@ def test_the_code_is_that_of_the_process(error: Any, code: int) -> None:
 
 def test_an_overlapping_run_is_told_as_failed(tmp_path: Path, watchdog: StubServer) -> None:
     """While one run holds the checkpoint the next ends with 7, and says so everywhere."""
-    from migrator.checkpoint import CheckpointFile  # noqa: PLC0415
+    from migrator.checkpoint.file import CheckpointFile  # noqa: PLC0415
 
     checkpoint = tmp_path / "nightly.json"
     with CheckpointFile(checkpoint).lock():

@@ -1,0 +1,212 @@
+"""Checks backups: every file against its digest, every line, count and attachment, and that chains are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import NamedTuple
+
+from migrator.backup.catalog import Catalog, chain_of
+from migrator.backup.format.attachments import read_attachment
+from migrator.backup.format.cipher import PLAIN, Cipher, opens
+from migrator.backup.format.lines import Head, StoredAttachment, piece, stored_attachments
+from migrator.backup.format.manifest import Manifest, Segment, SnapshotCounts
+from migrator.backup.format.merge import Entry, entries
+from migrator.backup.format.stored_files import StoredFiles
+from migrator.backup.storage.base import Place
+from migrator.codec import InvalidDocument, top_level
+from migrator.errors import DamagedBackup
+from migrator.naming import shown
+
+MAX_PROBLEMS_A_SNAPSHOT = 20
+"""More of one snapshot tell nobody more."""
+
+
+class Problem(NamedTuple):
+    """Something that is not as it was written."""
+
+    database: str
+    snapshot: str
+    what: str
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was looked at, and what was found. `sealed` snapshots could be held against digests only."""
+
+    databases: int = 0
+    snapshots: int = 0
+    files: int = 0
+    size_bytes: int = 0
+    leaves: int = 0
+    attachments: int = 0
+    attachment_bytes: int = 0
+    sealed: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is wrong."""
+        return not self.problems
+
+
+def check(
+    place: Place,
+    databases: Iterable[str],
+    cipher: Cipher = PLAIN,
+    *,
+    listener: Callable[[Manifest], None] = lambda _: None,
+) -> Checked:
+    """Read everything.
+
+    Args:
+        place: where the backups are.
+        databases: of which databases.
+        cipher: opens what is encrypted; without a key only digests are held against it.
+        listener: hears of each snapshot before it is read.
+
+    Raises:
+        EndpointError: the place cannot be read.
+    """
+    result = Checked()
+    catalog = Catalog(place, cipher)
+    for database in databases:
+        result.databases += 1
+        survey = catalog.survey(database)
+        found = catalog.problems(database, survey)
+        known = {manifest.snapshot: manifest for manifest in survey.manifests}
+        for snapshot in sorted({*known, *found}):
+            problems = found.get(snapshot, [])
+            if snapshot:
+                result.snapshots += 1
+            if manifest := known.get(snapshot):
+                listener(manifest)
+                try:
+                    chain = chain_of(manifest, known, catalog)
+                except DamagedBackup as error:
+                    problems.append(error.message)
+                else:
+                    problems += _check_snapshot(place, chain, cipher, result)
+            result.problems += [Problem(database, snapshot, what) for what in problems[:MAX_PROBLEMS_A_SNAPSHOT]]
+    return result
+
+
+def _check_snapshot(place: Place, chain: Sequence[Manifest], cipher: Cipher, result: Checked) -> list[str]:
+    manifest = chain[-1]
+    files = StoredFiles(place, chain, cipher)
+    problems: list[str] = []
+    try:
+        for segment in manifest.segments:
+            for file in (segment, segment.index):
+                result.files += 1
+                result.size_bytes += file.size_bytes
+                try:
+                    files.verify(manifest.snapshot, file)
+                except DamagedBackup as error:
+                    problems.append(error.message)
+        if problems:
+            return problems
+        if not all(opens(cipher, each.encryption) for each in chain):
+            result.sealed += 1
+            return []
+        try:
+            reading = _Reading(files, manifest)
+            problems += islice(reading.problems(), MAX_PROBLEMS_A_SNAPSHOT)
+            result.leaves += reading.counts.leaves
+            result.attachments += reading.counts.attachments
+            result.attachment_bytes += reading.counts.attachment_bytes
+        except DamagedBackup as error:
+            problems.append(error.message)
+        return problems
+    finally:
+        files.close()
+
+
+class _Reading:
+    """One snapshot's lines."""
+
+    def __init__(self, files: StoredFiles, manifest: Manifest) -> None:
+        self._files = files
+        self._manifest = manifest
+        self._where = files.snapshot_shown(manifest.snapshot)
+        self.counts = SnapshotCounts()
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with them."""
+        last, last_leaf = b"", b""
+        for segment in self._manifest.segments:
+            leaves = documents = 0
+            index = entries(self._files, replace(self._manifest, segments=(segment,)), of_index=True)
+            for entry in entries(self._files, replace(self._manifest, segments=(segment,))):
+                yield from self._check_entry(entry, next(index, None), segment, last)
+                last = entry.key
+                if "fault" in entry.head:
+                    self.counts = replace(self.counts, faults=self.counts.faults + 1)
+                    continue
+                leaves += 1
+                documents += entry.key != last_leaf
+                last_leaf = entry.key
+            if next(index, None) is not None:
+                yield f"{self._where}: the index of {segment.name} names what is not in it."
+            if (leaves, documents) != (segment.leaves, segment.documents):
+                yield (
+                    f"{self._where}: {segment.name} holds {leaves:,} leaves of {documents:,} documents, "
+                    f"where the manifest says {segment.leaves:,} of {segment.documents:,}."
+                )
+            yield from self._check_pieces(segment)
+            self.counts = replace(
+                self.counts, leaves=self.counts.leaves + leaves, documents=self.counts.documents + documents
+            )
+        if self.counts != self._manifest.counts:
+            yield f"{self._where}: it holds {self.counts}, where the manifest says {self._manifest.counts}."
+
+    def _check_entry(self, entry: Entry, index: Entry | None, segment: Segment, last: bytes) -> Iterator[str]:
+        what = f"{self._where}: {shown(entry.head['id'])} in {segment.name}"
+        if index is None or not _same(entry.head, index.head):
+            yield f"{what} is not what its index says."
+        if entry.key < last:
+            yield f"{what} is not in the order of ids."
+        if not segment.first_id.encode() <= entry.key <= segment.last_id.encode():
+            yield f"{what} is not within the bounds that the manifest gives."
+        if "fault" in entry.head:
+            return
+        try:
+            body = top_level(entry.body)
+        except InvalidDocument as invalid:
+            yield f"{what} is no document: {invalid.reason}."
+            return
+        if (body.get("_id"), body.get("_rev")) != (entry.head["id"], entry.head["rev"]):
+            yield f"{what} has a body of another document or revision."
+        for stored in stored_attachments(entry.head):
+            yield from self._check_attachment(entry, stored)
+
+    def _check_attachment(self, entry: Entry, stored: StoredAttachment) -> Iterator[str]:
+        own_bytes = 0 if stored.snapshot else stored.length
+        self.counts = replace(
+            self.counts,
+            attachments=self.counts.attachments + 1,
+            attachment_bytes=self.counts.attachment_bytes + own_bytes,
+        )
+        try:
+            for _ in read_attachment(self._files, entry.head["id"], stored, stored.snapshot or entry.snapshot):
+                pass
+        except DamagedBackup as error:
+            yield error.message
+
+    def _check_pieces(self, segment: Segment) -> Iterator[str]:
+        """Pieces that no leaf refers to are those of an attempt that broke off; they are lines all the same."""
+        offset, length = 0, self._files.length(self._manifest.snapshot, segment)
+        while offset < length:
+            lines, offset = self._files.frame(self._manifest.snapshot, segment, offset)
+            for line in lines:
+                if line.startswith(b'{"piece":'):
+                    try:
+                        piece(line)
+                    except ValueError:
+                        yield f"{self._where}: a piece in {segment.name} is not of the format."
+
+
+def _same(line: Head, index: Head) -> bool:
+    """True when an index entry says what the leaf's line says."""
+    return all(line.get(name) == index.get(name) for name in ("id", "rev", "attachments", "fault"))

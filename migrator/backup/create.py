@@ -1,0 +1,297 @@
+"""Takes backups: of each database a snapshot, full or of what changed, that exists only when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from migrator.backup.catalog import Catalog, snapshot_folder
+from migrator.backup.format.chain_index import ChainIndex
+from migrator.backup.format.frames import FRAME_BYTES
+from migrator.backup.format.manifest import Manifest
+from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.options import BackupOptions, ChapterResult, DatabaseResult, selected
+from migrator.backup.progress import Teller
+from migrator.backup.storage.base import Place, open_place
+from migrator.checkpoint.reject_file import RejectFile
+from migrator.config import JobConfig
+from migrator.couch.changes import BEGINNING, takes_since
+from migrator.couch.client import CouchClient
+from migrator.couch.endpoint import database_url
+from migrator.couch.leaves import Held, Known, LeafReader
+from migrator.couch.settings import read_facts
+from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError, TransientError, UnreadableLeaf
+from migrator.events import Listener, ignore
+from migrator.files.failures import temporary_folder
+from migrator.jobs.open import FIRST_CONTACT
+from migrator.jobs.registry import open_client
+from migrator.jobs.sources import server_of
+from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.revisions import DatabaseFacts, Leaf, LeafFault
+
+DEFAULT_REJECTS = "migrator-backup.rejects.ndjson"
+
+
+def run_backup(
+    config: JobConfig,
+    options: BackupOptions,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+) -> ChapterResult:
+    """Back up the databases of `config.source`, one after the other.
+
+    A database that fails has no new snapshot and keeps the others from nothing; the result names its error.
+
+    Raises:
+        ConfigError: something that is asked cannot be.
+        EndpointError: server or place are out of reach.
+        LockedError: another run writes to the place.
+        Interrupted: told to stop; the same command goes on.
+    """
+    stopping = stopping or threading.Event()
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(contextlib.closing(open_client(config, "source", environ)))
+        place = open_place(options.place)
+        first = Retrier(FIRST_CONTACT, listener, None, stopping)
+        names, missing = _names(config, options, client, first, environ)
+        rejects = RejectFile(Path(config.rejects or DEFAULT_REJECTS), again=options.again, shared=True)
+        stack.enter_context(contextlib.closing(rejects))
+        stack.enter_context(place.lock())
+        teller = Teller(listener, rejects, client.url, place.describe(), names)
+        policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
+        run = _Run(client, place, options, Retrier(policy, listener, None, stopping), teller)
+        results = [*(_result_of(run, name, first) for name in names), *missing]
+        seconds = time.monotonic() - started
+        teller.finished(seconds)
+        where = str(rejects.path) if rejects.count else ""
+        return ChapterResult("backup", client.url, place.describe(), results, seconds, where)
+
+
+def _names(
+    config: JobConfig,
+    options: BackupOptions,
+    client: CouchClient,
+    first: Retrier,
+    environ: Mapping[str, str] | None,
+) -> tuple[list[str], list[DatabaseResult]]:
+    """The databases, and of each pattern that means none a result that says so: it stops no other."""
+    _, named = server_of(config, config.source, role="source", environ=environ)
+    if named and options.databases:
+        raise ConfigError(
+            f"The source names one database, {named}, and so does --database.",
+            hint="Leave one of the two out.",
+        )
+    if named:
+        return [named], []
+    known = first.call("reach the source", lambda _: client.databases(), retry_on=is_transient)
+    names: set[str] = set()
+    missing: list[DatabaseResult] = []
+    for pattern in options.databases or ("",):
+        try:
+            names.update(selected(known, [pattern] if pattern else [], client.url))
+        except ConfigError as error:
+            missing.append(DatabaseResult(pattern, error=error))
+    if names:
+        return sorted(names), missing
+    for result in missing:
+        assert result.error
+        raise result.error
+    raise ConfigError(f"{client.url} has no databases to back up.", hint="Name one of its own: --database _users")
+
+
+def _result_of(run: _Run, name: str, first: Retrier) -> DatabaseResult:
+    """Back up one database, whatever comes of it."""
+    result = DatabaseResult(name)
+    started = time.monotonic()
+    try:
+        # After an outage nobody waits for the same server again and again.
+        first.call("reach the source", lambda _: run.client.welcome(), retry_on=is_transient)
+        run.back_up(name, result)
+    except Interrupted:
+        raise
+    except MigratorError as error:
+        result.error = error
+    result.seconds = time.monotonic() - started
+    return result
+
+
+@dataclass
+class _Base:
+    """What a snapshot stands on: a chain, or nothing, and why."""
+
+    chain: list[Manifest]
+    why: str = ""
+
+
+@dataclass
+class _Run:
+    client: CouchClient
+    place: Place
+    options: BackupOptions
+    retrier: Retrier
+    teller: Teller
+
+    def __post_init__(self) -> None:
+        self.cipher = self.options.cipher()
+        self.catalog = Catalog(self.place, self.cipher)
+
+    def back_up(self, name: str, result: DatabaseResult) -> None:
+        """Make one database's snapshot."""
+        facts = self.retrier.call(
+            f"look at {name}", lambda _: read_facts(self.client, name), retry_on=is_transient
+        )
+        base = self._base(name, facts)
+        if base.why:
+            result.notes.append(base.why)
+        parent = base.chain[-1] if base.chain else None
+        if parent and parent.encryption and not self.cipher.name:
+            result.notes.append("not encrypted, as no --recipient was given; the snapshot before it is")
+        with temporary_folder("migrator-") as folder, contextlib.ExitStack() as stack:
+            index = None
+            if parent and (self.cipher.can_read or not any(each.encryption for each in base.chain)):
+                index = stack.enter_context(ChainIndex(self.place, base.chain, self.cipher))
+            reader = LeafReader(
+                self.client,
+                name,
+                self.retrier,
+                folder=Path(folder) / "listing",
+                since=parent.last_seq if parent else BEGINNING,
+                known=_known(index) if index else None,
+            )
+            stack.callback(reader.close)
+            sizes = {
+                "max_segment_bytes": self.options.segment_bytes,
+                "frame_bytes": min(FRAME_BYTES, self.options.segment_bytes),
+            }
+            writer = SnapshotWriter.resume(
+                self.place, name, parent=parent, facts=facts, cipher=self.cipher, **sizes
+            )
+            resumed = writer is not None
+            if writer is None:
+                writer = SnapshotWriter.begin(
+                    self.place,
+                    database=name,
+                    parent=parent,
+                    source=reader.describe(),
+                    facts=facts,
+                    since=parent.last_seq if parent else "",
+                    last_seq=reader.last_seq,
+                    cipher=self.cipher,
+                    **sizes,
+                )
+            self.teller.started(name, reader.listed, resumed=resumed)
+            result.unconfirmed += self.client.doubts_of(name)
+            # Nothing changed, and nothing is owed: then nobody need read what is there.
+            if reader.listed or any(each.counts.faults for each in base.chain):
+                self._copy(reader, writer, name)
+            result.snapshot = writer.finish()
+        self._remove_unfinished(name)
+        result.numbers = _numbers(result.snapshot, resumed=resumed)
+        result.rejected = result.snapshot.counts.faults
+        self.teller.done(name)
+
+    def _copy(self, reader: LeafReader, writer: SnapshotWriter, name: str) -> None:
+        try:
+            for leaf in reader.leaves(after=writer.position):
+                if isinstance(leaf, LeafFault):
+                    self._fault(writer, name, leaf)
+                else:
+                    self._add(reader, writer, name, leaf)
+        except Interrupted:
+            # What has come so far need not come again.
+            writer.save()
+            raise
+        finally:
+            self.teller.flush(name)
+
+    def _add(self, reader: LeafReader, writer: SnapshotWriter, name: str, leaf: Leaf) -> None:
+        for attempt in (1, 2):
+            try:
+                writer.add(leaf)
+            except UnreadableLeaf as error:
+                # It may have been replaced since it was read; then its child is what there is.
+                now = reader.fetch(leaf.id, [leaf.rev]) if attempt == 1 else []
+                grown = next((each for each in now if isinstance(each, Leaf) and each.rev != leaf.rev), None)
+                if grown is None:
+                    self._fault(writer, name, LeafFault(leaf.id, leaf.rev, error.error, error.message))
+                    return
+                leaf = grown
+            except TransientError as error:
+                if error.signature != "attachment_cut_off":
+                    raise
+                self._fault(writer, name, LeafFault(leaf.id, leaf.rev, "wrong_length", error.message))
+                return
+            else:
+                self.teller.copied(name, leaf)
+                return
+
+    def _fault(self, writer: SnapshotWriter, name: str, fault: LeafFault) -> None:
+        writer.fault(fault)
+        self.teller.fault(name, fault)
+
+    def _base(self, name: str, facts: DatabaseFacts) -> _Base:
+        """The chain to add to, or why a new one begins."""
+        if self.options.full:
+            return _Base([], "full: asked for")
+        try:
+            latest = self.catalog.latest(name)
+            chain = self.catalog.chain(latest) if latest else []
+        except DamagedBackup as error:
+            return _Base([], f"full: {error.message}")
+        if latest is None:
+            return _Base([])
+        if len(chain) >= self.options.full_every:
+            return _Base([], f"full: the chain had {len(chain)} snapshots")
+        source = database_url(self.client.endpoint, name)
+        if latest.source != source:
+            return _Base([], f"full: the chain was read from {latest.source}")
+        if latest.facts.instance_start_time != facts.instance_start_time:
+            return _Base([], "full: the database was deleted and created again")
+        if not self.retrier.call(
+            f"look at {name}",
+            lambda _: takes_since(self.client, name, latest.last_seq),
+            retry_on=is_transient,
+        ):
+            return _Base([], "full: the server does not know how far the chain had come")
+        return _Base(chain)
+
+    def _remove_unfinished(self, name: str) -> None:
+        """What killed runs left behind and nobody goes on with. The place's lock keeps other runs away."""
+        for snapshot in self.catalog.unfinished(name):
+            self.place.remove_folder(snapshot_folder(name, snapshot))
+
+
+def _known(index: ChainIndex) -> Known:
+    """What a chain holds, as the reader of a live database asks for it."""
+
+    def held(after: str | None) -> Iterator[Held]:
+        for id, entries in groupby(index.entries(after=after), key=lambda entry: entry.id):
+            found = list(entries)
+            yield Held(
+                id,
+                tuple(entry.rev for entry in found if not entry.fault),
+                tuple(entry.rev for entry in found if entry.fault),
+            )
+
+    return held
+
+
+def _numbers(manifest: Manifest, *, resumed: bool) -> dict[str, object]:
+    counts = manifest.counts
+    return {
+        "documents": counts.documents,
+        "leaves": counts.leaves,
+        "attachments": counts.attachments,
+        "attachment_bytes": counts.attachment_bytes,
+        "faults": counts.faults,
+        "stored_bytes": manifest.size_bytes,
+        "resumed": resumed,
+    }

@@ -1,0 +1,124 @@
+"""One state out of a chain of snapshots: of each id, what the newest snapshot that has it says."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from migrator.backup.format.lines import PIECE, Head, divide
+from migrator.backup.format.manifest import Manifest, Segment, StoredFile, damaged
+from migrator.backup.format.stored_files import StoredFiles
+
+
+class Entry(NamedTuple):
+    """A line of a leaf or a fault, of a segment or an index."""
+
+    key: bytes
+    snapshot: str
+    head: Head
+    body: bytes
+
+
+def entries(
+    files: StoredFiles,
+    manifest: Manifest,
+    *,
+    of_index: bool = False,
+    after: bytes | None = None,
+    wanted: Sequence[bytes] | None = None,
+) -> Iterator[Entry]:
+    """The lines of one snapshot in order, but for pieces.
+
+    Args:
+        files: the chain's files.
+        manifest: the snapshot.
+        of_index: read the index in place of the segments.
+        after: only ids above this one.
+        wanted: only these ids, sorted.
+    """
+    ids = None if wanted is None else frozenset(wanted)
+    for segment in manifest.segments:
+        if not _may_have(segment, after, wanted):
+            continue
+        file: Segment | StoredFile = segment.index if of_index else segment
+        offset = 0
+        length = files.length(manifest.snapshot, file)
+        while offset < length:
+            lines, offset = files.frame(manifest.snapshot, file, offset)
+            for line in lines:
+                if line.startswith(PIECE):
+                    continue
+                try:
+                    head, body = divide(line)
+                    key = head["id"].encode()
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    where = files.where(manifest.snapshot, file)
+                    raise damaged(where, "a line is not of the format") from None
+                if (after is None or key > after) and (ids is None or key in ids):
+                    yield Entry(key, manifest.snapshot, head, body)
+
+
+def merged(sources: Sequence[Iterator[Entry]]) -> Iterator[Entry]:
+    """Merge the entries of a chain.
+
+    Where the newest snapshot of a document has a fault, the leaves of the one before count too: of two revisions
+    of one branch the server keeps the later one anyway, and the earlier is better than none.
+
+    Args:
+        sources: those of each snapshot, the newest first.
+    """
+    if len(sources) == 1:
+        yield from sources[0]
+        return
+    heads: dict[int, Entry] = {}
+    heap: list[tuple[bytes, int]] = []
+
+    def advance(number: int) -> Entry | None:
+        entry = next(sources[number], None)
+        if entry is None:
+            heads.pop(number, None)
+        else:
+            heads[number] = entry
+        return entry
+
+    for number in range(len(sources)):
+        if entry := advance(number):
+            heapq.heappush(heap, (entry.key, number))
+    while heap:
+        key = heap[0][0]
+        seen: set[str] = set()
+        faults: dict[str, Entry] = {}
+        counts = True
+        while heap and heap[0][0] == key:
+            _, number = heapq.heappop(heap)
+            faulty = False
+            entry = heads.get(number)
+            while entry is not None and entry.key == key:
+                rev = entry.head["rev"]
+                if counts and "fault" in entry.head:
+                    faulty = True
+                    faults.setdefault(rev, entry)
+                elif counts and rev not in seen:
+                    seen.add(rev)
+                    yield entry
+                entry = advance(number)
+            if entry is not None:
+                heapq.heappush(heap, (entry.key, number))
+            # What older snapshots have under this id is of the past, unless a leaf is missing here.
+            counts = counts and faulty
+        yield from (fault for rev, fault in faults.items() if rev not in seen)
+
+
+def _may_have(segment: Segment, after: bytes | None, wanted: Sequence[bytes] | None) -> bool:
+    """False when a segment is sure to hold no line that is asked for."""
+    if not segment.last_id:
+        return True
+    first, last = segment.first_id.encode(), segment.last_id.encode()
+    if after is not None and last <= after:
+        return False
+    if wanted is None:
+        return True
+    place = bisect_left(wanted, first)
+    return place < len(wanted) and wanted[place] <= last

@@ -1,0 +1,300 @@
+"""Writes a snapshot: segments as they fill, then the manifest, with which there is a backup and not before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict, replace
+
+from migrator.backup.catalog import Catalog, note_finished, snapshot_folder
+from migrator.backup.format.chain_index import ChainIndex
+from migrator.backup.format.cipher import PLAIN, Cipher, opens
+from migrator.backup.format.frames import FRAME_BYTES
+from migrator.backup.format.lines import StoredAttachment, fault_line, index_line, leaf_line, piece_line
+from migrator.backup.format.manifest import (
+    COPY,
+    FILE,
+    Manifest,
+    SnapshotCounts,
+    dump_manifest,
+    new_snapshot_id,
+    now,
+)
+from migrator.backup.format.segment_writer import SegmentWriter, pieces
+from migrator.backup.format.unfinished import PROGRESS, unfinished
+from migrator.backup.storage.base import Place
+from migrator.errors import TransientError
+from migrator.naming import shown
+from migrator.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
+
+MAX_SEGMENT_BYTES = 16_000_000
+PIECE_BYTES = 786_432
+"""Decoded; a megabyte in base64."""
+
+
+class SnapshotWriter:
+    """Takes the leaves of one database in the order of their ids. Hold the place's lock meanwhile.
+
+    Made by `begin` or `resume`. Leaves of one document come one after the other. What was added is durable
+    up to `position` and counts as a backup after `finish`.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        manifest: Manifest,
+        *,
+        parent: Manifest | None,
+        cipher: Cipher = PLAIN,
+        position: str | None = None,
+        max_segment_bytes: int = MAX_SEGMENT_BYTES,
+        frame_bytes: int = FRAME_BYTES,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> None:
+        self._place = place
+        self._cipher = cipher
+        self._manifest = manifest
+        self._folder = snapshot_folder(manifest.database, manifest.snapshot)
+        self._position = position
+        self._max_segment_bytes = max_segment_bytes
+        self._piece_bytes = piece_bytes
+        self._total = Counter(asdict(manifest.counts))
+        self._segments = SegmentWriter(place, self._folder, cipher, frame_bytes, manifest.segments)
+        # The last id of which a leaf is complete, the id that leaves must not go below, and that of the last one.
+        self._id = position
+        self._leaf_id: str | None = None
+        self._floor = b"" if position is None else position.encode()
+        self._key = self._floor
+        self._parent = parent
+        self._known: ChainIndex | None = None
+
+    @classmethod
+    def begin(
+        cls,
+        place: Place,
+        *,
+        database: str,
+        parent: Manifest | None,
+        source: str,
+        facts: DatabaseFacts,
+        since: str,
+        last_seq: str,
+        cipher: Cipher = PLAIN,
+        max_segment_bytes: int = MAX_SEGMENT_BYTES,
+        frame_bytes: int = FRAME_BYTES,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> SnapshotWriter:
+        """Begin a snapshot.
+
+        Args:
+            place: where to.
+            database: its name.
+            parent: the snapshot that this one adds to; None for a full one.
+            source: where the leaves come from, without credentials.
+            facts: the database's settings.
+            since: the sequence from which changes were read.
+            last_seq: the sequence that the next snapshot goes on from.
+            cipher: seals what is written.
+            max_segment_bytes: a segment is full with so many stored bytes, or a frame more.
+            frame_bytes: how much is compressed at once.
+            piece_bytes: the longest piece of an attachment, decoded.
+        """
+        folders = Catalog(place).ids(database)
+        manifest = Manifest(
+            database=database,
+            snapshot=new_snapshot_id(folders[-1] if folders else ""),
+            parent=parent.snapshot if parent else None,
+            parent_digest=parent.digest if parent else "",
+            source=source,
+            started=now(),
+            finished="",
+            facts=facts,
+            since=since,
+            last_seq=last_seq,
+            encryption=cipher.name,
+        )
+        return cls(
+            place,
+            manifest,
+            parent=parent,
+            cipher=cipher,
+            max_segment_bytes=max_segment_bytes,
+            frame_bytes=frame_bytes,
+            piece_bytes=piece_bytes,
+        )
+
+    @classmethod
+    def resume(
+        cls,
+        place: Place,
+        database: str,
+        *,
+        parent: Manifest | None,
+        facts: DatabaseFacts,
+        cipher: Cipher = PLAIN,
+        max_segment_bytes: int = MAX_SEGMENT_BYTES,
+        frame_bytes: int = FRAME_BYTES,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> SnapshotWriter | None:
+        """Go on with the newest unfinished snapshot that adds to the same parent; None when there is none.
+
+        It keeps its own `last_seq`: what changed since it began may be in it or not, and is read again from there.
+        An encrypted one can be gone on with only by who has the key too.
+        """
+        found = unfinished(place, database, parent=parent, facts=facts, cipher=cipher)
+        if found is None:
+            return None
+        manifest, position = found
+        folder = snapshot_folder(database, manifest.snapshot)
+        known = {file for each in manifest.segments for file in (each.name, each.index.name)} | {PROGRESS}
+        # Segments of a document that was not complete.
+        for name in place.names(f"{folder}/"):
+            if name.removeprefix(f"{folder}/") not in known:
+                place.remove(name)
+        return cls(
+            place,
+            manifest,
+            parent=parent,
+            cipher=cipher,
+            position=position,
+            max_segment_bytes=max_segment_bytes,
+            frame_bytes=frame_bytes,
+            piece_bytes=piece_bytes,
+        )
+
+    @property
+    def position(self) -> str | None:
+        """The id up to which everything is durable; None at the beginning."""
+        return self._position
+
+    @property
+    def snapshot(self) -> str:
+        """The snapshot's id."""
+        return self._manifest.snapshot
+
+    @property
+    def last_seq(self) -> str:
+        """The sequence that the next snapshot goes on from."""
+        return self._manifest.last_seq
+
+    @property
+    def counts(self) -> SnapshotCounts:
+        """What was added, by this run and those that it goes on from."""
+        return SnapshotCounts(**self._total)
+
+    def add(self, leaf: Leaf) -> None:
+        """Add a leaf. Whatever is raised meanwhile, by an attachment's source too, the leaf is not added.
+
+        Raises:
+            EndpointError: a segment cannot be written.
+            TransientError: an attachment breaks off.
+        """
+        self._arrive(leaf.id)
+        stored = [self._attachment(leaf, each) for each in leaf.attachments]
+        line = leaf_line(leaf, stored)
+        first = leaf.id != self._leaf_id
+        self._id = self._leaf_id = leaf.id
+        self._total["documents"] += first
+        self._total["leaves"] += 1
+        if stored:
+            self._total["attachments"] += len(stored)
+            self._total["attachment_bytes"] += sum(each.length for each in stored if not each.snapshot)
+        if self._segments.leaf(leaf.id, line, index_line(leaf.id, leaf.rev, stored), first=first):
+            self._end_long_segment(2 * self._max_segment_bytes)
+
+    def fault(self, fault: LeafFault) -> None:
+        """Add a leaf that could not be read, so that whoever reads the snapshot knows that it is not whole."""
+        self._arrive(fault.id)
+        self._id = fault.id
+        self._total["faults"] += 1
+        self._segments.fault(fault.id, fault_line(fault))
+
+    def save(self) -> None:
+        """Make durable what was added, which is the whole of its documents, and note how far that is."""
+        self._segments.close()
+        if self._id is None or self._id == self._position:
+            return
+        self._position = self._id
+        self._floor = self._id.encode()
+        self._place.write(
+            f"{self._folder}/{PROGRESS}", dump_manifest(self._as_it_is(), self._cipher, position=self._id)
+        )
+
+    def finish(self) -> Manifest:
+        """Write the manifest: from then on there is a backup."""
+        self.save()
+        manifest = replace(self._as_it_is(), finished=now())
+        text = dump_manifest(manifest, self._cipher)
+        manifest = replace(manifest, digest=hashlib.sha256(text).hexdigest())
+        self._place.write(f"{self._folder}/{FILE}", text)
+        note_finished(self._place, manifest)
+        # Where there is a copy there is a list too, so that a list that is gone is missed.
+        self._place.write(f"{self._folder}/{COPY}", text)
+        self._place.remove(f"{self._folder}/{PROGRESS}")
+        if self._known:
+            self._known.close()
+        return manifest
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self._place.remove_folder(self._folder)
+        if self._known:
+            self._known.close()
+
+    def _as_it_is(self) -> Manifest:
+        return replace(self._manifest, segments=self._segments.segments, counts=self.counts)
+
+    def _arrive(self, id: str) -> None:
+        """A line of a document comes next."""
+        key = id.encode("utf-8", "surrogatepass")
+        if key < self._key or (key <= self._floor and self._position is not None):
+            raise ValueError(f"{shown(id)} comes behind {shown(self._id or '')}")
+        if key != self._key and self._segments.size_bytes >= self._max_segment_bytes:
+            self.save()
+        self._key = key
+
+    def _end_long_segment(self, max_bytes: int) -> None:
+        """End a segment that grows too long within one document; that document is not noted as written."""
+        if self._segments.size_bytes >= max_bytes:
+            self._segments.close()
+
+    def _attachment(self, leaf: Leaf, attachment: Attachment) -> StoredAttachment:
+        if known := self._stored_before(leaf, attachment):
+            return known
+        digest = hashlib.sha256()
+        length = 0
+        at = self._segments.spot()
+        for piece in pieces(attachment.open(), self._piece_bytes):
+            if not length:
+                at = self._segments.spot()
+            digest.update(piece)
+            if self._segments.line(leaf.id, piece_line(attachment.name, length, piece)):
+                self._end_long_segment(self._max_segment_bytes)
+            length += len(piece)
+        if attachment.length_bytes not in {None, length}:
+            raise TransientError(
+                f"The attachment {shown(attachment.name)} of {shown(leaf.id)} ended after {length:,} of "
+                f"{attachment.length_bytes:,} bytes.",
+                signature="attachment_cut_off",
+            )
+        return StoredAttachment(
+            attachment.name,
+            attachment.content_type,
+            length,
+            digest.hexdigest(),
+            attachment.digest,
+            attachment.revpos,
+            at,
+        )
+
+    def _stored_before(self, leaf: Leaf, attachment: Attachment) -> StoredAttachment | None:
+        """The same attachment in a snapshot that this one stands on."""
+        if self._parent is None or not attachment.digest:
+            return None
+        if self._known is None:
+            chain = Catalog(self._place, self._cipher).chain(self._parent)
+            if not all(opens(self._cipher, each.encryption) for each in chain):
+                self._parent = None
+                return None
+            self._known = ChainIndex(self._place, chain, self._cipher)
+        return self._known.attachment(leaf.id, attachment)

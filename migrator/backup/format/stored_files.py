@@ -1,0 +1,176 @@
+"""The files of a chain of snapshots, each held against its digest before anything of it is given."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from migrator.backup.catalog import snapshot_folder
+from migrator.backup.format.cipher import Cipher, fitting
+from migrator.backup.format.frames import Frame, read_frame
+from migrator.backup.format.manifest import Manifest, Segment, StoredFile, damaged
+from migrator.backup.storage.base import Place
+from migrator.errors import DamagedBackup
+
+MAX_COPIES = 64
+"""Copies of a distant place's files that are kept at once; a longer chain has one of each snapshot."""
+
+MAX_OPENED_BYTES = 32 << 20
+"""Decrypted files that are kept in memory; at least one is."""
+
+MAX_FRAMES = 4
+_BLOCK_BYTES = 1 << 20
+
+
+class StoredFiles:
+    """Reads frames of a chain's files.
+
+    Args:
+        place: where they are.
+        chain: the snapshots, oldest first.
+        cipher: opens what is encrypted.
+    """
+
+    def __init__(self, place: Place, chain: Sequence[Manifest], cipher: Cipher) -> None:
+        self._place = place
+        self._cipher = cipher
+        self._snapshots = {manifest.snapshot: manifest for manifest in chain}
+        self._max_copies = max(MAX_COPIES, 2 * len(chain))
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._paths: OrderedDict[str, Path] = OrderedDict()
+        self._opened: OrderedDict[str, bytes] = OrderedDict()
+        self._frames: OrderedDict[tuple[str, int], Frame] = OrderedDict()
+
+    def close(self) -> None:
+        """Remove copies."""
+        self._paths.clear()
+        self._opened.clear()
+        self._frames.clear()
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
+
+    def length(self, snapshot: str, file: Segment | StoredFile) -> int:
+        """The length of a file's frames, which encryption makes longer."""
+        if not self._snapshots[snapshot].encryption:
+            return file.size_bytes
+        return len(self._decrypted(snapshot, file))
+
+    def frame(self, snapshot: str, file: Segment | StoredFile, offset: int) -> Frame:
+        """A frame of a file.
+
+        Raises:
+            DamagedBackup: the file is missing, or not as it was written.
+            ConfigError: it is encrypted, and there is no key that fits.
+        """
+        name = self._name(snapshot, file)
+        if found := self._frames.get((name, offset)):
+            self._frames.move_to_end((name, offset))
+            return found
+        try:
+            if self._snapshots[snapshot].encryption:
+                data = self._decrypted(snapshot, file)
+                frame = read_frame(lambda start, count: data[start : start + count], offset)
+            else:
+                with self._path(name, file).open("rb", buffering=0) as stored:
+                    stored.seek(offset)
+                    frame = read_frame(lambda _, count: stored.read(count), offset)
+        except ValueError as error:
+            raise damaged(self._shown(name), str(error)) from None
+        except OSError as error:
+            raise damaged(self._shown(name), str(error.strerror)) from error
+        self._frames[name, offset] = frame
+        while len(self._frames) > MAX_FRAMES:
+            self._frames.popitem(last=False)
+        return frame
+
+    def verify(self, snapshot: str, file: Segment | StoredFile) -> None:
+        """Hold a file against its digest.
+
+        Raises:
+            DamagedBackup: it is missing, or not as it was written.
+        """
+        self._path(self._name(snapshot, file), file)
+
+    def where(self, snapshot: str, file: Segment | StoredFile) -> str:
+        """The file, for people."""
+        return self._shown(self._name(snapshot, file))
+
+    def manifest(self, snapshot: str) -> Manifest:
+        """A snapshot of the chain.
+
+        Raises:
+            DamagedBackup: the chain has none of that id.
+        """
+        if snapshot not in self._snapshots:
+            raise damaged(
+                self.snapshot_shown(snapshot), "what is looked for in it is in no snapshot of this chain"
+            )
+        return self._snapshots[snapshot]
+
+    def snapshot_shown(self, snapshot: str) -> str:
+        """A snapshot, for people."""
+        return f"{self._place.describe()}, snapshot {snapshot}"
+
+    def _name(self, snapshot: str, file: Segment | StoredFile) -> str:
+        return f"{snapshot_folder(self._snapshots[snapshot].database, snapshot)}/{file.name}"
+
+    def _shown(self, name: str) -> str:
+        return f"{self._place.describe()}/{name}"
+
+    def _decrypted(self, snapshot: str, file: Segment | StoredFile) -> bytes:
+        name = self._name(snapshot, file)
+        if name in self._opened:
+            self._opened.move_to_end(name)
+            return self._opened[name]
+        cipher = fitting(self._cipher, self._snapshots[snapshot].encryption, self._shown(name))
+        data = cipher.unseal(self._path(name, file).read_bytes(), self._shown(name))
+        while self._opened and sum(map(len, self._opened.values())) + len(data) > MAX_OPENED_BYTES:
+            self._opened.popitem(last=False)
+        self._opened[name] = data
+        return data
+
+    def _path(self, name: str, file: Segment | StoredFile) -> Path:
+        """Where the file, or a copy of it, is on this machine."""
+        if name in self._paths:
+            self._paths.move_to_end(name)
+            return self._paths[name]
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="migrator-")
+        folder = Path(self._folder.name)
+        try:
+            path = self._place.fetch(name, folder)
+            found, size_bytes = _digest(path)
+        except FileNotFoundError:
+            raise DamagedBackup(
+                f"{self._shown(name)} is missing.",
+                hint="Find out what else is: migrator backups check --from PLACE",
+            ) from None
+        if (found, size_bytes) != (file.sha256, file.size_bytes):
+            if path.parent == folder:
+                path.unlink()
+            why = (
+                "its digest does not fit"
+                if size_bytes == file.size_bytes
+                else (f"it has {size_bytes:,} bytes in place of {file.size_bytes:,}")
+            )
+            raise damaged(self._shown(name), why)
+        self._paths[name] = path
+        while len(self._paths) > self._max_copies:
+            _, oldest = self._paths.popitem(last=False)
+            if oldest.parent == folder:
+                oldest.unlink()
+        return path
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    digest = hashlib.sha256()
+    size_bytes = 0
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            size_bytes += len(block)
+    return digest.hexdigest(), size_bytes

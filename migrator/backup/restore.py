@@ -1,0 +1,242 @@
+"""Restores databases from a place: exact revisions, into databases made as the old ones were."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrator.backup.catalog import HINT, Catalog
+from migrator.backup.format.cipher import fitting
+from migrator.backup.format.manifest import Manifest
+from migrator.backup.format.snapshot_reader import SnapshotReader
+from migrator.backup.options import ChapterResult, DatabaseResult, RestoreOptions, selected
+from migrator.backup.point_in_time import snapshot_at
+from migrator.backup.progress import Teller
+from migrator.backup.send import Sender, opened_safely
+from migrator.backup.storage.base import Place, open_place
+from migrator.backup.target import Target
+from migrator.checkpoint.reject_file import RejectFile
+from migrator.config import JobConfig
+from migrator.couch.client import CouchClient
+from migrator.couch.leaf_writer import LeafWriter
+from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError
+from migrator.events import Listener, ignore
+from migrator.jobs.open import FIRST_CONTACT
+from migrator.jobs.registry import open_client, target_database
+from migrator.model import BatchLimits
+from migrator.naming import legal_database, shown
+from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.revisions import LeafFault
+
+DEFAULT_REJECTS = "migrator-restore.rejects.ndjson"
+DESIGN = "_design/"
+REPLICATOR = "_replicator"
+
+
+def run_restore(
+    config: JobConfig,
+    options: RestoreOptions,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+) -> ChapterResult:
+    """Restore databases to `config.target`, one after the other.
+
+    After an interruption the same call writes what is missing and nothing else.
+
+    Raises:
+        ConfigError: something that is asked cannot be; nothing was written.
+        EndpointError: server or place are out of reach.
+        DamagedBackup: what says what is in the place is damaged.
+        Interrupted: told to stop.
+    """
+    stopping = stopping or threading.Event()
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        place = open_place(options.place)
+        cipher = options.cipher()
+        catalog = Catalog(place, cipher)
+        manifests, unreadable = _manifests(place, catalog, options)
+        named = [*manifests, *(result.database for result in unreadable)]
+        names = {name: to for name, to in _targets(config, options, named, environ).items() if name in manifests}
+        client = stack.enter_context(contextlib.closing(open_client(config, "target", environ)))
+        first = Retrier(FIRST_CONTACT, listener, None, stopping)
+        # The list of databases is for admins, and whoever may write to one may restore into it.
+        first.call("reach the target", lambda _: client.welcome(), retry_on=is_transient)
+        rejects = RejectFile(
+            Path(config.rejects or DEFAULT_REJECTS), databases=names, again=options.again, shared=True
+        )
+        stack.enter_context(contextlib.closing(rejects))
+        teller = Teller(listener, rejects, place.describe(), client.url, list(names))
+        policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
+        retrier = Retrier(policy, listener, None, stopping)
+        run = _Run(config, options, place, catalog, client, retrier, teller)
+        for manifest in manifests.values():
+            # One that is damaged is told when its turn comes, and stops no other.
+            with contextlib.suppress(DamagedBackup):
+                run.chains[manifest.database] = catalog.chain(manifest)
+        targets = [
+            Target(client, names[name], run.chains.get(name) or [manifests[name]], run.retrier, options)
+            for name in names
+        ]
+        # Before anything is written anywhere.
+        for each in targets:
+            first.call("look at the target", each.check, retry_on=is_transient)
+        results = [*(run.result_of(target) for target in targets), *unreadable]
+        results.sort(key=lambda result: result.database)
+        seconds = time.monotonic() - started
+        teller.finished(seconds)
+        where = str(rejects.kept or "") if rejects.count else ""
+        return ChapterResult("restore", place.describe(), client.url, results, seconds, where)
+
+
+def _manifests(
+    place: Place, catalog: Catalog, options: RestoreOptions
+) -> tuple[dict[str, Manifest], list[DatabaseResult]]:
+    """The snapshot of each database that is to be restored, and what is said of those whose own is damaged."""
+    names = selected(catalog.databases(), options.databases, place.describe())
+    if not names:
+        raise ConfigError(f"There is no backup in {place.describe()}.", hint=HINT)
+    found: dict[str, Manifest] = {}
+    missing: ConfigError | None = None
+    unreadable: list[DatabaseResult] = []
+    for name in names:
+        try:
+            found[name] = snapshot_at(catalog, name, options.at)
+        except DamagedBackup as error:
+            if len(names) == 1:
+                raise
+            unreadable.append(DatabaseResult(name, error=error))
+        except ConfigError as error:
+            # Of all databases some are younger than that time; one that was named must be there.
+            if options.databases or len(names) == 1:
+                raise
+            missing = error
+    if missing and not found and not unreadable:
+        raise missing
+    return found, unreadable
+
+
+def _targets(
+    config: JobConfig, options: RestoreOptions, names: list[str], environ: Mapping[str, str] | None
+) -> dict[str, str]:
+    """Target name by name."""
+    if unknown := [name for name in options.map if name not in names]:
+        raise ConfigError(
+            f"--map names {shown(unknown[0])}, which is not restored.", hint=f"Restored are: {', '.join(names)}."
+        )
+    one = target_database(config, environ)
+    if one and len(names) > 1:
+        raise ConfigError(
+            f"The target names one database, {one}, but {len(names)} are to be restored.",
+            hint="Leave the database out of the target's URL, or choose one with --database NAME.",
+        )
+    targets = {name: one or options.map.get(name, name) for name in names}
+    for name, target in targets.items():
+        legal_database(target, of=f"the backup of {shown(name)}")
+        if sum(other == target for other in targets.values()) > 1:
+            raise ConfigError(f"Two databases would go to {target}.", hint="Give each another name with --map.")
+        if target == REPLICATOR and not options.start_replications:
+            raise ConfigError(
+                f"The server starts every replication that is written to {REPLICATOR} at once.",
+                hint=f"Add --start-replications, or look at them elsewhere: --map {name}=replications",
+            )
+    return targets
+
+
+@dataclass
+class _Run:
+    config: JobConfig
+    options: RestoreOptions
+    place: Place
+    catalog: Catalog
+    client: CouchClient
+    retrier: Retrier
+    teller: Teller
+    chains: dict[str, list[Manifest]] = field(default_factory=dict)
+
+    def result_of(self, target: Target) -> DatabaseResult:
+        """Restore one database, whatever comes of it."""
+        result = DatabaseResult(target.manifest.database, snapshot=target.manifest)
+        began = time.monotonic()
+        try:
+            self._restore(target.manifest, target, result)
+        except Interrupted:
+            raise
+        except MigratorError as error:
+            result.error = error
+        result.seconds = time.monotonic() - began
+        return result
+
+    def _restore(self, manifest: Manifest, target: Target, result: DatabaseResult) -> None:
+        name = manifest.database
+        chain = self.chains.get(name) or self.catalog.chain(manifest)
+        cipher = self.options.cipher()
+        for each in chain:
+            # Before anything is written.
+            fitting(cipher, each.encryption, self.catalog.place_of(each))
+        ids = self.options.ids or None
+        fresh = target.prepare(result.notes)
+        self.teller.started(
+            name, None if ids else _leaves(chain), database=target.database, resumed=target.resumed
+        )
+        writer = LeafWriter(
+            self.client,
+            target.database,
+            self.retrier,
+            limits=BatchLimits(self.config.batch_docs, self.config.batch_bytes),
+            fresh=fresh,
+            check=target.still_there,
+        )
+        seen: set[str] = set()
+        with (
+            SnapshotReader(self.place, chain, cipher, ids=ids) as reader,
+            Sender(
+                writer, self.config, self.retrier.stopping, lambda *done: self.teller.settled(name, *done)
+            ) as send,
+        ):
+            designs: list[str] = []
+            for leaf in opened_safely(reader.leaves(), send.lock):
+                seen.add(leaf.id) if ids else None
+                if isinstance(leaf, LeafFault):
+                    self.teller.fault(name, leaf)
+                elif leaf.id.startswith(DESIGN):
+                    if leaf.id not in designs[-1:]:
+                        designs.append(leaf.id)
+                else:
+                    send(leaf)
+            send.drain()
+            # Validation functions judge what is written after them, and indexes are built once.
+            if designs := [id for id in designs if not target.keeps(id)]:
+                with SnapshotReader(self.place, chain, cipher, ids=designs) as reader_of_designs:
+                    for leaf in opened_safely(reader_of_designs.leaves(), send.lock):
+                        if not isinstance(leaf, LeafFault):
+                            send(leaf)
+                    send.drain()
+        for id in sorted(set(ids or ()) - seen):
+            reason = f"the backup as of {manifest.finished} does not hold it"
+            self.teller.fault(name, LeafFault(id, "", "not_found", reason))
+        self.teller.flush(name)
+        target.finish(result.notes)
+        result.unconfirmed += self.client.doubts_of(target.database)
+        counts = self.teller.report.collections[name].counts
+        result.rejected = counts.rejected
+        result.numbers = {
+            "database": target.database,
+            "as_of": manifest.finished,
+            "leaves": counts.read,
+            "written": counts.written,
+            "unchanged": counts.unchanged,
+            "rejected": counts.rejected,
+        }
+        self.teller.done(name)
+
+
+def _leaves(chain: list[Manifest]) -> int | None:
+    """How many leaves there are, where that is known without reading."""
+    return chain[0].counts.leaves if len(chain) == 1 else None

@@ -1,0 +1,1 @@
+"""Where backups are kept: a folder, or any storage that fsspec knows."""

@@ -1,0 +1,194 @@
+"""Object stores and distant file systems as places for backups, by the `fsspec` package and its drivers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from migrator.backup.storage.object_lock import LOCKS, ObjectLock
+from migrator.errors import ConfigError, EndpointError, MigratorError
+from migrator.files.failures import storage_failure, write_error
+from migrator.imports import extra
+
+DRIVERS = {
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gcs", "gs"), "gcsfs"),
+    **dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs"),
+    **dict.fromkeys(("sftp", "ssh"), "paramiko"),
+}
+"""The package that a scheme needs beside fsspec."""
+
+# A put of these is there whole or not at all; in a file system, only a rename is.
+_OBJECT_STORES = frozenset({"s3", "s3a", "gcs", "gs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"})
+_URL = re.compile(r"(?P<scheme>[^:]+)://(?:(?P<userinfo>[^/]*)@)?(?P<rest>[^?#]*)")
+
+
+def open_fsspec_place(scheme: str, url: str) -> FsspecPlace:
+    """The place that a URL names.
+
+    Raises:
+        ConfigError: a package is missing, or the URL cannot be.
+    """
+    shown = without_credentials(url)
+    driver = (DRIVERS[scheme],) if scheme in DRIVERS else ()
+    try:
+        with extra("backup", what=f"A backup in {scheme}://", packages=driver):
+            from fsspec.core import url_to_fs  # noqa: PLC0415 an extra
+
+            system, root = url_to_fs(url)
+    except ValueError:
+        raise ConfigError(
+            f"{scheme}:// is no known kind of storage.", hint="Known are s3, gcs, abfs, sftp and plain folders."
+        ) from None
+    except MigratorError:
+        raise
+    except Exception as error:
+        # Drivers raise what their own libraries raise, when they connect.
+        raise EndpointError(
+            f"{shown} cannot be opened: {type(error).__name__}: {_told(error, url)}.",
+            hint="Check address, credentials and network.",
+        ) from error
+    return FsspecPlace(system, str(root), shown, url=url, renames=scheme not in _OBJECT_STORES)
+
+
+def without_credentials(url: str) -> str:
+    """A URL without what could be a secret in it. A container's name before `@` is none."""
+    match = _URL.match(url)
+    if match is None:
+        return url
+    userinfo = match["userinfo"] or ""
+    keep = f"{userinfo}@" if userinfo and ":" not in userinfo else ""
+    return f"{match['scheme']}://{keep}{match['rest']}".rstrip("/")
+
+
+def _told(error: Exception, url: str) -> str:
+    # A driver may name a bucket or host as it stands in the URL, with user and password.
+    match = _URL.match(url)
+    userinfo = (match["userinfo"] or "") if match else ""
+    return str(error).replace(f"{userinfo}@", "") if ":" in userinfo else str(error)
+
+
+class FsspecPlace:
+    """A folder of an fsspec file system. Names that begin with a dot are its own.
+
+    Args:
+        system: the file system.
+        root: the folder in it.
+        shown: its URL without credentials.
+        renames: write under another name first, as a file that is being written can be seen.
+        url: as it was typed.
+    """
+
+    def __init__(self, system: Any, root: str, shown: str, *, renames: bool, url: str = "") -> None:
+        self._url = url
+        self._system = system
+        self._root = root.rstrip("/")
+        self._shown = shown
+        self._renames = renames
+
+    def describe(self) -> str:
+        """The URL without credentials."""
+        return self._shown
+
+    def names(self, prefix: str = "") -> list[str]:
+        """All names that begin with a prefix, sorted."""
+        folder = self._path(prefix.rpartition("/")[0])
+        found: list[str] = []
+        with contextlib.suppress(FileNotFoundError), self._reported("listed", prefix):
+            self._system.invalidate_cache()
+            found = [self._name(path) for path in self._system.find(folder)]
+        return sorted(name for name in found if name.startswith(prefix) and "/." not in f"/{name}")
+
+    def folders(self, folder: str = "") -> list[str]:
+        """The names of the folders right below a folder, sorted."""
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(FileNotFoundError), self._reported("listed", folder):
+            self._system.invalidate_cache()
+            found = self._system.ls(self._path(folder), detail=True)
+        names = (entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory")
+        return sorted(name for name in names if not name.startswith("."))
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes."""
+        with self._reported("read", name):
+            return bytes(self._system.cat_file(self._path(name)))
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """A copy."""
+        copy = folder / hashlib.sha256(name.encode()).hexdigest()[:32]
+        with self._reported("read", name):
+            self._system.get_file(self._path(name), str(copy))
+        return copy
+
+    def write(self, name: str, data: bytes | memoryview) -> None:
+        """Put an object, or write a file and rename it."""
+        path = self._path(name)
+        with self._reported("written", name):
+            if not self._renames:
+                self._system.pipe_file(path, bytes(data))
+                return
+            folder, _, last = path.rpartition("/")
+            self._system.makedirs(folder, exist_ok=True)
+            temporary = f"{folder}/.{last}.tmp"
+            self._system.pipe_file(temporary, bytes(data))
+            self._system.mv(temporary, path)
+
+    def exists(self, name: str) -> bool:
+        """True when there is a file of that name."""
+        with self._reported("read", name):
+            self._system.invalidate_cache()
+            return bool(self._system.isfile(self._path(name)))
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        with contextlib.suppress(FileNotFoundError), self._reported("removed", name):
+            self._system.rm_file(self._path(name))
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder with all that is in it."""
+        with contextlib.suppress(FileNotFoundError), self._reported("removed", folder):
+            self._system.invalidate_cache()
+            self._system.rm(self._path(folder), recursive=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold an object in the place."""
+        with ObjectLock(self).held():
+            yield
+
+    def lock_names(self) -> list[str]:
+        """The names of the objects by which runs hold the place."""
+        found: list[str] = []
+        with contextlib.suppress(FileNotFoundError), self._reported("listed", LOCKS):
+            self._system.invalidate_cache()
+            found = [self._name(path) for path in self._system.find(self._path(LOCKS))]
+        return sorted(name for name in found if name.endswith(".json"))
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}".rstrip("/")
+
+    def _name(self, path: str) -> str:
+        return path.removeprefix(self._root).lstrip("/")
+
+    @contextlib.contextmanager
+    def _reported(self, done: str, name: str) -> Iterator[None]:
+        """Say in one sentence what could not be done; that a file is not there is the caller's to judge."""
+        try:
+            yield
+        except MigratorError:
+            raise
+        except Exception as error:
+            if isinstance(error, FileNotFoundError) and done != "written":
+                raise
+            # Drivers raise what their own libraries raise.
+            what = f"{self._shown}/{name}".rstrip("/")
+            if isinstance(error, OSError) and storage_failure(error):
+                raise write_error(error, what, done=done, instead="name another place") from error
+            raise EndpointError(
+                f"{what} cannot be {done}: {type(error).__name__}: {_told(error, self._url)}.",
+                hint="Check address, credentials and network; what is complete stays.",
+            ) from error

@@ -1,0 +1,300 @@
+"""The checkpoint file: the position up to which every document is settled, and whose job that is.
+
+It is written to a temporary file beside it, flushed to disk and renamed, so that a kill at any moment leaves
+the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from migrator.errors import CheckpointError
+from migrator.files.durable import replace_file
+from migrator.files.failures import RESUME, writing
+from migrator.files.lock import held
+from migrator.files.sealed import Damaged, seal, unseal
+from migrator.files.typed import as_boolean, as_natural, as_object, as_text
+from migrator.model import Counts, Position, Reject
+
+VERSION = 1
+# A checkpoint has a few hundred bytes a collection; a larger file is something else.
+MAX_FILE_BYTES = 64_000_000
+MAX_SHOWN_CHARS = 300
+# All that a checkpoint had at its top before it carried a checksum.
+_BEFORE_CHECKSUMS = frozenset(
+    {"version", "job", "collections", "finished", "seed", "started_ms", "rejects_bytes", "details"}
+)
+
+
+class RejectSink(Protocol):
+    """Where rejected documents go."""
+
+    @property
+    def digest(self) -> str:
+        """Tells what was made durable from another file's content; "" where nothing was, or nobody goes on."""
+        ...
+
+    def write(self, rejects: Sequence[Reject]) -> None:
+        """Append them."""
+        ...
+
+    def flush(self) -> int:
+        """Make them durable; the size so far in bytes."""
+        ...
+
+
+@dataclass(slots=True)
+class CollectionState:
+    """How far one collection is. `identity` and `mark` are the extractor's and the loader's own.
+
+    `target` is the identity of the target that all of it is about; None where an older version wrote it, or where
+    nobody can tell.
+    """
+
+    position: Position | None = None
+    finished: bool = False
+    identity: str = ""
+    mark: int | None = None
+    counts: Counts = field(default_factory=Counts)
+    target: str | None = None
+
+    @property
+    def begun(self) -> bool:
+        """True when something is settled."""
+        return self.finished or self.position is not None
+
+    @property
+    def confirmed(self) -> int:
+        """How many documents were found or written at the target."""
+        return self.counts.written + self.counts.unchanged
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The content of a checkpoint file.
+
+    `job` is the fingerprint: what must be the same for positions to mean the same, by name, no credentials.
+    `seed` and `started_ms` let made-up ids come out the same after a resume. `rejects_bytes` is how much of
+    the reject file is settled, `rejects_digest` tells it from another run's, and `run` stands in each line of it.
+    `details` belongs to whoever runs the job.
+    """
+
+    job: dict[str, Any]
+    collections: dict[str, CollectionState] = field(default_factory=dict)
+    finished: bool = False
+    seed: str = field(default_factory=lambda: secrets.token_hex(16))
+    started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    rejects_bytes: int = 0
+    rejects_digest: str = ""
+    run: str = field(default_factory=lambda: secrets.token_hex(6))
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def vouch_for(self, rejects: RejectSink) -> None:
+        """Make rejects durable, and note what of their file is settled."""
+        self.rejects_bytes = rejects.flush()
+        self.rejects_digest = rejects.digest
+
+    @property
+    def totals(self) -> Counts:
+        """What all runs of this checkpoint have settled."""
+        totals = Counts()
+        for state in self.collections.values():
+            totals.add(state.counts)
+        return totals
+
+    @property
+    def begun(self) -> bool:
+        """True when something is settled."""
+        return self.finished or any(state.begun for state in self.collections.values())
+
+
+class CheckpointFile:
+    """Where a checkpoint is kept. `path` None keeps it nowhere (a dry run, a library's own choice)."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    @property
+    def real(self) -> Path:
+        """The file that the path names in the end: symbolic links are followed."""
+        assert self.path is not None
+        return Path(os.path.realpath(self.path))
+
+    def exists(self) -> bool:
+        """True when there is a file."""
+        return self.path is not None and self.path.exists()
+
+    def load(self) -> Checkpoint:
+        """Read the file.
+
+        Raises:
+            CheckpointError: it is damaged, of a newer version, or no checkpoint.
+        """
+        assert self.path is not None
+        path = self.path
+        damaged = "Start over with --restart (documents that are there already stay as they are)."
+        try:
+            with path.open("rb") as file:
+                text = file.read(MAX_FILE_BYTES + 1)
+            if len(text) > MAX_FILE_BYTES:
+                raise CheckpointError(f"{path} is too large for a checkpoint.", hint="Name another file.")
+            value, sealed = unseal(text)
+        except OSError as error:
+            raise CheckpointError(
+                f"Checkpoint {path} cannot be read: {error.strerror}.", hint="Check its rights."
+            ) from None
+        except Damaged as error:
+            raise CheckpointError(f"Checkpoint {path} is damaged: {error}.", hint=damaged) from None
+        version = value.get("version")
+        if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+            raise CheckpointError(
+                f"Checkpoint {path} was written by a newer migrator (format {version}; this one knows {VERSION}).",
+                hint="Use that version, or start over with --restart.",
+            )
+        try:
+            return _parse(value, sealed=sealed)
+        except (KeyError, TypeError, ValueError):
+            raise CheckpointError(f"Checkpoint {path} is damaged, or no checkpoint.", hint=damaged) from None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the file, durably; where the path is a symbolic link, the file that it names.
+
+        Raises:
+            StorageError: there is no room, or no right to write; the old one is unchanged.
+            ConfigError: the path is wrong.
+        """
+        if self.path is None:
+            return
+        with writing(self.path, what="Checkpoint", instead="name another with --checkpoint FILE", again=RESUME):
+            replace_file(self.path, seal({"version": VERSION, **asdict(checkpoint)}))
+
+    def remove(self) -> None:
+        """Remove the file."""
+        if self.path is not None:
+            # A link stays, as it was the user who laid it.
+            self.real.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the checkpoint for this process; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            LockedError: another run holds it.
+        """
+        if self.path is None:
+            yield
+            return
+        # Of the file itself: two names of one checkpoint exclude each other.
+        real = self.real
+        with held(
+            real.with_name(real.name + ".lock"),
+            what=str(self.path),
+            instead="use another --checkpoint",
+            elsewhere="with --checkpoint FILE",
+        ):
+            yield
+
+
+def open_checkpoint(
+    file: CheckpointFile,
+    job: Mapping[str, Any],
+    *,
+    resume: bool,
+    restart: bool,
+    keep_existing: bool = True,
+    later: Sequence[str] = (),
+) -> tuple[Checkpoint, bool]:
+    """Decide where a run begins.
+
+    Args:
+        file: the checkpoint file.
+        job: the fingerprint of the job that is about to run.
+        resume: go on where the file says; start fresh where there is none.
+        restart: start fresh whatever there is.
+        keep_existing: refuse a fresh start over a finished checkpoint too; one that settled nothing is no loss.
+        later: parts of the fingerprint that older versions did not write; a file without them is accepted.
+
+    Returns:
+        The checkpoint to go on from, and whether it was resumed. A finished one begins anew, with its seed.
+
+    Raises:
+        CheckpointError: it exists, or is another job's, or damaged.
+    """
+    if restart or not file.exists():
+        return Checkpoint(job=dict(job)), False
+    found = file.load()
+    if not resume:
+        if not found.begun or (found.finished and not keep_existing):
+            return Checkpoint(job=dict(job)), False
+        state = "of a finished run" if found.finished else "of an interrupted run"
+        raise CheckpointError(
+            f"Checkpoint {file.path} exists already, {state}.",
+            hint="Add --resume to go on from it, or --restart to start over.",
+        )
+    for key in later:
+        if key in job:
+            found.job.setdefault(key, job[key])
+    if found.job != job:
+        name, old, new = _difference("job", found.job, job)
+        raise CheckpointError(
+            f"Checkpoint {file.path} belongs to another job: its {name} was {_show(old)}, now it is {_show(new)}.",
+            hint="Use another --checkpoint FILE, or start over with --restart.",
+        )
+    if found.finished:
+        return Checkpoint(job=dict(job), seed=found.seed, started_ms=found.started_ms), False
+    return found, True
+
+
+def _difference(name: str, old: object, new: object) -> tuple[str, object, object]:
+    """The first part in which two values differ."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*new, *(key for key in old if key not in new)]:
+            if old.get(key) != new.get(key):
+                return _difference(key if name == "job" else f"{name} {key}", old.get(key), new.get(key))
+    return name, old, new
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False) if value not in (None, []) else "not given"
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
+
+
+def _parse(value: dict[str, Any], *, sealed: bool) -> Checkpoint:
+    # A flipped bit in the word `checksum` must not make it one of those that have none.
+    if as_natural(value["version"]) != VERSION or not (sealed or value.keys() <= _BEFORE_CHECKSUMS):
+        raise ValueError
+    collections: dict[str, CollectionState] = {}
+    for name, state in as_object(value["collections"]).items():
+        position, mark = state["position"], state["mark"]
+        kinds = isinstance(position, str | int | None) and isinstance(mark, int | None)
+        if isinstance(position, bool) or isinstance(mark, bool) or not kinds:
+            raise TypeError
+        counts = Counts(**{key: as_natural(number) for key, number in as_object(state["counts"]).items()})
+        target = state.get("target")
+        collections[name] = CollectionState(
+            position,
+            as_boolean(state["finished"]),
+            as_text(state["identity"]),
+            mark,
+            counts,
+            None if target is None else as_text(target),
+        )
+    return Checkpoint(
+        job=as_object(value["job"]),
+        collections=collections,
+        finished=as_boolean(value["finished"]),
+        seed=bytes.fromhex(as_text(value["seed"])).hex(),
+        started_ms=as_natural(value["started_ms"]),
+        rejects_bytes=as_natural(value["rejects_bytes"]),
+        rejects_digest=as_text(value.get("rejects_digest", "")),
+        run=as_text(value.get("run", "")),
+        details=as_object(value.get("details", {})),
+    )

@@ -1,0 +1,232 @@
+"""Carries leaves from one place into another format, and accounts for each of them."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from migrator.convert.attachment_buffer import held
+from migrator.convert.formats.output import WholeFile
+from migrator.convert.formats.writer import FileWriter, Holds
+from migrator.convert.group import count, designs_last, is_design, repeats, sorted_leaves, winners
+from migrator.errors import Interrupted, UnreadableLeaf
+from migrator.files.failures import temporary_folder
+from migrator.model import Outcome, Reject, Status
+from migrator.revisions import Leaf, LeafFault, RevisionWriter
+
+_ONE_REVISION = re.compile(rb'"_revisions":\{"start":\d+,"ids":\["[^"]*"\]\}')
+BATCH_LEAVES = 500
+BATCH_BYTES = 4_000_000
+
+
+class LeafSource(Protocol):
+    """What is needed of a reader: `RevisionReader`s of databases and backups have it, as files' readers do."""
+
+    def describe(self) -> str:
+        """A stable name without credentials."""
+        ...
+
+    def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
+        """Yield the leaves."""
+        ...
+
+
+@dataclass
+class Conversion:
+    """What became of every leaf; `read` adds up from all the others."""
+
+    source: str
+    target: str
+    format: str
+    read: int = 0
+    written: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    attachments: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Leaves that the format has no place for, or that a later one stands for."""
+    ancestries_shortened: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
+    unconfirmed: list[str] = field(default_factory=list)
+    """What could not be made sure of, as sentences."""
+    seconds: float = 0.0
+
+    @property
+    def accounted(self) -> bool:
+        """True when every leaf has ended in exactly one way."""
+        return self.read == self.written + self.unchanged + self.rejected + sum(self.left_out.values())
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing was rejected."""
+        return self.accounted and not self.rejected
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the line of JSON."""
+        value = {"schema": 1, "ok": self.ok, **vars(self), "seconds": round(self.seconds, 3)}
+        return value if self.unconfirmed else {key: each for key, each in value.items() if key != "unconfirmed"}
+
+
+class Converter:
+    """One conversion.
+
+    Args:
+        result: where the counts are kept.
+        reject: takes what was not written, by name.
+        stopping: set it to stop.
+    """
+
+    def __init__(
+        self,
+        result: Conversion,
+        reject: Callable[[Sequence[Reject]], None],
+        *,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self.result = result
+        self._reject = reject
+        self._stopping = stopping or threading.Event()
+
+    def into_file(self, source: LeafSource, writer: FileWriter, *, scratch: Path) -> None:
+        """Write all leaves that the format holds; the file appears at the end.
+
+        Args:
+            source: the leaves.
+            writer: the format.
+            scratch: a folder for sorting what does not fit into memory.
+
+        Raises:
+            Interrupted: it was told to stop.
+            EndpointError: the source cannot be read or the file not be written.
+        """
+        holds = writer.holds
+        writer.begin()
+        # A database knows what it has; a file takes everything that it is given.
+        for leaf in self._whole(self._chosen(source, holds, scratch, once=True)):
+            if not holds.ancestry and not _ONE_REVISION.search(leaf.body):
+                self.result.ancestries_shortened += 1
+            writer.write(leaf)
+            self.result.written += 1
+            self.result.attachments += len(leaf.attachments)
+        writer.finish()
+
+    def into_database(self, source: LeafSource, writer: RevisionWriter, *, scratch: Path) -> None:
+        """Write all leaves with their revisions, design documents last: their functions could refuse the others.
+
+        Args:
+            source: the leaves.
+            writer: the database.
+            scratch: a folder for sorting what does not fit into memory.
+        """
+        chosen = self._whole(self._chosen(source, Holds(), scratch / "sorted", once=False), wanted=is_design)
+        leaves = designs_last(chosen, scratch / "designs")
+        for batch in _batches(leaves):
+            for leaf, outcome in zip(batch, writer.write(batch), strict=True):
+                if outcome.status is Status.REJECTED:
+                    self._rejected(_reject_of(self.result.source, leaf, outcome))
+                    continue
+                self.result.attachments += len(leaf.attachments)
+                if outcome.status is Status.WRITTEN:
+                    self.result.written += 1
+                else:
+                    self.result.unchanged += 1
+
+    def _chosen(self, source: LeafSource, holds: Holds, scratch: Path, *, once: bool) -> Iterator[Leaf]:
+        """The leaves that the target has a place for, each `once` if need be; faults are rejected here."""
+        read = self._counted(source)
+        items: Iterator[Leaf | LeafFault] = read
+        newest_last = getattr(source, "newest_last", False)
+        # Readers of databases and backups say nothing, as they are always in order.
+        together = getattr(source, "ordered", True) or getattr(source, "grouped", True)
+        with closing(read):
+            if newest_last or (once and not together and self._to_sort(source, holds, scratch)):
+                items = sorted_leaves(items, scratch, self.result.left_out, newest_last=newest_last)
+            if not holds.conflicts:
+                items = winners(items, self.result.left_out)
+            for item in items:
+                if isinstance(item, LeafFault):
+                    self._rejected(Reject(self.result.source, item.id, "extract", item.error, item.reason))
+                elif item.deleted and not holds.tombstones:
+                    count(self.result.left_out, "tombstones")
+                else:
+                    yield item
+        self.result.notes.update(getattr(source, "notes", {}))
+
+    def _to_sort(self, source: LeafSource, holds: Holds, scratch: Path) -> bool:
+        """True when leaves that lie apart must come together; to read twice is faster than to sort unasked."""
+        return not holds.conflicts or repeats(self._read(source), scratch.with_name("revisions"))
+
+    def _whole(self, leaves: Iterable[Leaf], *, wanted: Callable[[Leaf], bool] = lambda _: True) -> Iterator[Leaf]:
+        """The leaves, of which those that are `wanted` are whole: half a row could not be taken back.
+
+        One whose attachment cannot be read is rejected, and the others go on.
+        """
+        for leaf in leaves:
+            with ExitStack() as stack:
+                try:
+                    whole = held(leaf, stack) if wanted(leaf) else leaf
+                except UnreadableLeaf as error:
+                    reason = f"{leaf.rev}: {error.message}"
+                    self._rejected(Reject(self.result.source, leaf.id, "extract", error.error, reason))
+                    continue
+                yield whole
+
+    def _counted(self, source: LeafSource) -> Generator[Leaf | LeafFault]:
+        for item in self._read(source):
+            self.result.read += 1
+            yield item
+
+    def _read(self, source: LeafSource) -> Iterator[Leaf | LeafFault]:
+        for item in source.leaves():
+            if self._stopping.is_set():
+                raise Interrupted("Stopped; nothing was put in place.", hint="Run it again.")
+            yield item
+
+    def _rejected(self, reject: Reject) -> None:
+        self.result.rejected += 1
+        self._reject([reject])
+
+
+def convert_file(
+    source: LeafSource, writer_type: type[FileWriter], path: Path, converter: Converter, *, overwrite: bool
+) -> None:
+    """Convert into a file that appears whole or not at all."""
+    with (
+        WholeFile(path, overwrite=overwrite) as output,
+        temporary_folder(".migrator-", path.parent) as scratch,
+    ):
+        writer = writer_type(output, database=path.name.partition(".")[0])
+        converter.into_file(source, writer, scratch=Path(scratch) / "sorted")
+        output.commit()
+
+
+def _batches(leaves: Iterable[Leaf]) -> Iterator[list[Leaf]]:
+    """Bounded by number and by bytes; a larger leaf travels alone."""
+    batch: list[Leaf] = []
+    size = 0
+    for leaf in leaves:
+        length = len(leaf.body) + sum(attachment.length_bytes or 0 for attachment in leaf.attachments)
+        if batch and (len(batch) >= BATCH_LEAVES or size + length > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(leaf)
+        size += length
+    if batch:
+        yield batch
+
+
+def _reject_of(source: str, leaf: Leaf, outcome: Outcome) -> Reject:
+    return Reject(
+        source,
+        leaf.id,
+        "load",
+        outcome.error,
+        f"{leaf.rev}: {outcome.reason}",
+        outcome.attempts,
+        outcome.http_status,
+    )

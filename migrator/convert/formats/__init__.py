@@ -1,0 +1,1 @@
+"""One file per format that other CouchDB tools write and read, and one table of them."""

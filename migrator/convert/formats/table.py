@@ -1,0 +1,87 @@
+"""All formats by name, and the reader of a file by the one it is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from migrator.convert.formats.couchbackup import CouchbackupReader, CouchbackupWriter, ShallowCouchbackupWriter
+from migrator.convert.formats.detect import format_of
+from migrator.convert.formats.lines import (
+    CouchsnapReader,
+    NdjsonReader,
+    NdjsonWriter,
+    PouchdbReader,
+    PouchdbWriter,
+)
+from migrator.convert.formats.lists import (
+    AllDocsReader,
+    AllDocsWriter,
+    BulkDocsReader,
+    BulkDocsWriter,
+    ChangesReader,
+    ChangesWriter,
+    ContinuousChangesWriter,
+)
+from migrator.convert.formats.multipart_reader import MultipartReader
+from migrator.convert.formats.multipart_writer import MultipartWriter
+from migrator.convert.formats.reader import MAX_DOCUMENT_BYTES, FileReader
+from migrator.convert.formats.writer import FileWriter
+from migrator.errors import ConfigError
+
+READERS: dict[str, type[FileReader]] = {
+    reader.format: reader
+    for reader in (
+        CouchbackupReader,
+        AllDocsReader,
+        ChangesReader,
+        BulkDocsReader,
+        MultipartReader,
+        PouchdbReader,
+        CouchsnapReader,
+        NdjsonReader,
+    )
+}
+WRITERS: dict[str, type[FileWriter]] = {
+    writer.format: writer
+    for writer in (
+        CouchbackupWriter,
+        ShallowCouchbackupWriter,
+        AllDocsWriter,
+        ChangesWriter,
+        ContinuousChangesWriter,
+        BulkDocsWriter,
+        MultipartWriter,
+        PouchdbWriter,
+        NdjsonWriter,
+    )
+}
+
+
+def sniff(path: Path) -> str:
+    """The name of the format that a file is in.
+
+    Raises:
+        ConfigError: it is in none of them, or it is not there.
+    """
+    name, head = format_of(path)
+    if name:
+        return name
+    begins = head[:40].decode("utf-8", "replace")
+    raise ConfigError(
+        f"{path} is {f'in no format that is known: it begins with {begins!r}' if head else 'empty'}.",
+        hint=f"Name its format with --from-format, one of {', '.join(READERS)}.",
+    )
+
+
+def open_reader(
+    path: Path, format: str | None = None, *, max_document_bytes: int = MAX_DOCUMENT_BYTES
+) -> FileReader:
+    """A reader of a file, in a format that is named or found out.
+
+    Raises:
+        ConfigError: there is no such file or format.
+    """
+    name = sniff(path) if format is None else format
+    if name not in READERS:
+        raise ConfigError(f"There is no format {name!r} to read.", hint=f"Known are: {', '.join(READERS)}.")
+    return READERS[name](path, max_document_bytes=max_document_bytes)

@@ -1,0 +1,176 @@
+"""Opens both ends of a conversion: files, live databases, and backups."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrator.config import JobConfig
+from migrator.convert.copy import LeafSource
+from migrator.convert.formats.reader import MAX_DOCUMENT_BYTES
+from migrator.convert.formats.table import READERS, open_reader
+from migrator.couch.endpoint import is_server_url, redact
+from migrator.couch.places import checked_place
+from migrator.errors import ConfigError
+from migrator.extractors.lines import file_identity
+from migrator.files.copies import copied, stem_of
+from migrator.files.failures import temporary_folder
+from migrator.files.streams import is_stream
+from migrator.jobs.sources import server_of
+from migrator.naming import shown
+from migrator.retry.retrier import Retrier, is_transient
+from migrator.revisions import RevisionWriter
+
+# A backup's place is named by one of these, or by others that fsspec knows.
+PLACES = ("s3", "gcs", "gs", "abfs", "abfss", "az", "sftp", "ssh")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertJob:
+    """One conversion.
+
+    Args:
+        config: source and target as on the command line, the reject file, and how to reach servers.
+        format: of a target that is a file.
+        source_format: of a source that is a file; found out where it is not named.
+        database: the database of a backup, or of a server whose URL names none.
+        at: the time or snapshot of a backup; the newest where it is not named.
+        identity: a file with the secret key of an encrypted backup.
+        overwrite: replace a file that is there.
+        into_existing: write into a database that holds documents.
+        max_document_bytes: the longest document of a file that is held.
+        again: the command that does it over, for who reads the rejects.
+    """
+
+    config: JobConfig = field(default_factory=JobConfig)
+    format: str = ""
+    source_format: str = ""
+    database: str = ""
+    at: str = ""
+    identity: str = ""
+    overwrite: bool = False
+    into_existing: bool = False
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+    again: str = ""
+
+
+@contextlib.contextmanager
+def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[LeafSource]:
+    """The leaves of a job's source.
+
+    Raises:
+        ConfigError: there is no such file, database or backup.
+        EndpointError: the server is out of reach.
+    """
+    source = checked_place(job.config.source, "--from", reads=True, known=PLACES)
+    path = Path(source)
+    opened: contextlib.AbstractContextManager[LeafSource]
+    if is_server_url(source):
+        opened = _live(job, retrier, environ)
+    elif "://" in source or path.is_dir():
+        opened = _backup(job)
+    else:
+        if is_stream(source):
+            path = copied(source, stem_of(source), stopping=retrier.stopping)
+        reader = open_reader(path, job.source_format or None, max_document_bytes=job.max_document_bytes)
+        opened = contextlib.closing(reader)
+    with opened as leaves:
+        yield leaves
+
+
+@contextlib.contextmanager
+def open_database(
+    job: ConvertJob, source: LeafSource, retrier: Retrier, environ: Mapping[str, str]
+) -> Iterator[RevisionWriter]:
+    """A database to write leaves into, made where it is missing; after a kill the same job goes on in it.
+
+    Raises:
+        ConfigError: it holds documents of others, or its name cannot be.
+        EndpointError: the server is out of reach.
+        CheckpointError: it was deleted or replaced meanwhile.
+    """
+    from migrator.couch.claim import Claim  # noqa: PLC0415 not for files
+    from migrator.couch.client import CouchClient  # noqa: PLC0415
+    from migrator.couch.leaf_writer import LeafWriter  # noqa: PLC0415
+
+    config = job.config
+    endpoint, database = server_of(config, config.target, role="target", environ=environ)
+    if database is None:
+        raise ConfigError(
+            f"{redact(config.target)} names no database.", hint="Write http://host:5984/database behind --to."
+        )
+    with contextlib.closing(CouchClient(endpoint)) as client:
+        claim = Claim(client, database, "convert", source_identity(source), retrier)
+        retrier.call(f"look at {database}", claim.look, retry_on=is_transient)
+        hint = "Write into another one, or add --into-existing: revisions of both are merged then."
+        if not job.into_existing:
+            claim.refuse_occupied(hint)
+        claim.take(lambda: client.create_database(database), hint, shared=job.into_existing)
+        yield LeafWriter(client, database, retrier, check=claim.check)
+        claim.finish()
+
+
+def source_identity(source: LeafSource) -> str:
+    """What is converted, the same whenever the same is converted again: a file is told by its content."""
+    path = getattr(source, "path", None)
+    if path is None:
+        return source.describe()
+    # What can be read only once is never the same again.
+    return file_identity(path) if path.is_file() else secrets.token_hex(16)
+
+
+@contextlib.contextmanager
+def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[LeafSource]:
+    from migrator.couch.client import CouchClient  # noqa: PLC0415 not for files
+    from migrator.couch.leaves import LeafReader  # noqa: PLC0415
+
+    config = job.config
+    endpoint, named = server_of(config, config.source, role="source", environ=environ)
+    database = named or job.database
+    if not database:
+        raise ConfigError(
+            f"{redact(config.source)} names no database.",
+            hint="Add --database NAME, or write it behind the address.",
+        )
+    with (
+        contextlib.closing(CouchClient(endpoint)) as client,
+        temporary_folder("migrator-") as folder,
+        contextlib.closing(LeafReader(client, database, retrier, folder=Path(folder) / "listing")) as reader,
+    ):
+        info = retrier.call(f"look at {database}", lambda _: client.database_info(database), retry_on=is_transient)
+        if info is None:
+            raise ConfigError(
+                f"There is no database {shown(database)} at {client.url}.", hint="Look at its name in /_all_dbs."
+            )
+        yield reader
+
+
+@contextlib.contextmanager
+def _backup(job: ConvertJob) -> Iterator[LeafSource]:
+    from migrator.backup.catalog import HINT, Catalog  # noqa: PLC0415 not for files
+    from migrator.backup.format.cipher import open_cipher  # noqa: PLC0415
+    from migrator.backup.format.snapshot_reader import SnapshotReader  # noqa: PLC0415
+    from migrator.backup.point_in_time import snapshot_at  # noqa: PLC0415
+    from migrator.backup.storage.base import open_place  # noqa: PLC0415
+
+    place = open_place(job.config.source)
+    cipher = open_cipher(identity_file=job.identity or None)
+    catalog = Catalog(place, cipher)
+    names = catalog.databases()
+    if not names:
+        raise ConfigError(
+            f"There are no backups in {place.describe()}.",
+            hint=f"SOURCE is a backup, a database's URL, or a file of one of: {', '.join(READERS)}.",
+        )
+    database = job.database or (names[0] if len(names) == 1 else "")
+    if database not in names:
+        what = f"no database {shown(database)}" if database else "more than one database"
+        raise ConfigError(
+            f"{place.describe()} holds {what}.", hint=f"Name one with --database: {', '.join(names[:20])}. {HINT}"
+        )
+    manifest = snapshot_at(catalog, database, job.at)
+    with SnapshotReader(place, catalog.chain(manifest), cipher) as reader:
+        yield reader

@@ -1,0 +1,233 @@
+"""Sends leaves as they are: many in one `_bulk_docs`, one with large attachments as a stream of its own."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from typing import IO, Any
+
+import orjson
+
+from migrator.couch.client import CouchClient
+from migrator.couch.paths import has_path, id_path
+from migrator.couch.responses import bulk_rows, refuse_bulk
+from migrator.errors import TransientError
+from migrator.files.failures import temporary_file
+from migrator.revisions import Attachment, Leaf
+
+# Attachments that together are smaller go along inline: a request of their own would cost more.
+MAX_INLINE_BYTES = 65_536
+# A multiple of three, so that pieces of base64 fit together.
+_PIECE = 3 << 16
+
+
+def inline_bytes(leaf: Leaf) -> int | None:
+    """How large a leaf is when its attachments go along inline; None when they are to be streamed."""
+    size = 0
+    for attachment in leaf.attachments:
+        if attachment.length_bytes is None:
+            return None
+        size += attachment.length_bytes
+    return len(leaf.body) + size * 4 // 3 if size <= MAX_INLINE_BYTES else None
+
+
+def post_leaves(client: CouchClient, database: str, leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
+    """Write leaves whose attachments are small; the rows say what was not written.
+
+    Raises:
+        BatchRefused: the server refuses the whole request.
+        TransientError: no usable answer.
+    """
+    return client.bulk_docs(database, [_inline(leaf) for leaf in leaves], new_edits=False)
+
+
+def stream_leaf(client: CouchClient, database: str, leaf: Leaf, *, multipart: bool) -> list[dict[str, Any]]:
+    """Write one leaf whose attachments are never held; a row says that it was not written.
+
+    Args:
+        client: the server.
+        database: its name.
+        leaf: the leaf.
+        multipart: the server takes attachments behind the document; else they go inline, streamed too.
+
+    Raises:
+        BatchRefused: the server refuses it.
+        TransientError: no usable answer.
+        UnreadableLeaf: an attachment cannot be read.
+    """
+    what = f"Writing {leaf.id!r:.100} ({leaf.rev}) to {database}"
+    with ExitStack() as opened:
+        # The length has to be told before the first byte.
+        sources = [_Source(attachment, opened) for attachment in leaf.attachments]
+        if multipart and has_path(leaf.id):
+            boundary = uuid.uuid4().hex
+            parts = _multipart(leaf, sources, boundary)
+            answer = client.call(
+                "PUT",
+                database,
+                *id_path(leaf.id),
+                params={"new_edits": "false"},
+                body=parts.pieces(),
+                headers={
+                    "Content-Type": f'multipart/related; boundary="{boundary}"',
+                    "Content-Length": str(parts.length),
+                },
+            )
+        else:
+            parts = _json(leaf, sources)
+            answer = client.call(
+                "POST",
+                database,
+                "_bulk_docs",
+                body=parts.pieces(),
+                headers={"Content-Length": str(parts.length)},
+            )
+            rows = bulk_rows(answer, what)
+            if rows is not None:
+                return rows
+    if answer.status not in {200, 201, 202}:
+        error, reason = answer.error()
+        if (answer.status, error) == (403, "forbidden"):
+            return [{"id": leaf.id, "rev": leaf.rev, "error": error, "reason": reason}]
+        refuse_bulk(answer, what, client.url)
+    return []
+
+
+class _Source:
+    """An attachment whose length is known: by its own word, or by having been put on disk."""
+
+    def __init__(self, attachment: Attachment, opened: ExitStack) -> None:
+        self.attachment = attachment
+        self._file: IO[bytes] | None = None
+        if attachment.length_bytes is not None:
+            self.length = attachment.length_bytes
+            return
+        self._file = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 it is entered
+        for piece in attachment.open():
+            with temporary_file():
+                self._file.write(piece)
+        self.length = self._file.tell()
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes, exactly as many as were told."""
+        left = self.length
+        for piece in self._read():
+            left -= len(piece)
+            if left < 0:
+                break
+            yield piece
+        if left:
+            raise TransientError(
+                f"Attachment {self.attachment.name!r:.100} is not as long as it was said to be.",
+                signature="wrong length",
+            )
+
+    def _read(self) -> Iterator[bytes]:
+        if self._file is None:
+            pieces = self.attachment.open()
+            try:
+                yield from pieces
+            finally:
+                if hasattr(pieces, "close"):
+                    pieces.close()
+            return
+        self._file.seek(0)
+        while piece := self._file.read(_PIECE):
+            yield piece
+
+
+class _Parts:
+    """Texts and attachments one after the other, and how long they are together."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes | tuple[_Source, bool]] = []
+        self.length = 0
+
+    def text(self, text: bytes) -> None:
+        """Add a text."""
+        self._parts.append(text)
+        self.length += len(text)
+
+    def attachment(self, source: _Source, *, as_base64: bool) -> None:
+        """Add the bytes of an attachment."""
+        self._parts.append((source, as_base64))
+        self.length += (source.length + 2) // 3 * 4 if as_base64 else source.length
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes."""
+        for part in self._parts:
+            if isinstance(part, bytes):
+                yield part
+            else:
+                source, as_base64 = part
+                with closing(_based(source.pieces()) if as_base64 else source.pieces()) as pieces:  # type: ignore[type-var]
+                    yield from pieces
+
+
+def _based(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        data = rest + piece
+        whole = len(data) - len(data) % 3
+        rest = data[whole:]
+        if whole:
+            yield base64.b64encode(data[:whole])
+    if rest:
+        yield base64.b64encode(rest)
+
+
+def _multipart(leaf: Leaf, sources: Sequence[_Source], boundary: str) -> _Parts:
+    parts = _Parts()
+    stubs = {
+        source.attachment.name: {**_described(source.attachment), "follows": True, "length": source.length}
+        for source in sources
+    }
+    line = b"\r\n--" + boundary.encode()
+    document = _with_attachments(leaf.body, orjson.dumps(stubs))
+    parts.text(line[2:] + b"\r\nContent-Type: application/json\r\n\r\n" + document)
+    for source in sources:
+        # They come in the order in which the document names them.
+        parts.text(line + b"\r\n\r\n")
+        parts.attachment(source, as_base64=False)
+    parts.text(line + b"--")
+    return parts
+
+
+def _json(leaf: Leaf, sources: Sequence[_Source]) -> _Parts:
+    parts = _Parts()
+    parts.text(b'{"new_edits":false,"docs":[' + leaf.body[:-1] + b',"_attachments":{')
+    for number, source in enumerate(sources):
+        described = orjson.dumps(_described(source.attachment))
+        name = orjson.dumps(source.attachment.name)
+        parts.text((b"," if number else b"") + name + b":" + described[:-1] + b',"data":"')
+        parts.attachment(source, as_base64=True)
+        parts.text(b'"}')
+    parts.text(b"}}]}")
+    return parts
+
+
+def _inline(leaf: Leaf) -> bytes:
+    if not leaf.attachments:
+        return leaf.body
+    attachments = {
+        attachment.name: {
+            **_described(attachment),
+            "data": base64.b64encode(b"".join(attachment.open())).decode(),
+        }
+        for attachment in leaf.attachments
+    }
+    return _with_attachments(leaf.body, orjson.dumps(attachments))
+
+
+def _described(attachment: Attachment) -> dict[str, Any]:
+    described: dict[str, Any] = {"content_type": attachment.content_type}
+    if attachment.revpos:
+        described["revpos"] = attachment.revpos
+    return described
+
+
+def _with_attachments(body: bytes, attachments: bytes) -> bytes:
+    return body[:-1] + b',"_attachments":' + attachments + b"}"

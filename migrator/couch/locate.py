@@ -1,0 +1,155 @@
+"""What a server's URL names: where the server begins, which may be below a path, and which database is meant.
+
+`http://host/couch` is a server behind a web server, or a database of the server at `http://host`: nothing but the
+server knows. So it is asked, once in a process for each URL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import quote
+
+from migrator import naming
+from migrator.couch.endpoint import Endpoint, TlsFiles, read_url, redact, too_many_segments
+from migrator.couch.places import checked_place, is_server_url
+from migrator.errors import ConfigError, EndpointError, TransientError
+from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+
+# A server that is there says so at once.
+ASK_TIMEOUT_S = 10.0
+_FIRST_CONTACT = RetryPolicy(max_attempts=3, first_wait_s=0.2, max_wait_s=1.0)
+_known: dict[tuple[str, tuple[str, ...]], int] = {}
+
+
+def locate(
+    url: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    role: str = "",
+    tls: TlsFiles | None = None,
+    read_timeout_s: float | None = None,
+    server_only: bool = False,
+) -> tuple[Endpoint, str | None]:
+    """Read a server's URL, and ask the server where it begins when the URL has a path.
+
+    Args:
+        url: `http(s)://[user:password@]host[:port][/path][/database]`.
+        environ: the environment; the process's own by default.
+        role: "source" or "target", for variables that count for one side only. A target's database must have a
+            legal name.
+        tls: files for TLS.
+        read_timeout_s: how long to wait for the next byte of an answer.
+        server_only: where nobody answers, a path of several segments, or with a slash at its end, is the server's.
+
+    Returns:
+        The endpoint, and the database's name or None.
+
+    Raises:
+        ConfigError: the URL or one of the files cannot be used, or the path leads to no server.
+        TransientError: a path of several segments leads to a server that does not answer.
+    """
+    url = checked_place(url, "The URL")
+    if not is_server_url(url):
+        raise ConfigError(f"{redact(url) or 'Nothing'} is no server's URL.", hint="Write http://host:5984.")
+    root, segments = read_url(url, environ=environ, role=role, tls=tls, read_timeout_s=read_timeout_s)
+    if not segments:
+        return root, None
+    key = (root.url, tuple(segments))
+    depth = _known.get(key)
+    if depth is None:
+        try:
+            depth = _depth(root, segments, url)
+        except EndpointError:
+            if not server_only and len(segments) > 1:
+                raise
+            # Whoever uses it is told what is wrong with it.
+            depth = len(segments) if server_only and (len(segments) > 1 or url.endswith("/")) else 0
+    database = segments[depth] if depth < len(segments) else None
+    if database is not None and role == "target":
+        naming.legal_database(database)
+    return below(root, segments[:depth]), database
+
+
+def possible_servers(root: Endpoint, segments: list[str]) -> list[Endpoint]:
+    """Where the server of a URL may begin: before the last segment, which is a database then, or behind it."""
+    return [below(root, segments[:depth]) for depth in _depths(segments)]
+
+
+def below(root: Endpoint, segments: list[str]) -> Endpoint:
+    """The endpoint below a path."""
+    return replace(root, url="/".join([root.url, *(quote(segment, safe="") for segment in segments)]))
+
+
+def _depths(segments: list[str]) -> list[int]:
+    return [len(segments) - 1, len(segments)] if segments else [0]
+
+
+def _depth(root: Endpoint, segments: list[str], url: str) -> int:
+    """How many segments belong to the server."""
+    alone = len(segments) == 1
+
+    def again(error: BaseException) -> bool:
+        # An answer that says nothing is asked for again; that nobody answers is said by whoever uses one segment.
+        return is_transient(error) and (not alone or getattr(error, "status", None) is not None)
+
+    depth = Retrier(_FIRST_CONTACT).call(
+        "ask where the server is", lambda _: _found(root, segments), retry_on=again
+    )
+    if depth is None and alone:
+        # A server at the host itself is the rule.
+        return 0
+    if depth is None:
+        servers = " nor at ".join(endpoint.url for endpoint in possible_servers(root, segments))
+        raise too_many_segments(url, f", and there is no CouchDB at {servers}")
+    return depth
+
+
+def _found(root: Endpoint, segments: list[str]) -> int | None:
+    maybe: int | None = None
+    for depth in _depths(segments):
+        answer = _ask(below(root, segments[:depth]), again=len(segments) > 1)
+        if answer == "database" and depth == len(segments):
+            answer, depth = "server", depth - 1  # noqa: PLW2901 its server is above it
+        if answer == "server":
+            _known[root.url, tuple(segments)] = depth
+            return depth
+        if answer == "closed" and maybe is None:
+            maybe = depth
+    return maybe
+
+
+def _ask(endpoint: Endpoint, *, again: bool) -> str:
+    """What answers at a URL: "server", "database", "closed" for what may be a server, "" for something else.
+
+    Credentials are sent only where nothing is said without them: a wrong password counts at the server.
+    """
+    answer = _answer(replace(endpoint, user=None, password=None))
+    if endpoint.user is not None and (answer == "locked" or (answer == "closed" and again)):
+        answer = _answer(endpoint)
+    return "" if answer == "locked" else answer
+
+
+def _answer(endpoint: Endpoint) -> str:
+    from migrator.couch.client import CouchClient  # noqa: PLC0415 a plain URL needs none
+
+    asked = replace(endpoint, read_timeout_s=min(ASK_TIMEOUT_S, endpoint.read_timeout_s))
+    with contextlib.closing(CouchClient(asked, max_connections=1)) as client:
+        answer = client.call("GET")
+    try:
+        value = json.loads(answer.body)
+    except ValueError:
+        value = None
+    # Neither a trouble nor the beginning of an answer says what is there.
+    torn = value is None and answer.body[:1] == b"{"
+    if torn or answer.status >= 500 or answer.status in {408, 429}:
+        raise TransientError(f"{endpoint.url} answers {answer.status}.", status=answer.status)
+    if not isinstance(value, dict):
+        return "locked" if answer.status in {401, 403} else ""
+    if answer.status == 200:
+        if any(isinstance(value.get(name), str) for name in ("couchdb", "express-pouchdb")):
+            return "server"
+        return "database" if isinstance(value.get("db_name"), str) else ""
+    return "closed" if answer.status in {401, 403} and "error" in value else ""

@@ -1,0 +1,259 @@
+"""Sorts documents by id on disk: any number of them, in bounded memory, and kept for a resumed run if asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from migrator.files.durable import replace_file
+from migrator.files.failures import ANOTHER_TMPDIR, write_error
+from migrator.files.sorted_runs import BLOCK_BYTES, Entry, Run, RunReader, RunWriter, entry_key, is_whole, merge
+
+MAX_OPEN_RUNS = 64
+"""How many runs are read at once; more are merged into fewer first."""
+
+VERSION = 1
+MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 16_000_000
+
+# What CPython needs for a record besides its bytes: a tuple, two bytes objects, a place in a list.
+RECORD_OVERHEAD_BYTES = 160
+_RUN_NAME = re.compile(r"run-[0-9]{6,}\.sorted", re.ASCII)
+
+
+class ExternalSorter:
+    """Sorts records by the UTF-8 bytes of their ids; records of equal ids keep the order in which they came.
+
+    What does not fit into memory goes to `folder` as compressed runs, which are merged when they are read.
+
+    >>> from tempfile import mkdtemp
+    >>> with ExternalSorter(Path(mkdtemp()) / "sorted") as sorter:
+    ...     sorter.add("b", b"{}")
+    ...     sorter.add("a", b"[]")
+    ...     list(sorter.sorted_items())
+    [('a', b'[]'), ('b', b'{}')]
+
+    Args:
+        folder: a folder of the sorter's own, made if need be. Runs of an unfinished sort in it are removed.
+        max_memory_bytes: how much may be held before it is written to a run. One record may be larger.
+        max_open_runs: how many runs are read at once.
+        keep: leave the finished sort in `folder` when closing, for `reopen`.
+        label: what was sorted. A kept sort is only reopened under the same label.
+        finished_runs: what `reopen` found in `folder`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_memory_bytes: int = 64_000_000,
+        max_open_runs: int = MAX_OPEN_RUNS,
+        keep: bool = False,
+        label: str = "",
+        finished_runs: Sequence[Run] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._max_memory_bytes = max_memory_bytes
+        self._max_open_runs = max(2, max_open_runs)
+        # While runs are merged there is a block of each, packed and unpacked, and what was merged of them.
+        self._block_bytes = min(BLOCK_BYTES, max(1024, max_memory_bytes // (4 * self._max_open_runs)))
+        self._keep = keep
+        self._label = label
+        self._buffer: list[Entry] = []
+        self._buffer_bytes = 0
+        self._runs = list(finished_runs or ())
+        self._run_number = 0
+        self._records = sum(run.records for run in self._runs)
+        self._finished = finished_runs is not None
+        self._closed = False
+        if not self._finished:
+            with _disk(folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._remove_files()
+
+    @classmethod
+    def reopen(cls, folder: Path, *, label: str = "") -> ExternalSorter | None:
+        """Take up a finished sort that was kept; None where there is none, or it is damaged, or of another label.
+
+        Every byte is checked, which is far quicker than sorting again.
+        """
+        runs = _read_manifest(folder, label)
+        if runs is None or not all(is_whole(folder, run) for run in runs):
+            return None
+        return cls(folder, keep=True, label=label, finished_runs=runs)
+
+    def __len__(self) -> int:
+        return self._records
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(self, id: str, body: bytes) -> None:
+        """Take one more record.
+
+        Raises:
+            StorageError: the disk is full or does not work.
+        """
+        if self._finished:
+            raise ValueError("the sort is finished")
+        # Half a surrogate pair has no UTF-8; whoever writes the document will refuse it, and not the sorting.
+        key = id.encode(errors="surrogatepass")
+        self._buffer.append((key, body))
+        self._records += 1
+        self._buffer_bytes += len(key) + len(body) + RECORD_OVERHEAD_BYTES
+        if self._buffer_bytes >= self._max_memory_bytes:
+            self._spill()
+
+    def finish(self) -> None:
+        """Say that nothing more comes. From then on a sort that is to be kept survives the process."""
+        if self._finished:
+            return
+        if self._buffer and (self._runs or self._keep):
+            self._spill()
+        self._buffer.sort(key=entry_key)
+        self._merge_to_few()
+        if self._keep:
+            with _disk(self._folder):
+                _write_manifest(self._folder, self._label, self._runs)
+        self._finished = True
+
+    def sorted_items(self, after: str | None = None) -> Iterator[tuple[str, bytes]]:
+        """Yield ids and bodies in ascending order, from the first id above `after`; as often as one likes.
+
+        Raises:
+            MigratorError: a run cannot be read back.
+        """
+        if self._closed:
+            raise ValueError("the sorter is closed")
+        self.finish()
+        return self._items(None if after is None else after.encode(errors="surrogatepass"))
+
+    def close(self) -> None:
+        """Let go of memory and, unless the sort is finished and kept, remove the files."""
+        self._closed = True
+        self._buffer.clear()
+        if not (self._keep and self._finished):
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the files, kept or not, and the folder if nothing else lies in it."""
+        self._closed = self._finished = True
+        self._buffer.clear()
+        with _disk(self._folder):
+            self._remove_files()
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+
+    def _items(self, after: bytes | None) -> Iterator[tuple[str, bytes]]:
+        if not self._runs:
+            start = 0 if after is None else bisect_right(self._buffer, after, key=entry_key)
+            blocks = iter([self._buffer[start:]])
+        with _disk(self._folder), contextlib.ExitStack() as opened:
+            if self._runs:
+                blocks = self._merged(self._runs, opened, after)
+            for entries in blocks:
+                for key, body in entries:
+                    yield key.decode(errors="surrogatepass"), body if isinstance(body, bytes) else body.read()
+
+    def _merged(
+        self, runs: Sequence[Run], opened: contextlib.ExitStack, after: bytes | None = None
+    ) -> Iterator[list[Entry]]:
+        readers = [opened.enter_context(contextlib.closing(RunReader(self._folder, run))) for run in runs]
+        return merge(reader.blocks(after) for reader in readers)
+
+    def _spill(self) -> None:
+        self._buffer.sort(key=entry_key)
+        self._runs.append(self._write_run([self._buffer]))
+        self._buffer = []
+        self._buffer_bytes = 0
+
+    def _merge_to_few(self) -> None:
+        """Merge neighbouring runs, no more than needed, until all that are left can be read at once."""
+        while (excess := len(self._runs) - self._max_open_runs) > 0:
+            merged: list[Run] = []
+            rest = self._runs
+            while rest:
+                size = min(self._max_open_runs, excess + 1)
+                group, rest = rest[:size], rest[size:]
+                merged.append(group[0] if len(group) == 1 else self._merge(group))
+                excess -= len(group) - 1
+            self._runs = merged
+
+    def _merge(self, group: Sequence[Run]) -> Run:
+        with _disk(self._folder), contextlib.ExitStack() as opened:
+            run = self._write_run(self._merged(group, opened))
+        for merged in group:
+            (self._folder / merged.name).unlink()
+        return run
+
+    def _write_run(self, blocks: Iterable[Iterable[Entry]]) -> Run:
+        self._run_number += 1
+        path = self._folder / f"run-{self._run_number:06}.sorted"
+        with _disk(self._folder):
+            writer = RunWriter(path, block_bytes=self._block_bytes)
+            try:
+                for entries in blocks:
+                    writer.write(entries)
+                return writer.finish(durable=self._keep)
+            finally:
+                writer.close()
+
+    def _remove_files(self) -> None:
+        # The manifest first: without it the runs are nothing.
+        for name in (MANIFEST, f".{MANIFEST}.tmp", f"{MANIFEST}.tmp"):
+            (self._folder / name).unlink(missing_ok=True)
+        for path in self._folder.iterdir() if self._folder.exists() else ():
+            if _RUN_NAME.fullmatch(path.name):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Say of an error of the disk what it was wanted for."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(error, folder, instead=ANOTHER_TMPDIR) from error
+
+
+def _write_manifest(folder: Path, label: str, runs: Sequence[Run]) -> None:
+    """Make a finished sort known, durably; its runs are on disk already."""
+    text = json.dumps({"version": VERSION, "label": label, "runs": runs, "checksum": _checksum(label, runs)})
+    replace_file(folder / MANIFEST, text)
+
+
+def _read_manifest(folder: Path, label: str) -> list[Run] | None:
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            return None
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["version"] != VERSION or manifest["label"] != label:
+            return None
+        runs = [_parse_run(*run) for run in manifest["runs"]]
+        return runs if manifest["checksum"] == _checksum(label, runs) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _checksum(label: str, runs: Sequence[Run]) -> int:
+    return zlib.crc32(json.dumps([label, runs]).encode())
+
+
+def _parse_run(name: Any, *numbers: Any) -> Run:
+    # A name from elsewhere must not lead out of the folder.
+    if not _RUN_NAME.fullmatch(name) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError
+    return Run(name, *numbers)

@@ -1,0 +1,282 @@
+"""Coordinates a job in splits: divides it, has an engine move the splits, and sums up what they leave."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from migrator import errors
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint.reject_file import check_rejects_path
+from migrator.checkpoint.target_guard import RESTART, TargetGuard
+from migrator.config import JobConfig, parse_max_errors
+from migrator.couch.endpoint import is_server_url
+from migrator.errors import (
+    ConfigError,
+    EndpointError,
+    Interrupted,
+    MigratorError,
+    RejectsError,
+    TargetReplaced,
+    Unauthorized,
+)
+from migrator.events import (
+    CollectionFinished,
+    CollectionStarted,
+    Listener,
+    RunFinished,
+    RunStarted,
+)
+from migrator.files.failures import writing
+from migrator.jobs.distributed.engine import DaskEngine
+from migrator.jobs.distributed.merged_rejects import merge_rejects
+from migrator.jobs.distributed.shared_paths import everywhere
+from migrator.jobs.distributed.split import Split, divide
+from migrator.jobs.distributed.targets import open_targets, other_target
+from migrator.jobs.distributed.worker import STOP_FILE, counts_of, event_of, split_paths
+from migrator.jobs.open import OpenJob, default_paths, open_job
+from migrator.jobs.registry import open_extractor
+from migrator.jobs.run import JobResult
+from migrator.model import CollectionReport, Counts, Report
+from migrator.pipeline.loop import MaxErrors
+from migrator.pipeline.wrapper import unconfirmed_of
+
+SPLITS_PER_WORKER = 4
+
+
+def run_distributed(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener,
+    stopping: threading.Event | None = None,
+) -> JobResult:
+    """Move a job's documents by the workers of `config.executor`; the arguments are as in `run_job`.
+
+    Raises:
+        ConfigError: the job cannot be done by other processes.
+        MigratorError: as `run_job`; what is settled stays so, and --resume goes on.
+    """
+    _check(config)
+    config = everywhere(config, environ)
+    stopping = stopping or threading.Event()
+    source = open_extractor(config, environ)
+    with open_job(config, environ=environ, listener=listener, stopping=stopping, source=source) as job:
+        checkpoint_path, rejects_path = default_paths(job)
+        job.fingerprint["executor"] = "splits"
+        file = CheckpointFile(checkpoint_path)
+        with (
+            file.lock(),
+            DaskEngine(config.executor, lambda messages: _hear(listener, messages)) as engine,
+        ):
+            checkpoint, resumed = open_checkpoint(
+                file,
+                job.fingerprint,
+                resume=config.resume,
+                restart=config.restart,
+                keep_existing=bool(config.checkpoint),
+            )
+            targets = open_targets(job, checkpoint)
+            folder = file.real.with_name(file.real.name + ".splits")
+            if not resumed:
+                _begin(folder)
+                wanted = config.splits or SPLITS_PER_WORKER * engine.workers()
+                ranges = is_server_url(job.bare_loader.describe())
+                checkpoint.details["splits"] = [s.as_dict() for s in divide(job, source, wanted, ranges=ranges)]
+                file.save(checkpoint)
+            (folder / STOP_FILE).unlink(missing_ok=True)
+            check_rejects_path(rejects_path)
+            run = _Run(config, job, checkpoint, file, folder, rejects_path, listener, stopping, targets)
+            return run.run(engine)
+
+
+class _Run:
+    def __init__(
+        self,
+        config: JobConfig,
+        job: OpenJob,
+        checkpoint: Checkpoint,
+        file: CheckpointFile,
+        folder: Path,
+        rejects: Path,
+        listener: Listener,
+        stopping: threading.Event,
+        targets: TargetGuard,
+    ) -> None:
+        self.targets = targets
+        self.config, self.job, self.checkpoint, self.file = config, job, checkpoint, file
+        self.folder, self.rejects, self.listener, self.stopping = folder, rejects, listener, stopping
+        self.splits = [Split(**fields) for fields in checkpoint.details["splits"]]
+        self.max_errors = MaxErrors(*parse_max_errors(config.max_errors))
+        self.done: set[int] = set(checkpoint.details.get("done", ()))
+
+    def run(self, engine: DaskEngine) -> JobResult:
+        started = time.monotonic()
+        before = {split.number: counts_of(self.folder, split) for split in self.splits}
+        carried = _sum(before.values())
+        names = tuple(self.job.collections)
+        totals = [self.job.extractor.count(name) for name in names]
+        total = None if None in totals else sum(t for t in totals if t is not None)
+        self.listener(RunStarted(self.job.extractor.describe(), self.job.bare_loader.describe(), names, total))
+        for name, count in zip(names, totals, strict=True):
+            self.listener(CollectionStarted(name, self.job.names[name], count, resumed=bool(carried.read)))
+        try:
+            self._move(engine)
+        finally:
+            counts = {split.number: counts_of(self.folder, split) for split in self.splits}
+            rejected = merge_rejects(self.rejects, self._parts(), self.checkpoint, self.listener)
+            self._save(counts)
+        collections = {
+            name: CollectionReport(
+                self.job.names[name],
+                _difference(
+                    _sum(counts[s.number] for s in self.splits if s.collection == name),
+                    _sum(before[s.number] for s in self.splits if s.collection == name),
+                ),
+            )
+            for name in names
+        }
+        for name in names:
+            self.checkpoint.collections[name].target = self.targets.check(name)
+        self.checkpoint.finished = True
+        self.file.save(self.checkpoint)
+        shutil.rmtree(self.folder)
+        unconfirmed = unconfirmed_of(self.job.extractor, self.job.loader)
+        report = Report(collections, time.monotonic() - started, carried, unconfirmed)
+        self.listener(RunFinished(report))
+        if not self.config.checkpoint and report.ok:
+            self.file.remove()
+        kept = self.file.path if self.file.exists() else None
+        return JobResult(report, self.rejects if rejected else None, kept, self.checkpoint)
+
+    def _move(self, engine: DaskEngine) -> None:
+        waiting = [split for split in self.splits if split.number not in self.done]
+        failed: MigratorError | None = None
+        fields = {**asdict(self.config), **_OF_A_SPLIT, "max_errors": str(self.max_errors.count or "")}
+        with self._watching_stop():
+            for end in engine.move(fields, [split.as_dict() for split in waiting], str(self.folder)):
+                if end["error"]:
+                    # The first one counts; those that stop because of it say only that they were stopped.
+                    failed = failed or _error(*end["error"])
+                    self._stop()
+                    continue
+                split = self.splits[end["number"]]
+                if failed is None and (failed := other_target(self.targets, self.folder, split)):
+                    self._stop()
+                self.done.add(split.number)
+                self._save({each.number: counts_of(self.folder, each) for each in self.splits})
+                if all(s.number in self.done for s in self.splits if s.collection == split.collection):
+                    counts = _sum(
+                        counts_of(self.folder, s) for s in self.splits if s.collection == split.collection
+                    )
+                    self.listener(CollectionFinished(split.collection, counts))
+                totals = self.checkpoint.totals
+                if self.max_errors.passed(totals):
+                    failed = failed or RejectsError(
+                        f"{totals.rejected} of {totals.read} documents were rejected, more than allowed.",
+                        hint="Look at the reject file; mend the cause or raise --max-errors, then --resume.",
+                    )
+                    self._stop()
+        if failed is not None:
+            raise failed
+
+    @contextlib.contextmanager
+    def _watching_stop(self) -> Iterator[None]:
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.2):
+                if self.stopping.is_set():
+                    self._stop()
+                    return
+
+        watcher = threading.Thread(target=watch, daemon=True, name="stopping")
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+    def _stop(self) -> None:
+        (self.folder / STOP_FILE).touch()
+
+    def _parts(self) -> list[Path]:
+        return [split_paths(self.folder, split.number)[1] for split in self.splits]
+
+    def _save(self, counts: Mapping[int, Counts]) -> None:
+        for name in self.job.collections:
+            own = [split for split in self.splits if split.collection == name]
+            self.checkpoint.collections[name] = CollectionState(
+                # Where a split stands is in its own file; this says only that there is something to go on from.
+                position="splits" if any(counts[split.number].read for split in own) else None,
+                finished=all(split.number in self.done for split in own),
+                counts=_sum(counts[split.number] for split in own),
+                target=self.targets.known(name),
+            )
+        self.checkpoint.details["done"] = sorted(self.done)
+        self.file.save(self.checkpoint)
+
+
+# These belong to the coordinator, or to one process that reads the whole.
+_OF_A_SPLIT: dict[str, Any] = {
+    "executor": "", "splits": 0, "report": "", "verify": False, "restart": False, "metrics": "", "ping": "",
+    "json": False, "readers": 1,
+}  # fmt: skip
+
+
+def _check(config: JobConfig) -> None:
+    hint = "Leave --executor out: then it is done by this process."
+    if config.source.startswith("memory:"):
+        raise ConfigError("A memory: source is in this process, and --executor moves a job by others.", hint=hint)
+    if config.source.lower() == "singer:-":
+        raise ConfigError(
+            "Standard input is of this process, and --executor moves a job by others.",
+            hint="Keep what the tap writes in a file: tap-name > FILE, then --from singer:FILE.",
+        )
+    if config.dry_run or config.replicate:
+        word = "--dry-run" if config.dry_run else "--replicate"
+        raise ConfigError(f"{word} does not go with --executor.", hint=hint)
+    if config.verify and any(spec.startswith("id:uuid7") for spec in config.transform):
+        raise ConfigError("Ids by uuid7 are each split's own, so --verify cannot know them.", hint=hint)
+
+
+def _begin(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    instead = "name a place that all workers share with --checkpoint FILE"
+    with writing(folder, what="The splits' folder", instead=instead):
+        folder.mkdir()
+
+
+def _hear(listener: Listener, messages: Sequence[Any]) -> None:
+    for name, fields in messages:
+        listener(event_of(name, fields))
+
+
+def _error(kind: str, message: str, hint: str) -> MigratorError:
+    made = getattr(errors, kind, EndpointError)
+    if made is Interrupted:
+        return Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
+    if made is Unauthorized:
+        hint = f"{hint} A worker takes them from its own environment."
+    if made is TargetReplaced:
+        return TargetReplaced(message, hint=hint, flag=RESTART)
+    error: MigratorError = made(message, hint=hint)
+    return error
+
+
+def _sum(counts: Any) -> Counts:
+    total = Counts()
+    for each in counts:
+        total.add(each)
+    return total
+
+
+def _difference(now: Counts, before: Counts) -> Counts:
+    return Counts(**{name: getattr(now, name) - getattr(before, name) for name in Counts.__slots__})

@@ -1,0 +1,113 @@
+"""Dask Distributed: the only module that knows it. It decides where a split runs, and tries again what failed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from migrator.errors import ConfigError, EndpointError
+from migrator.imports import extra
+from migrator.jobs.distributed.worker import SplitFailed, move_split
+
+SCHEME = "dask://"
+TOPIC = "migrator"
+RETRIES = 3
+CONNECT_TIMEOUT_S = 20
+
+
+class DaskEngine:
+    """The workers of one scheduler.
+
+    Args:
+        address: `dask://host:8786`; also `dask://tls://host:8786`.
+        heard: takes what workers tell.
+
+    Raises:
+        ConfigError: the address is none, or the extra is missing.
+        EndpointError: no scheduler or no worker answers.
+    """
+
+    def __init__(self, address: str, heard: Callable[[Any], None]) -> None:
+        if not address.startswith(SCHEME) or len(address) == len(SCHEME):
+            raise ConfigError(
+                f"The executor {address!r} is none that is known.", hint="Write --executor dask://scheduler:8786"
+            )
+        with extra("dask", what="--executor dask://"):
+            import distributed  # noqa: PLC0415 an extra
+        self.address = address.removeprefix(SCHEME)
+        # Its types are half there.
+        self._distributed: Any = distributed
+        try:
+            self._client = self._distributed.Client(self.address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise EndpointError(
+                f"No Dask scheduler answers at {self.address} ({type(error).__name__}).",
+                hint="Start one with: dask scheduler",
+            ) from None
+        try:
+            self._client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
+        except TimeoutError:
+            self._client.close()
+            raise EndpointError(
+                f"The scheduler at {self.address} has no workers.",
+                hint=f"Start one with: dask worker {self.address}",
+            ) from None
+        self._topic = f"{TOPIC}-{uuid.uuid4().hex}"
+        self._client.subscribe_topic(self._topic, lambda event: heard(event[1]))
+
+    def workers(self) -> int:
+        """How many threads there are on all workers."""
+        return sum(self._client.nthreads().values())
+
+    def move(
+        self, config: Mapping[str, Any], splits: Sequence[Mapping[str, Any]], folder: str
+    ) -> Iterator[dict[str, Any]]:
+        """Have all splits moved, and yield the end of each.
+
+        Raises:
+            EndpointError: a split failed as often as it may, or its workers died.
+        """
+        run = uuid.uuid4().hex
+        futures = {
+            self._client.submit(
+                _moved,
+                dict(config),
+                dict(split),
+                folder,
+                self._topic,
+                key=f"migrator-{run}-{split['number']}",
+                pure=False,
+                retries=RETRIES,
+            ): split["number"]
+            for split in splits
+        }
+        for future in self._distributed.as_completed(futures, loop=self._client.loop):
+            error = future.exception() if future.status == "error" else None
+            if error is None and future.status == "finished":
+                yield future.result()
+                continue
+            if isinstance(error, SplitFailed):
+                kind, message, hint = error.args
+                yield {"number": futures[future], "error": [kind, message, hint]}
+            else:
+                words = f"{type(error).__name__}: {error}"[:500] if error else future.status
+                message = f"Split {futures[future]} was given up by the workers: {words}."
+                hint = "Look at the workers' logs (they may need more memory), then go on with --resume."
+                yield {"number": futures[future], "error": ["EndpointError", message, hint]}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+
+def _moved(config: Mapping[str, Any], split: Mapping[str, Any], folder: str, topic: str) -> dict[str, Any]:
+    from distributed import get_worker  # noqa: PLC0415 an extra
+
+    worker = get_worker()
+    return move_split(config, split, folder, lambda message: worker.log_event(topic, message))

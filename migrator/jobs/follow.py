@@ -1,0 +1,136 @@
+"""Follows a source: copies all, then carries changes as they happen, until told to stop or caught up.
+
+Each round is one of `since_last`, so whatever happens to this process, the next one goes on where it was.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from migrator.config import JobConfig
+from migrator.couch.changes import ChangesFeed
+from migrator.errors import Interrupted, RejectsError
+from migrator.events import (
+    CollectionFinished,
+    CollectionStarted,
+    Event,
+    LagMeasured,
+    Listener,
+    RunFinished,
+    RunStarted,
+    ignore,
+)
+from migrator.jobs.run import JobResult
+from migrator.jobs.since_last import Sync, open_sync
+from migrator.model import CollectionReport, Counts, Report
+
+# Each database is asked for news so often.
+POLL_S = 1.0
+
+
+def follow_job(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> JobResult:
+    """Copy all once, then carry changes until `stopping` is set, or until there are none where the job says so.
+
+    Being told to stop is how following ends: once all has been copied, it is no failure.
+
+    Raises:
+        Interrupted: told to stop before all was copied, or before it had caught up where that is asked for.
+        RejectsError: so many documents are rejected that the next round would read them all again.
+        MigratorError: as `since_last_job`; the next run goes on.
+    """
+    stopping = stopping or threading.Event()
+    started = clock()
+    quiet = _Quiet(listener)
+    with open_sync(config, environ=environ, listener=quiet, stopping=stopping) as sync:
+        total = Report({}, 0.0)
+        behind = set(sync.job.collections)
+        try:
+            while behind:
+                total = _added(total, sync.round())
+                _refuse_to_go_round(sync)
+                quiet.begun = True
+                sync.next()
+                behind = _behind(sync)
+                while not behind and not config.until_caught_up:
+                    behind = _wait(sync)
+        except Interrupted:
+            if config.until_caught_up or not sync.copied:
+                raise
+        total = replace(total, seconds=clock() - started)
+        listener(RunFinished(total))
+        return sync.result(total)
+
+
+class _Quiet:
+    """Tells of one run, not of its rounds."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.begun = False
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on, unless it is one of a round's own."""
+        if isinstance(event, RunFinished) or (
+            self.begun and isinstance(event, RunStarted | CollectionStarted | CollectionFinished)
+        ):
+            return
+        self._listener(event)
+
+
+def _behind(sync: Sync) -> set[str]:
+    """Collections that have changed since the last round; the lag of the others is told."""
+    behind = set()
+    for name, mark in sync.marks.items():
+        if mark.since is None or _feed(sync, name).page(mark.since).changes:
+            behind.add(name)
+        else:
+            sync.listener(LagMeasured(name, 0))
+    return behind
+
+
+def _wait(sync: Sync) -> set[str]:
+    """Wait a while; collections that have changed since.
+
+    Raises:
+        Interrupted: told to stop.
+    """
+    # Asked for again and again, not held open: a proxy that buffers would hold back a feed's signs of life.
+    if sync.stopping.wait(POLL_S):
+        raise Interrupted("Stopped.", hint="The same command goes on.")
+    return _behind(sync)
+
+
+def _feed(sync: Sync, name: str) -> ChangesFeed:
+    return ChangesFeed(sync.source, name, sync.job.retrier, page_rows=1)
+
+
+def _refuse_to_go_round(sync: Sync) -> None:
+    for name, mark in sync.marks.items():
+        if mark.stays:
+            raise RejectsError(
+                f"Of {name} too many documents are rejected, or the target holds documents of others: following "
+                "would read the same again and again.",
+                hint="Look at the reject file, then decide with --on-conflict, or mend the documents.",
+            )
+
+
+def _added(total: Report, more: Report) -> Report:
+    collections = dict(total.collections)
+    for name, each in more.collections.items():
+        counts = Counts()
+        if name in collections:
+            counts.add(collections[name].counts)
+        counts.add(each.counts)
+        collections[name] = CollectionReport(each.database, counts)
+    carried = total.carried if total.collections else more.carried
+    return Report(collections, total.seconds + more.seconds, carried, more.unconfirmed)

@@ -1,0 +1,209 @@
+"""Opens what a job's words stand for: source, target, names, and the wrappers around them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from migrator import naming
+from migrator.checkpoint.file import Checkpoint
+from migrator.codec import VALUE_CODECS, ValueCodec
+from migrator.config import JobConfig
+from migrator.couch.endpoint import is_server_url
+from migrator.errors import ConfigError
+from migrator.events import Listener, ignore
+from migrator.jobs.registry import open_extractor, open_loader, target_database, target_text
+from migrator.model import BatchLimits, Destined, Extractor, Loader, Transformer
+from migrator.pipeline.bisecting import BisectingLoader
+from migrator.pipeline.retrying import RetryingExtractor, RetryingLoader
+from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.retry.throttle import Throttle
+
+# Nobody waits long for a first answer: the address may be wrong.
+FIRST_CONTACT = RetryPolicy(max_attempts=3, first_wait_s=0.2, max_wait_s=1.0)
+
+
+@dataclass
+class OpenJob:
+    """A job with its source and target open.
+
+    Args:
+        config: the job.
+        extractor: reads the source, tries again.
+        loader: writes the target, tries again, divides what is refused.
+        bare_loader: the same without the wrappers.
+        collections: what is moved, in order.
+        names: target name by collection.
+        fingerprint: what a checkpoint belongs to.
+        retrier: knows of every success and failure.
+        throttle: adapts to them.
+        repeatable: a later run can go on from where this one was interrupted; not from a pipe or to one.
+    """
+
+    config: JobConfig
+    extractor: Extractor
+    loader: Loader
+    bare_loader: Loader
+    collections: Sequence[str]
+    names: Mapping[str, str]
+    fingerprint: dict[str, Any]
+    retrier: Retrier
+    throttle: Throttle
+    repeatable: bool = True
+
+    @property
+    def values(self) -> ValueCodec:
+        """How values that JSON lacks are written."""
+        return VALUE_CODECS[self.config.codec]
+
+    def transform(self, checkpoint: Checkpoint) -> Transformer | None:
+        """The transformers as one; None when there are none. Made-up ids depend on the checkpoint's seed."""
+        if not self.config.transform:
+            return None
+        from migrator import transformers  # noqa: PLC0415 most jobs have none
+
+        seed = bytes.fromhex(checkpoint.seed)
+        return transformers.compose(
+            [
+                transformers.parse(spec, seed=seed, started_ms=checkpoint.started_ms)
+                for spec in self.config.transform
+            ]
+        )
+
+
+@contextlib.contextmanager
+def open_job(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+    source: Extractor | None = None,
+    target: Loader | None = None,
+) -> Iterator[OpenJob]:
+    """Open source and target and find out what is to be moved; nothing is written.
+
+    Args:
+        config: the job.
+        environ: the environment; the process's own by default.
+        listener: hears of everything.
+        stopping: set it to stop.
+        source: an extractor to use in place of `config.source`.
+        target: a loader to use in place of `config.target`.
+
+    Raises:
+        ConfigError: something in the job cannot be.
+        EndpointError: the source is out of reach.
+    """
+    environ = os.environ if environ is None else environ
+    if config.codec not in VALUE_CODECS:
+        raise ConfigError(f"codec is {config.codec!r}.", hint=f"Known are: {', '.join(VALUE_CODECS)}.")
+    limits = BatchLimits(config.batch_docs, config.batch_bytes)
+    throttle = Throttle(limits, config.in_flight, listener, seeks=True)
+    policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
+    stopping = stopping or threading.Event()
+    retrier = Retrier(policy, listener, throttle, stopping)
+    with contextlib.ExitStack() as stack:
+        bare_extractor = source or open_extractor(config, environ, stopping)
+        stack.callback(bare_extractor.close)
+        first = RetryingExtractor(bare_extractor, Retrier(FIRST_CONTACT, listener, None, stopping))
+        collections = _selected(first.collections(), config, bare_extractor)
+        names = _names(collections, config, environ, bare_extractor) if target is None else {}
+        bare_loader = target or open_loader(config, names, environ)
+        stack.callback(bare_loader.close)
+        names = {name: bare_loader.target_name(name) for name in collections}
+        survey = getattr(bare_loader, "survey", None)
+        if survey is not None and collections and is_server_url(bare_loader.describe()):
+            # A wrong address or password shows here, before anything else is done.
+            once = Retrier(FIRST_CONTACT, listener, None, stopping)
+            once.call("reach the target", lambda _: survey(collections[0]), retry_on=is_transient)
+        yield OpenJob(
+            config=config,
+            extractor=RetryingExtractor(bare_extractor, retrier),
+            loader=BisectingLoader(RetryingLoader(bare_loader, retrier), listener),
+            bare_loader=bare_loader,
+            collections=collections,
+            names=names,
+            fingerprint=_fingerprint(config, bare_extractor, bare_loader, names),
+            retrier=retrier,
+            throttle=throttle,
+            repeatable=all(getattr(side, "repeatable", True) for side in (bare_extractor, bare_loader)),
+        )
+
+
+def default_paths(job: OpenJob) -> tuple[Path, Path]:
+    """Checkpoint and reject file of a job: as named, else files in the current folder named after the job."""
+    digest = hashlib.sha256(json.dumps(job.fingerprint, sort_keys=True).encode()).hexdigest()[:8]
+    return (
+        Path(job.config.checkpoint or f"migrator-{digest}.checkpoint.json"),
+        Path(job.config.rejects or f"migrator-{digest}.rejects.ndjson"),
+    )
+
+
+def _selected(found: Sequence[str], config: JobConfig, extractor: Extractor) -> list[str]:
+    wanted = config.collection
+    unknown = [name for name in wanted if name not in found]
+    if unknown:
+        raise ConfigError(
+            f"{extractor.describe()} has no collection {unknown[0]!r}.",
+            hint=f"It has: {', '.join(found)}." if found else "It has none.",
+        )
+    return [name for name in found if not wanted or name in wanted]
+
+
+def _names(
+    collections: Sequence[str], config: JobConfig, environ: Mapping[str, str], extractor: Extractor
+) -> Mapping[str, str]:
+    unknown = [name for name in config.map if name not in collections]
+    if unknown:
+        raise ConfigError(
+            f"The map names {unknown[0]!r}, which is not moved.", hint=f"Moved are: {', '.join(collections)}."
+        )
+    if not is_server_url(target_text(config, environ)):
+        return {}
+    database = target_database(config, environ)
+    if database is None:
+        meant = _meant(collections, extractor, config)
+        chosen = [name for name in collections if name not in meant]
+        return {**naming.database_names(chosen, overrides=config.map), **meant}
+    if len(collections) > 1:
+        raise ConfigError(
+            f"The target names one database, {database}, but there are {len(collections)} collections.",
+            hint="Leave the database out of the target's URL, or choose one with --collection NAME.",
+        )
+    return {name: naming.legal_database(database) for name in collections}
+
+
+def _meant(collections: Sequence[str], extractor: Extractor, config: JobConfig) -> dict[str, str]:
+    """Where documents belong that were on their way before; two collections may well go to one database."""
+    if not isinstance(extractor, Destined):
+        return {}
+    found = {name: extractor.databases.get(name, "") for name in collections if name not in config.map}
+    # A file of a folder is no database: on a server its collection goes by the usual rule.
+    meant = {name: database for name, database in found.items() if naming.is_database_name(database)}
+    for name, database in meant.items():
+        if database in naming.SYSTEM_DATABASES:
+            raise ConfigError(
+                f"The documents of {naming.shown(name)} belong to the system database {database}.",
+                hint=f"Name it: --to http://HOST:5984/{database}, with --collection where there are others.",
+            )
+    return meant
+
+
+def _fingerprint(
+    config: JobConfig, extractor: Extractor, loader: Loader, names: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        "source": extractor.describe(),
+        "target": loader.describe(),
+        "collections": dict(names),
+        "transform": list(config.transform),
+        "codec": config.codec,
+    }

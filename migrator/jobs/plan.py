@@ -1,0 +1,78 @@
+"""The plan of a job: what would be created, mapped and written, found out by reading only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from migrator.checkpoint.file import Checkpoint, CheckpointFile
+from migrator.config import JobConfig
+from migrator.jobs.open import default_paths, open_job
+from migrator.pipeline.wrapper import unconfirmed_of
+from migrator.report.summary import table, unconfirmed_lines
+
+
+def make_plan(config: JobConfig, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Open source and target, look, and write down what a run would do.
+
+    Raises:
+        MigratorError: what a run would meet at its start.
+    """
+    with open_job(config, environ=environ) as job:
+        job.transform(Checkpoint(job=job.fingerprint))
+        survey = getattr(job.bare_loader, "survey", None)
+        collections = {}
+        for name in job.collections:
+            found = survey(name) if survey else None
+            collections[name] = {
+                "target": job.names[name],
+                "documents": job.extractor.count(name),
+                "exists": None if found is None else found >= 0,
+                "documents_there": None if found is None or found < 0 else found,
+            }
+        checkpoint, rejects = default_paths(job)
+        there = CheckpointFile(checkpoint)
+        unconfirmed = unconfirmed_of(job.extractor)
+        return {
+            "source": job.extractor.describe(),
+            "target": job.loader.describe(),
+            "collections": collections,
+            "transform": list(config.transform),
+            "codec": config.codec,
+            "on_conflict": config.on_conflict,
+            "batch_docs": config.batch_docs,
+            "batch_bytes": config.batch_bytes,
+            "in_flight": config.in_flight,
+            "checkpoint": str(checkpoint),
+            "checkpoint_exists": there.exists(),
+            "rejects": str(rejects),
+            **({"unconfirmed": list(unconfirmed)} if unconfirmed else {}),
+        }
+
+
+def plan_to_text(plan: Mapping[str, Any]) -> str:
+    """A plan for people."""
+    rows = [("collection", "goes to", "target", "documents", "there now")]
+    for name, item in plan["collections"].items():
+        state = {True: "exists", False: "is created", None: "?"}[item["exists"]]
+        rows.append((name, item["target"], state, _number(item["documents"]), _number(item["documents_there"])))
+    lines = [
+        f"source       {plan['source']}",
+        f"target       {plan['target']}",
+        f"transform    {', then '.join(plan['transform']) or 'nothing; documents go as they are'}",
+        f"codec        {plan['codec']}",
+        f"on conflict  {plan['on_conflict']}",
+        f"batches      {plan['batch_docs']} documents, {plan['batch_bytes']} bytes, {plan['in_flight']} in flight",
+        f"checkpoint   {plan['checkpoint']}" + (" (exists)" if plan["checkpoint_exists"] else ""),
+        f"rejects      {plan['rejects']}",
+        "",
+        table(rows, left=3),
+        *unconfirmed_lines(plan.get("unconfirmed", ())),
+        "",
+        "Nothing was written. Do it with: migrator run (the same arguments)",
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"

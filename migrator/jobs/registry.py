@@ -1,0 +1,227 @@
+"""From the words SOURCE and TARGET to the extractor and loader they stand for."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrator import plugins
+from migrator.config import JobConfig
+from migrator.couch.endpoint import is_server_url, redact
+from migrator.couch.places import checked_place
+from migrator.errors import ConfigError
+from migrator.files.streams import is_stream
+from migrator.jobs import sources
+from migrator.jobs.piped import PipedExtractor, copy_of, pipe_of
+from migrator.model import Extractor, Loader
+
+if TYPE_CHECKING:
+    from migrator.couch.client import CouchClient
+
+SOURCE_FORMS = sources.FORMS
+TARGET_FORMS = "http(s)://host:5984, http(s)://host:5984/database for one collection, a folder, or -"
+TARGET_SCHEMES = ("http", "https")
+# Windows paths have one letter before the colon; schemes have more.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.-]+)(?:\+[A-Za-z0-9_.+-]+)?:")
+
+
+def open_extractor(
+    config: JobConfig, environ: Mapping[str, str] | None = None, stopping: threading.Event | None = None
+) -> Extractor:
+    """The extractor of a job's source.
+
+    Args:
+        config: the job.
+        environ: the environment; the process's own by default.
+        stopping: set it to stop waiting for a pipe.
+
+    Raises:
+        ConfigError: the source is of no known kind, or not there.
+    """
+    source = config.source
+    if not source:
+        raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {SOURCE_FORMS}.")
+    environ = os.environ if environ is None else environ
+    source = source_text(config)
+    config = replace(config, source=source)
+    if (pipe := pipe_of(source)) is not None:
+        config, copy = copy_of(config, pipe, stopping)
+        return PipedExtractor(open_extractor(config, environ), pipe.name, copy)
+    scheme = scheme_of(source)
+    if scheme in sources.OF_FILES and re.match(r"//[^/]", source[len(scheme) + 1 :]):
+        raise ConfigError(
+            f"{redact(source)} names a server, and {scheme}: reads files.",
+            hint=f"Write {scheme}:FILE. Known are: {SOURCE_FORMS}.",
+        )
+    if scheme in sources.BY_SCHEME:
+        return sources.BY_SCHEME[scheme](config, environ)
+    if scheme and not Path(source).exists():
+        plugin = plugins.find(plugins.EXTRACTORS, scheme)
+        if plugin is None:
+            raise _unknown(source, scheme, sources.BY_SCHEME, plugins.EXTRACTORS, SOURCE_FORMS)
+        extractor: Extractor = plugin.make(Extractor, source, config, environ)
+        return extractor
+    return sources.by_path(config)
+
+
+def open_loader(
+    config: JobConfig, names: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None
+) -> Loader:
+    """The loader of a job's target; without a target, of COUCHDB_URL.
+
+    Args:
+        config: the job.
+        names: target name by collection.
+        environ: the environment; the process's own by default.
+
+    Raises:
+        ConfigError: the target is of no known kind.
+    """
+    target = target_text(config, environ)
+    if is_server_url(target):
+        from migrator.couch.client import CouchClient  # noqa: PLC0415 each kind on its own
+        from migrator.loaders.conflicts import parse_policy  # noqa: PLC0415
+        from migrator.loaders.couchdb import CouchLoader  # noqa: PLC0415
+
+        endpoint, _ = sources.server_of(config, target, role="target", environ=environ)
+        return CouchLoader(
+            CouchClient(endpoint, max_connections=config.in_flight + 2),
+            names=names,
+            on_conflict=parse_policy(config.on_conflict, config.newer_field),
+            newer_field=config.newer_field,
+            max_in_flight=config.in_flight,
+            create_options={"q": config.q, "n": config.n, "partitioned": "true" if config.partitioned else None},
+            mirror=config.since_last or config.follow,
+            attempts=config.max_attempts,
+        )
+    if is_stream(target):
+        if config.resume:
+            raise ConfigError(
+                "What is written to a pipe cannot be taken up again.", hint="Leave --resume out, or name a folder."
+            )
+        from migrator.loaders.stream import StreamLoader  # noqa: PLC0415
+
+        return StreamLoader(target)
+    plugin = _target_plugin(target)
+    if plugin is not None:
+        environ = os.environ if environ is None else environ
+        loader: Loader = plugin.make(Loader, target, config, dict(names or {}), environ)
+        return loader
+    from migrator.loaders.ndjson import NdjsonLoader  # noqa: PLC0415
+
+    return NdjsonLoader(Path(target), on_conflict=config.on_conflict)
+
+
+def open_client(config: JobConfig, role: str, environ: Mapping[str, str] | None = None) -> CouchClient:
+    """A client of a job's server, for what neither an extractor nor a loader does.
+
+    Args:
+        config: the job.
+        role: "source" or "target"; that side is a server.
+        environ: the environment; the process's own by default.
+    """
+    from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for a folder needs none
+
+    text = config.source if role == "source" else target_text(config, environ)
+    endpoint, _ = sources.server_of(config, text, role=role, environ=environ)
+    return CouchClient(endpoint)
+
+
+def source_text(config: JobConfig) -> str:
+    """The source as given.
+
+    Raises:
+        ConfigError: it is a mistyped URL.
+    """
+    return checked_place(config.source, "--from", known=_source_words(config.source), reads=True)
+
+
+def _source_words(source: str) -> tuple[str, ...]:
+    # Plugins are looked for only where a word is none of this package's own.
+    scheme = scheme_of(source)
+    own = tuple(sources.BY_SCHEME)
+    return own if not scheme or scheme in own else (*own, *plugins.words(plugins.EXTRACTORS))
+
+
+def target_text(config: JobConfig, environ: Mapping[str, str] | None = None) -> str:
+    """The target as given, or COUCHDB_URL.
+
+    Raises:
+        ConfigError: there is none, or it is a mistyped URL.
+    """
+    environ = os.environ if environ is None else environ
+    target = config.target or environ.get("COUCHDB_URL", "")
+    if not target:
+        raise ConfigError("There is no target.", hint=f"Add --to TARGET ({TARGET_FORMS}) or set COUCHDB_URL.")
+    what = "--to" if config.target else "COUCHDB_URL"
+    return checked_place(target, what, known=tuple(plugins.words(plugins.LOADERS)) if ":" in target else ())
+
+
+def target_database(config: JobConfig, environ: Mapping[str, str] | None = None) -> str | None:
+    """The database that the target's URL names, if it names one."""
+    target = target_text(config, environ)
+    if not is_server_url(target):
+        return None
+    return sources.server_of(config, target, role="target", environ=environ)[1]
+
+
+def refuse_plugin_target(target: str) -> None:
+    """Say that a target cannot be read back, where it is a plugin's.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if is_stream(target):
+        raise ConfigError(
+            f"What is written to {target} cannot be read back.",
+            hint="Verified can be http(s) servers and folders.",
+        )
+    plugin = _target_plugin(target)
+    if plugin is not None:
+        raise ConfigError(
+            f"{redact(target)} cannot be verified: {plugin} writes and does not read.",
+            hint="Verified can be http(s) servers and folders.",
+        )
+
+
+def own_words(group: str) -> list[str]:
+    """The words of a group of plugins that are this package's own, which no plugin can take."""
+    if group == plugins.TRANSFORMERS:
+        from migrator.transformers import KINDS  # noqa: PLC0415 a list of plugins alone asks
+
+        return sorted({kind.partition(":")[0] for kind in KINDS})
+    return sorted(sources.BY_SCHEME if group == plugins.EXTRACTORS else TARGET_SCHEMES)
+
+
+def _target_plugin(target: str) -> plugins.Plugin | None:
+    scheme = scheme_of(target)
+    if not scheme or Path(target).exists():
+        return None
+    plugin = plugins.find(plugins.LOADERS, scheme)
+    if plugin is None:
+        raise _unknown(target, scheme, TARGET_SCHEMES, plugins.LOADERS, TARGET_FORMS)
+    return plugin
+
+
+def scheme_of(text: str) -> str:
+    """The word before the colon of a SOURCE or TARGET, without a driver's name behind it; "" for a path."""
+    match = _SCHEME.match(text)
+    return match[1].lower() if match else ""
+
+
+def _unknown(
+    text: str, scheme: str, own: Mapping[str, object] | tuple[str, ...], group: str, forms: str
+) -> ConfigError:
+    others = plugins.words(group)
+    near = difflib.get_close_matches(scheme, [*own, *others], n=1)
+    more = f"; by plugins: {', '.join(others)}" if others else ""
+    return ConfigError(
+        f"{redact(text)}: the scheme {scheme!r} is not known.",
+        hint=(f"Did you mean {near[0]}:? " if near else "") + f"Known are: {forms}{more}.",
+    )

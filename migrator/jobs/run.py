@@ -1,0 +1,198 @@
+"""Runs a job: puts the stages together, and keeps checkpoint and rejects.
+
+This is the library's and the command's common way; it prints nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
+from migrator.checkpoint.reject_file import RejectFile
+from migrator.checkpoint.target_guard import TargetGuard
+from migrator.config import JobConfig, parse_max_errors
+from migrator.couch.endpoint import is_server_url
+from migrator.errors import CheckpointError, ConfigError, MigratorError
+from migrator.events import FolderChosen, Listener, ignore
+from migrator.files.identity import same_identity
+from migrator.jobs.open import FIRST_CONTACT, OpenJob, default_paths, open_job
+from migrator.jobs.order import in_order
+from migrator.loaders.dry_run import DryLoader
+from migrator.model import Extractor, Loader, Report
+from migrator.pipeline.bisecting import BisectingLoader
+from migrator.pipeline.loop import MaxErrors, Pipeline
+from migrator.pipeline.retrying import RetryingLoader
+from migrator.retry.retrier import Retrier
+from migrator.transformers.pool import TransformPool
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a run left: its report, the files that are there now (None where there is none), and its last state."""
+
+    report: Report
+    rejects: Path | None
+    checkpoint: Path | None
+    state: Checkpoint
+
+
+def run_job(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+    source: Extractor | None = None,
+    target: Loader | None = None,
+) -> JobResult:
+    """Move a job's documents; the arguments are as in `open_job`.
+
+    Raises:
+        MigratorError: see `Pipeline.run`; the checkpoint is saved.
+    """
+    stopping = stopping or threading.Event()
+    with open_job(
+        config, environ=environ, listener=listener, stopping=stopping, source=source, target=target
+    ) as job:
+        _refuse_to_overwrite_source(job)
+        if getattr(job.bare_loader, "writes_files", False) and not config.dry_run:
+            listener(FolderChosen(job.bare_loader.describe()))
+        checkpoint_path, rejects_path = default_paths(job)
+        # Nobody could go on from a position in a pipe: a checkpoint is only kept where it is named.
+        kept = not config.dry_run and (job.repeatable or bool(config.checkpoint))
+        file = CheckpointFile(checkpoint_path if kept else None)
+        with file.lock(), _without_resume(job):
+            checkpoint, resumed = open_checkpoint(
+                file,
+                job.fingerprint,
+                resume=config.resume,
+                restart=config.restart,
+                keep_existing=bool(config.checkpoint),
+            )
+            _check_identities(job, checkpoint, file)
+            transform = job.transform(checkpoint)
+            first = RetryingLoader(job.bare_loader, Retrier(FIRST_CONTACT, listener, None, stopping))
+            loader = job.loader
+            refuse_other_targets(first, checkpoint)
+            if config.dry_run:
+                dry = DryLoader(job.bare_loader, getattr(job.bare_loader, "foretell", None))
+                loader = BisectingLoader(RetryingLoader(dry, job.retrier), listener)
+            elif job.collections and is_server_url(job.bare_loader.describe()):
+                # So does a missing right to create a database.
+                name = next((n for n in job.collections if not _finished(checkpoint, n)), job.collections[0])
+                first.prepare(name, None)
+            rejects = job_rejects(None if config.dry_run else rejects_path, job, checkpoint, resumed=resumed)
+            with contextlib.closing(rejects), _pool(config, checkpoint, stopping) as prepare:
+                if not resumed:
+                    file.save(checkpoint)
+                extractor, spool_listener = in_order(
+                    job, checkpoint, transform, checkpoint_path.resolve(), listener, stopping, prepare
+                )
+                report = Pipeline(
+                    extractor=extractor,
+                    loader=loader,
+                    rejects=rejects,
+                    transform=transform,
+                    values=job.values,
+                    prepare=prepare,
+                    throttle=job.throttle,
+                    checkpoint=checkpoint,
+                    checkpoint_file=file,
+                    max_errors=MaxErrors(*parse_max_errors(config.max_errors)),
+                    listener=spool_listener,
+                    stopping=stopping,
+                ).run(job.collections)
+            if not config.checkpoint and report.ok:
+                # The default file is only for going on after an interruption.
+                file.remove()
+        # Rejects of the runs gone on from are in the same file.
+        rejected = rejects.count or report.carried.rejected
+        return JobResult(
+            report,
+            rejects.kept if rejected else None,
+            file.path if file.exists() else None,
+            checkpoint,
+        )
+
+
+def job_rejects(path: Path | None, job: OpenJob, checkpoint: Checkpoint, *, resumed: bool) -> RejectFile:
+    """The reject file of a job, which goes on where the checkpoint says."""
+    return RejectFile(
+        path,
+        checkpoint.rejects_bytes if resumed else None,
+        settled_digest=checkpoint.rejects_digest,
+        run=checkpoint.run,
+        values=job.values,
+    )
+
+
+@contextlib.contextmanager
+def _without_resume(job: OpenJob) -> Iterator[None]:
+    """Advise nobody to go on from the middle of a pipe."""
+    try:
+        yield
+    except MigratorError as error:
+        if not job.repeatable and "--resume" in (error.hint or error.usual_hint):
+            error.hint = "Run the same command again with all of it: what is there already stays as it is."
+        raise
+
+
+@contextlib.contextmanager
+def _pool(config: JobConfig, checkpoint: Checkpoint, stopping: threading.Event) -> Iterator[TransformPool | None]:
+    if not (config.transform_workers and config.transform):
+        yield None
+        return
+    pool = TransformPool(
+        config.transform_workers,
+        config.transform,
+        codec=config.codec,
+        seed=checkpoint.seed,
+        started_ms=checkpoint.started_ms,
+        stopping=stopping,
+    )
+    with contextlib.closing(pool):
+        yield pool
+
+
+def _refuse_to_overwrite_source(job: OpenJob) -> None:
+    source = Path(job.extractor.describe())
+    folder = Path(job.bare_loader.describe())
+    if is_server_url(str(folder)) or not source.exists():
+        return
+    for name in job.names.values():
+        if source.resolve() in {folder.resolve(), (folder / name).resolve()}:
+            raise ConfigError(
+                f"{folder / name} is the source itself, and would be written over.", hint="Name another folder."
+            )
+
+
+def _check_identities(job: OpenJob, checkpoint: Checkpoint, file: CheckpointFile) -> None:
+    for name, state in checkpoint.collections.items():
+        if not state.identity or state.finished:
+            continue
+        if not same_identity(state.identity, job.extractor.identity(name)):
+            raise CheckpointError(
+                f"The source of {name} has changed since checkpoint {file.path} was written.",
+                hint="Start over with --restart: documents that are there already stay as they are.",
+            )
+
+
+def refuse_other_targets(loader: Loader, checkpoint: Checkpoint) -> None:
+    """Before anything is made at the target: what the checkpoint says must be about what stands there.
+
+    Raises:
+        TargetReplaced: it is about another database or file of that name.
+    """
+    guard = TargetGuard(loader)
+    for name, state in checkpoint.collections.items():
+        if state.begun:
+            guard.refuse_other(name, state.target, confirmed=state.confirmed)
+
+
+def _finished(checkpoint: Checkpoint, name: str) -> bool:
+    state = checkpoint.collections.get(name)
+    return state is not None and state.finished

@@ -1,0 +1,297 @@
+"""Carries what changed since the last run, between two servers, in rounds that lose and double nothing.
+
+The first round copies all; the source's sequence is noted before it reads. Each later one reads the changes behind
+the mark of the last. Order of effects: documents are written and confirmed, rejects are on disk, then the position
+moves; and the mark moves when the whole round is settled. So a kill anywhere costs a part of a round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint.reject_file import RejectFile
+from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, identity_of, is_same
+from migrator.config import JobConfig, parse_max_errors
+from migrator.couch.client import CouchClient
+from migrator.couch.copies import is_surely_empty
+from migrator.couch.identity import start_of
+from migrator.errors import TransformError
+from migrator.events import LagMeasured, Listener, ignore
+from migrator.extractors.changes import ChangesExtractor, Since
+from migrator.jobs.marks import Mark, keep_marks, read_marks
+from migrator.jobs.modes import check_modes
+from migrator.jobs.open import FIRST_CONTACT, OpenJob, open_job
+from migrator.jobs.order import in_order
+from migrator.jobs.previous_run import DATABASE, former, paths_of
+from migrator.jobs.registry import open_client, target_database
+from migrator.jobs.run import JobResult, job_rejects
+from migrator.jobs.sources import server_of
+from migrator.loaders.conflicts import OnConflict
+from migrator.loaders.couchdb import CouchLoader
+from migrator.model import Document, Reject, Report, Transformer
+from migrator.pipeline.loop import MaxErrors, Pipeline
+from migrator.pipeline.retrying import RetryingLoader
+from migrator.retry.retrier import Retrier, is_transient
+
+AGAIN = "Run it again: it then copies everything once more, and what is there stays as it is."
+
+
+@dataclass
+class Sync:
+    """A job that keeps a target up to date, with both sides open and its checkpoint held. Made by `open_sync`."""
+
+    job: OpenJob
+    extractor: ChangesExtractor
+    source: CouchClient
+    target: CouchClient
+    file: CheckpointFile
+    checkpoint: Checkpoint
+    rejects: RejectFile
+    listener: Listener
+    stopping: threading.Event
+    marks: dict[str, Mark] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+
+    @property
+    def copied(self) -> bool:
+        """True when all has been copied once, so that only changes are carried now."""
+        return all(mark.since is not None for mark in self.marks.values())
+
+    def begin(self, before: Checkpoint | None, *, resumed: bool, retry: bool = True) -> None:
+        """Find out where each collection's round begins, and save it before anything is read.
+
+        Args:
+            before: the checkpoint of the last round; None where there is none.
+            resumed: the round of that checkpoint is not finished, and goes on.
+            retry: read first what earlier rounds rejected.
+        """
+        known = read_marks(before)
+        self.marks = {}
+        for name in self.job.collections:
+            source, target = self._info(self.source, name), self._info(self.target, self.job.names[name])
+            identity = self._target_identity(name)
+            old, now = known.get(name), str(source.get("update_seq", "0"))
+            empty = is_surely_empty(self.target, self.job.names[name], target, self.job.retrier)
+            same_target = old is not None and (not old.target or is_same(old.target, identity))
+            same = (
+                old is not None
+                and same_target
+                and not (empty and source.get("doc_count"))
+                and old.source == start_of(source)
+                and not _rewound(source, old)
+            )
+            if old is None or not same:
+                # Another database has the name now, on either side: all is to be read.
+                ours = same_target or empty or name in self.own
+                self.marks[name] = Mark(None, now, start_of(source), identity, ours)
+                self.checkpoint.collections[name] = CollectionState()
+            elif resumed and name in self.checkpoint.collections:
+                self.marks[name] = old
+            else:
+                state = before.collections.get(name) if before else None
+                self.marks[name] = old.following(state.position if state else None, now, retry=retry)
+                self.checkpoint.collections[name] = CollectionState()
+            self.marks[name].target = identity
+        self.checkpoint.finished = False
+        keep_marks(self.checkpoint, self.marks)
+        self.checkpoint.vouch_for(self.rejects)
+        self.file.save(self.checkpoint)
+
+    def round(self) -> Report:
+        """Carry everything that there is behind the marks.
+
+        Raises:
+            MigratorError: see `Pipeline.run`; the checkpoint is saved.
+        """
+        job = self.job
+        spooled = self.checkpoint.details.setdefault("spooled", {})
+        self.extractor.since = {}
+        for name, mark in self.marks.items():
+            if mark.since is not None:
+                self.extractor.since[name] = Since(mark.since, tuple(mark.retried))
+                # Changes come in an order of their own, which their positions depend on.
+                spooled[name] = False
+            loader = job.bare_loader
+            if isinstance(loader, CouchLoader) and job.config.on_conflict == "fail":
+                loader.policies[name] = OnConflict.OVERWRITE if mark.again else OnConflict.FAIL
+        transform = self._guarded(job.transform(self.checkpoint))
+        extractor, listener = job.extractor, self.listener
+        if not self.copied and self.file.path is not None:
+            extractor, listener = in_order(
+                job, self.checkpoint, transform, self.file.path, listener, self.stopping
+            )
+        return Pipeline(
+            extractor=extractor,
+            loader=job.loader,
+            rejects=_Remembered(self),
+            transform=transform,
+            values=job.values,
+            throttle=job.throttle,
+            checkpoint=self.checkpoint,
+            checkpoint_file=self.file,
+            guard=TargetGuard(job.loader, hint=AGAIN, flag=""),
+            max_errors=MaxErrors(*parse_max_errors(job.config.max_errors)),
+            listener=listener,
+            stopping=self.stopping,
+        ).run(job.collections)
+
+    def next(self) -> None:
+        """Begin the next round behind the one that has just been settled."""
+        before = self.checkpoint
+        self.checkpoint = Checkpoint(before.job, seed=before.seed, started_ms=before.started_ms)
+        self.begin(before, resumed=False, retry=False)
+
+    def result(self, report: Report) -> JobResult:
+        """What a run leaves; the checkpoint stays, for it says where the next one begins."""
+        rejected = self.rejects.count or report.carried.rejected
+        path = self.file.path if self.file.exists() else None
+        return JobResult(report, self.rejects.kept if rejected else None, path, self.checkpoint)
+
+    @property
+    def ids_are_kept(self) -> bool:
+        """True when a document has one id on both sides: then it is known by the id that was rejected."""
+        return self.job.config.deletions != "ignore" or not self.job.config.transform
+
+    def _guarded(self, transform: Transformer | None) -> Transformer | None:
+        """With deletions carried, ids must stay, and what is filtered out now must go from the target."""
+        if transform is None or self.job.config.deletions == "ignore":
+            return transform
+
+        def guarded(document: Document) -> Document | None:
+            made = transform(document)
+            if made is None:
+                gone = {"_id": document.get("_id"), "_deleted": True}
+                return gone if self.extractor.reading_changes else None
+            if made.get("_id") != document.get("_id"):
+                raise TransformError(
+                    "the transformer changed the _id, so a later deletion could not be carried.",
+                    hint="Add --deletions ignore.",
+                )
+            return made
+
+        return guarded
+
+    def _target_identity(self, name: str) -> str:
+        """The identity of a target database, which is made where it is missing; "" where it cannot be told."""
+        identity = identity_of(self.job.loader, name)
+        if identity == NOTHING_THERE:
+            # Only in a round of following: what was taken away is found to be another.
+            self.job.loader.prepare(name, None)
+            identity = identity_of(self.job.loader, name)
+        return identity or ""
+
+    def _info(self, client: CouchClient, database: str) -> dict[str, object]:
+        return self.job.retrier.call(
+            f"look at {database}", lambda _: client.database_info(database) or {}, retry_on=is_transient
+        )
+
+
+class _Remembered:
+    """The reject file, and a mark's memory of what stands in it."""
+
+    def __init__(self, sync: Sync) -> None:
+        self._sync = sync
+
+    def write(self, rejects: Sequence[Reject]) -> None:
+        """Append them, and remember them with the position that is saved next."""
+        self._sync.rejects.write(rejects)
+        for reject in rejects:
+            self._sync.marks[reject.collection].note(reject, ids_are_kept=self._sync.ids_are_kept)
+        keep_marks(self._sync.checkpoint, self._sync.marks)
+
+    def flush(self) -> int:
+        """Make them durable."""
+        return self._sync.rejects.flush()
+
+    @property
+    def digest(self) -> str:
+        """The file's."""
+        return self._sync.rejects.digest
+
+
+def since_last_job(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+) -> JobResult:
+    """Copy all once, and at each later run with the same checkpoint what changed since.
+
+    Raises:
+        ConfigError: something does not go together.
+        LockedError: another run holds the checkpoint.
+        MigratorError: see `Pipeline.run`; the next run goes on.
+    """
+    with open_sync(config, environ=environ, listener=listener, stopping=stopping) as sync:
+        return sync.result(sync.round())
+
+
+@contextlib.contextmanager
+def open_sync(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+) -> Iterator[Sync]:
+    """Open both sides and the checkpoint, and begin a round; the arguments are as in `since_last_job`."""
+    check_modes(config, environ)
+    stopping = stopping or threading.Event()
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(contextlib.closing(open_client(config, "source", environ)))
+        extractor = ChangesExtractor(
+            source,
+            server_of(config, config.source, role="source", environ=environ)[1],
+            collections=list(config.collection) or None,
+            carry_deletions=config.deletions != "ignore",
+            on_lag=lambda name, changes: listener(LagMeasured(name, changes)),
+        )
+        target = stack.enter_context(contextlib.closing(open_client(config, "target", environ)))
+        job = stack.enter_context(
+            open_job(
+                # What an unfinished round needs to know is in the checkpoint; a timer always goes on.
+                replace(config, resume=not config.restart),
+                environ=environ,
+                listener=listener,
+                stopping=stopping,
+                source=extractor,
+            )
+        )
+        # A database that is new at the source joins the job.
+        job.fingerprint["collections"] = {"chosen": list(config.collection), "map": dict(config.map)}
+        job.fingerprint["operation"] = "since last"
+        extractor.retrier = job.retrier
+        path, rejects_path = paths_of(job, target_database(config, environ))
+        file = CheckpointFile(path)
+        stack.enter_context(file.lock())
+        before = former(file, restart=config.restart)
+        checkpoint, resumed = open_checkpoint(
+            file, job.fingerprint, resume=not config.restart, restart=config.restart, later=(DATABASE,)
+        )
+        first = RetryingLoader(job.bare_loader, Retrier(FIRST_CONTACT, listener, None, stopping))
+        for name in job.collections:
+            # So does a missing right to create a database; and what was taken away is found to be another.
+            first.prepare(name, None)
+        rejects = job_rejects(rejects_path, job, checkpoint, resumed=resumed)
+        stack.enter_context(contextlib.closing(rejects))
+        sync = Sync(job, extractor, source, target, file, checkpoint, rejects, listener, stopping)
+        if config.restart:
+            # The marks are worth nothing any more, but what was copied by them is still this job's own.
+            same = before is not None and all(
+                before.job.get(k) == job.fingerprint[k] for k in ("source", "target")
+            )
+            sync.own = {name for name, mark in read_marks(before).items() if same and mark.again}
+            before = None
+        sync.begin(before, resumed=resumed)
+        yield sync
+
+
+def _rewound(info: Mapping[str, object], mark: Mark) -> bool:
+    """On servers that count changes: fewer than were seen, so it is another database."""
+    now, seen = info.get("update_seq"), mark.since or mark.until
+    return isinstance(now, int) and seen.isdigit() and now < int(seen)

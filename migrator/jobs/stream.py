@@ -1,0 +1,131 @@
+"""Writes documents as they come, piece by piece, for sources that push and are not asked: a tap, a pipeline."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+from migrator.checkpoint.file import Checkpoint
+from migrator.checkpoint.reject_file import RejectFile
+from migrator.checkpoint.target_guard import TargetGuard
+from migrator.config import JobConfig, parse_max_errors
+from migrator.couch.endpoint import is_server_url
+from migrator.errors import ConfigError
+from migrator.events import Listener, ignore
+from migrator.jobs.open import open_job
+from migrator.jobs.registry import target_text
+from migrator.model import Counts, Position, Record
+from migrator.pipeline.loop import MaxErrors, Pipeline
+
+AGAIN = "Send everything again, from the beginning: what is there already stays as it is."
+
+
+class StreamWriter:
+    """Takes pieces of collections; when `write` returns, every document of the piece has its end.
+
+    There is no checkpoint: whoever pushes knows where to go on, and sends again what was not settled.
+
+    Args:
+        config: the job, but for its source.
+        source: what people call the source.
+        rejects: where rejected documents go.
+        environ: the environment; the process's own by default.
+        listener: hears of everything.
+        stopping: set it to stop.
+
+    Raises:
+        ConfigError: the target is no server: a folder's files are written as a whole.
+    """
+
+    def __init__(
+        self,
+        config: JobConfig,
+        source: str,
+        rejects: RejectFile,
+        *,
+        environ: Mapping[str, str] | None = None,
+        listener: Listener = ignore,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        if not is_server_url(target_text(config, environ)):
+            raise ConfigError(
+                "Documents that come in pieces can only go to a server.",
+                hint="Name one with --to http://HOST:5984, or keep them first and use migrator run.",
+            )
+        self.counts = Counts()
+        self._config = config
+        self._source = source
+        self._rejects = rejects
+        self._environ = environ
+        self._listener = listener
+        self._stopping = stopping
+        self._collections: dict[str, None] = {}
+        self._targets: dict[str, str] = {}
+        # Ids that are made up are made from one seed.
+        self._checkpoint = Checkpoint(job={})
+
+    def write(self, records: Mapping[str, Sequence[Record]]) -> Counts:
+        """Transform and load a piece; rejects are durable when it returns.
+
+        Raises:
+            MigratorError: as of a run; the counts hold what was settled before.
+        """
+        self._collections.update(dict.fromkeys(records))
+        piece = _Piece(self._source, list(self._collections), records)
+        max_errors = MaxErrors(*parse_max_errors(self._config.max_errors))
+        if max_errors.count is not None:
+            max_errors = MaxErrors(count=max_errors.count - self.counts.rejected)
+        with open_job(
+            self._config,
+            environ=self._environ,
+            listener=self._listener,
+            stopping=self._stopping,
+            source=piece,
+        ) as job:
+            report = Pipeline(
+                extractor=job.extractor,
+                loader=job.loader,
+                rejects=self._rejects,
+                transform=job.transform(self._checkpoint),
+                values=job.values,
+                throttle=job.throttle,
+                # All pieces belong together: what earlier ones left must be there still.
+                guard=TargetGuard(job.loader, hint=AGAIN, flag=None, known=self._targets),
+                max_errors=max_errors,
+                listener=self._listener,
+                stopping=self._stopping or threading.Event(),
+            ).run(job.collections)
+        self.counts.add(report.totals)
+        return report.totals
+
+
+class _Piece:
+    """An extractor of records that are there; collections of earlier pieces are named too, so names stay apart."""
+
+    ordered = False
+
+    def __init__(self, name: str, collections: Sequence[str], records: Mapping[str, Sequence[Record]]) -> None:
+        self._name = name
+        self._collections = collections
+        self._records = records
+
+    def describe(self) -> str:
+        return self._name
+
+    def collections(self) -> Sequence[str]:
+        return self._collections
+
+    def count(self, collection: str) -> int | None:
+        return len(self._records.get(collection, ()))
+
+    def identity(self, collection: str) -> str:  # noqa: ARG002
+        return ""
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        records = self._records.get(collection, ())
+        # A reading that is tried again goes on behind the last one given.
+        done = [record.position for record in records].index(after) + 1 if after is not None else 0
+        yield from records[done:]
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,107 @@
+"""Numbers of the last run as a file for Prometheus' textfile collector, replaced whole."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from migrator.errors import EXIT_OK, ConfigError
+from migrator.files.durable import replace_file
+from migrator.imports import extra
+from migrator.model import Counts
+
+OUTCOMES = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
+LAST_SUCCESS = "migrator_last_success_timestamp_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What is written.
+
+    Args:
+        now: seconds since 1970.
+        seconds: how long the run took, or has taken so far.
+        exit_code: how it ended; 0 too for one that goes on and is a success for now; None for one that goes on.
+        collections: the fate of documents by collection.
+        sizes: bytes written by collection.
+        lag: changes that the target is behind, by collection.
+    """
+
+    now: float
+    seconds: float
+    exit_code: int | None
+    collections: Mapping[str, Counts]
+    sizes: Mapping[str, int]
+    lag: Mapping[str, int]
+
+
+def check_metrics_file(path: Path) -> None:
+    """See that the file can be written when the run ends.
+
+    Raises:
+        ConfigError: the package for it is missing, or the folder.
+    """
+    with extra("metrics", what="--metrics"):
+        importlib.import_module("prometheus_client")
+    if not path.parent.is_dir() or path.is_dir():
+        raise ConfigError(
+            f"Metrics file {path} cannot be written: "
+            + ("it is a folder." if path.is_dir() else f"there is no folder {path.parent}."),
+            hint="Name a file of the textfile collector's folder, such as /var/lib/node_exporter/orders.prom",
+        )
+
+
+def write_metrics(path: Path, numbers: Numbers) -> None:
+    """Replace the file; the time of the last success is kept from the old one when this run is none.
+
+    A new file is its owner's alone; one that is there keeps mode and group, so that a collector may be let in.
+
+    Raises:
+        OSError: it cannot be written; the old one stays.
+    """
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 an extra
+
+    registry = CollectorRegistry()
+    job = path.stem
+
+    def gauge(name: str, text: str, *labels: str) -> Any:
+        return Gauge(name, text, ["job", *labels], registry=registry)
+
+    last_success = numbers.now if numbers.exit_code == EXIT_OK else read_last_success(path, job)
+    if last_success is not None:
+        gauge(LAST_SUCCESS, "When a run last ended well, or had caught up.").labels(job).set(last_success)
+    gauge("migrator_last_run_timestamp_seconds", "When these numbers were taken.").labels(job).set(numbers.now)
+    gauge("migrator_run_duration_seconds", "How long the run took, or has taken so far.").labels(job).set(
+        numbers.seconds
+    )
+    if numbers.exit_code is not None:
+        gauge("migrator_exit_code", "How the run ended.").labels(job).set(numbers.exit_code)
+    documents = gauge("migrator_documents", "Documents of the run by outcome.", "collection", "outcome")
+    for name, counts in numbers.collections.items():
+        for outcome in OUTCOMES:
+            documents.labels(job, name, outcome).set(getattr(counts, outcome))
+    for name, text, values in (
+        ("migrator_bytes", "Bytes of documents that the run wrote or compared.", numbers.sizes),
+        ("migrator_lag_changes", "Changes of the source that the target has not seen.", numbers.lag),
+    ):
+        family = gauge(name, text, "collection")
+        for collection, value in values.items():
+            family.labels(job, collection).set(value)
+    replace_file(path, generate_latest(registry), keep_mode=True)
+
+
+def read_last_success(path: Path, job: str) -> float | None:
+    """When a run last succeeded, by the file that it wrote; None where it does not say."""
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 an extra
+
+    # A file that cannot be read says nothing, and is replaced.
+    with contextlib.suppress(OSError, ValueError):
+        for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
+            for sample in family.samples:
+                if sample.name == LAST_SUCCESS and sample.labels.get("job") == job:
+                    return float(sample.value)
+    return None

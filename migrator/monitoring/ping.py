@@ -1,0 +1,81 @@
+"""Tells a watchdog such as healthchecks.io that a run begins, has succeeded or has failed."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from migrator.couch.endpoint import Endpoint, redact
+from migrator.couch.transport import Transport
+from migrator.errors import ConfigError, EndpointError, TransientError
+from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 10.0
+# Nobody's documents wait for a watchdog.
+POLICY = RetryPolicy(max_attempts=3, first_wait_s=0.5, max_wait_s=2.0)
+# Such services keep the beginning of what they are sent.
+MAX_BODY_BYTES = 10_000
+
+
+class Ping:
+    """One check of such a service. Its URL is a secret, so errors name only the host.
+
+    Args:
+        url: `http(s)://host/…`; `/start` and `/fail` are put behind its path.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parts = urlsplit(redact(url))
+            usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ConfigError("--ping is no URL.", hint="Write https://hc-ping.com/… as the service shows it.")
+        root = f"{parts.scheme}://{parts.netloc}"
+        # Those of the environment are for databases and go nowhere else.
+        user, _, password = url.partition("://")[2].rpartition("@")[0].partition(":")
+        self._host = parts.netloc
+        self._root = root
+        self._path = parts.path.rstrip("/")
+        self._query = f"?{parts.query}" if parts.query else ""
+        self._transport = Transport(
+            Endpoint(
+                root,
+                unquote(user) if user else None,
+                unquote(password),
+                connect_timeout_s=CONNECT_TIMEOUT_S,
+                read_timeout_s=READ_TIMEOUT_S,
+            ),
+            max_connections=1,
+        )
+
+    def start(self) -> None:
+        """The run begins.
+
+        Raises:
+            EndpointError: nobody heard it.
+        """
+        self._post("/start", "")
+
+    def succeed(self, text: str) -> None:
+        """The run has ended well."""
+        self._post("", text)
+
+    def fail(self, text: str) -> None:
+        """The run has failed."""
+        self._post("/fail", text)
+
+    def _post(self, what: str, text: str) -> None:
+        body = text.encode("utf-8", "replace")[:MAX_BODY_BYTES]
+        url = f"{self._root}{self._path}{what}{self._query}"
+
+        def attempt(_: int) -> None:
+            status, _headers, _body = self._transport.request(
+                "POST", url, body=body, headers={"Content-Type": "text/plain; charset=utf-8"}
+            )
+            if not 200 <= status < 300:
+                kind = TransientError if status >= 500 or status == 429 else EndpointError
+                raise kind(f"{self._host} answered {status}.")
+
+        Retrier(POLICY).call("ping", attempt, retry_on=is_transient)

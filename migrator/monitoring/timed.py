@@ -1,0 +1,166 @@
+"""A run on a timer: what it did, gathered from its events, and told to those who watch over it.
+
+They are a metrics file, a ping, and one line of JSON. None of them can make a failed run look like a good one,
+and none of them can make a good one fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from migrator.errors import EXIT_OK, MigratorError
+from migrator.events import BatchLoaded, CollectionStarted, DocumentRejected, Event, LagMeasured
+from migrator.model import Counts
+from migrator.monitoring.metrics import Numbers, check_metrics_file, write_metrics
+from migrator.monitoring.ping import Ping
+from migrator.report.logs import describe
+from migrator.report.summary import SCHEMA
+
+# What a failed run sends along.
+MAX_LINES = 40
+# A run that goes on tells its numbers so often.
+TELL_EVERY_S = 15.0
+_USERINFO = re.compile(r"//[^/@\s]+@")
+_SECRET = re.compile(r"COUCHDB_(\w+_)?PASSWORD")
+
+
+@dataclass
+class TimedRun:
+    """One run. Call `start`, give it the events as its `listener`, and call `end` however the run ends.
+
+    Args:
+        command: the command's name.
+        metrics: a file for Prometheus' textfile collector; "" for none.
+        ping: a URL of the kind that healthchecks.io has; "" for none.
+        say: tells a person what went wrong with telling.
+        environ: the environment, whose passwords are kept out of what is sent.
+        clock: seconds since 1970.
+
+    Raises:
+        ConfigError: the file or URL cannot be used.
+    """
+
+    command: str
+    metrics: str = ""
+    ping: str = ""
+    say: Callable[[str], None] = field(default=lambda _text: None)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        self.collections: dict[str, Counts] = {}
+        self.databases: dict[str, str] = {}
+        self.sizes: dict[str, int] = {}
+        self.lag: dict[str, int] = {}
+        self._lines: deque[str] = deque(maxlen=MAX_LINES)
+        self._began = self.clock()
+        self._told = self._began
+        self._ping = Ping(self.ping) if self.ping else None
+        if self.metrics:
+            check_metrics_file(Path(self.metrics))
+
+    def start(self) -> None:
+        """Say that the run begins."""
+        self._send(lambda ping: ping.start())
+
+    def listener(self, event: Event) -> None:
+        """Gather an event."""
+        if isinstance(event, CollectionStarted):
+            self.collections.setdefault(event.collection, Counts())
+            self.databases[event.collection] = event.database
+        elif isinstance(event, BatchLoaded):
+            self.collections.setdefault(event.collection, Counts()).add(event.counts)
+            self.sizes[event.collection] = self.sizes.get(event.collection, 0) + event.size_bytes
+        elif isinstance(event, LagMeasured):
+            self.lag[event.collection] = event.changes
+            self._tell_on_the_way()
+        if not isinstance(event, BatchLoaded | LagMeasured):
+            name, fields = describe(event)
+            # Ids and reasons can hold people's names, and this goes to another house.
+            hidden = {"id", "reason"} if isinstance(event, DocumentRejected) else set()
+            shown = {key: value for key, value in fields.items() if isinstance(value, str | int | float)}
+            shown = {key: value for key, value in shown.items() if key not in hidden}
+            self._lines.append(f"{name} " + " ".join(f"{key}={value}" for key, value in shown.items()))
+
+    def end(self, exit_code: int, error: BaseException | None = None) -> dict[str, Any]:
+        """Tell how the run ended; the value of the line of JSON."""
+        result = self._result(exit_code, error)
+        self._write(exit_code)
+        if exit_code == EXIT_OK:
+            self._send(lambda ping: ping.succeed(json.dumps(result, ensure_ascii=False)))
+        else:
+            text = "\n".join([f"exit code {exit_code}", str(result.get("error", "")), *self._lines])
+            self._send(lambda ping: ping.fail(self._clean(text)))
+        return result
+
+    def _result(self, exit_code: int, error: BaseException | None) -> dict[str, Any]:
+        totals = Counts()
+        for counts in self.collections.values():
+            totals.add(counts)
+        result: dict[str, Any] = {
+            "schema": SCHEMA,
+            "command": self.command,
+            "ok": exit_code == EXIT_OK,
+            "exit_code": exit_code,
+            "started": datetime.fromtimestamp(self._began, UTC).isoformat(timespec="seconds"),
+            "seconds": round(self.clock() - self._began, 3),
+            "collections": {
+                name: {"database": self.databases.get(name, ""), **counts.as_dict()}
+                for name, counts in self.collections.items()
+            },
+            "totals": totals.as_dict(),
+            "bytes": sum(self.sizes.values()),
+        }
+        if self.lag:
+            result["behind"] = sum(self.lag.values())
+        if isinstance(error, MigratorError):
+            result["error"] = self._clean(str(error))
+        elif error is not None and not isinstance(error, SystemExit):
+            result["error"] = self._clean(f"{type(error).__name__}: {error}")
+        return result
+
+    def _tell_on_the_way(self) -> None:
+        """A run that follows tells its numbers as it goes; one that has caught up is a success for now."""
+        if self.clock() - self._told < TELL_EVERY_S:
+            return
+        self._told = self.clock()
+        caught_up = all(changes == 0 for changes in self.lag.values())
+        rejected = any(counts.rejected for counts in self.collections.values())
+        self._write(EXIT_OK if caught_up and not rejected else None)
+
+    def _write(self, exit_code: int | None) -> None:
+        if not self.metrics:
+            return
+        now = self.clock()
+        try:
+            write_metrics(
+                Path(self.metrics),
+                Numbers(now, now - self._began, exit_code, self.collections, self.sizes, self.lag),
+            )
+        except OSError as error:
+            self.say(f"The metrics file {self.metrics} cannot be written: {error.strerror}.")
+
+    def _send(self, send: Callable[[Ping], None]) -> None:
+        if self._ping is None:
+            return
+        try:
+            send(self._ping)
+        except MigratorError as error:
+            self.say(f"The ping failed, which changes nothing else: {self._clean(error.message)}")
+
+    def _clean(self, text: str) -> str:
+        """A text without credentials, for those who are told."""
+        text = _USERINFO.sub("//", text)
+        for name, value in self.environ.items():
+            if _SECRET.fullmatch(name) and value:
+                text = text.replace(value, "***")
+        return text

@@ -1,0 +1,1 @@
+"""The one loop: read, transform, batch, load, account, and only then move the checkpoint."""

@@ -1,0 +1,290 @@
+"""The one loop: extract, transform, load, and only then move the checkpoint. It knows protocols only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, RejectSink
+from migrator.checkpoint.target_guard import TargetGuard
+from migrator.codec import PLAIN, ValueCodec
+from migrator.errors import Interrupted, RejectsError
+from migrator.events import (
+    BatchLoaded,
+    CheckpointSaved,
+    CollectionFinished,
+    CollectionStarted,
+    DocumentRejected,
+    Listener,
+    RunFinished,
+    RunStarted,
+    ignore,
+)
+from migrator.model import (
+    Batch,
+    BatchLimits,
+    CollectionReport,
+    Counts,
+    Extractor,
+    Loader,
+    Outcome,
+    Position,
+    Report,
+    Transformer,
+)
+from migrator.pipeline.accounting import account
+from migrator.pipeline.batching import Assembly, Preparing, batches
+from migrator.pipeline.wrapper import unconfirmed_of
+from migrator.retry.throttle import Throttle
+
+# So many batches may have ended while an older one is still on its way.
+AHEAD = 2
+# Saving a checkpoint waits for the disk, which can be the server's too: it may take this share of the time.
+SAVING_SHARE = 0.05
+# A percentage of a handful says nothing.
+MIN_READ_FOR_PERCENT = 100
+
+
+class _Loaded(NamedTuple):
+    outcomes: Sequence[Outcome]
+    seconds: float
+
+
+class _InFlight(NamedTuple):
+    batch: Batch
+    future: Future[_Loaded]
+
+
+@dataclass(frozen=True, slots=True)
+class MaxErrors:
+    """How many rejected documents a run bears: a number, or a percentage of what was read."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    def passed(self, counts: Counts) -> bool:
+        """True when there are more than that."""
+        if self.count is not None and counts.rejected > self.count:
+            return True
+        return (
+            self.percent is not None
+            and counts.read >= MIN_READ_FOR_PERCENT
+            and counts.rejected * 100 > self.percent * counts.read
+        )
+
+
+@dataclass(kw_only=True)
+class Pipeline:
+    """Moves collections from an extractor to a loader.
+
+    Batches are loaded several at once but settled in the order of reading, oldest first: so the checkpoint
+    never passes a document whose end is not known.
+
+    Args:
+        extractor: the source.
+        loader: the target.
+        rejects: where rejected documents go.
+        transform: applied to each document; None for none.
+        values: how values that JSON lacks are written.
+        prepare: does the transforming elsewhere; None to do it here.
+        throttle: batch size and batches in flight.
+        checkpoint: where to begin; its counts grow.
+        checkpoint_file: where it is kept.
+        guard: knows the target that documents are confirmed in; by default one that asks for a restart.
+        max_errors: when to give up.
+        checkpoint_interval_s: the least time between two writes of the checkpoint, longer where one takes long; 0
+            to write it after each batch.
+        listener: hears of everything.
+        stopping: set it to stop: what is in flight is settled, the checkpoint saved, Interrupted raised.
+        clock: seconds, for tests.
+    """
+
+    extractor: Extractor
+    loader: Loader
+    rejects: RejectSink
+    transform: Transformer | None = None
+    values: ValueCodec = PLAIN
+    prepare: Preparing | None = None
+    throttle: Throttle = field(default_factory=lambda: Throttle(BatchLimits(), 4))
+    checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(job={}))
+    checkpoint_file: CheckpointFile = field(default_factory=lambda: CheckpointFile(None))
+    guard: TargetGuard | None = None
+    max_errors: MaxErrors = MaxErrors()
+    checkpoint_interval_s: float = 0.1
+    listener: Listener = ignore
+    stopping: threading.Event = field(default_factory=threading.Event)
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._totals = Counts()
+        self._guard = self.guard or TargetGuard(self.loader)
+        self._names: dict[str, str] = {}
+        self._save_next_at = float("-inf")
+
+    def run(self, collections: Sequence[str]) -> Report:
+        """Move these collections, in this order.
+
+        Raises:
+            Interrupted: it was told to stop; the checkpoint is saved.
+            RejectsError: more documents were rejected than `max_errors` bears; the checkpoint is saved.
+            UnaccountedError: the numbers do not add up.
+            TargetReplaced: the target was deleted or replaced meanwhile, with documents that were confirmed.
+            MigratorError: what the stages raise; the checkpoint is saved.
+        """
+        started = self.clock()
+        carried = self.checkpoint.totals
+        self._names = names = {name: self.loader.target_name(name) for name in collections}
+        report = Report({name: CollectionReport(names[name], Counts()) for name in collections}, 0.0, carried)
+        totals = [self.extractor.count(name) for name in collections]
+        total = None if None in totals else sum(t for t in totals if t is not None)
+        self.listener(RunStarted(self.extractor.describe(), self.loader.describe(), tuple(collections), total))
+        workers = min(self.throttle.max_in_flight, self.loader.max_in_flight)
+        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="loader") as pool:
+            for name, count in zip(collections, totals, strict=True):
+                self._run_collection(name, names[name], count, report.collections[name].counts, pool)
+        for name in collections[:-1]:
+            # The last one was looked at just now.
+            self._guard.check(name)
+        self.checkpoint.finished = True
+        self._save("")
+        unconfirmed = unconfirmed_of(self.extractor, self.loader)
+        report = Report(report.collections, self.clock() - started, carried, unconfirmed)
+        self.listener(RunFinished(report))
+        return report
+
+    def _run_collection(
+        self, name: str, database: str, total: int | None, counts: Counts, pool: ThreadPoolExecutor
+    ) -> None:
+        state = self.checkpoint.collections.setdefault(name, CollectionState())
+        self.listener(CollectionStarted(name, database, total, state.position is not None or state.finished))
+        if state.finished:
+            state.target = self._guard.begin(name, state.target)
+            self.listener(CollectionFinished(name, counts))
+            return
+        state.identity = self.extractor.identity(name)
+        self.loader.prepare(name, state.mark if state.position is not None else None)
+        state.target = self._guard.begin(name, state.target if state.begun else None)
+        assembly = Assembly(self.transform, self.loader.screen, self.values, self._locator(name), self.prepare)
+        source = batches(name, self.extractor.extract(name, after=state.position), assembly, self._limits)
+        window: deque[_InFlight] = deque()
+        broken: list[Exception] = []
+        try:
+            for batch in _until_broken(source, broken):
+                while self._must_wait(batch, window):
+                    self._settle(window, state, counts)
+                if self.stopping.is_set():
+                    break
+                window.append(_InFlight(batch, pool.submit(self._load, batch)))
+                while window and window[0].future.done():
+                    self._settle(window, state, counts)
+            while window:
+                self._settle(window, state, counts)
+        except BaseException:
+            self._save(name, ahead=self._abandon(window))
+            raise
+        if broken:
+            self._save(name)
+            raise broken[0]
+        if self.stopping.is_set():
+            self._save(name)
+            raise Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
+        self.loader.finish(name)
+        state.target = self._guard.check(name)
+        state.finished = True
+        self._save(name)
+        self.listener(CollectionFinished(name, counts))
+
+    def _must_wait(self, batch: Batch, window: deque[_InFlight]) -> bool:
+        """True when the oldest batch must be settled before this one is sent."""
+        while window:
+            at_once = min(self.throttle.in_flight, self.loader.max_in_flight)
+            if _shares_ids(batch, window) or len(window) >= (at_once + AHEAD if at_once > 1 else 1):
+                return True
+            running = [flight.future for flight in window if not flight.future.done()]
+            if any(flight.future.done() and flight.future.exception() for flight in window):
+                # The run ends there, so nothing more is sent.
+                return True
+            if len(running) < at_once:
+                # What has ended is settled while this one is on its way.
+                return False
+            wait(running, return_when=FIRST_COMPLETED)
+        return False
+
+    def _load(self, batch: Batch) -> _Loaded:
+        if not batch.documents:
+            return _Loaded((), 0.0)
+        started = self.clock()
+        outcomes = self._guard.load(self.loader, batch)
+        return _Loaded(outcomes, self.clock() - started)
+
+    def _limits(self) -> BatchLimits:
+        return BatchLimits(self.throttle.max_docs, self.throttle.max_bytes)
+
+    def _locator(self, collection: str) -> Callable[[Position], str]:
+        locate = getattr(self.extractor, "describe_position", None)
+        return (lambda position: str(locate(collection, position))) if locate else (lambda _position: "")
+
+    def _settle(self, window: deque[_InFlight], state: CollectionState, counts: Counts) -> None:
+        batch, future = window[0]
+        loaded = future.result()
+        settled, rejects = account(batch, loaded.outcomes, self._names[batch.collection])
+        if rejects:
+            self.rejects.write(rejects)
+        counts.add(settled)
+        state.counts.add(settled)
+        self._totals.add(settled)
+        if batch.end is not None:
+            state.position = batch.end
+        window.popleft()
+        for reject in rejects:
+            self.listener(DocumentRejected(reject))
+        sent = len(batch.documents)
+        self.listener(BatchLoaded(batch.collection, settled, batch.size_bytes, loaded.seconds, sent))
+        if self.clock() >= self._save_next_at:
+            self._save(batch.collection, ahead=bool(window))
+        if self.max_errors.passed(self._totals):
+            raise RejectsError(
+                f"{self._totals.rejected} of {self._totals.read} documents were rejected, more than allowed.",
+                hint="Look at the reject file; mend the cause or raise --max-errors, then go on with --resume.",
+            )
+
+    def _abandon(self, window: deque[_InFlight]) -> bool:
+        """End what is in flight; True when some of it may be written, which will be read again."""
+        self.stopping.set()
+        sent = [future for _, future in window if not future.cancel()]
+        wait(sent)
+        return bool(sent)
+
+    def _save(self, collection: str, *, ahead: bool = False) -> None:
+        # Documents first, then their rejects, then the position behind them.
+        started = self.clock()
+        if collection:
+            mark = self.loader.flush(collection)
+            if ahead and mark is not None:
+                # The mark counts documents that are behind the position: the last saved pair stays.
+                return
+            self.checkpoint.collections[collection].mark = mark
+        self.checkpoint.vouch_for(self.rejects)
+        self.checkpoint_file.save(self.checkpoint)
+        ended = self.clock()
+        if self.checkpoint_interval_s:
+            self._save_next_at = ended + max(self.checkpoint_interval_s, (ended - started) / SAVING_SHARE)
+        self.listener(CheckpointSaved(collection))
+
+
+def _until_broken(source: Iterable[Batch], broken: list[Exception]) -> Iterator[Batch]:
+    """What can be read; the error that ends it is kept, so that what is in flight can be settled first."""
+    try:
+        yield from source
+    except Exception as error:  # noqa: BLE001 raised by whoever gave the list
+        broken.append(error)
+
+
+def _shares_ids(batch: Batch, window: Iterable[_InFlight]) -> bool:
+    # Of two documents with one id the later must meet the earlier at the target, not race it.
+    return any(not batch.ids.isdisjoint(other.ids) for other, _ in window)

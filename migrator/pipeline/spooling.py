@@ -1,0 +1,261 @@
+"""Puts a collection into the order of ids before it is loaded: an external merge sort beside the checkpoint.
+
+Random ids cost a B-tree server twice the time and a file twice the size; sorting them costs a fraction of that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+from migrator.checkpoint.rejects import line_to_reject, reject_to_line
+from migrator.errors import Interrupted, MigratorError, StorageError
+from migrator.files.failures import RESUME, write_error
+from migrator.files.sealed import Damaged, seal, unseal
+from migrator.files.sorting import ExternalSorter
+from migrator.model import EncodedDocument, Extractor, Fault, Position, Record
+from migrator.pipeline.batching import Assembly, as_reject
+from migrator.pipeline.wrapper import ExtractorWrapper
+
+# Below this a database's tree is small enough to take ids in any order.
+MIN_DOCUMENTS_TO_SORT = 20_000
+# What is read to see whether that is so is held, and not read again. Where this is reached first, documents are
+# large, and
+MAX_HELD_BYTES = 6_000_000
+# beyond this size the tree is small beside them.
+MAX_BYTES_TO_SORT = 10_000
+FAULTS_FILE = "faults.ndjson"
+COUNTS_FILE = "counts.json"
+
+
+class SpoolingExtractor(ExtractorWrapper):
+    """An extractor whose documents come encoded and sorted by id, where that gains.
+
+    What cannot be written comes first. A position is how many of these were given, or else an id. The sorted
+    spool survives a killed process and is taken up again when reading goes on behind a position.
+
+    Args:
+        inner: the source.
+        assembly: gives the assembly of a collection: the transformers are applied here, before sorting.
+        folder: a folder of the spool's own.
+        label: the job; a spool of another job is not taken up.
+        decided: which collections are sorted; those that are not pass through as they are.
+        wanted: says so for one that `decided` does not know; None to look at what the source begins with.
+        max_memory_bytes: of one sort.
+        stopping: set it to stop a sort.
+    """
+
+    def __init__(
+        self,
+        inner: Extractor,
+        assembly: Callable[[str], Assembly],
+        folder: Path,
+        label: str,
+        decided: dict[str, bool],
+        wanted: Callable[[str], bool | None] = lambda _collection: True,
+        *,
+        max_memory_bytes: int = 16_000_000,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        super().__init__(inner)
+        self.ordered = True
+        self._assembly = assembly
+        self._folder = folder
+        self._label = label
+        self._decided = decided
+        self._wanted = wanted
+        self._max_memory_bytes = max_memory_bytes
+        self._stopping = stopping or threading.Event()
+        self._names = {name: str(number) for number, name in enumerate(inner.collections())}
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """The id, or for what is not sorted the source's own words."""
+        locate = getattr(self._inner, "describe_position", None)
+        if locate is None or self._decided.get(collection):
+            return f"{collection} {position!r:.100}"
+        return str(locate(collection, position))
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Sort first, where that gains and was not done before, then yield in order."""
+        records: Iterator[Record] | None = None
+        if collection not in self._decided:
+            wanted = self._wanted(collection)
+            if wanted is None and after is None:
+                records, wanted = self._looked_into(collection)
+            self._decided[collection] = bool(wanted)
+        if self._decided[collection]:
+            yield from self._sorted(collection, after, records)
+        else:
+            yield from self._inner.extract(collection, after=after) if records is None else records
+
+    def _looked_into(self, collection: str) -> tuple[Iterator[Record], bool]:
+        """The source's records, and whether a look at their beginning shows many documents in no order."""
+        assembly = self._assembly(collection)
+        assemble = assembly.assemble
+        records = iter(assembly.prepared(self._inner.extract(collection)))
+        held: deque[Record] = deque()
+        held_bytes = documents = 0
+        ascending = True
+        last = ""
+        for record in records:
+            made = None if record.filtered else assemble(record)
+            held.append(_assembled(record, made))
+            # What came as an object is the source's own; of a text that is at fault there are two.
+            held_bytes += 2 * len(record.text or b"") if not isinstance(made, EncodedDocument) else len(made.body)
+            if isinstance(made, EncodedDocument):
+                # Python compares texts by code points, which is the order of their bytes.
+                ascending = ascending and made.id >= last
+                last = made.id
+                documents += 1
+            if len(held) >= MIN_DOCUMENTS_TO_SORT or held_bytes >= MAX_HELD_BYTES:
+                worth = not ascending and held_bytes <= documents * MAX_BYTES_TO_SORT
+                return chain(_taken(held), records), worth
+        return _taken(held), False
+
+    def _sorted(
+        self, collection: str, after: Position | None, records: Iterator[Record] | None
+    ) -> Iterator[Record]:
+        folder = self._spool(collection)
+        label = json.dumps([self._label, collection, self.identity(collection)])
+        sorter = None if after is None or not _is_whole(folder) else ExternalSorter.reopen(folder, label=label)
+        if sorter is None:
+            records = self._inner.extract(collection) if records is None else records
+            sorter = self._sort(collection, folder, label, records)
+        with contextlib.closing(sorter):
+            position: Position = 0 if after is None else after
+            if not isinstance(position, str):
+                for record in self._before_documents(folder, position):
+                    position = record.position
+                    yield record
+            items = sorter.sorted_items(after if isinstance(after, str) else None)
+            following = next(items, None)
+            while following is not None:
+                id, body = following
+                following = next(items, None)
+                # Behind an id are only higher ones: of several documents with one id the last alone may end there.
+                if following is None or following[0] != id:
+                    position = id
+                yield Record(position, encoded=EncodedDocument(id, body))
+
+    def remove(self, collection: str) -> None:
+        """Remove a collection's spool, which is needed no more."""
+        folder = self._spool(collection)
+        for name in (FAULTS_FILE, COUNTS_FILE):
+            (folder / name).unlink(missing_ok=True)
+        if folder.exists():
+            ExternalSorter(folder).remove()
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+    def close(self) -> None:
+        """Close the source; a finished spool stays for the next run."""
+        self._inner.close()
+
+    def _spool(self, collection: str) -> Path:
+        return self._folder / self._names[collection]
+
+    def _sort(self, collection: str, folder: Path, label: str, records: Iterator[Record]) -> ExternalSorter:
+        try:
+            sorter = ExternalSorter(folder, max_memory_bytes=self._max_memory_bytes, keep=True, label=label)
+            counts = self._fill(sorter, collection, folder, records)
+            with open(folder / COUNTS_FILE, "wb", opener=_private) as file:
+                file.write(seal({**counts, "digest": _digest(folder / FAULTS_FILE)}))
+                _make_durable(file)
+            # From here on the spool counts as whole, so what is beside the documents must be on disk before.
+            sorter.finish()
+        except (OSError, StorageError) as error:
+            self._give_up(collection)
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            instead = "keep the checkpoint elsewhere with --checkpoint, or load unsorted with --sort never"
+            raise write_error(cause, folder, instead=instead, again=RESUME) from error
+        except BaseException:
+            # Only a finished sort is worth keeping.
+            self._give_up(collection)
+            raise
+        return sorter
+
+    def _give_up(self, collection: str) -> None:
+        with contextlib.suppress(MigratorError, OSError):
+            self.remove(collection)
+
+    def _fill(
+        self, sorter: ExternalSorter, collection: str, folder: Path, records: Iterator[Record]
+    ) -> dict[str, int]:
+        assembly = self._assembly(collection)
+        assemble = assembly.assemble
+        stopped = self._stopping.is_set
+        counts = {"faults": 0, "filtered": 0}
+        with open(folder / FAULTS_FILE, "wb", opener=_private) as faults:
+            for record in assembly.prepared(records):
+                made = None if record.filtered else assemble(record)
+                if isinstance(made, EncodedDocument):
+                    sorter.add(made.id, made.body)
+                elif made is None:
+                    counts["filtered"] += record.filtered or 1
+                else:
+                    counts["faults"] += 1
+                    reject = as_reject(collection, made, "spool", made.error)
+                    faults.write(reject_to_line(reject))
+                if stopped():
+                    raise Interrupted("Stopped while the documents were sorted.", hint="Go on with --resume.")
+            _make_durable(faults)
+        return counts
+
+    def _before_documents(self, folder: Path, given: int) -> Iterator[Record]:
+        counts, _ = unseal((folder / COUNTS_FILE).read_bytes())
+        with (folder / FAULTS_FILE).open("rb") as file:
+            for number, line in enumerate(islice(file, given, None), given + 1):
+                reject = line_to_reject(line, f"{folder / FAULTS_FILE}:{number}")
+                fault = Fault(reject.error, reject.reason, reject.id, reject.document, reject.notation)
+                # The line stands for what the fault holds, where batches are bounded by bytes.
+                yield Record(number, text=line, fault=fault)
+        if counts["filtered"] and given <= counts["faults"]:
+            yield Record(counts["faults"] + 1, filtered=counts["filtered"])
+
+
+def _is_whole(folder: Path) -> bool:
+    """True where what is beside the sorted documents is as it was written; else all is sorted again."""
+    try:
+        counts, sealed = unseal((folder / COUNTS_FILE).read_bytes())
+        return sealed and counts["digest"] == _digest(folder / FAULTS_FILE)
+    except (OSError, Damaged, KeyError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _assembled(record: Record, made: EncodedDocument | Fault | None) -> Record:
+    """A record that says what became of another one."""
+    if isinstance(made, EncodedDocument):
+        return Record(record.position, encoded=made)
+    if made is None:
+        return Record(record.position, filtered=record.filtered or 1)
+    return Record(record.position, text=record.text, fault=made)
+
+
+def _taken(held: deque[Record]) -> Iterator[Record]:
+    """Give records away, so that none is held twice."""
+    while held:
+        yield held.popleft()
+
+
+def _make_durable(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,1 @@
+"""A whole server: its administration, and its move to another."""

@@ -1,0 +1,180 @@
+"""The doctor: looks at a server from outside and inside, and names a remedy for whatever is not as it should be.
+
+It logs in once. When the server refuses, nothing more is sent with these credentials: five failures lock an
+account.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from migrator.couch.client import CouchClient
+from migrator.couch.responses import Answer
+from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
+from migrator.errors import EndpointError, Forbidden, MigratorError, Unauthorized
+from migrator.server.admin import exposure, probes
+from migrator.server.admin.connection import Server
+from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNKNOWN, UNREACHABLE, Diagnosis, Finding
+from migrator.server.admin.limits import UNLIMITED, limits_of
+
+MAX_SKEW_S = 5.0
+OLDEST_SUPPORTED = (3, 0)
+
+
+def examine(server: Server, database: str | None = None, *, probe: bool = True) -> Diagnosis:
+    """Look at a server.
+
+    Args:
+        server: the server.
+        database: look at its conflicts and rights; those of all databases are sampled without one.
+        probe: write too, into a scratch database that is removed after.
+    """
+    findings: list[Finding] = []
+    shown = server.url
+    greeting, found = _reach(server)
+    findings += found
+    if greeting is None:
+        return Diagnosis(shown, tuple(findings))
+    findings += _version(greeting)
+    found, let_in, admin = _log_in(server)
+    findings += found
+    findings += _guarded("exposure", lambda: exposure.from_outside(server, admin=admin))
+    if not let_in:
+        return Diagnosis(shown, tuple(findings))
+    findings += _guarded("max_document_size", lambda: _max_document_size(server, admin=admin))
+    findings += _guarded("disk", lambda: probes.disk(server, admin=admin))
+    findings += _guarded("settings", lambda: exposure.from_inside(server, admin=admin))
+    if database is not None:
+        findings += _guarded("rights", lambda: _rights(server, database))
+    findings += _guarded("conflicts", lambda: probes.conflicts(server, database))
+    if probe:
+        findings += _guarded("writes", lambda: probes.writing(server))
+    return Diagnosis(shown, tuple(findings))
+
+
+def _guarded(check: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """What a check finds; that it cannot be made is a finding too."""
+    found: list[Finding] = []
+    try:
+        found.extend(look())
+    except MigratorError as error:
+        found.append(Finding(check, UNKNOWN, f"not to be told: {error.message}", error.hint))
+    return found
+
+
+def _reach(server: Server) -> tuple[Answer | None, list[Finding]]:
+    """The first answer, asked for without credentials."""
+    client = CouchClient(replace(server.endpoint, user=None, password=None), max_connections=1)
+    started = time.time()
+    try:
+        answer = client.call("GET")
+        if answer.status == 200:
+            client.welcome()
+    except EndpointError as error:
+        message = error.message.removeprefix(f"{server.url}: ")
+        return None, [Finding("reachable", UNREACHABLE, message, error.hint or f"migrator wait {server.url}")]
+    finally:
+        client.close()
+    middle = (started + time.time()) / 2
+    return answer, [
+        Finding("reachable", OK, f"{server.url} answers in {(time.time() - started) * 1000:.0f} ms"),
+        *_clock(answer, middle),
+    ]
+
+
+def _clock(answer: Answer, now_s: float) -> Iterator[Finding]:
+    try:
+        date = parsedate_to_datetime(answer.headers.get("Date") or "")
+    except ValueError:
+        yield Finding("clock", UNKNOWN, "the server tells no time")
+        return
+    # The header has whole seconds.
+    skew = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() + 0.5 - now_s
+    if abs(skew) <= MAX_SKEW_S:
+        yield Finding("clock", OK, "the server's clock and this machine's agree")
+        return
+    here = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")
+    yield Finding(
+        "clock",
+        PROBLEM,
+        f"the server's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's ({here})",
+        "Set both by NTP: timedatectl set-ntp true. Sessions, JWTs and --newer-field compare times.",
+    )
+
+
+def _version(answer: Answer) -> Iterator[Finding]:
+    value = answer.json("The greeting") if answer.status == 200 else {}
+    text = str(value.get("version", ""))
+    if "express-pouchdb" in value:
+        yield Finding("version", ADVICE, "this is PouchDB Server, not CouchDB", "It is for trying things out.")
+    elif not (parts := re.match(r"(\d+)\.(\d+)", text)):
+        yield Finding("version", UNKNOWN, "the server tells its version to nobody without credentials")
+    elif (int(parts[1]), int(parts[2])) < OLDEST_SUPPORTED:
+        yield Finding("version", PROBLEM, f"CouchDB {text} is out of support", "Move to 3.x: migrator plan --help")
+    else:
+        yield Finding("version", OK, f"CouchDB {text}")
+
+
+def _log_in(server: Server) -> tuple[list[Finding], bool, bool]:
+    """The findings, whether more may be asked with these credentials, and whether they are an admin's."""
+    endpoint = server.endpoint
+    if endpoint.user is None:
+        remedy = "Set COUCHDB_USER and COUCHDB_PASSWORD_FILE, and run this again."
+        return [Finding("credentials", ADVICE, "none were given, so little can be told", remedy)], True, False
+    try:
+        answer = server.ask("Logging in", "GET", "_session")
+    except Unauthorized as error:
+        remedy = "Check COUCHDB_USER and COUCHDB_PASSWORD; this was one failure, and five lock the account."
+        return [Finding("credentials", UNREACHABLE, error.message, remedy)], False, False
+    except Forbidden as error:
+        locked = "locked" in error.message.lower()
+        remedy = (
+            f"Stop whatever uses an old password, wait five minutes, then: migrator doctor {server.url}"
+            if locked
+            else "Ask the server's admin for the right."
+        )
+        check = "account locked" if locked else "credentials"
+        return [Finding(check, UNREACHABLE, error.message, remedy)], False, False
+    except EndpointError as error:
+        return [Finding("credentials", UNREACHABLE, error.message, error.hint)], False, False
+    context = answer.json("_session").get("userCtx") or {}
+    roles = context.get("roles") or []
+    who = f"{context.get('name') or endpoint.user} with the roles {', '.join(roles) or '(none)'}"
+    return [Finding("credentials", OK, f"logged in as {who}")], True, "_admin" in roles
+
+
+def _max_document_size(server: Server, *, admin: bool) -> Iterator[Finding]:
+    size = limits_of(server).document_bytes if admin else None
+    if size is None:
+        yield Finding("max_document_size", UNKNOWN, f"not told; usual is {DEFAULT_MAX_DOCUMENT_BYTES:,} bytes")
+    elif size < DEFAULT_MAX_DOCUMENT_BYTES:
+        yield Finding(
+            "max_document_size",
+            ADVICE,
+            f"documents over {size:,} bytes are refused; {DEFAULT_MAX_DOCUMENT_BYTES:,} is usual",
+            f"Raise it under [couchdb], or see what cannot go: migrator plan --from URL --to {server.url}",
+        )
+    else:
+        yield Finding("max_document_size", OK, "no limit" if size == UNLIMITED else f"{size:,} bytes")
+
+
+def _rights(server: Server, database: str) -> Iterator[Finding]:
+    answer = server.client.call("GET", database)
+    if answer.status == 200:
+        yield Finding("rights", OK, f"{database} may be read")
+    elif answer.status == 404:
+        remedy = f"Check the name: curl {server.url}/_all_dbs"
+        yield Finding("rights", PROBLEM, f"there is no database {database}", remedy)
+    else:
+        error, reason = answer.error()
+        yield Finding(
+            "rights",
+            PROBLEM,
+            f"{server.endpoint.user or 'nobody'} may not read {database}: {error} ({reason})",
+            f"As an admin: migrator secure {server.url}/{database} --user {server.endpoint.user or 'NAME'}",
+        )

@@ -1,0 +1,300 @@
+"""Does what a plan says: documents, then indexes, validation functions, users, and last of all who may come in."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
+from migrator.checkpoint.reject_file import RejectFile
+from migrator.config import JobConfig
+from migrator.errors import CheckpointError, Interrupted
+from migrator.events import CollectionFinished, CollectionStarted, Listener, RunStarted, ignore
+from migrator.model import BatchLimits, Counts
+from migrator.server.admin import replications
+from migrator.server.admin.secure import USERS
+from migrator.server.move.compare import Comparer
+from migrator.server.move.comparison import Compared, Verified
+from migrator.server.move.context import one_at_a_time, opened, relayed
+from migrator.server.move.copy import MADE, SEQUENCE, Copier, designs_part
+from migrator.server.move.index_build import STUCK_S, warm
+from migrator.server.move.journal import Ledger
+from migrator.server.move.plan import DatabasePlan, ServerPlan
+from migrator.server.move.preflight import refuse_unfit
+from migrator.server.move.result import Applied, DatabaseReport
+from migrator.server.move.users import carry_replications, carry_users
+
+SIDE_BY_SIDE = 4
+BATCH = BatchLimits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyOptions:
+    """How to do a plan.
+
+    Args:
+        checkpoint: where the state is kept; nowhere where None.
+        keep_checkpoint: leave it there when all is done.
+        rejects: where documents go that were not written; nowhere where None.
+        resume: go on from the checkpoint; start fresh where there is none.
+        restart: start over whatever it says.
+        warm: build all indexes before anybody is let in.
+        verify: hold both servers against each other afterwards: "no", "revisions" (with settings and indexes) or
+            "contents" (every document and attachment is read on both sides, too).
+        side_by_side: so many databases at once.
+        stuck_s: give up when an index does not move for so long.
+        source: its URL where it is not the plan's, or has the credentials.
+        target: its URL, likewise.
+        again: the command that does the plan over, for who reads the rejects.
+    """
+
+    checkpoint: Path | None = None
+    keep_checkpoint: bool = False
+    rejects: Path | None = None
+    resume: bool = False
+    restart: bool = False
+    warm: bool = True
+    verify: Literal["no", "revisions", "contents"] = "revisions"
+    side_by_side: int = SIDE_BY_SIDE
+    stuck_s: float = STUCK_S
+    source: str = ""
+    target: str = ""
+    again: str = ""
+
+
+def apply_plan(
+    plan: ServerPlan,
+    options: ApplyOptions | None = None,
+    *,
+    config: JobConfig | None = None,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+) -> Applied:
+    """Do exactly what a plan says.
+
+    Args:
+        plan: the plan.
+        options: how.
+        config: timeouts, tries, batch sizes and files for TLS.
+        environ: the environment, for credentials; the process's own by default.
+        listener: hears of everything; called by several threads, one at a time.
+        stopping: set it to stop; what is in flight is settled.
+
+    Raises:
+        PlanError: the plan does not fit source or target any more; nothing was written.
+        CheckpointError: a checkpoint is in the way.
+        LockedError: another run does it.
+        EndpointError: a side is out of reach; the checkpoint is saved.
+        Interrupted: stopped; the checkpoint is saved.
+    """
+    options = options or ApplyOptions()
+    config = config or JobConfig()
+    listener = one_at_a_time(listener)
+    with (
+        relayed(stopping) as halt,
+        opened(options.source or plan.source.url, "source", config, environ, listener, halt) as source,
+        opened(options.target or plan.target.url, "target", config, environ, listener, halt) as target,
+    ):
+        file = CheckpointFile(options.checkpoint)
+        with file.lock():
+            job = {"command": "apply", "plan": fingerprint(plan)}
+            checkpoint, resumed = open_checkpoint(file, job, resume=options.resume, restart=options.restart)
+            earlier = _earlier(file, job)
+            if options.resume and earlier is not None and earlier.finished:
+                # Killed between its last word and the removal of the checkpoint: there is little left to do.
+                checkpoint, resumed = replace(earlier, finished=False), True
+            # Whether resumed or not: what an earlier run of this very plan has begun is no stranger's.
+            ours = set(earlier.details.get(MADE, ())) if earlier else set()
+            refuse_unfit(plan, source, target, ours)
+            if options.restart:
+                checkpoint.details[MADE] = dict.fromkeys(ours, "begun")
+            rejects = RejectFile(
+                options.rejects,
+                checkpoint.rejects_bytes if resumed else None,
+                settled_digest=checkpoint.rejects_digest,
+                run=checkpoint.run,
+                databases={database.source: database.target for database in plan.databases},
+                again=options.again,
+            )
+            with contextlib.closing(rejects):
+                ledger = Ledger(checkpoint, file, rejects, listener)
+                ledger.save()
+                limits = BatchLimits(config.batch_docs, config.batch_bytes)
+                copier = Copier(source, target, ledger, limits, listener)
+                try:
+                    applied = _Move(plan, copier, options, halt, listener).run()
+                finally:
+                    ledger.save()
+            if applied.ok and not options.keep_checkpoint:
+                file.remove()
+            return applied
+
+
+def fingerprint(plan: ServerPlan) -> str:
+    """Tells one plan from another."""
+    return hashlib.sha256(json.dumps(plan.as_dict(), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _earlier(file: CheckpointFile, job: Mapping[str, object]) -> Checkpoint | None:
+    """What an earlier run of the same plan has left; one that is damaged was refused before, or is given up."""
+    found: Checkpoint | None = None
+    with contextlib.suppress(CheckpointError):
+        found = file.load() if file.exists() else None
+    return found if found is not None and found.job == job else None
+
+
+class _Move:
+    def __init__(
+        self,
+        plan: ServerPlan,
+        copier: Copier,
+        options: ApplyOptions,
+        stopping: threading.Event,
+        listener: Listener,
+    ) -> None:
+        self._plan = plan
+        self._copier = copier
+        self._ledger = copier.ledger
+        self._options = options
+        self._stopping = stopping
+        self._listener = listener
+        self._caught_up = 0
+        self._lock = threading.Lock()
+
+    def run(self) -> Applied:
+        started = time.monotonic()
+        plan, copier = self._plan, self._copier
+        databases = plan.databases
+        total = sum(database.documents + database.deleted_documents for database in databases)
+        self._listener(RunStarted(plan.source.url, plan.target.url, tuple(d.source for d in databases), total))
+        self._all(self._documents)
+        self._all(self._catch_up)
+        self._all(lambda database: copier.designs(database, validating=False))
+        ready = self._warm()
+        self._all(self._catch_up)
+        self._all(lambda database: copier.designs(database, validating=True))
+        ready = self._warm() or ready
+        if plan.users is not None:
+            carry_users(copier.source, copier.target, self._ledger)
+        if plan.replications is not None:
+            carry_replications(copier.source, copier.target, self._ledger)
+        self._all(copier.security)
+        verified = self._verified()
+        self._all(copier.check)
+        self._ledger.checkpoint.finished = True
+        self._ledger.save()
+        return self._report(ready, verified, time.monotonic() - started)
+
+    def _documents(self, database: DatabasePlan) -> None:
+        state = self._ledger.state(database.source)
+        total = database.documents + database.deleted_documents
+        self._listener(
+            CollectionStarted(database.source, database.target, total, resumed=state.position is not None)
+        )
+        self._copier.documents(database)
+        self._listener(CollectionFinished(database.source, state.counts))
+
+    def _catch_up(self, database: DatabasePlan) -> None:
+        late = self._copier.catch_up(database)
+        with self._lock:
+            self._caught_up += late
+
+    def _warm(self) -> dict[str, int]:
+        if not self._options.warm:
+            return {}
+        target = self._copier.target
+        names = [d.target for d in self._plan.databases if d.views or d.indexes]
+        return warm(target, names, stuck_s=self._options.stuck_s)
+
+    def _verified(self) -> Verified | None:
+        if self._options.verify == "no":
+            return None
+        started = time.monotonic()
+        comparer = Comparer(self._copier.source, self._copier.target, self._options.verify == "contents")
+        found: dict[str, Compared] = {}
+
+        def compare(database: DatabasePlan) -> None:
+            found[database.source] = comparer.database(database, self._ledger.detail(SEQUENCE, database.source))
+
+        self._all(compare)
+        databases = {database.source: found[database.source] for database in self._plan.databases}
+        if self._plan.users is not None:
+            databases[USERS] = comparer.users()
+        if self._plan.replications is not None:
+            databases[replications.DATABASE] = comparer.replications()
+        contents = self._options.verify == "contents"
+        return Verified(databases, contents, time.monotonic() - started)
+
+    def _all(self, step: Callable[[DatabasePlan], None]) -> None:
+        """Do a step for each database, several side by side, none waiting for a long one.
+
+        Half of the workers begin with the smallest database, the others with the largest: so small ones are
+        through soon, and the largest does not come last.
+        """
+        queue = deque(sorted(self._plan.databases, key=lambda d: d.documents + d.deleted_documents))
+        failed = threading.Event()
+
+        def work(number: int) -> None:
+            while not failed.is_set():
+                if self._stopping.is_set():
+                    raise Interrupted("Stopped; what was in flight is settled.", hint="Go on with --resume.")
+                with self._lock:
+                    if not queue:
+                        return
+                    database = queue.popleft() if number % 2 else queue.pop()
+                try:
+                    step(database)
+                except BaseException:
+                    # The others end where they are: what failed may not be asked to wait for hours.
+                    failed.set()
+                    self._stopping.set()
+                    raise
+
+        workers = max(1, min(self._options.side_by_side, len(queue)))
+        with ThreadPoolExecutor(workers, thread_name_prefix="apply") as pool:
+            futures = [pool.submit(work, number) for number in range(workers)]
+        errors = [future.exception() for future in futures]
+        # That one was stopped is the consequence of what another one failed at.
+        errors.sort(key=lambda error: isinstance(error, Interrupted))
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def _report(self, ready: Mapping[str, int], verified: Verified | None, seconds: float) -> Applied:
+        reports = {}
+        for database in self._plan.databases:
+            counts, designs = Counts(), Counts()
+            counts.add(self._ledger.state(database.source).counts)
+            for validating in (False, True):
+                designs.add(self._ledger.state(designs_part(database.source, validating=validating)).counts)
+            counts.add(designs)
+            reports[database.source] = DatabaseReport(
+                database.target,
+                counts,
+                designs.written + designs.unchanged,
+                ready.get(database.target, 0),
+                database.security,
+            )
+        return Applied(
+            reports,
+            self._counts(USERS, self._plan.users),
+            self._counts(replications.DATABASE, self._plan.replications),
+            self._caught_up,
+            seconds,
+            self._options.warm,
+            verified,
+            tuple(dict.fromkeys((*self._copier.source.client.doubts, *self._copier.target.client.doubts))),
+        )
+
+    def _counts(self, part: str, planned: int | None) -> Counts | None:
+        return None if planned is None else self._ledger.state(part).counts

@@ -1,0 +1,226 @@
+"""Carries one database: made with the options of the old one, its leaves, and its design documents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from migrator.checkpoint.target_guard import RESTART, TargetGuard
+from migrator.couch.identity import guard_database
+from migrator.couch.leaf_sender import inline_bytes
+from migrator.couch.leaf_writer import LeafWriter
+from migrator.couch.settings import apply_revs_limit, apply_security, create_like
+from migrator.events import Listener, ignore
+from migrator.model import BatchLimits
+from migrator.retry.retrier import is_transient
+from migrator.revisions import DatabaseFacts, Leaf, LeafFault
+from migrator.server.admin.connection import Server
+from migrator.server.admin.secure import ADMIN_ROLE
+from migrator.server.move.designs import END, PREFIX
+from migrator.server.move.journal import Ledger, Tally, tally
+from migrator.server.move.listing import listed
+from migrator.server.move.plan import ABSENT, DatabasePlan
+
+CLOSED = {"admins": {"roles": [ADMIN_ROLE]}, "members": {"roles": [ADMIN_ROLE]}}
+MADE = "made"
+START_OVER = "Start over with --restart, after deleting what is there."
+SEQUENCE = "sequence"
+
+
+@dataclass
+class Copier:
+    """Carries databases from one server to another; several at once, each by one thread.
+
+    Args:
+        source: is read.
+        target: is written.
+        ledger: keeps what is settled.
+        limits: the largest request.
+        listener: hears of divided batches.
+        guards: know the target's databases again, by name.
+    """
+
+    source: Server
+    target: Server
+    ledger: Ledger
+    limits: BatchLimits
+    listener: Listener = ignore
+    guards: dict[str, TargetGuard] = field(default_factory=dict)
+
+    def create(self, plan: DatabasePlan) -> bool:
+        """Make the target's database with the old one's options, closed to all but admins; True when it is new.
+
+        Raises:
+            TargetReplaced: what this move had made there is gone, or another now.
+        """
+        noted = self.ledger.detail(MADE, plan.source)
+        facts = DatabaseFacts(plan.target, plan.q, plan.n, plan.partitioned, plan.revs_limit)
+        if noted.startswith("!"):
+            self._remember(plan, noted[1:] or None)
+            return False
+        # Noted before it is made: after a kill in between, what is there is known to be ours.
+        self.ledger.begin(plan.source)
+        self.ledger.note(MADE, plan.source, "begun")
+        self._retried(f"create {plan.target}", lambda: create_like(self.target.client, plan.target, facts))
+        self._retried(f"set up {plan.target}", lambda: apply_revs_limit(self.target.client, plan.target, facts))
+        self.target.ask(
+            f"Closing {plan.target}", "PUT", plan.target, "_security", ok=(200, 201, 202, 404, 405), value=CLOSED
+        )
+        self._remember(plan, None)
+        return plan.target_state == ABSENT and not noted
+
+    def _remember(self, plan: DatabasePlan, recorded: str | None) -> None:
+        guard = guard_database(
+            self.target.client, self.target.retrier, plan.target, recorded, hint=START_OVER, flag=RESTART
+        )
+        self.guards[plan.target] = guard
+        self.ledger.note(MADE, plan.source, f"!{guard.known(plan.target) or ''}")
+
+    def check(self, plan: DatabasePlan) -> None:
+        """Make sure that the target's database is still the one that was written to.
+
+        Raises:
+            TargetReplaced: it is gone, or another now.
+        """
+        self.guards[plan.target].check(plan.target)
+
+    def documents(self, plan: DatabasePlan) -> None:
+        """Carry all leaves but those of design documents, from where an earlier run had ended."""
+        state = self.ledger.state(plan.source)
+        fresh = self.create(plan)
+        if state.finished:
+            return
+        with listed(self.source, plan.source) as reader:
+            if not self.ledger.detail(SEQUENCE, plan.source):
+                # What changes from here on is caught up with at the end.
+                self.ledger.note(SEQUENCE, plan.source, reader.last_seq)
+            after = str(state.position) if state.position else None
+            writer = self._writer(plan, fresh=fresh and after is None)
+            self._carry(plan.source, writer, _plain(reader.leaves(after=after)))
+        self.ledger.finish(plan.source)
+
+    def designs(self, plan: DatabasePlan, *, validating: bool) -> None:
+        """Carry the design documents with a validation function, or the others."""
+        part = designs_part(plan.source, validating=validating)
+        state = self.ledger.state(part)
+        if state.finished:
+            return
+        names = {f"{PREFIX}{name}" for name in plan.validators}
+        with listed(self.source, plan.source) as reader:
+            designs = _designs(reader.leaves(after=str(state.position or PREFIX)))
+            chosen = (leaf for leaf in designs if (leaf.id in names) is validating)
+            self._carry(part, self._writer(plan), chosen)
+        self.ledger.finish(part)
+
+    def catch_up(self, plan: DatabasePlan) -> int:
+        """Carry documents that have changed at the source since the listing began; the number of leaves."""
+        since = self.ledger.detail(SEQUENCE, plan.source)
+        with listed(self.source, plan.source, since) as reader:
+            sequence = reader.last_seq
+            before = self.ledger.state(plan.source).counts.read
+            if reader.listed:
+                self._carry(plan.source, self._writer(plan), _plain(reader.leaves()), positions=False)
+        self.ledger.note(SEQUENCE, plan.source, sequence)
+        return self.ledger.state(plan.source).counts.read - before
+
+    def security(self, plan: DatabasePlan) -> None:
+        """Let in whom the old database let in."""
+        old = self.source.value(f"Reading _security of {plan.source}", "GET", plan.source, "_security")
+        facts = DatabaseFacts(plan.target, security=old)
+        if not old:
+            # What everybody may use there stays so, and the plan has warned of it.
+            self.target.ask(f"Opening {plan.target}", "PUT", plan.target, "_security", ok=(200, 201), value={})
+            return
+        self._retried(f"let into {plan.target}", lambda: apply_security(self.target.client, plan.target, facts))
+
+    def _carry(
+        self,
+        part: str,
+        writer: LeafWriter,
+        leaves: Iterator[Leaf | LeafFault],
+        *,
+        positions: bool = True,
+    ) -> None:
+        # Of the document that a batch divides, nothing counts before all its leaves have their end.
+        begun, seconds = Tally(), 0.0
+        with closing(batches(leaves, self.limits)) as divided:
+            for batch, open_id in divided:
+                started = time.monotonic()
+                outcomes = writer.write([leaf for leaf in batch if isinstance(leaf, Leaf)])
+                seconds += time.monotonic() - started
+                ended = [leaf.id for leaf in batch if leaf.id != open_id]
+                if open_id is None:
+                    begun.add(tally(part, batch, outcomes))
+                    rest = Tally()
+                else:
+                    whole = len(ended)
+                    done = sum(isinstance(leaf, Leaf) for leaf in batch[:whole])
+                    rest = tally(part, batch[whole:], outcomes[done:])
+                    if not whole:
+                        begun.add(rest)
+                        continue
+                    begun.add(tally(part, batch[:whole], outcomes[:done]))
+                position = ended[-1] if positions else None
+                self.ledger.settle_tally(part, begun, position=position, seconds=seconds)
+                begun, seconds = rest, 0.0
+
+    def _writer(self, plan: DatabasePlan, *, fresh: bool = False) -> LeafWriter:
+        return LeafWriter(
+            self.target.client,
+            plan.target,
+            self.target.retrier,
+            limits=self.limits,
+            fresh=fresh,
+            listener=self.listener,
+            check=lambda: self.check(plan),
+        )
+
+    def _retried(self, what: str, step: Callable[[], object]) -> None:
+        self.target.retrier.call(what, lambda _: step(), retry_on=is_transient)
+
+
+def designs_part(database: str, *, validating: bool) -> str:
+    """The checkpoint's name for the design documents of a database; no database has a space in its name."""
+    return f"{database} {'validation functions' if validating else 'indexes and views'}"
+
+
+def batches(
+    leaves: Iterator[Leaf | LeafFault], limits: BatchLimits
+) -> Generator[tuple[list[Leaf | LeafFault], str | None]]:
+    """Leaves in batches by count and bytes, attachments that go along inline included.
+
+    Each comes with the id of the document whose leaves go on in the next one, or None.
+    """
+    batch: list[Leaf | LeafFault] = []
+    size = 0
+    for leaf in leaves:
+        length = _length(leaf)
+        if batch and (len(batch) >= limits.max_docs or size + length > limits.max_bytes):
+            yield batch, leaf.id if batch[-1].id == leaf.id else None
+            batch, size = [], 0
+        batch.append(leaf)
+        size += length
+    if batch:
+        yield batch, None
+
+
+def _length(leaf: Leaf | LeafFault) -> int:
+    if isinstance(leaf, LeafFault):
+        return 0
+    inline = inline_bytes(leaf)
+    # Large attachments are streamed, so none of their bytes is held.
+    return len(leaf.body) if inline is None else inline
+
+
+def _plain(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
+    return (leaf for leaf in leaves if not leaf.id.startswith(PREFIX))
+
+
+def _designs(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
+    for leaf in leaves:
+        if leaf.id >= END:
+            return
+        if leaf.id.startswith(PREFIX):
+            yield leaf

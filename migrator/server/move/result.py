@@ -1,0 +1,117 @@
+"""What a move did: every document of every database accounted for, as JSON and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.model import Counts
+from migrator.naming import printable
+from migrator.report.summary import SCHEMA, table, unconfirmed_lines
+from migrator.server.move.comparison import Verified, verified_lines
+
+COLUMNS = ("read", "written", "unchanged", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReport:
+    """What became of one database; `counts` are of leaves, of all runs that the checkpoint went on from, too."""
+
+    target: str
+    counts: Counts
+    design_documents: int = 0
+    indexes_ready: int = 0
+    security: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a move did. `caught_up` counts what had changed at the source meanwhile and was carried, too.
+
+    `verified` is the comparison of both servers afterwards; None where it was left out. `unconfirmed` says what of
+    the lists that were read could not be made sure of.
+    """
+
+    databases: Mapping[str, DatabaseReport] = field(default_factory=dict)
+    users: Counts | None = None
+    replications: Counts | None = None
+    caught_up: int = 0
+    seconds: float = 0.0
+    warmed: bool = True
+    verified: Verified | None = None
+    unconfirmed: Sequence[str] = ()
+
+    @property
+    def totals(self) -> Counts:
+        """The sum over all databases, users and replications."""
+        totals = Counts()
+        for counts in (*(d.counts for d in self.databases.values()), self.users, self.replications):
+            if counts is not None:
+                totals.add(counts)
+        return totals
+
+    @property
+    def ok(self) -> bool:
+        """True when every leaf is accounted for, none was rejected, and the comparison found nothing missing."""
+        totals = self.totals
+        return totals.rejected == 0 and totals.accounted and (self.verified is None or self.verified.ok)
+
+
+def applied_to_json(applied: Applied, rejects: str = "") -> dict[str, Any]:
+    """For machines, in the manner of a run's report."""
+    totals = applied.totals
+    value: dict[str, Any] = {
+        "schema": SCHEMA,
+        "ok": applied.ok,
+        "databases": {
+            name: {
+                "database": database.target,
+                **database.counts.as_dict(),
+                "design_documents": database.design_documents,
+                "indexes_ready": database.indexes_ready,
+                "security": database.security,
+            }
+            for name, database in applied.databases.items()
+        },
+        "users": applied.users.as_dict() if applied.users else None,
+        "replications": applied.replications.as_dict() if applied.replications else None,
+        "totals": totals.as_dict(),
+        "caught_up": applied.caught_up,
+        "warmed": applied.warmed,
+        "verification": applied.verified.as_dict() if applied.verified else None,
+        "seconds": round(applied.seconds, 3),
+        "documents_per_second": round(totals.read / applied.seconds, 1) if applied.seconds > 0 else 0.0,
+    }
+    if applied.unconfirmed:
+        value["unconfirmed"] = list(applied.unconfirmed)
+    if rejects:
+        value["rejects"] = rejects
+    return value
+
+
+def applied_to_text(applied: Applied) -> str:
+    """For people: a line a database, and the totals."""
+    rows: list[Sequence[str]] = [("database", "goes to", *COLUMNS, "designs", "indexes", "_security")]
+    for name, database in applied.databases.items():
+        besides = (f"{database.design_documents:,}", f"{database.indexes_ready:,}")
+        closed = "set" if database.security else "open to all"
+        rows.append((printable(name), printable(database.target), *_numbers(database.counts), *besides, closed))
+    for name, counts in (("_users", applied.users), ("_replicator (paused)", applied.replications)):
+        if counts is not None:
+            rows.append((name, "", *_numbers(counts), "", "", ""))
+    totals = applied.totals
+    rows.append(("total", "", *_numbers(totals), "", "", ""))
+    lines = [table(rows, left=2)]
+    rate = totals.read / applied.seconds if applied.seconds > 0 else 0.0
+    lines.append(f"{totals.read:,} revisions accounted for; this run took {applied.seconds:.1f} s ({rate:,.0f}/s)")
+    if applied.caught_up:
+        lines.append(f"{applied.caught_up:,} had changed at the source meanwhile, and were carried, too")
+    lines += unconfirmed_lines(applied.unconfirmed)
+    if applied.verified:
+        lines += verified_lines(applied.verified)
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(counts: Counts) -> list[str]:
+    return [f"{getattr(counts, name):,}" for name in COLUMNS]

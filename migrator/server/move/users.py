@@ -1,0 +1,152 @@
+"""Users go along with the hashes of their passwords, and replications so that none of them starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from migrator.checkpoint.target_guard import RESTART, TargetGuard
+from migrator.couch.identity import guard_database
+from migrator.couch.leaf_writer import LeafWriter
+from migrator.model import BatchLimits, Outcome, Status
+from migrator.revisions import Leaf, LeafFault
+from migrator.server.admin import replications
+from migrator.server.admin.connection import Server
+from migrator.server.admin.secure import ID_PREFIX, USERS
+from migrator.server.move.copy import START_OVER
+from migrator.server.move.journal import Ledger
+from migrator.server.move.listing import listed
+
+IDENTITY = "identity"
+BATCH = BatchLimits(max_docs=100)
+
+
+def carry_users(source: Server, target: Server, ledger: Ledger) -> None:
+    """Carry `_users`: who is at the target already with another past stays as it is there, and is rejected.
+
+    Deleted users and conflicts go along, so that what was settled stays so.
+    """
+    guard = _guarded_users(target, ledger)
+    if ledger.state(USERS).finished:
+        return
+    writer = LeafWriter(
+        target.client, USERS, target.retrier, limits=BATCH, check=lambda: guard and guard.check(USERS)
+    )
+    with listed(source, USERS) as reader:
+        # What is no user, as `_design/_auth`, is each server's own.
+        after = str(ledger.state(USERS).position or ID_PREFIX)
+        users = (leaf for leaf in reader.leaves(after=after) if leaf.id.startswith(ID_PREFIX))
+        for batch in _whole(users):
+            leaves = [leaf for leaf in batch if isinstance(leaf, Leaf)]
+            ledger.settle(USERS, batch, _written(target, writer, leaves), position=batch[-1].id)
+    if guard is not None:
+        guard.check(USERS)
+    ledger.finish(USERS)
+
+
+def _guarded_users(target: Server, ledger: Ledger) -> TargetGuard | None:
+    """Make sure that the target's `_users` is the one that holds what is settled; None where nobody noted it."""
+    recorded = ledger.detail(IDENTITY, USERS) or None
+    if recorded is None:
+        if ledger.state(USERS).finished:
+            return None
+        _make(target, USERS)
+    guard = guard_database(target.client, target.retrier, USERS, recorded, hint=START_OVER, flag=RESTART)
+    ledger.note(IDENTITY, USERS, guard.known(USERS) or "")
+    return guard
+
+
+def _whole(leaves: Iterator[Leaf | LeafFault]) -> Iterator[list[Leaf | LeafFault]]:
+    """Leaves in batches, all of one user in the same one: which past is whose is told by all of them."""
+    batch: list[Leaf | LeafFault] = []
+    for _, group in groupby(leaves, key=lambda leaf: leaf.id):
+        batch += group
+        if len(batch) >= BATCH.max_docs:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _written(target: Server, writer: LeafWriter, leaves: Sequence[Leaf]) -> list[Outcome]:
+    there = _revisions(target, sorted({leaf.id for leaf in leaves}))
+    mine = {leaf.id: _known(leaves, leaf.id) for leaf in leaves}
+    foreign = {id for id, rev in there.items() if rev not in mine[id]}
+    welcome = iter(writer.write([leaf for leaf in leaves if leaf.id not in foreign]))
+    reason = "the target has a user of this name with another past, who stays"
+    return [
+        Outcome(leaf.id, Status.REJECTED, "conflict", reason, conflict=True, http_status=409)
+        if leaf.id in foreign
+        else next(welcome)
+        for leaf in leaves
+    ]
+
+
+def _known(leaves: Sequence[Leaf], id: str) -> set[str]:
+    """All revisions of a document that its leaves tell of."""
+    known: set[str] = set()
+    for leaf in leaves:
+        if leaf.id == id:
+            history = orjson.loads(leaf.body)["_revisions"]
+            start = history["start"]
+            known.update(f"{start - back}-{rev}" for back, rev in enumerate(history["ids"]))
+    return known
+
+
+def _revisions(server: Server, ids: Sequence[str]) -> dict[str, str]:
+    """The winning revision of those that are there."""
+    rows = server.value("Looking for users", "POST", USERS, "_all_docs", value={"keys": ids})["rows"]
+    return {
+        row["id"]: row["value"]["rev"] for row in rows if "error" not in row and not row["value"].get("deleted")
+    }
+
+
+def carry_replications(source: Server, target: Server, ledger: Ledger) -> None:
+    """Carry the documents of `_replicator`, each so that the target's replicator takes it for one that had failed.
+
+    One of the same name that is there already with other content stays, and is rejected.
+    """
+    part = replications.DATABASE
+    if ledger.state(part).finished:
+        return
+    _make(target, part)
+    params = {"include_docs": "true"}
+    rows = source.value("Reading replications", "GET", part, "_all_docs", params=params)["rows"]
+    for row in rows:
+        document = row.get("doc")
+        if not isinstance(document, dict) or row["id"].startswith("_design/"):
+            continue
+        paused = replications.as_paused(document)
+        paused.pop("_rev", None)
+        leaf = Leaf(row["id"], str(document.get("_rev", "")), orjson.dumps(paused))
+        batch: list[Leaf | LeafFault] = [leaf]
+        ledger.settle(part, batch, [_laid_down(target, row["id"], paused)])
+    ledger.finish(part)
+
+
+def _laid_down(target: Server, name: str, paused: Mapping[str, Any]) -> Outcome:
+    there = replications.document(target, name)
+    if there is not None:
+        if {**there, "_rev": 0, "owner": 0} == {**paused, "_rev": 0, "owner": 0}:
+            return Outcome(name, Status.UNCHANGED)
+        reason = "the target has a replication of this name, which stays"
+        return Outcome(name, Status.REJECTED, "conflict", reason, conflict=True, http_status=409)
+    path = (replications.DATABASE, name)
+    what = f"Laying down the replication {name}"
+    answer = target.ask(what, "PUT", *path, ok=(201, 202, 400, 403), again=(409,), value=paused)
+    if answer.status in {400, 403}:
+        error, reason = answer.error()
+        return Outcome(name, Status.REJECTED, error, reason, http_status=answer.status)
+    return Outcome(name, Status.WRITTEN)
+
+
+def _make(server: Server, database: str) -> None:
+    if server.info(database) is None:
+        server.retrier.call(
+            f"create {database}",
+            lambda _: server.client.create_database(database),
+            retry_on=lambda _error: False,
+        )

@@ -1,0 +1,218 @@
+"""Runs transformers in several processes: for functions of the user's own that need much of a processor.
+
+Only JSON texts go to and fro, never Python's own objects. Records stay in order, and what is said of each is what
+would be said without the pool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from typing import BinaryIO, cast
+
+from migrator.errors import ConfigError, Interrupted, MigratorError
+from migrator.model import Fault, Record
+from migrator.pipeline.batching import Assembly
+from migrator.transformers.worker import FAULTY, FILTERED, UNREADABLE, read_frame, write_frame
+
+CHUNK_RECORDS = 100
+CHUNK_BYTES = 256_000
+# So many chunks are on their way for each process, so that none waits for the next one.
+CHUNKS_EACH = 2
+_LOOK_S = 0.2
+_LEAVE_S = 2.0
+
+
+class TransformPool:
+    """Prepares records in other processes; see `Assembly.prepare`. Close it in the end.
+
+    Args:
+        workers: how many processes; each is started when there is work for it.
+        specs: the transformers.
+        codec: name of the value codec.
+        seed: of made-up ids.
+        started_ms: when the run began.
+        stopping: set it to stop waiting for them.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        specs: Sequence[str],
+        *,
+        codec: str,
+        seed: str,
+        started_ms: int,
+        stopping: threading.Event,
+    ) -> None:
+        self._workers = workers
+        self._stopping = stopping
+        asked = {"transform": list(specs), "codec": codec, "seed": seed, "started_ms": started_ms}
+        self._asked = json.dumps({**asked, "path": sys.path}).encode()
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._started: list[_Worker] = []
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="transform")
+        self._closed = False
+
+    def __call__(self, records: Iterable[Record], assembly: Assembly) -> Iterator[Record]:
+        """Yield what became of each record, in order.
+
+        Raises:
+            ConfigError: the source gives Python's objects and no texts.
+            Interrupted: it was told to stop.
+            MigratorError: a process ended by itself.
+        """
+        waiting: deque[Future[list[Record]]] = deque()
+        for chunk in _chunks(records):
+            if all(record.text is None or record.fault is not None for record in chunk):
+                done: Future[list[Record]] = Future()
+                done.set_result(chunk)
+                waiting.append(done)
+            else:
+                waiting.append(self._threads.submit(self._transform, chunk, assembly))
+            while len(waiting) > self._workers * CHUNKS_EACH:
+                yield from self._wait_for(waiting.popleft())
+        while waiting:
+            yield from self._wait_for(waiting.popleft())
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        with self._lock:
+            self._closed = True
+            started = list(self._started)
+        for worker in started:
+            worker.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in started:
+            worker.let_go()
+
+    def _wait_for(self, future: Future[list[Record]]) -> list[Record]:
+        while True:
+            try:
+                return future.result(_LOOK_S)
+            except NotYet:
+                if self._stopping.is_set():
+                    raise Interrupted(
+                        "Stopped while documents were transformed.", hint="Go on with --resume."
+                    ) from None
+
+    def _transform(self, chunk: list[Record], assembly: Assembly) -> list[Record]:
+        texts = [record.text for record in chunk if record.text is not None and record.fault is None]
+        worker = self._worker()
+        answers = iter(worker.transform(texts))
+        self._idle.put(worker)
+        made = []
+        for record in chunk:
+            if record.text is None or record.fault is not None:
+                made.append(record)
+                continue
+            answer = next(answers)
+            kind = answer[:1]
+            if kind == UNREADABLE:
+                # Why it is no document is said where all others are said.
+                made.append(record)
+            elif kind == FILTERED:
+                made.append(assembly.finished(record, None))
+            elif kind == FAULTY:
+                made.append(assembly.finished(record, Fault(*json.loads(answer[1:]))))
+            else:
+                made.append(assembly.finished(record, answer[1:]))
+        return made
+
+    def _worker(self) -> _Worker:
+        with contextlib.suppress(queue.Empty):
+            return self._idle.get_nowait()
+        with self._lock:
+            if self._closed:
+                raise Interrupted("The transform processes were ended.")
+            worker = _Worker()
+            self._started.append(worker)
+        worker.begin(self._asked)
+        return worker
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "migrator.transformers.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._stdin = cast("BinaryIO", self._process.stdin)
+        self._stdout = cast("BinaryIO", self._process.stdout)
+        self._closing = False
+
+    def begin(self, asked: bytes) -> None:
+        refused = self._ask([asked])
+        if refused:
+            message, hint = (text.decode() for text in refused)
+            raise ConfigError(message, hint=hint)
+
+    def transform(self, texts: Sequence[bytes]) -> list[bytes]:
+        return self._ask(texts)
+
+    def close(self) -> None:
+        self._closing = True
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        try:
+            self._process.wait(_LEAVE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def let_go(self) -> None:
+        """Close what nobody reads any more."""
+        self._stdout.close()
+
+    def _ask(self, items: Sequence[bytes]) -> list[bytes]:
+        try:
+            write_frame(self._stdin, items)
+            answer = read_frame(self._stdout)
+        except (OSError, EOFError, ValueError):
+            answer = None
+        if answer is None:
+            raise self._ended()
+        return answer
+
+    def _ended(self) -> MigratorError:
+        if self._closing:
+            return Interrupted("The transform processes were ended.")
+        try:
+            code = self._process.wait(_LEAVE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return MigratorError(
+            f"A transform process ended by itself ({how}); what it was at is not settled.",
+            hint="It may need less memory, or a function ends the process. Then go on with --resume, "
+            "or without --transform-workers to see the error.",
+        )
+
+
+def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
+    chunk: list[Record] = []
+    size_bytes = 0
+    for record in records:
+        if record.document is not None:
+            raise ConfigError(
+                "--transform-workers takes sources of JSON texts, and this one gives Python's own objects.",
+                hint="Leave it out: they are transformed in this process.",
+            )
+        chunk.append(record)
+        size_bytes += len(record.text or b"")
+        if len(chunk) >= CHUNK_RECORDS or size_bytes >= CHUNK_BYTES:
+            yield chunk
+            chunk, size_bytes = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,246 @@
+"""Runs a verification: opens both sides, brings each into the order of ids, compares, and keeps its checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import dropwhile
+from pathlib import Path
+from typing import Any
+
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint.target_guard import TargetGuard, identity_of
+from migrator.config import JobConfig
+from migrator.couch.endpoint import is_server_url
+from migrator.errors import CheckpointError, ConfigError, Interrupted
+from migrator.events import (
+    CheckpointSaved,
+    CollectionStarted,
+    DocumentRejected,
+    DocumentsCompared,
+    Listener,
+    RunStarted,
+    ignore,
+)
+from migrator.files.identity import same_identity
+from migrator.files.sorting import ExternalSorter
+from migrator.jobs.open import OpenJob, default_paths, open_job
+from migrator.jobs.order import keeps_order
+from migrator.model import EncodedDocument, Extractor, Reject
+from migrator.pipeline.batching import Assembly
+from migrator.pipeline.wrapper import unconfirmed_of
+from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
+from migrator.verification.read_target import SORT_MEMORY_BYTES, open_reader
+from migrator.verification.result import DifferenceFile, VerifyResult
+
+# So many are kept for people; --differences FILE holds all.
+MAX_DIFFERENCES_KEPT = 1_000
+MIN_SAVE_INTERVAL_S = 0.5
+
+
+def verify_job(
+    config: JobConfig,
+    *,
+    environ: Mapping[str, str] | None = None,
+    listener: Listener = ignore,
+    stopping: threading.Event | None = None,
+    differences: str | None = None,
+    source: Extractor | None = None,
+    run_checkpoint: Checkpoint | None = None,
+) -> VerifyResult:
+    """Compare source and target of a job.
+
+    Args:
+        config: the job; its checkpoint is this verification's own (beside that of a run with `verify`).
+        environ: the environment.
+        listener: hears of progress.
+        stopping: set it to stop; the checkpoint is saved.
+        differences: a file for all differences, as NDJSON.
+        source: an extractor to use in place of `config.source`.
+        run_checkpoint: of the run that is verified: ids by uuid7 come from its seed.
+
+    Raises:
+        Interrupted: it was told to stop.
+        MigratorError: a side is out of reach, or the checkpoint cannot be used.
+    """
+    stopping = stopping or threading.Event()
+    if run_checkpoint is None and any(spec.startswith("id:uuid7") for spec in config.transform):
+        raise ConfigError(
+            "Ids by uuid7 are new in each run, so there is nothing to compare them with.",
+            hint="Verify at the end of the run itself: migrator run … --verify",
+        )
+    with contextlib.ExitStack() as stack:
+        job = stack.enter_context(
+            open_job(config, environ=environ, listener=listener, stopping=stopping, source=source)
+        )
+        job.fingerprint["operation"] = "verify"
+        path = default_paths(job)[0]
+        if config.verify and config.checkpoint:
+            path = path.with_name(path.name + ".verify")
+        file = CheckpointFile(path if job.repeatable or config.checkpoint else None)
+        stack.enter_context(file.lock())
+        checkpoint, resumed = open_checkpoint(
+            file,
+            job.fingerprint,
+            resume=config.resume,
+            restart=config.restart or config.verify,
+            keep_existing=False,
+        )
+        if run_checkpoint is not None:
+            checkpoint.seed, checkpoint.started_ms = run_checkpoint.seed, run_checkpoint.started_ms
+        spool = path.with_name(path.name + ".spool")
+        # Last, when the sorters of both sides have removed what was theirs.
+        stack.callback(_remove_if_empty, spool)
+        reader = stack.enter_context(open_reader(job, spool / "target", environ))
+        sink = stack.enter_context(
+            contextlib.closing(DifferenceFile(differences, checkpoint.details.get("differences_bytes", 0)))
+        )
+        run = _Verification(job, reader, checkpoint, file, sink, spool, listener, stopping)
+        result = run.run(resumed=resumed)
+        file.remove()
+        return result
+
+
+def _remove_if_empty(folder: Path) -> None:
+    # The sorters have removed what was theirs.
+    for path in (folder / "target", folder):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
+@dataclass
+class _Verification:
+    job: OpenJob
+    reader: TargetReader
+    checkpoint: Checkpoint
+    file: CheckpointFile
+    sink: DifferenceFile
+    spool: Path
+    listener: Listener
+    stopping: threading.Event
+
+    def run(self, *, resumed: bool) -> VerifyResult:
+        started = time.monotonic()
+        job = self.job
+        self.guard = TargetGuard(job.loader, hint="Begin again with --restart.")
+        self.result = VerifyResult(
+            filtered=self.checkpoint.details.get("filtered", 0),
+            unwritable=self.checkpoint.details.get("unwritable", 0),
+        )
+        self.saved_at = float("-inf")
+        counts = [job.extractor.count(name) for name in job.collections]
+        total = None if None in counts else sum(count for count in counts if count is not None)
+        target = job.loader.describe()
+        self.listener(RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
+        transform = job.transform(self.checkpoint)
+        assembly = Assembly(transform, lambda _id, _top, _body: None, job.values)
+        for name, count in zip(job.collections, counts, strict=True):
+            self.listener(CollectionStarted(name, job.names[name], count, resumed))
+            self._collection(name, assembly)
+        self.result.unconfirmed = unconfirmed_of(job.extractor, self.reader)
+        self.result.seconds = time.monotonic() - started
+        return self.result
+
+    def _collection(self, name: str, assembly: Assembly) -> None:
+        state = self.checkpoint.collections.setdefault(name, CollectionState())
+        identity = self.job.extractor.identity(name)
+        if state.identity and not same_identity(state.identity, identity):
+            raise CheckpointError(
+                f"The source of {name} has changed since the verification began.",
+                hint="Begin anew with --restart.",
+            )
+        state.identity = identity
+        # What was compared is said of this very target.
+        if state.target is not None:
+            self.guard.refuse_other(name, state.target)
+        state.target = identity_of(self.job.loader, name)
+        numbers = Comparison(**self.checkpoint.details.get("numbers", {}).get(name, {}))
+        self.result.comparisons[name] = numbers
+        if state.finished:
+            return
+        after = state.position if isinstance(state.position, str) else None
+        with contextlib.ExitStack() as stack:
+            source = self._source(name, assembly, after, stack)
+            steps = compare_collection(
+                name,
+                source,
+                self.reader.stored(name, after=after),
+                self.reader,
+                numbers,
+                ignore_extra_design=not is_server_url(self.job.extractor.describe()),
+            )
+            done = numbers.source
+            for step in steps:
+                self._note(step)
+                state.position = step.settled or state.position
+                self.listener(DocumentsCompared(name, numbers.source - done))
+                done = numbers.source
+                if self.stopping.is_set():
+                    self._save(name)
+                    raise Interrupted("Stopped; what was compared is kept.", hint="Go on with --resume.")
+                if time.monotonic() - self.saved_at >= MIN_SAVE_INTERVAL_S:
+                    self._save(name)
+        if state.target is not None:
+            self.guard.refuse_other(name, state.target)
+        state.finished = True
+        self._save(name)
+
+    def _note(self, step: Step) -> None:
+        for difference in step.differences:
+            self.sink.write(difference)
+            if len(self.result.differences) < MAX_DIFFERENCES_KEPT:
+                self.result.differences.append(difference)
+
+    def _source(
+        self, name: str, assembly: Assembly, after: str | None, stack: contextlib.ExitStack
+    ) -> Iterator[EncodedDocument]:
+        """The source's documents as they would be sent, in the order of their ids, behind an id."""
+        if self.job.extractor.ordered and keeps_order(self.job.config.transform):
+            # Reading is cheap beside comparing, and a position is the extractor's own.
+            documents = self._assembled(name, assembly)
+            if after is None:
+                return documents
+            key = after.encode()
+            return dropwhile(lambda document: document.id.encode() <= key, documents)
+        folder = self.spool / f"source-{self.job.collections.index(name)}"
+        sorter = stack.enter_context(
+            contextlib.closing(ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES))
+        )
+        for document in self._assembled(name, assembly):
+            sorter.add(document.id, document.body)
+            if self.stopping.is_set():
+                raise Interrupted("Stopped while the source was sorted.", hint="Go on with --resume.")
+        return (EncodedDocument(id, body) for id, body in sorter.sorted_items(after))
+
+    def _assembled(self, name: str, assembly: Assembly) -> Iterator[EncodedDocument]:
+        locate = getattr(self.job.extractor, "describe_position", None)
+        placed = replace(assembly, locate=lambda position: str(locate(name, position))) if locate else assembly
+        filtered = unwritable = 0
+        for record in self.job.extractor.extract(name):
+            made = placed.assemble(record)
+            if isinstance(made, EncodedDocument):
+                yield made
+            elif made is None:
+                filtered += 1
+            else:
+                unwritable += 1
+                stage, _, error = made.error.partition(":")
+                self.listener(DocumentRejected(Reject(name, made.id, stage, error, made.reason)))
+        # Counted once, at the end, as a resumed verification reads from the beginning.
+        self.result.filtered += filtered
+        self.result.unwritable += unwritable
+
+    def _save(self, name: str) -> None:
+        details: dict[str, Any] = {
+            "numbers": {key: numbers.as_dict() for key, numbers in self.result.comparisons.items()},
+            "differences_bytes": self.sink.flush(),
+            "filtered": self.result.filtered if self.checkpoint.collections[name].finished else 0,
+            "unwritable": self.result.unwritable if self.checkpoint.collections[name].finished else 0,
+        }
+        self.checkpoint.details = details
+        self.file.save(self.checkpoint)
+        self.saved_at = time.monotonic()
+        self.listener(CheckpointSaved(name))

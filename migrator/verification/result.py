@@ -1,0 +1,161 @@
+"""What a verification found: the numbers, the differences in memory and on disk, as JSON and for people."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from migrator.errors import ConfigError, MigratorError
+from migrator.files.durable import flush_to_disk
+from migrator.files.failures import RESUME, write_error
+from migrator.naming import printable
+from migrator.report.summary import table, unconfirmed_lines
+from migrator.verification.compare import Comparison, Difference
+
+MAX_DIFFERENCES_SHOWN = 20
+
+
+@dataclass
+class VerifyResult:
+    """What a verification found.
+
+    `unwritable` counts source documents that no target could hold; `unconfirmed` says what of the lists that were
+    compared could not be made sure of.
+    """
+
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    filtered: int = 0
+    unwritable: int = 0
+    seconds: float = 0.0
+    unconfirmed: Sequence[str] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True when both sides hold the same, and every source document could be compared."""
+        return self.unwritable == 0 and all(comparison.ok for comparison in self.comparisons.values())
+
+
+class DifferenceFile:
+    """Appends differences as NDJSON; what a resumed verification finds again is cut off first."""
+
+    def __init__(self, path: str | None, settled_bytes: int) -> None:
+        self._file: BinaryIO | None = None
+        self.size = self._settled_bytes = settled_bytes
+        self._path = path or ""
+        if path is None:
+            return
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            self._file = os.fdopen(descriptor, "r+b")
+            self._file.truncate(settled_bytes)
+            self._file.seek(settled_bytes)
+        except OSError as error:
+            self.close()
+            raise self._failed(error) from error
+
+    def write(self, difference: Difference) -> None:
+        """Append one."""
+        if self._file is not None:
+            try:
+                self.size += self._file.write(
+                    json.dumps(difference._asdict(), ensure_ascii=False).encode() + b"\n"
+                )
+            except OSError as error:
+                self._taken_back()
+                raise self._failed(error) from error
+
+    def flush(self) -> int:
+        """Make them durable; the size in bytes."""
+        if self._file is not None:
+            try:
+                flush_to_disk(self._file)
+            except OSError as error:
+                self._taken_back()
+                raise self._failed(error) from error
+            self._settled_bytes = self.size
+        return self.size
+
+    def _taken_back(self) -> None:
+        """What is half written goes; without anything that an earlier run has settled, so does the file."""
+        with contextlib.suppress(OSError):
+            os.truncate(self._path, self._settled_bytes)
+            if not self._settled_bytes:
+                Path(self._path).unlink()
+
+    def close(self) -> None:
+        """Close the file; what a full disk did not take is told by `write` and `flush`."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _failed(self, error: OSError) -> MigratorError:
+        return write_error(error, self._path, instead="name another with --differences FILE", again=RESUME)
+
+
+def result_to_json(result: VerifyResult) -> dict[str, Any]:
+    """The result as a JSON object: numbers by collection and the first differences."""
+    totals = Comparison()
+    for comparison in result.comparisons.values():
+        for name, number in comparison.as_dict().items():
+            setattr(totals, name, getattr(totals, name) + number)
+    return {
+        "schema": 1,
+        "ok": result.ok,
+        "collections": {name: comparison.as_dict() for name, comparison in result.comparisons.items()},
+        "totals": totals.as_dict(),
+        "filtered": result.filtered,
+        "unwritable": result.unwritable,
+        "differences": [difference._asdict() for difference in result.differences],
+        "seconds": round(result.seconds, 3),
+        **({"unconfirmed": list(result.unconfirmed)} if result.unconfirmed else {}),
+    }
+
+
+def result_from_json(value: Any, *, name: str) -> VerifyResult:
+    """A result as it was before it became JSON; `name` is what it is called in errors.
+
+    Raises:
+        ConfigError: it is no result of a verification.
+    """
+    try:
+        return VerifyResult(
+            {str(key): Comparison(**numbers) for key, numbers in value["collections"].items()},
+            [Difference(**difference) for difference in value["differences"]],
+            int(value["filtered"]),
+            int(value["unwritable"]),
+            float(value["seconds"]),
+            tuple(str(text) for text in value.get("unconfirmed", ())),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ConfigError(
+            f"{name} is no result of a verification.", hint="Name a file that migrator verify --report wrote."
+        ) from None
+
+
+def result_to_text(result: VerifyResult) -> str:
+    """The result for people: a table, the first differences, and the verdict."""
+    names = list(Comparison().as_dict())
+    rows = [["collection", *names]]
+    for collection, comparison in result.comparisons.items():
+        rows.append([printable(collection), *(f"{number:,}" for number in comparison.as_dict().values())])
+    lines = [table(rows)]
+    for difference in result.differences[:MAX_DIFFERENCES_SHOWN]:
+        where = f" at {printable(difference.path)}" if difference.path else ""
+        lines.append(f"{difference.kind}: {printable(difference.collection)} {difference.id[:200]!r}{where}")
+    if len(result.differences) > MAX_DIFFERENCES_SHOWN:
+        lines.append("... and more; --differences FILE writes all of them")
+    if result.unwritable:
+        lines.append(
+            f"{result.unwritable:,} source documents cannot be written anywhere, so they are not compared"
+        )
+    lines += unconfirmed_lines(result.unconfirmed)
+    compared = sum(comparison.source for comparison in result.comparisons.values())
+    verdict = "Verified: both sides hold the same." if result.ok else "Source and target differ."
+    lines.append(f"{verdict} {compared:,} documents in {result.seconds:.1f} s")
+    return "\n".join(lines) + "\n"
