@@ -29,7 +29,7 @@ from migrator.files.identity import same_identity
 from migrator.files.sorting import ExternalSorter
 from migrator.jobs.open import OpenJob, default_paths, open_job
 from migrator.jobs.order import keeps_order
-from migrator.model import EncodedDocument, Extractor, Reject
+from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject
 from migrator.pipeline.batching import Assembly
 from migrator.pipeline.wrapper import unconfirmed_of
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
@@ -39,6 +39,7 @@ from migrator.verification.result import DifferenceFile, VerifyResult
 # So many are kept for people; --differences FILE holds all.
 MAX_DIFFERENCES_KEPT = 1_000
 MIN_SAVE_INTERVAL_S = 0.5
+_BY_SETTINGS = frozenset({"document_too_large"})
 
 
 def verify_job(
@@ -136,13 +137,19 @@ class _Verification:
         target = job.loader.describe()
         self.listener(RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
         transform = job.transform(self.checkpoint)
-        assembly = Assembly(transform, lambda _id, _top, _body: None, job.values)
+        assembly = Assembly(transform, self._never_held, job.values)
         for name, count in zip(job.collections, counts, strict=True):
             self.listener(CollectionStarted(name, job.names[name], count, resumed))
             self._collection(name, assembly)
         self.result.unconfirmed = unconfirmed_of(job.extractor, self.reader)
         self.result.seconds = time.monotonic() - started
         return self.result
+
+    def _never_held(self, id: str, top_level: Document, body: bytes) -> Fault | None:
+        """What the target can never hold is no document that it lacks."""
+        fault = self.job.loader.screen(id, top_level, body)
+        # A server's limits can have been others when the document was written.
+        return None if fault is not None and fault.error in _BY_SETTINGS else fault
 
     def _collection(self, name: str, assembly: Assembly) -> None:
         state = self.checkpoint.collections.setdefault(name, CollectionState())

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from migrator.errors import ConfigError, MigratorError
 from migrator.files.durable import flush_to_disk
 from migrator.files.failures import RESUME, write_error
-from migrator.naming import printable
+from migrator.naming import counted, printable
 from migrator.report.summary import table, unconfirmed_lines
 from migrator.verification.compare import Comparison, Difference
 
@@ -24,8 +24,8 @@ MAX_DIFFERENCES_SHOWN = 20
 class VerifyResult:
     """What a verification found.
 
-    `unwritable` counts source documents that no target could hold; `unconfirmed` says what of the lists that were
-    compared could not be made sure of.
+    `unwritable` counts source documents that the target can never hold; `unconfirmed` says what of the lists that
+    were compared could not be made sure of.
     """
 
     comparisons: dict[str, Comparison] = field(default_factory=dict)
@@ -152,7 +152,8 @@ def result_to_text(result: VerifyResult) -> str:
         lines.append("... and more; --differences FILE writes all of them")
     if result.unwritable:
         lines.append(
-            f"{result.unwritable:,} source documents cannot be written anywhere, so they are not compared"
+            f"{counted(result.unwritable, 'source document')} can never be written there, for the reasons above: "
+            "not compared"
         )
     lines += unconfirmed_lines(result.unconfirmed)
     compared = sum(comparison.source for comparison in result.comparisons.values())

@@ -13,12 +13,12 @@ import pytest
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, Interrupted
-from migrator.events import DocumentsCompared, Event
+from migrator.events import DocumentRejected, DocumentsCompared, Event
 from migrator.extractors.memory import MemoryExtractor
 from migrator.jobs.run import run_job
 from migrator.verification.compare import Difference
 from migrator.verification.job import verify_job
-from migrator.verification.result import VerifyResult
+from migrator.verification.result import VerifyResult, result_to_text
 from tests import support
 from tests.fault_proxy import FaultProxy, at_random
 
@@ -255,3 +255,45 @@ def test_verification_through_faults(server_url: str, database_prefix: str, tmp_
     with FaultProxy(server_url, plan) as proxy:
         result = verify(proxy.url, name, documents, tmp_path, max_attempts=30)
     assert [Difference(name, "d00500", "different", "n")] == result.differences
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ({"_id": "_x"}, "illegal_docid"),
+        ({"_id": "_local/x"}, "local_document"),
+        ({"_id": "x", "__v": 1}, "doc_validation"),
+        ({"_id": "x", "_deleted": True}, "deleted_document"),
+        ({"_id": "x", "n": 10**400}, "integer_too_large"),
+        ({"_id": "x", "_attachments": {"a": {"stub": True}}}, "attachment_without_data"),
+        ({"_id": ""}, "empty_id"),
+    ],
+)
+def test_what_the_target_can_never_hold_is_not_called_missing(
+    server_url: str, database_prefix: str, tmp_path: Path, document: dict[str, Any], error: str
+) -> None:
+    """It is named with the reason that `run` gives, and it is no proof that both sides are equal."""
+    name = f"{database_prefix}a"
+    documents = {"a": {"n": 1}, document["_id"]: document}
+    load(server_url, name, documents, tmp_path, rejects=str(tmp_path / "r"))
+    (line,) = (tmp_path / "r").read_text().splitlines()
+    events: list[Event] = []
+    result = verify(server_url, name, documents, tmp_path, listener=events.append)
+    assert result.comparisons[name].as_dict() == {
+        **dict.fromkeys(("source", "target", "equal"), 1),
+        **dict.fromkeys(("different", "missing", "extra"), 0),
+    }
+    assert (result.ok, result.unwritable, result.differences) == (False, 1, [])
+    (named,) = [event.reject for event in events if isinstance(event, DocumentRejected)]
+    assert (named.id, named.error, named.reason) == (document["_id"], error, json.loads(line)["reason"])
+    assert "1 source document can never be written there" in result_to_text(result)
+
+
+def test_a_document_beyond_a_limit_of_today_is_compared(
+    server_url: str, database_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit may have been another one when it was written."""
+    name = f"{database_prefix}a"
+    load(server_url, name, {"a": {"text": "x" * 5_000}}, tmp_path)
+    monkeypatch.setattr("migrator.loaders.couchdb.DEFAULT_MAX_DOCUMENT_BYTES", 1_000)
+    assert verify(server_url, name, {"a": {"text": "x" * 5_000}}, tmp_path).ok

@@ -229,7 +229,7 @@ def verification(value: Mapping[str, Any] | None) -> Element | None:
         "verification",
         "Verification",
         h("p", h("b", verdict), f" {compared} compared in {wording.duration(value['seconds'])}."),
-        h("p", f"{unfit:,} documents of the source cannot be written anywhere, so they are not compared.")
+        h("p", f"{unfit:,} documents of the source can never be written there, so they are not compared.")
         if unfit
         else None,
         table(
