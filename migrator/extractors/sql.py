@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from migrator.errors import CheckpointError
+from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.sql_catalog import Catalog, Relation
 from migrator.extractors.sql_columns import asked_for
 from migrator.extractors.sql_engine import UnreadableRow, file_content, open_engine, shown_url, translated
@@ -227,9 +227,17 @@ class SqlExtractor:
         number = 0
         for part in relation.parts:
             rows = Rows(self._engine, collection, part, relation.id_columns)
-            for row in self._read([rows.select((), (), only=relation.inherited)]):
-                number += 1
-                yield rows.record(row, f"row:{number}", f"row {number}")
+            try:
+                for row in self._read([rows.select((), (), only=relation.inherited)]):
+                    number += 1
+                    yield rows.record(row, f"row:{number}", f"row {number}")
+            except UnreadableRow as error:
+                raise ConfigError(
+                    f"{shown(collection)} has a row that the database fails over, at most {self._fetch_rows} rows "
+                    f"behind row {number}: {error.reason}.",
+                    hint="It has no key by which the other rows could be read: read the table that has one, or "
+                    "leave the row out with a query, ?query.NAME=select …; what is there already stays.",
+                ) from None
 
     def _without_key(self, collection: str, relation: Relation, read: int) -> Iterator[Record]:
         import sqlalchemy as sa  # noqa: PLC0415

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 # What may be in a URL's query and is no secret.
 _SHOWN_QUERY = ("dbname", "host", "port", "service")
+# SQLite's words, which come as those of any other trouble.
+_OF_A_VALUE = (
+    "malformed JSON",
+    "integer overflow",
+    "string or blob too big",
+    "JSON path",
+    "cannot hold BLOB values",
+)
 _DENIED = ("authentication failed", "no pg_hba.conf entry", "no password supplied", "Access denied")
 
 
@@ -116,7 +124,7 @@ def translated(place: str) -> Iterator[None]:
         if "row-level security" in reason:
             hint = "Read as a role that sees all rows: the owner of the table, or one with BYPASSRLS."
         message = f"{place} cannot be read: {reason}."
-        if isinstance(error, sa.exc.DataError):
+        if isinstance(error, sa.exc.DataError) or any(word in reason for word in _OF_A_VALUE):
             raise UnreadableRow(message, hint=hint, reason=reason) from None
         raise ConfigError(message, hint=hint) from None
 

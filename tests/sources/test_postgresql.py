@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import migrator
+from migrator.codec.unfixed import Unfixed
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.sql import SqlExtractor
 from migrator.extractors.sql_queries import divide_queries
@@ -593,7 +594,8 @@ def test_a_row_that_the_database_fails_over_is_a_fault_of_its_own(base: str, bad
         str(number) for number in range(1, 501)
     ]
     faults = [record.fault for record in found if record.fault]
-    assert [fault.document for fault in faults] == [{"id": number} for number in bad]
+    lost = {"x": Unfixed(None), "y": Unfixed(None)}
+    assert [fault.document for fault in faults] == [{"_id": str(number), "id": number, **lost} for number in bad]
     assert all(f"computed [{fault.id}]: division by zero" in fault.reason for fault in faults)
     for number in (bad[0], 499):
         assert read(base, "computed", found[number - 1].position) == found[number:]

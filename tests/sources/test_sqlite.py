@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import migrator
+from migrator.codec.unfixed import Unfixed
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.sql import SqlExtractor
 
@@ -165,3 +166,34 @@ def test_a_database_of_views_alone_has_them_as_collections(file: Path) -> None:
         assert extractor.collections() == ["v", "w"]
     with closing(SqlExtractor(url)) as extractor, pytest.raises(ConfigError, match="'v'"):
         extractor.collections()
+
+
+FAILING = ["json_extract(v, '$.x')", "abs(v)", "CASE WHEN v IS NULL THEN 1 ELSE json_extract(v, '$.x') END"]
+
+
+@pytest.mark.parametrize("bad", [[1], [3, 450], [199, 200, 201], [500]])
+@pytest.mark.parametrize("computed", FAILING)
+def test_a_row_that_the_database_fails_over_is_a_fault_of_its_own(
+    file: Path, bad: list[int], computed: str
+) -> None:
+    """Of a column that is computed while it is read; the others are given once, in order."""
+    values = (-(2**63), 1) if "abs" in computed else ("'{'", "'{\"x\": 1}'")
+    run(
+        file,
+        "CREATE TABLE t (k INTEGER PRIMARY KEY, v)",
+        *(f"INSERT INTO t (k, v) VALUES ({number}, {values[number not in bad]})" for number in range(1, 501)),
+        f"ALTER TABLE t ADD COLUMN c AS ({computed}) VIRTUAL",
+        "CREATE VIEW u AS SELECT k AS _id, c FROM t",
+    )
+    found = read(file, "t")
+    ids = [record.fault.id if record.fault else record.document["_id"] for record in found]
+    assert ids == [str(number) for number in range(1, 501)]
+    assert [number for number, record in enumerate(found, 1) if record.fault] == bad
+    fault = found[bad[0] - 1].fault
+    assert fault.document == {"_id": str(bad[0]), "k": bad[0], "v": Unfixed(None), "c": Unfixed(None)}
+    assert "malformed JSON" in fault.reason or "integer overflow" in fault.reason
+    # Without a key the others cannot be told from it.
+    with pytest.raises(
+        ConfigError, match="'u' has a row that the database fails over, at most 200 rows behind row"
+    ):
+        read(file, "u")
