@@ -14,6 +14,7 @@ from migrator.backup.restore import run_restore
 from migrator.backup.storage.base import open_place
 from migrator.config import JobConfig
 from migrator.events import Event
+from tests import support
 from tests.leaf_states import make, state, write
 
 
@@ -33,6 +34,7 @@ class World:
     folder: Path
     events: list[Event] = field(default_factory=list)
     at: str = ""
+    renewed: dict[str, int] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -46,7 +48,20 @@ class World:
 
     def name(self, short: str) -> str:
         """A database's name."""
-        return f"{self.prefix}{short}"
+        return f"{self.prefix}{short}{self.renewed.get(short, '')}"
+
+    def url(self, short: str) -> str:
+        """A database's URL, with credentials."""
+        return f"{self.server}/{self.name(short)}"
+
+    def renew(self, short: str) -> None:
+        """Delete a database, and give the next one another name.
+
+        On a cluster one that is made again under the same name can be missing on a node for a moment, and have the
+        validation functions of the one before it.
+        """
+        support.request("DELETE", self.url(short))
+        self.renewed[short] = self.renewed.get(short, 0) + 1
 
     def make(self, short: str, *leaves: Any) -> str:
         """Make a database with leaves."""

@@ -177,9 +177,9 @@ class LeafWriter:
                 index: refused.get((leaves[index].id, leaves[index].rev)) or refused.get((leaves[index].id, ""))
                 for index in waiting
             }
-            for index, row in rows.items():
-                if row is not None and is_verdict(row.get("error")):
-                    ends[index] = _rejected(leaves[index], row, VERDICTS[str(row.get("error"))])
+            verdicts = {index: row for index, row in rows.items() if row and is_verdict(row.get("error"))}
+            for index in self._not_held(leaves, list(verdicts)):
+                ends[index] = _rejected(leaves[index], verdicts[index], VERDICTS[verdicts[index]["error"]])
             asked = [index for index in waiting if index not in ends]
             waiting = self._unconfirmed(leaves, asked, ends)
             if len(waiting) < len(asked):
@@ -217,10 +217,7 @@ class LeafWriter:
         if not indexes:
             return []
         missing = self._ask_missing([leaves[index] for index in indexes])
-        left = [index for index in indexes if leaves[index].rev in missing.get(leaves[index].id, ())]
-        if left and copies_of(self._client.database_info(self._database)) > 1:
-            held = self._held([leaves[index] for index in left])
-            left = [index for index in left if (leaves[index].id, leaves[index].rev) not in held]
+        left = self._not_held(leaves, [i for i in indexes if leaves[i].rev in missing.get(leaves[i].id, ())])
         for index in set(indexes).difference(left):
             ends[index] = Outcome(leaves[index].id, Status.WRITTEN)
         return left
@@ -262,16 +259,19 @@ class LeafWriter:
             self._check()
         return result
 
-    def _held(self, leaves: Sequence[Leaf]) -> set[tuple[str, str]]:
-        """Which of them most copies of a cluster hold: one alone answers `_revs_diff`, and it can be behind."""
-        what = f"Looking for {len(leaves)} revisions on most copies of {self._database}"
-        asked = [Asked(leaf.id, leaf.rev) for leaf in leaves]
+    def _not_held(self, leaves: Sequence[Leaf], indexes: Sequence[int]) -> list[int]:
+        """Those that most copies do not hold: on a cluster one copy alone calls them missing, or refuses them."""
+        if not indexes or copies_of(self._client.database_info(self._database)) < 2:
+            return list(indexes)
+        what = f"Looking for {len(indexes)} revisions on most copies of {self._database}"
+        asked = [Asked(leaves[index].id, leaves[index].rev) for index in indexes]
         body = orjson.dumps({"docs": [{"id": id, "rev": rev} for id, rev in asked]})
         answer = self._client.call("POST", self._database, "_bulk_get", params={"revs": "true"}, body=body)
         if answer.status != 200:
             refuse(answer, what, self._client.url)
         found = read_leaves(answer.body, asked, lambda *_: (), what)
-        return {(leaf.id, leaf.rev) for leaf in found if isinstance(leaf, Leaf)}
+        held = {(leaf.id, leaf.rev) for leaf in found if isinstance(leaf, Leaf)}
+        return [index for index in indexes if (leaves[index].id, leaves[index].rev) not in held]
 
     def _ask_missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
         """Which revisions the server does not hold, by id."""

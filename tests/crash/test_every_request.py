@@ -98,17 +98,16 @@ def world(server_url: str, database_prefix: str, tmp_path: Path) -> World:
 @pytest.mark.parametrize("before", ["missing", "empty", "empty, another limit", "existing"])
 def test_a_restore(world: World, before: str, is_couchdb: bool) -> None:
     """Into a database that it makes, into one that an administrator made, and into one with other documents."""
-    url = f"{world.server}/{world.name('b')}"
     job = {"batch_docs": 4, "in_flight": 1, "max_attempts": 1}
     wanted = world.state("a")
     options = {"into_existing": True, "security": True} if before == "existing" else {}
 
     def clean() -> None:
-        support.request("DELETE", url)
+        world.renew("b")
         if before != "missing":
             world.make("b", *([leaf("other", "1-a")] if before == "existing" else []))
         if before == "empty, another limit" and is_couchdb:
-            assert support.request("PUT", f"{url}/_revs_limit", 77)[0] == 200
+            assert support.request("PUT", f"{world.url('b')}/_revs_limit", 77)[0] == 200
 
     def run(server: str) -> None:
         result = world.restore("a", "b", url=server, job=job, **options)
@@ -119,18 +118,17 @@ def test_a_restore(world: World, before: str, is_couchdb: bool) -> None:
     for where in cut_off_everywhere(world.server, run, clean):
         run(world.server)
         assert {key: value for key, value in world.state("b").items() if key[0] != "other"} == wanted, where
-        assert support.get(f"{url}/_security") == SECURITY, where
-        assert support.get(f"{url}/_local/migrator-restore")["finished"], where
+        assert support.get(f"{world.url('b')}/_security") == SECURITY, where
+        assert support.get(f"{world.url('b')}/_local/migrator-restore")["finished"], where
         if is_couchdb:
             limit = support.get(f"{world.server}/{world.name('a')}/_revs_limit")
-            assert support.get(f"{url}/_revs_limit") == limit, where
+            assert support.get(f"{world.url('b')}/_revs_limit") == limit, where
 
 
 @pytest.mark.parametrize("before", ["missing", "empty", "existing"])
 @pytest.mark.parametrize("source", ["a file", "a backup", "a database"])
 def test_a_conversion(world: World, before: str, source: str) -> None:
     """Into a database: an unfinished one is known as its own."""
-    url = f"{world.server}/{world.name('b')}"
     path = world.folder / "a.ndjson"
     database = f"{world.server}/{world.name('a')}"
     sources = {"a file": str(path), "a backup": world.place, "a database": database}
@@ -140,7 +138,7 @@ def test_a_conversion(world: World, before: str, source: str) -> None:
     wanted = world.state("a")
 
     def clean() -> None:
-        support.request("DELETE", url)
+        world.renew("b")
         if before != "missing":
             world.make("b", *([leaf("other", "1-a")] if before == "existing" else []))
 
@@ -208,12 +206,11 @@ def test_a_seeding(world: World, tmp_path: Path) -> None:
 @pytest.mark.parametrize("before", ["missing", "empty"])
 def test_a_move(world: World, before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a whole server by its plan: what was saved last before the cut is all that the next run knows."""
-    url = f"{world.server}/{world.name('b')}"
     plans: list[ServerPlan] = []
     cut: list[bool] = []
 
     def clean() -> None:
-        support.request("DELETE", url)
+        world.renew("b")
         (tmp_path / "checkpoint").unlink(missing_ok=True)
         if before == "empty":
             world.make("b")
@@ -236,7 +233,7 @@ def test_a_move(world: World, before: str, tmp_path: Path, monkeypatch: pytest.M
     for where in cut_off_everywhere(world.server, run, clean, cut):
         run(world.server)
         assert world.state("b") == world.state("a"), where
-        assert support.get(f"{url}/_security") == SECURITY, where
+        assert support.get(f"{world.url('b')}/_security") == SECURITY, where
         assert not (tmp_path / "checkpoint").exists(), where
 
 

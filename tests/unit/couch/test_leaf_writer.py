@@ -92,16 +92,20 @@ def test_a_leaf_that_comes_again_in_a_later_batch_is_written_once() -> None:
     assert asked[requests + 2 :] == ["_revs_diff", "_bulk_docs", "_revs_diff"]
 
 
+@pytest.mark.parametrize("refused", ["", "ab", "abc"])
 @pytest.mark.parametrize("held", ["abc", "ac", ""])
-def test_one_copy_that_is_behind_makes_no_leaf_missing(held: str) -> None:
-    """A cluster answers `_revs_diff` from one copy; what most copies hold is stored, and is not sent again."""
+def test_one_copy_decides_nothing(held: str, refused: str) -> None:
+    """A cluster answers `_revs_diff` from one copy, and one that knows a validation function before it has a leaf
+    refuses that for all. What most copies hold is stored, and is not sent again.
+    """
     asked = []
 
     def answer(request: Asked) -> Reply:
         asked.append(request.path.rpartition("/")[2].partition("?")[0])
         if asked[-1] == "_bulk_docs":
             local = request.json["docs"][0]["_id"].startswith("_local/")
-            return Reply(500, [{"id": "x", "error": "error"}]) if local else Reply(201, [])
+            no = [{"id": id, "rev": "1-a", "error": "forbidden", "reason": "no"} for id in refused]
+            return Reply(500, [{"id": "x", "error": "error"}]) if local else Reply(201, no)
         if asked[-1] == "_revs_diff":
             return Reply(200, {id: {"missing": revs} for id, revs in request.json.items()})
         if asked[-1] == "_bulk_get":
@@ -118,12 +122,14 @@ def test_one_copy_that_is_behind_makes_no_leaf_missing(held: str) -> None:
         client = CouchClient(parse_endpoint(stub.url, environ={})[0], max_connections=1)
         writer = LeafWriter(client, "db", Retrier(RetryPolicy(1)), fresh=True)
         try:
-            if held == "abc":
-                assert [outcome.status for outcome in writer.write(LEAVES)] == [Status.WRITTEN] * 3
-                assert asked == ["_bulk_docs", "_revs_diff", "db", "_bulk_get"]
-            else:
-                with pytest.raises(EndpointError, match=f"does not store {3 - len(held)} document"):
+            missing = set("abc").difference(held, refused)
+            if missing:
+                with pytest.raises(EndpointError, match=f"does not store {len(missing)} document"):
                     writer.write(LEAVES)
+            else:
+                found = {outcome.id: outcome.status for outcome in writer.write(LEAVES)}
+                assert found == {id: Status.WRITTEN if id in held else Status.REJECTED for id in "abc"}
+                assert asked.count("_bulk_docs") == 1
         finally:
             client.close()
 
