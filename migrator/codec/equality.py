@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import sys
-from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain, zip_longest
 from json import JSONEncoder
 from typing import Any
@@ -16,8 +14,6 @@ from migrator.codec.faults import path_text
 from migrator.model import Document
 
 DIGEST_BYTES = 16
-# What CouchDB takes an attachment for that comes without a type.
-DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 _CANONICAL = JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True)
 _MISSING = object()
@@ -71,20 +67,6 @@ def canonical_digest(document: Document, *, stored: bool) -> bytes:
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
-def attachments_equal(source: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
-    """Compare two `_attachments` objects by names, content types and decoded bytes.
-
-    Never by `digest`, which may be that of compressed bytes. An attachment without its data, or with data that
-    is no base64, equals nothing.
-    """
-    return source.keys() == target.keys() and all(
-        (data := _attachment_data(source[name])) is not None
-        and data == _attachment_data(target[name])
-        and _content_type(source[name]) == _content_type(target[name])
-        for name in source
-    )
-
-
 def _children(one: Any, other: Any) -> Iterator[tuple[str | int, Any, Any]]:
     if isinstance(one, dict):
         keys = chain(one, (key for key in other if key not in one))
@@ -133,17 +115,3 @@ def _canonical_text(document: Document) -> str:
         return _CANONICAL.encode(document)
     except RecursionError:
         return deep.dumps(document, _CANONICAL)
-
-
-def _attachment_data(attachment: Any) -> bytes | None:
-    data = attachment.get("data") if isinstance(attachment, Mapping) else None
-    if not isinstance(data, str):
-        return None
-    try:
-        return b64decode("".join(data.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _content_type(attachment: Mapping[str, Any]) -> Any:
-    return attachment.get("content_type", DEFAULT_CONTENT_TYPE)

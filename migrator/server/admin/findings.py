@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,8 +61,3 @@ def diagnosis_to_text(diagnosis: Diagnosis) -> str:
     bad = sum(finding.level in {PROBLEM, UNREACHABLE} for finding in diagnosis.findings)
     lines.append(f"{diagnosis.url} has {bad:,} problems." if bad else f"{diagnosis.url} is in order.")
     return "\n".join(lines) + "\n"
-
-
-def count_of(findings: Sequence[Finding], level: str) -> int:
-    """How many findings are of a level."""
-    return sum(finding.level == level for finding in findings)

@@ -34,7 +34,6 @@ from migrator.server.move.result import Applied, DatabaseReport
 from migrator.server.move.users import carry_replications, carry_users
 
 SIDE_BY_SIDE = 4
-BATCH = BatchLimits()
 
 
 @dataclass(frozen=True, kw_only=True)
