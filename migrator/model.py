@@ -241,16 +241,6 @@ class Extractor(Protocol):
 
 
 @runtime_checkable
-class Destined(Protocol):
-    """A source whose documents were meant for certain databases before, such as a reject file."""
-
-    @property
-    def databases(self) -> Mapping[str, str]:
-        """The database or file by collection; what is not in it goes by the usual rule."""
-        ...
-
-
-@runtime_checkable
 class Loader(Protocol):
     """A target. `load` is idempotent: the same batch twice leaves what once leaves."""
 

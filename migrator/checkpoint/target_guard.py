@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from migrator.capabilities import Emptiable, Identified
 from migrator.errors import TargetMissing, TargetReplaced
 from migrator.model import Batch, Loader, Outcome
 
@@ -46,9 +47,7 @@ def is_same(recorded: str, now: str) -> bool:
 
 def identity_of(target: object, collection: str) -> str | None:
     """What a loader tells of its target; None where it tells nothing, as those of other packages may."""
-    ask = getattr(target, "identity", None)
-    identity: str | None = None if ask is None else ask(collection)
-    return identity
+    return target.identity(collection) if isinstance(target, Identified) else None
 
 
 @contextlib.contextmanager
@@ -175,12 +174,11 @@ class TargetGuard:
         return now
 
     def _is_empty(self, collection: str) -> bool:
-        ask = getattr(self._target, "is_empty", None)
-        if ask is None or not ask(collection):
+        if not (isinstance(self._target, Emptiable) and self._target.is_empty(collection)):
             return False
         for pause in PAUSES_S:
             self._sleep(pause)
-            if not ask(collection):
+            if not self._target.is_empty(collection):
                 return False
         return True
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from migrator.convert.attachment_buffer import held
 from migrator.convert.formats.output import WholeFile
@@ -34,6 +34,16 @@ class LeafSource(Protocol):
     def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
         """Yield the leaves."""
         ...
+
+
+@runtime_checkable
+class FromFile(LeafSource, Protocol):
+    """A source whose leaves may lie apart, as `FileReader` says; those of databases and backups are in order."""
+
+    ordered: bool
+    grouped: bool
+    newest_last: bool
+    notes: dict[str, int]
 
 
 @dataclass
@@ -140,9 +150,9 @@ class Converter:
         """The leaves that the target has a place for, each `once` if need be; faults are rejected here."""
         read = self._counted(source)
         items: Iterator[Leaf | LeafFault] = read
-        newest_last = getattr(source, "newest_last", False)
-        # Readers of databases and backups say nothing, as they are always in order.
-        together = getattr(source, "ordered", True) or getattr(source, "grouped", True)
+        file = source if isinstance(source, FromFile) else None
+        newest_last = file is not None and file.newest_last
+        together = file is None or file.ordered or file.grouped
         with closing(read):
             if newest_last or (once and not together and self._to_sort(source, holds, scratch)):
                 items = sorted_leaves(items, scratch, self.result.left_out, newest_last=newest_last)
@@ -155,7 +165,8 @@ class Converter:
                     count(self.result.left_out, "tombstones")
                 else:
                     yield item
-        self.result.notes.update(getattr(source, "notes", {}))
+        if file is not None:
+            self.result.notes.update(file.notes)
 
     def _to_sort(self, source: LeafSource, holds: Holds, scratch: Path) -> bool:
         """True when leaves that lie apart must come together; to read twice is faster than to sort unasked."""

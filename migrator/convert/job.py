@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.convert.copy import Conversion, Converter, LeafSource, convert_file
 from migrator.convert.formats.table import WRITERS
@@ -21,7 +22,6 @@ from migrator.errors import ConfigError, StorageError, UnaccountedError
 from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
 from migrator.files.streams import STDOUT, STREAM, is_stream, open_stream, standard_output
-from migrator.pipeline.wrapper import unconfirmed_of
 from migrator.retry.retrier import Retrier, RetryPolicy
 
 _BLOCK_BYTES = 1 << 20

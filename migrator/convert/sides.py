@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.convert.copy import LeafSource
-from migrator.convert.formats.reader import MAX_DOCUMENT_BYTES
+from migrator.convert.formats.reader import MAX_DOCUMENT_BYTES, FileReader
 from migrator.convert.formats.table import READERS, open_reader
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.couch.places import checked_place
@@ -115,11 +115,10 @@ def open_database(
 
 def source_identity(source: LeafSource) -> str:
     """What is converted, the same whenever the same is converted again: a file is told by its content."""
-    path = getattr(source, "path", None)
-    if path is None:
+    if not isinstance(source, FileReader):
         return source.describe()
     # What can be read only once is never the same again.
-    return file_identity(path) if path.is_file() else secrets.token_hex(16)
+    return file_identity(source.path) if source.path.is_file() else secrets.token_hex(16)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from migrator.capabilities import Traits
 from migrator.codec import InvalidDocument, Unencodable, encode, top_level
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.client import CouchClient
@@ -11,6 +12,7 @@ from migrator.couch.copies import settle, settled_info
 from migrator.couch.endpoint import database_url
 from migrator.couch.identity import start_of
 from migrator.errors import ConfigError, TargetMissing
+from migrator.extractors.file_ranges import up_to
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
 
@@ -29,6 +31,7 @@ class CouchExtractor:
     """
 
     ordered = True
+    traits = Traits(couchdb=True)
 
     def __init__(
         self,
@@ -103,10 +106,13 @@ class CouchExtractor:
         rows = max(-(-(self.count(collection) or 0) // parts), min_rows)
         return self._client.boundaries(collection, rows)
 
-    @staticmethod
-    def is_behind(position: Position, bound: Position) -> bool:
-        """True when an id comes after a bound, in the order of reading."""
-        return str(position).encode() > str(bound).encode()
+    def size(self, collection: str) -> int:
+        """The number of documents."""
+        return self.count(collection) or 0
+
+    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
+        """Yield what comes after one position, up to and with another."""
+        return up_to(self.extract(collection, after=after), upto, _id_bytes)
 
     def close(self) -> None:
         """Close the connections."""
@@ -139,3 +145,7 @@ def _has_attachments(text: bytes) -> bool:
     except InvalidDocument:
         # Whoever reads the text next says what is wrong with it.
         return False
+
+
+def _id_bytes(position: Position) -> bytes:
+    return str(position).encode()

@@ -12,7 +12,7 @@ from migrator.extractors.csv_blanks import REASON, has_blank_before_quote, hint,
 from migrator.extractors.csv_faults import decode_line, field_or_bad, named_fault
 from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
 from migrator.extractors.csv_values import BadValue
-from migrator.extractors.file_ranges import comes_behind, dividing_positions, parse_position
+from migrator.extractors.file_ranges import dividing_positions, parse_position, up_to
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.lines import BLOCK_BYTES, TextFile, file_identity, is_packed
 from migrator.extractors.row_faults import row_fault
@@ -126,7 +126,9 @@ class CsvExtractor:
         ends = (row[0] for row in self._rows(path, self._names(path)[1]))
         return dividing_positions(ends, self.size(collection), parts, min_rows)
 
-    is_behind = staticmethod(comes_behind)
+    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
+        """Yield what comes after one position, up to and with another."""
+        return up_to(self.extract(collection, after=after), upto, parse_position)
 
     def close(self) -> None:
         """Nothing is held open between readings."""

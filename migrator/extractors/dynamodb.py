@@ -15,8 +15,8 @@ from migrator.extractors.row_faults import Unreadable, mismatch_fault, unreadabl
 from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.extractors.sql_values import document_id
-from migrator.imports import extra
 from migrator.model import Position, Record
+from migrator.plugins.imports import extra
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
 PAGE_ITEMS = 500

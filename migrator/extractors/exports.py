@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.codec import InvalidDocument, decode
 from migrator.extractors.extended_json import NotExtended, id_text, plain_values
-from migrator.extractors.file_ranges import comes_behind, dividing_positions, parse_position
+from migrator.extractors.file_ranges import dividing_positions, parse_position, up_to
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.json_records import read_texts
 from migrator.extractors.lines import file_identity, is_packed
@@ -101,7 +101,9 @@ class JsonExportExtractor:
         ends = (parse_position(text.position) for text in read_texts(path))
         return dividing_positions(ends, self.size(collection), parts, min_rows)
 
-    is_behind = staticmethod(comes_behind)
+    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
+        """Yield what comes after one position, up to and with another."""
+        return up_to(self.extract(collection, after=after), upto, parse_position)
 
     def close(self) -> None:
         """Nothing is held open between readings."""

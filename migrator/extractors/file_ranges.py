@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
+from typing import Any
 
 from migrator.errors import CheckpointError
-from migrator.model import Position
+from migrator.model import Position, Record
 
 
 def parse_position(position: Position) -> tuple[int, int]:
@@ -40,6 +42,7 @@ def dividing_positions(ends: Iterable[tuple[int, int]], size: int, parts: int, m
     return found
 
 
-def comes_behind(position: Position, bound: Position) -> bool:
-    """True when a record ends after a bound."""
-    return parse_position(position) > parse_position(bound)
+def up_to(records: Iterator[Record], bound: Position, key: Callable[[Position], Any]) -> Iterator[Record]:
+    """Yield the records up to and with a bound, by what `key` makes of positions."""
+    last = key(bound)
+    return takewhile(lambda record: key(record.position) <= last, records)

@@ -14,9 +14,9 @@ from migrator.extractors.memory_positions import chained, key_position, parsed_p
 from migrator.extractors.row_faults import mismatch_fault, row_fault
 from migrator.extractors.selection import select_collections
 from migrator.files.identity import content_identity
-from migrator.imports import failure, load_attribute
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
+from migrator.plugins.imports import failure, load_attribute
 
 USUAL_COLLECTIONS = ("agents", "deployments", "users", "sessions", "tickets", "demos")
 """Looked for in a service that does not say what it holds."""

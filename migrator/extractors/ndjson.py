@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.file_ranges import comes_behind, dividing_positions, parse_position
+from migrator.extractors.file_ranges import dividing_positions, parse_position, up_to
 from migrator.extractors.lines import BLOCK_BYTES, MAX_LINE_BYTES, TextFile, file_identity, is_packed, read_lines
 from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
@@ -127,7 +127,9 @@ class NdjsonExtractor:
             ends = ((offset, number) for offset, number, _ in lines)
             return dividing_positions(ends, self.size(collection), parts, min_rows)
 
-    is_behind = staticmethod(comes_behind)
+    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
+        """Yield what comes after one position, up to and with another."""
+        return up_to(self.extract(collection, after=after), upto, parse_position)
 
     def close(self) -> None:
         """Nothing is held open between readings."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.arrow_values import finer, values_of
+from migrator.extractors.file_ranges import up_to
 from migrator.extractors.files import absolute, find_files
 from migrator.extractors.lines import file_identity
 from migrator.extractors.row_faults import unreadable_fault
 from migrator.extractors.selection import select_collections
-from migrator.imports import extra
 from migrator.model import Position, Record
 from migrator.naming import shown
+from migrator.plugins.imports import extra
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,10 +118,13 @@ class ParquetExtractor:
                 last = done
         return found
 
-    @staticmethod
-    def is_behind(position: Position, bound: Position) -> bool:
-        """True when a row comes after a bound."""
-        return _parsed(position) > _parsed(bound)
+    def size(self, collection: str) -> int:
+        """The number of rows."""
+        return self.count(collection) or 0
+
+    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
+        """Yield what comes after one position, up to and with another."""
+        return up_to(self.extract(collection, after=after), upto, _parsed)
 
     def close(self) -> None:
         """Nothing is held open between readings."""

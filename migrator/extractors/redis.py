@@ -16,9 +16,9 @@ from migrator.extractors.row_faults import Unreadable, row_fault, text_fault
 from migrator.extractors.selection import select_collections
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter
-from migrator.imports import extra
 from migrator.model import Position, Record
 from migrator.naming import shown
+from migrator.plugins.imports import extra
 
 if TYPE_CHECKING:
     import redis

@@ -88,15 +88,12 @@ class SqlExtractor:
         """Table and key."""
         return f"{collection} {shown_key(position):.100}"
 
-    def extract(
-        self, collection: str, *, after: Position | None = None, upto: Position | None = None
-    ) -> Iterator[Record]:
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield a record for each row, in the key's order; rows without a whole key come last, as faults.
 
         Args:
             collection: the table.
             after: the position to go on behind.
-            upto: the last position to read; what comes behind it, and rows without a key, are another's.
 
         Raises:
             CheckpointError: `after` is no position of this table, or the table is read in one go.
@@ -108,9 +105,12 @@ class SqlExtractor:
             return
         nulls = _nulls_read(after)
         if nulls is None:
-            yield from self._by_key(collection, relation, after, upto)
-        if upto is None:
-            yield from self._without_key(collection, relation, nulls or 0)
+            yield from self._by_key(collection, relation, after, None)
+        yield from self._without_key(collection, relation, nulls or 0)
+
+    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
+        """Yield the rows between two keys; rows without a whole key are in the range that has no end."""
+        yield from self._by_key(collection, self._relation(collection), after, upto)
 
     def size(self, collection: str) -> int:
         """How large a table is beside the others: its bytes in PostgreSQL, its rows in SQLite."""

@@ -14,7 +14,7 @@ from migrator.extractors.lines import file_identity
 from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_session import fix_session, read_json
 from migrator.extractors.sql_values import bad_text
-from migrator.imports import extra
+from migrator.plugins.imports import extra
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

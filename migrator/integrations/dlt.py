@@ -10,8 +10,8 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import MigratorError, TransientError
 from migrator.extractors.keyed import keyed_record
-from migrator.imports import extra
 from migrator.jobs.stream import StreamWriter
+from migrator.plugins.imports import extra
 
 PIECE_ITEMS = 5_000
 

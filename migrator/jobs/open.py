@@ -20,9 +20,10 @@ from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
 from migrator.events import Listener, ignore
 from migrator.jobs.registry import open_extractor, open_loader, target_database, target_text
-from migrator.model import BatchLimits, Destined, Extractor, Loader, Transformer
+from migrator.model import BatchLimits, Extractor, Loader, Transformer
 from migrator.pipeline.bisecting import BisectingLoader
 from migrator.pipeline.retrying import RetryingExtractor, RetryingLoader
+from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper
 from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
 from migrator.retry.throttle import Throttle
 
@@ -48,8 +49,8 @@ class OpenJob:
     """
 
     config: JobConfig
-    extractor: Extractor
-    loader: Loader
+    extractor: ExtractorWrapper
+    loader: LoaderWrapper
     bare_loader: Loader
     collections: Sequence[str]
     names: Mapping[str, str]
@@ -113,28 +114,29 @@ def open_job(
     with contextlib.ExitStack() as stack:
         bare_extractor = source or open_extractor(config, environ, stopping)
         stack.callback(bare_extractor.close)
+        extractor = RetryingExtractor(bare_extractor, retrier)
         first = RetryingExtractor(bare_extractor, Retrier(FIRST_CONTACT, listener, None, stopping))
         collections = _selected(first.collections(), config, bare_extractor)
-        names = _names(collections, config, environ, bare_extractor) if target is None else {}
+        names = _names(collections, config, environ, extractor) if target is None else {}
         bare_loader = target or open_loader(config, names, environ)
         stack.callback(bare_loader.close)
         names = {name: bare_loader.target_name(name) for name in collections}
-        survey = getattr(bare_loader, "survey", None)
-        if survey is not None and collections and is_server_url(bare_loader.describe()):
+        loader = RetryingLoader(bare_loader, retrier)
+        if collections and loader.traits.couchdb:
             # A wrong address or password shows here, before anything else is done.
             once = Retrier(FIRST_CONTACT, listener, None, stopping)
-            once.call("reach the target", lambda _: survey(collections[0]), retry_on=is_transient)
+            once.call("reach the target", lambda _: loader.survey(collections[0]), retry_on=is_transient)
         yield OpenJob(
             config=config,
-            extractor=RetryingExtractor(bare_extractor, retrier),
-            loader=BisectingLoader(RetryingLoader(bare_loader, retrier), listener),
+            extractor=extractor,
+            loader=BisectingLoader(loader, listener),
             bare_loader=bare_loader,
             collections=collections,
             names=names,
             fingerprint=_fingerprint(config, bare_extractor, bare_loader, names),
             retrier=retrier,
             throttle=throttle,
-            repeatable=all(getattr(side, "repeatable", True) for side in (bare_extractor, bare_loader)),
+            repeatable=extractor.traits.repeatable and loader.traits.repeatable,
         )
 
 
@@ -159,7 +161,7 @@ def _selected(found: Sequence[str], config: JobConfig, extractor: Extractor) -> 
 
 
 def _names(
-    collections: Sequence[str], config: JobConfig, environ: Mapping[str, str], extractor: Extractor
+    collections: Sequence[str], config: JobConfig, environ: Mapping[str, str], extractor: ExtractorWrapper
 ) -> Mapping[str, str]:
     unknown = [name for name in config.map if name not in collections]
     if unknown:
@@ -181,10 +183,8 @@ def _names(
     return {name: naming.legal_database(database) for name in collections}
 
 
-def _meant(collections: Sequence[str], extractor: Extractor, config: JobConfig) -> dict[str, str]:
+def _meant(collections: Sequence[str], extractor: ExtractorWrapper, config: JobConfig) -> dict[str, str]:
     """Where documents belong that were on their way before; two collections may well go to one database."""
-    if not isinstance(extractor, Destined):
-        return {}
     found = {name: extractor.databases.get(name, "") for name in collections if name not in config.map}
     # A file of a folder is no database: on a server its collection goes by the usual rule.
     meant = {name: database for name, database in found.items() if naming.is_database_name(database)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from migrator.checkpoint.file import Checkpoint
-from migrator.couch.endpoint import is_server_url
 from migrator.events import CollectionFinished, Event, Listener
 from migrator.jobs.open import OpenJob
 from migrator.model import Extractor, Transformer
@@ -29,14 +29,13 @@ def in_order(
     prepare: Preparing | None = None,
 ) -> tuple[Extractor, Listener]:
     """The source with a spool where sorting gains, and a listener that removes a spool that is done with."""
-    if job.config.dry_run or not is_server_url(job.bare_loader.describe()):
+    if job.config.dry_run or not job.loader.traits.prefers_sorted:
         return job.extractor, listener
     # What was decided when the job began holds for its positions, whatever --sort says now.
     decided: dict[str, bool] = checkpoint.details.setdefault("spooled", {})
-    locate = getattr(job.extractor, "describe_position", None)
 
     def assembly(name: str) -> Assembly:
-        where = (lambda position: str(locate(name, position))) if locate else (lambda _position: "")
+        where = partial(job.extractor.describe_position, name)
         return Assembly(transform, job.loader.screen, job.values, where, prepare)
 
     def wanted(name: str) -> bool | None:

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from migrator.capabilities import Traits
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, MigratorError
 from migrator.files.copies import copied, released, stem_of
@@ -121,17 +121,15 @@ class PipedExtractor(ExtractorWrapper):
         copy: the file, which is removed by `close`.
     """
 
-    repeatable = False
-    """What was read cannot be read again by a later run."""
-
     def __init__(self, inner: Extractor, name: str, copy: Path) -> None:
         super().__init__(inner)
         self._name = name
         self._copy = copy
 
-    def __getattr__(self, name: str) -> Any:
-        # What some extractors have and others have not.
-        return getattr(self._inner, name)
+    @property
+    def traits(self) -> Traits:
+        """As the inner one's, but what was read cannot be read again by a later run."""
+        return replace(super().traits, repeatable=False)
 
     def describe(self) -> str:
         """The stream."""

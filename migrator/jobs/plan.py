@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.config import JobConfig
 from migrator.jobs.open import default_paths, open_job
-from migrator.pipeline.wrapper import unconfirmed_of
 from migrator.report.summary import table, unconfirmed_lines
 
 
@@ -20,10 +20,9 @@ def make_plan(config: JobConfig, environ: Mapping[str, str] | None = None) -> di
     """
     with open_job(config, environ=environ) as job:
         job.transform(Checkpoint(job=job.fingerprint))
-        survey = getattr(job.bare_loader, "survey", None)
         collections = {}
         for name in job.collections:
-            found = survey(name) if survey else None
+            found = job.loader.survey(name)
             collections[name] = {
                 "target": job.names[name],
                 "documents": job.extractor.count(name),

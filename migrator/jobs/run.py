@@ -15,7 +15,6 @@ from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig, parse_max_errors
-from migrator.couch.endpoint import is_server_url
 from migrator.errors import CheckpointError, ConfigError, MigratorError
 from migrator.events import FolderChosen, Listener, ignore
 from migrator.files.identity import same_identity
@@ -59,7 +58,7 @@ def run_job(
         config, environ=environ, listener=listener, stopping=stopping, source=source, target=target
     ) as job:
         _refuse_to_overwrite_source(job)
-        if getattr(job.bare_loader, "writes_files", False) and not config.dry_run:
+        if job.loader.traits.writes_files and not config.dry_run:
             listener(FolderChosen(job.bare_loader.describe()))
         checkpoint_path, rejects_path = default_paths(job)
         # Nobody could go on from a position in a pipe: a checkpoint is only kept where it is named.
@@ -79,9 +78,9 @@ def run_job(
             loader = job.loader
             refuse_other_targets(first, checkpoint)
             if config.dry_run:
-                dry = DryLoader(job.bare_loader, getattr(job.bare_loader, "foretell", None))
+                dry = DryLoader(job.bare_loader)
                 loader = BisectingLoader(RetryingLoader(dry, job.retrier), listener)
-            elif job.collections and is_server_url(job.bare_loader.describe()):
+            elif job.collections and job.loader.traits.couchdb:
                 # So does a missing right to create a database.
                 name = next((n for n in job.collections if not _finished(checkpoint, n)), job.collections[0])
                 first.prepare(name, None)
@@ -161,7 +160,7 @@ def _pool(config: JobConfig, checkpoint: Checkpoint, stopping: threading.Event) 
 def _refuse_to_overwrite_source(job: OpenJob) -> None:
     source = Path(job.extractor.describe())
     folder = Path(job.bare_loader.describe())
-    if is_server_url(str(folder)) or not source.exists():
+    if job.loader.traits.couchdb or not source.exists():
         return
     for name in job.names.values():
         if source.resolve() in {folder.resolve(), (folder / name).resolve()}:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
-from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, identity_of, is_same
+from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, is_same
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import is_surely_empty
@@ -32,7 +32,7 @@ from migrator.jobs.run import JobResult, job_rejects
 from migrator.jobs.sources import server_of
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
-from migrator.model import Document, Reject, Report, Transformer
+from migrator.model import Document, Extractor, Reject, Report, Transformer
 from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.pipeline.retrying import RetryingLoader
 from migrator.retry.retrier import Retrier, is_transient
@@ -119,7 +119,8 @@ class Sync:
             if isinstance(loader, CouchLoader) and job.config.on_conflict == "fail":
                 loader.policies[name] = OnConflict.OVERWRITE if mark.again else OnConflict.FAIL
         transform = self._guarded(job.transform(self.checkpoint))
-        extractor, listener = job.extractor, self.listener
+        extractor: Extractor = job.extractor
+        listener = self.listener
         if not self.copied and self.file.path is not None:
             extractor, listener = in_order(
                 job, self.checkpoint, transform, self.file.path, listener, self.stopping
@@ -177,11 +178,11 @@ class Sync:
 
     def _target_identity(self, name: str) -> str:
         """The identity of a target database, which is made where it is missing; "" where it cannot be told."""
-        identity = identity_of(self.job.loader, name)
+        identity = self.job.loader.identity(name)
         if identity == NOTHING_THERE:
             # Only in a round of following: what was taken away is found to be another.
             self.job.loader.prepare(name, None)
-            identity = identity_of(self.job.loader, name)
+            identity = self.job.loader.identity(name)
         return identity or ""
 
     def _info(self, client: CouchClient, database: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from migrator import naming
+from migrator.capabilities import Traits
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_info
 from migrator.couch.fidelity import fidelity_of
@@ -37,6 +38,8 @@ class CouchLoader:
         attempts: so often a document may fail that is not stored while others are.
         sleep: waits between the rounds of a conflict's race.
     """
+
+    traits = Traits(couchdb=True, prefers_sorted=True)
 
     def __init__(
         self,
@@ -128,7 +131,7 @@ class CouchLoader:
             info = settled_info(self._client, self.target_name(collection))
         return -1 if info is None else int(info.get("doc_count", 0))
 
-    def foretell(self, batch: Batch) -> Sequence[Outcome]:
+    def preview(self, batch: Batch) -> Sequence[Outcome]:
         """What `load` would do, found out by reading only."""
         database = self.target_name(batch.collection)
         if batch.collection not in self._targets:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from migrator.capabilities import Traits
 from migrator.checkpoint.target_guard import NOTHING_THERE
 from migrator.errors import ConfigError
 from migrator.files.durable import link_target
@@ -32,7 +33,7 @@ class NdjsonLoader:
     """
 
     max_in_flight = 1
-    writes_files = True
+    traits = Traits(writes_files=True)
 
     def __init__(self, folder: str | os.PathLike[str], *, on_conflict: str = "fail") -> None:
         self._folder = Path(folder)

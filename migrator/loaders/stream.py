@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from migrator.capabilities import Traits
 from migrator.errors import ConfigError, StorageError
 from migrator.files.streams import STDOUT, STREAM, open_stream, standard_output
 from migrator.model import Batch, Document, Fault, Outcome, Status
@@ -20,8 +21,7 @@ class StreamLoader:
     """
 
     max_in_flight = 1
-    repeatable = False
-    """What was written cannot be taken up by a later run."""
+    traits = Traits(repeatable=False)
 
     def __init__(self, target: str) -> None:
         self._target = target

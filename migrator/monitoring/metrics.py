@@ -11,8 +11,8 @@ from typing import Any
 
 from migrator.errors import EXIT_OK, ConfigError
 from migrator.files.durable import replace_file
-from migrator.imports import extra
 from migrator.model import Counts
+from migrator.plugins.imports import extra
 
 OUTCOMES = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
 LAST_SUCCESS = "migrator_last_success_timestamp_seconds"

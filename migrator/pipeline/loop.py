@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
+from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, RejectSink
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.codec import PLAIN, ValueCodec
@@ -39,7 +41,7 @@ from migrator.model import (
 )
 from migrator.pipeline.accounting import account
 from migrator.pipeline.batching import Assembly, Preparing, batches
-from migrator.pipeline.wrapper import unconfirmed_of
+from migrator.pipeline.wrapper import ExtractorWrapper
 from migrator.retry.throttle import Throttle
 
 # So many batches may have ended while an older one is still on its way.
@@ -226,8 +228,7 @@ class Pipeline:
         return BatchLimits(self.throttle.max_docs, self.throttle.max_bytes)
 
     def _locator(self, collection: str) -> Callable[[Position], str]:
-        locate = getattr(self.extractor, "describe_position", None)
-        return (lambda position: str(locate(collection, position))) if locate else (lambda _position: "")
+        return partial(ExtractorWrapper(self.extractor).describe_position, collection)
 
     def _settle(self, window: deque[_InFlight], state: CollectionState, counts: Counts) -> None:
         batch, future = window[0]

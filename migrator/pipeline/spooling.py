@@ -78,10 +78,8 @@ class SpoolingExtractor(ExtractorWrapper):
 
     def describe_position(self, collection: str, position: Position) -> str:
         """The id, or for what is not sorted the source's own words."""
-        locate = getattr(self._inner, "describe_position", None)
-        if locate is None or self._decided.get(collection):
-            return f"{collection} {position!r:.100}"
-        return str(locate(collection, position))
+        place = "" if self._decided.get(collection) else super().describe_position(collection, position)
+        return place or f"{collection} {position!r:.100}"
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Sort first, where that gains and was not done before, then yield in order."""

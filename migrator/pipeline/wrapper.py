@@ -1,16 +1,21 @@
-"""The faces of an extractor and a loader around another one: a wrapper says only what it does differently."""
+"""Wrappers of an extractor and a loader, with every capability: each says only what it does differently."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from migrator.checkpoint.target_guard import identity_of
-from migrator.model import Batch, Document, Extractor, Fault, Loader, Outcome, Position, Record
-
-
-def unconfirmed_of(*stages: object) -> tuple[str, ...]:
-    """What sources and targets could not make sure of, as sentences; most have nothing of that kind to say."""
-    return tuple(dict.fromkeys(text for stage in stages for text in getattr(stage, "unconfirmed", ())))
+from migrator.capabilities import (
+    Destined,
+    Emptiable,
+    Identified,
+    Located,
+    Previewing,
+    Surveyable,
+    Traits,
+    traits_of,
+    unconfirmed_of,
+)
+from migrator.model import Batch, Document, Extractor, Fault, Loader, Outcome, Position, Record, Status
 
 
 class ExtractorWrapper:
@@ -19,6 +24,11 @@ class ExtractorWrapper:
     def __init__(self, inner: Extractor) -> None:
         self._inner = inner
         self.ordered = inner.ordered
+
+    @property
+    def traits(self) -> Traits:
+        """As the inner one's."""
+        return traits_of(self._inner)
 
     @property
     def unconfirmed(self) -> Sequence[str]:
@@ -43,8 +53,12 @@ class ExtractorWrapper:
 
     def describe_position(self, collection: str, position: Position) -> str:
         """As the inner one's; "" where it names no places."""
-        locate = getattr(self._inner, "describe_position", None)
-        return str(locate(collection, position)) if locate else ""
+        return self._inner.describe_position(collection, position) if isinstance(self._inner, Located) else ""
+
+    @property
+    def databases(self) -> Mapping[str, str]:
+        """As the inner one's; empty where its documents were meant for none."""
+        return self._inner.databases if isinstance(self._inner, Destined) else {}
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """As the inner one's."""
@@ -61,6 +75,11 @@ class LoaderWrapper:
     def __init__(self, inner: Loader) -> None:
         self._inner = inner
         self.max_in_flight = inner.max_in_flight
+
+    @property
+    def traits(self) -> Traits:
+        """As the inner one's."""
+        return traits_of(self._inner)
 
     @property
     def unconfirmed(self) -> Sequence[str]:
@@ -90,12 +109,21 @@ class LoaderWrapper:
 
     def identity(self, collection: str) -> str | None:
         """As the inner one's; None where it tells none."""
-        return identity_of(self._inner, collection)
+        return self._inner.identity(collection) if isinstance(self._inner, Identified) else None
 
     def is_empty(self, collection: str) -> bool:
         """As the inner one's; False where it tells nothing of it."""
-        ask = getattr(self._inner, "is_empty", None)
-        return ask is not None and bool(ask(collection))
+        return isinstance(self._inner, Emptiable) and self._inner.is_empty(collection)
+
+    def survey(self, collection: str) -> int | None:
+        """As the inner one's; None where it cannot look."""
+        return self._inner.survey(collection) if isinstance(self._inner, Surveyable) else None
+
+    def preview(self, batch: Batch) -> Sequence[Outcome]:
+        """As the inner one's; all WRITTEN where it does not know better."""
+        if isinstance(self._inner, Previewing):
+            return self._inner.preview(batch)
+        return [Outcome(document.id, Status.WRITTEN) for document in batch.documents]
 
     def flush(self, collection: str) -> int | None:
         """As the inner one's."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from migrator.capabilities import Identified
 from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, identity_of, is_same
 from migrator.errors import ConfigError, TargetReplaced
 from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
@@ -235,7 +236,7 @@ class LoaderContract:
         collection = target.collection("tickets")
         found = {identity_of(loader, collection) for _ in range(2)}
         loader.close()
-        assert found == {NOTHING_THERE if hasattr(loader, "identity") else None}
+        assert found == {NOTHING_THERE if isinstance(loader, Identified) else None}
 
     def test_tells_its_target_for_as_long_as_it_stays(self, target: Target) -> None:
         """Each loader tells the same, whatever is written; None where that cannot be told yet."""
@@ -254,7 +255,7 @@ class LoaderContract:
         other = target.open()
         told.append(identity_of(other, collection))
         other.close()
-        assert (told[-1] is None) is not hasattr(loader, "identity")
+        assert (told[-1] is None) is not isinstance(loader, Identified)
         assert {is_same(told[-1] or "", identity or "") for identity in told if identity is not None} <= {True}
 
     @pytest.mark.parametrize("again", [False, True], ids=["removed", "made again"])
@@ -275,4 +276,4 @@ class LoaderContract:
             with pytest.raises(TargetReplaced):
                 guard.refuse_other(collection, recorded)
         loader.close()
-        assert (recorded is None) is not hasattr(loader, "identity")
+        assert (recorded is None) is not isinstance(loader, Identified)

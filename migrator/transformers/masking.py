@@ -20,8 +20,8 @@ from typing import Any, TypeAlias
 
 from migrator.codec import canonical
 from migrator.errors import ConfigError, TransformError
-from migrator.imports import extra
 from migrator.model import Document, Transformer
+from migrator.plugins.imports import extra
 from migrator.transformers.paths import MISSING, Path, get, parse_path, parse_paths
 
 MIN_KEY_BYTES = 16

@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from migrator import imports, plugins
+from migrator import plugins
 from migrator.errors import ConfigError
 from migrator.model import Document, Transformer
 from migrator.naming import shown
+from migrator.plugins import imports
 from migrator.transformers.drop import drop
 from migrator.transformers.ids import id_from_field, id_from_hash, id_from_template, id_uuid7
 from migrator.transformers.keep import keep

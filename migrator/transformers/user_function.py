@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from migrator.errors import ConfigError, TransformError
-from migrator.imports import at, described, load_attribute
 from migrator.model import Document, Transformer
+from migrator.plugins.imports import at, described, load_attribute
 from migrator.transformers.copying import detached
 
 _FORM = "Write it as def transform(document: dict) -> dict | None, where None leaves the document out."

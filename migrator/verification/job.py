@@ -7,14 +7,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
+from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
-from migrator.checkpoint.target_guard import TargetGuard, identity_of
+from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig
-from migrator.couch.endpoint import is_server_url
 from migrator.errors import CheckpointError, ConfigError, Interrupted
 from migrator.events import (
     CheckpointSaved,
@@ -31,7 +32,6 @@ from migrator.jobs.open import OpenJob, default_paths, open_job
 from migrator.jobs.order import keeps_order
 from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject
 from migrator.pipeline.batching import Assembly
-from migrator.pipeline.wrapper import unconfirmed_of
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
 from migrator.verification.read_target import SORT_MEMORY_BYTES, open_reader
 from migrator.verification.result import DifferenceFile, VerifyResult
@@ -163,7 +163,7 @@ class _Verification:
         # What was compared is said of this very target.
         if state.target is not None:
             self.guard.refuse_other(name, state.target)
-        state.target = identity_of(self.job.loader, name)
+        state.target = self.job.loader.identity(name)
         numbers = Comparison(**self.checkpoint.details.get("numbers", {}).get(name, {}))
         self.result.comparisons[name] = numbers
         if state.finished:
@@ -177,7 +177,7 @@ class _Verification:
                 self.reader.stored(name, after=after),
                 self.reader,
                 numbers,
-                ignore_extra_design=not is_server_url(self.job.extractor.describe()),
+                ignore_extra_design=not self.job.extractor.traits.couchdb,
             )
             done = numbers.source
             for step in steps:
@@ -223,8 +223,7 @@ class _Verification:
         return (EncodedDocument(id, body) for id, body in sorter.sorted_items(after))
 
     def _assembled(self, name: str, assembly: Assembly) -> Iterator[EncodedDocument]:
-        locate = getattr(self.job.extractor, "describe_position", None)
-        placed = replace(assembly, locate=lambda position: str(locate(name, position))) if locate else assembly
+        placed = replace(assembly, locate=partial(self.job.extractor.describe_position, name))
         filtered = unwritable = 0
         for record in self.job.extractor.extract(name):
             made = placed.assemble(record)

@@ -73,12 +73,10 @@ def ranges_of(source: str, parts: int) -> tuple[list[Any], list[list[Any]]]:
     bounds = json.loads(json.dumps(extractor.bounds(name, parts, 1)))
     found = []
     for lower, upper in pairwise([None, *bounds, None]):
-        part = []
-        for record in extractor.extract(name, after=lower):
-            if upper is not None and extractor.is_behind(record.position, upper):
-                break
-            part.append(record)
-        found.append(part)
+        if upper is None:
+            found.append(list(extractor.extract(name, after=lower)))
+        else:
+            found.append(list(extractor.extract_range(name, lower, upper)))
     records = list(extractor.extract(name))
     extractor.close()
     return records, found

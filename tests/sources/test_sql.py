@@ -282,7 +282,11 @@ def ranges_of(url: str, table: str, parts: int) -> list[list[Any]]:
     with closing(SqlExtractor(url)) as extractor:
         bounds = json.loads(json.dumps(extractor.bounds(table, parts, 1)))
         return [
-            list(extractor.extract(table, after=lower, upto=upper))
+            list(
+                extractor.extract(table, after=lower)
+                if upper is None
+                else extractor.extract_range(table, lower, upper)
+            )
             for lower, upper in pairwise([None, *bounds, None])
         ]
 
@@ -308,7 +312,7 @@ def test_ranges_of_any_key_add_up(kind: str, pg: str, monkeypatch: pytest.Monkey
         assert max(map(len, found)) <= -(-len(records) // 3)
         for part in found:
             with closing(SqlExtractor(pg)) as extractor:
-                rest = list(extractor.extract("two", after=part[0].position, upto=part[-1].position))
+                rest = list(extractor.extract_range("two", part[0].position, part[-1].position))
             assert rest == part[1:]
 
 
@@ -512,9 +516,9 @@ def test_a_broken_connection_is_taken_up_by_the_key(pg: str, tmp_path: Path) -> 
     cut = False
 
     class Cutting(SqlExtractor):
-        def extract(self, collection: str, *, after: Any = None, upto: Any = None) -> Iterator[Any]:
+        def extract(self, collection: str, *, after: Any = None) -> Iterator[Any]:
             nonlocal cut
-            for record in super().extract(collection, after=after, upto=upto):
+            for record in super().extract(collection, after=after):
                 yield record
                 if not cut and record.document and record.document["id"] == 5_000:
                     cut = True

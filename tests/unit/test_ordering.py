@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from migrator.capabilities import Traits
 from migrator.checkpoint.file import Checkpoint, CollectionState
 from migrator.config import JobConfig
 from migrator.events import CollectionFinished
@@ -16,6 +17,7 @@ from migrator.jobs.open import OpenJob
 from migrator.jobs.order import in_order, keeps_order
 from migrator.model import BatchLimits, Counts
 from migrator.pipeline import spooling
+from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
 from tests.fakes import FakeExtractor, FakeLoader, Item, Recorder, numbered
@@ -26,9 +28,7 @@ SHUFFLED: list[Item] = [*reversed(numbered(30))]
 class Server(FakeLoader):
     """A target whose tree of ids costs what it costs."""
 
-    def describe(self) -> str:
-        """A URL."""
-        return "http://h:5984"
+    traits = Traits(prefers_sorted=True)
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +47,8 @@ def job_of(
     loader = target or Server()
     return OpenJob(
         config=JobConfig(**config),
-        extractor=extractor,
-        loader=loader,
+        extractor=ExtractorWrapper(extractor),
+        loader=LoaderWrapper(loader),
         bare_loader=loader,
         collections=["c"],
         names={"c": "c"},

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from migrator.errors import ConfigError
-from migrator.imports import extra
+from migrator.plugins.imports import extra
 
 
 class Cipher(Protocol):

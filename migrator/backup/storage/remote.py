@@ -12,7 +12,7 @@ from typing import Any
 from migrator.backup.storage.object_lock import LOCKS, ObjectLock
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.files.failures import storage_failure, write_error
-from migrator.imports import extra
+from migrator.plugins.imports import extra
 
 DRIVERS = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),

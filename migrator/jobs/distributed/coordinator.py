@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from migrator import errors
+from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.reject_file import check_rejects_path
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.config import JobConfig, parse_max_errors
-from migrator.couch.endpoint import is_server_url
 from migrator.errors import (
     ConfigError,
     EndpointError,
@@ -45,7 +45,6 @@ from migrator.jobs.registry import open_extractor
 from migrator.jobs.run import JobResult
 from migrator.model import CollectionReport, Counts, Report
 from migrator.pipeline.loop import MaxErrors
-from migrator.pipeline.wrapper import unconfirmed_of
 
 SPLITS_PER_WORKER = 4
 
@@ -87,7 +86,7 @@ def run_distributed(
             if not resumed:
                 _begin(folder)
                 wanted = config.splits or SPLITS_PER_WORKER * engine.workers()
-                ranges = is_server_url(job.bare_loader.describe())
+                ranges = job.loader.traits.couchdb
                 checkpoint.details["splits"] = [s.as_dict() for s in divide(job, source, wanted, ranges=ranges)]
                 file.save(checkpoint)
             (folder / STOP_FILE).unlink(missing_ok=True)

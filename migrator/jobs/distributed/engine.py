@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from migrator.errors import ConfigError, EndpointError
-from migrator.imports import extra
 from migrator.jobs.distributed.worker import SplitFailed, move_split
+from migrator.plugins.imports import extra
 
 SCHEME = "dask://"
 TOPIC = "migrator"

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
+from migrator.capabilities import Divisible
 from migrator.jobs.open import OpenJob
 from migrator.model import Extractor, Position, Record
 from migrator.pipeline.wrapper import ExtractorWrapper
@@ -34,15 +35,13 @@ class RangeExtractor(ExtractorWrapper):
     """An extractor that reads one range of one collection.
 
     Args:
-        inner: the source; with a range, it has `is_behind`, or its `extract` knows `upto`.
+        inner: the source; with a range that has an end, it is `Divisible`.
         split: the range.
     """
 
     def __init__(self, inner: Extractor, split: Split) -> None:
         super().__init__(inner)
         self._split = split
-        self._is_behind = getattr(inner, "is_behind", None)
-        self._ends_itself = not self._is_behind and split.upper is not None
 
     def count(self, collection: str) -> int | None:
         """Of a range nobody knows it without reading."""
@@ -52,14 +51,9 @@ class RangeExtractor(ExtractorWrapper):
         """Yield what is in the range."""
         upper = self._split.upper
         begin = self._split.lower if after is None else after
-        if self._ends_itself:
-            # What comes behind a key only the database knows.
-            yield from self._inner.extract(collection, after=begin, upto=upper)  # type: ignore[call-arg]
-            return
-        for record in self._inner.extract(collection, after=begin):
-            if upper is not None and self._is_behind and self._is_behind(record.position, upper):
-                return
-            yield record
+        if upper is not None and isinstance(self._inner, Divisible):
+            return self._inner.extract_range(collection, begin, upper)
+        return self._inner.extract(collection, after=begin)
 
 
 def divide(job: OpenJob, source: Extractor, wanted: int, *, ranges: bool) -> list[Split]:
@@ -77,9 +71,8 @@ def divide(job: OpenJob, source: Extractor, wanted: int, *, ranges: bool) -> lis
     for name in job.collections:
         parts = round(wanted * sizes[name] / whole)
         bounds: Sequence[Position] = ()
-        divided = getattr(source, "bounds", None)
-        if ranges and divided is not None and parts > 1:
-            bounds = divided(name, parts, MIN_DOCUMENTS)
+        if ranges and parts > 1 and isinstance(source, Divisible):
+            bounds = source.bounds(name, parts, MIN_DOCUMENTS)
         edges = [None, *bounds, None]
         for lower, upper in pairwise(edges):
             splits.append(Split(len(splits), name, job.names[name], lower, upper))
@@ -87,6 +80,4 @@ def divide(job: OpenJob, source: Extractor, wanted: int, *, ranges: bool) -> lis
 
 
 def _size(source: Extractor, name: str) -> int:
-    """Documents or bytes, whichever the source knows of all its collections: only the proportion counts."""
-    measured = getattr(source, "size", None)
-    return int(measured(name)) if measured is not None else source.count(name) or 1
+    return source.size(name) if isinstance(source, Divisible) else source.count(name) or 1

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.target_guard import TargetGuard, is_same
-from migrator.couch.endpoint import is_server_url
 from migrator.errors import TargetReplaced
 from migrator.jobs.distributed.split import Split
 from migrator.jobs.distributed.worker import split_paths
@@ -24,7 +23,7 @@ def open_targets(job: OpenJob, checkpoint: Checkpoint) -> TargetGuard:
     guard = TargetGuard(job.loader)
     for name in job.collections:
         state = checkpoint.collections.get(name, CollectionState())
-        if is_server_url(job.bare_loader.describe()):
+        if job.loader.traits.couchdb:
             job.loader.prepare(name, None)
         elif not state.finished:
             # Each file is one worker's own, who looks after it while it is made.

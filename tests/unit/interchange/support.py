@@ -21,6 +21,8 @@ class Leaves:
     def __init__(self, items: Sequence[Leaf | LeafFault], *, grouped: bool = True) -> None:
         self.items = items
         self.grouped = self.ordered = grouped
+        self.newest_last = False
+        self.notes: dict[str, int] = {}
 
     def describe(self) -> str:
         """A name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from migrator.loaders.dry_run import DryLoader
-from migrator.model import Loader, Outcome, Status
+from migrator.model import Batch, Loader, Outcome, Status
 from tests.fakes import FakeLoader, batch_of
 
 
@@ -22,7 +22,12 @@ def test_writes_nothing() -> None:
 
 def test_foretells_where_it_can() -> None:
     """What the real one knows is what it says."""
-    dry = DryLoader(FakeLoader(), lambda batch: [Outcome(d.id, Status.UNCHANGED) for d in batch.documents])
+
+    class Knowing(FakeLoader):
+        def preview(self, batch: Batch) -> list[Outcome]:
+            return [Outcome(document.id, Status.UNCHANGED) for document in batch.documents]
+
+    dry = DryLoader(Knowing())
     assert [Outcome("a", Status.UNCHANGED)] == list(dry.load(batch_of("a")))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.errors import ConfigError, MigratorError
-from migrator.imports import failure, place
+from migrator.plugins.imports import failure, place
 
 EXTRACTORS = "migrator.extractors"
 TRANSFORMERS = "migrator.transformers"
