@@ -16,7 +16,7 @@ from tests.benchmark.cases import Bench, Plan
 from tests.benchmark.contenders import migrator
 from tests.benchmark.growth import Row
 from tests.benchmark.measuring import Command, Failed, measure
-from tests.dask_cluster import Cluster
+from tests.support.dask_cluster import Cluster
 
 SIZE_BYTES = 820
 HASH_ROUNDS = 1_000

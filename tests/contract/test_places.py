@@ -17,7 +17,7 @@ import pytest
 from migrator.backup.storage import object_lock
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, EndpointError, LockedError
-from tests.backups import read, simple, write
+from tests.support.backups import read, simple, write
 
 KINDS = ["folder", "file", "memory", "s3", "renaming"]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from migrator import transformers
 from migrator.model import Transformer
 from migrator.testing import EXAMPLES, TransformerContract, transformed
-from tests.exactness import same
 from tests.property.documents import documents, json_values
+from tests.support.exactness import same
 
 
 def spoiling(document: dict[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,9 @@ import pytest
 from migrator.backup.catalog import snapshot_folder
 from migrator.backup.storage.base import open_place
 from tests import support
-from tests.backup_world import World
-from tests.commands import run
-from tests.leaf_states import leaf, random_leaves
+from tests.support.backup_world import World
+from tests.support.commands import run
+from tests.support.leaf_states import leaf, random_leaves
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -27,9 +27,9 @@ from migrator.server.move.apply import ApplyOptions, apply_plan
 from migrator.server.move.make_plan import PlanOptions, plan_server
 from migrator.server.move.plan import ServerPlan
 from tests import support
-from tests.backup_world import World
-from tests.fault_proxy import FaultProxy, Request
-from tests.leaf_states import leaf
+from tests.support.backup_world import World
+from tests.support.fault_proxy import FaultProxy, Request
+from tests.support.leaf_states import leaf
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -16,14 +16,14 @@ from migrator.backup.format import snapshot_writer
 from migrator.backup.prune import plan_pruning
 from migrator.backup.retention import Policy
 from migrator.backup.storage.base import open_place
-from tests.backups import PlainAttachment, PlainLeaf, Sizes, begin, leaf, read, simple, write
+from tests.support.backups import PlainAttachment, PlainLeaf, Sizes, begin, leaf, read, simple, write
 
 WRITER = """
 import sys
 from migrator.backup.catalog import Catalog
 from migrator.backup.storage.base import open_place
 from migrator.backup.format.snapshot_writer import SnapshotWriter
-from tests.backups import FACTS, begin, leaf
+from tests.support.backups import FACTS, begin, leaf
 from tests.crash.self_kill import kill_before_effect
 from tests.crash.test_kill_backups import SIZES, documents
 

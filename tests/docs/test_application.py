@@ -23,7 +23,7 @@ from migrator.database.operators import COMPARISONS, TESTS
 from migrator.errors import EndpointError, TransientError, Unauthorized
 from tests import support
 from tests.docs.pages import ROOT, SHELL, blocks
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import whole_server
-from tests.whole_server import Pair
+from tests.support import whole_server
+from tests.support.whole_server import Pair
 
 TARGET = "COUCHDB_TEST_URL_2"
 

@@ -15,9 +15,10 @@ from migrator.model import Outcome, Status
 from migrator.revisions import Leaf
 from migrator.server.move.copy import Copier
 from migrator.server.move.plan import DatabasePlan, PlanError, ServerPlan
-from tests import leaf_states, support, whole_server
-from tests.commands import run
-from tests.whole_server import Pair, url_of
+from tests import support
+from tests.support import leaf_states, whole_server
+from tests.support.commands import run
+from tests.support.whole_server import Pair, url_of
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

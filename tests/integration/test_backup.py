@@ -16,10 +16,10 @@ from migrator.backup.storage.base import open_place
 from migrator.errors import ConfigError, Interrupted, LockedError
 from migrator.events import BatchLoaded, CollectionStarted
 from tests import support
-from tests.backup_world import World
-from tests.fault_proxy import FaultProxy, at_random
-from tests.leaf_states import BYTES, leaf, make, odd_leaves, random_leaves
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.backup_world import World
+from tests.support.fault_proxy import FaultProxy, at_random
+from tests.support.leaf_states import BYTES, leaf, make, odd_leaves, random_leaves
+from tests.support.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

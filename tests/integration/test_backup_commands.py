@@ -18,9 +18,9 @@ from migrator.backup.storage.base import Place, open_place
 from migrator.config import JobConfig
 from migrator.errors import DamagedBackup
 from tests import support
-from tests.backup_world import World
-from tests.commands import Ran, run
-from tests.leaf_states import leaf, odd_leaves
+from tests.support.backup_world import World
+from tests.support.commands import Ran, run
+from tests.support.leaf_states import leaf, odd_leaves
 from tests.unit.backup.test_cipher import new_key
 
 pytestmark = pytest.mark.usefixtures("no_credentials")

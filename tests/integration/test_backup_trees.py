@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests import support
-from tests.backup_world import World
-from tests.leaf_states import leaf
+from tests.support.backup_world import World
+from tests.support.leaf_states import leaf
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -13,7 +13,7 @@ import pytest
 
 from migrator.server.admin.connection import Server
 from tests import support
-from tests.commands import Command, run
+from tests.support.commands import Command, run
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from migrator.server.admin.connection import Server
 from migrator.server.move.plan import OCCUPIED
 from migrator.server.move.survey import survey
 from tests import support
-from tests.commands import run
-from tests.late_copies import LateCopies
+from tests.support.commands import run
+from tests.support.late_copies import LateCopies
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

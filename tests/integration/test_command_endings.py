@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests import support
-from tests.fault_proxy import FaultProxy, Request
-from tests.stub_server import Asked, Reply, StubServer, recorded_reply
+from tests.support.fault_proxy import FaultProxy, Request
+from tests.support.stub_server import Asked, Reply, StubServer, recorded_reply
 
 PASSWORD = "wr0ng-p@ss"
 

@@ -28,8 +28,8 @@ from migrator.errors import ConfigError, MigratorError
 from migrator.retry.retrier import Retrier
 from migrator.revisions import DatabaseFacts, Leaf
 from tests import support
-from tests.leaf_states import leaf, make, odd_leaves, random_leaves, state, write
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.leaf_states import leaf, make, odd_leaves, random_leaves, state, write
+from tests.support.stub_server import Asked, Reply, StubServer
 from tests.unit.interchange.support import DATA
 
 pytestmark = pytest.mark.usefixtures("no_credentials")

@@ -24,8 +24,8 @@ from migrator.jobs.run import run_job
 from migrator.pipeline.retrying import RetryingExtractor
 from migrator.retry.retrier import Retrier
 from tests import support
-from tests.fault_proxy import FaultProxy, Request
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.fault_proxy import FaultProxy, Request
+from tests.support.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -17,7 +17,7 @@ from migrator.errors import ConfigError, EndpointError
 from migrator.extractors.memory import MemoryExtractor
 from migrator.jobs.run import JobResult, run_job
 from tests import support
-from tests.fault_proxy import FaultProxy, Request
+from tests.support.fault_proxy import FaultProxy, Request
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

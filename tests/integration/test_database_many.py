@@ -23,8 +23,8 @@ from migrator.database import (
 )
 from migrator.errors import ConfigError, EndpointError, Forbidden, TransientError, Unauthorized
 from tests import support
-from tests.mango_cases import DOCUMENTS, REFUSED, SELECTORS
-from tests.stub_server import Reply, StubServer
+from tests.support.mango_cases import DOCUMENTS, REFUSED, SELECTORS
+from tests.support.stub_server import Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -24,8 +24,8 @@ from migrator.server.admin.connection import Server, open_server
 from migrator.server.admin.doctor import examine
 from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNREACHABLE, Diagnosis
 from tests import support
-from tests.fault_proxy import FaultProxy, Request
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.fault_proxy import FaultProxy, Request
+from tests.support.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -21,8 +21,8 @@ from migrator.config import JobConfig
 from migrator.errors import EndpointError, Interrupted
 from migrator.revisions import LeafFault
 from tests import support
-from tests.backup_world import World
-from tests.leaf_states import leaf, odd_leaves, write
+from tests.support.backup_world import World
+from tests.support.leaf_states import leaf, odd_leaves, write
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -15,7 +15,7 @@ from migrator.errors import EndpointError, TransientError
 from migrator.events import BatchSplit, Event, LimitsChanged, RetryScheduled
 from migrator.jobs.run import JobResult, run_job
 from tests import support
-from tests.fault_proxy import FAULTS, FaultProxy, Request, at_random, on_writes
+from tests.support.fault_proxy import FAULTS, FaultProxy, Request, at_random, on_writes
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

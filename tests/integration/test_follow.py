@@ -24,7 +24,7 @@ from migrator.jobs.follow import follow_job
 from migrator.jobs.run import JobResult
 from migrator.jobs.since_last import since_last_job
 from tests import support
-from tests.fault_proxy import FaultProxy, at_random
+from tests.support.fault_proxy import FaultProxy, at_random
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

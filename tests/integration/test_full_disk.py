@@ -18,9 +18,10 @@ from typing import Any
 import click
 import pytest
 
-from tests import leaf_states, support
-from tests.commands import Ran, run
-from tests.leaf_states import leaf
+from tests import support
+from tests.support import leaf_states
+from tests.support.commands import Ran, run
+from tests.support.leaf_states import leaf
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

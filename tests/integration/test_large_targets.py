@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.stub_server import Asked, Reply, StubServer, recorded_reply
+from tests.support.stub_server import Asked, Reply, StubServer, recorded_reply
 
 DOCUMENTS = 30
 BYTES = 5_000_000

@@ -23,9 +23,9 @@ from migrator.model import BatchLimits, Outcome, Status
 from migrator.retry.retrier import Retrier, RetryPolicy
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 from tests import support
-from tests.fault_proxy import FaultProxy, at_random
-from tests.leaf_states import leaf, make, odd_leaves, random_leaves, state, write
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.fault_proxy import FaultProxy, at_random
+from tests.support.leaf_states import leaf, make, odd_leaves, random_leaves, state, write
+from tests.support.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from migrator.database import Settings, get_database_service
-from tests import commands, support
-from tests.stub_server import Asked, Reply, StubServer
+from tests import support
+from tests.support import commands
+from tests.support.stub_server import Asked, Reply, StubServer
 
 PAGE = Reply(404, b"<html>nothing here</html>", {"Content-Type": "text/html"})
 

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests import commands, support
+from tests import support
 from tests.data.refused_for_good import DESIGNS, INDEXES, SECURITY
+from tests.support import commands
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests import support
-from tests.fault_proxy import FaultProxy, Request
 from tests.reliability.soak_jobs import JOBS, MIGRATOR, Job
+from tests.support.fault_proxy import FaultProxy, Request
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -12,9 +12,9 @@ import pytest
 
 from migrator.errors import CheckpointError, ConfigError, DamagedBackup, EndpointError
 from tests import support
-from tests.backup_world import World
-from tests.fault_proxy import FaultProxy, Request
-from tests.leaf_states import leaf, odd_leaves
+from tests.support.backup_world import World
+from tests.support.fault_proxy import FaultProxy, Request
+from tests.support.leaf_states import leaf, odd_leaves
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import support
-from tests.commands import Ran, run
+from tests.support.commands import Ran, run
 
 GOOD = {"_id": "good", "n": 1}
 BAD = {"_id": "bad", "n": 2}

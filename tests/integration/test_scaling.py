@@ -24,8 +24,8 @@ from migrator.jobs.distributed.shared_paths import from_root
 from migrator.jobs.run import run_job
 from migrator.verification.job import verify_job
 from tests import support
-from tests.dask_cluster import Cluster
 from tests.sources import postgresql
+from tests.support.dask_cluster import Cluster
 
 WORKERS = 2
 DOCUMENTS = 24_000

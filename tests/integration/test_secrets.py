@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault_proxy import FaultProxy, Request
+from tests.support.fault_proxy import FaultProxy, Request
 
 USER = "u5er-n0t-secret"
 # Raw and awkward characters, as people have them.

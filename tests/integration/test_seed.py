@@ -18,7 +18,7 @@ from migrator.fixtures.folder import read_fixtures
 from migrator.fixtures.seeder import Seeder, SeedOptions
 from migrator.fixtures.values import parse_now
 from tests import support
-from tests.commands import Command, run
+from tests.support.commands import Command, run
 
 FILES = {
     "orders.ndjson": '{"_id":"o-1","customer":"ada","total":1.5,"at":"${now-3d|date}"}\n'

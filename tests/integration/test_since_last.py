@@ -25,7 +25,7 @@ from migrator.jobs.run import JobResult
 from migrator.jobs.since_last import since_last_job
 from migrator.model import Counts, Position
 from tests import support
-from tests.fault_proxy import FaultProxy, Request, at_random
+from tests.support.fault_proxy import FaultProxy, Request, at_random
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

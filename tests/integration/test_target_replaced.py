@@ -25,8 +25,8 @@ from migrator.jobs.stream import StreamWriter
 from migrator.model import Record
 from migrator.verification.job import verify_job
 from tests import support
-from tests.commands import Ran, run
-from tests.fault_proxy import FaultProxy, Request
+from tests.support.commands import Ran, run
+from tests.support.fault_proxy import FaultProxy, Request
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

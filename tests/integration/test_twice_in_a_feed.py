@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests import support
-from tests.commands import run
-from tests.leaf_states import leaf, make, state, write
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.commands import run
+from tests.support.leaf_states import leaf, make, state, write
+from tests.support.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import support
-from tests.commands import run
+from tests.support.commands import run
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

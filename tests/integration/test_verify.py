@@ -20,7 +20,7 @@ from migrator.verification.compare import Difference
 from migrator.verification.job import verify_job
 from migrator.verification.result import VerifyResult, result_to_text
 from tests import support
-from tests.fault_proxy import FaultProxy, at_random
+from tests.support.fault_proxy import FaultProxy, at_random
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

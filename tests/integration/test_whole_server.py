@@ -13,10 +13,11 @@ import urllib3
 
 from migrator.server.admin import probes
 from migrator.server.move import index_build, preflight
-from tests import leaf_states, support, whole_server
-from tests.commands import Command, Ran, run
-from tests.leaf_states import leaf
-from tests.whole_server import Pair, url_of
+from tests import support
+from tests.support import leaf_states, whole_server
+from tests.support.commands import Command, Ran, run
+from tests.support.leaf_states import leaf
+from tests.support.whole_server import Pair, url_of
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests import support, whole_server
-from tests.whole_server import Pair
+from tests import support
+from tests.support import whole_server
+from tests.support.whole_server import Pair
 
 KILLS = 6
 MIGRATOR = [sys.executable, "-m", "migrator"]

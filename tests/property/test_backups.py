@@ -11,7 +11,8 @@ from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.codec import encode
 from migrator.errors import TransientError
 from migrator.revisions import Attachment, Leaf
-from tests.backups import (
+from tests.property.documents import documents, texts
+from tests.support.backups import (
     FACTS,
     PlainAttachment,
     PlainLeaf,
@@ -24,7 +25,6 @@ from tests.backups import (
     state,
     write,
 )
-from tests.property.documents import documents, texts
 
 IDS = st.sampled_from(["a", "aa", "b", ',"body":', '{"piece":', "\uffff", "\U0001f600", "\u2028", "k" * 400]) | (
     texts.filter(bool)

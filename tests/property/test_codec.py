@@ -35,8 +35,8 @@ from migrator.codec import (
     top_level,
     untag,
 )
-from tests.exactness import same
 from tests.property.documents import documents, json_values, keys, scalars, texts
+from tests.support.exactness import same
 
 Named = namedtuple("Named", "a b")
 

@@ -29,7 +29,7 @@ from migrator.pipeline.retrying import RetryingExtractor, RetryingLoader
 from migrator.pipeline.spooling import SpoolingExtractor
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
-from tests.fakes import (
+from tests.support.fakes import (
     Crash,
     FakeLoader,
     FaultyLoader,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from migrator.backup.format.manifest import Manifest, new_snapshot_id
 from migrator.backup.retention import Duration, Policy, decide
-from tests.backups import FACTS
+from tests.support.backups import FACTS
 
 COUNTS = st.integers(0, 5)
 POLICIES = st.builds(

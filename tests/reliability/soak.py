@@ -24,9 +24,9 @@ import urllib3
 
 from migrator.sandbox import Sandbox
 from tests import support
-from tests.fault_proxy import FaultProxy
 from tests.reliability.soak_chaos import SPELLS, Chaos
 from tests.reliability.soak_jobs import JOBS, MIGRATOR, PATIENCE, Job, Load, Restore
+from tests.support.fault_proxy import FaultProxy
 
 # A run that goes on for longer is held up by a fault that it should have given up on.
 MAX_RUN_S = 180.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tests import support
-from tests.fault_proxy import FAULTS, Request
+from tests.support.fault_proxy import FAULTS, Request
 
 FAULT_PROBABILITY = 0.08
 # In a round, the database is deleted or replaced so often at most.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from migrator.errors import UnaccountedError
 from migrator.model import Batch, Outcome, Reject, Status
 from migrator.pipeline.accounting import account
-from tests.fakes import batch_of
+from tests.support.fakes import batch_of
 
 
 def outcomes(batch: Batch, status: Status = Status.WRITTEN) -> list[Outcome]:

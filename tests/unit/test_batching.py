@@ -16,7 +16,7 @@ from migrator.errors import TransformError
 from migrator.model import Batch, BatchLimits, Document, EncodedDocument, Fault, Record, Reject
 from migrator.pipeline import batching
 from migrator.pipeline.batching import Assembly, batches
-from tests.fakes import FakeExtractor, Item, numbered
+from tests.support.fakes import FakeExtractor, Item, numbered
 
 
 def batched(

@@ -13,7 +13,7 @@ from migrator.errors import BatchRefused, TransientError
 from migrator.events import BatchSplit
 from migrator.model import Batch, Loader, Outcome, Status
 from migrator.pipeline.bisecting import BisectingLoader
-from tests.fakes import FakeLoader, FaultyLoader, Forwarding, Recorder, batch_of, encoded
+from tests.support.fakes import FakeLoader, FaultyLoader, Forwarding, Recorder, batch_of, encoded
 
 
 class Choosy(Forwarding):

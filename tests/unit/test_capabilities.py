@@ -16,7 +16,7 @@ from migrator.pipeline.bisecting import BisectingLoader
 from migrator.pipeline.retrying import RetryingExtractor, RetryingLoader
 from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper
 from migrator.retry.retrier import Retrier
-from tests.fakes import FakeExtractor, FakeLoader, batch_of
+from tests.support.fakes import FakeExtractor, FakeLoader, batch_of
 
 PACKAGE = Path(migrator.__file__).parent
 

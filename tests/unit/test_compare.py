@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from migrator.codec.equality import canonical_digest, content, differing_path
-from tests.exactness import same
+from tests.support.exactness import same
 
 DOCUMENT = {
     "_id": "a",

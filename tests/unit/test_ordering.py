@@ -20,7 +20,7 @@ from migrator.pipeline import spooling
 from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
-from tests.fakes import FakeExtractor, FakeLoader, Item, Recorder, numbered
+from tests.support.fakes import FakeExtractor, FakeLoader, Item, Recorder, numbered
 
 SHUFFLED: list[Item] = [*reversed(numbered(30))]
 

@@ -40,7 +40,7 @@ from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.pipeline.retrying import RetryingExtractor
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
-from tests.fakes import (
+from tests.support.fakes import (
     Crash,
     FakeExtractor,
     FakeLoader,

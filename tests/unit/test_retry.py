@@ -16,7 +16,7 @@ from migrator.events import LimitsChanged, Listener, RetryScheduled, ignore
 from migrator.model import BatchLimits
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, RetryPolicy, is_transient, repeat_while
 from migrator.retry.throttle import Throttle
-from tests.fakes import Recorder
+from tests.support.fakes import Recorder
 
 
 class Time:

@@ -20,7 +20,7 @@ from migrator.pipeline.retrying import (
 )
 from migrator.retry.retrier import Retrier, RetryPolicy
 from migrator.retry.throttle import Throttle
-from tests.fakes import FakeExtractor, FakeLoader, FaultyLoader, Forwarding, Recorder, batch_of, numbered
+from tests.support.fakes import FakeExtractor, FakeLoader, FaultyLoader, Forwarding, Recorder, batch_of, numbered
 
 
 def retrier(recorder: Recorder | None = None, **policy: int) -> Retrier:

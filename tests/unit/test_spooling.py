@@ -15,7 +15,7 @@ from migrator.model import Batch, BatchLimits, Document, Position, Record
 from migrator.pipeline import spooling
 from migrator.pipeline.batching import Assembly, batches
 from migrator.pipeline.spooling import SpoolingExtractor
-from tests.fakes import FakeExtractor, Item, numbered
+from tests.support.fakes import FakeExtractor, Item, numbered
 
 ITEMS: list[Item] = [
     {"_id": "m", "n": 1},

@@ -18,7 +18,7 @@ from migrator.pipeline.loop import Pipeline
 from migrator.pipeline.retrying import RetryingLoader
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
-from tests.fakes import Crash, FakeExtractor, FakeLoader, ListSink, numbered
+from tests.support.fakes import Crash, FakeExtractor, FakeLoader, ListSink, numbered
 
 DOCUMENTS = {"a": numbered(12), "b": numbered(9)}
 Event = Callable[["Database"], None]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from migrator.events import LimitsChanged
 from migrator.model import BatchLimits
 from migrator.retry.throttle import SUCCESSES_PER_STEP, Throttle
-from tests.fakes import Recorder
+from tests.support.fakes import Recorder
 
 
 def state(throttle: Throttle) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ from migrator.errors import ConfigError, Interrupted, MigratorError
 from migrator.model import Batch, BatchLimits, Fault, Record
 from migrator.pipeline.batching import Assembly, batches
 from migrator.transformers.pool import CHUNK_RECORDS, TransformPool
-from tests.fakes import FakeExtractor, Item
+from tests.support.fakes import FakeExtractor, Item
 
 SEED = "00" * 16
 USER_CODE = """

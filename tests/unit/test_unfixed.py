@@ -19,7 +19,7 @@ from migrator.codec.unfixed import Unfixed, marked_again, shown_raw
 from migrator.extractors import dynamodb
 from migrator.extractors.rejects import RejectsExtractor
 from migrator.model import Reject
-from tests.commands import run
+from tests.support.commands import run
 
 app: dict[str, dict[str, Any]] = {"t": {"m": {"_id": "other", "k": 1}}}
 """A document whose key and id differ, as `memory:` reads it."""

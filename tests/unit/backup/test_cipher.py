@@ -17,7 +17,7 @@ from migrator.backup.format.cipher import PLAIN, Age, open_cipher
 from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError
-from tests.backups import FACTS, TINY, PlainAttachment, begin, files, leaf, read, simple, write
+from tests.support.backups import FACTS, TINY, PlainAttachment, begin, files, leaf, read, simple, write
 
 PHOTO = PlainAttachment("photo.png", b"not for everyone's eyes" * 9)
 

@@ -15,7 +15,7 @@ from migrator.backup.format.manifest import COPY, FILE, Manifest, snapshot_time,
 from migrator.backup.listing import listing
 from migrator.backup.storage.base import open_place
 from migrator.errors import ConfigError, DamagedBackup
-from tests.backups import TINY, PlainAttachment, read, simple, write
+from tests.support.backups import TINY, PlainAttachment, read, simple, write
 
 LIST = head_name("orders").rpartition("/")[2]
 MANIFESTS = {FILE, COPY, LIST}

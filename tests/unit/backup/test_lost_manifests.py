@@ -19,7 +19,7 @@ from migrator.backup.prune import plan_pruning, prune
 from migrator.backup.retention import Policy
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import DamagedBackup, EndpointError, StorageError
-from tests.backups import in_memory, read, simple, write
+from tests.support.backups import in_memory, read, simple, write
 
 Lose = Callable[[Place, str], None]
 

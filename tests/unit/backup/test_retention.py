@@ -10,7 +10,7 @@ import pytest
 from migrator.backup.format.manifest import Manifest, new_snapshot_id, snapshot_time
 from migrator.backup.retention import Duration, Policy, decide, parse_duration
 from migrator.errors import ConfigError
-from tests.backups import FACTS
+from tests.support.backups import FACTS
 
 
 def snapshot(finished: datetime, parent: Manifest | None = None) -> Manifest:

@@ -26,7 +26,7 @@ from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, DamagedBackup, EndpointError, TransientError
 from migrator.revisions import Attachment, Leaf, LeafFault
-from tests.backups import FACTS, TINY, PlainAttachment, PlainLeaf, begin, files, leaf, read, simple, write
+from tests.support.backups import FACTS, TINY, PlainAttachment, PlainLeaf, begin, files, leaf, read, simple, write
 from tests.unit.backup.test_cipher import new_key
 
 KEY = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"

@@ -30,7 +30,7 @@ from migrator.errors import (
 )
 from migrator.files.failures import RESUME
 from migrator.model import Reject
-from tests.commands import run
+from tests.support.commands import run
 
 
 def rejects(path: Path, *stages: str) -> Path:

@@ -15,7 +15,7 @@ from migrator.backup.storage.base import open_place
 from migrator.cli import _with_place
 from migrator.cli.backups_printing import readable
 from migrator.errors import ConfigError
-from tests.backups import TINY, files, simple, write
+from tests.support.backups import TINY, files, simple, write
 from tests.unit.backup.test_cipher import new_key
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests import commands
+from tests.support import commands
 from tests.unit.cli.test_streams import shell
 
 Pipe = Callable[[bytes], str]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from migrator.codec import InvalidDocument, decode, decode_value, encode, one_line, top_level
-from tests.exactness import same
+from tests.support.exactness import same
 
 VECTORS = Path(__file__).parents[2] / "data" / "first-revisions.ndjson"
 # Two levels each.

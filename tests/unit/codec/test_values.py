@@ -26,7 +26,7 @@ from migrator.codec import (
     tag,
     untag,
 )
-from tests.exactness import same
+from tests.support.exactness import same
 
 
 class Colour(enum.Enum):

@@ -12,7 +12,7 @@ import pytest
 
 from migrator.codec import BOOKKEEPING, PLAIN, STRICT, TAGGED, VALUE_CODECS, Unencodable, canonical, decode, encode
 from migrator.codec.writing import normalise
-from tests.exactness import same
+from tests.support.exactness import same
 
 DEPTH = 50_000
 EVERY_CODEC = pytest.mark.parametrize("codec", VALUE_CODECS.values(), ids=lambda codec: codec.name)

@@ -17,7 +17,7 @@ from migrator.errors import (
     TransientError,
     Unauthorized,
 )
-from tests.stub_server import recorded
+from tests.support.stub_server import recorded
 
 URL = "http://host:5984"
 RECORDED = recorded()

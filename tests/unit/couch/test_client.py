@@ -12,7 +12,7 @@ import pytest
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
 from migrator.errors import BatchRefused, ConfigError, EndpointError, TargetMissing, TransientError, Unauthorized
-from tests.stub_server import Asked, Reply, StubServer, recorded, recorded_reply
+from tests.support.stub_server import Asked, Reply, StubServer, recorded, recorded_reply
 
 RECORDED = recorded()
 

@@ -17,7 +17,7 @@ from migrator.couch.endpoint import Endpoint
 from migrator.couch.responses import Answer
 from migrator.errors import Interrupted, TransientError
 from migrator.retry.retrier import Retrier
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.stub_server import Asked, Reply, StubServer
 
 NODES = ("n1", "n2", "n3")
 RANGES = ("00000000-7fffffff", "80000000-ffffffff")

@@ -13,7 +13,7 @@ from migrator.errors import EXIT_UNREACHABLE, EndpointError, TargetMissing, Targ
 from migrator.model import Outcome, Status
 from migrator.retry.retrier import Retrier, RetryPolicy
 from migrator.revisions import Leaf
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.stub_server import Asked, Reply, StubServer
 
 LEAVES = [Leaf(id, "1-a", f'{{"_id":"{id}","_rev":"1-a"}}'.encode()) for id in "abc"]
 

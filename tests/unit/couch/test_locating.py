@@ -11,7 +11,7 @@ import pytest
 from migrator.couch.locate import locate
 from migrator.couch.ready import wait_for_server
 from migrator.errors import ConfigError, EndpointError, TransientError
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.stub_server import Asked, Reply, StubServer
 
 PAGE = Reply(404, b"<html>nothing</html>", {"Content-Type": "text/html"})
 HOME = Reply(200, b"<html>welcome</html>", {"Content-Type": "text/html"})

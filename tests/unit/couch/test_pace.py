@@ -16,7 +16,7 @@ from migrator.couch.endpoint import Endpoint
 from migrator.couch.pace import MIN_BYTES_PER_S, PIECE_BYTES, Pace, TooSlow
 from migrator.couch.transport import Transport
 from migrator.errors import EXIT_UNREACHABLE, TransientError
-from tests.commands import run
+from tests.support.commands import run
 from tests.unit.couch.test_transport import TLS, raw_server, tls
 
 # -- the measure ------------------------------------------------------------------------------------------------

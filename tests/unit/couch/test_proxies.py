@@ -15,7 +15,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.proxies import proxy_of
 from migrator.errors import ConfigError, EndpointError, TransientError
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.stub_server import Asked, Reply, StubServer
 
 P = "http://proxy:3128"
 

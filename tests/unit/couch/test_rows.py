@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from migrator.couch.rows import Row, read_rows
 from migrator.errors import TransientError
-from tests.stub_server import recorded
+from tests.support.stub_server import recorded
 
 RECORDED = recorded()
 

@@ -19,7 +19,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint, TlsFiles, parse_endpoint
 from migrator.couch.transport import Transport
 from migrator.errors import ConfigError, EndpointError, TransientError
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.stub_server import Asked, Reply, StubServer
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
 PASSWORD = "s3cr3t-p@ss/word"

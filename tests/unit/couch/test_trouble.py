@@ -20,7 +20,7 @@ from migrator.pipeline.bisecting import BisectingLoader
 from migrator.pipeline.retrying import RetryingLoader
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, RetryPolicy
 from migrator.revisions import Leaf
-from tests.stub_server import Asked, Reply, StubServer, recorded_reply
+from tests.support.stub_server import Asked, Reply, StubServer, recorded_reply
 
 # What CouchDB, its parts and what stands before it were seen to say while they could not store, and some made up.
 WORDS = [

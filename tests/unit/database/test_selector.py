@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from migrator.database import DatabaseError, MemoryDBService
 from migrator.database.collation import compare
 from migrator.database.selector import matcher
-from tests.mango_cases import DOCUMENTS, RECORDED, REFUSED, SELECTORS
+from tests.support.mango_cases import DOCUMENTS, RECORDED, REFUSED, SELECTORS
 
 ANSWERS = [json.loads(line) for line in RECORDED.read_text(encoding="utf-8").splitlines()]
 # CouchDB's documentation lists this order of ASCII, Unicode's own; letters of both cases are apart.

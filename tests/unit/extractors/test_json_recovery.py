@@ -13,7 +13,7 @@ import migrator
 from migrator.extractors.export import ExportExtractor
 from migrator.extractors.exports import JsonExportExtractor
 from migrator.model import Extractor, Record
-from tests.commands import run
+from tests.support.commands import run
 
 # Each is broken, and its brackets come out even.
 EVEN = [

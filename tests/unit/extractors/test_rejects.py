@@ -13,7 +13,7 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.errors import ConfigError
 from migrator.extractors.rejects import RejectsExtractor
 from migrator.model import Extractor, Record, Reject
-from tests.commands import run
+from tests.support.commands import run
 
 
 def reject(collection: str, document: Any, id: str = "") -> Reject:

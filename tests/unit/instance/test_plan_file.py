@@ -23,7 +23,7 @@ from migrator.server.move.plan import (
     save_plan,
 )
 from migrator.server.move.plan_text import plan_to_text
-from tests.commands import run
+from tests.support.commands import run
 
 
 def made() -> ServerPlan:

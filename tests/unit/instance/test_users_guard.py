@@ -21,8 +21,8 @@ from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
 from migrator.server.move import users
 from migrator.server.move.journal import Ledger
-from tests.fakes import Crash
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.fakes import Crash
+from tests.support.stub_server import Asked, Reply, StubServer
 
 COUNT = 250
 MISSING = {"error": "not_found", "reason": "missing"}

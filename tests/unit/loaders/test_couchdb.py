@@ -18,7 +18,7 @@ from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
 from migrator.pipeline.bisecting import BisectingLoader
 from migrator.pipeline.retrying import RetryingLoader
 from migrator.retry.retrier import Retrier, RetryPolicy
-from tests.stub_server import Asked, Reply, StubServer, recorded, recorded_reply
+from tests.support.stub_server import Asked, Reply, StubServer, recorded, recorded_reply
 
 EMPTY_INFO = {"db_name": "db", "doc_count": 0, "doc_del_count": 0, "props": {}}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from migrator.loaders.dry_run import DryLoader
 from migrator.model import Batch, Loader, Outcome, Status
-from tests.fakes import FakeLoader, batch_of
+from tests.support.fakes import FakeLoader, batch_of
 
 
 def test_writes_nothing() -> None:

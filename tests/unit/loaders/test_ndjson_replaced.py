@@ -17,7 +17,7 @@ from migrator.loaders.ndjson import NdjsonLoader
 from migrator.model import Batch, BatchLimits, Outcome
 from migrator.pipeline.loop import Pipeline
 from migrator.retry.throttle import Throttle
-from tests.fakes import Crash, FakeExtractor, Forwarding, ListSink, numbered
+from tests.support.fakes import Crash, FakeExtractor, Forwarding, ListSink, numbered
 
 Happening = Callable[[Path], None]
 DOCUMENTS = {"a": numbered(10), "b": numbered(8)}

@@ -12,7 +12,7 @@ from migrator.config import JobConfig
 from migrator.couch.identity import MARK
 from migrator.errors import EndpointError, MigratorError, TargetReplaced
 from migrator.jobs import replicate as replicating
-from tests.stub_server import Asked, Reply, StubServer, recorded_reply
+from tests.support.stub_server import Asked, Reply, StubServer, recorded_reply
 
 MISSING = {"error": "not_found", "reason": "missing"}
 

@@ -21,7 +21,7 @@ from migrator.model import Counts, Reject
 from migrator.monitoring.metrics import Numbers, read_last_success, write_metrics
 from migrator.monitoring.ping import Ping
 from migrator.monitoring.timed import TELL_EVERY_S, TimedRun
-from tests.stub_server import Reply, StubServer
+from tests.support.stub_server import Reply, StubServer
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
 

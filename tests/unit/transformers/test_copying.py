@@ -12,8 +12,8 @@ from hypothesis import given
 
 from migrator.codec import decode, encode
 from migrator.transformers.copying import detached
-from tests.exactness import same
 from tests.property.documents import json_values
+from tests.support.exactness import same
 
 
 class Colour(enum.Enum):

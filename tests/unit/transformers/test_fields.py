@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from migrator.errors import ConfigError, TransformError
 from migrator.transformers import drop, keep, rename, set_field
 from migrator.transformers.paths import parse_path, split
-from tests.exactness import same
+from tests.support.exactness import same
 
 DOCUMENT = {"_id": "x", "a": 1, "b": {"c": 2, "d": {"e": 3}}, "f": [{"g": 4}], "a.b": 5}
 

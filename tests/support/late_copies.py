@@ -9,7 +9,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests import support
-from tests.stub_server import Asked, Reply, StubServer
+from tests.support.stub_server import Asked, Reply, StubServer
 
 NODES = ("node1@127.0.0.1", "node2@127.0.0.1", "node3@127.0.0.1")
 RANGE = "00000000-ffffffff"

@@ -175,11 +175,11 @@ REFUSED: list[Any] = [
     {"v.": 1},
     {"": 1},
 ]
-RECORDED = Path(__file__).parent / "data" / "mango-3.5.0.ndjson"
+RECORDED = Path(__file__).parents[1] / "data" / "mango-3.5.0.ndjson"
 
 
 def main(url: str) -> None:
-    """Record what a CouchDB answers: python -m tests.mango_cases URL."""
+    """Record what a CouchDB answers: python -m tests.support.mango_cases URL."""
     database = f"{url}/t_mango_cases"
     support.request("DELETE", database)
     support.request("PUT", database)

@@ -7,8 +7,9 @@ import uuid
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from tests import leaf_states, support
-from tests.leaf_states import leaf
+from tests import support
+from tests.support import leaf_states
+from tests.support.leaf_states import leaf
 
 VALIDATE = "function (doc) { if (doc.refused) { throw({forbidden: 'refused'}); } }"
 COUNT_VIEW = {"all": {"map": "function (doc) { emit(doc._id, 1); }", "reduce": "_sum"}}

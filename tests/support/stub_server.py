@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-ANSWERS = Path(__file__).with_name("data") / "couchdb-3.5.0-answers.ndjson"
+ANSWERS = Path(__file__).parents[1] / "data" / "couchdb-3.5.0-answers.ndjson"
 
 
 @dataclass(frozen=True)

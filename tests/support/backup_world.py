@@ -15,7 +15,7 @@ from migrator.backup.storage.base import open_place
 from migrator.config import JobConfig
 from migrator.events import Event
 from tests import support
-from tests.leaf_states import make, state, write
+from tests.support.leaf_states import make, state, write
 
 
 @dataclass
