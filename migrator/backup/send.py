@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -15,6 +14,7 @@ from migrator.config import JobConfig
 from migrator.couch.leaf_sender import inline_bytes
 from migrator.errors import Interrupted
 from migrator.model import Outcome
+from migrator.retry.window import Window
 from migrator.revisions import Attachment, Leaf, LeafFault, RevisionWriter
 
 T = TypeVar("T")
@@ -38,17 +38,21 @@ class Sender:
         settled: Callable[[Sequence[Leaf], Sequence[Outcome]], None],
     ) -> None:
         self.lock = threading.Lock()
-        self._writer = writer
         self._max_docs = config.batch_docs
         self._max_bytes = config.batch_bytes
-        self._in_flight = config.in_flight
         self._stopping = stopping
         self._settled = settled
         self._batch: list[Leaf] = []
         self._bytes = 0
-        self._last_id = ""
-        self._running: deque[tuple[list[Leaf], Future[Sequence[Outcome]]]] = deque()
-        self._pool = ThreadPoolExecutor(self._in_flight, thread_name_prefix="restore")
+        self._pool = ThreadPoolExecutor(config.in_flight, thread_name_prefix="restore")
+        # Two batches at one document would wait for each other at the server.
+        self._window: Window[list[Leaf], Sequence[Outcome]] = Window(
+            self._pool,
+            writer.write,
+            at_once=lambda: config.in_flight,
+            queued=1,
+            clash=lambda batch, other: batch[0].id == other[-1].id,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -56,8 +60,7 @@ class Sender:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for _, future in self._running:
-            future.cancel()
+        self._window.abandon()
         self._pool.shutdown(wait=True)
 
     def __call__(self, leaf: Leaf) -> None:
@@ -71,32 +74,32 @@ class Sender:
         length = len(leaf.body) if size is None else size
         if self._batch and (len(self._batch) >= self._max_docs or self._bytes + length > self._max_bytes):
             self._send()
-            if leaf.id == self._last_id:
-                # Two batches at one document would wait for each other at the server.
-                self._settle(0)
         self._batch.append(leaf)
         self._bytes += length
-        self._last_id = leaf.id
 
     def drain(self) -> None:
         """Send what is left, and wait until everything is settled."""
         self._send()
-        self._settle(0)
+        self._settle_all()
 
     def _send(self) -> None:
         if self._stopping.is_set():
-            self._settle(0)
+            self._settle_all()
             raise Interrupted("Stopped while restoring.", hint="The same command goes on.")
         if self._batch:
-            self._settle(self._in_flight)
-            self._running.append((self._batch, self._pool.submit(self._writer.write, self._batch)))
+            while not self._window.has_room(self._batch):
+                self._settle()
+            self._window.submit(self._batch)
             self._batch, self._bytes = [], 0
 
-    def _settle(self, most: int) -> None:
-        """Wait until no more than so many batches are running."""
-        while len(self._running) > most:
-            leaves, future = self._running.popleft()
-            self._settled(leaves, future.result())
+    def _settle_all(self) -> None:
+        while self._window:
+            self._settle()
+
+    def _settle(self) -> None:
+        leaves, outcomes = self._window.oldest()
+        self._window.drop()
+        self._settled(leaves, outcomes)
 
 
 def opened_safely(leaves: Iterator[Leaf | LeafFault], lock: threading.Lock) -> Iterator[Leaf | LeafFault]:

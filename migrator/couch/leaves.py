@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -23,6 +22,7 @@ from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
 from migrator.errors import Interrupted, TransientError
 from migrator.files.sorting import ExternalSorter
 from migrator.retry.retrier import Retrier, is_transient, repeat_while
+from migrator.retry.window import Window
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
 MAX_LEAVES_ASKED = 1_000
@@ -161,19 +161,13 @@ class LeafReader:
     def _leaves(self, after: str | None) -> Generator[Leaf | LeafFault]:
         _ = self.last_seq
         asked = (Asked(id, rev) for id, revs in self._wanted(after) for rev in revs)
-        pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="leaves")
-        running: deque[Future[list[Leaf | LeafFault]]] = deque()
-        try:
-            while True:
-                while len(running) <= self._parallel and (part := self._next_part(asked)):
-                    running.append(pool.submit(self._fetch, part))
-                if not running:
-                    return
-                yield from running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
-            pool.shutdown(wait=True)
+        with ThreadPoolExecutor(self._parallel, thread_name_prefix="leaves") as pool:
+            window = Window(pool, self._fetch, at_once=lambda: self._parallel, queued=1)
+            try:
+                for leaves in window.results(iter(lambda: self._next_part(asked), [])):
+                    yield from leaves
+            finally:
+                window.abandon()
 
     def fetch(self, id: str, revs: Sequence[str]) -> list[Leaf | LeafFault]:
         """These leaves of one document, or what has grown out of them."""

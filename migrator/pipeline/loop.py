@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, RejectSink
@@ -43,6 +42,7 @@ from migrator.pipeline.accounting import account
 from migrator.pipeline.batching import Assembly, Preparing, batches
 from migrator.pipeline.wrapper import ExtractorWrapper
 from migrator.retry.throttle import Throttle
+from migrator.retry.window import Window
 
 # So many batches may have ended while an older one is still on its way.
 AHEAD = 2
@@ -57,9 +57,7 @@ class _Loaded(NamedTuple):
     seconds: float
 
 
-class _InFlight(NamedTuple):
-    batch: Batch
-    future: Future[_Loaded]
+_Window: TypeAlias = Window[Batch, _Loaded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,21 +171,29 @@ class Pipeline:
         state.target = self._guard.begin(name, state.target if state.begun else None)
         assembly = Assembly(self.transform, self.loader.screen, self.values, self._locator(name), self.prepare)
         source = batches(name, self.extractor.extract(name, after=state.position), assembly, self._limits)
-        window: deque[_InFlight] = deque()
+        # Of two documents with one id the later must meet the earlier at the target, not race it.
+        window = _Window(
+            pool,
+            self._load,
+            at_once=lambda: min(self.throttle.in_flight, self.loader.max_in_flight),
+            ahead=AHEAD,
+            clash=lambda batch, other: not batch.ids.isdisjoint(other.ids),
+        )
         broken: list[Exception] = []
         try:
             for batch in _until_broken(source, broken):
-                while self._must_wait(batch, window):
+                while not window.has_room(batch):
                     self._settle(window, state, counts)
                 if self.stopping.is_set():
                     break
-                window.append(_InFlight(batch, pool.submit(self._load, batch)))
-                while window and window[0].future.done():
+                window.submit(batch)
+                while window.ended:
                     self._settle(window, state, counts)
             while window:
                 self._settle(window, state, counts)
         except BaseException:
-            self._save(name, ahead=self._abandon(window))
+            self.stopping.set()
+            self._save(name, ahead=window.abandon())
             raise
         if broken:
             self._save(name)
@@ -200,22 +206,6 @@ class Pipeline:
         state.finished = True
         self._save(name)
         self.listener(CollectionFinished(name, counts))
-
-    def _must_wait(self, batch: Batch, window: deque[_InFlight]) -> bool:
-        """True when the oldest batch must be settled before this one is sent."""
-        while window:
-            at_once = min(self.throttle.in_flight, self.loader.max_in_flight)
-            if _shares_ids(batch, window) or len(window) >= (at_once + AHEAD if at_once > 1 else 1):
-                return True
-            running = [flight.future for flight in window if not flight.future.done()]
-            if any(flight.future.done() and flight.future.exception() for flight in window):
-                # The run ends there, so nothing more is sent.
-                return True
-            if len(running) < at_once:
-                # What has ended is settled while this one is on its way.
-                return False
-            wait(running, return_when=FIRST_COMPLETED)
-        return False
 
     def _load(self, batch: Batch) -> _Loaded:
         if not batch.documents:
@@ -230,9 +220,8 @@ class Pipeline:
     def _locator(self, collection: str) -> Callable[[Position], str]:
         return partial(ExtractorWrapper(self.extractor).describe_position, collection)
 
-    def _settle(self, window: deque[_InFlight], state: CollectionState, counts: Counts) -> None:
-        batch, future = window[0]
-        loaded = future.result()
+    def _settle(self, window: _Window, state: CollectionState, counts: Counts) -> None:
+        batch, loaded = window.oldest()
         settled, rejects = account(batch, loaded.outcomes, self._names[batch.collection])
         if rejects:
             self.rejects.write(rejects)
@@ -241,7 +230,7 @@ class Pipeline:
         self._totals.add(settled)
         if batch.end is not None:
             state.position = batch.end
-        window.popleft()
+        window.drop()
         for reject in rejects:
             self.listener(DocumentRejected(reject))
         sent = len(batch.documents)
@@ -253,13 +242,6 @@ class Pipeline:
                 f"{self._totals.rejected} of {self._totals.read} documents were rejected, more than allowed.",
                 hint="Look at the reject file; mend the cause or raise --max-errors, then go on with --resume.",
             )
-
-    def _abandon(self, window: deque[_InFlight]) -> bool:
-        """End what is in flight; True when some of it may be written, which will be read again."""
-        self.stopping.set()
-        sent = [future for _, future in window if not future.cancel()]
-        wait(sent)
-        return bool(sent)
 
     def _save(self, collection: str, *, ahead: bool = False) -> None:
         # Documents first, then their rejects, then the position behind them.
@@ -284,8 +266,3 @@ def _until_broken(source: Iterable[Batch], broken: list[Exception]) -> Iterator[
         yield from source
     except Exception as error:  # noqa: BLE001 raised by whoever gave the list
         broken.append(error)
-
-
-def _shares_ids(batch: Batch, window: Iterable[_InFlight]) -> bool:
-    # Of two documents with one id the later must meet the earlier at the target, not race it.
-    return any(not batch.ids.isdisjoint(other.ids) for other, _ in window)

@@ -12,22 +12,20 @@ import queue
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, cast
 
 from migrator.errors import ConfigError, Interrupted, MigratorError
 from migrator.model import Fault, Record
 from migrator.pipeline.batching import Assembly
+from migrator.retry.window import Window
 from migrator.transformers.worker import FAULTY, FILTERED, UNREADABLE, read_frame, write_frame
 
 CHUNK_RECORDS = 100
 CHUNK_BYTES = 256_000
 # So many chunks are on their way for each process, so that none waits for the next one.
 CHUNKS_EACH = 2
-_LOOK_S = 0.2
 _LEAVE_S = 2.0
 
 
@@ -71,18 +69,15 @@ class TransformPool:
             Interrupted: it was told to stop.
             MigratorError: a process ended by itself.
         """
-        waiting: deque[Future[list[Record]]] = deque()
-        for chunk in _chunks(records):
-            if all(record.text is None or record.fault is not None for record in chunk):
-                done: Future[list[Record]] = Future()
-                done.set_result(chunk)
-                waiting.append(done)
-            else:
-                waiting.append(self._threads.submit(self._transform, chunk, assembly))
-            while len(waiting) > self._workers * CHUNKS_EACH:
-                yield from self._wait_for(waiting.popleft())
-        while waiting:
-            yield from self._wait_for(waiting.popleft())
+        window: Window[list[Record], list[Record]] = Window(
+            self._threads,
+            lambda chunk: self._transform(chunk, assembly),
+            at_once=lambda: self._workers,
+            queued=self._workers * (CHUNKS_EACH - 1) + 1,
+            look=self._look,
+        )
+        for made in window.results(_chunks(records)):
+            yield from made
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
@@ -95,18 +90,14 @@ class TransformPool:
         for worker in started:
             worker.let_go()
 
-    def _wait_for(self, future: Future[list[Record]]) -> list[Record]:
-        while True:
-            try:
-                return future.result(_LOOK_S)
-            except NotYet:
-                if self._stopping.is_set():
-                    raise Interrupted(
-                        "Stopped while documents were transformed.", hint="Go on with --resume."
-                    ) from None
+    def _look(self) -> None:
+        if self._stopping.is_set():
+            raise Interrupted("Stopped while documents were transformed.", hint="Go on with --resume.") from None
 
     def _transform(self, chunk: list[Record], assembly: Assembly) -> list[Record]:
         texts = [record.text for record in chunk if record.text is not None and record.fault is None]
+        if not texts:
+            return chunk
         worker = self._worker()
         answers = iter(worker.transform(texts))
         self._idle.put(worker)
