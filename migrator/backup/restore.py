@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from migrator.jobs.registry import open_client, target_database
 from migrator.model import BatchLimits
 from migrator.naming import legal_database, shown
 from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
-from migrator.revisions import LeafFault
+from migrator.revisions import Leaf, LeafFault
 
 DEFAULT_REJECTS = "migrator-restore.rejects.ndjson"
 DESIGN = "_design/"
@@ -201,23 +201,24 @@ class _Run:
             ) as send,
         ):
             designs: list[str] = []
-            for leaf in opened_safely(reader.leaves(), send.lock):
-                seen.add(leaf.id) if ids else None
-                if isinstance(leaf, LeafFault):
-                    self.teller.fault(name, leaf)
-                elif leaf.id.startswith(DESIGN):
-                    if leaf.id not in designs[-1:]:
-                        designs.append(leaf.id)
-                else:
-                    send(leaf)
-            send.drain()
+
+            def plain() -> Iterator[Leaf]:
+                for leaf in opened_safely(reader.leaves(), send.lock):
+                    seen.add(leaf.id) if ids else None
+                    if isinstance(leaf, LeafFault):
+                        self.teller.fault(name, leaf)
+                    elif leaf.id.startswith(DESIGN):
+                        if leaf.id not in designs[-1:]:
+                            designs.append(leaf.id)
+                    else:
+                        yield leaf
+
+            send(plain())
             # Validation functions judge what is written after them, and indexes are built once.
             if designs := [id for id in designs if not target.keeps(id)]:
                 with SnapshotReader(self.place, chain, cipher, ids=designs) as reader_of_designs:
-                    for leaf in opened_safely(reader_of_designs.leaves(), send.lock):
-                        if not isinstance(leaf, LeafFault):
-                            send(leaf)
-                    send.drain()
+                    kept = opened_safely(reader_of_designs.leaves(), send.lock)
+                    send(leaf for leaf in kept if isinstance(leaf, Leaf))
         for id in sorted(set(ids or ()) - seen):
             reason = f"the backup as of {manifest.finished} does not hold it"
             self.teller.fault(name, LeafFault(id, "", "not_found", reason))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from migrator.config import JobConfig
-from migrator.couch.leaf_sender import inline_bytes
+from migrator.couch.leaf_sender import held_bytes
 from migrator.errors import Interrupted
-from migrator.model import Outcome
+from migrator.model import BatchLimits, Outcome
+from migrator.retry.dividing import in_batches
 from migrator.retry.window import Window
 from migrator.revisions import Attachment, Leaf, LeafFault, RevisionWriter
 
@@ -38,12 +39,9 @@ class Sender:
         settled: Callable[[Sequence[Leaf], Sequence[Outcome]], None],
     ) -> None:
         self.lock = threading.Lock()
-        self._max_docs = config.batch_docs
-        self._max_bytes = config.batch_bytes
+        self._limits = BatchLimits(config.batch_docs, config.batch_bytes)
         self._stopping = stopping
         self._settled = settled
-        self._batch: list[Leaf] = []
-        self._bytes = 0
         self._pool = ThreadPoolExecutor(config.in_flight, thread_name_prefix="restore")
         # Two batches at one document would wait for each other at the server.
         self._window: Window[list[Leaf], Sequence[Outcome]] = Window(
@@ -63,38 +61,23 @@ class Sender:
         self._window.abandon()
         self._pool.shutdown(wait=True)
 
-    def __call__(self, leaf: Leaf) -> None:
-        """Take a leaf.
+    def __call__(self, leaves: Iterable[Leaf]) -> None:
+        """Send leaves, and wait until everything is settled.
 
         Raises:
-            MigratorError: a batch before it failed as a whole.
+            Interrupted: it was told to stop; what was under way is settled.
+            MigratorError: a batch failed as a whole.
         """
-        size = inline_bytes(leaf)
-        # What is streamed counts by its document alone.
-        length = len(leaf.body) if size is None else size
-        if self._batch and (len(self._batch) >= self._max_docs or self._bytes + length > self._max_bytes):
-            self._send()
-        self._batch.append(leaf)
-        self._bytes += length
-
-    def drain(self) -> None:
-        """Send what is left, and wait until everything is settled."""
-        self._send()
-        self._settle_all()
-
-    def _send(self) -> None:
-        if self._stopping.is_set():
-            self._settle_all()
-            raise Interrupted("Stopped while restoring.", hint="The same command goes on.")
-        if self._batch:
-            while not self._window.has_room(self._batch):
+        for batch in in_batches(leaves, self._limits, held_bytes):
+            if self._stopping.is_set():
+                break
+            while not self._window.has_room(batch):
                 self._settle()
-            self._window.submit(self._batch)
-            self._batch, self._bytes = [], 0
-
-    def _settle_all(self) -> None:
+            self._window.submit(batch)
         while self._window:
             self._settle()
+        if self._stopping.is_set():
+            raise Interrupted("Stopped while restoring.", hint="The same command goes on.")
 
     def _settle(self) -> None:
         leaves, outcomes = self._window.oldest()

@@ -16,12 +16,12 @@ from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.convert.group import count, designs_last, is_design, repeats, sorted_leaves, winners
 from migrator.errors import Interrupted, UnreadableLeaf
 from migrator.files.failures import temporary_folder
-from migrator.model import Outcome, Reject, Status
+from migrator.model import BatchLimits, Outcome, Reject, Status
+from migrator.retry.dividing import in_batches
 from migrator.revisions import Leaf, LeafFault, RevisionWriter
 
 _ONE_REVISION = re.compile(rb'"_revisions":\{"start":\d+,"ids":\["[^"]*"\]\}')
-BATCH_LEAVES = 500
-BATCH_BYTES = 4_000_000
+BATCH = BatchLimits()
 
 
 class LeafSource(Protocol):
@@ -135,7 +135,7 @@ class Converter:
         """
         chosen = self._whole(self._chosen(source, Holds(), scratch / "sorted", once=False), wanted=is_design)
         leaves = designs_last(chosen, scratch / "designs")
-        for batch in _batches(leaves):
+        for batch in in_batches(leaves, BATCH, _size_bytes):
             for leaf, outcome in zip(batch, writer.write(batch), strict=True):
                 if outcome.status is Status.REJECTED:
                     self._rejected(_reject_of(self.result.source, leaf, outcome))
@@ -216,19 +216,8 @@ def convert_file(
         output.commit()
 
 
-def _batches(leaves: Iterable[Leaf]) -> Iterator[list[Leaf]]:
-    """Bounded by number and by bytes; a larger leaf travels alone."""
-    batch: list[Leaf] = []
-    size = 0
-    for leaf in leaves:
-        length = len(leaf.body) + sum(attachment.length_bytes or 0 for attachment in leaf.attachments)
-        if batch and (len(batch) >= BATCH_LEAVES or size + length > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(leaf)
-        size += length
-    if batch:
-        yield batch
+def _size_bytes(leaf: Leaf) -> int:
+    return len(leaf.body) + sum(attachment.length_bytes or 0 for attachment in leaf.attachments)
 
 
 def _reject_of(source: str, leaf: Leaf, outcome: Outcome) -> Reject:

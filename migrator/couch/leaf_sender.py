@@ -34,6 +34,12 @@ def inline_bytes(leaf: Leaf) -> int | None:
     return len(leaf.body) + size * 4 // 3 if size <= MAX_INLINE_BYTES else None
 
 
+def held_bytes(leaf: Leaf) -> int:
+    """How much of a leaf is held while it is sent; of large attachments, which are streamed, nothing."""
+    size = inline_bytes(leaf)
+    return len(leaf.body) if size is None else size
+
+
 def post_leaves(client: CouchClient, database: str, leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
     """Write leaves whose attachments are small; the rows say what was not written.
 

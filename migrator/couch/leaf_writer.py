@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -19,6 +19,7 @@ from migrator.couch.trouble import NOT_STORED, VERDICTS, Suspects, is_verdict, t
 from migrator.errors import BatchRefused, TargetMissing, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import BatchLimits, Outcome, Status
+from migrator.retry.dividing import divide_refused, in_batches, refuse_trouble, refused_alone
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
 from migrator.revisions import Leaf
 
@@ -90,8 +91,9 @@ class LeafWriter:
             present = [index for index in absent if leaves[index].rev not in missing.get(leaves[index].id, ())]
             outcomes.update((index, Outcome(leaves[index].id, Status.UNCHANGED)) for index in present)
             absent = [index for index in absent if index not in outcomes]
-        for batch in self._batches(leaves, absent):
-            outcomes.update(self._settled(leaves, batch))
+        # What is streamed travels alone.
+        for batch in in_batches(absent, self._limits, lambda index: inline_bytes(leaves[index])):
+            outcomes.update(zip(batch, self._divided([leaves[index] for index in batch]), strict=True))
         for index, leaf in enumerate(leaves):
             if index not in outcomes:
                 first = outcomes[firsts[leaf.id, leaf.rev]]
@@ -106,53 +108,22 @@ class LeafWriter:
             self._last_ids.append(leaves[-1].id)
         return found
 
-    def _batches(self, leaves: Sequence[Leaf], indexes: Sequence[int]) -> Iterator[list[int]]:
-        batch: list[int] = []
-        size = 0
-        for index in indexes:
-            length = inline_bytes(leaves[index])
-            if length is None:
-                yield [index]
-                continue
-            if batch and (len(batch) >= self._limits.max_docs or size + length > self._limits.max_bytes):
-                yield batch
-                batch, size = [], 0
-            batch.append(index)
-            size += length
-        if batch:
-            yield batch
+    def _divided(self, leaves: Sequence[Leaf]) -> list[Outcome]:
+        def send(part: Sequence[Leaf], resend: bool) -> list[Outcome]:
+            try:
+                return self._written(part, resend=resend)
+            except UnreadableLeaf as error:
+                raise BatchRefused(error.message, status=0, error=error.error, reason=error.message) from error
 
-    def _settled(self, leaves: Sequence[Leaf], batch: Sequence[int]) -> dict[int, Outcome]:
-        outcomes = self._divided([leaves[index] for index in batch])
-        if len(outcomes) > 1 and all(o.http_status == 500 and o.status is Status.REJECTED for o in outcomes):
-            raise TransientError(
-                f"{self._client.url}: the server fails at every document: {outcomes[0].reason}",
-                hint="Look into the server's log; then run the same command again.",
-                status=500,
-            )
-        return dict(zip(batch, outcomes, strict=True))
-
-    def _divided(self, leaves: Sequence[Leaf], *, resend: bool = False) -> list[Outcome]:
-        try:
-            return self._written(leaves, resend=resend)
-        except UnreadableLeaf as error:
-            if len(leaves) == 1:
-                return [Outcome(leaves[0].id, Status.REJECTED, error=error.error, reason=error.message)]
-        except BatchRefused as refused:
-            resend = resend or refused.maybe_written
-            if len(leaves) == 1:
-                return [
-                    Outcome(
-                        leaves[0].id,
-                        Status.REJECTED,
-                        error=refused.error,
-                        reason=refused.reason or refused.message,
-                        http_status=refused.status or None,
-                    )
-                ]
-            self._listener(BatchSplit(self._database, len(leaves), refused.message))
-        middle = len(leaves) // 2
-        return self._divided(leaves[:middle], resend=resend) + self._divided(leaves[middle:], resend=resend)
+        outcomes = divide_refused(
+            leaves,
+            send,
+            lambda leaf, refused: refused_alone(leaf.id, refused),
+            id_of=lambda leaf: leaf.id,
+            on_split=lambda count, refused: self._listener(BatchSplit(self._database, count, refused.message)),
+        )
+        refuse_trouble(outcomes, self._client.url, "run the same command again")
+        return outcomes
 
     def _written(self, leaves: Sequence[Leaf], *, resend: bool) -> list[Outcome]:
         """Send until each leaf is confirmed or refused.

@@ -13,7 +13,7 @@ from migrator.couch.fidelity import fidelity_of
 from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict, trouble
 from migrator.database.service import Row, is_id, refused_row, row_of
 from migrator.errors import BatchRefused
-from migrator.pipeline.bisecting import divide_refused
+from migrator.retry.dividing import divide_refused
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, repeat_while
 
 NO_ANSWER = {"error": "no answer", "reason": "no row for it came back"}

@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, cast
 
 from migrator.errors import ConfigError, Interrupted, MigratorError
-from migrator.model import Fault, Record
+from migrator.model import BatchLimits, Fault, Record
 from migrator.pipeline.batching import Assembly
+from migrator.retry.dividing import in_batches
 from migrator.retry.window import Window
 from migrator.transformers.worker import FAULTY, FILTERED, UNREADABLE, read_frame, write_frame
 
-CHUNK_RECORDS = 100
-CHUNK_BYTES = 256_000
+CHUNK = BatchLimits(max_docs=100, max_bytes=256_000)
 # So many chunks are on their way for each process, so that none waits for the next one.
 CHUNKS_EACH = 2
 _LEAVE_S = 2.0
@@ -76,7 +76,7 @@ class TransformPool:
             queued=self._workers * (CHUNKS_EACH - 1) + 1,
             look=self._look,
         )
-        for made in window.results(_chunks(records)):
+        for made in window.results(in_batches(_texts(records), CHUNK, lambda record: len(record.text or b""))):
             yield from made
 
     def close(self) -> None:
@@ -191,19 +191,11 @@ class _Worker:
         )
 
 
-def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
-    chunk: list[Record] = []
-    size_bytes = 0
+def _texts(records: Iterable[Record]) -> Iterator[Record]:
     for record in records:
         if record.document is not None:
             raise ConfigError(
                 "--transform-workers takes sources of JSON texts, and this one gives Python's own objects.",
                 hint="Leave it out: they are transformed in this process.",
             )
-        chunk.append(record)
-        size_bytes += len(record.text or b"")
-        if len(chunk) >= CHUNK_RECORDS or size_bytes >= CHUNK_BYTES:
-            yield chunk
-            chunk, size_bytes = [], 0
-    if chunk:
-        yield chunk
+        yield record

@@ -25,6 +25,7 @@ from migrator.convert import copy
 from migrator.convert.formats.table import WRITERS, open_reader
 from migrator.convert.sides import ConvertJob, open_source
 from migrator.errors import ConfigError, MigratorError
+from migrator.model import BatchLimits
 from migrator.retry.retrier import Retrier
 from migrator.revisions import DatabaseFacts, Leaf
 from tests import support
@@ -180,7 +181,7 @@ def test_validation_functions_judge_nothing_that_is_converted(
     server_url: str, database_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Design documents come last, though they are first in the file; one has an attachment and a conflict."""
-    monkeypatch.setattr(copy, "BATCH_LEAVES", 1)
+    monkeypatch.setattr(copy, "BATCH", BatchLimits(1))
     refuses = 'function (doc) { if (!doc.good) throw({forbidden: "it is not good"}); }'
     source, target = f"{database_prefix}source", f"{database_prefix}target"
     make(server_url, source)

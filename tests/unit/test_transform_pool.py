@@ -20,7 +20,7 @@ from migrator.codec import VALUE_CODECS
 from migrator.errors import ConfigError, Interrupted, MigratorError
 from migrator.model import Batch, BatchLimits, Fault, Record
 from migrator.pipeline.batching import Assembly, batches
-from migrator.transformers.pool import CHUNK_RECORDS, TransformPool
+from migrator.transformers.pool import CHUNK, TransformPool
 from tests.support.fakes import FakeExtractor, Item
 
 SEED = "00" * 16
@@ -110,8 +110,8 @@ def test_all_is_as_without_a_pool(found: list[Item]) -> None:
 
 def test_order_is_kept_over_many_chunks() -> None:
     """More chunks than processes, some with nothing to do for anybody: one after the other as they were read."""
-    found: list[Item] = [text(f"d{number:05}", number) for number in range(12 * CHUNK_RECORDS)]
-    found[3 * CHUNK_RECORDS : 4 * CHUNK_RECORDS] = [Fault("odd", str(n)) for n in range(CHUNK_RECORDS)]
+    found: list[Item] = [text(f"d{number:05}", number) for number in range(12 * CHUNK.max_docs)]
+    found[3 * CHUNK.max_docs : 4 * CHUNK.max_docs] = [Fault("odd", str(n)) for n in range(CHUNK.max_docs)]
     pool = pool_of(3)
     try:
         assert moved(found, assembly_of(None)) == moved(found, assembly_of(pool))
@@ -122,7 +122,7 @@ def test_order_is_kept_over_many_chunks() -> None:
 
 def test_is_done_elsewhere() -> None:
     """The user's function runs in another process than this one, and no more than asked for."""
-    found: list[Item] = [b'{"_id": "d%d", "pid": 1}' % number for number in range(10 * CHUNK_RECORDS)]
+    found: list[Item] = [b'{"_id": "d%d", "pid": 1}' % number for number in range(10 * CHUNK.max_docs)]
     pool = pool_of(2)
     try:
         bodies = [document.body for batch in moved(found, assembly_of(pool)) for document in batch.documents]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.couch.identity import guard_database
-from migrator.couch.leaf_sender import inline_bytes
+from migrator.couch.leaf_sender import held_bytes
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like
 from migrator.events import Listener, ignore
 from migrator.model import BatchLimits
+from migrator.retry.dividing import in_batches
 from migrator.retry.retrier import is_transient
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.server.admin.connection import Server
@@ -145,26 +146,22 @@ class Copier:
     ) -> None:
         # Of the document that a batch divides, nothing counts before all its leaves have their end.
         begun, seconds = Tally(), 0.0
-        with closing(batches(leaves, self.limits)) as divided:
-            for batch, open_id in divided:
-                started = time.monotonic()
-                outcomes = writer.write([leaf for leaf in batch if isinstance(leaf, Leaf)])
-                seconds += time.monotonic() - started
-                ended = [leaf.id for leaf in batch if leaf.id != open_id]
-                if open_id is None:
-                    begun.add(tally(part, batch, outcomes))
-                    rest = Tally()
-                else:
-                    whole = len(ended)
-                    done = sum(isinstance(leaf, Leaf) for leaf in batch[:whole])
-                    rest = tally(part, batch[whole:], outcomes[done:])
-                    if not whole:
-                        begun.add(rest)
-                        continue
-                    begun.add(tally(part, batch[:whole], outcomes[:done]))
-                position = ended[-1] if positions else None
+        divided = in_batches(leaves, self.limits, lambda leaf: held_bytes(leaf) if isinstance(leaf, Leaf) else 0)
+        for batch, following in pairwise(chain(divided, ([],))):
+            open_id = batch[-1].id if following and following[0].id == batch[-1].id else None
+            started = time.monotonic()
+            outcomes = writer.write([leaf for leaf in batch if isinstance(leaf, Leaf)])
+            seconds += time.monotonic() - started
+            whole = sum(leaf.id != open_id for leaf in batch)
+            done = sum(isinstance(leaf, Leaf) for leaf in batch[:whole])
+            begun.add(tally(part, batch[:whole], outcomes[:done]))
+            rest = tally(part, batch[whole:], outcomes[done:])
+            if whole:
+                position = batch[whole - 1].id if positions else None
                 self.ledger.settle_tally(part, begun, position=position, seconds=seconds)
                 begun, seconds = rest, 0.0
+            else:
+                begun.add(rest)
 
     def _writer(self, plan: DatabasePlan, *, fresh: bool = False) -> LeafWriter:
         return LeafWriter(
@@ -184,34 +181,6 @@ class Copier:
 def designs_part(database: str, *, validating: bool) -> str:
     """The checkpoint's name for the design documents of a database; no database has a space in its name."""
     return f"{database} {'validation functions' if validating else 'indexes and views'}"
-
-
-def batches(
-    leaves: Iterator[Leaf | LeafFault], limits: BatchLimits
-) -> Generator[tuple[list[Leaf | LeafFault], str | None]]:
-    """Leaves in batches by count and bytes, attachments that go along inline included.
-
-    Each comes with the id of the document whose leaves go on in the next one, or None.
-    """
-    batch: list[Leaf | LeafFault] = []
-    size = 0
-    for leaf in leaves:
-        length = _length(leaf)
-        if batch and (len(batch) >= limits.max_docs or size + length > limits.max_bytes):
-            yield batch, leaf.id if batch[-1].id == leaf.id else None
-            batch, size = [], 0
-        batch.append(leaf)
-        size += length
-    if batch:
-        yield batch, None
-
-
-def _length(leaf: Leaf | LeafFault) -> int:
-    if isinstance(leaf, LeafFault):
-        return 0
-    inline = inline_bytes(leaf)
-    # Large attachments are streamed, so none of their bytes is held.
-    return len(leaf.body) if inline is None else inline
 
 
 def _plain(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
