@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from migrator.checkpoint.reject_file import RejectFile
-from migrator.codec import InvalidDocument, decode
 from migrator.events import (
     BatchLoaded,
     CollectionFinished,
@@ -17,12 +16,12 @@ from migrator.events import (
     RunFinished,
     RunStarted,
 )
-from migrator.model import CollectionReport, Counts, Outcome, Reject, Report, Status
+from migrator.model import CollectionReport, Counts, Outcome, Reject, Report
+from migrator.pipeline.accounting import account_leaves
 from migrator.revisions import Leaf, LeafFault
 
 TELL_EVERY = 1_000
 TELL_EVERY_S = 1.0
-_COUNTED = {Status.WRITTEN: "written", Status.UNCHANGED: "unchanged", Status.REJECTED: "rejected"}
 
 
 class Teller:
@@ -58,29 +57,21 @@ class Teller:
         """A leaf was read and put away."""
         self._counts.read += 1
         self._counts.written += 1
-        self._bytes += len(leaf.body) + sum(each.length_bytes or 0 for each in leaf.attachments)
+        self._bytes += _size_bytes(leaf)
         if self._counts.read >= TELL_EVERY or time.monotonic() - self._told > TELL_EVERY_S:
             self.flush(name)
 
     def settled(self, name: str, leaves: Sequence[Leaf], outcomes: Sequence[Outcome]) -> None:
         """Leaves have come to their end at a server."""
-        self._counts.read += len(leaves)
-        for leaf, outcome in zip(leaves, outcomes, strict=True):
-            counted = _COUNTED[outcome.status]
-            setattr(self._counts, counted, getattr(self._counts, counted) + 1)
-            self._bytes += len(leaf.body) + sum(each.length_bytes or 0 for each in leaf.attachments)
-            if outcome.status is Status.REJECTED:
-                document = _document(leaf.body)
-                error, reason, status = outcome.error, outcome.reason, outcome.http_status
-                self._reject(Reject(name, leaf.id, "load", error, reason, status=status, document=document))
+        self._bytes += sum(map(_size_bytes, leaves))
+        self._account(*account_leaves(name, leaves, outcomes))
         self.flush(name)
 
     def fault(self, name: str, fault: LeafFault) -> None:
         """A leaf could not be read."""
-        self._counts.read += 1
-        self._counts.rejected += 1
+        counts, rejects = account_leaves(name, [fault], [])
         document = {"_id": fault.id, "_rev": fault.rev} if fault.rev else {"_id": fault.id}
-        self._reject(Reject(name, fault.id, "extract", fault.error, fault.reason, document=document))
+        self._account(counts, [reject._replace(document=document) for reject in rejects])
 
     def flush(self, name: str) -> None:
         """Say how far it is."""
@@ -101,13 +92,13 @@ class Teller:
         """All are."""
         self._listener(RunFinished(replace(self.report, seconds=seconds)))
 
-    def _reject(self, reject: Reject) -> None:
-        self._rejects.write([reject])
-        self._listener(DocumentRejected(reject))
+    def _account(self, counts: Counts, rejects: Sequence[Reject]) -> None:
+        self._counts.add(counts)
+        if rejects:
+            self._rejects.write(rejects)
+        for reject in rejects:
+            self._listener(DocumentRejected(reject))
 
 
-def _document(body: bytes) -> object:
-    try:
-        return decode(body)
-    except InvalidDocument:
-        return body.decode("utf-8", "replace")
+def _size_bytes(leaf: Leaf) -> int:
+    return len(leaf.body) + sum(each.length_bytes or 0 for each in leaf.attachments)

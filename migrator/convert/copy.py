@@ -16,7 +16,8 @@ from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.convert.group import count, designs_last, is_design, repeats, sorted_leaves, winners
 from migrator.errors import Interrupted, UnreadableLeaf
 from migrator.files.failures import temporary_folder
-from migrator.model import BatchLimits, Outcome, Reject, Status
+from migrator.model import STORED, BatchLimits, Outcome, Reject
+from migrator.pipeline.accounting import account_leaves
 from migrator.retry.dividing import in_batches
 from migrator.revisions import Leaf, LeafFault, RevisionWriter
 
@@ -136,15 +137,15 @@ class Converter:
         chosen = self._whole(self._chosen(source, Holds(), scratch / "sorted", once=False), wanted=is_design)
         leaves = designs_last(chosen, scratch / "designs")
         for batch in in_batches(leaves, BATCH, _size_bytes):
-            for leaf, outcome in zip(batch, writer.write(batch), strict=True):
-                if outcome.status is Status.REJECTED:
-                    self._rejected(_reject_of(self.result.source, leaf, outcome))
-                    continue
-                self.result.attachments += len(leaf.attachments)
-                if outcome.status is Status.WRITTEN:
-                    self.result.written += 1
-                else:
-                    self.result.unchanged += 1
+            outcomes = writer.write(batch)
+            counts, rejects = account_leaves(self.result.source, batch, outcomes, _reason)
+            self.result.written += counts.written
+            self.result.unchanged += counts.unchanged
+            kept = (leaf for leaf, outcome in zip(batch, outcomes, strict=True) if outcome.status in STORED)
+            self.result.attachments += sum(len(leaf.attachments) for leaf in kept)
+            for reject in rejects:
+                # The revision is to be carried again, which its document alone does not tell.
+                self._rejected(reject._replace(document=None))
 
     def _chosen(self, source: LeafSource, holds: Holds, scratch: Path, *, once: bool) -> Iterator[Leaf]:
         """The leaves that the target has a place for, each `once` if need be; faults are rejected here."""
@@ -220,13 +221,5 @@ def _size_bytes(leaf: Leaf) -> int:
     return len(leaf.body) + sum(attachment.length_bytes or 0 for attachment in leaf.attachments)
 
 
-def _reject_of(source: str, leaf: Leaf, outcome: Outcome) -> Reject:
-    return Reject(
-        source,
-        leaf.id,
-        "load",
-        outcome.error,
-        f"{leaf.rev}: {outcome.reason}",
-        outcome.attempts,
-        outcome.http_status,
-    )
+def _reason(leaf: Leaf, outcome: Outcome) -> str:
+    return f"{leaf.rev}: {outcome.reason}"

@@ -18,13 +18,12 @@ from migrator.couch.responses import refuse
 from migrator.couch.trouble import NOT_STORED, VERDICTS, Suspects, is_verdict, trouble
 from migrator.errors import BatchRefused, TargetMissing, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
-from migrator.model import BatchLimits, Outcome, Status
+from migrator.model import STORED, BatchLimits, Outcome, Status
 from migrator.retry.dividing import divide_refused, in_batches, refuse_trouble, refused_alone
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
 from migrator.revisions import Leaf
 
 T = TypeVar("T")
-STORED = frozenset({Status.WRITTEN, Status.UNCHANGED})
 
 
 class LeafWriter:

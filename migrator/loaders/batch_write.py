@@ -22,14 +22,13 @@ from migrator.couch.trouble import CONFLICT, VERDICTS, Suspects, is_verdict, tro
 from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer
 from migrator.loaders.split_duplicates import rounds
-from migrator.model import EncodedDocument, Outcome, Status
+from migrator.model import STORED, EncodedDocument, Outcome, Status
 from migrator.retry.retrier import repeat_while
 
 # Other writers would have to win every one of these races in turn.
 MAX_CONFLICT_ROUNDS = 12
 # Of stored documents from this size on one is parsed at a time, however many batches are on their way.
 LARGE_BYTES = 500_000
-STORED = frozenset({Status.WRITTEN, Status.UNCHANGED})
 
 
 @dataclass

@@ -1,14 +1,18 @@
-"""Accounts for a batch: from a loader's outcomes to counts and rejects, with no document left over."""
+"""Accounts for what was sent: from a target's outcomes to counts and rejects, with no document left over."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from migrator.codec import decode
+from migrator.codec import InvalidDocument, decode
 from migrator.errors import UnaccountedError
 from migrator.model import Batch, Counts, EncodedDocument, Outcome, Reject, Status
 from migrator.naming import shown
+from migrator.revisions import Leaf, LeafFault
+
+T = TypeVar("T", EncodedDocument, Leaf)
 
 MAX_IDS_SHOWN = 20
 
@@ -24,10 +28,52 @@ def account(batch: Batch, outcomes: Sequence[Outcome], database: str = "") -> tu
     Raises:
         UnaccountedError: there is not exactly one outcome for each document, or the numbers do not add up.
     """
-    _check_ids(batch, outcomes)
-    counts = Counts(read=batch.read, filtered=batch.filtered, rejected=len(batch.rejects))
-    rejects = [reject._replace(database=database) for reject in batch.rejects]
-    for document, outcome in zip(batch.documents, outcomes, strict=True):
+    counts, rejects = _settled(batch.collection, batch.documents, outcomes, _reason)
+    counts.read = batch.read
+    counts.filtered = batch.filtered
+    counts.rejected += len(batch.rejects)
+    if not counts.accounted:
+        raise UnaccountedError(
+            f"{batch.collection}: the numbers of a batch do not add up: {counts.as_dict()}.",
+            hint="Please report this.",
+        )
+    return counts, [reject._replace(database=database) for reject in (*batch.rejects, *rejects)]
+
+
+def account_leaves(
+    collection: str,
+    leaves: Sequence[Leaf | LeafFault],
+    outcomes: Sequence[Outcome],
+    reason: Callable[[Leaf, Outcome], str] | None = None,
+) -> tuple[Counts, list[Reject]]:
+    """Say what became of whole revisions; one that could not be read is rejected.
+
+    Args:
+        collection: what they belong to.
+        leaves: what was read.
+        outcomes: of those that were no faults, in their order.
+        reason: what a reject says of a leaf; the outcome's own reason by default.
+
+    Raises:
+        UnaccountedError: there is not exactly one outcome for each leaf.
+    """
+    sent = [leaf for leaf in leaves if isinstance(leaf, Leaf)]
+    faults = [leaf for leaf in leaves if isinstance(leaf, LeafFault)]
+    counts, rejects = _settled(collection, sent, outcomes, reason or _reason)
+    counts.read += len(faults)
+    counts.rejected += len(faults)
+    unread = [Reject(collection, fault.id, "extract", fault.error, fault.reason) for fault in faults]
+    return counts, [*unread, *rejects]
+
+
+def _settled(
+    collection: str, items: Sequence[T], outcomes: Sequence[Outcome], reason: Callable[[T, Outcome], str]
+) -> tuple[Counts, list[Reject]]:
+    """The one place where what was sent gets its one outcome."""
+    _check_ids(collection, items, outcomes)
+    counts = Counts(read=len(items))
+    rejects: list[Reject] = []
+    for item, outcome in zip(items, outcomes, strict=True):
         status = outcome.status
         if status is Status.WRITTEN:
             counts.written += 1
@@ -37,18 +83,16 @@ def account(batch: Batch, outcomes: Sequence[Outcome], database: str = "") -> tu
             counts.skipped += 1
         else:
             counts.rejected += 1
-            rejects.append(_reject(batch.collection, database, document, outcome))
+            said = (outcome.error, reason(item, outcome), outcome.attempts, outcome.http_status)
+            rejects.append(Reject(collection, outcome.id, "load", *said, _document(item.body)))
         counts.conflicts += outcome.conflict
-    if not counts.accounted:
-        raise UnaccountedError(
-            f"{batch.collection}: the numbers of a batch do not add up: {counts.as_dict()}.",
-            hint="Please report this.",
-        )
     return counts, rejects
 
 
-def _check_ids(batch: Batch, outcomes: Sequence[Outcome]) -> None:
-    ids = [document.id for document in batch.documents]
+def _check_ids(
+    collection: str, items: Sequence[EncodedDocument] | Sequence[Leaf], outcomes: Sequence[Outcome]
+) -> None:
+    ids = [item.id for item in items]
     answered = [outcome.id for outcome in outcomes]
     if ids == answered:
         return
@@ -59,20 +103,17 @@ def _check_ids(batch: Batch, outcomes: Sequence[Outcome]) -> None:
         else "and they are others or in disorder"
     )
     raise UnaccountedError(
-        f"{batch.collection}: {len(ids)} documents were loaded, {len(answered)} outcomes came back; {what}.",
+        f"{collection}: {len(ids)} documents were loaded, {len(answered)} outcomes came back; {what}.",
         hint="Run again with --resume: they are read again.",
     )
 
 
-def _reject(collection: str, database: str, document: EncodedDocument, outcome: Outcome) -> Reject:
-    return Reject(
-        collection,
-        outcome.id,
-        "load",
-        outcome.error,
-        outcome.reason,
-        outcome.attempts,
-        outcome.http_status,
-        decode(document.body),
-        database,
-    )
+def _reason(_: object, outcome: Outcome) -> str:
+    return outcome.reason
+
+
+def _document(body: bytes) -> object:
+    try:
+        return decode(body)
+    except InvalidDocument:
+        return body.decode("utf-8", "replace")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import RejectFile
-from migrator.codec import decode
 from migrator.events import BatchLoaded, CheckpointSaved, DocumentRejected, Listener, ignore
-from migrator.model import Counts, Outcome, Reject, Status
+from migrator.model import Counts, Outcome, Reject
+from migrator.pipeline.accounting import account_leaves
 from migrator.revisions import Leaf, LeafFault
 
 # A save costs a flush to disk, and databases side by side would save all the time.
@@ -128,32 +128,7 @@ class Ledger:
 
 def tally(part: str, leaves: Sequence[Leaf | LeafFault], outcomes: Sequence[Outcome]) -> Tally:
     """What became of leaves; the arguments are those of `Ledger.settle`."""
-    counts = Counts(read=len(leaves))
-    rejects: list[Reject] = []
-    ends = iter(outcomes)
-    for leaf in leaves:
-        if isinstance(leaf, LeafFault):
-            rejects.append(Reject(part, leaf.id, "extract", leaf.error, leaf.reason))
-            continue
-        outcome = next(ends)
-        if outcome.status is Status.REJECTED:
-            rejects.append(_reject(part, leaf, outcome))
-        else:
-            name = outcome.status.value
-            setattr(counts, name, getattr(counts, name) + 1)
-        counts.conflicts += outcome.conflict
-    counts.rejected = len(rejects)
-    return Tally(counts, rejects, sum(len(leaf.body) for leaf in leaves if isinstance(leaf, Leaf)))
-
-
-def _reject(part: str, leaf: Leaf, outcome: Outcome) -> Reject:
-    return Reject(
-        part,
-        leaf.id,
-        "load",
-        outcome.error,
-        f"revision {leaf.rev}: {outcome.reason}",
-        outcome.attempts,
-        outcome.http_status,
-        decode(leaf.body),
+    counts, rejects = account_leaves(
+        part, leaves, outcomes, lambda leaf, outcome: f"revision {leaf.rev}: {outcome.reason}"
     )
+    return Tally(counts, rejects, sum(len(leaf.body) for leaf in leaves if isinstance(leaf, Leaf)))
