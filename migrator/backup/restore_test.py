@@ -17,11 +17,12 @@ from migrator.backup.restore import run_restore
 from migrator.backup.storage.base import open_place
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
-from migrator.couch.leaf_equality import Proof, proofs, side_by_side, unlike
+from migrator.couch.leaf_equality import Proof, proofs, unlike
 from migrator.couch.leaves import LeafReader
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
+from migrator.files.merging import side_by_side
 from migrator.jobs.registry import open_client
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy, is_transient

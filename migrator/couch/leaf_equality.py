@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from migrator.codec import decode
 from migrator.codec.equality import canonical_digest, content
 from migrator.naming import shown
 from migrator.revisions import Leaf, LeafFault
-
-T = TypeVar("T")
 
 
 class Proof(NamedTuple):
@@ -52,24 +50,6 @@ def proofs(
             else:
                 unreadable(leaf)
         yield id, found
-
-
-def side_by_side(
-    ours: Iterator[tuple[str, T]], theirs: Iterator[tuple[str, T]]
-) -> Iterator[tuple[str, T | None, T | None]]:
-    """Both sides by id, each of which is in the order of ids; None where one has nothing of it."""
-    one, other = next(ours, None), next(theirs, None)
-    while one or other:
-        if other is None or (one is not None and one[0].encode() < other[0].encode()):
-            assert one is not None
-            yield one[0], one[1], None
-            one = next(ours, None)
-        elif one is None or other[0].encode() < one[0].encode():
-            yield other[0], None, other[1]
-            other = next(theirs, None)
-        else:
-            yield one[0], one[1], other[1]
-            one, other = next(ours, None), next(theirs, None)
 
 
 def unlike(

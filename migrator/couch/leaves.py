@@ -20,6 +20,7 @@ from migrator.couch.settings import read_facts
 from migrator.couch.stored_attachments import StoredAttachments
 from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
 from migrator.errors import Interrupted, TransientError
+from migrator.files.merging import side_by_side
 from migrator.files.sorting import ExternalSorter
 from migrator.retry.retrier import Retrier, is_transient, repeat_while
 from migrator.retry.window import Window
@@ -175,21 +176,14 @@ class LeafReader:
 
     def _wanted(self, after: str | None) -> Iterator[tuple[str, list[str]]]:
         """Each listed document once, as it was listed last."""
-        known = iter(self._known(after)) if self._known else iter(())
-        held = next(known, None)
-        for id, revs in _last_of_each(self._sorter.sorted_items(after)):
-            while held is not None and held.id < id:
+        listed = _last_of_each(self._sorter.sorted_items(after))
+        known = ((held.id, held) for held in (self._known(after) if self._known else ()))
+        for id, revs, held in side_by_side(listed, known):
+            if held is not None and revs is None:
                 if held.faults:
-                    yield held.id, [*held.revs, *held.faults]
-                held = next(known, None)
-            if held is None or held.id != id or held.faults or set(held.revs) != set(revs):
+                    yield id, [*held.revs, *held.faults]
+            elif revs is not None and (held is None or held.faults or set(held.revs) != set(revs)):
                 yield id, revs
-            if held is not None and held.id == id:
-                held = next(known, None)
-        while held is not None:
-            if held.faults:
-                yield held.id, [*held.revs, *held.faults]
-            held = next(known, None)
 
     def _next_part(self, asked: Iterator[Asked]) -> list[Asked]:
         if self._retrier.stopping.is_set():

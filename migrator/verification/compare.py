@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
 from migrator.codec import decode
+from migrator.files.merging import side_by_side
 from migrator.model import Document, EncodedDocument
 
 # Documents whose equality needs the stored body are read so many, or so many bytes of source, at a time.
@@ -118,7 +119,7 @@ def compare_collection(
     found: list[Difference] = []
     size_bytes = 0
     boundary = ""
-    met_key: bytes | None = None
+    met_id: str | None = None
     met: Stored | None = None
     unlisted: set[str] = set()
 
@@ -132,34 +133,22 @@ def compare_collection(
         size_bytes = 0
         return step
 
-    def extra(there: Stored) -> None:
-        nonlocal boundary
-        boundary = there.id
-        numbers.target += 1
-        if not (ignore_extra_design and there.id.startswith("_design/")):
-            numbers.extra += 1
-            found.append(Difference(collection, there.id, EXTRA))
-
-    stored = next(target, None)
-    stored_key = stored.id.encode() if stored else b""
     listed_surely = reader.lists_surely(collection)
-    for document in source:
-        numbers.source += 1
-        key = document.id.encode()
-        while stored is not None and stored_key < key:
-            extra(stored)
-            stored = next(target, None)
-            stored_key = stored.id.encode() if stored else b""
+    documents = ((document.id, document) for document in source)
+    for id, document, stored in side_by_side(documents, ((there.id, there) for there in target)):
+        boundary = id
+        if document is None:
+            numbers.target += 1
+            if not (ignore_extra_design and id.startswith("_design/")):
+                numbers.extra += 1
+                found.append(Difference(collection, id, EXTRA))
             if len(found) >= MAX_OPEN_DOCUMENTS:
                 yield close()
-        if key != met_key:
-            met_key, met = key, None
-            if stored is not None and stored_key == key:
-                met = stored
-                numbers.target += 1
-                stored = next(target, None)
-                stored_key = stored.id.encode() if stored else b""
-        boundary = document.id
+            continue
+        numbers.source += 1
+        if id != met_id:
+            met_id, met = id, stored
+            numbers.target += met is not None
         if met is None and listed_surely:
             numbers.missing += 1
             found.append(Difference(collection, document.id, MISSING))
@@ -177,11 +166,6 @@ def compare_collection(
             size_bytes += len(document.body)
         full = max(len(opened), len(found)) >= MAX_OPEN_DOCUMENTS or size_bytes >= MAX_OPEN_BYTES
         if full or numbers.source % DOCUMENTS_PER_STEP == 0:
-            yield close()
-    while stored is not None:
-        extra(stored)
-        stored = next(target, None)
-        if len(found) >= MAX_OPEN_DOCUMENTS:
             yield close()
     yield close()
 

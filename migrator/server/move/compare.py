@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from migrator.couch.changes import BEGINNING
 from migrator.couch.index_info import ANSWERED, index_of
-from migrator.couch.leaf_equality import proofs, side_by_side, unlike
+from migrator.couch.leaf_equality import proofs, unlike
 from migrator.couch.leaves import LeafReader
 from migrator.couch.settings import read_facts
 from migrator.events import TaskProgressed
+from migrator.files.merging import side_by_side
 from migrator.naming import shown
 from migrator.retry.retrier import is_transient
 from migrator.revisions import DatabaseFacts, LeafFault
@@ -60,14 +61,13 @@ class Comparer:
             # Listed first, so that all of it that came late is in the list of what did.
             _ = ours.last_seq, theirs.last_seq
             late = stack.enter_context(listed(self.source, plan.source, since or BEGINNING))
-            changed = _Ascending(id for id, _ in (late.revisions() if since else ()))
-            absent = self._absent(plan, ours, theirs, compared)
-            for id, revs in absent:
-                if changed.has(id):
-                    compared.changed_since += 1
+            changed = late.revisions() if since else iter(())
+            for id, revs, changes in side_by_side(self._absent(plan, ours, theirs, compared), changed):
+                if changes is not None:
+                    compared.changed_since += revs is not None
                     continue
-                compared.missing += len(revs)
-                for rev in revs:
+                compared.missing += len(revs or ())
+                for rev in revs or ():
                     compared.name(f"{shown(id)} {rev} is missing")
             if self.contents:
                 self._contents(ours, theirs, compared)
@@ -171,20 +171,6 @@ class Comparer:
                 compared.missing += 1
                 compared.name(f"{shown(job.name)} is missing")
         return compared
-
-
-class _Ascending:
-    """Ids in ascending order that are asked for in ascending order, none of which is held."""
-
-    def __init__(self, ids: Iterator[str]) -> None:
-        self._ids = ids
-        self._next = next(ids, None)
-
-    def has(self, id: str) -> bool:
-        """True when the id is among them."""
-        while self._next is not None and self._next.encode() < id.encode():
-            self._next = next(self._ids, None)
-        return self._next == id
 
 
 def _parts(documents: Iterable[tuple[str, list[str]]]) -> Iterator[dict[str, list[str]]]:
