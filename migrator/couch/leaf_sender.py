@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import orjson
 
+from migrator.codec.pieces import PIECE_BYTES, base64_pieces
 from migrator.couch.client import CouchClient
 from migrator.couch.paths import has_path, id_path
 from migrator.couch.responses import bulk_rows, refuse_bulk
@@ -20,8 +21,6 @@ from migrator.revisions import Attachment, Leaf
 
 # Attachments that together are smaller go along inline: a request of their own would cost more.
 MAX_INLINE_BYTES = 65_536
-# A multiple of three, so that pieces of base64 fit together.
-_PIECE = 3 << 16
 
 
 def inline_bytes(leaf: Leaf) -> int | None:
@@ -141,7 +140,7 @@ class _Source:
                     pieces.close()
             return
         self._file.seek(0)
-        while piece := self._file.read(_PIECE):
+        while piece := self._file.read(PIECE_BYTES):
             yield piece
 
 
@@ -169,20 +168,8 @@ class _Parts:
                 yield part
             else:
                 source, as_base64 = part
-                with closing(_based(source.pieces()) if as_base64 else source.pieces()) as pieces:  # type: ignore[type-var]
+                with closing(base64_pieces(source.pieces()) if as_base64 else source.pieces()) as pieces:  # type: ignore[type-var]
                     yield from pieces
-
-
-def _based(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for piece in pieces:
-        data = rest + piece
-        whole = len(data) - len(data) % 3
-        rest = data[whole:]
-        if whole:
-            yield base64.b64encode(data[:whole])
-    if rest:
-        yield base64.b64encode(rest)
 
 
 def _multipart(leaf: Leaf, sources: Sequence[_Source], boundary: str) -> _Parts:

@@ -167,6 +167,7 @@ class LeafReader:
             try:
                 for leaves in window.results(iter(lambda: self._next_part(asked), [])):
                     yield from leaves
+                    self._end_if_stopped()
             finally:
                 window.abandon()
 
@@ -185,9 +186,12 @@ class LeafReader:
             elif revs is not None and (held is None or held.faults or set(held.revs) != set(revs)):
                 yield id, revs
 
-    def _next_part(self, asked: Iterator[Asked]) -> list[Asked]:
+    def _end_if_stopped(self) -> None:
         if self._retrier.stopping.is_set():
             raise Interrupted("Stopped while reading documents.", hint="Go on later with the same command.")
+
+    def _next_part(self, asked: Iterator[Asked]) -> list[Asked]:
+        self._end_if_stopped()
         size = min(MAX_LEAVES_ASKED, max(1, int(self._answer_bytes / self._bytes_per_leaf)))
         return [leaf for _, leaf in zip(range(size), asked, strict=False)]
 

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 PRIVATE = 0o600
 """The mode of every file: what is written names documents, databases and people."""
@@ -99,7 +99,7 @@ def create_whole(path: Path, data: bytes | str) -> None:
         raise
 
 
-def flush_to_disk(file: BinaryIO) -> None:
+def flush_to_disk(file: IO[Any]) -> None:
     """Put what was written on disk.
 
     Raises:

@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 import zstandard
 
 from migrator.errors import MigratorError
+from migrator.files.durable import flush_to_disk
 
 BLOCK_BYTES = 65_536
 """The usual size of a block before compression."""
@@ -116,9 +117,10 @@ class RunWriter:
         lengths = struct.pack(f">{count}I", *map(len, prefixes))
         offsets = struct.pack(f">{count}Q", *(offset for _, offset in self._index))
         self._put(self._compress(b"".join((_OFFSET.pack(count), lengths, offsets, *prefixes))))
-        self._file.flush()
         if durable:
-            os.fsync(self._file.fileno())
+            flush_to_disk(self._file)
+        else:
+            self._file.flush()
         return Run(self._name, self._records, self._offset, index_offset, self._checksum)
 
     def close(self) -> None:

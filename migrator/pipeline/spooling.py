@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
 
 from migrator.checkpoint.rejects import line_to_reject, reject_to_line
 from migrator.errors import Interrupted, MigratorError, StorageError
+from migrator.files.durable import flush_to_disk
 from migrator.files.failures import RESUME, write_error
 from migrator.files.sealed import Damaged, seal, unseal
 from migrator.files.sorting import ExternalSorter
@@ -166,7 +166,7 @@ class SpoolingExtractor(ExtractorWrapper):
             counts = self._fill(sorter, collection, folder, records)
             with open(folder / COUNTS_FILE, "wb", opener=_private) as file:
                 file.write(seal({**counts, "digest": _digest(folder / FAULTS_FILE)}))
-                _make_durable(file)
+                flush_to_disk(file)
             # From here on the spool counts as whole, so what is beside the documents must be on disk before.
             sorter.finish()
         except (OSError, StorageError) as error:
@@ -206,7 +206,7 @@ class SpoolingExtractor(ExtractorWrapper):
                     faults.write(reject_to_line(reject))
                 if stopped():
                     raise Interrupted("Stopped while the documents were sorted.", hint="Go on with --resume.")
-            _make_durable(faults)
+            flush_to_disk(faults)
         return counts
 
     def _before_documents(self, folder: Path, given: int) -> Iterator[Record]:
@@ -248,11 +248,6 @@ def _taken(held: deque[Record]) -> Iterator[Record]:
     """Give records away, so that none is held twice."""
     while held:
         yield held.popleft()
-
-
-def _make_durable(file: IO[Any]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _private(path: str, flags: int) -> int:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from migrator.errors import UnaccountedError
 from migrator.model import Batch, Outcome, Reject, Status
-from migrator.pipeline.accounting import account
+from migrator.pipeline.accounting import account, account_leaves
+from migrator.revisions import Leaf, LeafFault
 from tests.support.fakes import batch_of
 
 
@@ -100,3 +101,34 @@ def test_many_lost_documents_are_not_all_listed() -> None:
     with pytest.raises(UnaccountedError) as caught:
         account(batch, [])
     assert len(str(caught.value)) < 500
+
+
+@given(st.lists(st.one_of(st.none(), st.sampled_from(Status))))
+def test_leaves_and_what_cannot_be_read_add_up(ends: list[Status | None]) -> None:
+    """Each revision has one end: its outcome, or that it could not be read (None)."""
+    leaves = [
+        LeafFault(f"d{number}", "1-a", "gone", "it is gone")
+        if end is None
+        else Leaf(f"d{number}", "1-a", b'{"_id":"d%d","_rev":"1-a"}' % number)
+        for number, end in enumerate(ends)
+    ]
+    made = [Outcome(leaf.id, end) for leaf, end in zip(leaves, ends, strict=True) if end is not None]
+    counts, rejects = account_leaves("c", leaves, made, lambda leaf, _: f"why {leaf.rev}")
+    assert counts.accounted
+    assert (counts.read, counts.written) == (len(ends), ends.count(Status.WRITTEN))
+    assert counts.rejected == len(rejects)
+    assert {reject.id for reject in rejects if reject.stage == "extract"} == {
+        f"d{number}" for number, end in enumerate(ends) if end is None
+    }
+    assert {(reject.id, reject.reason, str(reject.document)) for reject in rejects if reject.stage == "load"} == {
+        (f"d{number}", "why 1-a", str({"_id": f"d{number}", "_rev": "1-a"}))
+        for number, end in enumerate(ends)
+        if end is Status.REJECTED
+    }
+
+
+def test_a_leaf_without_an_outcome_is_named() -> None:
+    """What a writer does not answer for is never counted as written."""
+    leaves = [Leaf("a", "1-a", b"{}"), LeafFault("b", "1-a", "e", "r"), Leaf("c", "1-a", b"{}")]
+    with pytest.raises(UnaccountedError, match="unaccounted for: 'c'"):
+        account_leaves("c", leaves, [Outcome("a", Status.WRITTEN)])

@@ -230,7 +230,7 @@ def test_a_full_disk_is_said_and_cleaned_up(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     place = {
-        "faults": "migrator.pipeline.spooling._make_durable",
+        "faults": "migrator.pipeline.spooling.flush_to_disk",
         "runs": "migrator.files.sorted_runs.RunWriter._put",
     }
     monkeypatch.setattr(place.get(what, "pathlib.Path.mkdir"), full)

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from migrator.codec import InvalidDocument
+from migrator.codec.pieces import base64_pieces
 from migrator.couch.attachments import DEFAULT_CONTENT_TYPE
 from migrator.revisions import Attachment
 
-# Both are divided by 3 and 4, so that no piece of base64 ends in the middle of a group.
-_DECODED_BYTES = 3 << 16
+# Divided by four, so that no piece of base64 ends in the middle of a group.
 _BASE64_CHARS = 4 << 16
 
 
@@ -50,19 +50,6 @@ def inline_pieces(attachments: Iterable[Attachment], *, type_key: str = "content
         yield from base64_pieces(attachment.open())
         yield b'"}'
     yield b"}"
-
-
-def base64_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Base64 of bytes that come in pieces of any size."""
-    rest = b""
-    for piece in pieces:
-        data = rest + piece
-        whole = len(data) - len(data) % 3
-        for begin in range(0, whole, _DECODED_BYTES):
-            yield base64.b64encode(data[begin : min(begin + _DECODED_BYTES, whole)])
-        rest = data[whole:]
-    if rest:
-        yield base64.b64encode(rest)
 
 
 def _attachment(name: str, fields: Any) -> Attachment:

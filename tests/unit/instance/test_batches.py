@@ -10,7 +10,7 @@ from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.revisions import Attachment, Leaf, LeafFault
-from migrator.server.move.copy import Copier, batches
+from migrator.server.move.copy import Copier
 from migrator.server.move.journal import Ledger
 
 
@@ -20,32 +20,29 @@ def leaf(id: str, rev: str, *attachments: int, size: int = 10) -> Leaf:
     return Leaf(id, rev, b"x" * size, attachments=files)
 
 
-def divided(leaves: list[Leaf | LeafFault], docs: int, size: int) -> list[tuple[list[str], str | None]]:
-    """The batches by their revisions, with the document that goes on."""
-    return [
-        ([found.rev for found in batch], open_id)
-        for batch, open_id in batches(iter(leaves), BatchLimits(docs, size))
-    ]
+def divided(leaves: list[Leaf | LeafFault], docs: int, size: int) -> list[list[str]]:
+    """The batches by their revisions."""
+    writer = Writer()
+    ledger = Ledger(Checkpoint({}), CheckpointFile(None), RejectFile(None))
+    copier = Copier(None, None, ledger, BatchLimits(docs, size))  # type: ignore[arg-type]
+    copier._carry("db", writer, iter(leaves))  # type: ignore[arg-type]
+    return writer.batches
 
 
 def test_a_document_of_many_conflicts_is_divided() -> None:
-    """Ten leaves of one document go in batches of four, and the batch that it goes on behind says so."""
+    """Leaves of one document go in batches of four, whatever their number."""
     leaves = [leaf("a", "1"), *(leaf("b", str(n)) for n in range(2, 9)), leaf("c", "9")]
-    assert divided([*leaves], 4, 1_000_000) == [
-        (["1", "2", "3", "4"], "b"),
-        (["5", "6", "7", "8"], None),
-        (["9"], None),
-    ]
-    assert all(len(batch) <= 4 for batch, _ in divided([leaf("b", str(n)) for n in range(3_000)], 4, 1_000_000))
+    assert divided([*leaves], 4, 1_000_000) == [["1", "2", "3", "4"], ["5", "6", "7", "8"], ["9"]]
+    assert all(len(batch) <= 4 for batch in divided([leaf("b", str(n)) for n in range(3_000)], 4, 1_000_000))
 
 
 def test_bytes_are_bounded_with_attachments() -> None:
     """Attachments that go along inline count as base64; large ones are streamed, so their bytes do not count."""
     small = [leaf(f"d{n}", str(n), 30_000) for n in range(4)]
-    assert [len(batch) for batch, _ in divided([*small], 100, 100_000)] == [2, 2]
+    assert [len(batch) for batch in divided([*small], 100, 100_000)] == [2, 2]
     large = [leaf(f"d{n}", str(n), 60_000, 60_000) for n in range(4)]
-    assert [len(batch) for batch, _ in divided([*large], 100, 100_000)] == [4]
-    assert [len(batch) for batch, _ in divided([leaf("a", "1", size=70), leaf("a", "2", size=70)], 9, 100)] == [
+    assert [len(batch) for batch in divided([*large], 100, 100_000)] == [4]
+    assert [len(batch) for batch in divided([leaf("a", "1", size=70), leaf("a", "2", size=70)], 9, 100)] == [
         1,
         1,
     ]
@@ -56,11 +53,11 @@ class Writer:
 
     def __init__(self, refuses: str = "") -> None:
         self.refuses = refuses
-        self.largest = 0
+        self.batches: list[list[str]] = []
 
     def write(self, leaves: list[Leaf]) -> list[Outcome]:
         """Say what became of each."""
-        self.largest = max(self.largest, len(leaves))
+        self.batches.append([leaf.rev for leaf in leaves])
         return [
             Outcome(leaf.id, Status.REJECTED if leaf.rev == self.refuses else Status.WRITTEN) for leaf in leaves
         ]
@@ -103,6 +100,6 @@ def test_all_is_accounted_for_in_small_batches(tmp_path: Path) -> None:
     ]
     writer = Writer(refuses="7")
     state = carried(tmp_path, iter(leaves), writer).state("db")
-    assert writer.largest <= 4
+    assert max(map(len, writer.batches)) <= 4
     assert (state.counts.read, state.counts.written, state.counts.rejected) == (14, 12, 2)
     assert state.position == "c"
