@@ -106,7 +106,7 @@ def test_many_lost_documents_are_not_all_listed() -> None:
 @given(st.lists(st.one_of(st.none(), st.sampled_from(Status))))
 def test_leaves_and_what_cannot_be_read_add_up(ends: list[Status | None]) -> None:
     """Each revision has one end: its outcome, or that it could not be read (None)."""
-    leaves = [
+    leaves: list[Leaf | LeafFault] = [
         LeafFault(f"d{number}", "1-a", "gone", "it is gone")
         if end is None
         else Leaf(f"d{number}", "1-a", b'{"_id":"d%d","_rev":"1-a"}' % number)
