@@ -30,7 +30,6 @@ from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
 from migrator.jobs.open import FIRST_CONTACT
 from migrator.jobs.registry import open_client
-from migrator.jobs.sources import server_of
 from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
@@ -58,10 +57,11 @@ def run_backup(
     stopping = stopping or threading.Event()
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(contextlib.closing(open_client(config, "source", environ)))
+        client, named = open_client(config, "source", environ)
+        stack.callback(client.close)
         place = open_place(options.place)
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
-        names, missing = _names(config, options, client, first, environ)
+        names, missing = _names(named, options, client, first)
         rejects = RejectFile(Path(config.rejects or DEFAULT_REJECTS), again=options.again, shared=True)
         stack.enter_context(contextlib.closing(rejects))
         stack.enter_context(place.lock())
@@ -76,14 +76,9 @@ def run_backup(
 
 
 def _names(
-    config: JobConfig,
-    options: BackupOptions,
-    client: CouchClient,
-    first: Retrier,
-    environ: Mapping[str, str] | None,
+    named: str | None, options: BackupOptions, client: CouchClient, first: Retrier
 ) -> tuple[list[str], list[DatabaseResult]]:
     """The databases, and of each pattern that means none a result that says so: it stops no other."""
-    _, named = server_of(config, config.source, role="source", environ=environ)
     if named and options.databases:
         raise ConfigError(
             f"The source names one database, {named}, and so does --database.",

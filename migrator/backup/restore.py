@@ -26,7 +26,7 @@ from migrator.couch.leaf_writer import LeafWriter
 from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError
 from migrator.events import Listener, ignore
 from migrator.jobs.open import FIRST_CONTACT
-from migrator.jobs.registry import open_client, target_database
+from migrator.jobs.registry import open_client
 from migrator.model import BatchLimits
 from migrator.naming import legal_database, shown
 from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
@@ -63,8 +63,9 @@ def run_restore(
         catalog = Catalog(place, cipher)
         manifests, unreadable = _manifests(place, catalog, options)
         named = [*manifests, *(result.database for result in unreadable)]
-        names = {name: to for name, to in _targets(config, options, named, environ).items() if name in manifests}
-        client = stack.enter_context(contextlib.closing(open_client(config, "target", environ)))
+        client, one = open_client(config, "target", environ)
+        stack.callback(client.close)
+        names = {name: to for name, to in _targets(one, options, named).items() if name in manifests}
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
         # The list of databases is for admins, and whoever may write to one may restore into it.
         first.call("reach the target", lambda _: client.welcome(), retry_on=is_transient)
@@ -122,15 +123,12 @@ def _manifests(
     return found, unreadable
 
 
-def _targets(
-    config: JobConfig, options: RestoreOptions, names: list[str], environ: Mapping[str, str] | None
-) -> dict[str, str]:
-    """Target name by name."""
+def _targets(one: str | None, options: RestoreOptions, names: list[str]) -> dict[str, str]:
+    """Target name by name; `one` is the database that the target's URL names."""
     if unknown := [name for name in options.map if name not in names]:
         raise ConfigError(
             f"--map names {shown(unknown[0])}, which is not restored.", hint=f"Restored are: {', '.join(names)}."
         )
-    one = target_database(config, environ)
     if one and len(names) > 1:
         raise ConfigError(
             f"The target names one database, {one}, but {len(names)} are to be restored.",

@@ -19,7 +19,7 @@ from migrator.extractors.lines import file_identity
 from migrator.files.copies import copied, stem_of
 from migrator.files.failures import temporary_folder
 from migrator.files.streams import is_stream
-from migrator.jobs.sources import server_of
+from migrator.jobs.sources import client_of
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, is_transient
 from migrator.revisions import RevisionWriter
@@ -93,16 +93,15 @@ def open_database(
         CheckpointError: it was deleted or replaced meanwhile.
     """
     from migrator.couch.claim import Claim  # noqa: PLC0415 not for files
-    from migrator.couch.client import CouchClient  # noqa: PLC0415
     from migrator.couch.leaf_writer import LeafWriter  # noqa: PLC0415
 
     config = job.config
-    endpoint, database = server_of(config, config.target, role="target", environ=environ)
-    if database is None:
-        raise ConfigError(
-            f"{redact(config.target)} names no database.", hint="Write http://host:5984/database behind --to."
-        )
-    with contextlib.closing(CouchClient(endpoint)) as client:
+    client, database = client_of(config, config.target, role="target", environ=environ)
+    with contextlib.closing(client):
+        if database is None:
+            raise ConfigError(
+                f"{redact(config.target)} names no database.", hint="Write http://host:5984/database behind --to."
+            )
         claim = Claim(client, database, "convert", source_identity(source), retrier)
         retrier.call(f"look at {database}", claim.look, retry_on=is_transient)
         hint = "Write into another one, or add --into-existing: revisions of both are merged then."
@@ -123,22 +122,21 @@ def source_identity(source: LeafSource) -> str:
 
 @contextlib.contextmanager
 def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[LeafSource]:
-    from migrator.couch.client import CouchClient  # noqa: PLC0415 not for files
-    from migrator.couch.leaves import LeafReader  # noqa: PLC0415
+    from migrator.couch.leaves import LeafReader  # noqa: PLC0415 not for files
 
     config = job.config
-    endpoint, named = server_of(config, config.source, role="source", environ=environ)
+    client, named = client_of(config, config.source, role="source", environ=environ)
     database = named or job.database
-    if not database:
-        raise ConfigError(
-            f"{redact(config.source)} names no database.",
-            hint="Add --database NAME, or write it behind the address.",
-        )
-    with (
-        contextlib.closing(CouchClient(endpoint)) as client,
-        temporary_folder("migrator-") as folder,
-        contextlib.closing(LeafReader(client, database, retrier, folder=Path(folder) / "listing")) as reader,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.callback(client.close)
+        if not database:
+            raise ConfigError(
+                f"{redact(config.source)} names no database.",
+                hint="Add --database NAME, or write it behind the address.",
+            )
+        folder = stack.enter_context(temporary_folder("migrator-"))
+        reader = LeafReader(client, database, retrier, folder=Path(folder) / "listing")
+        stack.callback(reader.close)
         info = retrier.call(f"look at {database}", lambda _: client.database_info(database), retry_on=is_transient)
         if info is None:
             raise ConfigError(

@@ -85,13 +85,13 @@ def open_loader(
     """
     target = target_text(config, environ)
     if is_server_url(target):
-        from migrator.couch.client import CouchClient  # noqa: PLC0415 each kind on its own
-        from migrator.loaders.conflicts import parse_policy  # noqa: PLC0415
+        from migrator.loaders.conflicts import parse_policy  # noqa: PLC0415 each kind on its own
         from migrator.loaders.couchdb import CouchLoader  # noqa: PLC0415
 
-        endpoint, _ = sources.server_of(config, target, role="target", environ=environ)
+        most = config.in_flight + 2
+        client, _ = sources.client_of(config, target, role="target", environ=environ, max_connections=most)
         return CouchLoader(
-            CouchClient(endpoint, max_connections=config.in_flight + 2),
+            client,
             names=names,
             on_conflict=parse_policy(config.on_conflict, config.newer_field),
             newer_field=config.newer_field,
@@ -118,19 +118,18 @@ def open_loader(
     return NdjsonLoader(Path(target), on_conflict=config.on_conflict)
 
 
-def open_client(config: JobConfig, role: str, environ: Mapping[str, str] | None = None) -> CouchClient:
-    """A client of a job's server, for what neither an extractor nor a loader does.
+def open_client(
+    config: JobConfig, role: str, environ: Mapping[str, str] | None = None
+) -> tuple[CouchClient, str | None]:
+    """A client of a job's server, for what neither an extractor nor a loader does, and the database it names.
 
     Args:
         config: the job.
         role: "source" or "target"; that side is a server.
         environ: the environment; the process's own by default.
     """
-    from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for a folder needs none
-
     text = config.source if role == "source" else target_text(config, environ)
-    endpoint, _ = sources.server_of(config, text, role=role, environ=environ)
-    return CouchClient(endpoint)
+    return sources.client_of(config, text, role=role, environ=environ)
 
 
 def source_text(config: JobConfig) -> str:

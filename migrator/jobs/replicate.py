@@ -87,8 +87,8 @@ def replicate_job(
     with contextlib.ExitStack() as stack:
         job = stack.enter_context(open_job(config, environ=environ, listener=listener, stopping=stopping))
         job.fingerprint["operation"] = "replicate"
-        source = stack.enter_context(contextlib.closing(open_client(config, "source", environ)))
-        target = stack.enter_context(contextlib.closing(open_client(config, "target", environ)))
+        source = stack.enter_context(contextlib.closing(open_client(config, "source", environ)[0]))
+        target = stack.enter_context(contextlib.closing(open_client(config, "target", environ)[0]))
         runner = Replicator(target if config.replicator == "target" else source)
         job.retrier.call("look for the replicator", lambda _: runner.check(), retry_on=is_transient)
         # Nothing is kept in it; it keeps two runs apart.

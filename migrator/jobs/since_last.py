@@ -27,9 +27,8 @@ from migrator.jobs.modes import check_modes
 from migrator.jobs.open import FIRST_CONTACT, OpenJob, open_job
 from migrator.jobs.order import in_order
 from migrator.jobs.previous_run import DATABASE, former, paths_of
-from migrator.jobs.registry import open_client, target_database
+from migrator.jobs.registry import open_client
 from migrator.jobs.run import JobResult, job_rejects
-from migrator.jobs.sources import server_of
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.model import Document, Extractor, Reject, Report, Transformer
@@ -244,15 +243,17 @@ def open_sync(
     check_modes(config, environ)
     stopping = stopping or threading.Event()
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(contextlib.closing(open_client(config, "source", environ)))
+        source, named = open_client(config, "source", environ)
+        stack.callback(source.close)
         extractor = ChangesExtractor(
             source,
-            server_of(config, config.source, role="source", environ=environ)[1],
+            named,
             collections=list(config.collection) or None,
             carry_deletions=config.deletions != "ignore",
             on_lag=lambda name, changes: listener(LagMeasured(name, changes)),
         )
-        target = stack.enter_context(contextlib.closing(open_client(config, "target", environ)))
+        target, database = open_client(config, "target", environ)
+        stack.callback(target.close)
         job = stack.enter_context(
             open_job(
                 # What an unfinished round needs to know is in the checkpoint; a timer always goes on.
@@ -267,7 +268,7 @@ def open_sync(
         job.fingerprint["collections"] = {"chosen": list(config.collection), "map": dict(config.map)}
         job.fingerprint["operation"] = "since last"
         extractor.retrier = job.retrier
-        path, rejects_path = paths_of(job, target_database(config, environ))
+        path, rejects_path = paths_of(job, database)
         file = CheckpointFile(path)
         stack.enter_context(file.lock())
         before = former(file, restart=config.restart)

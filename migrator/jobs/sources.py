@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrator.config import JobConfig
 from migrator.couch.endpoint import Endpoint, TlsFiles
 from migrator.couch.locate import locate
 from migrator.model import Extractor
+
+if TYPE_CHECKING:
+    from migrator.couch.client import CouchClient
 
 FORMS = (
     "memory:package.module:attribute, a .json export, a folder of .ndjson or .jsonl files (or one such file, "
@@ -39,6 +43,16 @@ def server_of(
         ConfigError, TransientError: as `locate` does.
     """
     return locate(url, environ=environ, role=role, tls=tls_files(config), read_timeout_s=config.longest_silence_s)
+
+
+def client_of(
+    config: JobConfig, url: str, *, role: str, environ: Mapping[str, str] | None, max_connections: int = 8
+) -> tuple[CouchClient, str | None]:
+    """A client of the server that a URL names, and the database where it names one; the rest is `server_of`'s."""
+    from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for files need none
+
+    endpoint, database = server_of(config, url, role=role, environ=environ)
+    return CouchClient(endpoint, max_connections=max_connections), database
 
 
 def by_path(config: JobConfig) -> Extractor:
@@ -71,11 +85,10 @@ def _memory(config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
 
 
 def _couchdb(config: JobConfig, environ: Mapping[str, str]) -> Extractor:
-    from migrator.couch.client import CouchClient  # noqa: PLC0415
     from migrator.extractors.couchdb import CouchExtractor  # noqa: PLC0415
 
-    endpoint, database = server_of(config, config.source, role="source", environ=environ)
-    client = CouchClient(endpoint, max_connections=config.readers + 2)
+    most = config.readers + 2
+    client, database = client_of(config, config.source, role="source", environ=environ, max_connections=most)
     return CouchExtractor(client, database, collections=list(config.collection) or None, at_once=config.readers)
 
 

@@ -13,8 +13,7 @@ from migrator.errors import ConfigError
 from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.files.sorting import ExternalSorter
 from migrator.jobs.open import OpenJob
-from migrator.jobs.registry import refuse_plugin_target, target_text
-from migrator.jobs.sources import server_of
+from migrator.jobs.registry import open_client, refuse_plugin_target, target_text
 from migrator.model import Document, EncodedDocument
 from migrator.pipeline.batching import Assembly
 from migrator.verification.compare import Stored, TargetReader
@@ -38,11 +37,9 @@ def open_reader(job: OpenJob, spool: Path, environ: Mapping[str, str] | None = N
         with contextlib.ExitStack() as stack:
             yield FolderReader(Path(target), job.names, spool, stack)
         return
-    from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for a folder needs none
-    from migrator.verification.couchdb_reader import CouchReader  # noqa: PLC0415
+    from migrator.verification.couchdb_reader import CouchReader  # noqa: PLC0415 late, for a folder needs none
 
-    endpoint, _ = server_of(job.config, target, role="target", environ=environ)
-    with contextlib.closing(CouchClient(endpoint)) as client:
+    with contextlib.closing(open_client(job.config, "target", environ)[0]) as client:
         yield CouchReader(client, job.names, job.retrier)
 
 
