@@ -129,6 +129,10 @@ def test_leaves_and_what_cannot_be_read_add_up(ends: list[Status | None]) -> Non
 
 def test_a_leaf_without_an_outcome_is_named() -> None:
     """What a writer does not answer for is never counted as written."""
-    leaves = [Leaf("a", "1-a", b"{}"), LeafFault("b", "1-a", "e", "r"), Leaf("c", "1-a", b"{}")]
+    leaves: list[Leaf | LeafFault] = [
+        Leaf("a", "1-a", b"{}"),
+        LeafFault("b", "1-a", "e", "r"),
+        Leaf("c", "1-a", b"{}"),
+    ]
     with pytest.raises(UnaccountedError, match="unaccounted for: 'c'"):
         account_leaves("c", leaves, [Outcome("a", Status.WRITTEN)])
