@@ -89,10 +89,6 @@ class Status(Enum):
     REJECTED = "rejected"
 
 
-STORED = frozenset({Status.WRITTEN, Status.UNCHANGED})
-"""The statuses of a document that stands at the target now, as it was to be."""
-
-
 class Outcome(NamedTuple):
     """What became of one document; a loader answers exactly one for each document, in the batch's order.
 

@@ -16,7 +16,7 @@ from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.convert.group import count, designs_last, is_design, repeats, sorted_leaves, winners
 from migrator.errors import Interrupted, UnreadableLeaf
 from migrator.files.failures import temporary_folder
-from migrator.model import STORED, BatchLimits, Outcome, Reject
+from migrator.model import BatchLimits, Outcome, Reject, Status
 from migrator.pipeline.accounting import account_leaves
 from migrator.retry.dividing import in_batches
 from migrator.revisions import Leaf, LeafFault, RevisionWriter
@@ -141,7 +141,11 @@ class Converter:
             counts, rejects = account_leaves(self.result.source, batch, outcomes, _reason)
             self.result.written += counts.written
             self.result.unchanged += counts.unchanged
-            kept = (leaf for leaf, outcome in zip(batch, outcomes, strict=True) if outcome.status in STORED)
+            kept = (
+                leaf
+                for leaf, outcome in zip(batch, outcomes, strict=True)
+                if outcome.status is not Status.REJECTED
+            )
             self.result.attachments += sum(len(leaf.attachments) for leaf in kept)
             for reject in rejects:
                 # The revision is to be carried again, which its document alone does not tell.

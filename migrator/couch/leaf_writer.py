@@ -15,10 +15,10 @@ from migrator.couch.copies import copies_of
 from migrator.couch.endpoint import database_url
 from migrator.couch.leaf_sender import inline_bytes, post_leaves, stream_leaf
 from migrator.couch.responses import refuse
-from migrator.couch.trouble import NOT_STORED, VERDICTS, Suspects, is_verdict, trouble
+from migrator.couch.trouble import NOT_STORED, STORED, VERDICTS, Suspects, is_verdict, trouble
 from migrator.errors import BatchRefused, TargetMissing, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
-from migrator.model import STORED, BatchLimits, Outcome, Status
+from migrator.model import BatchLimits, Outcome, Status
 from migrator.retry.dividing import divide_refused, in_batches, refuse_trouble, refused_alone
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
 from migrator.revisions import Leaf

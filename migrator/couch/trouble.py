@@ -16,9 +16,12 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from migrator.errors import BatchRefused, TransientError
+from migrator.model import Status
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 CONFLICT = "conflict"
+# What is at the target now as it was to be.
+STORED = frozenset({Status.WRITTEN, Status.UNCHANGED})
 # What a server says of a document, and the status that the same has when the document is written alone.
 VERDICTS: Mapping[str, int | None] = {
     CONFLICT: 409,
