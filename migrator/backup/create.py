@@ -28,9 +28,8 @@ from migrator.couch.settings import read_facts
 from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError, TransientError, UnreadableLeaf
 from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
-from migrator.jobs.open import FIRST_CONTACT
 from migrator.jobs.registry import open_client
-from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy, is_transient
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
 DEFAULT_REJECTS = "migrator-backup.rejects.ndjson"
@@ -66,8 +65,7 @@ def run_backup(
         stack.enter_context(contextlib.closing(rejects))
         stack.enter_context(place.lock())
         teller = Teller(listener, rejects, client.url, place.describe(), names)
-        policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
-        run = _Run(client, place, options, Retrier(policy, listener, None, stopping), teller)
+        run = _Run(client, place, options, Retrier(RetryPolicy.of(config), listener, None, stopping), teller)
         results = [*(_result_of(run, name, first) for name in names), *missing]
         seconds = time.monotonic() - started
         teller.finished(seconds)

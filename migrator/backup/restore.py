@@ -25,11 +25,10 @@ from migrator.couch.client import CouchClient
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError
 from migrator.events import Listener, ignore
-from migrator.jobs.open import FIRST_CONTACT
 from migrator.jobs.registry import open_client
 from migrator.model import BatchLimits
 from migrator.naming import legal_database, shown
-from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy, is_transient
 from migrator.revisions import Leaf, LeafFault
 
 DEFAULT_REJECTS = "migrator-restore.rejects.ndjson"
@@ -74,8 +73,7 @@ def run_restore(
         )
         stack.enter_context(contextlib.closing(rejects))
         teller = Teller(listener, rejects, place.describe(), client.url, list(names))
-        policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
-        retrier = Retrier(policy, listener, None, stopping)
+        retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
         run = _Run(config, options, place, catalog, client, retrier, teller)
         for manifest in manifests.values():
             # One that is damaged is told when its turn comes, and stops no other.

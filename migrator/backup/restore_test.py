@@ -86,8 +86,7 @@ def drill(
     cipher = options.cipher()
     place = open_place(options.place)
     catalog = Catalog(place, cipher)
-    policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
-    retrier = Retrier(policy, listener, None, stopping)
+    retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
     with contextlib.closing(open_client(config, "target", environ)[0]) as client:
         for database in databases:
             # What is wrong with a newer one is the check's to say.

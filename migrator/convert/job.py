@@ -55,12 +55,7 @@ def convert_leaves(
     checked_place(config.target, "--to")
     into_database = is_server_url(config.target)
     _check(job, into_database=into_database)
-    retrier = Retrier(
-        RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s),
-        listener,
-        None,
-        stopping or threading.Event(),
-    )
+    retrier = Retrier(RetryPolicy.of(config), listener, None, stopping or threading.Event())
     result = Conversion(redact(config.source), redact(config.target), "" if into_database else job.format)
     rejects = Path(config.rejects or f"migrator-{_digest(job)}.rejects.ndjson")
     with contextlib.ExitStack() as stack:

@@ -16,11 +16,10 @@ from migrator import naming
 from migrator.couch.endpoint import Endpoint, TlsFiles, read_url, redact, too_many_segments
 from migrator.couch.places import checked_place, is_server_url
 from migrator.errors import ConfigError, EndpointError, TransientError
-from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.retry.retrier import FIRST_CONTACT, Retrier, is_transient
 
 # A server that is there says so at once.
 ASK_TIMEOUT_S = 10.0
-_FIRST_CONTACT = RetryPolicy(max_attempts=3, first_wait_s=0.2, max_wait_s=1.0)
 _known: dict[tuple[str, tuple[str, ...]], int] = {}
 
 
@@ -95,7 +94,7 @@ def _depth(root: Endpoint, segments: list[str], url: str) -> int:
         # An answer that says nothing is asked for again; that nobody answers is said by whoever uses one segment.
         return is_transient(error) and (not alone or getattr(error, "status", None) is not None)
 
-    depth = Retrier(_FIRST_CONTACT).call(
+    depth = Retrier(FIRST_CONTACT).call(
         "ask where the server is", lambda _: _found(root, segments), retry_on=again
     )
     if depth is None and alone:

@@ -24,11 +24,8 @@ from migrator.model import BatchLimits, Extractor, Loader, Transformer
 from migrator.pipeline.bisecting import BisectingLoader
 from migrator.pipeline.retrying import RetryingExtractor, RetryingLoader
 from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper
-from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy, is_transient
 from migrator.retry.throttle import Throttle
-
-# Nobody waits long for a first answer: the address may be wrong.
-FIRST_CONTACT = RetryPolicy(max_attempts=3, first_wait_s=0.2, max_wait_s=1.0)
 
 
 @dataclass
@@ -108,9 +105,8 @@ def open_job(
         raise ConfigError(f"codec is {config.codec!r}.", hint=f"Known are: {', '.join(VALUE_CODECS)}.")
     limits = BatchLimits(config.batch_docs, config.batch_bytes)
     throttle = Throttle(limits, config.in_flight, listener, seeks=True)
-    policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
     stopping = stopping or threading.Event()
-    retrier = Retrier(policy, listener, throttle, stopping)
+    retrier = Retrier(RetryPolicy.of(config), listener, throttle, stopping)
     with contextlib.ExitStack() as stack:
         bare_extractor = source or open_extractor(config, environ, stopping)
         stack.callback(bare_extractor.close)

@@ -34,11 +34,11 @@ from migrator.events import (
     ignore,
 )
 from migrator.jobs.modes import check_modes
-from migrator.jobs.open import FIRST_CONTACT, OpenJob, default_paths, open_job
+from migrator.jobs.open import OpenJob, default_paths, open_job
 from migrator.jobs.registry import open_client
 from migrator.jobs.run import JobResult
 from migrator.model import CollectionReport, Counts, Report
-from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.retrier import FIRST_CONTACT, Retrier, is_transient
 
 POLL_S = 0.2
 MAX_POLL_S = 1.0

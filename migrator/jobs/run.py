@@ -18,14 +18,14 @@ from migrator.config import JobConfig, parse_max_errors
 from migrator.errors import CheckpointError, ConfigError, MigratorError
 from migrator.events import FolderChosen, Listener, ignore
 from migrator.files.identity import same_identity
-from migrator.jobs.open import FIRST_CONTACT, OpenJob, default_paths, open_job
+from migrator.jobs.open import OpenJob, default_paths, open_job
 from migrator.jobs.order import in_order
 from migrator.loaders.dry_run import DryLoader
 from migrator.model import Extractor, Loader, Report
 from migrator.pipeline.bisecting import BisectingLoader
 from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.pipeline.retrying import RetryingLoader
-from migrator.retry.retrier import Retrier
+from migrator.retry.retrier import FIRST_CONTACT, Retrier
 from migrator.transformers.pool import TransformPool
 
 

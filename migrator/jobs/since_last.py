@@ -24,7 +24,7 @@ from migrator.events import LagMeasured, Listener, ignore
 from migrator.extractors.changes import ChangesExtractor, Since
 from migrator.jobs.marks import Mark, keep_marks, read_marks
 from migrator.jobs.modes import check_modes
-from migrator.jobs.open import FIRST_CONTACT, OpenJob, open_job
+from migrator.jobs.open import OpenJob, open_job
 from migrator.jobs.order import in_order
 from migrator.jobs.previous_run import DATABASE, former, paths_of
 from migrator.jobs.registry import open_client
@@ -34,7 +34,7 @@ from migrator.loaders.couchdb import CouchLoader
 from migrator.model import Document, Extractor, Reject, Report, Transformer
 from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.pipeline.retrying import RetryingLoader
-from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.retrier import FIRST_CONTACT, Retrier, is_transient
 
 AGAIN = "Run it again: it then copies everything once more, and what is there stays as it is."
 

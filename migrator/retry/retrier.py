@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tenacity import (
     RetryCallState,
@@ -30,6 +30,18 @@ T = TypeVar("T")
 MAX_ATTEMPTS_AT_ONE_DOCUMENT = 4
 
 
+class Patience(Protocol):
+    """What says how long to try: a job, a connection, a feature's options."""
+
+    @property
+    def max_attempts(self) -> int:
+        """As in `RetryPolicy`."""
+
+    @property
+    def max_outage_s(self) -> float:
+        """As in `RetryPolicy`."""
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often and how long to try.
@@ -47,6 +59,15 @@ class RetryPolicy:
     first_wait_s: float = 0.2
     max_wait_s: float = 20.0
     max_retry_after_s: float = 120.0
+
+    @classmethod
+    def of(cls, config: Patience) -> RetryPolicy:
+        """The policy that a job or its like asks for."""
+        return cls(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
+
+
+FIRST_CONTACT = RetryPolicy(max_attempts=3, first_wait_s=0.2, max_wait_s=1.0)
+"""Nobody waits long for a first answer: the address may be wrong."""
 
 
 @dataclass

@@ -44,8 +44,7 @@ class Server:
         self.listener = listener
         self.stopping = stopping or threading.Event()
         self.client = CouchClient(endpoint, max_connections=16)
-        policy = RetryPolicy(max_attempts=config.max_attempts, max_outage_s=config.max_outage_s)
-        self.retrier = Retrier(policy, listener, None, self.stopping)
+        self.retrier = Retrier(RetryPolicy.of(config), listener, None, self.stopping)
 
     def close(self) -> None:
         """Close the connections."""

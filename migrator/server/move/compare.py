@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.couch.changes import BEGINNING
@@ -13,7 +13,9 @@ from migrator.couch.leaves import LeafReader
 from migrator.couch.settings import read_facts
 from migrator.events import TaskProgressed
 from migrator.files.merging import side_by_side
+from migrator.model import BatchLimits
 from migrator.naming import shown
+from migrator.retry.dividing import in_batches
 from migrator.retry.retrier import is_transient
 from migrator.revisions import DatabaseFacts, LeafFault
 from migrator.server.admin import replications
@@ -25,7 +27,7 @@ from migrator.server.move.listing import listed
 from migrator.server.move.plan import ABSENT, DatabasePlan
 
 # So many revisions are asked about at once.
-ASKED = 500
+ASKED = BatchLimits(max_docs=500)
 TELL_EVERY = 20_000
 
 
@@ -87,7 +89,7 @@ class Comparer:
             if lacking:
                 doubtful[id] = lacking
                 count += len(lacking)
-            if count >= ASKED:
+            if count >= ASKED.max_docs:
                 yield from self._missing(plan.target, doubtful)
                 doubtful, count = {}, 0
             if number % TELL_EVERY == 0:
@@ -150,7 +152,7 @@ class Comparer:
         compared = Compared()
         with listed(self.source, USERS) as ours:
             users = ((id, revs) for id, revs in ours.revisions() if id.startswith(ID_PREFIX))
-            for part in _parts(users):
+            for part in map(dict, in_batches(users, ASKED, lambda _: 0)):
                 compared.leaves += sum(map(len, part.values()))
                 for id, revs in self._missing(USERS, part):
                     compared.missing += len(revs)
@@ -171,17 +173,6 @@ class Comparer:
                 compared.missing += 1
                 compared.name(f"{shown(job.name)} is missing")
         return compared
-
-
-def _parts(documents: Iterable[tuple[str, list[str]]]) -> Iterator[dict[str, list[str]]]:
-    part: dict[str, list[str]] = {}
-    for id, revs in documents:
-        part[id] = revs
-        if len(part) >= ASKED:
-            yield part
-            part = {}
-    if part:
-        yield part
 
 
 def _facts(server: Server, database: str) -> DatabaseFacts:
