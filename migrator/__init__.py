@@ -78,16 +78,17 @@ def plan_server(source: str, target: str, **options: Any) -> ServerPlan:
     Args:
         source: the server that is left, a URL without a database.
         target: the server that is moved to.
-        options: fields of `migrator.server.move.make_plan.PlanOptions`, and `config`, `environ`, `listener` and
+        options: fields of `migrator.server.move.options.PlanOptions`, and `config`, `environ`, `listener` and
             `stopping` as in `migrator.server.move.make_plan.plan_server`.
 
     Raises:
         MigratorError: a side is out of reach, or something asked for cannot be.
     """
     from migrator.server.move import make_plan  # noqa: PLC0415
+    from migrator.server.move.options import PlanOptions  # noqa: PLC0415
 
     extras = {name: options.pop(name) for name in _EXTRAS if name in options}
-    return make_plan.plan_server(source, target, make_plan.PlanOptions(**options), **extras)
+    return make_plan.plan_server(source, target, PlanOptions(**options), **extras)
 
 
 def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
@@ -95,7 +96,7 @@ def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
 
     Args:
         plan: the plan.
-        options: fields of `migrator.server.move.apply.ApplyOptions`, and `config`, `environ`, `listener` and
+        options: fields of `migrator.server.move.options.ApplyOptions`, and `config`, `environ`, `listener` and
             `stopping` as in `migrator.server.move.apply.apply_plan`.
 
     Raises:
@@ -103,7 +104,8 @@ def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
     """
     from pathlib import Path  # noqa: PLC0415
 
-    from migrator.server.move.apply import ApplyOptions, apply_plan  # noqa: PLC0415
+    from migrator.server.move.apply import apply_plan  # noqa: PLC0415
+    from migrator.server.move.options import ApplyOptions  # noqa: PLC0415
     from migrator.server.move.plan import ServerPlan, load_plan  # noqa: PLC0415
 
     made = plan if isinstance(plan, ServerPlan) else load_plan(Path(plan))

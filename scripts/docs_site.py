@@ -17,9 +17,11 @@ from typing import Any
 import click
 from mkdocs.structure.files import File, Files, InclusionLevel
 
-from migrator import config as job
 from migrator import errors
 from migrator.cli import COMMANDS, cli
+from migrator.config import JobConfig
+from migrator.config.job_file import ALIASES
+from migrator.config.option import options_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -195,17 +197,17 @@ def _cell(text: str) -> str:
 
 
 def job_keys() -> str:
-    """What a job file may say: each field of JobConfig with its default and the words of its docstring."""
-    told = dict(re.findall(r"^ {4}(\w+): (.*)$", inspect.cleandoc(job.JobConfig.__doc__ or ""), re.MULTILINE))
-    rows = ["| key | default | meaning |", "|---|---|---|"]
-    short = {field: alias for alias, field in job.ALIASES.items()}
-    plain = job.JobConfig()
-    for name in job.JobConfig.__dataclass_fields__:
-        default = getattr(plain, name)
-        shown = "" if default in (None, "", (), {}) else f"`{str(default).lower()}`"
-        key = f"`{short[name]}`, `{name}`" if name in short else f"`{name}`"
-        rows.append(f"| {key} | {shown} | {_cell(told[name])} |")
-    return "\n".join(rows)
+    """What a job file may say: each option of a job with its unit, default and help, by group."""
+    short = {field: alias for alias, field in ALIASES.items()}
+    groups: dict[str, list[str]] = {}
+    for each in options_of(JobConfig):
+        key = f"`{short[each.name]}`, `{each.name}`" if each.name in short else f"`{each.name}`"
+        words = [*each.option.choices] or [_cell(each.option.unit)]
+        default = f"`{each.default}`" if each.default else ""
+        row = f"| {key} | {', '.join(words)} | {default} | {_cell(_markdown(each.option.help))} |"
+        groups.setdefault(each.option.group, []).append(row)
+    head = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    return "\n\n".join("\n".join([f"**{group}**\n", *head, *rows]) for group, rows in groups.items())
 
 
 def command_table() -> str:

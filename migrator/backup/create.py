@@ -12,11 +12,13 @@ from pathlib import Path
 
 from migrator.backup.catalog import Catalog, snapshot_folder
 from migrator.backup.format.chain_index import ChainIndex
+from migrator.backup.format.cipher import open_cipher
 from migrator.backup.format.frames import FRAME_BYTES
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_writer import SnapshotWriter
-from migrator.backup.options import BackupOptions, ChapterResult, DatabaseResult, selected
+from migrator.backup.options import BackupOptions
 from migrator.backup.progress import Teller
+from migrator.backup.result import ChapterResult, DatabaseResult, selected
 from migrator.backup.storage.base import Place, open_place
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
@@ -133,7 +135,7 @@ class _Run:
     teller: Teller
 
     def __post_init__(self) -> None:
-        self.cipher = self.options.cipher()
+        self.cipher = open_cipher(self.options.recipients, self.options.identity or None)
         self.catalog = Catalog(self.place, self.cipher)
 
     def back_up(self, name: str, result: DatabaseResult) -> None:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator.backup.catalog import HINT, Catalog
-from migrator.backup.format.cipher import fitting
+from migrator.backup.format.cipher import fitting, open_cipher
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import SnapshotReader
-from migrator.backup.options import ChapterResult, DatabaseResult, RestoreOptions, selected
+from migrator.backup.options import RestoreOptions
 from migrator.backup.point_in_time import snapshot_at
 from migrator.backup.progress import Teller
+from migrator.backup.result import ChapterResult, DatabaseResult, selected
 from migrator.backup.send import Sender, opened_safely
 from migrator.backup.storage.base import Place, open_place
 from migrator.backup.target import Target
@@ -58,7 +59,7 @@ def run_restore(
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         place = open_place(options.place)
-        cipher = options.cipher()
+        cipher = open_cipher((), options.identity or None)
         catalog = Catalog(place, cipher)
         manifests, unreadable = _manifests(place, catalog, options)
         named = [*manifests, *(result.database for result in unreadable)]
@@ -172,7 +173,7 @@ class _Run:
     def _restore(self, manifest: Manifest, target: Target, result: DatabaseResult) -> None:
         name = manifest.database
         chain = self.chains.get(name) or self.catalog.chain(manifest)
-        cipher = self.options.cipher()
+        cipher = open_cipher((), self.options.identity or None)
         for each in chain:
             # Before anything is written.
             fitting(cipher, each.encryption, self.catalog.place_of(each))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from migrator.backup.catalog import Catalog
+from migrator.backup.format.cipher import open_cipher
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import SnapshotReader
 from migrator.backup.options import RestoreOptions
@@ -83,7 +84,7 @@ def drill(
         EndpointError: the server or the place is out of reach.
     """
     stopping = stopping or threading.Event()
-    cipher = options.cipher()
+    cipher = open_cipher((), options.identity or None)
     place = open_place(options.place)
     catalog = Catalog(place, cipher)
     retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)

@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from migrator.backup.format.manifest import Manifest
+from migrator.config.option import check, documented, option
 from migrator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from migrator.backup.format.manifest import Manifest
 
 _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?")
 
@@ -54,23 +57,31 @@ def parse_duration(text: str) -> Duration:
     return Duration(*(int(number or 0) for number in match.groups()))
 
 
+def _number(name: str, help: str) -> Any:
+    return option(0, help, unit="N", flag=f"--keep-{name}", at_least=0, text="none")
+
+
+@documented
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is kept. Days, weeks (ISO) and months are those of UTC; each counts only if it has a snapshot.
+    """What is kept. Days, weeks (ISO) and months are those of UTC; each counts only if it has a snapshot."""
 
-    Args:
-        last: so many of the newest.
-        daily: of each of the last so many days the newest.
-        weekly: of each of the last so many weeks the newest.
-        monthly: of each of the last so many months the newest.
-        within: all that are not older than the newest one by more.
-    """
+    last: int = _number("last", "Keep the N newest.")
+    daily: int = _number(
+        "daily", "Keep the newest of each of the last N days that have one. Days are those of UTC."
+    )
+    weekly: int = _number("weekly", "Keep the newest of each of the last N weeks that have one.")
+    monthly: int = _number("monthly", "Keep the newest of each of the last N months that have one.")
+    within: Duration | None = option(
+        None,
+        "Keep every snapshot that is at most this much older than the newest: 7d, 2w, 1y6m.",
+        unit="DURATION",
+        flag="--keep-within",
+        read=parse_duration,
+    )
 
-    last: int = 0
-    daily: int = 0
-    weekly: int = 0
-    monthly: int = 0
-    within: Duration | None = None
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def empty(self) -> bool:

@@ -9,74 +9,21 @@ from typing import Any
 import click
 
 from migrator.cli import options
+from migrator.cli.flags import flags, given, made
+from migrator.config import Connection, JobConfig
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS
+from migrator.server.move.options import ApplyOptions
+
+OF_JOB = ("report", "batch_docs", "batch_bytes")
 
 
 @click.command()
 @click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path))
-@click.option(
-    "--from",
-    "source",
-    default="",
-    metavar="URL",
-    help="The plan's source, by another address or with credentials.",
-)
-@click.option(
-    "--to", "target", default="", metavar="URL", help="The plan's target, by another address or with credentials."
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where the state is kept. [default: PLAN.checkpoint, until done]",
-)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint; start fresh where there is none.")
-@click.option("--restart", is_flag=True, help="Start over; what is there already stays as it is.")
-@click.option(
-    "--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the table."
-)
-@click.option(
-    "--rejects",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where documents go that were not written. [default: PLAN.rejects.ndjson]",
-)
-@click.option(
-    "--verify/--no-verify",
-    default=None,
-    help="Afterwards read every document and attachment on both sides too; or compare nothing. "
-    "[default: compare revisions, settings and indexes]",
-)
-@click.option("--no-warm", is_flag=True, help="Do not wait for indexes before the databases are opened.")
-@click.option(
-    "--side-by-side",
-    type=click.IntRange(1, 64),
-    default=4,
-    show_default=True,
-    metavar="N",
-    help="Databases at once.",
-)
-@click.option("--batch-docs", type=int, metavar="N", help="Most documents in a request. [default: 500]")
-@click.option("--batch-bytes", type=int, metavar="N", help="Most bytes in a request. [default: 4000000]")
+@flags(ApplyOptions)
+@flags(JobConfig, *OF_JOB, help={"batch_docs": "Maximum documents per batch."})
 @options.connection_options
 @options.log_options
-def apply(
-    plan_file: Path,
-    report: str | None,
-    rejects: Path | None,
-    checkpoint: Path | None,
-    verify: bool | None,
-    no_warm: bool,
-    side_by_side: int,
-    source: str,
-    target: str,
-    resume: bool,
-    restart: bool,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
-    **connection: Any,
-) -> None:
+def apply(plan_file: Path, **values: Any) -> None:
     """Do exactly what PLAN says, which `migrator plan --output PLAN` has written.
 
     Databases with their options, all revisions and attachments; then indexes and views, built; validation
@@ -94,42 +41,33 @@ def apply(
     from migrator.cli.again import this_command  # noqa: PLC0415 late, for a quick start
     from migrator.cli.care_options import print_json  # noqa: PLC0415
     from migrator.cli.rendering import write_report  # noqa: PLC0415
-    from migrator.config import JobConfig  # noqa: PLC0415
-    from migrator.errors import ConfigError  # noqa: PLC0415
     from migrator.report.summary import dump  # noqa: PLC0415
-    from migrator.server.move.apply import ApplyOptions, apply_plan  # noqa: PLC0415
+    from migrator.server.move.apply import apply_plan  # noqa: PLC0415
     from migrator.server.move.plan import load_plan  # noqa: PLC0415
     from migrator.server.move.result import applied_to_json, applied_to_text  # noqa: PLC0415
 
-    if resume and restart:
-        raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")
     plan = load_plan(plan_file)
-    config = JobConfig(**{key: value for key, value in connection.items() if value is not None})
-    rejects = rejects or plan_file.with_name(f"{plan_file.name}.rejects.ndjson")
-    settings = ApplyOptions(
-        checkpoint=checkpoint or plan_file.with_name(f"{plan_file.name}.checkpoint"),
-        keep_checkpoint=checkpoint is not None,
+    config = JobConfig(**given(Connection, values), **given(JobConfig, {name: values[name] for name in OF_JOB}))
+    rejects = values["rejects"] or plan_file.with_name(f"{plan_file.name}.rejects.ndjson")
+    settings = made(
+        ApplyOptions,
+        values,
+        checkpoint=values["checkpoint"] or plan_file.with_name(f"{plan_file.name}.checkpoint"),
+        keep_checkpoint=values["checkpoint"] is not None,
         rejects=rejects,
-        resume=resume,
-        restart=restart,
-        warm=not no_warm,
-        verify="revisions" if verify is None else "contents" if verify else "no",
-        side_by_side=side_by_side,
-        source=source,
-        target=target,
         again=this_command("--restart"),
     )
     with (
         options.stoppable() as stopping,
-        options.listening(log_format, log_level, quiet=quiet) as listener,
+        options.listening(values) as listener,
     ):
         applied = apply_plan(plan, settings, config=config, listener=listener, stopping=stopping)
     value = applied_to_json(applied, str(rejects) if rejects.exists() else "")
-    if report == "-":
+    if config.report == "-":
         print_json(value)
     else:
-        if report:
-            write_report(report, dump(value))
+        if config.report:
+            write_report(config.report, dump(value))
         click.echo(applied_to_text(applied), nl=False)
     if applied.totals.rejected:
         click.echo(

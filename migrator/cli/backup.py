@@ -6,53 +6,23 @@ from typing import Any
 
 import click
 
+from migrator.backup.options import BackupOptions
 from migrator.cli import chapters, options, timer
-
-# The library's own default stands in a module that is too slow to import for a help text; a test holds them equal.
-FULL_EVERY = 30
+from migrator.cli.flags import flags, made
+from migrator.config import JobConfig
 
 
 @click.command()
-@click.option(
-    "--from",
-    "source",
-    metavar="URL",
-    help="http(s)://host:5984, or http(s)://host:5984/database for one. [default: COUCHDB_URL]",
-)
-@click.option(
-    "--database",
-    "databases",
-    metavar="PATTERN",
-    multiple=True,
-    help="Only databases of this name, in which * and ? may stand; may be given again. Names that begin with _ "
-    "must be given with it. [default: all others]",
-)
-@click.option("--to", "place", metavar="PLACE", required=True, help=f"Where backups are kept: {chapters.PLACES}.")
-@click.option("--full", is_flag=True, help="Begin anew, whatever is there.")
-@click.option(
-    "--full-every",
-    type=int,
-    metavar="N",
-    default=FULL_EVERY,
-    show_default=True,
-    help="Begin anew when so many snapshots stand on each other.",
-)
-@click.option(
-    "--recipient",
-    "recipients",
-    metavar="KEY",
-    multiple=True,
-    help="Encrypt to this public key, age1… or ssh-…; may be given again.",
-)
-@chapters.identity_option
-@click.option(
-    "--rejects",
-    metavar="FILE",
-    default="",
-    help="Where the names of revisions go that could not be read. [default: migrator-backup.rejects.ndjson]",
+@flags(JobConfig, "source", help={"source": chapters.SERVER}, default={"source": "COUCHDB_URL"})
+@flags(BackupOptions)
+@flags(
+    JobConfig,
+    "rejects",
+    help={"rejects": "Where the names of revisions are written that could not be read."},
+    default={"rejects": "migrator-backup.rejects.ndjson"},
 )
 @chapters.common_options
-def backup(log_format: str, log_level: str, quiet: bool, report: str, **flags: Any) -> None:
+def backup(**values: Any) -> None:
     """Write databases to PLACE: all the first time, what has changed since then every other time.
 
     Every leaf revision goes along with its ancestry and attachments: conflicts, tombstones, design documents too.
@@ -66,16 +36,13 @@ def backup(log_format: str, log_level: str, quiet: bool, report: str, **flags: A
       migrator backup --from http://localhost:5984 --database 'orders-*' --database _users --to s3://bucket/couchdb
       migrator backup --from http://localhost:5984/orders --to backups/ --recipient age1…
     """
-    from migrator.backup.create import run_backup  # noqa: PLC0415
-    from migrator.backup.options import BackupOptions  # noqa: PLC0415 late, for a quick start
+    from migrator.backup.create import run_backup  # noqa: PLC0415 late, for a quick start
     from migrator.cli.again import this_command  # noqa: PLC0415
 
-    config = chapters.job(flags, "rejects", source=chapters.server(flags["source"], "--from"))
-    names = ("place", "databases", "full", "full_every", "recipients", "identity")
-    wanted = BackupOptions(**{name: flags[name] for name in names}, again=this_command())
-    watched = timer.timed("backup", metrics=flags["metrics"] or "", ping=flags["ping"] or "")
-    with options.stoppable() as stopping, watched as told:
-        with options.listening(log_format, log_level, quiet=quiet) as listener:
+    config = chapters.job(values, source=chapters.server(values["source"], "--from"))
+    wanted = made(BackupOptions, values, again=this_command())
+    with options.stoppable() as stopping, timer.timed("backup", config) as told:
+        with options.listening(values) as listener:
             both = options.all_listeners(listener, told.listener)
             result = run_backup(config, wanted, listener=both, stopping=stopping)
-        chapters.tell(result, report, wanted.again)
+        chapters.tell(result, config.report, wanted.again)

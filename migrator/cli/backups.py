@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from migrator.backup.options import RestoreOptions
+from migrator.backup.retention import Policy
 from migrator.cli import chapters, options, timer
-from migrator.cli.backup_options import database_option, from_option, identity_option, json_option
 from migrator.cli.backups_printing import (
     checked_as_dict,
     plan_as_dict,
@@ -19,6 +19,9 @@ from migrator.cli.backups_printing import (
     print_plans,
     print_rows,
 )
+from migrator.cli.flags import flags, made
+from migrator.config import Watch
+from migrator.config.option import options_of
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.naming import printable
 
@@ -26,7 +29,13 @@ if TYPE_CHECKING:
     from migrator.backup.format.manifest import Manifest
     from migrator.backup.restore_test import Drill
 
-F = TypeVar("F", bound=Callable[..., Any])
+from_option = flags(RestoreOptions, "place")
+database_option = click.option(
+    "--database",
+    metavar="PATTERN",
+    multiple=True,
+    help="Only databases of this name; * stands for any characters. May be given more than once.",
+)
 
 
 @click.group()
@@ -45,7 +54,7 @@ def backups() -> None:
 @backups.command("list", short_help="List snapshots.")
 @from_option
 @database_option
-@json_option
+@options.json_option
 def list_command(place: str, database: tuple[str, ...], as_json: bool) -> None:
     """List the snapshots in PLACE, oldest first; the last column counts what a restore of it reads.
 
@@ -74,20 +83,22 @@ def list_command(place: str, database: tuple[str, ...], as_json: bool) -> None:
         sys.exit(EXIT_DIFFERENCES)
 
 
-@backups.command("check", short_help="Read all and name what is damaged.")
+@backups.command("check", short_help="Read everything and name what is damaged.")
 @from_option
 @database_option
-@identity_option
-@click.option("--drill", "drilled", is_flag=True, help="Also restore the newest of each database, and compare.")
+@flags(RestoreOptions, "identity")
+@click.option(
+    "--drill", "drilled", is_flag=True, help="Also restore the newest snapshot of each database and compare it."
+)
 @click.option(
     "--to",
     "target",
     metavar="URL",
-    help="The server for --drill, http(s)://host:5984. Each database goes to one that is made for it and removed "
-    "again. [default: COUCHDB_URL]",
+    help="The server for --drill, http(s)://host:5984. Each snapshot is restored to a temporary database. "
+    "[default: COUCHDB_URL]",
 )
-@json_option
-@click.option("-q", "--quiet", is_flag=True, help="Do not say what is being read.")
+@options.json_option
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @timer.watch_options
 @options.connection_options
 def check_command(
@@ -98,9 +109,7 @@ def check_command(
     target: str | None,
     as_json: bool,
     quiet: bool,
-    metrics: str | None,
-    ping: str | None,
-    **flags: Any,
+    **values: Any,
 ) -> None:
     """Read all of the backups in PLACE: every file against its digest, every line, count and attachment.
 
@@ -124,8 +133,8 @@ def check_command(
 
     if target and not drilled:
         raise ConfigError("--to names a server, but nothing is restored.", hint="Add --drill, or leave it out.")
-    config = chapters.job(flags, target=chapters.server(target, "--to")) if drilled else None
-    with timer.timed("check", metrics=metrics or "", ping=ping or ""), options.stoppable() as stopping:
+    config = chapters.job(values, target=chapters.server(target, "--to")) if drilled else None
+    with timer.timed("check", made(Watch, values)), options.stoppable() as stopping:
         opened = open_place(place)
         cipher = open_cipher(identity_file=identity)
         databases = matching(Catalog(opened), database)
@@ -141,7 +150,6 @@ def check_command(
         checked = check(opened, databases, cipher, listener=tell)
         drills: list[Drill] = []
         if config:
-            from migrator.backup.options import RestoreOptions  # noqa: PLC0415
             from migrator.backup.restore_test import drill  # noqa: PLC0415
 
             asked = RestoreOptions(place=place, identity=identity or "")
@@ -156,32 +164,18 @@ def check_command(
             sys.exit(EXIT_DIFFERENCES)
 
 
-def _number(name: str, text: str) -> Callable[[F], F]:
-    return click.option(f"--keep-{name}", type=click.IntRange(min=1), metavar="N", help=text)
-
-
-@backups.command("prune", short_help="Remove what is not to be kept.")
+@backups.command("prune", short_help="Remove old snapshots.")
 @from_option
 @database_option
-@_number("last", "Keep the N newest.")
-@_number("daily", "Keep the newest of each of the last N days that have one. Days are those of UTC.")
-@_number("weekly", "Keep the newest of each of the last N weeks that have one.")
-@_number("monthly", "Keep the newest of each of the last N months that have one.")
-@click.option(
-    "--keep-within", metavar="DURATION", help="Keep what is at most so much older than the newest: 7d, 2w, 1y6m."
-)
+@flags(Policy)
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
-@json_option
+@options.json_option
 def prune_command(
     place: str,
     database: tuple[str, ...],
-    keep_last: int | None,
-    keep_daily: int | None,
-    keep_weekly: int | None,
-    keep_monthly: int | None,
-    keep_within: str | None,
     dry_run: bool,
     as_json: bool,
+    **values: Any,
 ) -> None:
     """Remove the snapshots in PLACE that no --keep flag keeps, of each database by itself.
 
@@ -198,16 +192,12 @@ def prune_command(
     from migrator.backup.catalog import Catalog  # noqa: PLC0415 late, for a quick start
     from migrator.backup.listing import matching  # noqa: PLC0415
     from migrator.backup.prune import plan_pruning, prune  # noqa: PLC0415
-    from migrator.backup.retention import Policy, parse_duration  # noqa: PLC0415
     from migrator.backup.storage.base import open_place  # noqa: PLC0415
 
-    policy = Policy(
-        keep_last or 0,
-        keep_daily or 0,
-        keep_weekly or 0,
-        keep_monthly or 0,
-        None if keep_within is None else parse_duration(keep_within),
-    )
+    for each in options_of(Policy):
+        if values[each.name] == 0:
+            raise ConfigError(f"{each.flags[0]} is 0.", hint="It must be at least 1.")
+    policy = made(Policy, values)
     if policy.empty:
         raise ConfigError(
             "Nothing says what to keep, so nothing is removed.",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.cli import options
-from migrator.config import JobConfig
+from migrator.cli.flags import given
+from migrator.config import Connection
 
 if TYPE_CHECKING:
     from migrator.server.admin.connection import Server
@@ -17,16 +19,14 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def opened(
-    url: str, connection: Mapping[str, Any], log: tuple[str, str, bool], *, role: str = "target", **defaults: Any
+    url: str, values: Mapping[str, Any], *, role: str = "target", defaults: Connection | None = None
 ) -> Iterator[tuple[Server, str | None]]:
     """The server that a URL names and the database, if any; closed afterwards, stopped by signals."""
     from migrator.server.admin.connection import open_server  # noqa: PLC0415 late, for a quick start
 
-    given = {key: value for key, value in connection.items() if value is not None}
-    config = JobConfig(**{**defaults, **given})
-    log_format, log_level, quiet = log
-    with options.stoppable() as stopping, options.listening(log_format, log_level, quiet=quiet) as listener:
-        server, database = open_server(url, config=config, role=role, listener=listener, stopping=stopping)
+    connection = replace(defaults or Connection(), **given(Connection, values))
+    with options.stoppable() as stopping, options.listening(values) as listener:
+        server, database = open_server(url, config=connection, role=role, listener=listener, stopping=stopping)
         try:
             yield server, database
         finally:

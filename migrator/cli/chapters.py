@@ -5,37 +5,41 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from migrator.cli import options, timer
+from migrator.cli.flags import flags, given
+from migrator.config import Connection, JobConfig, Watch
 from migrator.errors import EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
-    from migrator.backup.options import ChapterResult
-    from migrator.config import JobConfig
+    from migrator.backup.result import ChapterResult
 
-PLACES = "a folder, or s3://bucket/path, gcs://…, abfs://…, sftp://host/path"
-
-identity_option = click.option(
-    "--identity", metavar="FILE", default="", help="The secret key of an encrypted place, as age-keygen writes it."
-)
-common_options = options.together(
-    click.option("--report", metavar="FILE", default="", help="Write the result to a file, too."),
-    timer.watch_options,
-    options.connection_options,
-    options.log_options,
-)
+F = TypeVar("F", bound=Callable[..., Any])
+SERVER = "http(s)://host:5984, or http(s)://host:5984/database for one database."
+REPORT = "Also write the result to a file."
 
 
-def job(flags: dict[str, Any], *names: str, **more: Any) -> JobConfig:
-    """The server's side of a job: what is given of connection and writing flags."""
-    from migrator.config import JobConfig  # noqa: PLC0415 late, for a quick start
+def common_options(function: F) -> F:
+    """The flags of both, behind their own."""
+    function = timer.watch_options(options.connection_options(options.log_options(function)))
+    return flags(JobConfig, "report", help={"report": REPORT})(function)
 
-    connection = ("timeout_s", "max_attempts", "max_outage_s", "ca_file", "client_cert", "client_key")
-    values = {name: flags[name] for name in (*connection, *names) if flags.get(name) is not None}
-    return JobConfig(**values, **more)
+
+def job(values: Mapping[str, Any], *names: str, **more: Any) -> JobConfig:
+    """The server's side of a job, its files and who is told of it, from flags.
+
+    Args:
+        values: of all flags, by name.
+        names: further options of a job that the command has.
+        more: further fields.
+    """
+    known = {*names, "rejects", "report"}
+    own = {name: value for name, value in given(JobConfig, values).items() if name in known}
+    return JobConfig(**own, **given(Connection, values), **given(Watch, values), **more)
 
 
 def server(url: str | None, flag: str) -> str:

@@ -19,7 +19,7 @@ from migrator.cli import options
     help="Only databases whose names fit, as in 'orders_*'; may be given again.",
 )
 @click.option("--dry-run", is_flag=True, help="Show sizes, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.json_option
 @options.connection_options
 @options.log_options
 def compact(
@@ -27,10 +27,7 @@ def compact(
     patterns: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
-    **connection: Any,
+    **values: Any,
 ) -> None:
     """Compact the databases of a server (or one: URL/database) and their views, and remove stale index files.
 
@@ -44,7 +41,7 @@ def compact(
     from migrator.cli.care_options import opened, print_json  # noqa: PLC0415
     from migrator.server.admin import compact  # noqa: PLC0415 late, for a quick start
 
-    with opened(url, connection, (log_format, log_level, quiet)) as (server, database):
+    with opened(url, values) as (server, database):
         done = compact.compact(server, database, patterns, dry_run=dry_run)
     if as_json:
         print_json(compact.compacted_to_json(done, dry_run=dry_run))

@@ -8,57 +8,28 @@ from typing import Any
 import click
 
 from migrator.cli import options
+from migrator.cli.flags import flags, made
 from migrator.cli.rendering import rejected_text
 from migrator.config import JobConfig
+from migrator.convert.options import ConvertJob
 from migrator.errors import RejectsError
 
-# What is no word of other jobs.
-OWN = (
-    *("format", "source_format", "database", "at", "identity"),
-    *("overwrite", "into_existing", "max_document_bytes"),
+SOURCE = (
+    "http(s)://host:5984/database, the PLACE of backups, or a file of one of the formats; - for standard input."
 )
-READ = ("couchbackup", "all-docs", "changes", "bulk-docs", "couchdb-python", "pouchdb", "couchsnap", "ndjson")
-WRITTEN = (
-    *("couchbackup", "couchbackup-shallow", "all-docs", "changes", "changes-continuous", "bulk-docs"),
-    *("couchdb-python", "pouchdb", "ndjson"),
+TARGET = (
+    "A file, compressed if its name ends with .gz or .zst; - for standard output. Or http(s)://host:5984/database."
 )
 
 
 @click.command()
-@click.option(
-    "--from",
-    "source",
-    metavar="SOURCE",
-    required=True,
-    help="http(s)://host:5984/database, the PLACE of backups, or a file of one of the formats; "
-    "- for standard input.",
-)
-@click.option(
-    "--to",
-    "target",
-    metavar="TARGET",
-    required=True,
-    help="A file; also packed, .gz or .zst; - for standard output. Or http(s)://host:5984/database.",
-)
-@click.option("--format", type=click.Choice(WRITTEN), help="Of the file that is written.")
-@click.option("--from-format", "source_format", type=click.Choice(READ), help="Of SOURCE, where it is not seen.")
-@click.option("--database", metavar="NAME", help="The database of a backup, where PLACE holds several.")
-@click.option("--at", metavar="TIME", help="The state of a backup at that time. [default: the newest]")
-@click.option("--identity", metavar="FILE", help="The file with the secret key of encrypted backups.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
-@click.option("--into-existing", is_flag=True, help="Write into a database that holds documents.")
-@click.option(
-    "--rejects", metavar="FILE", help="Where rows go that were not written. [default: migrator-….rejects.ndjson]"
-)
-@click.option(
-    "--max-document-bytes",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Longest document of a file that is held, attachments included. [default: 268435456]",
-)
+@click.option("--from", "source", metavar="SOURCE", required=True, help=SOURCE)
+@click.option("--to", "target", metavar="TARGET", required=True, help=TARGET)
+@flags(ConvertJob)
+@flags(JobConfig, "rejects", help={"rejects": "Where rejected rows are written."})
 @options.connection_options
 @options.log_options
-def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
+def convert(**values: Any) -> None:
     """Write the documents of SOURCE, with their revisions, as another tool's file, or a file into a database.
 
     Formats: those of couchbackup (also of releases before 2.10, resumed, with attachments), dumps of _all_docs and
@@ -75,19 +46,17 @@ def convert(log_format: str, log_level: str, quiet: bool, **given: Any) -> None:
       migrator convert --from /var/backups/couchdb --database orders --to orders.backup --format couchbackup
     """
     from migrator.cli.again import this_command  # noqa: PLC0415 late, for a quick start
-    from migrator.convert.job import ConvertJob, convert_leaves  # noqa: PLC0415
+    from migrator.convert.job import convert_leaves  # noqa: PLC0415
     from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
     from migrator.files.streams import is_standard_output  # noqa: PLC0415
     from migrator.report.summary import unconfirmed_lines  # noqa: PLC0415
 
-    flags = {name: value for name, value in given.items() if value is not None}
-    own = {name: flags.pop(name) for name in OWN if name in flags}
-    over = "into_existing" if is_server_url(given["target"]) else "overwrite"
-    again = this_command(*(() if own.get(over) else (f"--{over.replace('_', '-')}",)))
-    job = ConvertJob(config=JobConfig(**flags), **own, again=again)
+    over = "into_existing" if is_server_url(values["target"]) else "overwrite"
+    again = this_command(*(() if values[over] else (f"--{over.replace('_', '-')}",)))
+    job = made(ConvertJob, values, config=made(JobConfig, values), again=again)
     with (
         options.stoppable() as stopping,
-        options.listening(log_format, log_level, quiet=quiet) as listener,
+        options.listening(values) as listener,
     ):
         result, rejects = convert_leaves(job, listener=listener, stopping=stopping)
     result_line = json.dumps({**result.as_dict(), "rejects": str(rejects) if result.rejected else ""})

@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from migrator.cli import options
+from migrator.cli.flags import flags
+from migrator.config import Connection
 from migrator.errors import EXIT_DIFFERENCES, EXIT_UNREACHABLE
+
+# A server that is examined because it is ill is not waited for.
+DEFAULTS = Connection(max_attempts=2, max_outage_s=15.0)
 
 
 @click.command()
@@ -17,18 +22,15 @@ from migrator.errors import EXIT_DIFFERENCES, EXIT_UNREACHABLE
     "--no-probe", is_flag=True, help="Write nothing, not even into a scratch database that is removed after."
 )
 @click.option("--dry-run", is_flag=True, help="The same as --no-probe.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@options.connection_options
+@options.json_option
+@flags(DEFAULTS)
 @options.log_options
 def doctor(
     url: str,
     no_probe: bool,
     dry_run: bool,
     as_json: bool,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
-    **connection: Any,
+    **values: Any,
 ) -> None:
     """Look at the server at URL (or URL/database): reachable, credentials, rights, disk, sizes, clock, exposure.
 
@@ -44,8 +46,7 @@ def doctor(
     from migrator.server.admin.doctor import examine  # noqa: PLC0415 late, for a quick start
     from migrator.server.admin.findings import diagnosis_to_text  # noqa: PLC0415
 
-    log = (log_format, log_level, quiet)
-    with opened(url, connection, log, max_attempts=2, max_outage_s=15.0) as (server, database):
+    with opened(url, values, defaults=DEFAULTS) as (server, database):
         diagnosis = examine(server, database, probe=not (no_probe or dry_run))
     if as_json:
         print_json(diagnosis.as_dict())

@@ -11,29 +11,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator.cli import options
+from migrator.cli.flags import flags
 from migrator.config import JobConfig
 from migrator.errors import EXIT_REJECTS, EXIT_USAGE
 
 if TYPE_CHECKING:
     from migrator.events import Listener
-    from migrator.server.move.make_plan import PlanOptions
+    from migrator.server.move.options import PlanOptions
     from migrator.server.move.plan import ServerPlan
 
 
 @click.command()
-@options.source_option
-@options.target_option
-@options.collection_option
-@options.map_option
-@options.transform_option
-@options.codec_option
-@options.write_options
-@click.option("--checkpoint", metavar="FILE", hidden=True)
-@click.option("--resume", is_flag=True, default=None, hidden=True)
-@click.option("--restart", is_flag=True, default=None, hidden=True)
-@click.option("--report", metavar="FILE", hidden=True)
-@click.option("--dry-run", is_flag=True, default=None, hidden=True)
-@click.option("--verify", is_flag=True, default=None, hidden=True)
+@options.sides
+@flags(JobConfig, *options.WRITE)
+@flags(JobConfig, "checkpoint", "resume", "restart", "report", "dry_run", "verify", hidden=True)
 @click.option(
     "--database",
     "patterns",
@@ -67,10 +58,7 @@ def plan(
     replicator: bool,
     quick: bool,
     no_probe: bool,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
-    **flags: Any,
+    **values: Any,
 ) -> None:
     """Show what run with the same arguments would create, map and write; write nothing.
 
@@ -85,9 +73,9 @@ def plan(
       migrator plan --from http://old:5984 --to http://new:5984 --output move.json
       migrator plan --from http://old:5984 --to http://new:5984 --database 'app_*' --map 'app_*=shop_*'
     """
-    config = options.job_config(job_file, flags)
+    config = options.job_config(job_file, values)
     if patterns or output or replicator or quick or no_users or no_probe or _whole(config):
-        from migrator.server.move.make_plan import PlanOptions  # noqa: PLC0415 late, for a quick start
+        from migrator.server.move.options import PlanOptions  # noqa: PLC0415 late, for a quick start
 
         wanted = PlanOptions(
             patterns=patterns,
@@ -97,7 +85,7 @@ def plan(
             quick=quick,
             probe=not no_probe,
         )
-        with options.listening(log_format, log_level, quiet=quiet) as listener:
+        with options.listening(values) as listener:
             server_plan = _server_plan(config, wanted, listener)
         _show(server_plan, output, as_json=as_json)
         return

@@ -20,8 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _common(function: F) -> F:
-    json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    return json_option(options.connection_options(options.log_options(function)))
+    return options.json_option(options.connection_options(options.log_options(function)))
 
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Look, and do nothing.")
@@ -54,15 +53,12 @@ def set_up(
     target: str,
     runner: str | None,
     as_json: bool,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
     name: str,
     continuous: bool,
     create_target: bool,
     paused: bool,
     dry_run: bool,
-    **connection: Any,
+    **values: Any,
 ) -> None:
     """Set up a replication and wait until it runs; exit 5 when it fails to begin.
 
@@ -79,7 +75,7 @@ def set_up(
     from migrator.server.admin import replications  # noqa: PLC0415 late, for a quick start
 
     places = [_place(source, "source"), _place(target, "target")]
-    with opened(runner or target, connection, (log_format, log_level, quiet)) as (server, _):
+    with opened(runner or target, values) as (server, _):
         found = replications.set_up(
             server,
             *places,
@@ -95,7 +91,7 @@ def set_up(
 @replicate.command("list")
 @click.argument("url")
 @_common
-def list_(url: str, as_json: bool, log_format: str, log_level: str, quiet: bool, **connection: Any) -> None:
+def list_(url: str, as_json: bool, **values: Any) -> None:
     """List the replications of the server at URL with their states and failures.
 
     Examples:
@@ -107,7 +103,7 @@ def list_(url: str, as_json: bool, log_format: str, log_level: str, quiet: bool,
     from migrator.cli.care_options import opened  # noqa: PLC0415
     from migrator.server.admin import replications  # noqa: PLC0415
 
-    with opened(url, connection, (log_format, log_level, quiet)) as (server, _):
+    with opened(url, values) as (server, _):
         found = replications.listed(server)
     _print(found, as_json=as_json)
 
@@ -122,10 +118,7 @@ def stop(
     name: str,
     dry_run: bool,
     as_json: bool,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
-    **connection: Any,
+    **values: Any,
 ) -> None:
     """Take the replication NAME away and wait until it has stopped; what it wrote stays.
 
@@ -138,7 +131,7 @@ def stop(
     from migrator.cli.care_options import opened  # noqa: PLC0415
     from migrator.server.admin import replications  # noqa: PLC0415
 
-    with opened(url, connection, (log_format, log_level, quiet)) as (server, _):
+    with opened(url, values) as (server, _):
         found = replications.stop(server, name, dry_run=dry_run)
     _print([found], as_json=as_json)
 
@@ -153,10 +146,7 @@ def start(
     name: str,
     dry_run: bool,
     as_json: bool,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
-    **connection: Any,
+    **values: Any,
 ) -> None:
     """Start the replication NAME, which was laid down paused or failed for good.
 
@@ -168,7 +158,7 @@ def start(
     from migrator.cli.care_options import opened  # noqa: PLC0415
     from migrator.server.admin import replications  # noqa: PLC0415
 
-    with opened(url, connection, (log_format, log_level, quiet)) as (server, _):
+    with opened(url, values) as (server, _):
         found = replications.start(server, name, dry_run=dry_run)
     _print([found], as_json=as_json)
 

@@ -10,34 +10,28 @@ from typing import Any
 import click
 
 from migrator.cli import options
+from migrator.cli.flags import flags
+from migrator.config import JobConfig
 from migrator.errors import EXIT_REJECTS, ConfigError
 from migrator.model import Extractor
 
 
 @click.command()
 @click.argument("rejects_file", metavar="REJECTS", type=click.Path(path_type=Path))
-@options.target_option
-@options.collection_option
+@flags(JobConfig, "target", "collection")
 @click.option(
     "--stage",
     "stages",
     type=click.Choice(["extract", "transform", "load"]),
     multiple=True,
-    help="Only what was rejected there; may be given again. [default: all]",
+    help="Only what was rejected at this stage. May be given more than once. [default: all]",
 )
-@options.map_option
-@options.transform_option
-@options.codec_option
-@options.write_options
-@click.option(
-    "--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the table."
+@flags(
+    JobConfig, "map", "transform", "codec", *options.WRITE, "report", "dry_run", help={"dry_run": "Write nothing."}
 )
-@click.option("--dry-run", is_flag=True, default=None, help="Write nothing.")
 @options.connection_options
 @options.log_options
-def retry(
-    rejects_file: Path, stages: tuple[str, ...], log_format: str, log_level: str, quiet: bool, **flags: Any
-) -> None:
+def retry(rejects_file: Path, stages: tuple[str, ...], **values: Any) -> None:
     """Write the documents of the REJECTS file again, after a fix at the target, in the file, or by --transform.
 
     Each goes to the database that it was meant for, which the file says; --map or a database in TARGET changes
@@ -50,7 +44,7 @@ def retry(
       migrator retry rejects.ndjson --to http://localhost:5984
       migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
     """
-    config = options.job_config(None, flags)
+    config = options.job_config(None, values)
     from migrator.checkpoint.target_guard import advising  # noqa: PLC0415
     from migrator.cli.rendering import print_result, rejects_advice  # noqa: PLC0415 late, for a quick start
     from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
@@ -81,7 +75,7 @@ def retry(
     history = HistoryListener()
     with (
         options.stoppable() as stopping,
-        options.listening(log_format, log_level, quiet=quiet) as listener,
+        options.listening(values) as listener,
         advising("Retry again: what is there already stays as it is."),
     ):
         result = run_job(

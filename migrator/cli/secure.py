@@ -31,7 +31,7 @@ from migrator.errors import ConfigError
     help="Where the password stands; a new one is written there, for its owner only. [default: NAME.password]",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.json_option
 @options.connection_options
 @options.log_options
 def secure(
@@ -42,10 +42,7 @@ def secure(
     password_file: Path | None,
     dry_run: bool,
     as_json: bool,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
-    **connection: Any,
+    **values: Any,
 ) -> None:
     """Make a user who may use the database URL/database and nothing else, and prove it by logging in.
 
@@ -60,7 +57,7 @@ def secure(
     from migrator.server.admin import passwords, secure  # noqa: PLC0415 late, for a quick start
 
     path = password_file or Path(f"{user.replace('/', '_')}.password")
-    with opened(url, connection, (log_format, log_level, quiet)) as (server, database):
+    with opened(url, values) as (server, database):
         if database is None:
             raise ConfigError("The URL names no database.", hint=f"Write {server.url}/DATABASE.")
         password = passwords.given_password(path, os.environ)

@@ -5,99 +5,45 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 from migrator.cli import options
-from migrator.config import JobConfig
+from migrator.cli.flags import flags, given, made
+from migrator.cli.options import REPORT
+from migrator.config import Connection, JobConfig
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError
+from migrator.fixtures.options import Masking, SeedOptions
 
-if TYPE_CHECKING:
-    from migrator.fixtures.staging import Masking
-
-F = TypeVar("F", bound=Callable[..., Any])
-DEFAULT_WAIT_S = 60.0
+ONLY = "Only this database."
 # A database that tests have changed beyond that is told by its number.
 MAX_SHOWN = 200
 
 
-def staging_options(function: F) -> F:
-    """The flags for taking a part of real data as test data."""
-    for decorate in reversed(
-        (
-            click.option(
-                "--sample",
-                metavar="N%[,FIELD]",
-                help="Take a share, always the same; by FIELD, so that joins hold.",
-            ),
-            click.option(
-                "--where", metavar="CONDITION", multiple=True, help="Take what meets it, as in status=open."
-            ),
-            click.option(
-                "--mask",
-                metavar="KIND:FIELD,...",
-                multiple=True,
-                help="pseudonym, hash, drop or fake.name, fake.email, ... A report proves that nothing survived.",
-            ),
-            click.option("--mask-key-file", metavar="FILE", help="The masks' key. [default: MIGRATOR_MASK_KEY]"),
-        )
-    ):
-        function = decorate(function)
-    return function
-
-
 @click.command()
 @click.argument("fixtures")
-@options.target_option
-@click.option("--collection", metavar="NAME", multiple=True, help="Only this database; may be given again.")
-@click.option("--exact", is_flag=True, help="Remove documents, design documents and indexes that are no fixtures.")
-@click.option("--recreate", is_flag=True, help="Delete the databases first (never _users).")
-@click.option("--prefix", metavar="NAME", default="", help="Goes before each database's name.")
+@flags(JobConfig, "target", "collection", help={"target": "http(s)://host:5984.", "collection": ONLY})
+@flags(SeedOptions, "exact", "recreate")
+@click.option("--prefix", metavar="NAME", default="", help="Prefix of each database's name.")
+@flags(SeedOptions, "wait_s")
 @click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    is_flag=False,
-    flag_value=DEFAULT_WAIT_S,
-    help=f"Wait so long for the server, and then for the indexes. [{DEFAULT_WAIT_S:g} where no number is given]",
+    "--diff", is_flag=True, help="Show what differs from the fixtures and write nothing; exit 4 if anything does."
 )
 @click.option(
-    "--diff", is_flag=True, help="Show what differs from the fixtures, write nothing; exit 4 if anything."
+    "--now",
+    envvar="MIGRATOR_NOW",
+    metavar="TIME",
+    help="Value of ${now}, as in 2024-05-01. [default: now]",
 )
-@click.option(
-    "--now", envvar="MIGRATOR_NOW", metavar="TIME", help="What ${now} is, as in 2024-05-01. [default: the present]"
-)
-@click.option(
-    "--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the text."
-)
-@staging_options
+@flags(JobConfig, "report", help={"report": REPORT})
+@flags(Masking)
 @options.connection_options
 @options.log_options
-def seed(
-    fixtures: str,
-    target: str | None,
-    collection: tuple[str, ...],
-    report: str | None,
-    sample: str | None,
-    where: tuple[str, ...],
-    mask: tuple[str, ...],
-    mask_key_file: str | None,
-    wait_s: float | None,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
-    exact: bool,
-    recreate: bool,
-    prefix: str,
-    diff: bool,
-    now: str | None,
-    **connection: Any,
-) -> None:
+def seed(fixtures: str, prefix: str, diff: bool, now: str | None, **values: Any) -> None:
     """Make the databases of a server what the folder FIXTURES says. Seeding twice writes nothing.
 
     Every fault in the fixtures is told with its file and line, all at once, before anything is written.
@@ -111,99 +57,79 @@ def seed(
       migrator seed https://prod.example.com --to https://staging.example.com --sample 5% --mask pseudonym:email
     """
     from migrator.couch.places import checked_place  # noqa: PLC0415 late, for a quick start
-    from migrator.fixtures.staging import Masking  # noqa: PLC0415
     from migrator.jobs.registry import target_text  # noqa: PLC0415
 
-    given = {key: value for key, value in connection.items() if value is not None}
     fixtures = checked_place(fixtures, "FIXTURES", known=("memory",), reads=True)
-    config = JobConfig(source=fixtures, target=target or "", collection=collection, **given)
-    masking = Masking(sample, where, mask, mask_key_file)
-    run = _Run(config, masking, prefix, report, (log_format, log_level, quiet))
+    config = JobConfig(
+        source=fixtures,
+        target=values["target"] or "",
+        collection=values["collection"],
+        report=values["report"] or "",
+        **given(Connection, values),
+    )
+    # Jobs with prefixes share a server, and with it its users.
+    settings = made(SeedOptions, values, keep_users=bool(prefix))
+    masking = made(Masking, values)
     if is_server_url(fixtures) or fixtures.startswith("memory:"):
-        for name, value in {"exact": exact, "recreate": recreate, "diff": diff, "now": now}.items():
+        wrong = {"exact": settings.exact, "recreate": settings.recreate, "diff": diff, "now": now}
+        for name, value in wrong.items():
             if value:
                 raise ConfigError(f"--{name} goes with a folder of fixtures.", hint="Leave it out.")
-        if wait_s is not None:
-            _wait(target_text(config), wait_s)
-        _stage(run)
+        if settings.wait_s is not None:
+            _wait(target_text(config), settings.wait_s)
+        _stage(config, masking, prefix, values)
         return
     if masking.any:
         raise ConfigError(
             "--sample, --where and --mask go with a server as FIXTURES, not with a folder.",
             hint="Mask when the fixtures are made: migrator snapshot URL FOLDER --mask KIND:FIELD",
         )
-    _seed(run, exact=exact, recreate=recreate, wait_s=wait_s, diff=diff, now=now)
+    _seed(config, settings, values, prefix=prefix, diff=diff, now=now)
 
 
-class _Run:
-    def __init__(
-        self,
-        config: JobConfig,
-        masking: Masking,
-        prefix: str,
-        report: str | None,
-        log: tuple[str, str, bool],
-    ) -> None:
-        self.config = config
-        self.masking = masking
-        self.prefix = prefix
-        self.report = report
-        self.log_format, self.log_level, self.quiet = log
-
-
-def _stage(run: _Run) -> None:
+def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str, Any]) -> None:
     from migrator.fixtures.staging import stage  # noqa: PLC0415
 
-    with (
-        options.stoppable() as stopping,
-        options.listening(run.log_format, run.log_level, quiet=run.quiet) as listener,
-    ):
-        staged = stage(
-            run.config, run.masking, environ=os.environ, prefix=run.prefix, listener=listener, stopping=stopping
-        )
-    finish(staged.as_dict(), staged.text, run.report)
+    with options.stoppable() as stopping, options.listening(values) as listener:
+        staged = stage(config, masking, environ=os.environ, prefix=prefix, listener=listener, stopping=stopping)
+    finish(staged.as_dict(), staged.text, config.report)
     if not staged.masked:
-        click.echo("Original values are at the target: delete its databases, and mend the masks.", err=True)
+        click.echo("Original values are at the target: delete its databases, and fix the masks.", err=True)
         sys.exit(EXIT_DIFFERENCES)
     if staged.report.totals.rejected:
         click.echo(f"{staged.report.totals.rejected} documents were rejected.", err=True)
         sys.exit(EXIT_REJECTS)
 
 
-def _seed(run: _Run, *, exact: bool, recreate: bool, wait_s: float | None, diff: bool, now: str | None) -> None:
+def _seed(
+    config: JobConfig,
+    settings: SeedOptions,
+    values: Mapping[str, Any],
+    *,
+    prefix: str,
+    diff: bool,
+    now: str | None,
+) -> None:
     from migrator.fixtures.folder import read_fixtures  # noqa: PLC0415
-    from migrator.fixtures.seeder import Seeder, SeedOptions  # noqa: PLC0415
+    from migrator.fixtures.seeder import Seeder  # noqa: PLC0415
     from migrator.fixtures.values import parse_now  # noqa: PLC0415
     from migrator.jobs.registry import target_text  # noqa: PLC0415
     from migrator.jobs.sources import server_of  # noqa: PLC0415
 
-    config = run.config
     started = time.monotonic()
-    fixtures = read_fixtures(Path(config.source), environ=os.environ, now=parse_now(now), prefix=run.prefix).only(
+    fixtures = read_fixtures(Path(config.source), environ=os.environ, now=parse_now(now), prefix=prefix).only(
         config.collection
     )
     url = target_text(config)
-    if wait_s is not None:
-        _wait(url, wait_s)
+    if settings.wait_s is not None:
+        _wait(url, settings.wait_s)
     endpoint, database = server_of(config, url, role="target", environ=os.environ)
     if database is not None:
         raise ConfigError(
             f"--to names the database {database}, but the fixtures' folder names the databases.",
             hint=f"Write --to {endpoint.url}, and --collection NAME for one of them.",
         )
-    settings = SeedOptions(
-        exact=exact,
-        recreate=recreate,
-        wait_s=wait_s,
-        # Jobs with prefixes share a server, and with it its users.
-        keep_users=bool(run.prefix),
-        max_attempts=config.max_attempts,
-        max_outage_s=config.max_outage_s,
-    )
-    with (
-        options.stoppable() as stopping,
-        options.listening(run.log_format, run.log_level, quiet=run.quiet) as listener,
-    ):
+    with options.stoppable() as stopping, options.listening(values) as listener:
         seeder = Seeder(endpoint, fixtures, settings, listener, stopping)
         try:
             if diff:
@@ -214,13 +140,13 @@ def _seed(run: _Run, *, exact: bool, recreate: bool, wait_s: float | None, diff:
             seeder.close()
     if diff:
         value = {"schema": 1, "ok": not found, "differences": found}
-        finish(value, _differences(found), run.report, seeder.unconfirmed)
+        finish(value, _differences(found), config.report, seeder.unconfirmed)
         if found:
             sys.exit(EXIT_DIFFERENCES)
         return
     seconds = round(time.monotonic() - started, 3)
     value = {"schema": 1, "ok": True, "databases": {n: s.as_dict() for n, s in seeded.items()}, "seconds": seconds}
-    finish(value, _table(seeded, seconds), run.report, seeder.unconfirmed)
+    finish(value, _table(seeded, seconds), config.report, seeder.unconfirmed)
 
 
 def _wait(url: str, timeout_s: float) -> None:
@@ -229,7 +155,7 @@ def _wait(url: str, timeout_s: float) -> None:
     wait_for_server(url, timeout_s)
 
 
-def finish(value: dict[str, Any], text: str, report: str | None, unconfirmed: Sequence[str] = ()) -> None:
+def finish(value: dict[str, Any], text: str, report: str, unconfirmed: Sequence[str] = ()) -> None:
     """Print a result, as JSON or as text, and write the report where one is wanted."""
     from migrator.cli.rendering import write_report  # noqa: PLC0415
     from migrator.report.summary import dump, unconfirmed_lines  # noqa: PLC0415

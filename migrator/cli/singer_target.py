@@ -11,21 +11,31 @@ from typing import Any
 import click
 
 from migrator.cli import options
+from migrator.cli.flags import flags
+from migrator.config import JobConfig
 from migrator.errors import EXIT_REJECTS
 
 REJECTS = "migrator-singer.rejects.ndjson"
+# What a tap sends is the newest.
+DEFAULTS = JobConfig(on_conflict="overwrite")
+POLICY = "What to do when the target holds other content under the same id; overwrite replaces it."
 
 
 @click.command()
-@options.target_option
-@options.map_option
-@options.transform_option
-@options.codec_option
-@options.write_options
+@flags(
+    DEFAULTS,
+    "target",
+    "map",
+    "transform",
+    "codec",
+    *options.WRITE,
+    help={"on_conflict": POLICY},
+    default={"rejects": REJECTS},
+)
 @options.connection_options
 @options.log_options
 @options.job_option
-def singer_target(job_file: str | None, log_format: str, log_level: str, quiet: bool, **flags: Any) -> None:
+def singer_target(job_file: str | None, **values: Any) -> None:
     """Write the records of a Singer tap, read from standard input, to TARGET; a stream goes to a database.
 
     Standard output gets each STATE once every record before it is written or rejected, so a tap that is started
@@ -37,9 +47,9 @@ def singer_target(job_file: str | None, log_format: str, log_level: str, quiet: 
       tap-github --config tap.json | migrator singer-target --to http://localhost:5984 >> state.json
       migrator singer-target --to http://localhost:5984 --transform drop:_sdc_batched_at
     """
-    given = options.job_config(job_file, dict(flags))
-    policy_given = flags.get("on_conflict") or (job_file and given.on_conflict != "fail")
-    config = given if policy_given else replace(given, on_conflict="overwrite")
+    given = options.job_config(job_file, values)
+    policy_given = values.get("on_conflict") or (job_file and given.on_conflict != "fail")
+    config = given if policy_given else replace(given, on_conflict=DEFAULTS.on_conflict)
     from migrator.checkpoint.reject_file import RejectFile  # noqa: PLC0415
     from migrator.cli.rendering import rejected_text, retry_advice  # noqa: PLC0415 late, for a quick start
     from migrator.integrations.singer import SingerTarget  # noqa: PLC0415
@@ -47,7 +57,7 @@ def singer_target(job_file: str | None, log_format: str, log_level: str, quiet: 
     with (
         contextlib.closing(RejectFile(Path(config.rejects or REJECTS), shared=True)) as rejects,
         options.stoppable() as stopping,
-        options.listening(log_format, log_level, quiet=quiet) as listener,
+        options.listening(values) as listener,
     ):
         target = SingerTarget(config, rejects, _print_state, listener=listener, stopping=stopping)
         counts = target.run(sys.stdin.buffer)

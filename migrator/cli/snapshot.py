@@ -9,43 +9,30 @@ from typing import Any
 import click
 
 from migrator.cli import options
-from migrator.cli.seed import finish, staging_options
+from migrator.cli.flags import flags, made
+from migrator.cli.options import REPORT
+from migrator.cli.seed import ONLY, finish
 from migrator.config import JobConfig
 from migrator.couch.places import checked_place
+from migrator.fixtures.options import Masking
 
 
 @click.command()
 @click.argument("url")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--collection", metavar="NAME", multiple=True, help="Only this database; may be given again.")
+@flags(JobConfig, "collection", help={"collection": ONLY})
 @click.option(
     "--format",
     type=click.Choice(["json", "ndjson"]),
     default="json",
     show_default=True,
-    help="A file a document, or a file a database.",
+    help="One file per document (json), or one file per database (ndjson).",
 )
-@click.option(
-    "--report", metavar="FILE", help="Write the report as JSON; - for standard output in place of the text."
-)
-@staging_options
+@flags(JobConfig, "report", help={"report": REPORT})
+@flags(Masking)
 @options.connection_options
 @options.log_options
-def snapshot(
-    url: str,
-    folder: Path,
-    collection: tuple[str, ...],
-    format: str,
-    report: str | None,
-    sample: str | None,
-    where: tuple[str, ...],
-    mask: tuple[str, ...],
-    mask_key_file: str | None,
-    log_format: str,
-    log_level: str,
-    quiet: bool,
-    **connection: Any,
-) -> None:
+def snapshot(url: str, folder: Path, format: str, **values: Any) -> None:
     """Write the databases at URL (one, or all of a server) into FOLDER as fixtures for `migrator seed`.
 
     Keys and files are sorted, so that a pull request shows what changed and nothing else. What FOLDER holds of
@@ -56,13 +43,12 @@ def snapshot(
       migrator snapshot http://localhost:5984 fixtures/
       migrator snapshot https://db.example.com/orders staging/ --sample 5% --mask pseudonym:email
     """
-    from migrator.fixtures.staging import Masking  # noqa: PLC0415 late, for a quick start
-    from migrator.fixtures.take_snapshot import take  # noqa: PLC0415
+    from migrator.fixtures.take_snapshot import take  # noqa: PLC0415 late, for a quick start
 
     checked_place(str(folder), "FOLDER")
-    given = {key: value for key, value in connection.items() if value is not None}
-    config = JobConfig(source=url, collection=collection, **given)
-    wanted = Masking(sample, where, mask, mask_key_file)
-    with options.listening(log_format, log_level, quiet=quiet) as listener:
-        taken = take(config, folder, format=format, masking=wanted, environ=os.environ, listener=listener)
-    finish(taken.as_dict(), taken.as_text(), report, taken.unconfirmed)
+    config = made(JobConfig, values, source=url)
+    with options.listening(values) as listener:
+        taken = take(
+            config, folder, format=format, masking=made(Masking, values), environ=os.environ, listener=listener
+        )
+    finish(taken.as_dict(), taken.as_text(), config.report, taken.unconfirmed)

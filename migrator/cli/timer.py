@@ -9,37 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator.cli.options import together
+from migrator.cli.flags import flags
+from migrator.config import Watch
 from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, MigratorError
 
 if TYPE_CHECKING:
     from migrator.monitoring.timed import TimedRun
 
-watch_options = together(
-    click.option(
-        "--metrics",
-        metavar="FILE",
-        help="Write numbers of the run for Prometheus' textfile collector; the file's name is the job's.",
-    ),
-    click.option(
-        "--ping",
-        metavar="URL",
-        help="Tell a watchdog such as healthchecks.io: URL/start, then URL, or URL/fail with the exit code.",
-    ),
-)
-timer_options = together(
-    watch_options,
-    click.option(
-        "--json",
-        is_flag=True,
-        default=None,
-        help="Print the result as one line of JSON in place of the table, also when the run fails.",
-    ),
-)
+watch_options = flags(Watch)
 
 
 @contextlib.contextmanager
-def timed(command: str, *, metrics: str = "", ping: str = "", json_line: bool = False) -> Iterator[TimedRun]:
+def timed(command: str, watch: Watch, *, json_line: bool = False) -> Iterator[TimedRun]:
     """Tell those who watch that the run begins and how it ends; give it the events as `listener`.
 
     Raises:
@@ -47,7 +28,7 @@ def timed(command: str, *, metrics: str = "", ping: str = "", json_line: bool = 
     """
     from migrator.monitoring.timed import TimedRun  # noqa: PLC0415 late, for a quick start
 
-    run = TimedRun(command, metrics, ping, lambda text: click.echo(text, err=True))
+    run = TimedRun(command, watch.metrics, watch.ping, lambda text: click.echo(text, err=True))
     run.start()
     try:
         yield run

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.checkpoint.file import Checkpoint
 from migrator.cli import options
+from migrator.cli.flags import flags
+from migrator.cli.options import REPORT
 from migrator.config import JobConfig
 from migrator.errors import EXIT_DIFFERENCES
 
@@ -18,26 +21,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.source_option
-@options.target_option
-@options.collection_option
-@options.map_option
-@options.transform_option
-@options.codec_option
-@click.option("--checkpoint", metavar="FILE", help="Where the position is kept, for --resume.")
-@click.option("--resume", is_flag=True, default=None, help="Go on from the checkpoint.")
-@click.option("--restart", is_flag=True, default=None, help="Start over, whatever the checkpoint says.")
-@click.option(
-    "--report", metavar="FILE", help="Write the result as JSON; - for standard output in place of the text."
+@options.sides
+@flags(
+    JobConfig,
+    *("checkpoint", "resume", "restart", "report"),
+    help={"checkpoint": "Where the position is kept, for --resume.", "report": REPORT},
+    default={"checkpoint": ""},
 )
 @click.option("--differences", metavar="FILE", help="Write every difference as NDJSON.")
-@click.option("--in-flight", type=int, metavar="N", hidden=True)
+@flags(JobConfig, "in_flight", hidden=True)
 @options.connection_options
 @options.log_options
 @options.job_option
-def verify(
-    job_file: str | None, differences: str | None, log_format: str, log_level: str, quiet: bool, **flags: Any
-) -> None:
+def verify(job_file: str | None, differences: str | None, **values: Any) -> None:
     """Compare what SOURCE holds, after the transformers, with what TARGET holds, document by document.
 
     Names each missing, extra and different document with the first differing path; exit 4 when there is one.
@@ -47,32 +43,36 @@ def verify(
       migrator verify --from export.json --to http://localhost:5984
       migrator verify --from memory:app.db:service --to http://localhost:5984 --differences diff.ndjson
     """
-    config = options.job_config(job_file, flags)
+    config = options.job_config(job_file, values)
     with options.stoppable() as stopping:
-        result = verify_and_print(
-            config, log_format, log_level, quiet=quiet, stopping=stopping, differences=differences
-        )
+        result = verify_and_print(config, values, stopping=stopping, differences=differences)
     if not result.ok:
         sys.exit(EXIT_DIFFERENCES)
 
 
 def verify_and_print(
     config: JobConfig,
-    log_format: str,
-    log_level: str,
+    values: Mapping[str, Any],
     *,
-    quiet: bool,
     stopping: threading.Event,
     differences: str | None = None,
     run_checkpoint: Checkpoint | None = None,
 ) -> VerifyResult:
-    """Verify and print the result."""
+    """Verify and print the result.
+
+    Args:
+        config: the job.
+        values: the command's flags, for the log.
+        stopping: set it to stop.
+        differences: a file for every difference.
+        run_checkpoint: what the run that is verified has left.
+    """
     from migrator.cli.rendering import write_report  # noqa: PLC0415 late, for a quick start
     from migrator.report.summary import dump  # noqa: PLC0415
     from migrator.verification.job import verify_job  # noqa: PLC0415
     from migrator.verification.result import result_to_json, result_to_text  # noqa: PLC0415
 
-    with options.listening(log_format, log_level, quiet=quiet) as listener:
+    with options.listening(values) as listener:
         result = verify_job(
             config, listener=listener, stopping=stopping, differences=differences, run_checkpoint=run_checkpoint
         )

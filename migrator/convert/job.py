@@ -15,7 +15,8 @@ from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.convert.copy import Conversion, Converter, LeafSource, convert_file
 from migrator.convert.formats.table import WRITERS
-from migrator.convert.sides import ConvertJob, open_database, open_source
+from migrator.convert.options import ConvertJob
+from migrator.convert.sides import open_database, open_source
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError, StorageError, UnaccountedError
@@ -25,8 +26,6 @@ from migrator.files.streams import STDOUT, STREAM, is_stream, open_stream, stand
 from migrator.retry.retrier import Retrier, RetryPolicy
 
 _BLOCK_BYTES = 1 << 20
-
-__all__ = ["ConvertJob", "convert_leaves"]
 
 
 def convert_leaves(

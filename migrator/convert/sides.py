@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrator.config import JobConfig
 from migrator.convert.copy import LeafSource
-from migrator.convert.formats.reader import MAX_DOCUMENT_BYTES, FileReader
+from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.table import READERS, open_reader
+from migrator.convert.options import ConvertJob
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError
@@ -26,35 +25,6 @@ from migrator.revisions import RevisionWriter
 
 # A backup's place is named by one of these, or by others that fsspec knows.
 PLACES = ("s3", "gcs", "gs", "abfs", "abfss", "az", "sftp", "ssh")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvertJob:
-    """One conversion.
-
-    Args:
-        config: source and target as on the command line, the reject file, and how to reach servers.
-        format: of a target that is a file.
-        source_format: of a source that is a file; found out where it is not named.
-        database: the database of a backup, or of a server whose URL names none.
-        at: the time or snapshot of a backup; the newest where it is not named.
-        identity: a file with the secret key of an encrypted backup.
-        overwrite: replace a file that is there.
-        into_existing: write into a database that holds documents.
-        max_document_bytes: the longest document of a file that is held.
-        again: the command that does it over, for who reads the rejects.
-    """
-
-    config: JobConfig = field(default_factory=JobConfig)
-    format: str = ""
-    source_format: str = ""
-    database: str = ""
-    at: str = ""
-    identity: str = ""
-    overwrite: bool = False
-    into_existing: bool = False
-    max_document_bytes: int = MAX_DOCUMENT_BYTES
-    again: str = ""
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator.config import JobConfig
+from migrator.config import Connection, JobConfig
 from migrator.couch.endpoint import Endpoint, TlsFiles
 from migrator.couch.locate import locate
 from migrator.model import Extractor
@@ -29,13 +29,13 @@ _PARQUET = re.compile(r"\.(parquet|parq)$", re.IGNORECASE)
 _EXPORT = re.compile(r"\.json(\.gz|\.zst)?$", re.IGNORECASE)
 
 
-def tls_files(config: JobConfig) -> TlsFiles:
+def tls_files(config: Connection) -> TlsFiles:
     """The files that a job names for TLS."""
     return TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
 
 
 def server_of(
-    config: JobConfig, url: str, *, role: str, environ: Mapping[str, str] | None
+    config: Connection, url: str, *, role: str, environ: Mapping[str, str] | None
 ) -> tuple[Endpoint, str | None]:
     """The endpoint and the database that a server's URL names, reached as a job's flags say.
 

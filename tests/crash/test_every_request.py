@@ -15,16 +15,19 @@ import pytest
 
 from migrator.checkpoint.file import CheckpointFile
 from migrator.config import JobConfig
-from migrator.convert.job import ConvertJob, convert_leaves
+from migrator.convert.job import convert_leaves
+from migrator.convert.options import ConvertJob
 from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import ConfigError, MigratorError
 from migrator.fixtures.folder import read_fixtures
-from migrator.fixtures.seeder import Seeder, SeedOptions
+from migrator.fixtures.options import SeedOptions
+from migrator.fixtures.seeder import Seeder
 from migrator.fixtures.values import parse_now
 from migrator.server.admin.connection import open_server
 from migrator.server.admin.replications import set_up
-from migrator.server.move.apply import ApplyOptions, apply_plan
-from migrator.server.move.make_plan import PlanOptions, plan_server
+from migrator.server.move.apply import apply_plan
+from migrator.server.move.make_plan import plan_server
+from migrator.server.move.options import ApplyOptions, PlanOptions
 from migrator.server.move.plan import ServerPlan
 from tests import support
 from tests.support.backup_world import World

@@ -363,7 +363,7 @@ def test_databases_are_chosen_by_name(world: World, is_couchdb: bool) -> None:
     with pytest.raises(ConfigError, match="names one database"):
         world.backup("a*", url=f"{world.server}/{world.name('b')}")
     if is_couchdb:
-        from migrator.backup.options import selected  # noqa: PLC0415
+        from migrator.backup.result import selected  # noqa: PLC0415
 
         names = support.get(f"{world.server}/_all_dbs")
         assert "_users" in names

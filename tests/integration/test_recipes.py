@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from migrator.cli import cli
 from migrator.fixtures.folder import read_fixtures
-from migrator.fixtures.staging import Masking
+from migrator.fixtures.options import Masking
+from migrator.fixtures.staging import filters_of, masks_of
 from migrator.fixtures.values import parse_now
 from tests import support
 
@@ -89,8 +90,8 @@ def test_commands_and_flags_exist(recipe: str, line: str) -> None:
     """Each command of a recipe is parsed by the real one, and its masks and sample by the real ones too."""
     given = parsed(line).params
     masking = Masking(given["sample"], given["where"], given["mask"])
-    assert len(masking.masks({"MIGRATOR_MASK_KEY": "0123456789abcdef"})) == len(given["mask"])
-    assert len(masking.filters()) == bool(given["sample"])
+    assert len(masks_of(masking, {"MIGRATOR_MASK_KEY": "0123456789abcdef"})) == len(given["mask"])
+    assert len(filters_of(masking)) == bool(given["sample"])
     if given["prefix"]:
         assert read_fixtures(CI / "fixtures", environ={}, now=parse_now(None), prefix=given["prefix"]).names
 

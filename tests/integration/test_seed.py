@@ -15,7 +15,8 @@ import pytest
 from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import RejectsError
 from migrator.fixtures.folder import read_fixtures
-from migrator.fixtures.seeder import Seeder, SeedOptions
+from migrator.fixtures.options import SeedOptions
+from migrator.fixtures.seeder import Seeder
 from migrator.fixtures.values import parse_now
 from tests import support
 from tests.support.commands import Command, run

@@ -9,8 +9,9 @@ from typing import Any
 from migrator.backup.catalog import Catalog
 from migrator.backup.create import run_backup
 from migrator.backup.format.manifest import Manifest
-from migrator.backup.options import BackupOptions, ChapterResult, DatabaseResult, RestoreOptions
+from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.backup.restore import run_restore
+from migrator.backup.result import ChapterResult, DatabaseResult
 from migrator.backup.storage.base import open_place
 from migrator.config import JobConfig
 from migrator.events import Event

@@ -22,12 +22,12 @@ from migrator.backup.format.manifest import (
 )
 from migrator.backup.format.segment_writer import SegmentWriter, pieces
 from migrator.backup.format.unfinished import PROGRESS, unfinished
+from migrator.backup.options import SEGMENT_BYTES
 from migrator.backup.storage.base import Place
 from migrator.errors import TransientError
 from migrator.naming import shown
 from migrator.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 
-MAX_SEGMENT_BYTES = 16_000_000
 PIECE_BYTES = 786_432
 """Decoded; a megabyte in base64."""
 
@@ -47,7 +47,7 @@ class SnapshotWriter:
         parent: Manifest | None,
         cipher: Cipher = PLAIN,
         position: str | None = None,
-        max_segment_bytes: int = MAX_SEGMENT_BYTES,
+        max_segment_bytes: int = SEGMENT_BYTES,
         frame_bytes: int = FRAME_BYTES,
         piece_bytes: int = PIECE_BYTES,
     ) -> None:
@@ -80,7 +80,7 @@ class SnapshotWriter:
         since: str,
         last_seq: str,
         cipher: Cipher = PLAIN,
-        max_segment_bytes: int = MAX_SEGMENT_BYTES,
+        max_segment_bytes: int = SEGMENT_BYTES,
         frame_bytes: int = FRAME_BYTES,
         piece_bytes: int = PIECE_BYTES,
     ) -> SnapshotWriter:
@@ -132,7 +132,7 @@ class SnapshotWriter:
         parent: Manifest | None,
         facts: DatabaseFacts,
         cipher: Cipher = PLAIN,
-        max_segment_bytes: int = MAX_SEGMENT_BYTES,
+        max_segment_bytes: int = SEGMENT_BYTES,
         frame_bytes: int = FRAME_BYTES,
         piece_bytes: int = PIECE_BYTES,
     ) -> SnapshotWriter | None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from migrator.codec import InvalidDocument, decode
 from migrator.convert.formats.json_text import leaf_of
+from migrator.convert.options import ConvertJob
 from migrator.errors import ConfigError
 from migrator.extractors.json_text import JsonText
 from migrator.extractors.json_values import Value
@@ -16,7 +17,6 @@ from migrator.extractors.lines import TextFile, read_lines
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
 # A document may hold attachments of up to 1 GiB by CouchDB's own limit, in base64; whoever has such raises it.
-MAX_DOCUMENT_BYTES = 256 << 20
 # What follows the list is a few numbers.
 _MAX_TAIL_BYTES = 64 << 10
 _BOM = b"\xef\xbb\xbf"
@@ -49,7 +49,9 @@ class FileReader:
     newest_last = False
     """True when a later leaf of a document stands for the document in place of the earlier ones."""
 
-    def __init__(self, path: Path, *, max_document_bytes: int = MAX_DOCUMENT_BYTES, reckon: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, max_document_bytes: int = ConvertJob.max_document_bytes, reckon: bool = False
+    ) -> None:
         self.path = path
         self.notes: dict[str, int] = {}
         """What was met that is neither leaf nor fault, such as torn lines that a resumed run repeated."""

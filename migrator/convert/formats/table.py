@@ -24,8 +24,9 @@ from migrator.convert.formats.lists import (
 )
 from migrator.convert.formats.multipart_reader import MultipartReader
 from migrator.convert.formats.multipart_writer import MultipartWriter
-from migrator.convert.formats.reader import MAX_DOCUMENT_BYTES, FileReader
+from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.writer import FileWriter
+from migrator.convert.options import ConvertJob
 from migrator.errors import ConfigError
 
 READERS: dict[str, type[FileReader]] = {
@@ -74,7 +75,7 @@ def sniff(path: Path) -> str:
 
 
 def open_reader(
-    path: Path, format: str | None = None, *, max_document_bytes: int = MAX_DOCUMENT_BYTES
+    path: Path, format: str | None = None, *, max_document_bytes: int = ConvertJob.max_document_bytes
 ) -> FileReader:
     """A reader of a file, in a format that is named or found out.
 

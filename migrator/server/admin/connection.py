@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from migrator.config import JobConfig
+from migrator.config import Connection
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import Endpoint
@@ -33,12 +33,12 @@ class Server:
     def __init__(
         self,
         endpoint: Endpoint,
-        config: JobConfig | None = None,
+        config: Connection | None = None,
         *,
         listener: Listener = ignore,
         stopping: threading.Event | None = None,
     ) -> None:
-        config = config or JobConfig()
+        config = config or Connection()
         self.url = endpoint.url
         self.endpoint = endpoint
         self.listener = listener
@@ -126,7 +126,7 @@ class Server:
 def open_server(
     url: str,
     *,
-    config: JobConfig | None = None,
+    config: Connection | None = None,
     role: str = "target",
     environ: Mapping[str, str] | None = None,
     listener: Listener = ignore,
@@ -137,7 +137,7 @@ def open_server(
     Raises:
         ConfigError: it is no server's URL.
     """
-    config = config or JobConfig()
+    config = config or Connection()
     endpoint, database = server_of(config, url, role=role, environ=environ)
     return Server(endpoint, config, listener=listener, stopping=stopping), database
 

@@ -10,9 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import replace
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
@@ -26,48 +24,13 @@ from migrator.server.move.compare import Comparer
 from migrator.server.move.comparison import Compared, Verified
 from migrator.server.move.context import one_at_a_time, opened, relayed
 from migrator.server.move.copy import MADE, SEQUENCE, Copier, designs_part
-from migrator.server.move.index_build import STUCK_S, warm
+from migrator.server.move.index_build import warm
 from migrator.server.move.journal import Ledger
+from migrator.server.move.options import ApplyOptions
 from migrator.server.move.plan import DatabasePlan, ServerPlan
 from migrator.server.move.preflight import refuse_unfit
 from migrator.server.move.result import Applied, DatabaseReport
 from migrator.server.move.users import carry_replications, carry_users
-
-SIDE_BY_SIDE = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApplyOptions:
-    """How to do a plan.
-
-    Args:
-        checkpoint: where the state is kept; nowhere where None.
-        keep_checkpoint: leave it there when all is done.
-        rejects: where documents go that were not written; nowhere where None.
-        resume: go on from the checkpoint; start fresh where there is none.
-        restart: start over whatever it says.
-        warm: build all indexes before anybody is let in.
-        verify: hold both servers against each other afterwards: "no", "revisions" (with settings and indexes) or
-            "contents" (every document and attachment is read on both sides, too).
-        side_by_side: so many databases at once.
-        stuck_s: give up when an index does not move for so long.
-        source: its URL where it is not the plan's, or has the credentials.
-        target: its URL, likewise.
-        again: the command that does the plan over, for who reads the rejects.
-    """
-
-    checkpoint: Path | None = None
-    keep_checkpoint: bool = False
-    rejects: Path | None = None
-    resume: bool = False
-    restart: bool = False
-    warm: bool = True
-    verify: Literal["no", "revisions", "contents"] = "revisions"
-    side_by_side: int = SIDE_BY_SIDE
-    stuck_s: float = STUCK_S
-    source: str = ""
-    target: str = ""
-    again: str = ""
 
 
 def apply_plan(

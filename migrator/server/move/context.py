@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 
-from migrator.config import JobConfig
+from migrator.config import Connection
 from migrator.errors import ConfigError
 from migrator.events import Event, Listener
 from migrator.server.admin.connection import Server, open_server
@@ -16,7 +16,7 @@ from migrator.server.admin.connection import Server, open_server
 def opened(
     url: str,
     role: str,
-    config: JobConfig,
+    config: Connection,
     environ: Mapping[str, str] | None,
     listener: Listener,
     stopping: threading.Event,

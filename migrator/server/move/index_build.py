@@ -10,13 +10,13 @@ from migrator.errors import EndpointError
 from migrator.events import TaskProgressed
 from migrator.server.admin.connection import Server
 from migrator.server.move.designs import Design, designs_of
+from migrator.server.move.options import ApplyOptions
 
 INTERVAL_S = 0.25
 # An index that does not move for so long is stuck.
-STUCK_S = 600.0
 
 
-def warm(server: Server, databases: Iterable[str], *, stuck_s: float = STUCK_S) -> dict[str, int]:
+def warm(server: Server, databases: Iterable[str], *, stuck_s: float = ApplyOptions.stuck_s) -> dict[str, int]:
     """Have all indexes built; by database, how many design documents have theirs ready.
 
     Raises:

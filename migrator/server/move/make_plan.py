@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from migrator.config import JobConfig, texts
+from migrator.config import Connection
 from migrator.events import Listener, ignore
 from migrator.naming import counted
 from migrator.server.admin import replications
@@ -18,6 +18,7 @@ from migrator.server.admin.secure import USERS
 from migrator.server.move.context import one_at_a_time, opened
 from migrator.server.move.estimate import estimate
 from migrator.server.move.mapping import target_names
+from migrator.server.move.options import PlanOptions
 from migrator.server.move.plan import DatabasePlan, ServerFacts, ServerPlan
 from migrator.server.move.scan import Looked, look_inside
 from migrator.server.move.survey import Surveyed, between_versions, facts_of, survey
@@ -26,37 +27,12 @@ from migrator.server.move.survey import Surveyed, between_versions, facts_of, su
 OWN = frozenset({"_global_changes", "_nodes", "_dbs", "_metadata"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlanOptions:
-    """What to plan.
-
-    Args:
-        patterns: only databases whose names fit; all where empty.
-        map: new names by old ones, also `old_*` by `new_*`.
-        users: take `_users` along.
-        replicator: take the replications along, paused.
-        quick: read documents only where one can be too large for the target; else every document is read, which
-            counts attachments and conflicts and finds for certain what cannot go.
-        probe: take a sample for the time expected.
-    """
-
-    patterns: tuple[str, ...] = ()
-    map: Mapping[str, str] = field(default_factory=dict)
-    users: bool = True
-    replicator: bool = False
-    quick: bool = False
-    probe: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "patterns", texts("patterns", self.patterns))
-
-
 def plan_server(
     source_url: str,
     target_url: str,
     options: PlanOptions | None = None,
     *,
-    config: JobConfig | None = None,
+    config: Connection | None = None,
     environ: Mapping[str, str] | None = None,
     listener: Listener = ignore,
     stopping: threading.Event | None = None,
@@ -80,8 +56,8 @@ def plan_server(
     stopping = stopping or threading.Event()
     listener = one_at_a_time(listener)
     with (
-        opened(source_url, "source", config or JobConfig(), environ, listener, stopping) as source,
-        opened(target_url, "target", config or JobConfig(), environ, listener, stopping) as target,
+        opened(source_url, "source", config or Connection(), environ, listener, stopping) as source,
+        opened(target_url, "target", config or Connection(), environ, listener, stopping) as target,
     ):
         return _plan(source, target, options)
 

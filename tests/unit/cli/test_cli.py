@@ -265,7 +265,7 @@ def test_progress_is_for_terminals(
 ) -> None:
     """A bar where a person watches and asked for nothing else; log lines everywhere else."""
     monkeypatch.setattr(sys, "stderr", stream())
-    with options.listening(log_format, log_level, quiet=quiet) as listener:
+    with options.listening({"log_format": log_format, "log_level": log_level, "quiet": quiet}) as listener:
         assert expected == type(listener).__name__
 
 
@@ -274,7 +274,7 @@ def test_quiet_leaves_warnings(monkeypatch: pytest.MonkeyPatch, level: str, line
     """-q takes away what goes well, and not what goes wrong."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    with options.listening("text", level, quiet=True) as listener:
+    with options.listening({"log_level": level, "quiet": True}) as listener:
         listener(RunStarted("s", "t", (), 0))
         listener(RetryScheduled("load", 1, 1.0, "busy"))
     assert lines == stream.getvalue().count("\n")

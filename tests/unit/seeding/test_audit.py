@@ -10,7 +10,8 @@ import pytest
 from migrator.errors import TransformError
 from migrator.extractors.memory import MemoryExtractor
 from migrator.fixtures.audit import MaskAudit
-from migrator.fixtures.staging import Masking, StagingExtractor
+from migrator.fixtures.options import Masking
+from migrator.fixtures.staging import StagingExtractor, filters_of, masks_of
 from migrator.model import Document, Record
 from migrator.transformers.masking import Mask, masks
 
@@ -77,9 +78,9 @@ def test_the_audit_keeps_no_original_value(audit: MaskAudit) -> None:
 
 
 def staged(masking: Masking, documents: dict[str, Document]) -> tuple[list[Record], MaskAudit]:
-    made = masking.masks({"MIGRATOR_MASK_KEY": KEY.decode()})
+    made = masks_of(masking, {"MIGRATOR_MASK_KEY": KEY.decode()})
     audit = MaskAudit(made)
-    source = StagingExtractor(MemoryExtractor({"d": documents}, name="test"), masking.filters(), made, audit)
+    source = StagingExtractor(MemoryExtractor({"d": documents}, name="test"), filters_of(masking), made, audit)
     with closing(audit):
         return list(source.extract("d")), audit
 
@@ -122,10 +123,10 @@ def test_order_is_lost_with_masked_ids() -> None:
 
 def test_masks_without_a_key_are_refused_before_anything_is_read() -> None:
     """Only drop needs none."""
-    assert [mask.kind for mask in Masking(mask=("drop:a",)).masks({})] == ["drop"]
+    assert [mask.kind for mask in masks_of(Masking(mask=("drop:a",)), {})] == ["drop"]
     assert not Masking().any
     with pytest.raises(Exception, match="needs a key"):
-        Masking(mask=("drop:a", "hash:b")).masks({})
+        masks_of(Masking(mask=("drop:a", "hash:b")), {})
 
 
 def test_a_mask_that_does_nothing_is_found_out(audit: MaskAudit) -> None:

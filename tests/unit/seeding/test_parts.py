@@ -14,8 +14,9 @@ from migrator.couch import users
 from migrator.fixtures import indexes
 from migrator.fixtures.design import read_design, write_design
 from migrator.fixtures.differences import MAX_CHANGES, Change, changes_between
+from migrator.fixtures.options import SeedOptions
 from migrator.fixtures.problems import Problem
-from migrator.fixtures.seeder import Seeder, SeedOptions
+from migrator.fixtures.seeder import Seeder
 
 KEYS = st.text("abcXYZ._-é/%", min_size=1, max_size=6).filter(lambda key: not key.startswith("_"))
 DESIGNS = st.recursive(

@@ -1,0 +1,23 @@
+"""What a job is made of: options that say their own default, unit, help and group.
+
+A flag, its TOML key and the field have one name: `--on-conflict`, `on_conflict`, `on_conflict`.
+"""
+
+from __future__ import annotations
+
+from migrator.config.job import POLICIES, SORTS, JobConfig, parse_max_errors
+from migrator.config.job_file import load_job_file
+from migrator.config.option import texts
+from migrator.config.shared import Connection, LogOptions, Watch
+
+__all__ = [
+    "POLICIES",
+    "SORTS",
+    "Connection",
+    "JobConfig",
+    "LogOptions",
+    "Watch",
+    "load_job_file",
+    "parse_max_errors",
+    "texts",
+]

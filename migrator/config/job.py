@@ -1,0 +1,212 @@
+"""One job: source, target, and everything that `migrator run` can be told."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from migrator.config.option import BYTES, check, documented, option
+from migrator.config.shared import Connection, Watch
+from migrator.errors import ConfigError
+from migrator.files.streams import is_standard_output
+
+SORTS = ("auto", "always", "never")
+POLICIES = ("fail", "skip", "overwrite", "newer")
+
+DOCUMENTS = "Documents"
+WRITING = "Writing"
+POSITION = "Position and results"
+CHANGES = "Changes"
+SCALE = "Scaling out"
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class JobConfig(Connection, Watch):
+    """One job. Paths are texts as given."""
+
+    source: str = option(
+        "",
+        "memory:package.module:attribute, a .json export, a folder or file of .ndjson/.jsonl (also .gz, .zst), "
+        "a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, mongo:FILE, elasticdump:FILE, "
+        "http(s)://host:5984, http(s)://host:5984/database, sqlite:///FILE, "
+        "postgresql://host/database, redis://host, dynamodb:TABLE or singer:FILE. - is NDJSON on standard input; "
+        "csv:-, mongo:- and so on are other kinds on standard input.",
+        unit="SOURCE",
+        group=DOCUMENTS,
+        flag="--from",
+    )
+    target: str = option(
+        "",
+        "http(s)://host:5984 (one database per collection), http(s)://host:5984/database for one collection, "
+        "a folder, or - for standard output.",
+        unit="TARGET",
+        group=DOCUMENTS,
+        flag="--to",
+        text="COUCHDB_URL",
+    )
+    collection: tuple[str, ...] = option((), "Move only this collection.", unit="NAME", group=DOCUMENTS)
+    map: Mapping[str, str] = option({}, "Name a collection's database.", unit="NAME=DATABASE", group=DOCUMENTS)
+    transform: tuple[str, ...] = option(
+        (),
+        "id:field=NAME, id:template={a}-{b}, id:hash, id:uuid7, rename:old=new, drop:a,b, keep:a,b, "
+        "set:name=value, where:name=value, or package.module:function of your own, which is code that runs. "
+        "Applied in order.",
+        unit="SPEC",
+        group=DOCUMENTS,
+    )
+    codec: str = option(
+        "plain",
+        "How to write values that JSON lacks: as plain text, tagged so that they can be read back, or not at all "
+        "(strict rejects the document).",
+        choices=("plain", "tagged", "strict"),
+        group=DOCUMENTS,
+    )
+    transform_workers: int = option(
+        0,
+        "Apply the transformers in N other processes, for functions that need much CPU time; 0 for none.",
+        unit="N",
+        group=DOCUMENTS,
+        at_least=0,
+    )
+    on_conflict: str = option(
+        "fail",
+        "What to do when the target holds other content under the same id; fail rejects the document.",
+        choices=POLICIES,
+        group=WRITING,
+    )
+    newer_field: str = option("", "The field that --on-conflict newer compares.", unit="NAME", group=WRITING)
+    rejects: str = option(
+        "",
+        "Where rejected documents are written.",
+        unit="FILE",
+        group=WRITING,
+        text="migrator-….rejects.ndjson",
+    )
+    max_errors: str = option("", "Stop when more documents than this are rejected.", unit="N|N%", group=WRITING)
+    batch_docs: int = option(
+        1_000, "Maximum documents per batch; tuned automatically below that.", unit="N", group=WRITING, at_least=1
+    )
+    batch_bytes: int = option(2_000_000, "Maximum bytes per batch.", unit=BYTES, group=WRITING, at_least=1)
+    in_flight: int = option(
+        8, "Maximum batches sent at once; tuned automatically below that.", unit="N", group=WRITING, at_least=1
+    )
+    readers: int = option(
+        4, "Ranges of ids to read at once from a CouchDB source.", unit="N", group=WRITING, at_least=1
+    )
+    sort: str = option(
+        "auto",
+        "Load in the order of ids, which halves the server's work: where it pays (auto), always, or never.",
+        choices=SORTS,
+        group=WRITING,
+    )
+    q: int | None = option(None, "Shards of databases that are created.", unit="N", group=WRITING, at_least=1)
+    n: int | None = option(None, "Copies of databases that are created.", unit="N", group=WRITING, at_least=1)
+    partitioned: bool = option(False, "Create partitioned databases.", group=WRITING)
+    checkpoint: str = option(
+        "",
+        "Where the position is kept.",
+        unit="FILE",
+        group=POSITION,
+        text="migrator-….checkpoint.json, until done",
+    )
+    resume: bool = option(
+        False, "Continue from the checkpoint; start from the beginning if there is none.", group=POSITION
+    )
+    restart: bool = option(False, "Start from the beginning, whatever the checkpoint says.", group=POSITION)
+    report: str = option(
+        "", "Write the report as JSON; - prints it instead of the table.", unit="FILE", group=POSITION
+    )
+    dry_run: bool = option(False, "Read, transform and compare, but write nothing.", group=POSITION)
+    verify: bool = option(False, "Compare source and target at the end.", group=POSITION)
+    since_last: bool = option(
+        False,
+        "Between two servers: the first run copies everything, each later one what has changed since.",
+        group=CHANGES,
+    )
+    follow: bool = option(
+        False, "Like --since-last, then keep copying changes as they happen until stopped.", group=CHANGES
+    )
+    until_caught_up: bool = option(
+        False,
+        "With --follow: end when the target has everything that the source has, for a cut-over.",
+        group=CHANGES,
+    )
+    deletions: str = option(
+        "",
+        "What to do with documents deleted at the source: carry deletes them at the target, ignore leaves them.",
+        choices=("carry", "ignore"),
+        group=CHANGES,
+        text="carry",
+    )
+    executor: str = option(
+        "",
+        "Have the workers of a Dask scheduler move the job, divided into splits; they must see SOURCE, TARGET and "
+        "the folder of --checkpoint.",
+        unit="dask://HOST:8786",
+        group=SCALE,
+    )
+    splits: int = option(0, "Number of splits.", unit="N", group=SCALE, text="four per worker")
+    replicate: bool = option(False, "Have CouchDB's own replicator copy the revisions as they are.", group=CHANGES)
+    replicator: str = option(
+        "target",
+        "Which server runs the replication; it must reach both URLs.",
+        choices=("target", "source"),
+        group=CHANGES,
+    )
+    keep_job: bool = option(False, "Leave the replication's document in _replicator.", group=CHANGES)
+    json: bool = option(
+        False,
+        "Print the result as one line of JSON instead of the table, also when the run fails.",
+        group=POSITION,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.on_conflict == "newer" and not self.newer_field:
+            raise ConfigError(
+                "on_conflict newer needs the field that tells which is newer.",
+                hint="Add --newer-field updated_at.",
+            )
+        if self.resume and self.restart:
+            raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")
+        if is_standard_output(self.target) and (self.json or self.report == "-"):
+            other = "--json" if self.json else "--report -"
+            raise ConfigError(
+                f"--to {self.target} and {other} would both write to standard output.",
+                hint="Name a file: --report FILE.",
+            )
+        if self.json and self.report == "-":
+            raise ConfigError("--json and --report - both print the result.", hint="Keep one of them.")
+        if self.dry_run and (self.metrics or self.ping):
+            raise ConfigError(
+                "A dry run is no success that --metrics or --ping could tell of.", hint="Leave them out."
+            )
+        parse_max_errors(self.max_errors)
+        self._check_files()
+
+    def _check_files(self) -> None:
+        owners: dict[str, str] = {}
+        for name in ("checkpoint", "rejects", "report", "metrics"):
+            path = getattr(self, name)
+            if path in {"", "-"}:
+                continue
+            owner = owners.setdefault(os.path.realpath(path), name)
+            if owner != name:
+                raise ConfigError(
+                    f"{owner} and {name} are the same file, {path}.", hint="Give one of them another name."
+                )
+
+
+def parse_max_errors(text: str) -> tuple[int | None, float | None]:
+    """Read `N` or `N%`: a number of documents, or a percentage; (None, None) for an empty text."""
+    if not text:
+        return None, None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+    if not match or (not match[2] and "." in match[1]) or (match[2] and float(match[1]) > 100):
+        raise ConfigError(
+            f"max_errors is {text!r}.", hint="Write a number of documents, 10, or a percentage, 0.5%."
+        )
+    return (None, float(match[1])) if match[2] else (int(match[1]), None)
