@@ -12,11 +12,10 @@ from migrator.extractors.csv_blanks import REASON, has_blank_before_quote, hint,
 from migrator.extractors.csv_faults import decode_line, field_or_bad, named_fault
 from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
 from migrator.extractors.csv_values import BadValue
-from migrator.extractors.file_ranges import dividing_positions, parse_position, up_to
-from migrator.extractors.files import absolute, find_files
-from migrator.extractors.lines import BLOCK_BYTES, TextFile, file_identity, is_packed
+from migrator.extractors.file_ranges import parse_position
+from migrator.extractors.files import FileExtractor, find_files
+from migrator.extractors.lines import BLOCK_BYTES, TextFile
 from migrator.extractors.row_faults import row_fault
-from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.model import Fault, Position, Record
 
@@ -34,7 +33,7 @@ class _Row(NamedTuple):
     fields: Sequence[Any]
 
 
-class CsvExtractor:
+class CsvExtractor(FileExtractor):
     """A `.csv` or `.tsv` file, or a folder with one for each collection; `.gz` and `.zst` too.
 
     Fields are texts, unless types are asked for. A position is `<offset behind the record>:<lines so far>`.
@@ -45,8 +44,6 @@ class CsvExtractor:
         max_record_bytes: a quote that is not closed within so many bytes ends the reading.
     """
 
-    ordered = False
-
     def __init__(
         self,
         source: str,
@@ -55,31 +52,13 @@ class CsvExtractor:
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
         path, options = divide(source, OPTIONS)
-        self._path = Path(path)
         self._options = parse_options(options)
         self._max_record_bytes = max_record_bytes
-        self._files = find_files(self._path, SUFFIXES, any_name=True)
-        self._collections = select_collections(tuple(self._files), collections, source=self.describe())
+        super().__init__(Path(path), find_files(Path(path), SUFFIXES, any_name=True), collections)
 
     def describe(self) -> str:
         """The absolute path, and the options: other options make other documents."""
-        return absolute(self._path) + (f"?{self._options.text}" if self._options.text else "")
-
-    def collections(self) -> Sequence[str]:
-        """The names of the collections, sorted where none were chosen."""
-        return self._collections
-
-    def count(self, collection: str) -> int | None:  # noqa: ARG002
-        """Not known before the file is read."""
-        return None
-
-    def identity(self, collection: str) -> str:
-        """The file's size and a hash of its ends."""
-        return file_identity(self._files[collection])
-
-    def describe_position(self, collection: str, position: Position) -> str:
-        """Name the line that was read last, as `file:line`."""
-        return f"{self._files[collection]}:{str(position).rpartition(':')[2]}"
+        return super().describe() + (f"?{self._options.text}" if self._options.text else "")
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield a record for each that is not blank.
@@ -111,27 +90,9 @@ class CsvExtractor:
             else:
                 yield Record(position, document)
 
-    def size(self, collection: str) -> int:
-        """The file's size."""
-        return self._files[collection].stat().st_size
-
-    def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
-        """Positions at records' ends that divide a plain file into about so many parts; none for a packed one.
-
-        The file is read once, as only from its beginning is it known which line breaks are content.
-        """
-        path = self._files[collection]
-        if is_packed(path):
-            return []
-        ends = (row[0] for row in self._rows(path, self._names(path)[1]))
-        return dividing_positions(ends, self.size(collection), parts, min_rows)
-
-    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
-        """Yield what comes after one position, up to and with another."""
-        return up_to(self.extract(collection, after=after), upto, parse_position)
-
-    def close(self) -> None:
-        """Nothing is held open between readings."""
+    def _ends(self, path: Path) -> Iterator[tuple[int, int]]:
+        # Only from the beginning is it known which line breaks are content.
+        return (row.place for row in self._rows(path, self._names(path)[1]))
 
     def _names(self, path: Path) -> tuple[list[str], tuple[int, int]]:
         """The columns' names, and the place where the first record begins."""

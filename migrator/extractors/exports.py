@@ -8,12 +8,10 @@ from typing import Any
 
 from migrator.codec import InvalidDocument, decode
 from migrator.extractors.extended_json import NotExtended, id_text, plain_values
-from migrator.extractors.file_ranges import dividing_positions, parse_position, up_to
-from migrator.extractors.files import absolute, find_files
+from migrator.extractors.file_ranges import parse_position
+from migrator.extractors.files import FileExtractor, find_files
 from migrator.extractors.json_records import read_texts
-from migrator.extractors.lines import file_identity, is_packed
 from migrator.extractors.row_faults import row_fault, text_fault
-from migrator.extractors.selection import select_collections
 from migrator.model import Fault, Position, Record
 
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".json", ".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
@@ -29,7 +27,7 @@ class NotADocument(ValueError):
         self.error = error
 
 
-class JsonExportExtractor:
+class JsonExportExtractor(FileExtractor):
     """A file of a collection's documents, or a folder with one for each collection; `.gz` and `.zst` too.
 
     One document a line, a list of them, or one after the other over several lines.
@@ -41,8 +39,6 @@ class JsonExportExtractor:
         collections: which to read, in this order; all, sorted by name, where None.
     """
 
-    ordered = False
-
     def __init__(
         self,
         path: str,
@@ -51,32 +47,15 @@ class JsonExportExtractor:
         kind: str,
         collections: Sequence[str] | None = None,
     ) -> None:
-        self._path = Path(path)
         self._convert = convert
         self._kind = kind
-        found = find_files(self._path, SUFFIXES, any_name=True)
-        self._files = {name: file for name, file in found.items() if not name.endswith(_BESIDE)} or found
-        self._collections = select_collections(tuple(self._files), collections, source=self.describe())
+        found = find_files(Path(path), SUFFIXES, any_name=True)
+        files = {name: file for name, file in found.items() if not name.endswith(_BESIDE)} or found
+        super().__init__(Path(path), files, collections)
 
     def describe(self) -> str:
         """The scheme and the absolute path."""
-        return f"{self._kind}:{absolute(self._path)}"
-
-    def collections(self) -> Sequence[str]:
-        """The names of the collections, sorted where none were chosen."""
-        return self._collections
-
-    def count(self, collection: str) -> int | None:  # noqa: ARG002
-        """Not known before the file is read."""
-        return None
-
-    def identity(self, collection: str) -> str:
-        """The file's size and a hash of its ends."""
-        return file_identity(self._files[collection])
-
-    def describe_position(self, collection: str, position: Position) -> str:
-        """Name the line or document that was read last."""
-        return f"{self._files[collection]}:{parse_position(position)[1]}"
+        return f"{self._kind}:{super().describe()}"
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield a record for each document.
@@ -89,24 +68,8 @@ class JsonExportExtractor:
             made = fault._replace(notation=self._kind) if fault else self._made(place, text)
             yield Record(position, fault=made) if isinstance(made, Fault) else Record(position, made)
 
-    def size(self, collection: str) -> int:
-        """The file's size."""
-        return self._files[collection].stat().st_size
-
-    def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
-        """Positions at documents' ends that divide a plain file into about so many parts; none of a packed one."""
-        path = self._files[collection]
-        if is_packed(path):
-            return []
-        ends = (parse_position(text.position) for text in read_texts(path))
-        return dividing_positions(ends, self.size(collection), parts, min_rows)
-
-    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
-        """Yield what comes after one position, up to and with another."""
-        return up_to(self.extract(collection, after=after), upto, parse_position)
-
-    def close(self) -> None:
-        """Nothing is held open between readings."""
+    def _ends(self, path: Path) -> Iterator[tuple[int, int]]:
+        return (parse_position(text.position) for text in read_texts(path))
 
     def _made(self, place: str, text: bytes) -> dict[str, Any] | Fault:
         try:

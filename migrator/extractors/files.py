@@ -1,22 +1,103 @@
-"""Finds the files of a source: one, or a folder's with one for each collection."""
+"""Sources that are files, one or a folder's: how they are found, named and divided."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from migrator.errors import ConfigError
+from migrator.extractors.file_ranges import dividing_positions, parse_position, up_to
+from migrator.extractors.lines import file_identity, is_packed
+from migrator.extractors.selection import select_collections
+from migrator.model import Position, Record
 from migrator.naming import collection_name, shown
 
 
-def find_files(path: Path, suffixes: Sequence[str], *, any_name: bool = False) -> dict[str, Path]:
+class FileExtractor:
+    """A file, or a folder with one for each collection, of records one after the other.
+
+    A position is `<offset behind the record>:<number>`, where the number is that of lines or documents so far.
+
+    Args:
+        path: the file or folder.
+        files: the files by collection.
+        collections: which to read, in this order; all, sorted by name, where None.
+    """
+
+    ordered = False
+
+    def __init__(self, path: Path, files: Mapping[str, Path], collections: Sequence[str] | None) -> None:
+        self._path = path
+        self._files = files
+        self._collections = select_collections(tuple(files), collections, source=self.describe())
+
+    def describe(self) -> str:
+        """The absolute path."""
+        return absolute(self._path)
+
+    def collections(self) -> Sequence[str]:
+        """The names of the collections, sorted where none were chosen."""
+        return self._collections
+
+    def count(self, collection: str) -> int | None:  # noqa: ARG002 some know it
+        """Not known before the file is read."""
+        return None
+
+    def identity(self, collection: str) -> str:
+        """The file's size and a hash of its ends."""
+        return file_identity(self._files[collection])
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """Name the line or document that was read last, as `file:number`."""
+        return f"{self._files[collection]}:{parse_position(position)[1]}"
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """Each kind's own."""
+        raise NotImplementedError
+
+    def _ends(self, path: Path) -> Iterable[tuple[int, int]]:  # noqa: ARG002 some know it
+        """Offset and number behind each record of a plain file; nothing where it cannot be divided so."""
+        return ()
+
+    def size(self, collection: str) -> int:
+        """The file's size."""
+        return self._files[collection].stat().st_size
+
+    def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
+        """Positions at records' ends that divide a plain file into about so many parts; none of a packed one.
+
+        The file is read once: what ends a record, and its number, is known from its beginning only.
+        """
+        path = self._files[collection]
+        return (
+            [] if is_packed(path) else dividing_positions(self._ends(path), self.size(collection), parts, min_rows)
+        )
+
+    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
+        """Yield what comes after one position, up to and with another."""
+        return up_to(self.extract(collection, after=after), upto, parse_position)
+
+    def close(self) -> None:
+        """Nothing is held open between readings."""
+
+
+def find_files(
+    path: Path,
+    suffixes: Sequence[str],
+    *,
+    any_name: bool = False,
+    kind: str = "",
+    note: Callable[[Sequence[Path]], str] = lambda _: "",
+) -> dict[str, Path]:
     """The files by collection, sorted; a file's name without its suffix is its collection's.
 
     Args:
         path: a file or folder.
         suffixes: in lower case, longer ones of the same end first.
         any_name: a single file may have any name.
+        kind: what such files are called.
+        note: what else to say where a folder has none of them, by what it has.
 
     Raises:
         ConfigError: nothing is there, or nothing of that kind, or two files of one collection.
@@ -29,7 +110,8 @@ def find_files(path: Path, suffixes: Sequence[str], *, any_name: bool = False) -
     if not path.is_dir():
         stem = _stem(path.name, suffixes) or (path.name.partition(".")[0] if any_name else "")
         if not stem:
-            raise ConfigError(f"{path} is by its name none of these files.", hint=expected)
+            none = f"no {kind} file by its name" if kind else "by its name none of these files"
+            raise ConfigError(f"{path} is {none}.", hint=expected)
         return {collection_name(stem): path}
     files: dict[str, Path] = {}
     try:
@@ -37,9 +119,13 @@ def find_files(path: Path, suffixes: Sequence[str], *, any_name: bool = False) -
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", hint="Look at its permissions.") from error
     for entry in entries:
-        stem = "" if entry.name.startswith(".") else _stem(entry.name, suffixes)
-        if not stem or not entry.is_file():
+        stem = _stem(entry.name, suffixes)
+        if not stem or entry.is_dir():
             continue
+        if not entry.exists():
+            raise ConfigError(
+                f"{entry} is a link to a file that is not there.", hint="Mend the link or remove it."
+            )
         collection = collection_name(stem)
         other = files.setdefault(collection, entry)
         if other is not entry:
@@ -48,7 +134,10 @@ def find_files(path: Path, suffixes: Sequence[str], *, any_name: bool = False) -
                 hint="Remove one of them.",
             )
     if not files:
-        raise ConfigError(f"The folder {path} has none of these files.", hint=expected)
+        unfinished = [entry.name for entry in entries if entry.name.endswith(".part")]
+        found = f"; {unfinished[0]} was left by a run that did not finish" if unfinished else ""
+        none = f"no {kind} file" if kind else "none of these files"
+        raise ConfigError(f"The folder {path} has {none}{found}.", hint=expected + note(entries))
     return {collection: files[collection] for collection in sorted(files)}
 
 
@@ -58,6 +147,9 @@ def absolute(path: Path) -> str:
 
 
 def _stem(name: str, suffixes: Sequence[str]) -> str:
+    # Names that begin with a dot are other programs' notes, such as the ._x.ndjson of macOS.
+    if name.startswith("."):
+        return ""
     for suffix in suffixes:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]

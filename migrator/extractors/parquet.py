@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.arrow_values import finer, values_of
 from migrator.extractors.file_ranges import up_to
-from migrator.extractors.files import absolute, find_files
-from migrator.extractors.lines import file_identity
+from migrator.extractors.files import FileExtractor, find_files
 from migrator.extractors.row_faults import unreadable_fault
-from migrator.extractors.selection import select_collections
 from migrator.model import Position, Record
 from migrator.naming import shown
 from migrator.plugins.imports import extra
@@ -28,7 +26,7 @@ _READING: dict[str, Any] = {"buffer_size": 1 << 20, "pre_buffer": False, "page_c
 SUFFIXES = (".parquet", ".parq")
 
 
-class ParquetExtractor:
+class ParquetExtractor(FileExtractor):
     """A `.parquet` file, or a folder with one for each collection.
 
     A row is a document of its columns. A position is `<row group>:<rows so far in it>`.
@@ -39,30 +37,14 @@ class ParquetExtractor:
         rows: rows held at once.
     """
 
-    ordered = False
-
     def __init__(self, path: str, *, collections: Sequence[str] | None = None, rows: int = ROWS) -> None:
-        self._path = Path(path)
         self._rows = rows
-        self._files = find_files(self._path, SUFFIXES, any_name=True)
-        self._collections = select_collections(tuple(self._files), collections, source=self.describe())
-
-    def describe(self) -> str:
-        """The absolute path."""
-        return absolute(self._path)
-
-    def collections(self) -> Sequence[str]:
-        """The names of the collections, sorted where none were chosen."""
-        return self._collections
+        super().__init__(Path(path), find_files(Path(path), SUFFIXES, any_name=True), collections)
 
     def count(self, collection: str) -> int | None:
         """As the file's footer says."""
         with self._opened(collection) as file:
             return int(file.metadata.num_rows)
-
-    def identity(self, collection: str) -> str:
-        """The file's size and a hash of its ends."""
-        return file_identity(self._files[collection])
 
     def describe_position(self, collection: str, position: Position) -> str:
         """File, row group and row, from 0."""
@@ -125,9 +107,6 @@ class ParquetExtractor:
     def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
         """Yield what comes after one position, up to and with another."""
         return up_to(self.extract(collection, after=after), upto, _parsed)
-
-    def close(self) -> None:
-        """Nothing is held open between readings."""
 
     def _batches(self, file: pq.ParquetFile, path: Path, group: int) -> Iterator[tuple[pa.RecordBatch, ...]]:
         """The batches of a row group; where it has the old times of 96 bits, each once more in microseconds."""
