@@ -37,6 +37,7 @@ MAX_ROOMS = 35
 OWNERS = {
     "click": {"cli"},
     "couchdb": {"couch"},
+    "jinja2": {"report"},
     "structlog": {"report"},
     "tenacity": {"retry"},
     "tqdm": {"report"},
@@ -60,7 +61,7 @@ OPTIONAL = {
     "yaml": {"fixtures"},
 }
 DEPENDENCIES = {*OWNERS, "orjson", "urllib3", "zstandard"}
-SLOW_TO_IMPORT = {"couchdb", "orjson", "structlog", "tenacity", "tqdm", "urllib3", "zstandard"}
+SLOW_TO_IMPORT = {"couchdb", "jinja2", "orjson", "structlog", "tenacity", "tqdm", "urllib3", "zstandard"}
 
 
 def modules() -> dict[str, Path]:

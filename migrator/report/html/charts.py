@@ -1,18 +1,18 @@
-"""Draws small charts as inline SVG, without any style of its own."""
+"""The page's charts as numbers on paper: what `parts.html` draws as inline SVG, without any style of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from xml.etree.ElementTree import Element
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from migrator.report.html import wording
-from migrator.report.html.elements import h
 
 WIDTH, HEIGHT = 560, 210
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 26
 MIN_SHARE = 0.006
 MAX_GAP_SLICES = 4
+Shape: TypeAlias = "tuple[str, dict[str, object]]"
 
 
 @dataclass(frozen=True)
@@ -25,136 +25,154 @@ class Line:
     area: bool = False
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Where a chart's numbers are on paper."""
+@dataclass
+class Chart:
+    """One figure.
 
-    seconds: float
+    Args:
+        name: a word for the figure's id.
+        title: what is drawn.
+        note: one sentence for who cannot see it.
+        steps: from left to right.
+        highest: the top.
+        lines: what the legend names.
+        marks: the places and words of the vertical axis, `ticks` of the horizontal one.
+        shapes: SVG elements and their attributes.
+        slices: unseen columns that say their values: place, width, words.
+    """
+
+    name: str
+    title: str
+    note: str
+    steps: float
     highest: float
+    lines: Sequence[Line] = ()
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    ticks: list[tuple[float, str]] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
+    slices: list[tuple[float, float, str]] = field(default_factory=list)
+    width, height, left, right, top, bottom = WIDTH, HEIGHT, LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM
 
-    def x(self, at_s: float) -> float:
+    def x(self, step: float) -> float:
         """Left to right."""
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * at_s / self.seconds, 1)
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * step / self.steps, 1)
 
     def y(self, value: float) -> float:
         """From below."""
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / self.highest, 1)
 
+    def column(self, step: float, width: float, base: float, value: float, css: str) -> None:
+        """Draw a column that stands on `base`."""
+        left, right, top = self.x(step), self.x(step + width), self.y(base + value)
+        size = {"width": round(max(right - left, 0.8), 1), "height": round(self.y(base) - top, 1)}
+        self.shapes.append(("rect", {"x": left, "y": top, **size, "class": f"bar {css}"}))
 
-def timeline(
+    def say(self, step: float, width: float, text: str) -> None:
+        """Say something about a part of the chart."""
+        self.slices.append((self.x(step), round(self.x(step + width) - self.x(step), 2), text))
+
+
+def over_time(report: Mapping[str, Any]) -> Iterator[Chart]:
+    """How the run went over time."""
+    history = report["history"]
+    series, interval = history["series"], history["interval_s"]
+    rates = [count / interval for count in series["documents"]]
+    # The last slice ended with the run, so it is shorter than the others.
+    last = report["seconds"] - interval * (len(rates) - 1) if "seconds" in report else interval
+    if rates and 0.05 * interval < last < interval:
+        rates[-1] = series["documents"][-1] / last
+    note = f"On average {wording.number(report.get('documents_per_second', 0))} documents a second."
+    lines = [Line("", rates, "a", area=True)]
+    yield _timeline("throughput", "Documents a second", note, lines, interval, wording.number)
+    latency = series["latency_ms"]
+    note = "How long a batch took, retries included: half of the batches, 95 % of them, and the slowest."
+    named = [("slowest", "max", "d"), ("95 %", "p95", "b"), ("half", "p50", "a")]
+    lines = [Line(label, latency[name], css) for label, name, css in named]
+    yield _timeline("latency", "Time of a batch", note, lines, interval, wording.milliseconds)
+    lines = [Line("", [count / interval for count in series["bytes"]], "a", area=True)]
+    yield _timeline("bytes", "Bytes a second", "Encoded documents sent.", lines, interval, wording.size)
+    note = "Documents in the largest batch of each slice of time."
+    lines = [Line("documents", [count or None for count in series["largest_batch"]], "a")]
+    yield _timeline("batch", "Largest batch", note, lines, interval, wording.number)
+    if any(series["retries"]) or any(series["rejected"]):
+        note = "How many there were in each slice of time."
+        lines = [Line("retries", series["retries"], "b"), Line("rejects", series["rejected"], "fate-rejected")]
+        yield _timeline("trouble", "Retries and rejects", note, lines, interval, wording.number, bars=True)
+    if history["batch_sizes"]:
+        bars = [(f"≤ {size['up_to']:,}", size["batches"]) for size in history["batch_sizes"]]
+        yield _histogram("sizes", "Batches by size", "How many batches had at most so many documents.", bars)
+
+
+def shares(counts: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
+    """The parts of a bar that shows how the documents ended: word, place and width, in the counts' proportion."""
+    there = [(word, counts[word]) for word in wording.FATES if counts[word]]
+    total = sum(count for _, count in there)
+    # What is there can be seen, however small its share.
+    widths = [max(count / total, MIN_SHARE) for _, count in there]
+    at = 0.0
+    for (word, _), share in zip(there, widths, strict=True):
+        width = share * 100 / sum(widths)
+        yield word, f"{at:.3f}%", f"{width:.3f}%"
+        at += width
+
+
+def _timeline(
     name: str,
     title: str,
+    note: str,
     lines: Sequence[Line],
     interval_s: float,
     spelled: Callable[[float | None], str],
     *,
     bars: bool = False,
-    note: str = "",
-) -> Element:
-    """A figure with a value over time, by slices of `interval_s`.
-
-    Args:
-        name: a word for the figure's id.
-        title: what is drawn.
-        lines: the values.
-        interval_s: the width of a slice.
-        spelled: a value as text.
-        bars: columns in place of lines; the lines' values stand on each other.
-        note: one sentence for who cannot see it.
-    """
-    count = max((len(line.values) for line in lines), default=0)
+) -> Chart:
+    """Values over time, by slices of `interval_s`; with `bars` as columns that stand on each other."""
+    count = max(len(line.values) for line in lines)
     sums = [sum(line.values[n] or 0 for line in lines) for n in range(count)]
     singles = [value or 0 for line in lines for value in line.values]
-    marks = wording.ticks(max((sums if bars else singles), default=0.0))
-    frame = Frame(max(count, 1) * interval_s, marks[-1])
-    drawing = [h("g", [_grid(frame, mark, spelled) for mark in marks], class_="grid")]
-    drawing.append(
-        h(
-            "g",
-            [
-                h("text", wording.duration(at) if at else "0", x=frame.x(at), y=HEIGHT - 8, text_anchor="middle")
-                for at in wording.time_ticks(frame.seconds)
-                if frame.x(at) < WIDTH - 16
-            ],
-            class_="axis",
-        )
-    )
-    if bars:
-        drawing += _columns(frame, lines, count, interval_s)
-    else:
-        for line in lines:
-            drawing += _curve(frame, line, interval_s)
-    drawing.append(h("g", [_slice(frame, lines, n, interval_s, spelled) for n in range(count)], class_="slices"))
-    svg = _picture(name, title, note, drawing)
-    legend = [
-        h("span", h("span", class_=f"key {line.css}"), line.label, class_="legend") for line in lines if line.label
-    ]
-    return h(
-        "figure",
-        h("figcaption", h("span", title, class_="title"), h("span", legend, class_="legends")),
-        svg,
-        h("output", "\u00a0", class_="readout"),
-        class_="chart",
-        id=name,
-    )
+    chart = _chart(name, title, note, max(count, 1) * interval_s, sums if bars else singles, spelled)
+    chart.lines = lines
+    at = [(chart.x(at_s), wording.duration(at_s) if at_s else "0") for at_s in wording.time_ticks(chart.steps)]
+    chart.ticks = [(x, text) for x, text in at if x < WIDTH - 16]
+    for place in range(count):
+        start, values = place * interval_s, [(line, line.values[place]) for line in lines]
+        base = 0.0
+        for line, value in values if bars else ():
+            if value:
+                chart.column(start + 0.1 * interval_s, 0.8 * interval_s, base, value, line.css)
+                base += value
+        said = ", ".join(f"{line.label} {spelled(value)}".strip() for line, value in values)
+        chart.say(start, interval_s, f"at {wording.duration(start) if place else '0 s'}: {said}")
+    for line in () if bars else lines:
+        chart.shapes += _curve(chart, line, interval_s)
+    return chart
 
 
-def histogram(name: str, title: str, bars: Sequence[tuple[str, float]], note: str) -> Element:
-    """A figure with one column for each label."""
-    marks = wording.ticks(max((value for _, value in bars), default=0.0))
-    frame = Frame(max(len(bars), 1), marks[-1])
-    drawing = [h("g", [_grid(frame, mark, wording.number) for mark in marks], class_="grid")]
+def _histogram(name: str, title: str, note: str, bars: Sequence[tuple[str, float]]) -> Chart:
+    """One column for each label."""
+    chart = _chart(name, title, note, len(bars), [value for _, value in bars], wording.number)
     for place, (label, value) in enumerate(bars):
-        left, right = frame.x(place + 0.15), frame.x(place + 0.85)
-        top = frame.y(value)
-        drawing.append(
-            h("rect", x=left, y=top, width=round(right - left, 1), height=_above(frame, top), class_="a bar", rx=2)
-        )
-        drawing.append(h("text", label, x=frame.x(place + 0.5), y=HEIGHT - 8, text_anchor="middle", class_="axis"))
-        drawing.append(
-            h(
-                "rect",
-                h("title", f"{label}: {wording.number(value)}"),
-                x=frame.x(place),
-                y=TOP,
-                width=round(frame.x(place + 1) - frame.x(place), 1),
-                height=HEIGHT - TOP - BOTTOM,
-                class_="slice",
-                data_say=f"{label}: {wording.number(value)}",
-            )
-        )
-    svg = _picture(name, title, note, drawing)
-    caption = h("figcaption", h("span", title, class_="title"))
-    return h("figure", caption, svg, h("output", "\u00a0", class_="readout"), class_="chart", id=name)
+        chart.column(place + 0.15, 0.7, 0, value, "a")
+        chart.ticks.append((chart.x(place + 0.5), label))
+        chart.say(place, 1, f"{label}: {wording.number(value)}")
+    return chart
 
 
-def shares(parts: Sequence[tuple[str, int]], *, css: str, label: str) -> Element:
-    """One bar, divided in the parts' proportion; each part's word is its colour too."""
-    there = [(word, count) for word, count in parts if count]
-    total = sum(count for _, count in there)
-    # What is there can be seen, however small its share.
-    widths = [max(count / total, MIN_SHARE) for _, count in there]
-    scale = 100 / sum(widths, start=0.0) if widths else 0.0
-    pieces = []
-    at = 0.0
-    for (word, count), share in zip(there, widths, strict=True):
-        width = share * scale
-        piece = h("title", f"{word}: {count:,}")
-        style = f"fate-{word}"
-        pieces.append(h("rect", piece, x=f"{at:.3f}%", width=f"{width:.3f}%", height="100%", class_=style))
-        at += width
-    return h("svg", h("title", label), pieces, class_=css, role="img", aria_label=label)
+def _chart(
+    name: str,
+    title: str,
+    note: str,
+    steps: float,
+    values: Sequence[float],
+    spelled: Callable[[float | None], str],
+) -> Chart:
+    marks = wording.ticks(max(values, default=0.0))
+    chart = Chart(name, title, note, steps, marks[-1])
+    chart.marks = [(chart.y(mark), spelled(mark)) for mark in marks]
+    return chart
 
 
-def _grid(frame: Frame, mark: float, spelled: Callable[[float | None], str]) -> list[Element]:
-    y = frame.y(mark)
-    return [
-        h("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y),
-        h("text", spelled(mark), x=LEFT - 8, y=y + 4, text_anchor="end"),
-    ]
-
-
-def _curve(frame: Frame, line: Line, interval_s: float) -> list[Element]:
+def _curve(chart: Chart, line: Line, interval_s: float) -> Iterator[Shape]:
     """The line, broken where there was no value for long."""
     pieces: list[list[tuple[float, float]]] = [[]]
     last = 0
@@ -163,71 +181,14 @@ def _curve(frame: Frame, line: Line, interval_s: float) -> list[Element]:
             if place - last > MAX_GAP_SLICES:
                 pieces.append([])
             last = place
-            pieces[-1].append((frame.x((place + 0.5) * interval_s), frame.y(value)))
-    drawn = []
-    for points in pieces:
-        if not points:
-            continue
+            pieces[-1].append((chart.x((place + 0.5) * interval_s), chart.y(value)))
+    for points in filter(None, pieces):
         if len(points) == 1:
-            drawn.append(h("circle", cx=points[0][0], cy=points[0][1], r=2.5, class_=f"dot {line.css}"))
+            yield "circle", {"cx": points[0][0], "cy": points[0][1], "r": 2.5, "class": f"dot {line.css}"}
             continue
         path = " ".join(f"{x},{y}" for x, y in points)
         if line.area:
-            floor = frame.y(0)
+            floor = chart.y(0)
             closed = f"{points[0][0]},{floor} {path} {points[-1][0]},{floor}"
-            drawn.append(h("polygon", points=closed, class_=f"area {line.css}"))
-        drawn.append(h("polyline", points=path, class_=f"line {line.css}"))
-    return drawn
-
-
-def _columns(frame: Frame, lines: Sequence[Line], count: int, interval_s: float) -> list[Element]:
-    drawn = []
-    for place in range(count):
-        base = 0.0
-        for line in lines:
-            value = line.values[place] or 0
-            if value:
-                left, right = frame.x((place + 0.1) * interval_s), frame.x((place + 0.9) * interval_s)
-                top = frame.y(base + value)
-                height = round(frame.y(base) - top, 1)
-                width = round(max(right - left, 0.8), 1)
-                drawn.append(h("rect", x=left, y=top, width=width, height=height, class_=f"bar {line.css}"))
-                base += value
-    return drawn
-
-
-def _slice(
-    frame: Frame, lines: Sequence[Line], place: int, interval_s: float, spelled: Callable[[float | None], str]
-) -> Element:
-    """An unseen column over one slice that says its values."""
-    values = ", ".join(f"{line.label} {spelled(line.values[place])}".strip() for line in lines)
-    said = f"at {wording.duration(place * interval_s) if place else '0 s'}: {values}"
-    left = frame.x(place * interval_s)
-    return h(
-        "rect",
-        h("title", said),
-        x=left,
-        y=TOP,
-        width=round(frame.x((place + 1) * interval_s) - left, 2),
-        height=HEIGHT - TOP - BOTTOM,
-        class_="slice",
-        data_say=said,
-    )
-
-
-def _above(frame: Frame, top: float) -> float:
-    return round(frame.y(0) - top, 1)
-
-
-def _picture(name: str, title: str, note: str, drawing: Sequence[Element]) -> Element:
-    """A drawing with its name and description for those who cannot see it."""
-    return h(
-        "svg",
-        h("title", title, id=f"{name}-title"),
-        h("desc", note, id=f"{name}-desc"),
-        drawing,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        tabindex="0",
-        aria_labelledby=f"{name}-title {name}-desc",
-    )
+            yield "polygon", {"points": closed, "class": f"area {line.css}"}
+        yield "polyline", {"points": path, "class": f"line {line.css}"}

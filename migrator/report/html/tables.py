@@ -1,84 +1,91 @@
-"""Tables of the page, and the box that searches one."""
+"""Rows of the page's tables, from the JSON of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-from xml.etree.ElementTree import Element
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
-from migrator.report.html import charts
-from migrator.report.html.elements import h
+from migrator.report.html import wording
 
-FATES = ("written", "unchanged", "skipped", "filtered", "rejected")
-LONG_CHARS = 32
+__all__ = ["by_collection", "by_slice", "changes", "compared", "sampled"]
 
-
-def table(
-    title: str,
-    head: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    *,
-    left: int = 1,
-    foot: Sequence[Any] | None = None,
-) -> Element:
-    """A table in a frame that scrolls by itself; the first `left` columns are words, the others numbers."""
-    return h(
-        "div",
-        h(
-            "table",
-            h("caption", title),
-            h("thead", h("tr", [_head(word, place < left) for place, word in enumerate(head)])),
-            h("tbody", [_row(row, left) for row in rows]),
-            h("tfoot", _row(foot, left)) if foot else None,
-        ),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_label=title,
-    )
+Row: TypeAlias = list[Any]
 
 
-def _head(word: str, left: bool) -> Element:
-    if not word:
-        return h("th", h("span", "shares", class_="unseen"), scope="col", class_="bar-cell")
-    return h("th", word, scope="col", class_=None if left else "number")
+def by_collection(report: Mapping[str, Any]) -> tuple[Row, list[Row], Row | None]:
+    """What became of the documents of each collection: the table's head, its rows and its foot."""
+    totals = report["totals"]
+    courses = report.get("history", {}).get("collections", {})
+    # A column in which nothing is tells nothing.
+    shown = ["read", *(word for word in (*wording.FATES, "conflicts") if totals[word])]
+    mixed = sum(totals[word] > 0 for word in wording.FATES) > 1
+
+    def row(name: str, database: str, counts: Mapping[str, int], size_bytes: int, seconds: float) -> Row:
+        course = [wording.size(size_bytes), wording.duration(seconds)] if courses else []
+        return [name, database, *([counts] if mixed else []), *(counts[word] for word in shown), *course]
+
+    rows = []
+    for name, counts in report["collections"].items():
+        course = courses.get(name, {})
+        rows.append(row(name, counts["database"], counts, course.get("bytes", 0), course.get("seconds", 0)))
+    all_bytes = sum(course["bytes"] for course in courses.values())
+    foot = row("total", "", totals, all_bytes, report["seconds"])
+    head = ["collection", "database", *([""] if mixed else []), *shown, *(["size", "time"] if courses else [])]
+    return head, rows, foot if len(rows) > 1 else None
 
 
-def _row(cells: Sequence[Any], left: int) -> Element:
-    made = [h("th", str(cells[0]), scope="row", class_=_kind(str(cells[0])))]
-    for place, cell in enumerate(cells[1:], start=1):
-        if isinstance(cell, Mapping):
-            bar = charts.shares([(word, cell[word]) for word in FATES], css="share", label=told(cell))
-            made.append(h("td", bar, class_="bar-cell"))
-        elif isinstance(cell, int):
-            made.append(h("td", f"{cell:,}", class_="number zero" if cell == 0 else "number"))
-        else:
-            made.append(h("td", str(cell), class_=_kind(str(cell)) if place < left else "number"))
-    return h("tr", made)
+def by_slice(history: Mapping[str, Any]) -> tuple[Row, list[Row]]:
+    """The numbers of each slice of time in which there was something."""
+    series, latency = history["series"], history["series"]["latency_ms"]
+    head = [
+        "from",
+        "documents",
+        "bytes",
+        "batches",
+        "largest batch",
+        "half",
+        "95 %",
+        "slowest",
+        "retries",
+        "rejects",
+    ]
+    rows = [
+        [
+            wording.duration(place * history["interval_s"]) if place else "0 s",
+            count,
+            wording.size(series["bytes"][place]),
+            series["batches"][place],
+            series["largest_batch"][place],
+            *(wording.milliseconds(latency[name][place]) for name in ("p50", "p95", "max")),
+            series["retries"][place],
+            series["rejected"][place],
+        ]
+        for place, count in enumerate(series["documents"])
+        if count or series["batches"][place] or series["retries"][place]
+    ]
+    return head, rows
 
 
-def searchable(name: str, label: str, table: Element) -> Element:
-    """A table under a box that searches it, which is there only where scripts run."""
-    return h(
-        "div",
-        h(
-            "div",
-            h("label", label, for_=f"{name}-search"),
-            h("input", type="search", id=f"{name}-search", autocomplete="off", spellcheck="false"),
-            h("output", id=f"{name}-found", aria_live="polite", for_=f"{name}-search"),
-            class_="search",
-            hidden=True,
-        ),
-        table,
-        class_="searchable",
-    )
+def changes(history: Mapping[str, Any]) -> list[Row]:
+    """How the limits gave way."""
+    return [
+        [wording.duration(limit["at_s"]), limit["reason"], limit["max_docs"], limit["in_flight"]]
+        for limit in history["limits"]
+    ]
 
 
-def _kind(text: str) -> str | None:
-    # Of a long text any letter may begin a line; words that fit stay whole.
-    return "long" if len(text) > LONG_CHARS else None
+def sampled(reasons: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The rejects that the report names."""
+    return [
+        [reason["error"], item["collection"], item["id"], item["reason"]]
+        for reason in reasons
+        for item in reason["sample"]
+    ]
 
 
-def told(counts: Mapping[str, int]) -> str:
-    """How the documents ended, in words."""
-    return ", ".join(f"{counts[word]:,} {word}" for word in FATES if counts[word]) or "nothing"
+def compared(verified: Mapping[str, Any]) -> tuple[Row, list[Row], Row | None]:
+    """What a verification counted in each collection: the table's head, its rows and its foot."""
+    totals = verified["totals"]
+    names = list(totals)
+    rows = [[name, *(counts[key] for key in names)] for name, counts in verified["collections"].items()]
+    return ["collection", *names], rows, ["total", *totals.values()] if len(rows) > 1 else None

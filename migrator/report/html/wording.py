@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 NOTHING = "\N{EN DASH}"
+FATES = ("written", "unchanged", "skipped", "filtered", "rejected")
 
 
 def number(value: float | None) -> str:
@@ -16,8 +18,9 @@ def number(value: float | None) -> str:
     return f"{value:,.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
-def size(count: float) -> str:
+def size(count: float | None) -> str:
     """Bytes with the unit that fits."""
+    count = count or 0
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
             return f"{number(count)} {unit}"
@@ -46,6 +49,14 @@ def milliseconds(value: float | None) -> str:
 def documents(count: int) -> str:
     """So many documents."""
     return "1 document" if count == 1 else f"{count:,} documents"
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """How the documents ended."""
+    return ", ".join(f"{counts[word]:,} {word}" for word in FATES if counts[word]) or "nothing"
+
+
+FILTERS = (number, size, duration, milliseconds, documents, in_words)
 
 
 def ticks(highest: float, wanted: int = 4) -> list[float]:
