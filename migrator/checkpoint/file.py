@@ -21,7 +21,7 @@ from migrator.files.durable import replace_file
 from migrator.files.failures import RESUME, writing
 from migrator.files.lock import held
 from migrator.files.sealed import Damaged, seal, unseal
-from migrator.files.typed import as_boolean, as_natural, as_object, as_text
+from migrator.files.typed import from_json
 from migrator.model import Counts, Position, Reject
 
 VERSION = 1
@@ -161,7 +161,7 @@ class CheckpointFile:
             )
         try:
             return _parse(value, sealed=sealed)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise CheckpointError(f"Checkpoint {path} is damaged, or no checkpoint.", hint=damaged) from None
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -269,32 +269,19 @@ def _show(value: object) -> str:
 
 def _parse(value: dict[str, Any], *, sealed: bool) -> Checkpoint:
     # A flipped bit in the word `checksum` must not make it one of those that have none.
-    if as_natural(value["version"]) != VERSION or not (sealed or value.keys() <= _BEFORE_CHECKSUMS):
+    if (
+        type(value["version"]) is not int
+        or value["version"] != VERSION
+        or not (sealed or value.keys() <= _BEFORE_CHECKSUMS)
+    ):
         raise ValueError
-    collections: dict[str, CollectionState] = {}
-    for name, state in as_object(value["collections"]).items():
-        position, mark = state["position"], state["mark"]
-        kinds = isinstance(position, str | int | None) and isinstance(mark, int | None)
-        if isinstance(position, bool) or isinstance(mark, bool) or not kinds:
-            raise TypeError
-        counts = Counts(**{key: as_natural(number) for key, number in as_object(state["counts"]).items()})
-        target = state.get("target")
-        collections[name] = CollectionState(
-            position,
-            as_boolean(state["finished"]),
-            as_text(state["identity"]),
-            mark,
-            counts,
-            None if target is None else as_text(target),
-        )
-    return Checkpoint(
-        job=as_object(value["job"]),
-        collections=collections,
-        finished=as_boolean(value["finished"]),
-        seed=bytes.fromhex(as_text(value["seed"])).hex(),
-        started_ms=as_natural(value["started_ms"]),
-        rejects_bytes=as_natural(value["rejects_bytes"]),
-        rejects_digest=as_text(value.get("rejects_digest", "")),
-        run=as_text(value.get("run", "")),
-        details=as_object(value.get("details", {})),
-    )
+    # What versions before did not write.
+    value = {"rejects_digest": "", "run": "", "details": {}, **value}
+    for state in value["collections"].values():
+        state.setdefault("target", None)
+    found = from_json(Checkpoint, value)
+    counts = [number for state in found.collections.values() for number in state.counts.as_dict().values()]
+    if min(found.started_ms, found.rejects_bytes, *counts) < 0:
+        raise ValueError
+    found.seed = bytes.fromhex(found.seed).hex()
+    return found

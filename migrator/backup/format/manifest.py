@@ -7,12 +7,13 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from migrator.backup.format.cipher import Cipher, opens
 from migrator.errors import ConfigError, DamagedBackup
+from migrator.files.typed import from_json
 from migrator.revisions import DatabaseFacts
 
 VERSION = 1
@@ -239,14 +240,11 @@ def _manifest(value: dict[str, Any], cipher: Cipher, place: str) -> Manifest:
         value["facts"]["security"] = secret["security"]
         for segment, (first_id, last_id) in zip(value["segments"], secret["bounds"], strict=True):
             segment.update(first_id=first_id, last_id=last_id)
-    manifest = Manifest(
-        **{
-            **_only(Manifest, value),
-            "facts": DatabaseFacts(**_only(DatabaseFacts, value["facts"])),
-            "segments": tuple(_segment(each) for each in value["segments"]),
-            "counts": SnapshotCounts(**_only(SnapshotCounts, value["counts"])),
-        }
-    )
+    manifest = from_json(Manifest, value, defaults=True)
+    for file in (file for segment in manifest.segments for file in (segment, segment.index)):
+        # So every name stays in the snapshot's folder.
+        if not _FILE_NAME.fullmatch(file.name) or not _DIGEST.fullmatch(file.sha256) or file.size_bytes < 0:
+            raise ValueError
     parent = manifest.parent
     if not is_snapshot_id(manifest.snapshot) or (parent and not is_snapshot_id(parent)):
         raise ValueError
@@ -254,18 +252,3 @@ def _manifest(value: dict[str, Any], cipher: Cipher, place: str) -> Manifest:
     if parent is not None and parent >= manifest.snapshot:
         raise ValueError
     return manifest
-
-
-def _segment(value: dict[str, Any]) -> Segment:
-    """A segment of a manifest, with names that stay in the snapshot's folder."""
-    index = StoredFile(**_only(StoredFile, value["index"]))
-    segment = Segment(**{**_only(Segment, value), "index": index})
-    for file in (segment, index):
-        if not _FILE_NAME.fullmatch(file.name) or not _DIGEST.fullmatch(file.sha256) or file.size_bytes < 0:
-            raise ValueError
-    return segment
-
-
-def _only(kind: type, value: dict[str, Any]) -> dict[str, Any]:
-    """The members that a class knows: a later version of the same format may have more."""
-    return {each.name: value[each.name] for each in fields(kind) if each.name in value}

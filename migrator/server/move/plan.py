@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.files.durable import replace_file
 from migrator.files.failures import writing
+from migrator.files.typed import from_json
 
 KIND = "migrator plan"
 SCHEMA = 1
@@ -22,7 +21,6 @@ MAX_FILE_BYTES = 256_000_000
 ABSENT = "is created"
 EMPTY = "is there, empty"
 OCCUPIED = "holds documents"
-T = TypeVar("T")
 
 
 class PlanError(CheckpointError):
@@ -191,44 +189,6 @@ def plan_from_dict(value: Mapping[str, Any]) -> ServerPlan:
     """The inverse of `ServerPlan.as_dict`.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: it is no such value.
+        TypeError: it is no such value.
     """
-    return ServerPlan(
-        **{
-            **_fields(ServerPlan, value),
-            "source": _made(ServerFacts, value["source"]),
-            "target": _made(ServerFacts, value["target"]),
-            "databases": tuple(_made(DatabasePlan, item) for item in value["databases"]),
-            "cannot_go": tuple(_made(CannotGo, item) for item in value["cannot_go"]),
-            "estimate": _made(Estimate, value["estimate"]) if value["estimate"] else None,
-        }
-    )
-
-
-def _made(kind: type[T], value: Mapping[str, Any]) -> T:
-    return kind(**_fields(kind, value))
-
-
-def _fields(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    names = [item.name for item in dataclasses.fields(kind)]
-    for name in names:
-        if not _fits(value[name], hints[name]):
-            raise TypeError(name)
-    return {name: tuple(value[name]) if isinstance(value[name], list) else value[name] for name in names}
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """True for a value that JSON gave for a field of this type; objects are looked at where they are made."""
-    kind, parts = get_origin(hint), get_args(hint)
-    if kind is UnionType:
-        return any(_fits(value, part) for part in parts)
-    if kind is tuple:
-        return isinstance(value, list) and all(_fits(item, parts[0]) for item in value)
-    if kind is Mapping:
-        return isinstance(value, dict) and all(_fits(item, parts[1]) for item in value.values())
-    if dataclasses.is_dataclass(hint):
-        return isinstance(value, dict)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, hint) and isinstance(value, bool) is (hint is bool)
+    return from_json(ServerPlan, value)
