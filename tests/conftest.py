@@ -37,6 +37,20 @@ def pytest_report_header() -> str:
     return f"server: {where}\nwith: {versions}"
 
 
+# What the reason of such a skip begins with, by which they are counted.
+NEEDS_COUCHDB = "needs Apache CouchDB itself: "
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests did not run here for want of Apache CouchDB itself."""
+    skips = terminalreporter.stats.get("skipped", [])
+    number = sum(NEEDS_COUCHDB in str(report.longrepr) for report in skips)
+    if number:
+        terminalreporter.write_line(
+            f"{number} tests need Apache CouchDB itself and did not run here: COUCHDB_TEST_URL names one."
+        )
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name values whose usual name is an address or too long: workers must agree on the names of tests."""
     if isinstance(val, memoryview):
@@ -63,6 +77,14 @@ def is_couchdb(server_url: str) -> bool:
     """True for Apache CouchDB itself, false for the sandbox."""
     vendor = support.get(f"{server_url}/").get("vendor", {}).get("name", "")
     return str(vendor) == "The Apache Software Foundation"
+
+
+@pytest.fixture(autouse=True)
+def _needs_couchdb(request: pytest.FixtureRequest) -> None:
+    """Skip a test with the marker `couchdb` on the sandbox, with the reason that the marker gives."""
+    marker = request.node.get_closest_marker("couchdb")
+    if marker and not request.getfixturevalue("is_couchdb"):
+        pytest.skip(NEEDS_COUCHDB + marker.args[0])
 
 
 @pytest.fixture
@@ -98,6 +120,15 @@ def s3_server() -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """The URL of a PostgreSQL server of this session's own."""
+    from tests.sources import postgresql  # noqa: PLC0415 an extra
+
+    with postgresql.running() as url:
+        yield url
 
 
 @pytest.fixture

@@ -177,12 +177,11 @@ def test_the_replication_is_asked_for(tmp_path: Path) -> None:
     assert set(asked.json) == {"source", "target", "create_target", "continuous"}
 
 
+@pytest.mark.couchdb("the sandbox replicates nothing by HTTP, and has the test above")
 def test_the_replication_goes_on_until_it_is_cancelled(
-    server_url: str, database_prefix: str, tmp_path: Path, is_couchdb: bool
+    server_url: str, database_prefix: str, tmp_path: Path
 ) -> None:
-    """A document that comes later arrives, too. The sandbox replicates nothing by HTTP, and has the test above."""
-    if not is_couchdb:
-        return
+    """A document that comes later arrives, too."""
     source, target = f"{database_prefix}agents", f"{database_prefix}copy"
     service = CouchDBService(server_url)
     service.save(source, "a", {"name": "First"})

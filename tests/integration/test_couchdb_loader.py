@@ -212,41 +212,37 @@ def test_odd_ids(bench: Bench, is_couchdb: bool) -> None:
     )
 
 
-def test_rows_that_a_validation_function_refuses(bench: Bench, is_couchdb: bool) -> None:
+@pytest.mark.couchdb("the sandbox runs no validation functions for bulk writes")
+def test_rows_that_a_validation_function_refuses(bench: Bench) -> None:
     """Forbidden rows are rejected by name with the function's own words; the others of the batch are written."""
     bench.run({})
     code = "function(n){ if(n.bad) throw({forbidden: 'no such documents here'}); }"
     support.request("PUT", f"{bench.url}/{bench.name}/_design/v", {"validate_doc_update": code})
     result = bench.run({f"d{n}": {"bad": n % 3 == 0} for n in range(9)})
-    if is_couchdb:
-        assert bench.counts(result) == {"written": 6, "rejected": 3}
-        assert {"d0", "d3", "d6"} == set(bench.rejects())
-        assert bench.rejects()["d3"] == ("forbidden", "no such documents here")
-    else:
-        # The sandbox runs no validation functions for bulk writes.
-        assert result.report.totals.accounted
+    assert bench.counts(result) == {"written": 6, "rejected": 3}
+    assert {"d0", "d3", "d6"} == set(bench.rejects())
+    assert bench.rejects()["d3"] == ("forbidden", "no such documents here")
 
 
-def test_documents_over_the_size_limit(bench: Bench, is_couchdb: bool) -> None:
+def test_documents_over_the_size_limit(bench: Bench) -> None:
     """Exactly the document over max_document_size is rejected; one just under it passes."""
     near = {"text": "x" * (8_000_000 - 20)}
     result = bench.run({"a": {}, "big": {"text": "x" * 8_000_001}, "near": near, "z": {}})
     assert bench.counts(result) == {"written": 3, "rejected": 1}
     assert bench.rejects()["big"][0] == "document_too_large"
     assert {"a", "near", "z"} == set(bench.revisions())
-    if is_couchdb:
-        # Escapes count once at the server: this text is 12 MB of JSON and 6 MB to the server.
-        assert bench.counts(bench.run({"escaped": {"text": "\n" * 6_000_000}}, collection=())) == {"written": 1}
 
 
-def test_a_limit_that_only_the_server_knows(bench: Bench, is_couchdb: bool) -> None:
+@pytest.mark.couchdb("the sandbox has no limit that it could count by")
+def test_an_escape_counts_once_at_the_server(bench: Bench) -> None:
+    """A text of 12 MB of JSON, which is 6 MB to the server, is written."""
+    assert bench.counts(bench.run({"escaped": {"text": "\n" * 6_000_000}})) == {"written": 1}
+
+
+@pytest.mark.couchdb("the sandbox has no limit of its own; the test above has what is applied before sending")
+def test_a_limit_that_only_the_server_knows(bench: Bench) -> None:
     """A smaller limit than ours is met by the server's own 413, which names the document."""
     setting = f"{bench.url}/_node/_local/_config/couchdb/max_document_size"
-    if not is_couchdb:
-        # The sandbox has no limit of its own, so the default one is applied before sending.
-        result = bench.run({f"d{n}": {"text": "x" * (9_000_000 if n == 5 else 10)} for n in range(20)})
-        assert bench.counts(result) == {"written": 19, "rejected": 1}
-        return
     status, before = support.request("GET", setting)
     support.request("PUT", setting, "5000")
     try:
@@ -296,12 +292,9 @@ def test_attachments_come_along_and_stay(bench: Bench) -> None:
     assert before == bench.revisions()
 
 
-def test_partitioned_databases(bench: Bench, is_couchdb: bool) -> None:
+@pytest.mark.couchdb("the sandbox knows no partitions and takes every id")
+def test_partitioned_databases(bench: Bench) -> None:
     """Ids without a partition are found before they fail the batch."""
-    if not is_couchdb:
-        # The sandbox knows no partitions and takes every id.
-        assert bench.counts(bench.run({"p:a": {}, "b": {}})) == {"written": 2}
-        return
     result = bench.run({"p:a": {}, "b": {}, "p:c": {}, "_design/d": {"language": "query"}}, partitioned=True)
     assert bench.counts(result) == {"written": 3, "rejected": 1}
     assert bench.rejects()["b"][0] == "illegal_docid"
@@ -317,12 +310,9 @@ def test_a_dry_run_writes_nothing_and_foretells(bench: Bench) -> None:
     assert foretold == bench.counts(bench.run(documents))
 
 
-def test_a_wrong_password_is_sent_once(bench: Bench, is_couchdb: bool) -> None:
+@pytest.mark.couchdb("everybody is admin in the sandbox, which refuses nobody")
+def test_a_wrong_password_is_sent_once(bench: Bench) -> None:
     """A 401 ends the run at once, before five failures could lock the account, and nobody sees the password."""
-    if not is_couchdb:
-        # Everybody is admin in the sandbox; there is nothing to refuse.
-        assert bench.counts(bench.run({"a": {}})) == {"written": 1}
-        return
     host = bench.url.rpartition("@")[2]
     with FaultProxy(f"http://nobody:wrong-pw@{host}") as proxy:
         with pytest.raises(EndpointError) as caught:

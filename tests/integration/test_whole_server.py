@@ -91,6 +91,22 @@ def limit_of(pair: Pair, size: int) -> str:
     return limit
 
 
+def test_the_usual_limit_is_planned_with_where_the_server_tells_none(command: Command, pair: Pair) -> None:
+    """A document over it is named by the plan; the server writes it."""
+    if pair.is_couchdb:
+        pytest.skip("CouchDB tells its limit, and has the test below")
+    names = whole_server.odd_names(pair.source_prefix, is_couchdb=False)[:2]
+    whole_server.fill(pair.source, names, is_couchdb=False, documents=3)
+    leaf_states.write(pair.source, names[1], leaf("large", "2-b", "1-a", text="x" * 8_000_100))
+    made = command("plan", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json", "--json")
+    assert made.code == 3, made.output
+    assert [(item["id"], item["rev"]) for item in made.value["cannot_go"]] == [("large", "2-b")]
+    assert "8,000,000" in made.value["cannot_go"][0]["reason"]
+    assert apply(command, pair).code == 0
+    whole_server.assert_same(pair, names)
+
+
+@pytest.mark.couchdb("the sandbox tells no limit, and has the test above")
 def test_what_cannot_go_is_planned_and_rejected_by_name(command: Command, pair: Pair, tmp_path: Path) -> None:
     """Documents over the target's limit are named by the plan and in the reject file; all others are there.
 
@@ -98,16 +114,6 @@ def test_what_cannot_go_is_planned_and_rejected_by_name(command: Command, pair: 
     """
     names = whole_server.odd_names(pair.source_prefix, is_couchdb=pair.is_couchdb)[:2]
     whole_server.fill(pair.source, names, is_couchdb=pair.is_couchdb, documents=3)
-    if not pair.is_couchdb:
-        # The sandbox tells no limit, so CouchDB's usual one is planned with, and it writes what is over it.
-        leaf_states.write(pair.source, names[1], leaf("large", "2-b", "1-a", text="x" * 8_000_100))
-        made = command("plan", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json", "--json")
-        assert made.code == 3, made.output
-        assert [(item["id"], item["rev"]) for item in made.value["cannot_go"]] == [("large", "2-b")]
-        assert "8,000,000" in made.value["cannot_go"][0]["reason"]
-        assert apply(command, pair).code == 0
-        whole_server.assert_same(pair, names)
-        return
     large = [leaf("large", "2-b", "1-a", text="x" * 50_000), leaf("large", "2-c", "1-a")]
     leaf_states.write(pair.source, names[1], *large)
     limit = limit_of(pair, 40_000)
@@ -292,19 +298,24 @@ def test_what_changes_while_it_is_carried_is_caught_up(
     whole_server.assert_same(pair, names)
 
 
-def test_users_log_in_afterwards(command: Command, pair: Pair) -> None:
-    """Users go along with the hashes of their passwords; one who is there with another past stays and is named."""
-    if pair.single or not pair.is_couchdb:
-        # One server's users are there already; the sandbox hashes in another way and asks nobody for a password.
-        names = [whole_server.fresh_name()]
-        support.request("PUT", user_url(pair.source, names[0]), user(names[0]))
+def test_a_user_goes_along(command: Command, pair: Pair) -> None:
+    """Also where one server is both sides, and its users are there already."""
+    name = whole_server.fresh_name()
+    support.request("PUT", user_url(pair.source, name), user(name))
+    try:
         ran = move_users(command, pair)
         assert ran.code == 0, ran.output
-        status, _ = support.request("GET", user_url(pair.target, names[0]))
-        assert status == 200
+        assert support.request("GET", user_url(pair.target, name))[0] == 200
+    finally:
         for server in {pair.source, pair.target}:
-            whole_server.remove_document(server, "_users", f"org.couchdb.user:{names[0]}")
-        return
+            whole_server.remove_document(server, "_users", f"org.couchdb.user:{name}")
+
+
+@pytest.mark.couchdb("the sandbox hashes in another way and asks nobody for a password")
+def test_users_log_in_afterwards(command: Command, pair: Pair) -> None:
+    """Users go along with the hashes of their passwords; one who is there with another past stays and is named."""
+    if pair.single:
+        pytest.skip("one server's users are there already: COUCHDB_TEST_URL_2 names another")
     names = [whole_server.fresh_name() for _ in range(3)]
     try:
         for name in names:
@@ -357,16 +368,12 @@ def logs_in(server: str, name: str, password: str) -> bool:
     return answer.status == 200 and bool(json.loads(answer.data)["userCtx"]["name"] == name)
 
 
+@pytest.mark.couchdb("the sandbox starts whatever stands in its _replicator")
 def test_replications_go_along_paused(command: Command, pair: Pair) -> None:
     """A job of the source is at the target with its fields, and no job of it is started there."""
     job, copy = whole_server.fresh_name(), f"{pair.target_prefix}copy"
     name = f"{pair.source_prefix}a"
     support.request("PUT", url_of(pair.source, name))
-    if not pair.is_couchdb:
-        # The sandbox starts whatever stands in its _replicator, so none is put there.
-        assert planned(command, pair, "--replicator")["replications"] == 0
-        assert apply(command, pair).code == 0
-        return
     places = {"source": url_of(pair.source, name), "target": url_of(pair.target, copy), "create_target": True}
     document = {**places, "continuous": True, "_replication_state": "failed"}
     assert support.request("PUT", f"{pair.source}/_replicator/{job}", document)[0] == 201
