@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from migrator.checkpoint import target_guard
-from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.target_guard import TargetGuard, is_same
 from migrator.errors import CheckpointError, MigratorError, TargetMissing, TargetReplaced, TransientError
-from migrator.jobs.run import refuse_other_targets
 from migrator.model import Batch, BatchLimits, Counts, Outcome, Report
 from migrator.pipeline.loop import Pipeline
 from migrator.pipeline.retrying import RetryingLoader
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
 from tests.support.fakes import Crash, FakeExtractor, FakeLoader, ListSink, numbered
+from tests.support.runs import run_once
 
 DOCUMENTS = {"a": numbered(12), "b": numbered(9)}
 Event = Callable[["Database"], None]
@@ -140,20 +140,7 @@ class Database(FakeLoader):
 
 def run(loader: Database, file: Path, *, restart: bool = False) -> Report:
     """One run of the command, which goes on where there is something to go on from."""
-    kept = CheckpointFile(file)
-    checkpoint, resumed = open_checkpoint(kept, {}, resume=not restart, restart=restart)
-    refuse_other_targets(loader, checkpoint)
-    if not resumed:
-        kept.save(checkpoint)
-    return Pipeline(
-        extractor=FakeExtractor(DOCUMENTS),
-        loader=loader,
-        rejects=ListSink(),
-        throttle=Throttle(BatchLimits(max_docs=2), 1),
-        checkpoint=checkpoint,
-        checkpoint_file=kept,
-        checkpoint_interval_s=0,
-    ).run(list(DOCUMENTS))
+    return run_once(loader, file, DOCUMENTS, restart=restart)
 
 
 def whole(loader: Database) -> bool:

@@ -10,14 +10,11 @@ from pathlib import Path
 import pytest
 
 from migrator.checkpoint import target_guard
-from migrator.checkpoint.file import CheckpointFile, open_checkpoint
 from migrator.errors import MigratorError, TargetReplaced
-from migrator.jobs.run import refuse_other_targets
 from migrator.loaders.ndjson import NdjsonLoader
-from migrator.model import Batch, BatchLimits, Outcome
-from migrator.pipeline.loop import Pipeline
-from migrator.retry.throttle import Throttle
-from tests.support.fakes import Crash, FakeExtractor, Forwarding, ListSink, numbered
+from migrator.model import Batch, Outcome
+from tests.support.fakes import Crash, Forwarding, numbered
+from tests.support.runs import run_once
 
 Happening = Callable[[Path], None]
 DOCUMENTS = {"a": numbered(10), "b": numbered(8)}
@@ -61,23 +58,7 @@ class Folder(Forwarding):
 
 def run(loader: Folder, file: Path, *, restart: bool = False) -> None:
     """A run that goes on where there is something to go on from."""
-    kept = CheckpointFile(file)
-    checkpoint, resumed = open_checkpoint(kept, {}, resume=not restart, restart=restart)
-    refuse_other_targets(loader, checkpoint)
-    if not resumed:
-        kept.save(checkpoint)
-    try:
-        Pipeline(
-            extractor=FakeExtractor(DOCUMENTS),
-            loader=loader,
-            rejects=ListSink(),
-            throttle=Throttle(BatchLimits(max_docs=2), 1),
-            checkpoint=checkpoint,
-            checkpoint_file=kept,
-            checkpoint_interval_s=0,
-        ).run(list(DOCUMENTS))
-    finally:
-        loader.close()
+    run_once(loader, file, DOCUMENTS, restart=restart)
 
 
 def is_whole(folder: Path) -> bool:
