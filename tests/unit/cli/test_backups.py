@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,13 @@ from migrator.cli import _with_place
 from migrator.cli.backups_printing import readable
 from migrator.errors import ConfigError
 from tests.support.backups import TINY, files, simple, write
+from tests.support.commands import run_whole
 from tests.unit.backup.test_cipher import new_key
 
 
 def backups(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does."""
-    command = [sys.executable, "-m", "migrator", "backups", *args]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    """Run the command."""
+    return run_whole(folder, "backups", *args)
 
 
 @pytest.fixture
@@ -208,13 +207,6 @@ def test_a_hint_names_the_place_that_was_typed(words: list[str], wanted: str) ->
 def test_the_hint_of_a_missing_snapshot_can_be_pasted(folder: Path) -> None:
     """The whole command, as the shell needs it."""
     shutil.move(folder / "b", folder / "my b")
-    command = [sys.executable, "-m", "migrator", "restore", "--from", "my b", "--to", "http://127.0.0.1:1"]
-    done = subprocess.run(
-        [*command, "--at", "20010101T000000.000Z-000000", "--max-outage", "1"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    words = ["--from", "my b", "--to", "http://127.0.0.1:1", "--at", "20010101T000000.000Z-000000"]
+    done = run_whole(folder, "restore", *words, "--max-outage", "1")
     assert "migrator backups list --from 'my b'" in done.stderr

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import run_whole as migrator
+
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
 
-def migrator(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+def process(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
     command = [sys.executable, "-m", "migrator", *args]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
@@ -43,7 +45,6 @@ CASES = [
     (["--from", "nowhere", "--to", "out"], 2, "nowhere", "path"),
     (["--from", "nowhere.json", "--to", "out"], 2, "nowhere.json", "path"),
     (["--from", "empty", "--to", "out"], 2, "empty", "ndjson"),
-    (["--from", "torn.json", "--to", "out"], 2, "torn.json:1", "cut off"),
     (["--from", "list.json", "--to", "out"], 2, "list.json", "documents"),
     (["--from", "good", "--to", "good/a.ndjson"], 2, "a.ndjson", "folder"),
     (["--from", "good"], 2, "target", "--to"),
@@ -119,6 +120,27 @@ def test_bad_lines_are_rejects_with_file_and_line(folder: Path) -> None:
     assert 0o600 == (folder / "r.ndjson").stat().st_mode & 0o777
 
 
+def test_a_file_that_was_cut_off_is_one_reject(folder: Path) -> None:
+    """It is named with its place, and the run ends with 3."""
+    done = migrator(folder, "run", "--from", "torn.json", "--to", "out", "--rejects", "r.ndjson", "-q")
+    assert 3 == done.returncode, done.stderr
+    assert "Traceback" not in done.stderr
+    (reject,) = [json.loads(line) for line in (folder / "r.ndjson").read_text().splitlines()]
+    assert "torn.json:1" in reject["reason"]
+    assert "but the file ends" in reject["reason"]
+
+
+def test_a_process_says_and_ends_the_same(folder: Path) -> None:
+    """What the cases above see within the test is what a user sees."""
+    for args, code, place, remedy in CASES[::12]:
+        done = process(folder, "run", *args, "-q")
+        assert (code, "") == (done.returncode, done.stdout)
+        within = migrator(folder, "run", *args, "-q")
+        assert done.stderr.splitlines()[-1] == within.stderr.splitlines()[-1]
+        assert place in done.stderr
+        assert remedy in done.stderr
+
+
 def test_checkpoints_in_the_way(folder: Path) -> None:
     """One that exists, another job's, a damaged, a truncated and a newer one: 6 and what to do, each."""
     args = ["run", "--from", "good", "--to", "out", "--checkpoint", "cp.json", "-q"]
@@ -157,11 +179,11 @@ def test_status_of_nothing(folder: Path) -> None:
 
 def test_standard_output_carries_results_only(folder: Path) -> None:
     """Logs go to standard error, as JSON when asked; the report alone is on standard output."""
-    done = migrator(folder, "run", "--from", "good", "--to", "out", "--report", "-", "--log-format", "json")
+    done = process(folder, "run", "--from", "good", "--to", "out", "--report", "-", "--log-format", "json")
     assert json.loads(done.stdout)["ok"] is True
     events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
     assert events[0] == "folder_chosen"
     assert ["run_started", "collection_started", "collection_finished", "run_finished"] == events[1:]
-    table = migrator(folder, "run", "--from", "good", "--to", "out", "-q")
+    table = process(folder, "run", "--from", "good", "--to", "out", "-q")
     assert re.search(r"^total +1 +0 +1 +0$", table.stdout, re.MULTILINE)
     assert "" == table.stderr

@@ -357,6 +357,9 @@ def test_a_copy_that_has_no_room_is_told(tmp_path: Path) -> None:
 def test_a_signal_ends_the_waiting_for_a_pipe(tmp_path: Path) -> None:
     """A FIFO that nobody writes to, and an open pipe that nothing comes from."""
     os.mkfifo(tmp_path / "fifo")
-    for line in ("migrator run -q --from fifo --to out", "sleep 30 | migrator run -q --from - --to out"):
+    for line in (
+        "migrator run -q --from fifo --to out",
+        "sleep 30 2>&- | migrator run -q --from - --to out",
+    ):
         done = shell(f"{line} & while kill -INT $! 2>/dev/null; do sleep 0.5; done; wait $!", tmp_path)
         assert done.returncode == 130, (line, done.stderr)
