@@ -9,7 +9,6 @@ import pytest
 
 from tests.docs import scenes
 from tests.docs.pages import OUTPUT, PAGES, ROOT, SHELL, blocks, name_of
-from tests.docs.typing_pages import ONE_HALF, OTHER_HALF, TYPED
 
 # What is shown and not typed. A block for a shell in another language would be one that is never run.
 LANGUAGES = {"", "text", "json", "toml", "yaml", "ini", "csv"}
@@ -39,12 +38,6 @@ def test_scenes_are_of_pages_that_are_there() -> None:
         pattern for pattern in scenes.NOT_RUN if not any(re.search(pattern, command) for command in commands)
     ]
     assert unused == []
-
-
-def test_both_halves_are_all_pages() -> None:
-    """No page is in neither of the files that type them."""
-    assert sorted([*ONE_HALF, *OTHER_HALF]) == TYPED
-    assert len(TYPED) > 15
 
 
 def test_most_commands_are_typed() -> None:

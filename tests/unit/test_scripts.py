@@ -79,7 +79,7 @@ def ready(checkout: Checkout) -> Checkout:
 
 
 LINT = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
-PYTEST = ["python", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile"]
+PYTEST = ["python", "-m", "pytest", "--numprocesses", "2", "--dist", "worksteal"]
 
 
 def test_installs_checks_and_tests(ready: Checkout) -> None:

@@ -1,12 +1,14 @@
-"""Every page but the tutorials is typed, by halves: one file of tests for each of two workers."""
+"""Every page but the tutorials can be typed, in the order in which it shows it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.docs import scenes
 from tests.docs.conftest import Player
-from tests.docs.pages import PAGES, SHELL, blocks
+from tests.docs.pages import PAGES, SHELL, blocks, name_of
 
 TYPED = [page for page in PAGES if page.parent.name != "tutorials" and blocks(page, *SHELL, "python", "py")]
 
@@ -19,11 +21,7 @@ def runs_at(page: Path) -> int:
     return sum(1 for command in commands if not scene.why_not_run(command)) + len(programs)
 
 
-# A page with many commands takes long: each other one, by their number, gives both halves about the same time.
-_BY_LENGTH = sorted(TYPED, key=runs_at, reverse=True)
-ONE_HALF, OTHER_HALF = _BY_LENGTH[::2], _BY_LENGTH[1::2]
-
-
-def type_page(page: Path, player: Player) -> None:
-    """Type all that a page shows, and see that nothing of it was left out."""
+@pytest.mark.parametrize("page", TYPED, ids=name_of)
+def test_a_page_can_be_typed(page: Path, player: Player) -> None:
+    """Each command and each program of a page ends as it should, one after the other, and none was left out."""
     assert player(page) == runs_at(page)
