@@ -13,7 +13,7 @@ from tests.support.whole_server import Pair
 TARGET = "COUCHDB_TEST_URL_2"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def target_url(server_url: str, is_couchdb: bool) -> Iterator[str]:
     """A second server: COUCHDB_TEST_URL_2, or the first once more; beside a sandbox, a second one."""
     if is_couchdb:

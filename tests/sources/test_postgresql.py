@@ -22,23 +22,16 @@ from tests.sources.test_sql import statements
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A PostgreSQL server."""
-    with postgresql.running() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def base(server: str) -> Iterator[str]:
+def base(postgresql_url: str) -> Iterator[str]:
     """A database that the tests share, each with tables of its own."""
-    with postgresql.database(server) as url:
+    with postgresql.database(postgresql_url) as url:
         yield url
 
 
 @pytest.fixture
-def pg(server: str) -> Iterator[str]:
+def pg(postgresql_url: str) -> Iterator[str]:
     """An empty database."""
-    with postgresql.database(server) as url:
+    with postgresql.database(postgresql_url) as url:
         yield url
 
 
@@ -550,15 +543,15 @@ def test_a_key_that_changed_between_runs_is_said(pg: str, tmp_path: Path) -> Non
     assert all(identities)
 
 
-def test_a_text_whose_encoding_nobody_checked(server: str) -> None:
+def test_a_text_whose_encoding_nobody_checked(postgresql_url: str) -> None:
     """In a database of SQL_ASCII: bytes that are no UTF-8 are faults of their rows, in keys and arrays too."""
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    engine = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql("DROP DATABASE IF EXISTS raw")
         connection.exec_driver_sql(
             "CREATE DATABASE raw ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
         )
-    url = sa.make_url(server).set(database="raw").render_as_string(hide_password=False)
+    url = sa.make_url(postgresql_url).set(database="raw").render_as_string(hide_password=False)
     bad = "convert_from('\\x62ff', 'SQL_ASCII')"
     statements(
         asking(url, "client_encoding=utf8"),

@@ -94,17 +94,10 @@ class Database:
         return name
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A PostgreSQL server."""
-    with postgresql.running() as url:
-        yield url
-
-
 @pytest.fixture
-def pg(server: str) -> Iterator[str]:
+def pg(postgresql_url: str) -> Iterator[str]:
     """An empty database of PostgreSQL."""
-    with postgresql.database(server) as url:
+    with postgresql.database(postgresql_url) as url:
         yield url
 
 

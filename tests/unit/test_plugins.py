@@ -65,23 +65,24 @@ def command(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_example_keeps_to_the_public_contracts(example: Path) -> None:
-    """The package of docs/plugins.md passes the suites with nothing but pytest, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests")],
-        cwd=example,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(example), str(ROOT)])},
+def run_tests(folder: Path, *tests: Path, path: Path) -> subprocess.CompletedProcess[str]:
+    """Run tests with nothing but pytest, in a process of their own that has another folder on its path."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, tests)],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(path), str(ROOT)]),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
-    assert "failed" not in done.stdout
-    assert int(done.stdout.rpartition(" passed")[0].split()[-1]) > 40
 
 
 def test_an_installed_package_is_found(tmp_path: Path) -> None:
-    """The same package as pip itself installs it: its words are known, and its own tests pass."""
+    """The package of docs/plugins.md as pip itself installs it: its words are known, and it passes the suites."""
     project, site = tmp_path / "project", tmp_path / "site"
     shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -91,15 +92,10 @@ def test_an_installed_package_is_found(tmp_path: Path) -> None:
     listed = command(site, "plugins")
     assert listed.returncode == 0, listed.stderr
     assert {"ini:", "upper:", "box:"} <= set(listed.stdout.split())
-    tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(project / "tests")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert tested.returncode == 0, tested.stdout
+    done = run_tests(tmp_path, project / "tests", path=site)
+    assert done.returncode == 0, done.stdout
+    assert "failed" not in done.stdout
+    assert int(done.stdout.rpartition(" passed")[0].split()[-1]) > 40
 
 
 def test_the_suites_fail_what_breaks_them(example: Path) -> None:
@@ -127,14 +123,7 @@ def test_the_suites_fail_what_breaks_them(example: Path) -> None:
         "    @pytest.fixture\n"
         "    def transform(self): return spoil\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(example / "test_bad.py")],
-        cwd=example,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(example), str(ROOT)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_tests(example, example / "test_bad.py", path=example)
     failed = {
         line.split()[1].rpartition("::")[2] for line in done.stdout.splitlines() if line.startswith("FAILED")
     }

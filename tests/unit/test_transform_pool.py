@@ -97,15 +97,19 @@ ODD: list[Item] = [
 items = st.lists(st.one_of(st.sampled_from(ODD), st.builds(text, st.just("d"), st.integers(0, 9))), max_size=40)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(items)
-def test_all_is_as_without_a_pool(found: list[Item]) -> None:
-    """Every body, count, position and reject, whatever comes, with several processes at work."""
+@pytest.fixture
+def two_processes() -> Iterator[TransformPool]:
+    """A pool for many runs: its processes take longer to start than to work."""
     pool = pool_of()
-    try:
-        assert moved(found, assembly_of(None)) == moved(found, assembly_of(pool))
-    finally:
-        pool.close()
+    yield pool
+    pool.close()
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=items)
+def test_all_is_as_without_a_pool(two_processes: TransformPool, found: list[Item]) -> None:
+    """Every body, count, position and reject, whatever comes, with several processes at work."""
+    assert moved(found, assembly_of(None)) == moved(found, assembly_of(two_processes))
 
 
 def test_order_is_kept_over_many_chunks() -> None:
