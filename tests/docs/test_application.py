@@ -129,40 +129,62 @@ def test_the_view_answers(server_url: str, database_prefix: str, tmp_path: Path)
     service.close()
 
 
-def test_compaction_begins(server_url: str, database_prefix: str, tmp_path: Path, is_couchdb: bool) -> None:
-    """With the header; without it CouchDB says 415, as the page tells."""
+@pytest.fixture
+def agents(server_url: str, database_prefix: str) -> str:
+    """The name of a database with a document."""
     database = f"{database_prefix}agents"
     service = CouchDBService(server_url)
     service.save(database, "a", {})
     service.close()
-    printed = command("/agents/_compact")
-    answer = curl(printed, tmp_path, server_url, database)
+    return database
+
+
+def test_compaction_begins(server_url: str, agents: str, tmp_path: Path) -> None:
+    """With the header."""
+    answer = curl(command("/agents/_compact"), tmp_path, server_url, agents)
     assert json.loads(answer)["ok"] is True
-    if is_couchdb:
-        bare = re.sub(r" -H '[^']*'", "", printed).replace("-fsS", "-sS")
-        assert "bad_content_type" in curl(bare, tmp_path, server_url, database)
 
 
-@pytest.mark.parametrize("title", ["local.d/compaction.ini", "local.d/compaction-before-3.ini"])
-def test_bounds_of_compaction_are_settings(title: str, server_url: str, is_couchdb: bool) -> None:
-    """The file can be read, and CouchDB takes each setting and gives it back."""
+@pytest.mark.couchdb("the sandbox wants no header")
+def test_compaction_wants_the_header(server_url: str, agents: str, tmp_path: Path) -> None:
+    """Without it CouchDB says 415, as the page tells."""
+    bare = re.sub(r" -H '[^']*'", "", command("/agents/_compact")).replace("-fsS", "-sS")
+    assert "bad_content_type" in curl(bare, tmp_path, server_url, agents)
+
+
+COMPACTION = ["local.d/compaction.ini", "local.d/compaction-before-3.ini"]
+
+
+def settings_in(title: str) -> configparser.RawConfigParser:
+    """What a file of the page sets."""
     parser = configparser.RawConfigParser()
     parser.read_string(titled(title))
+    return parser
+
+
+@pytest.mark.parametrize("title", COMPACTION)
+def test_bounds_of_compaction_can_be_read(title: str) -> None:
+    """As a file of CouchDB's settings."""
+    parser = settings_in(title)
     assert parser.sections()
+    if "before-3" in title:
+        assert parser["compactions"]["_default"] == '[{db_fragmentation, "70%"}, {view_fragmentation, "60%"}]'
+
+
+@pytest.mark.couchdb("the sandbox has no settings")
+@pytest.mark.parametrize("title", COMPACTION)
+def test_bounds_of_compaction_are_settings(title: str, server_url: str) -> None:
+    """CouchDB takes each and gives it back."""
+    parser = settings_in(title)
     for section in parser.sections():
         for key, value in parser.items(section):
             url = f"{server_url}/_node/_local/_config/{section}/{key}"
-            if is_couchdb:
-                before = support.request("GET", url)
-                assert support.request("PUT", url, value)[0] == 200
-                assert support.request("GET", url) == (200, value)
-                # As it was: the server is everybody's.
-                last = (
-                    support.request("PUT", url, before[1]) if before[0] == 200 else support.request("DELETE", url)
-                )
-                assert last[0] == 200
-    if "before-3" in title:
-        assert parser["compactions"]["_default"] == '[{db_fragmentation, "70%"}, {view_fragmentation, "60%"}]'
+            before = support.request("GET", url)
+            assert support.request("PUT", url, value)[0] == 200
+            assert support.request("GET", url) == (200, value)
+            # As it was: the server is everybody's.
+            last = support.request("PUT", url, before[1]) if before[0] == 200 else support.request("DELETE", url)
+            assert last[0] == 200
 
 
 def test_the_replication_is_asked_for(tmp_path: Path) -> None:

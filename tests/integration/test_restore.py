@@ -28,25 +28,33 @@ def world(server_url: str, database_prefix: str, tmp_path: Path) -> World:
     return World(server_url, database_prefix, tmp_path)
 
 
-def test_a_database_comes_back_as_it_was_made(world: World, is_couchdb: bool) -> None:
-    """Shards, partitioning, limit of ancestors and who is let in; ancestry beyond the usual limit."""
-    name = world.name("a")
-    options = "?q=3&partitioned=true" if is_couchdb else ""
-    assert support.request("PUT", f"{world.server}/{name}{options}")[0] == 201
+def ancestry(generations: int) -> list[str]:
+    """Revisions, the newest first."""
+    return [f"{number}-{number:04x}" for number in range(generations, 0, -1)]
+
+
+def test_long_ancestry_and_who_is_let_in_come_back(world: World) -> None:
+    """Below the usual limit of ancestors."""
+    world.make("a", leaf("p:a", *ancestry(900)), leaf("p:b", "1-a"))
     security = {"admins": {"names": ["ann"], "roles": []}, "members": {"names": [], "roles": ["staff"]}}
-    assert support.request("PUT", f"{world.server}/{name}/_security", security)[0] == 200
-    if is_couchdb:
-        assert support.request("PUT", f"{world.server}/{name}/_revs_limit", 1_500)[0] == 200
-    revs = [f"{number}-{number:04x}" for number in range(1_200 if is_couchdb else 900, 0, -1)]
-    world.write("a", leaf("p:a", *revs), leaf("p:b", "1-a"))
+    assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", security)[0] == 200
     world.backed_up("a")
     assert world.restored("a", "b") == world.state("a")
-    url = f"{world.server}/{world.name('b')}"
-    assert support.get(f"{url}/_security") == security
-    if is_couchdb:
-        info = support.get(url)
-        assert (info["cluster"]["q"], info["props"]["partitioned"]) == (3, True)
-        assert support.get(f"{url}/_revs_limit") == 1_500
+    assert support.get(f"{world.server}/{world.name('b')}/_security") == security
+
+
+@pytest.mark.couchdb("the sandbox has no shards, no partitions and no limit of ancestors that could be set")
+def test_a_database_comes_back_as_it_was_made(world: World) -> None:
+    """Shards, partitioning and limit of ancestors; ancestry beyond the usual limit."""
+    url = f"{world.server}/{world.name('a')}"
+    assert support.request("PUT", f"{url}?q=3&partitioned=true")[0] == 201
+    assert support.request("PUT", f"{url}/_revs_limit", 1_500)[0] == 200
+    world.write("a", leaf("p:a", *ancestry(1_200)), leaf("p:b", "1-a"))
+    world.backed_up("a")
+    assert world.restored("a", "b") == world.state("a")
+    info = support.get(f"{world.server}/{world.name('b')}")
+    assert (info["cluster"]["q"], info["props"]["partitioned"]) == (3, True)
+    assert support.get(f"{world.server}/{world.name('b')}/_revs_limit") == 1_500
 
 
 def test_validation_functions_judge_nothing_that_is_restored(world: World) -> None:

@@ -146,12 +146,16 @@ def test_the_units_have_their_form(service_file: Path, timer_file: Path) -> None
     assert f"COUCHDB_PASSWORD_FILE=%d/{credential}" in service["Service"]["Environment"]
 
 
+def test_the_timer_starts_at_night() -> None:
+    """At three."""
+    assert unit(TIMER)["Timer"]["OnCalendar"] == ["*-*-* 03:00:00"]
+
+
 def test_systemd_itself_finds_no_fault(tmp_path: Path) -> None:
     """Where the machine has systemd's own checker, it reads both units; the program is a stand-in."""
     checker = shutil.which("systemd-analyze")
     if checker is None:
-        assert unit(TIMER)["Timer"]["OnCalendar"] == ["*-*-* 03:00:00"]
-        return
+        pytest.skip("this machine has no systemd-analyze")
     units = (SERVICE, TIMER, BACKUP_SERVICE, BACKUP_TIMER)
     for path in units:
         text = path.read_text().replace("/opt/migrator/bin/migrator", shutil.which("true") or "/bin/true")
