@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from migrator.model import Batch, Outcome, Position, Record
+from migrator.model import Batch, Outcome, Position, Record, Transformer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +65,20 @@ class HasEffect(Protocol):
     """A transformer that declares what it does to ids."""
 
     effect: Effect
+
+
+@runtime_checkable
+class PerRun(Protocol):
+    """What a factory gives in place of a transformer that depends on the run."""
+
+    def in_run(self, seed: bytes, started_ms: int) -> Transformer:
+        """The transformer of one run.
+
+        Args:
+            seed: random bytes that belong to the run and are kept for its resumption.
+            started_ms: when the run began, in milliseconds since 1970.
+        """
+        ...
 
 
 @runtime_checkable

@@ -101,8 +101,8 @@ def _whole(config: JobConfig) -> bool:
 
     if config.collection or config.transform or not is_server_url(config.source):
         return False
+    from migrator.couch.locate import server_of  # noqa: PLC0415
     from migrator.jobs.registry import target_text  # noqa: PLC0415
-    from migrator.jobs.sources import server_of  # noqa: PLC0415
 
     sides = {"source": config.source, "target": target_text(config)}
     return all(

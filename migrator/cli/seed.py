@@ -110,11 +110,11 @@ def _seed(
     diff: bool,
     now: str | None,
 ) -> None:
+    from migrator.couch.locate import server_of  # noqa: PLC0415
     from migrator.fixtures.folder import read_fixtures  # noqa: PLC0415
     from migrator.fixtures.seeder import Seeder  # noqa: PLC0415
     from migrator.fixtures.values import parse_now  # noqa: PLC0415
     from migrator.jobs.registry import target_text  # noqa: PLC0415
-    from migrator.jobs.sources import server_of  # noqa: PLC0415
 
     started = time.monotonic()
     fixtures = read_fixtures(Path(config.source), environ=os.environ, now=parse_now(now), prefix=prefix).only(

@@ -11,6 +11,7 @@ from migrator.config.option import BYTES, check, documented, option
 from migrator.config.shared import Connection, Watch
 from migrator.errors import ConfigError
 from migrator.files.streams import is_standard_output
+from migrator.kinds import sources, targets, transformers
 
 SORTS = ("auto", "always", "never")
 POLICIES = ("fail", "skip", "overwrite", "newer")
@@ -29,19 +30,14 @@ class JobConfig(Connection, Watch):
 
     source: str = option(
         "",
-        "memory:package.module:attribute, a .json export, a folder or file of .ndjson/.jsonl (also .gz, .zst), "
-        "a .csv, .tsv or .parquet file, csv:FOLDER, parquet:FOLDER, mongo:FILE, elasticdump:FILE, "
-        "http(s)://host:5984, http(s)://host:5984/database, sqlite:///FILE, "
-        "postgresql://host/database, redis://host, dynamodb:TABLE or singer:FILE. - is NDJSON on standard input; "
-        "csv:-, mongo:- and so on are other kinds on standard input.",
+        sources.HELP,
         unit="SOURCE",
         group=DOCUMENTS,
         flag="--from",
     )
     target: str = option(
         "",
-        "http(s)://host:5984 (one database per collection), http(s)://host:5984/database for one collection, "
-        "a folder, or - for standard output.",
+        f"{targets.HELP}.",
         unit="TARGET",
         group=DOCUMENTS,
         flag="--to",
@@ -51,9 +47,7 @@ class JobConfig(Connection, Watch):
     map: Mapping[str, str] = option({}, "Name a collection's database.", unit="NAME=DATABASE", group=DOCUMENTS)
     transform: tuple[str, ...] = option(
         (),
-        "id:field=NAME, id:template={a}-{b}, id:hash, id:uuid7, rename:old=new, drop:a,b, keep:a,b, "
-        "set:name=value, where:name=value, or package.module:function of your own, which is code that runs. "
-        "Applied in order.",
+        f"{transformers.FORMS}; the last is a function of your own, which is code that runs. Applied in order.",
         unit="SPEC",
         group=DOCUMENTS,
     )

@@ -12,13 +12,13 @@ from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.table import READERS, open_reader
 from migrator.convert.options import ConvertJob
 from migrator.couch.endpoint import is_server_url, redact
+from migrator.couch.locate import client_of
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError
 from migrator.extractors.lines import file_identity
 from migrator.files.copies import copied, stem_of
 from migrator.files.failures import temporary_folder
 from migrator.files.streams import is_stream
-from migrator.jobs.sources import client_of
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, is_transient
 from migrator.revisions import RevisionWriter

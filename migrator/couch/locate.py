@@ -10,13 +10,18 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from migrator import naming
+from migrator.config import Connection
 from migrator.couch.endpoint import Endpoint, TlsFiles, read_url, redact, too_many_segments
 from migrator.couch.places import checked_place, is_server_url
 from migrator.errors import ConfigError, EndpointError, TransientError
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, is_transient
+
+if TYPE_CHECKING:
+    from migrator.couch.client import CouchClient
 
 # A server that is there says so at once.
 ASK_TIMEOUT_S = 10.0
@@ -70,6 +75,32 @@ def locate(
     if database is not None and role == "target":
         naming.legal_database(database)
     return below(root, segments[:depth]), database
+
+
+def tls_files(config: Connection) -> TlsFiles:
+    """The files that a job names for TLS."""
+    return TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
+
+
+def server_of(
+    config: Connection, url: str, *, role: str, environ: Mapping[str, str] | None
+) -> tuple[Endpoint, str | None]:
+    """The endpoint and the database that a server's URL names, reached as a job's flags say.
+
+    Raises:
+        ConfigError, TransientError: as `locate` does.
+    """
+    return locate(url, environ=environ, role=role, tls=tls_files(config), read_timeout_s=config.longest_silence_s)
+
+
+def client_of(
+    config: Connection, url: str, *, role: str, environ: Mapping[str, str] | None, max_connections: int = 8
+) -> tuple[CouchClient, str | None]:
+    """A client of the server that a URL names, and the database where it names one; the rest is `server_of`'s."""
+    from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for files need none
+
+    endpoint, database = server_of(config, url, role=role, environ=environ)
+    return CouchClient(endpoint, max_connections=max_connections), database
 
 
 def possible_servers(root: Endpoint, segments: list[str]) -> list[Endpoint]:

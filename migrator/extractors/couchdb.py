@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.capabilities import Traits
 from migrator.codec import InvalidDocument, Unencodable, encode, top_level
+from migrator.config import JobConfig
 from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle, settled_info
 from migrator.couch.endpoint import database_url
 from migrator.couch.identity import start_of
+from migrator.couch.locate import client_of
 from migrator.errors import ConfigError, TargetMissing
 from migrator.extractors.file_ranges import up_to
+from migrator.extractors.opening import chosen
 from migrator.extractors.selection import select_collections
-from migrator.model import Fault, Position, Record
+from migrator.model import Extractor, Fault, Position, Record
 
 PAGE_ROWS = 5_000
 
@@ -149,3 +152,10 @@ def _has_attachments(text: bytes) -> bool:
 
 def _id_bytes(position: Position) -> bytes:
     return str(position).encode()
+
+
+def open_source(source: str, config: JobConfig, environ: Mapping[str, str]) -> Extractor:
+    """The source that a SOURCE names."""
+    most = config.readers + 2
+    client, database = client_of(config, source, role="source", environ=environ, max_connections=most)
+    return CouchExtractor(client, database, collections=chosen(config), at_once=config.readers)

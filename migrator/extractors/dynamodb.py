@@ -10,12 +10,14 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
+from migrator.extractors.opening import after_scheme, chosen
 from migrator.extractors.row_faults import Unreadable, mismatch_fault, unreadable_fault
 from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.extractors.sql_values import document_id
-from migrator.model import Position, Record
+from migrator.model import Extractor, Position, Record
 from migrator.plugins.imports import extra
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
@@ -225,3 +227,9 @@ def _start(position: Position, key: Sequence[str]) -> dict[str, dict[str, Any]]:
             f"The checkpoint's position {position!r} is no key of this table.", hint="Start anew with --restart."
         )
     return start
+
+
+def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    """The source that a SOURCE names."""
+    table = after_scheme(source, "dynamodb")
+    return DynamoExtractor(table, collections=chosen(config), timeout_s=config.timeout_s)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.extractors.export_records import keyed, listed
 from migrator.extractors.file_ranges import parse_position
+from migrator.extractors.json_layout import holds_lines
 from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Value
 from migrator.extractors.lines import TextFile, file_identity
+from migrator.extractors.ndjson import NdjsonExtractor
+from migrator.extractors.opening import chosen
 from migrator.extractors.selection import select_collections
-from migrator.model import Position, Record
+from migrator.model import Extractor, Position, Record
 from migrator.naming import collection_name, shown
 
 MAX_DOCUMENT_BYTES = 64 << 20
@@ -253,3 +257,10 @@ def _data_section(text: JsonText) -> tuple[_Section, list[_Section] | None]:
 def _name(key: Value | None) -> str:
     assert key is not None
     return str(key.parsed)
+
+
+def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    """The source that a SOURCE names."""
+    if holds_lines(Path(source)):
+        return NdjsonExtractor(source, collections=chosen(config), called_json=True)
+    return ExportExtractor(source, collections=chosen(config))

@@ -16,7 +16,6 @@ from migrator.extractors.selection import select_collections
 from migrator.files.identity import content_identity
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
-from migrator.plugins.imports import failure, load_attribute
 
 USUAL_COLLECTIONS = ("agents", "deployments", "users", "sessions", "tickets", "demos")
 """Looked for in a service that does not say what it holds."""
@@ -30,29 +29,6 @@ _FORMS = (
 _ABSENT = object()
 # Another thread may write while keys are listed; a mapping that is no plain dict then says so and is asked again.
 _SNAPSHOT_TRIES = 100
-
-
-def load_object(spec: str, *, search_cwd: bool = True) -> object:
-    """Import the source that `package.module:attribute` names; a class or function is called for what it gives.
-
-    Something that can be called but is a source itself, such as a service with `__call__`, is not called.
-
-    Args:
-        spec: the attribute may be dotted.
-        search_cwd: look into the working folder first.
-
-    Raises:
-        ConfigError: there is no such module or attribute, or the user's code failed.
-    """
-    found = load_attribute(spec, search_cwd=search_cwd)
-    if not inspect.isclass(found) and (not callable(found) or _is_source(found)):
-        return found
-    try:
-        return found()
-    except (Exception, SystemExit) as error:
-        # The frame of this function is not the user's.
-        within = error.__traceback__.tb_next if error.__traceback__ else None
-        raise failure(f"Calling {spec}()", error.with_traceback(within)) from error
 
 
 class MemoryExtractor:
@@ -77,7 +53,7 @@ class MemoryExtractor:
     def __init__(self, source: object, *, name: str, collections: Sequence[str] | None = None) -> None:
         self._name = name
         self._source = source
-        self._data = _data_of(source)
+        self._data = data_of(source)
         if self._data is not None:
             names = _keys(self._data, self.describe())
             for collection in names:
@@ -272,7 +248,8 @@ class MemoryExtractor:
                 yield Record(position, fault=Fault("not_an_object", reason, "", document))
 
 
-def _data_of(source: object) -> Mapping[Any, Any] | None:
+def data_of(source: object) -> Mapping[Any, Any] | None:
+    """The mapping that a service is or has."""
     if isinstance(source, Mapping):
         return source
     for attribute in _ATTRIBUTES:
@@ -280,10 +257,6 @@ def _data_of(source: object) -> Mapping[Any, Any] | None:
         if isinstance(data, Mapping):
             return data
     return None
-
-
-def _is_source(found: object) -> bool:
-    return _data_of(found) is not None or callable(getattr(found, "list_all", None))
 
 
 def _keys(mapping: Mapping[Any, Any], place: str) -> list[Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from migrator.config import JobConfig
 from migrator.errors import CheckpointError
 from migrator.extractors.file_ranges import parse_position
 from migrator.extractors.files import FileExtractor, find_files
 from migrator.extractors.lines import BLOCK_BYTES, MAX_LINE_BYTES, TextFile, is_packed, read_lines
-from migrator.model import Fault, Position, Record
+from migrator.extractors.opening import after_scheme, chosen
+from migrator.model import Extractor, Fault, Position, Record
 
 _SUFFIXES = tuple(f"{kind}{packing}" for kind in (".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
 _CALLED_JSON = (".json", ".json.gz", ".json.zst")
@@ -101,3 +103,9 @@ class NdjsonExtractor(FileExtractor):
 def _called_json(entries: Sequence[Path]) -> str:
     called = [entry for entry in entries if entry.name.lower().endswith(_CALLED_JSON)]
     return f" Give {called[0]} itself, or call it .ndjson if it has one document a line." if called else ""
+
+
+def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    """The source that a SOURCE names."""
+    path = after_scheme(source, "ndjson")
+    return NdjsonExtractor(path, collections=chosen(config), any_name=path != source)

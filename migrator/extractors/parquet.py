@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.arrow_values import finer, values_of
 from migrator.extractors.file_ranges import up_to
 from migrator.extractors.files import FileExtractor, find_files
+from migrator.extractors.opening import after_scheme, chosen
 from migrator.extractors.row_faults import unreadable_fault
-from migrator.model import Position, Record
+from migrator.model import Extractor, Position, Record
 from migrator.naming import shown
 from migrator.plugins.imports import extra
 
@@ -183,3 +185,8 @@ def _parsed(position: Position) -> tuple[int, int]:
             hint="Start anew with --restart.",
         )
     return int(group), int(row)
+
+
+def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    """The source that a SOURCE names."""
+    return ParquetExtractor(after_scheme(source, "parquet"), collections=chosen(config))

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from migrator.codec import InvalidDocument, decode_value
+from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
+from migrator.extractors.opening import chosen
 from migrator.extractors.row_faults import Unreadable, row_fault, text_fault
 from migrator.extractors.selection import select_collections
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter
-from migrator.model import Position, Record
+from migrator.model import Extractor, Position, Record
 from migrator.naming import shown
 from migrator.plugins.imports import extra
 
@@ -257,4 +259,15 @@ def _key(position: Position) -> bytes:
             return bytes.fromhex(text)
     raise CheckpointError(
         f"The checkpoint's position {position!r} is no key of Redis.", hint="Start anew with --restart."
+    )
+
+
+def open_source(source: str, config: JobConfig, environ: Mapping[str, str]) -> Extractor:
+    """The source that a SOURCE names."""
+    return RedisExtractor(
+        source,
+        collections=chosen(config),
+        environ=environ,
+        ca_file=config.ca_file or None,
+        timeout_s=config.timeout_s,
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.extractors.file_ranges import parse_position
 from migrator.extractors.files import absolute
 from migrator.extractors.lines import TextFile, file_identity
+from migrator.extractors.opening import after_scheme, chosen
 from migrator.extractors.selection import select_collections
 from migrator.extractors.singer_messages import Streams, batch_texts, message_lines
-from migrator.model import Position, Record
+from migrator.model import Extractor, Position, Record
 
 
 class SingerExtractor:
@@ -119,3 +121,8 @@ class SingerExtractor:
             for _, number, raw in message_lines(file, self._name):
                 streams.read(raw or b"", f"{self._name}:{number}")
         return streams
+
+
+def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    """The source that a SOURCE names."""
+    return SingerExtractor(after_scheme(source, "singer"), collections=chosen(config))

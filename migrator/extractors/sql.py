@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.opening import chosen
 from migrator.extractors.sql_catalog import Catalog, Relation
 from migrator.extractors.sql_columns import asked_for
 from migrator.extractors.sql_engine import UnreadableRow, file_content, open_engine, shown_url, translated
@@ -16,7 +18,7 @@ from migrator.extractors.sql_queries import divide_queries
 from migrator.extractors.sql_ranges import KeyOrder, dividing_keys, table_size
 from migrator.extractors.sql_rows import Rows
 from migrator.extractors.sql_values import key_position, position_key, shown_key
-from migrator.model import Position, Record
+from migrator.model import Extractor, Position, Record
 from migrator.naming import shown
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class SqlExtractor:
     ) -> None:
         self._url, self._queries = divide_queries(url)
         self._wanted = collections
-        self._ids_given = ids_given
+        self.ids_given = ids_given
         self._fetch_rows = fetch_rows
 
     def describe(self) -> str:
@@ -143,7 +145,7 @@ class SqlExtractor:
 
     @cached_property
     def _catalog(self) -> Catalog:
-        return Catalog(self._engine, self.describe(), self._queries, ids_given=self._ids_given)
+        return Catalog(self._engine, self.describe(), self._queries, ids_given=self.ids_given)
 
     @cached_property
     def _order(self) -> KeyOrder:
@@ -261,3 +263,8 @@ def _nulls_read(after: Position | None) -> int | None:
     if not number.isdecimal():
         raise CheckpointError(f"The position {after!r} is none of a table's.", hint="Start over with --restart.")
     return int(number)
+
+
+def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    """The source that a SOURCE names."""
+    return SqlExtractor(source, collections=chosen(config))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
-from migrator.jobs.registry import target_text
+from migrator.jobs.registry import effects, target_text
 
 
 def is_sync(config: JobConfig) -> bool:
@@ -42,13 +42,14 @@ def check_modes(config: JobConfig, environ: Mapping[str, str] | None = None) -> 
     else:
         _refuse(config, "goes with --replicate only", "Leave it out.", ("keep_job",))
         _refuse(config, f"does not go with {mode}", "Leave it out.", ("transform_workers",))
-        if any(spec.split("=")[0] in {"id:uuid7", "id:hash"} for spec in config.transform):
+        effect = effects(config)
+        if not effect.stable_id:
             raise ConfigError(
                 f"An id made of a document's content does not go with {mode}: a changed document would get "
                 "another id, and its older copy would stay.",
                 hint="Use id:field or id:template of fields that never change, with --deletions ignore.",
             )
-        if config.deletions != "ignore" and any(spec.startswith("id:") for spec in config.transform):
+        if config.deletions != "ignore" and effect.makes_id:
             raise ConfigError(
                 f"With ids that a transformer makes, {mode} cannot know whose deletion a deletion is.",
                 hint="Add --deletions ignore: documents deleted at the source then stay at the target.",

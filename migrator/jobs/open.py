@@ -65,15 +65,10 @@ class OpenJob:
         """The transformers as one; None when there are none. Made-up ids depend on the checkpoint's seed."""
         if not self.config.transform:
             return None
-        from migrator import transformers  # noqa: PLC0415 most jobs have none
+        from migrator.transformers import parse_all  # noqa: PLC0415 most jobs have none
 
         seed = bytes.fromhex(checkpoint.seed)
-        return transformers.compose(
-            [
-                transformers.parse(spec, seed=seed, started_ms=checkpoint.started_ms)
-                for spec in self.config.transform
-            ]
-        )
+        return parse_all(self.config.transform, seed=seed, started_ms=checkpoint.started_ms)
 
 
 @contextlib.contextmanager

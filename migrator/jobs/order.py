@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from migrator.capabilities import effect_of
 from migrator.checkpoint.file import Checkpoint
 from migrator.events import CollectionFinished, Event, Listener
 from migrator.jobs.open import OpenJob
 from migrator.model import Extractor, Transformer
 from migrator.pipeline.batching import Assembly, Preparing
 from migrator.pipeline.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
-
-# These kinds of transformer leave the id alone, and with it the order.
-ORDER_KEEPING = ("rename:", "drop:", "set:", "keep:", "where:")
 
 
 def in_order(
@@ -41,7 +38,7 @@ def in_order(
     def wanted(name: str) -> bool | None:
         if job.config.sort != "auto":
             return job.config.sort == "always"
-        ordered = job.extractor.ordered and keeps_order(job.config.transform)
+        ordered = job.extractor.ordered and effect_of(transform).keeps_id
         few = (job.extractor.count(name) or MIN_DOCUMENTS_TO_SORT) < MIN_DOCUMENTS_TO_SORT
         return False if ordered or few else None
 
@@ -60,8 +57,3 @@ def in_order(
             spool.remove(event.collection)
 
     return spool, listen
-
-
-def keeps_order(specs: Sequence[str]) -> bool:
-    """True when no transformer can change an id."""
-    return all(spec.startswith(ORDER_KEEPING) and "_id" not in spec for spec in specs)

@@ -13,13 +13,11 @@ from migrator.config import JobConfig
 from migrator.errors import ConfigError, MigratorError
 from migrator.files.copies import copied, released, stem_of
 from migrator.files.streams import is_descriptor, is_stream, shown
+from migrator.kinds.sources import ENDINGS
 from migrator.model import Extractor, Position, Record
 from migrator.naming import file_name
 from migrator.pipeline.wrapper import ExtractorWrapper
 
-# The ending that tells the reader of a scheme what the copy is.
-_ENDINGS = {"csv": ".csv", "parquet": ".parquet", "mongo": ".json", "elasticdump": ".json", "singer": ".singer"}
-_ENDINGS |= {"ndjson": ".ndjson"}
 _NAMED = re.compile(r"(.+?)(\.(?:ndjson|jsonl|json|csv|tsv|parquet|parq)(?:\.gz|\.zst)?)", re.IGNORECASE)
 _EXPORT = re.compile(rb'\s*\{\s*"(?:metadata|data)"\s*:\s*\{')
 _LOOK_BYTES = 4096
@@ -43,7 +41,7 @@ class Pipe:
 def pipe_of(source: str) -> Pipe | None:
     """What of a source is a stream; None where it is something else."""
     scheme, colon, rest = source.partition(":")
-    scheme = scheme.lower() if colon and scheme.lower() in _ENDINGS else ""
+    scheme = scheme.lower() if colon and scheme.lower() in ENDINGS else ""
     text = rest if scheme else source
     if is_stream(text):
         return Pipe(scheme, text, "")
@@ -90,7 +88,7 @@ def copy_of(config: JobConfig, pipe: Pipe, stopping: threading.Event | None) -> 
         refuse_pipe(config.source, "--resume goes on in the middle of what was read before")
     named = _NAMED.fullmatch(stem_of(pipe.stream))
     stem = config.collection[0] if len(config.collection) == 1 else named[1] if named else stem_of(pipe.stream)
-    ending = _ENDINGS.get(pipe.scheme) or (named[2] if named else "")
+    ending = ENDINGS.get(pipe.scheme) or (named[2] if named else "")
     path = copied(pipe.stream, f"{file_name(stem)}{ending}", stopping=stopping)
     if not ending:
         path = _with_ending(path)

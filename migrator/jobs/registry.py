@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator import plugins
+from migrator.capabilities import NO_EFFECT, Effect, NeedsIds, effect_of
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url, redact
+from migrator.couch.locate import client_of, server_of
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError
 from migrator.files.streams import is_stream
-from migrator.jobs import sources
 from migrator.jobs.piped import PipedExtractor, copy_of, pipe_of
+from migrator.kinds import sources, targets
+from migrator.kinds.transformers import KINDS
 from migrator.model import Extractor, Loader
+from migrator.plugins.imports import load_attribute
 
 if TYPE_CHECKING:
     from migrator.couch.client import CouchClient
 
-SOURCE_FORMS = sources.FORMS
-TARGET_FORMS = "http(s)://host:5984, http(s)://host:5984/database for one collection, a folder, or -"
-TARGET_SCHEMES = ("http", "https")
 # Windows paths have one letter before the colon; schemes have more.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.-]+)(?:\+[A-Za-z0-9_.+-]+)?:")
 
@@ -46,7 +47,7 @@ def open_extractor(
     """
     source = config.source
     if not source:
-        raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {SOURCE_FORMS}.")
+        raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {sources.FORMS}.")
     environ = os.environ if environ is None else environ
     source = source_text(config)
     config = replace(config, source=source)
@@ -54,20 +55,31 @@ def open_extractor(
         config, copy = copy_of(config, pipe, stopping)
         return PipedExtractor(open_extractor(config, environ), pipe.name, copy)
     scheme = scheme_of(source)
-    if scheme in sources.OF_FILES and re.match(r"//[^/]", source[len(scheme) + 1 :]):
+    if scheme in sources.ENDINGS and re.match(r"//[^/]", source[len(scheme) + 1 :]):
         raise ConfigError(
             f"{redact(source)} names a server, and {scheme}: reads files.",
-            hint=f"Write {scheme}:FILE. Known are: {SOURCE_FORMS}.",
+            hint=f"Write {scheme}:FILE. Known are: {sources.FORMS}.",
         )
-    if scheme in sources.BY_SCHEME:
-        return sources.BY_SCHEME[scheme](config, environ)
-    if scheme and not Path(source).exists():
+    if scheme and scheme not in sources.BY_SCHEME and not Path(source).exists():
         plugin = plugins.find(plugins.EXTRACTORS, scheme)
         if plugin is None:
-            raise _unknown(source, scheme, sources.BY_SCHEME, plugins.EXTRACTORS, SOURCE_FORMS)
+            raise _unknown(source, scheme, sources.BY_SCHEME, plugins.EXTRACTORS, sources.FORMS)
         extractor: Extractor = plugin.make(Extractor, source, config, environ)
-        return extractor
-    return sources.by_path(config)
+    else:
+        row = sources.BY_SCHEME.get(scheme) or sources.by_name(source)
+        extractor = load_attribute(row.factory, search_cwd=False)(source, config, environ)
+    if isinstance(extractor, NeedsIds):
+        extractor.ids_given = effects(config).makes_id
+    return extractor
+
+
+def effects(config: JobConfig) -> Effect:
+    """What a job's transformers do to ids."""
+    if not config.transform:
+        return NO_EFFECT
+    from migrator.transformers import parse_all  # noqa: PLC0415 most jobs have none
+
+    return effect_of(parse_all(config.transform))
 
 
 def open_loader(
@@ -84,38 +96,14 @@ def open_loader(
         ConfigError: the target is of no known kind.
     """
     target = target_text(config, environ)
-    if is_server_url(target):
-        from migrator.loaders.conflicts import parse_policy  # noqa: PLC0415 each kind on its own
-        from migrator.loaders.couchdb import CouchLoader  # noqa: PLC0415
-
-        most = config.in_flight + 2
-        client, _ = sources.client_of(config, target, role="target", environ=environ, max_connections=most)
-        return CouchLoader(
-            client,
-            names=names,
-            on_conflict=parse_policy(config.on_conflict, config.newer_field),
-            newer_field=config.newer_field,
-            max_in_flight=config.in_flight,
-            create_options={"q": config.q, "n": config.n, "partitioned": "true" if config.partitioned else None},
-            mirror=config.since_last or config.follow,
-            attempts=config.max_attempts,
-        )
-    if is_stream(target):
-        if config.resume:
-            raise ConfigError(
-                "What is written to a pipe cannot be taken up again.", hint="Leave --resume out, or name a folder."
-            )
-        from migrator.loaders.stream import StreamLoader  # noqa: PLC0415
-
-        return StreamLoader(target)
-    plugin = _target_plugin(target)
+    names = dict(names or {})
+    plugin = None if is_stream(target) else _target_plugin(target)
     if plugin is not None:
-        environ = os.environ if environ is None else environ
-        loader: Loader = plugin.make(Loader, target, config, dict(names or {}), environ)
-        return loader
-    from migrator.loaders.ndjson import NdjsonLoader  # noqa: PLC0415
-
-    return NdjsonLoader(Path(target), on_conflict=config.on_conflict)
+        loader: Loader = plugin.make(Loader, target, config, names, os.environ if environ is None else environ)
+    else:
+        row = targets.BY_SCHEME.get(scheme_of(target)) or (targets.STREAM if is_stream(target) else targets.FOLDER)
+        loader = load_attribute(row.factory, search_cwd=False)(target, config, names, environ)
+    return loader
 
 
 def open_client(
@@ -129,7 +117,7 @@ def open_client(
         environ: the environment; the process's own by default.
     """
     text = config.source if role == "source" else target_text(config, environ)
-    return sources.client_of(config, text, role=role, environ=environ)
+    return client_of(config, text, role=role, environ=environ)
 
 
 def source_text(config: JobConfig) -> str:
@@ -157,7 +145,7 @@ def target_text(config: JobConfig, environ: Mapping[str, str] | None = None) -> 
     environ = os.environ if environ is None else environ
     target = config.target or environ.get("COUCHDB_URL", "")
     if not target:
-        raise ConfigError("There is no target.", hint=f"Add --to TARGET ({TARGET_FORMS}) or set COUCHDB_URL.")
+        raise ConfigError("There is no target.", hint=f"Add --to TARGET ({targets.FORMS}) or set COUCHDB_URL.")
     what = "--to" if config.target else "COUCHDB_URL"
     return checked_place(target, what, known=tuple(plugins.words(plugins.LOADERS)) if ":" in target else ())
 
@@ -167,7 +155,7 @@ def target_database(config: JobConfig, environ: Mapping[str, str] | None = None)
     target = target_text(config, environ)
     if not is_server_url(target):
         return None
-    return sources.server_of(config, target, role="target", environ=environ)[1]
+    return server_of(config, target, role="target", environ=environ)[1]
 
 
 def refuse_plugin_target(target: str) -> None:
@@ -192,19 +180,17 @@ def refuse_plugin_target(target: str) -> None:
 def own_words(group: str) -> list[str]:
     """The words of a group of plugins that are this package's own, which no plugin can take."""
     if group == plugins.TRANSFORMERS:
-        from migrator.transformers import KINDS  # noqa: PLC0415 a list of plugins alone asks
-
-        return sorted({kind.partition(":")[0] for kind in KINDS})
-    return sorted(sources.BY_SCHEME if group == plugins.EXTRACTORS else TARGET_SCHEMES)
+        return sorted(kind.word for kind in KINDS if kind.word)
+    return sorted(sources.BY_SCHEME if group == plugins.EXTRACTORS else targets.BY_SCHEME)
 
 
 def _target_plugin(target: str) -> plugins.Plugin | None:
     scheme = scheme_of(target)
-    if not scheme or Path(target).exists():
+    if not scheme or scheme in targets.BY_SCHEME or Path(target).exists():
         return None
     plugin = plugins.find(plugins.LOADERS, scheme)
     if plugin is None:
-        raise _unknown(target, scheme, TARGET_SCHEMES, plugins.LOADERS, TARGET_FORMS)
+        raise _unknown(target, scheme, targets.BY_SCHEME, plugins.LOADERS, targets.FORMS)
     return plugin
 
 
@@ -214,9 +200,7 @@ def scheme_of(text: str) -> str:
     return match[1].lower() if match else ""
 
 
-def _unknown(
-    text: str, scheme: str, own: Mapping[str, object] | tuple[str, ...], group: str, forms: str
-) -> ConfigError:
+def _unknown(text: str, scheme: str, own: Mapping[str, object], group: str, forms: str) -> ConfigError:
     others = plugins.words(group)
     near = difflib.get_close_matches(scheme, [*own, *others], n=1)
     more = f"; by plugins: {', '.join(others)}" if others else ""

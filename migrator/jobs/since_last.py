@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from migrator.capabilities import effect_of, with_effect
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, is_same
@@ -173,7 +174,7 @@ class Sync:
                 )
             return made
 
-        return guarded
+        return with_effect(guarded, effect_of(transform))
 
     def _target_identity(self, name: str) -> str:
         """The identity of a target database, which is made where it is missing; "" where it cannot be told."""

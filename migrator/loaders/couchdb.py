@@ -9,18 +9,20 @@ from typing import Any
 
 from migrator import naming
 from migrator.capabilities import Traits
+from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_info
 from migrator.couch.fidelity import fidelity_of
 from migrator.couch.identity import mark_database, read_identity
+from migrator.couch.locate import client_of
 from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.couch.trouble import Suspects
 from migrator.couch.validate import screen
 from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite, Target
-from migrator.loaders.conflicts import OnConflict
+from migrator.loaders.conflicts import OnConflict, parse_policy
 from migrator.loaders.mirror_write import DELETED, MirrorWrite
-from migrator.model import Batch, Document, Fault, Outcome, Status
+from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 
@@ -171,3 +173,21 @@ class CouchLoader:
             suspects=Suspects(self._client, database, self._attempts),
             sleep=self._sleep,
         )
+
+
+def open_target(
+    target: str, config: JobConfig, names: Mapping[str, str], environ: Mapping[str, str] | None
+) -> Loader:
+    """The target that a TARGET names."""
+    most = config.in_flight + 2
+    client, _ = client_of(config, target, role="target", environ=environ, max_connections=most)
+    return CouchLoader(
+        client,
+        names=names,
+        on_conflict=parse_policy(config.on_conflict, config.newer_field),
+        newer_field=config.newer_field,
+        max_in_flight=config.in_flight,
+        create_options={"q": config.q, "n": config.n, "partitioned": "true" if config.partitioned else None},
+        mirror=config.since_last or config.follow,
+        attempts=config.max_attempts,
+    )

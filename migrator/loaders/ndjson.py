@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from migrator.capabilities import Traits
 from migrator.checkpoint.target_guard import NOTHING_THERE
+from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.files.durable import link_target
 from migrator.files.failures import RESUME, write_error
 from migrator.loaders.ndjson_file import NdjsonFile
-from migrator.model import Batch, Document, Fault, Outcome
+from migrator.model import Batch, Document, Fault, Loader, Outcome
 from migrator.naming import file_name
 
 
@@ -133,3 +134,10 @@ class NdjsonLoader:
         for output in self._outputs.values():
             output.close()
         self._outputs.clear()
+
+
+def open_target(
+    target: str, config: JobConfig, _names: Mapping[str, str], _environ: Mapping[str, str] | None
+) -> Loader:
+    """The target that a TARGET names."""
+    return NdjsonLoader(target, on_conflict=config.on_conflict)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from migrator.capabilities import Traits
+from migrator.config import JobConfig
 from migrator.errors import ConfigError, StorageError
 from migrator.files.streams import STDOUT, STREAM, open_stream, standard_output
-from migrator.model import Batch, Document, Fault, Outcome, Status
+from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
 
 
 class StreamLoader:
@@ -100,3 +101,18 @@ class StreamLoader:
             f"{self._name.capitalize()} cannot be written: {why}.",
             hint="Run the command again with a reader that takes all of it, or name a folder with --to.",
         )
+
+
+def open_target(
+    target: str, config: JobConfig, _names: Mapping[str, str], _environ: Mapping[str, str] | None
+) -> Loader:
+    """The target that a TARGET names.
+
+    Raises:
+        ConfigError: the job goes on from an earlier one.
+    """
+    if config.resume:
+        raise ConfigError(
+            "What is written to a pipe cannot be taken up again.", hint="Leave --resume out, or name a folder."
+        )
+    return StreamLoader(target)

@@ -5,13 +5,15 @@ They are looked for only where a word is none of this package's own, so that a s
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrator.errors import ConfigError, MigratorError
 from migrator.plugins.imports import failure, place
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 EXTRACTORS = "migrator.extractors"
 TRANSFORMERS = "migrator.transformers"
@@ -86,6 +88,8 @@ class Plugin:
 
 def installed(group: str | None = None) -> list[Plugin]:
     """All plugins, or those of one group, sorted by group and word."""
+    import importlib.metadata  # noqa: PLC0415 slow to import, and most runs need none
+
     found = {}
     for each in GROUPS if group is None else (group,):
         for point in importlib.metadata.entry_points(group=each):

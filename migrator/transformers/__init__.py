@@ -10,12 +10,11 @@ from migrator.transformers.keep import keep
 from migrator.transformers.masking import mask, sample
 from migrator.transformers.rename import rename
 from migrator.transformers.setting import set_field
-from migrator.transformers.spec import KINDS, compose, parse
+from migrator.transformers.spec import compose, parse, parse_all
 from migrator.transformers.user_function import load_function, user_function
 from migrator.transformers.where import where
 
 __all__ = [
-    "KINDS",
     "compose",
     "drop",
     "id_from_field",
@@ -26,6 +25,7 @@ __all__ = [
     "load_function",
     "mask",
     "parse",
+    "parse_all",
     "rename",
     "sample",
     "set_field",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from migrator.capabilities import with_effect
 from migrator.model import Document, Transformer
-from migrator.transformers.paths import parse_path, without
+from migrator.transformers.paths import effect_on, listed, parse_path, without
 
 
 def drop(*fields: str) -> Transformer:
@@ -20,4 +21,9 @@ def drop(*fields: str) -> Transformer:
             document = without(document, path)
         return document
 
-    return transform
+    return with_effect(transform, effect_on(paths))
+
+
+def read_drop(argument: str) -> Transformer:
+    """The transformer of `drop:ARGUMENT`."""
+    return drop(*listed(argument, f"drop:{argument}", "drop:a or drop:a,b.c"))

@@ -7,10 +7,11 @@ import re
 from typing import Any
 from uuid import UUID
 
+from migrator.capabilities import Effect, with_effect
 from migrator.codec import BOOKKEEPING, canonical, content_hash
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
-from migrator.transformers.paths import MISSING, Path, get, parse_path, with_value
+from migrator.transformers.paths import MISSING, Path, get, incomplete, parse_path, split, with_value
 
 # CouchDB's notes on one copy of a document are no part of its content.
 _NO_CONTENT = BOOKKEEPING | {"_id"}
@@ -35,7 +36,7 @@ def id_from_field(field: str) -> Transformer:
     def transform(document: Document) -> Document:
         return _with_id(document, _text(document, path, spec), spec)
 
-    return transform
+    return with_effect(transform, Effect(makes_id=True))
 
 
 def id_from_template(template: str) -> Transformer:
@@ -69,7 +70,7 @@ def id_from_template(template: str) -> Transformer:
         texts = [part if isinstance(part, str) else _text(document, part, spec) for part in parts]
         return _with_id(document, "".join(texts), spec)
 
-    return transform
+    return with_effect(transform, Effect(makes_id=True))
 
 
 def id_from_hash(*fields: str) -> Transformer:
@@ -95,7 +96,7 @@ def id_from_hash(*fields: str) -> Transformer:
             hashed = {key: value for key, value in document.items() if key not in _NO_CONTENT}
         return _with_id(document, content_hash(hashed), spec)
 
-    return transform
+    return with_effect(transform, Effect(makes_id=True, stable_id=False))
 
 
 def id_uuid7(*, seed: bytes, started_ms: int) -> Transformer:
@@ -119,7 +120,29 @@ def id_uuid7(*, seed: bytes, started_ms: int) -> Transformer:
         low = 0b10 << 62 | random & (1 << 62) - 1
         return _with_id(document, str(UUID(int=high << 64 | low)), "id:uuid7")
 
-    return transform
+    return with_effect(transform, Effect(makes_id=True, stable_id=False, same_each_run=False))
+
+
+class Uuid7:
+    """`id:uuid7`, whose ids belong to a run."""
+
+    def in_run(self, seed: bytes, started_ms: int) -> Transformer:
+        """As `PerRun` says."""
+        return id_uuid7(seed=seed, started_ms=started_ms)
+
+
+def read_id(argument: str) -> Transformer | Uuid7:
+    """The transformer of `id:ARGUMENT`."""
+    way, equals, rest = argument.partition("=")
+    if way == "field" and rest:
+        return id_from_field(rest)
+    if way == "template" and rest:
+        return id_from_template(rest)
+    if way == "hash" and bool(rest) is bool(equals):
+        return id_from_hash(*(split(rest, ",") if rest else ()))
+    if way == "uuid7" and not equals:
+        return Uuid7()
+    raise incomplete(f"id:{argument}", "id:field=NAME, id:template={a}-{b}, id:hash, id:hash=a,b or id:uuid7")
 
 
 def _with_id(document: Document, id: str, spec: str) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from migrator.capabilities import Effect, with_effect
 from migrator.model import Document, Transformer
-from migrator.transformers.paths import parse_path
+from migrator.transformers.paths import listed, parse_path
 
 # What is kept of an object: nothing more than named fields, or, where there are none, all of it.
 _Tree = dict[str, "_Tree"]
@@ -31,7 +32,12 @@ def keep(*fields: str) -> Transformer:
     def transform(document: Document) -> Document:
         return _kept(document, tree)
 
-    return transform
+    return with_effect(transform, Effect(keeps_id=True))
+
+
+def read_keep(argument: str) -> Transformer:
+    """The transformer of `keep:ARGUMENT`."""
+    return keep(*listed(argument, f"keep:{argument}", "keep:a or keep:a,b.c"))
 
 
 def _kept(document: Mapping[str, Any], tree: _Tree) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, TypeAlias
 
+from migrator.capabilities import Effect, with_effect
 from migrator.codec import canonical
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
 from migrator.plugins.imports import extra
-from migrator.transformers.paths import MISSING, Path, get, parse_path, parse_paths
+from migrator.transformers.paths import MISSING, Path, effect_on, get, incomplete, parse_path, parse_paths
 
 MIN_KEY_BYTES = 16
 KEY_VARIABLE = "MIGRATOR_MASK_KEY"
@@ -93,12 +94,21 @@ def parse_mask(text: str, key: bytes) -> Mask:
             document = _masked(document, path, make, f"{spec}: {'.'.join(path)}")
         return document
 
-    return Mask(kind, paths, transform)
+    return Mask(kind, paths, with_effect(transform, effect_on(paths)))
 
 
 def mask(text: str, key: bytes) -> Transformer:
     """The transformer of `parse_mask`."""
     return parse_mask(text, key).transform
+
+
+def read_mask(argument: str) -> Transformer:
+    """The transformer of `mask:ARGUMENT`, with the key in the environment."""
+    kind, colon, _ = argument.partition(":")
+    if not colon:
+        raise incomplete(f"mask:{argument}", f"mask:{FORMS}")
+    # What is left out needs no key.
+    return mask(argument, b"" if kind == "drop" else mask_key())
 
 
 def sample(text: str) -> Transformer:
@@ -125,7 +135,7 @@ def sample(text: str) -> Transformer:
         values = value if isinstance(value, list) and value else [value]
         return document if any(kept(item) for item in values) else None
 
-    return transform
+    return with_effect(transform, Effect(keeps_id=True))
 
 
 def values_at(value: Any, path: Path) -> Iterator[Any]:

@@ -6,11 +6,13 @@ A path goes through objects only, never into an array.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from migrator.capabilities import Effect
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document
+from migrator.naming import shown
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -103,3 +105,24 @@ def nested(path: Path, value: Any) -> Any:
     for name in reversed(path):
         value = {name: value}
     return value
+
+
+def effect_on(paths: Iterable[Path]) -> Effect:
+    """What a transformer that changes these fields, and no others, does to ids."""
+    return Effect(keeps_id=all(path[0] != "_id" for path in paths))
+
+
+def listed(argument: str, spec: str, forms: str) -> list[str]:
+    """The parts of what follows a SPEC's colon, with commas between them.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not argument:
+        raise incomplete(spec, forms)
+    return split(argument, ",")
+
+
+def incomplete(spec: str, forms: str) -> ConfigError:
+    """What to raise for a SPEC that lacks something."""
+    return ConfigError(f"--transform {shown(spec)} is incomplete or wrong.", hint=f"Write {forms}.")

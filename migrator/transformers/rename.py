@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from migrator.capabilities import with_effect
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
-from migrator.transformers.paths import MISSING, Path, get, parse_path, with_value, without
+from migrator.transformers.paths import (
+    MISSING,
+    Path,
+    effect_on,
+    get,
+    incomplete,
+    listed,
+    parse_path,
+    split,
+    with_value,
+    without,
+)
 
 
 def rename(names: Mapping[str, str]) -> Transformer:
@@ -54,7 +66,21 @@ def rename(names: Mapping[str, str]) -> Transformer:
             document = with_value(document, new, value, spec)
         return document
 
-    return transform
+    return with_effect(transform, effect_on(path for pair in pairs for path in pair))
+
+
+def read_rename(argument: str) -> Transformer:
+    """The transformer of `rename:ARGUMENT`."""
+    spec, forms = f"rename:{argument}", "rename:old=new or rename:old=new,other=another"
+    names: dict[str, str] = {}
+    for pair in listed(argument, spec, forms):
+        old, *new = split(pair, "=")
+        if len(new) != 1:
+            raise incomplete(spec, forms)
+        if old in names:
+            raise ConfigError(f"--transform {spec}: {old} is renamed twice.", hint="Name each field once.")
+        names[old] = new[0]
+    return rename(names)
 
 
 def _renamed(inner: Document, names: Mapping[str, str], spec: str) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from migrator.capabilities import with_effect
 from migrator.model import Document, Transformer
 from migrator.transformers.copying import detached
-from migrator.transformers.paths import parse_path, with_value
+from migrator.transformers.paths import effect_on, incomplete, parse_path, split, with_value
+from migrator.transformers.where import read_value
 
 
 def set_field(field: str, value: Any) -> Transformer:
@@ -22,4 +24,14 @@ def set_field(field: str, value: Any) -> Transformer:
     def transform(document: Document) -> Document:
         return with_value(document, path, detached(value), spec)
 
-    return transform
+    return with_effect(transform, effect_on([path]))
+
+
+def read_set(argument: str) -> Transformer:
+    """The transformer of `set:ARGUMENT`."""
+    spec = f"set:{argument}"
+    field, *value = split(argument, "=")
+    if not field or not value:
+        raise incomplete(spec, "set:field=VALUE")
+    # A backslash belongs to the value, where it means nothing to us.
+    return set_field(field, read_value(argument[len(field) + 1 :], spec))

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from migrator.capabilities import effect_of, with_effect
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
 from migrator.plugins.imports import at, described, load_attribute
@@ -65,7 +66,7 @@ def user_function(function: Callable[..., Any], *, name: str) -> Transformer:
             return transformed
         raise TransformError(f"{name}: it gave a {type(transformed).__name__}, neither a mapping nor None.")
 
-    return transform
+    return with_effect(transform, effect_of(function))
 
 
 def _takes_one_argument(function: Callable[..., Any]) -> bool:

@@ -15,10 +15,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from migrator.capabilities import Effect, with_effect
 from migrator.codec import InvalidDocument, decode_value, plain
 from migrator.errors import ConfigError
 from migrator.model import Document, Transformer
-from migrator.transformers.paths import MISSING, Path, get, nested, parse_path
+from migrator.transformers.paths import MISSING, Path, get, incomplete, nested, parse_path
 
 # The first operator that no backslash goes before divides field and value.
 _CONDITION = re.compile(
@@ -52,7 +53,7 @@ def where(condition: str) -> Transformer:
             met = value is not MISSING and bool(_plain(value, path))
             return document if met is not negated else None
 
-        return transform
+        return with_effect(transform, Effect(keeps_id=True))
 
     if match["field"].startswith("!"):
         raise ConfigError(f"--transform {spec}: '!' stands before a comparison.", hint="Write field!=value.")
@@ -63,7 +64,14 @@ def where(condition: str) -> Transformer:
         value = get(document, path)
         return document if value is not MISSING and test(_plain(value, path)) else None
 
-    return transform_by_value
+    return with_effect(transform_by_value, Effect(keeps_id=True))
+
+
+def read_where(argument: str) -> Transformer:
+    """The transformer of `where:ARGUMENT`."""
+    if not argument:
+        raise incomplete("where:", "where:field=value, where:field or where:!field")
+    return where(argument)
 
 
 def read_value(text: str, spec: str) -> Any:

@@ -12,7 +12,7 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
-from migrator.capabilities import unconfirmed_of
+from migrator.capabilities import effect_of, unconfirmed_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig
@@ -29,7 +29,7 @@ from migrator.events import (
 from migrator.files.identity import same_identity
 from migrator.files.sorting import ExternalSorter
 from migrator.jobs.open import OpenJob, default_paths, open_job
-from migrator.jobs.order import keeps_order
+from migrator.jobs.registry import effects
 from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject
 from migrator.pipeline.batching import Assembly
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
@@ -68,7 +68,7 @@ def verify_job(
         MigratorError: a side is out of reach, or the checkpoint cannot be used.
     """
     stopping = stopping or threading.Event()
-    if run_checkpoint is None and any(spec.startswith("id:uuid7") for spec in config.transform):
+    if run_checkpoint is None and not effects(config).same_each_run:
         raise ConfigError(
             "Ids by uuid7 are new in each run, so there is nothing to compare them with.",
             hint="Verify at the end of the run itself: migrator run … --verify",
@@ -205,7 +205,7 @@ class _Verification:
         self, name: str, assembly: Assembly, after: str | None, stack: contextlib.ExitStack
     ) -> Iterator[EncodedDocument]:
         """The source's documents as they would be sent, in the order of their ids, behind an id."""
-        if self.job.extractor.ordered and keeps_order(self.job.config.transform):
+        if self.job.extractor.ordered and effect_of(assembly.transform).keeps_id:
             # Reading is cheap beside comparing, and a position is the extractor's own.
             documents = self._assembled(name, assembly)
             if after is None:

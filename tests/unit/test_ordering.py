@@ -14,7 +14,7 @@ from migrator.config import JobConfig
 from migrator.events import CollectionFinished
 from migrator.jobs import order
 from migrator.jobs.open import OpenJob
-from migrator.jobs.order import in_order, keeps_order
+from migrator.jobs.order import in_order
 from migrator.model import BatchLimits, Counts
 from migrator.pipeline import spooling
 from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper
@@ -60,7 +60,7 @@ def job_of(
 
 def positions(job: OpenJob, checkpoint: Checkpoint, folder: Path) -> list[object]:
     """Where reading would go on after each record: ids where it is sorted, else the source's own."""
-    extractor, _ = in_order(job, checkpoint, None, folder / "c.json", Recorder(), Event())
+    extractor, _ = in_order(job, checkpoint, job.transform(checkpoint), folder / "c.json", Recorder(), Event())
     return [record.position for record in extractor.extract("c")]
 
 
@@ -123,19 +123,3 @@ def test_what_an_earlier_job_left_goes(tmp_path: Path) -> None:
     assert ["c.json.spool"] == [path.name for path in tmp_path.iterdir()]
     in_order(job_of(SHUFFLED, sort="never"), Checkpoint(job={}), None, tmp_path / "c.json", Recorder(), Event())
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("specs", "keeps"),
-    [
-        ((), True),
-        (("drop:a", "where:b=1", "set:c=1", "keep:d", "rename:e=f"), True),
-        (("drop:a", "id:hash"), False),
-        (("rename:sku=_id",), False),
-        (("set:_id=x",), False),
-        (("app.maps:user",), False),
-    ],
-)
-def test_knows_what_leaves_ids_alone(specs: tuple[str, ...], keeps: bool) -> None:
-    """Only transformers that cannot touch an id keep an order."""
-    assert keeps == keeps_order(specs)

@@ -41,7 +41,7 @@ from migrator.jobs.distributed.split import Split, divide
 from migrator.jobs.distributed.targets import open_targets, other_target
 from migrator.jobs.distributed.worker import STOP_FILE, counts_of, event_of, split_paths
 from migrator.jobs.open import OpenJob, default_paths, open_job
-from migrator.jobs.registry import open_extractor
+from migrator.jobs.registry import effects, open_extractor
 from migrator.jobs.run import JobResult
 from migrator.model import CollectionReport, Counts, Report
 from migrator.pipeline.loop import MaxErrors
@@ -242,7 +242,7 @@ def _check(config: JobConfig) -> None:
     if config.dry_run or config.replicate:
         word = "--dry-run" if config.dry_run else "--replicate"
         raise ConfigError(f"{word} does not go with --executor.", hint=hint)
-    if config.verify and any(spec.startswith("id:uuid7") for spec in config.transform):
+    if config.verify and not effects(config).same_each_run:
         raise ConfigError("Ids by uuid7 are each split's own, so --verify cannot know them.", hint=hint)
 
 

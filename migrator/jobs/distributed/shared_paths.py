@@ -12,9 +12,8 @@ from migrator.errors import ConfigError
 from migrator.files.streams import is_stream
 from migrator.jobs.piped import refuse_pipe
 from migrator.jobs.registry import scheme_of, target_text
-from migrator.jobs.sources import OF_FILES
+from migrator.kinds.sources import ENDINGS
 
-_FILES = (*OF_FILES, "singer")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/].*)", re.IGNORECASE)
 
 
@@ -48,7 +47,7 @@ def from_root(text: str) -> str:
         # As everywhere, a file goes before a scheme.
         return _path(text)
     scheme, _, rest = text.partition(":")
-    if scheme.lower() in _FILES:
+    if scheme.lower() in ENDINGS:
         return f"{scheme}:{_path(rest)}"
     if found := _SQLITE.fullmatch(text):
         return found[1] + _path(found[2])

@@ -12,10 +12,10 @@ from migrator.config import Connection
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.locate import server_of
 from migrator.couch.responses import Answer, refuse
 from migrator.errors import ConfigError, Interrupted
 from migrator.events import Listener, ignore
-from migrator.jobs.sources import server_of
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
 

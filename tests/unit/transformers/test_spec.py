@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from migrator.capabilities import Effect, effect_of, with_effect
 from migrator.errors import ConfigError
+from migrator.kinds.transformers import KINDS, Kind
 from migrator.model import Transformer
-from migrator.transformers import KINDS, compose, drop, parse, set_field, where
+from migrator.transformers import compose, drop, parse, parse_all, set_field, user_function, where
 
 DOCUMENT = {"_id": "old", "a": 1, "b": {"c": 2}, "n": "x", "a,b": 3, "a=b": 4}
 
@@ -104,25 +106,43 @@ def test_wrong_specs_are_told_with_the_remedy(spec: str, words: str) -> None:
     assert caught.value.hint
 
 
-def test_every_kind_of_the_help_is_read() -> None:
-    """No line of KINDS is a promise that `parse` does not keep."""
-    examples = {
-        "id:field=NAME": "id:field=n",
-        "id:template=TEXT": "id:template={n}",
-        "id:hash": "id:hash",
-        "id:uuid7": "id:uuid7",
-        "rename:OLD=NEW,...": "rename:a=z",
-        "drop:FIELD,...": "drop:a",
-        "keep:FIELD,...": "keep:a",
-        "set:FIELD=VALUE": "set:a=1",
-        "where:CONDITION": "where:a=1",
-        "sample:N%": "sample:100%",
-        "mask:KIND:FIELD,...": "mask:drop:a",
-        "MODULE:FUNCTION": "copy:copy",
-    }
-    assert list(examples) == list(KINDS)
-    for spec in examples.values():
-        assert parse(spec)(DOCUMENT) is not None
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.factory], ids=lambda kind: str(kind.word))
+def test_every_row_keeps_its_promise(kind: Kind) -> None:
+    """Each form has an example, and `parse` knows it."""
+    assert len(kind.examples) == len(kind.forms)
+    assert all(form.partition(":")[0] == kind.word for form in kind.forms)
+    for spec in kind.examples:
+        assert callable(parse(spec))
+
+
+@pytest.mark.parametrize(
+    ("specs", "effect"),
+    [
+        ((), Effect(keeps_id=True)),
+        (("drop:a", "where:b=1", "set:c=1", "keep:d", "rename:e=f", "sample:5%"), Effect(keeps_id=True)),
+        (("mask:drop:a", "where:_id>x", "keep:_id", "drop:a_id"), Effect(keeps_id=True)),
+        (("rename:sku=_id",), Effect()),
+        (("rename:_id=sku",), Effect()),
+        (("set:_id=x",), Effect()),
+        (("drop:_id",), Effect()),
+        (("mask:drop:_id",), Effect()),
+        (("copy:copy",), Effect()),
+        (("id:field=a", "drop:a"), Effect(makes_id=True)),
+        (("id:template={a}",), Effect(makes_id=True)),
+        (("drop:a", "id:hash"), Effect(makes_id=True, stable_id=False)),
+        (("id:hash=a",), Effect(makes_id=True, stable_id=False)),
+        (("id:uuid7", "drop:a"), Effect(makes_id=True, stable_id=False, same_each_run=False)),
+    ],
+)
+def test_says_what_becomes_of_ids(specs: tuple[str, ...], effect: Effect) -> None:
+    """Each transformer declares it, and several together do what each of them does."""
+    assert effect_of(parse_all(specs)) == effect
+
+
+def test_a_function_of_the_users_own_can_declare_it_too() -> None:
+    """The guard around it passes it on."""
+    declared = with_effect(lambda document: document, Effect(keeps_id=True))
+    assert effect_of(user_function(declared, name="own")).keeps_id
 
 
 def test_compose_applies_in_order_and_stops_at_none() -> None:

@@ -1,0 +1,94 @@
+"""The tables of sources, targets and transformers in the documentation are those of the code.
+
+`UPDATE_DOCS=1` writes them; read the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrator.kinds.sources import SOURCES
+from migrator.kinds.targets import TARGETS
+from migrator.kinds.transformers import KINDS
+from migrator.plugins.imports import DISTRIBUTION, load_attribute
+from tests.docs.pages import ROOT
+
+
+def sources() -> Iterator[str]:
+    """The rows of SOURCES."""
+    yield "| SOURCE | what it is |"
+    for source in SOURCES:
+        forms = ", ".join(f"`{form}`" for form in source.forms)
+        needed = f'; `pip install "{DISTRIBUTION}[{source.extra}]"`' if source.extra else ""
+        yield f"| {forms} | {source.help}{needed} |"
+    yield "| `-`, `csv:-`, `mongo:-` … | NDJSON, or another kind, on standard input; pipes and FIFOs likewise |"
+
+
+def targets() -> Iterator[str]:
+    """The rows of TARGETS."""
+    yield "| TARGET | what it is |"
+    for target in TARGETS:
+        for form, what in target.forms.items():
+            yield f"| `{form}` | {what} |"
+
+
+def transformers() -> Iterator[str]:
+    """The rows of KINDS."""
+    yield "| SPEC | what it does | example |"
+    for kind in KINDS:
+        for (form, what), example in zip(kind.forms.items(), kind.examples, strict=True):
+            needed = f'; some need `pip install "{DISTRIBUTION}[{kind.extra}]"`' if kind.extra else ""
+            yield f"| `{form}` | {what}{needed} | `{example}` |"
+
+
+TABLES = {"sources": sources, "targets": targets, "transformers": transformers}
+WHERE = [("README.md", "sources"), ("README.md", "targets"), ("docs/transformers.md", "transformers")]
+
+
+@pytest.mark.parametrize(("page", "name"), WHERE)
+def test_the_documentation_has_the_table(page: str, name: str) -> None:
+    """A row of the code is a row of the page, in the same words."""
+    head, *rows = TABLES[name]()
+    table = "\n".join([head, re.sub(r"[^|]+", "---", head), *rows])
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
+    written = re.sub(rf"{re.escape(head)}\n(\|.*\n)+", lambda _: table + "\n", text)
+    if os.environ.get("UPDATE_DOCS"):
+        path.write_text(written, encoding="utf-8")
+        return
+    assert table in text
+    assert written == text
+
+
+@pytest.mark.parametrize(
+    "row", [*SOURCES, *TARGETS, *(kind for kind in KINDS if kind.factory)], ids=lambda row: row.factory
+)
+def test_every_factory_has_the_signature_of_a_plug_ins(row: object) -> None:
+    """A source, a target and a transformer of this package are opened as those of other packages are."""
+    factory = load_attribute(row.factory, search_cwd=False)  # type: ignore[attr-defined] # all rows have it
+    wanted = {"Source": ("source", "config", "environ"), "Target": ("target", "config", "names", "environ")}
+    names = [name.lstrip("_") for name in inspect.signature(factory).parameters]
+    assert names == list(wanted[type(row).__name__]) if type(row).__name__ in wanted else len(names) == 1
+
+
+def test_every_source_has_a_paragraph() -> None:
+    """docs/sources.md tells of each."""
+    text = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+    named = [source.schemes or [Path(form).suffix for form in source.forms] for source in SOURCES]
+    assert [words for words in named if not any(word in text for word in words)] == []
+
+
+def test_no_word_stands_twice() -> None:
+    """A scheme or kind belongs to one row."""
+    for words in (
+        [scheme for source in SOURCES for scheme in source.schemes],
+        [scheme for target in TARGETS for scheme in target.schemes],
+        [kind.word for kind in KINDS],
+    ):
+        assert len(set(words)) == len(words)
