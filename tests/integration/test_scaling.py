@@ -108,7 +108,7 @@ def killing(cluster: Cluster) -> tuple[events.Listener, list[int]]:
     loaded = itertools.count(1)
 
     def listen(event: events.Event) -> None:
-        if isinstance(event, events.BatchLoaded) and next(loaded) in {2, 20, 38}:
+        if isinstance(event, events.BatchLoaded) and next(loaded) in {2, 20}:
             for pid in cluster.worker_ids()[:1]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -23,7 +23,9 @@ class Cluster:
     """
 
     def __init__(self, folder: Path, workers: int, environ: Mapping[str, str] | None = None) -> None:
-        self._environ = {**os.environ, **(environ or {})}
+        # Its profiler looks at every worker a hundred times a second.
+        quiet = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
+        self._environ = {**os.environ, **quiet, **(environ or {})}
         self.processes: list[subprocess.Popen[str]] = []
         scheduler = self._start(
             "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"
