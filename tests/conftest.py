@@ -24,7 +24,9 @@ collect_ignore = ["data"]
 pytest_plugins = ("migrator.pytest_plugin",)
 
 # A machine with one busy core is slow, not wrong.
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+# For whoever has changed what the properties are about: --hypothesis-profile thorough.
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=2_000)
 settings.load_profile("default")
 
 
