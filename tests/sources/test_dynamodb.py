@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import boto3
 import botocore.exceptions
 import pytest
 from boto3.dynamodb.types import TypeSerializer
+from botocore.loaders import JSONFileLoader
 from moto.server import ThreadedMotoServer
 
 import migrator
@@ -40,6 +42,15 @@ ENVIRON = {
     "AWS_DEFAULT_REGION": "eu-west-1",
 }
 STRING = {"_id": "S"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _read_once() -> Iterator[None]:
+    """Each client reads boto3's descriptions of the service again, which takes longer than a test."""
+    read = functools.cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: read(path))
+        yield
 
 
 @pytest.fixture(scope="module")
