@@ -3,95 +3,73 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from json import JSONDecodeError, JSONDecoder, JSONEncoder
+from operator import itemgetter
 from typing import Any
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_END: Any = object()
 
 
 def loads(text: str, decoder: JSONDecoder) -> Any:
-    """Read one JSON value; `decoder` reads what has no depth: strings, numbers, words.
+    """Read one JSON value; `decoder` reads strings, numbers and words, and its `object_pairs_hook` makes objects.
 
     Raises:
         JSONDecodeError: the text is no JSON.
     """
-    containers: list[dict[str, Any] | list[Any]] = []
-    keys: list[str] = []
+    # The closing bracket of each open container and its items: in an object keys and values in turn.
+    levels: list[tuple[str, list[Any]]] = [("", [])]
+    hook: Any = decoder.object_pairs_hook
     index = _skip(text, 0)
     while True:
         opening = text[index : index + 1]
-        value: Any
         if opening in {"{", "["}:
+            levels.append(("}" if opening == "{" else "]", []))
             index = _skip(text, index + 1)
-            value = {} if opening == "{" else []
-            if text[index : index + 1] != _closing(value):
-                containers.append(value)
-                key, index = _key(text, index, decoder) if opening == "{" else ("", index)
-                keys.append(key)
+            if text[index : index + 1] != levels[-1][0]:
+                index = _key(text, index, decoder, *levels[-1])
                 continue
-            index += 1
         else:
             value, index = decoder.raw_decode(text, index)
-        while containers:
-            container = containers[-1]
-            if isinstance(container, dict):
-                container[keys[-1]] = value
-            else:
-                container.append(value)
+            levels[-1][1].append(value)
             index = _skip(text, index)
-            separator = text[index : index + 1]
-            if separator == ",":
-                index = _skip(text, index + 1)
-                if isinstance(container, dict):
-                    keys[-1], index = _key(text, index, decoder)
-                break
-            if separator != _closing(container):
-                raise JSONDecodeError("Expecting ',' delimiter", text, index)
-            index += 1
-            value = containers.pop()
-            keys.pop()
-        else:
-            index = _skip(text, index)
+        while text[index : index + 1] == levels[-1][0] != "":
+            closing, items = levels.pop()
+            value = items if closing == "]" else (hook or dict)([*zip(items[::2], items[1::2], strict=True)])
+            levels[-1][1].append(value)
+            index = _skip(text, index + 1)
+        if len(levels) == 1:
             if index != len(text):
                 raise JSONDecodeError("Extra data", text, index)
-            return value
+            return levels[0][1][0]
+        if text[index : index + 1] != ",":
+            raise JSONDecodeError("Expecting ',' delimiter", text, index)
+        index = _key(text, _skip(text, index + 1), decoder, *levels[-1])
 
 
 def dumps(value: Any, encoder: JSONEncoder) -> str:
     """Write plain JSON values; `encoder` writes strings, numbers and words. `sort_keys` of it holds here too."""
     encode = encoder.encode
     parts: list[str] = []
-    pending: list[tuple[Iterator[Any], bool]] = [(iter([value]), False)]
-    first = True
+    # What is still to be written, the next one last: a text, and the value behind it.
+    pending: list[tuple[str, Any]] = [("", value)]
     while pending:
-        items, keyed = pending[-1]
-        for item in items:
-            if not first and len(pending) > 1:
-                parts.append(",")
-            first = False
-            if keyed:
-                key, child = item
-                parts.append(encode(key) + ":")
-            else:
-                child = item
-            if isinstance(child, dict):
-                parts.append("{")
-                pairs = sorted(child.items(), key=_first) if encoder.sort_keys else child.items()
-                pending.append((iter(pairs), True))
-            elif isinstance(child, list):
-                parts.append("[")
-                pending.append((iter(child), False))
-            else:
-                parts.append(encode(child))
-                continue
-            first = True
-            break
+        before, value = pending.pop()
+        parts.append(before)
+        if isinstance(value, dict):
+            opening, closing = "{}"
+            pairs = sorted(value.items(), key=itemgetter(0)) if encoder.sort_keys else value.items()
+            inside = [(f",{encode(key)}:", child) for key, child in pairs]
+        elif isinstance(value, list):
+            opening, closing = "[]"
+            inside = [(",", child) for child in value]
         else:
-            pending.pop()
-            first = False
-            if pending:
-                parts.append("}" if keyed else "]")
+            parts.append("" if value is _END else encode(value))
+            continue
+        pending += [(closing, _END), *reversed(inside)]
+        if inside:
+            pending[-1] = (inside[0][0][1:], inside[0][1])
+        parts.append(opening)
     return "".join(parts)
 
 
@@ -100,19 +78,15 @@ def _skip(text: str, index: int) -> int:
     return index if match is None else match.end()
 
 
-def _closing(container: dict[str, Any] | list[Any]) -> str:
-    return "}" if isinstance(container, dict) else "]"
-
-
-def _key(text: str, index: int, decoder: JSONDecoder) -> tuple[str, int]:
+def _key(text: str, index: int, decoder: JSONDecoder, closing: str, items: list[Any]) -> int:
+    """Read the next key where it is an object's turn; where its value begins."""
+    if closing == "]":
+        return index
     if text[index : index + 1] != '"':
         raise JSONDecodeError("Expecting property name enclosed in double quotes", text, index)
     key, index = decoder.raw_decode(text, index)
+    items.append(key)
     index = _skip(text, index)
     if text[index : index + 1] != ":":
         raise JSONDecodeError("Expecting ':' delimiter", text, index)
-    return str(key), _skip(text, index + 1)
-
-
-def _first(pair: tuple[str, Any]) -> str:
-    return pair[0]
+    return _skip(text, index + 1)

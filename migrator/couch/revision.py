@@ -45,8 +45,6 @@ _SMALL_INTEGERS = tuple(bytes((97, value)) for value in range(256))
 _SHORT_STRINGS = tuple(b"m" + size.to_bytes(4, "big") for size in range(1024))
 _pack_integer = struct.Struct(">ci").pack
 _pack_float = struct.Struct(">cd").pack
-# A string, and the colon after it where it is a key.
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"([ \t\n\r]*:)?')
 _LEGAL_ID = re.compile(r"[^_]|_design/.", re.DOTALL)
 _REVISION = re.compile(r"([1-9][0-9]*)-(.+)", re.ASCII | re.DOTALL)
 
@@ -239,24 +237,7 @@ def _decode_exactly(text: str) -> Any:
     try:
         return _DECODER.decode(text)
     except RecursionError:
-        value = deep.loads(text, _DECODER)
-    # That reader leaves a repeated key in the first one's place, so there must be none.
-    if _count_members(value) != sum(match[1] is not None for match in _STRING.finditer(text)):
-        raise _Uncertain
-    return value
-
-
-def _count_members(value: Any) -> int:
-    count = 0
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            count += len(item)
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
-    return count
+        return deep.loads(text, _DECODER)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -97,6 +97,22 @@ def test_deep_reads_and_writes_as_the_standard_library(value: Any) -> None:
     assert same(json.loads(spaced), deep.loads(f" {spaced}\n", json.JSONDecoder()))
 
 
+@given(json_values, st.integers(0, 10**6), st.sampled_from(["", *',]}{[":1x']), st.integers(0, 1))
+def test_deep_finds_the_faults_of_the_standard_library(value: Any, at: int, put: str, taken: int) -> None:
+    """A damaged text is refused with the same words at the same place, and what is still one reads the same."""
+    text = json.dumps(value)
+    at %= len(text)
+    text = f"{text[:at]}{put}{text[at + taken :]}"
+
+    def outcome(read: Callable[[str], Any]) -> Any:
+        try:
+            return read(text)
+        except json.JSONDecodeError as error:
+            return error.msg, error.pos
+
+    assert same(outcome(json.loads), outcome(lambda text: deep.loads(text, json.JSONDecoder())))
+
+
 @given(st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True))
 def test_every_spelling_of_a_number_reads_as_the_standard_library_reads_it(text: str) -> None:
     """No number is rounded twice or changes its type; what overflows is refused."""
