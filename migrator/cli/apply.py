@@ -24,7 +24,7 @@ OF_JOB = ("report", "batch_docs", "batch_bytes")
 @options.connection_options
 @options.log_options
 def apply(plan_file: Path, **values: Any) -> None:
-    """Do exactly what PLAN says, which `migrator plan --output PLAN` has written.
+    """Do exactly what PLAN says, which `migrator plan-server --output PLAN` has written.
 
     Databases with their options, all revisions and attachments; then indexes and views, built; validation
     functions, users, and last of all who may come in. Then both servers are compared. Kill it and go on with

@@ -49,7 +49,8 @@ COMMANDS: dict[str, str] = {
     "verify, differences": "verify -q --from in --to URL --map docs=NAMEempty --differences there/d",
     "verify, report": "verify -q --from in --to URL --map docs=NAMEempty --report there/d",
     "verify, checkpoint": "verify -q --from in --to URL --map docs=NAMEempty --checkpoint there/ck",
-    "plan": "plan -q --from URL --to URL --database NAMEa --map NAMEa=NAMEz --no-users --output there/plan.json",
+    "plan": "plan-server -q --from URL --to URL --database NAMEa --map NAMEa=NAMEz --no-users "
+    "--output there/plan.json",
     "secure": "secure -q URL/NAMEa --user NAMEUSER --password-file there/pw",
 }
 # So long a file may be, where a part is written before it fails.

@@ -99,7 +99,10 @@ def test_whole_servers(server_url: str, below: str, source: str, database_prefix
     done("run", "-q", "--from", f"{source}.ndjson", "--to", below)
     # On a server that is its own source the plan has a problem, which is said, or nothing to do.
     target = ["--to", f"{below}/", "--database", source, "--map", f"{source}={database_prefix}m", "--no-probe"]
-    assert commands.run("plan", "-q", "--from", below, *target, "--output", "plan.json", "--no-users").code == 0
+    assert (
+        commands.run("plan-server", "-q", "--from", below, *target, "--output", "plan.json", "--no-users").code
+        == 0
+    )
     assert commands.run("apply", "-q", "plan.json").code in ({0} if is_couchdb else {0, 3})
     assert set(support.documents(server_url, f"{database_prefix}m")) == {"a", "b"}
     for url in (below, f"{below}/{source}"):

@@ -87,7 +87,7 @@ def restore(feed: DoubledFeed, server: str, source: str, target: str) -> None:
 def apply(feed: DoubledFeed, server: str, source: str, target: str) -> None:
     """As a whole server goes."""
     chosen = ("--database", source, "--map", f"{source}={target}", "--no-users", "--no-probe")
-    ended("plan", "-q", "--from", feed.url, "--to", server, *chosen, "--output", "plan.json")
+    ended("plan-server", "-q", "--from", feed.url, "--to", server, *chosen, "--output", "plan.json")
     ended("apply", "-q", "plan.json", "--from", feed.url, "--to", server)
 
 

@@ -39,7 +39,7 @@ def apply(command: Command, pair: Pair, *arguments: str) -> Ran:
 def planned(command: Command, pair: Pair, *arguments: str) -> Any:
     """Make the plan `plan.json`."""
     ran = command(
-        "plan", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json", "--json", *arguments
+        "plan-server", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json", "--json", *arguments
     )
     assert ran.code == 0, ran.output
     return ran.value
@@ -98,7 +98,7 @@ def test_the_usual_limit_is_planned_with_where_the_server_tells_none(command: Co
     names = whole_server.odd_names(pair.source_prefix, is_couchdb=False)[:2]
     whole_server.fill(pair.source, names, is_couchdb=False, documents=3)
     leaf_states.write(pair.source, names[1], leaf("large", "2-b", "1-a", text="x" * 8_000_100))
-    made = command("plan", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json", "--json")
+    made = command("plan-server", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json", "--json")
     assert made.code == 3, made.output
     assert [(item["id"], item["rev"]) for item in made.value["cannot_go"]] == [("large", "2-b")]
     assert "8,000,000" in made.value["cannot_go"][0]["reason"]
@@ -118,13 +118,15 @@ def test_what_cannot_go_is_planned_and_rejected_by_name(command: Command, pair: 
     leaf_states.write(pair.source, names[1], *large)
     limit = limit_of(pair, 40_000)
     try:
-        made = command("plan", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json", "--json")
+        made = command(
+            "plan-server", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json", "--json"
+        )
         assert made.code == 3, made.output
         assert [(item["id"], item["rev"]) for item in made.value["cannot_go"]] == [("large", "2-b")]
         assert "all documents of 2 databases were read" in made.value["found_by"]
-        shown = command("plan", *pair.arguments, "--no-users", "--no-probe")
+        shown = command("plan-server", *pair.arguments, "--no-users", "--no-probe")
         assert "cannot go" in shown.output
-        quick = command("plan", *pair.arguments, "--no-users", "--no-probe", "--quick", "--json").value
+        quick = command("plan-server", *pair.arguments, "--no-users", "--no-probe", "--quick", "--json").value
         if pair.single:
             # One server has one limit: it was lowered after the document had come, which only reading tells.
             assert "none should be" in quick["found_by"]
@@ -178,7 +180,7 @@ def test_a_plan_that_does_not_fit_any_more(command: Command, pair: Pair) -> None
     for text in (f"{names[0]} is gone", f"{pair.source_prefix}new is new", f"{pair.at_target(names[2])} is there"):
         assert text in ran.output
     assert (f"{names[1]} was deleted and made anew" in ran.output) is pair.is_couchdb
-    assert "migrator plan" in ran.output
+    assert "migrator plan-server" in ran.output
     assert support.request("GET", url_of(pair.target, pair.at_target(names[3])))[0] == 404
 
 
@@ -242,17 +244,17 @@ def test_what_stands_in_the_way_of_a_plan(command: Command, pair: Pair) -> None:
     support.request("PUT", url_of(pair.target, pair.at_target(names[0])))
     support.request("PUT", f"{url_of(pair.target, pair.at_target(names[0]))}/x", {})
     more = ["--map", f"{names[1]}={pair.target_prefix}c", "--output", "plan.json"]
-    ran = command("plan", *pair.arguments, *more, "--no-probe")
+    ran = command("plan-server", *pair.arguments, *more, "--no-probe")
     assert ran.code == 2, ran.output
     assert "holds 1 documents" in ran.output
     assert "would both go to" in ran.output
     refused = apply(command, pair)
     assert refused.code == 6
     assert "would both go to" in refused.output
-    illegal = command("plan", *pair.arguments, "--map", f"{names[1]}=Upper", "--no-probe")
+    illegal = command("plan-server", *pair.arguments, "--map", f"{names[1]}=Upper", "--no-probe")
     assert illegal.code == 2
     assert "not a legal name" in illegal.output
-    wrong = command("plan", *pair.arguments, "--map", "nobody=x", "--no-probe")
+    wrong = command("plan-server", *pair.arguments, "--map", "nobody=x", "--no-probe")
     assert wrong.code == 2
     assert "fits no database" in wrong.output
 
@@ -269,7 +271,7 @@ def test_a_plan_leaves_nothing_behind(command: Command, pair: Pair, monkeypatch:
         return made[-1]
 
     monkeypatch.setattr(probes, "scratch_name", noted)
-    ran = command("plan", *pair.arguments, "--json")
+    ran = command("plan-server", *pair.arguments, "--json")
     assert ran.code == 0, ran.output
     assert ran.value["estimate"]["sample_documents"] > 10
     assert len(made) == 1
@@ -343,7 +345,7 @@ def move_users(command: Command, pair: Pair) -> Ran:
     name = f"{pair.source_prefix}a"
     support.request("PUT", url_of(pair.source, name))
     support.request("PUT", f"{url_of(pair.source, name)}/_security", whole_server.security(0))
-    made = command("plan", *pair.arguments, "--output", "plan.json", "--no-probe", "--json")
+    made = command("plan-server", *pair.arguments, "--output", "plan.json", "--no-probe", "--json")
     assert made.code == 0, made.output
     assert made.value["users"] >= 1
     return apply(command, pair)
@@ -379,7 +381,7 @@ def test_replications_go_along_paused(command: Command, pair: Pair) -> None:
     assert support.request("PUT", f"{pair.source}/_replicator/{job}", document)[0] == 201
     try:
         made = command(
-            "plan", *pair.arguments, "--no-users", "--no-probe", "--replicator", "--output", "plan.json"
+            "plan-server", *pair.arguments, "--no-users", "--no-probe", "--replicator", "--output", "plan.json"
         )
         assert made.code == 0, made.output
         ran = apply(command, pair, "--report", "-")

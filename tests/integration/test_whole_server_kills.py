@@ -30,7 +30,7 @@ def environ() -> dict[str, str]:
 
 def plan(pair: Pair, folder: Path, environ: dict[str, str]) -> None:
     """Make the plan `plan.json`."""
-    command = [*MIGRATOR, "plan", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json"]
+    command = [*MIGRATOR, "plan-server", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json"]
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

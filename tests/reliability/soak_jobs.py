@@ -198,7 +198,7 @@ class Apply(Job):
         self.fill_source()
         pair = ["--from", self.server, "--to", self.server, "--database", f"{self.name}_source"]
         mapped = ["--map", f"{self.name}_source={self.name}", "--no-users", "--no-probe"]
-        self.call("plan", *pair, *mapped, "--output", "plan.json", "-q")
+        self.call("plan-server", *pair, *mapped, "--output", "plan.json", "-q")
 
     def arguments(self, proxy: str) -> list[str]:
         """Both sides through the proxy, which is the same server."""

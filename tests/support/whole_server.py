@@ -31,7 +31,7 @@ class Pair(NamedTuple):
 
     @property
     def arguments(self) -> list[str]:
-        """What `migrator plan` is told."""
+        """What `migrator plan-server` is told."""
         pair = ["--from", self.source, "--to", self.target, "--database", f"{self.source_prefix}*"]
         return [*pair, "--map", f"{self.source_prefix}*={self.target_prefix}*"]
 

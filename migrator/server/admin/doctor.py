@@ -115,7 +115,8 @@ def _version(answer: Answer) -> Iterator[Finding]:
     elif not (parts := re.match(r"(\d+)\.(\d+)", text)):
         yield Finding("version", UNKNOWN, "the server tells its version to nobody without credentials")
     elif (int(parts[1]), int(parts[2])) < OLDEST_SUPPORTED:
-        yield Finding("version", PROBLEM, f"CouchDB {text} is out of support", "Move to 3.x: migrator plan --help")
+        remedy = "Move to 3.x: migrator plan-server --help"
+        yield Finding("version", PROBLEM, f"CouchDB {text} is out of support", remedy)
     else:
         yield Finding("version", OK, f"CouchDB {text}")
 
@@ -157,7 +158,7 @@ def _max_document_size(server: Server, *, admin: bool) -> Iterator[Finding]:
             "max_document_size",
             ADVICE,
             f"documents over {size:,} bytes are refused; {DEFAULT_MAX_DOCUMENT_BYTES:,} is usual",
-            f"Raise it under [couchdb], or see what cannot go: migrator plan --from URL --to {server.url}",
+            f"Raise it under [couchdb], or see what cannot go: migrator plan-server --from URL --to {server.url}",
         )
     else:
         yield Finding("max_document_size", OK, "no limit" if size == UNLIMITED else f"{size:,} bytes")

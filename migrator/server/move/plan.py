@@ -164,7 +164,7 @@ def load_plan(path: Path) -> ServerPlan:
     Raises:
         PlanError: there is none, or it is damaged, of a newer version, or something else.
     """
-    make = "Make one with: migrator plan --from URL --to URL --output FILE"
+    make = "Make one with: migrator plan-server --from URL --to URL --output FILE"
     try:
         with path.open("rb") as file:
             text = file.read(MAX_FILE_BYTES + 1)

@@ -37,7 +37,7 @@ def refuse_unfit(plan: ServerPlan, source: Server, target: Server, ours: Collect
     if problems:
         raise PlanError(
             f"The plan has problems: {'; '.join(list(dict.fromkeys(problems))[:MAX_NAMED])}.",
-            hint="Mend them, and make a new plan: migrator plan --from URL --to URL --output FILE",
+            hint="Fix them, and make a new plan: migrator plan-server --from URL --to URL --output FILE",
         )
     changes = [*_servers(plan, source, target)]
     if not changes:
@@ -46,7 +46,7 @@ def refuse_unfit(plan: ServerPlan, source: Server, target: Server, ours: Collect
         more = f" (and {len(changes) - MAX_NAMED:,} more)" if len(changes) > MAX_NAMED else ""
         raise PlanError(
             f"The plan of {plan.made} does not fit any more: {'; '.join(changes[:MAX_NAMED])}{more}.",
-            hint="Nothing was written. Make a new plan: migrator plan --from URL --to URL --output FILE",
+            hint="Nothing was written. Make a new plan: migrator plan-server --from URL --to URL --output FILE",
         )
 
 

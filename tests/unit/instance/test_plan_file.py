@@ -125,7 +125,7 @@ def test_a_plan_that_is_none(tmp_path: Path, change: Callable[[dict[str, Any]], 
     path.write_text(json.dumps(change(json.loads(json.dumps(made().as_dict())))))
     with pytest.raises(PlanError, match=words) as caught:
         load_plan(path)
-    assert "migrator plan --from" in caught.value.hint
+    assert "migrator plan-server --from" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ran = run("apply", str(path))
         assert ran.code == EXIT_CHECKPOINT
         assert "cannot be read" in ran.output
-        assert "migrator plan --from" in ran.output
+        assert "migrator plan-server --from" in ran.output
