@@ -46,6 +46,12 @@ def get(url: str) -> Any:
     return value
 
 
+def is_cluster(server: str) -> bool:
+    """True where several nodes keep copies of each document."""
+    status, value = request("GET", f"{server}/_membership")
+    return status == 200 and len(value["cluster_nodes"]) > 1
+
+
 def settle(server: str, database: str) -> None:
     """Wait until a cluster's copies of a database are equal, for it lists one of them."""
     name = quote(database, safe="")
