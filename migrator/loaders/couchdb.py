@@ -70,6 +70,8 @@ class CouchLoader:
         self._welcome: Mapping[str, Any] = {}
         self._partitioned = False
         self._targets: dict[str, Target] = {}
+        # Databases that this run made: a job prepares its first one twice, and a lost answer does so again.
+        self._created: set[str] = set()
 
     def describe(self) -> str:
         """The server's URL."""
@@ -95,8 +97,9 @@ class CouchLoader:
         """
         database = self.target_name(collection)
         info = self._look(database)
-        created = info is None and self._client.create_database(database, **self._create_options)
         if info is None:
+            if self._client.create_database(database, **self._create_options):
+                self._created.add(database)
             info = self._client.database_info(database)
             if info is None:
                 raise TransientError(
@@ -105,7 +108,7 @@ class CouchLoader:
         # Before anything is written, so that all that is confirmed is known to be in this very database.
         mark_database(self._client, database)
         policy = self.policies.get(collection, self._on_conflict)
-        self._targets[collection] = replace(self._target(database, info, created=created), on_conflict=policy)
+        self._targets[collection] = replace(self._target(database, info), on_conflict=policy)
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
         """Write the documents; see `Loader.load`."""
@@ -160,7 +163,7 @@ class CouchLoader:
             self._max_document_bytes = self._client.max_document_size() or DEFAULT_MAX_DOCUMENT_BYTES
         return self._client.database_info(database)
 
-    def _target(self, database: str, info: Mapping[str, Any], *, created: bool = False) -> Target:
+    def _target(self, database: str, info: Mapping[str, Any]) -> Target:
         self._partitioned = bool(info.get("props", {}).get("partitioned"))
         return Target(
             client=self._client,
@@ -169,7 +172,7 @@ class CouchLoader:
             newer_field=self._newer_field,
             fidelity=fidelity_of(self._welcome, database),
             # Of a cluster's database that was there before, one copy can seem empty.
-            was_empty=is_empty(info) and (created or copies_of(info) < 2),
+            was_empty=is_empty(info) and (database in self._created or copies_of(info) < 2),
             suspects=Suspects(self._client, database, self._attempts),
             sleep=self._sleep,
         )

@@ -105,6 +105,7 @@ def test_random_faults_everywhere(seed: int, tmp_path: Path, server_url: str, da
                 # The first contact gives up early; a timer would try again.
                 continue
     assert sum(proxy.injected.values()) >= 5
+    assert result.rejects is None, result.rejects.read_text()
     assert result.report.ok
     assert_whole(server_url, name, documents)
 

@@ -321,6 +321,30 @@ def test_a_lost_answer_over_a_filled_database(couch: FakeCouch) -> None:
     assert len(couch.bulks) == 1
 
 
+@pytest.mark.parametrize(
+    ("made", "found"), [(201, Status.WRITTEN), (202, Status.WRITTEN), (412, Status.UNCHANGED)]
+)
+def test_a_lost_answer_on_a_cluster(couch: FakeCouch, made: int, found: Status) -> None:
+    """One copy can say of a filled database that it is empty: only what this run made is known to have been so,
+    however often it is prepared.
+    """
+    infos = [Reply(404, {"error": "not_found"})]
+    couch.info = {**EMPTY_INFO, "cluster": {"n": 3}}
+    couch.spoil = once(lambda _rows: None)
+
+    def answer(asked: Asked) -> Reply | None:
+        if asked.method == "PUT" and asked.path == "/db":
+            return Reply(made, {"ok": True})
+        return infos.pop() if infos and asked.path == "/db" else couch._answer(asked)
+
+    couch.server.answer = answer
+    loader = stacked(prepared(couch))
+    loader.prepare("db", None)
+    assert {status for _, status in ends(loader.load(batch(*DOCS)))} == {found}
+    loader.close()
+    assert len(couch.bulks) == 1
+
+
 @pytest.mark.parametrize("kind", ["500 with rows", "a row dropped", "a slow validation"])
 def test_what_was_confirmed_counts_as_written(couch: FakeCouch, kind: str) -> None:
     """Trouble with one row takes nothing from the others, though the database was not empty."""
