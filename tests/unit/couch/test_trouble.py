@@ -433,6 +433,22 @@ def test_a_request_that_fails_with_one_document_names_it(couch: Couch, through: 
     assert [outcome.id for outcome in outcomes if outcome.status is Status.REJECTED] == ["d"]
 
 
+@both
+def test_a_page_that_comes_once_blames_nobody(couch: Couch, through: Any) -> None:
+    """What stands before the server says 413 of one small document, and not when it comes again."""
+    answer = couch._answer
+    pages = [WHOLE[6]]
+
+    def once(asked: Asked) -> Reply:
+        page = pages and asked.path.endswith("_bulk_docs") and b'"d"' in asked.body
+        return pages.pop() if page else answer(asked)
+
+    couch.server.answer = once
+    outcomes = through(couch, ["d"])
+    assert [(outcome.id, outcome.status) for outcome in outcomes] == [("d", Status.WRITTEN)]
+    assert pages == []
+
+
 # -- the document of our own ------------------------------------------------------------------------------------
 
 
