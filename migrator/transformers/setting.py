@@ -29,9 +29,18 @@ def set_field(field: str, value: Any) -> Transformer:
 
 def read_set(argument: str) -> Transformer:
     """The transformer of `set:ARGUMENT`."""
-    spec = f"set:{argument}"
+    return set_field(*field_and_value("set", argument))
+
+
+def field_and_value(word: str, argument: str) -> tuple[str, Any]:
+    """The parts of `FIELD=VALUE`, which follow the colon of a SPEC that begins with `word`.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    spec = f"{word}:{argument}"
     field, *value = split(argument, "=")
     if not field or not value:
-        raise incomplete(spec, "set:field=VALUE")
+        raise incomplete(spec, f"{word}:field=VALUE")
     # A backslash belongs to the value, where it means nothing to us.
-    return set_field(field, read_value(argument[len(field) + 1 :], spec))
+    return field, read_value(argument[len(field) + 1 :], spec)
