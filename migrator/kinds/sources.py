@@ -53,8 +53,15 @@ SOURCES = (
         "`<collection>.ndjson` or `.jsonl`, each also `.gz` and `.zst`; `ndjson:` takes a file of any name",
         "migrator.extractors.ndjson:open_source",
         schemes=("ndjson",),
-        names="",
         ending=".ndjson",
+    ),
+    Source(
+        ("settings.toml", "toml:file"),
+        "tables: `[orders.a1]` is the document `a1` of the collection `orders`",
+        "migrator.extractors.toml:open_source",
+        schemes=("toml",),
+        names=r"\.toml$",
+        ending=".toml",
     ),
     Source(
         ("orders.csv", "orders.tsv", "csv:folder/"),

@@ -65,6 +65,12 @@ KINDS = (
         "migrator.transformers.setting:read_set",
     ),
     Kind(
+        "default",
+        {"default:FIELD=VALUE": "set a field where it is missing; null is not missing"},
+        ("default:active=true",),
+        "migrator.transformers.default:read_default",
+    ),
+    Kind(
         "where",
         {
             "where:CONDITION": "keep documents with f=v, f!=v, f<v, f<=v, f>v, f>=v, f~regex, f or !f; filter out "

@@ -1,0 +1,56 @@
+"""Reads a TOML file: its tables are collections, as the keys of a JSON export are."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from migrator.config import JobConfig
+from migrator.errors import ConfigError
+from migrator.extractors.files import absolute
+from migrator.extractors.memory import MemoryExtractor
+from migrator.extractors.opening import after_scheme, chosen
+from migrator.model import Extractor
+
+# A TOML file is read as a whole; what people write by hand is far smaller.
+MAX_BYTES = 64_000_000
+
+
+class TomlExtractor(MemoryExtractor):
+    """`[orders.a1]` is the document `a1` of the collection `orders`; each `[[orders]]` has an `_id` of its own.
+
+    Args:
+        path: the file.
+        collections: which to read, in this order; all where None.
+
+    Raises:
+        ConfigError: there is no such file, it is no TOML, or it holds more than collections.
+    """
+
+    def __init__(self, path: str, *, collections: Sequence[str] | None = None) -> None:
+        self._path = Path(path)
+        super().__init__(_read(self._path), name=path, collections=collections)
+
+    def describe(self) -> str:
+        """The absolute path."""
+        return absolute(self._path)
+
+
+def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+    """The source that a SOURCE names."""
+    return TomlExtractor(after_scheme(source, "toml"), collections=chosen(config))
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path} has more than {MAX_BYTES:,} bytes.", hint="Divide it into several files.")
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}.", hint="Look at the path, and at the folder it starts from."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}.", hint="See toml.io for what TOML is.") from error
