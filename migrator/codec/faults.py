@@ -31,12 +31,16 @@ def json_fault(error: JSONDecodeError) -> tuple[str, int]:
 
 
 class InvalidDocument(Exception):
-    """A text is no document. `error` is one machine-readable word, `reason` one sentence for people."""
+    """A text is no document. `error` is one machine-readable word, `reason` one sentence for people.
 
-    def __init__(self, error: str, reason: str) -> None:
-        super().__init__(error, reason)
+    `at` is the character where it is no JSON; None where it is JSON, or no text.
+    """
+
+    def __init__(self, error: str, reason: str, at: int | None = None) -> None:
+        super().__init__(error, reason, at)
         self.error = error
         self.reason = reason
+        self.at = at
 
     def __str__(self) -> str:
         return self.reason

@@ -147,11 +147,11 @@ def _parse(characters: str, decoder: JSONDecoder) -> Any:
 
 def _invalid_json(error: JSONDecodeError) -> InvalidDocument:
     if not error.doc.strip(" \t\r\n"):
-        return InvalidDocument("invalid_json", "the text is empty")
+        return InvalidDocument("invalid_json", "the text is empty", error.pos)
     why, at = json_fault(error)
     found = error.doc[at : at + _EXCERPT_LENGTH]
     place = f"found {found!a}" if found else "found the end of the text"
-    return InvalidDocument("invalid_json", f"no valid JSON at character {at}: {why}, {place}")
+    return InvalidDocument("invalid_json", f"no valid JSON at character {at}: {why}, {place}", at)
 
 
 def _refuse(_text: str) -> Any:

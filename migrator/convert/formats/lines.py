@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
-from migrator.codec import InvalidDocument, top_level
 from migrator.convert.formats.json_text import elements, members
 from migrator.convert.formats.reader import Element, FileReader
 from migrator.convert.formats.writer import FileWriter
@@ -63,7 +61,7 @@ class PouchdbReader(FileReader):
                 if element.fault:
                     yield element.fault
                     continue
-                line = _line(element)
+                line = element.members()
                 if isinstance(line, LeafFault):
                     yield line
                 elif isinstance(line.get("docs"), list):
@@ -102,10 +100,3 @@ class PouchdbWriter(FileWriter):
 
     def _end_line(self) -> None:
         self.output.write(b']}\n{"seq":%d}\n' % self._leaves)
-
-
-def _line(element: Element) -> dict[str, Any] | LeafFault:
-    try:
-        return top_level(element.text)
-    except InvalidDocument as invalid:
-        return LeafFault("", "", invalid.error, f"{element.place}: {invalid.reason}.")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from migrator.codec import InvalidDocument, decode, top_level
+from migrator.codec import InvalidDocument, decode
 from migrator.convert.formats.json_text import leaf_of, members
 from migrator.convert.formats.reader import Element, FileReader
 from migrator.convert.formats.writer import FileWriter, Holds
@@ -69,7 +69,7 @@ class AllDocsReader(FileReader):
             yield element.fault or self._row(element)
 
     def _row(self, element: Element) -> Leaf | LeafFault:
-        row = _parsed(element)
+        row = element.members()
         if isinstance(row, LeafFault):
             return row
         value = row.get("value")
@@ -148,7 +148,7 @@ class ChangesReader(FileReader):
             self._note("feeds_without_end")
 
     def _row(self, element: Element) -> Iterator[Leaf | LeafFault]:
-        row = _parsed(element)
+        row = element.members()
         if isinstance(row, LeafFault):
             yield row
             return
@@ -212,13 +212,6 @@ def _is_feed_end(text: bytes) -> bool:
         return _FEED_END.match(text) is not None and bool(decode(text))
     except InvalidDocument:
         return False
-
-
-def _parsed(element: Element) -> dict[str, Any] | LeafFault:
-    try:
-        return top_level(element.text)
-    except InvalidDocument as invalid:
-        return LeafFault("", "", invalid.error, f"{element.place}: {invalid.reason}.")
 
 
 def _document_of(element: Element, id: str, rev: str) -> Leaf | LeafFault:

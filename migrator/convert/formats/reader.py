@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from migrator.codec import InvalidDocument, decode
+from migrator.codec import InvalidDocument, decode, top_level
 from migrator.convert.formats.json_text import leaf_of
 from migrator.convert.options import ConvertJob
 from migrator.errors import ConfigError
@@ -30,6 +30,13 @@ class Element(NamedTuple):
     place: str
     text: bytes
     fault: LeafFault | None = None
+
+    def members(self) -> dict[str, Any] | LeafFault:
+        """Its object, whose numbers may be inexact, or why it is none."""
+        try:
+            return top_level(self.text)
+        except InvalidDocument as invalid:
+            return LeafFault("", "", invalid.error, f"{self.place}: {invalid.reason}.")
 
 
 class FileReader:

@@ -12,6 +12,7 @@ from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint, database_url, redact
+from migrator.couch.replicator import side
 from migrator.couch.responses import refuse
 from migrator.errors import ConfigError, EndpointError, TransientError
 from migrator.naming import printable, shown
@@ -82,15 +83,15 @@ def set_up(
     name = name or _made_up_name(source, target, wanted)
     if name.startswith("_"):
         raise ConfigError(f"{shown(name)} is no name for a replication.", hint="It begins with no '_'.")
-    body: dict[str, Any] = {"_id": name, "source": _place(*source), "target": _place(*target), **wanted}
+    body: dict[str, Any] = {"_id": name, "source": side(*source), "target": side(*target), **wanted}
     stored = document(server, name)
     if stored is not None and any(stored.get(key) != value for key, value in body.items()):
         raise ConfigError(
             f"There is another replication {name} at {server.url} already.",
             hint=f"Stop it first: migrator replicate stop {server.url} {name}",
         )
-    for side in (source, target):
-        _refuse_wrong_credentials(*side)
+    for each in (source, target):
+        _refuse_wrong_credentials(*each)
     if dry_run:
         return _replication(body, {"state": "not set up (dry run)"})
     if paused:
@@ -255,13 +256,6 @@ def _replication(doc: Mapping[str, Any], scheduled: Mapping[str, Any]) -> Replic
         info.get("docs_written"),
         info.get("doc_write_failures"),
     )
-
-
-def _place(endpoint: Endpoint, database: str) -> dict[str, Any]:
-    place: dict[str, Any] = {"url": database_url(endpoint, database)}
-    if endpoint.user is not None:
-        place["auth"] = {"basic": {"username": endpoint.user, "password": endpoint.password or ""}}
-    return place
 
 
 def _shown_place(place: Any) -> str:
