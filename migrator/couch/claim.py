@@ -19,7 +19,6 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
 from migrator.couch.identity import TOKEN, DatabaseTarget, new_token
-from migrator.couch.responses import refuse
 from migrator.couch.settings import is_default_security, read_security
 from migrator.errors import CheckpointError, ConfigError
 from migrator.naming import shown
@@ -231,9 +230,8 @@ class Claim:
         stored = dict(mark)
         if rev := self._read().get("_rev"):
             stored["_rev"] = rev
-        answer = self._client.call("PUT", self.database, "_local", self._name, body=json.dumps(stored).encode())
-        if answer.status not in {200, 201, 202}:
-            refuse(answer, f"Marking {self.database}", self._client.url)
+        path, body = (self.database, "_local", self._name), json.dumps(stored).encode()
+        self._client.ask(f"Marking {self.database}", "PUT", *path, ok=(200, 201, 202), body=body)
 
 
 def _job_of(mark: Mapping[str, Any]) -> str:

@@ -111,19 +111,33 @@ class CouchClient:
             refuse(Answer(status, headers, b"".join(pieces)), what, self.url)
         return pieces
 
-    def _json(self, what: str, method: str, *path: str, ok: Iterable[int] = (200,), **request: Any) -> Any:
+    def ask(self, what: str, method: str, *path: str, ok: Iterable[int] = (200,), **request: Any) -> Answer:
+        """Send one request that is to be answered with a status of `ok`.
+
+        Args:
+            what: what is asked for, for people.
+            method: the HTTP method.
+            path: its segments, not quoted.
+            ok: statuses that are answers.
+            request: as in `call`.
+
+        Raises:
+            EndpointError: any other status.
+        """
         answer = self.call(method, *path, **request)
         if answer.status not in ok:
             refuse(answer, what, self.url)
-        return answer.json(f"{what} at {self.url}")
+        return answer
+
+    def value(self, what: str, method: str, *path: str, **request: Any) -> Any:
+        """As `ask`, and give the answer's JSON."""
+        return self.ask(what, method, *path, **request).json(f"{what} at {self.url}")
 
     # -- server -----------------------------------------------------------------------------------------------
 
     def welcome(self) -> dict[str, Any]:
         """`GET /`: name and version of the server."""
-        answer = self.call("GET")
-        if answer.status != 200:
-            refuse(answer, "Greeting the server", self.url)
+        answer = self.ask("Greeting the server", "GET")
         # A page of HTML is no answer that broke off.
         value = answer.json(f"Greeting the server at {self.url}") if answer.body[:1] == b"{" else None
         if not isinstance(value, dict) or not any(
@@ -136,7 +150,7 @@ class CouchClient:
 
     def databases(self) -> list[str]:
         """Names of all databases."""
-        return list(self._json("Listing databases", "GET", "_all_dbs"))
+        return list(self.value("Listing databases", "GET", "_all_dbs"))
 
     def max_document_size(self) -> int | None:
         """The server's `max_document_size` in bytes; None where we may not know (admins only)."""
@@ -152,12 +166,9 @@ class CouchClient:
 
     def database_info(self, database: str) -> dict[str, Any] | None:
         """`GET /{db}`, or None when there is none."""
-        answer = self.call("GET", database)
-        if answer.status == 404:
-            return None
-        if answer.status != 200:
-            refuse(answer, f"Looking at database {database}", self.url)
-        return dict(answer.json(f"Looking at database {database} at {self.url}"))
+        what = f"Looking at database {database}"
+        answer = self.ask(what, "GET", database, ok=(200, 404))
+        return None if answer.status == 404 else dict(answer.json(f"{what} at {self.url}"))
 
     def create_database(self, database: str, **options: Any) -> bool:
         """Create a database; False when it was there already, by a race or before.
@@ -165,22 +176,18 @@ class CouchClient:
         Raises:
             ConfigError: the server does not take the name.
         """
-        answer = self.call("PUT", database, params={k: v for k, v in options.items() if v is not None})
+        params = {k: v for k, v in options.items() if v is not None}
+        answer = self.ask(f"Creating database {database}", "PUT", database, ok=(201, 202, 400, 412), params=params)
         if answer.status == 400:
             error, reason = answer.error()
             raise ConfigError(
                 f"Database {database!r} cannot be created: {error} ({reason}).", hint="Choose another name."
             )
-        if answer.status not in {201, 202, 412}:
-            refuse(answer, f"Creating database {database}", self.url)
         return answer.status != 412
 
     def delete_database(self, database: str) -> bool:
         """Delete a database; False when there was none."""
-        answer = self.call("DELETE", database)
-        if answer.status not in {200, 202, 404}:
-            refuse(answer, f"Deleting database {database}", self.url)
-        return answer.status != 404
+        return self.ask(f"Deleting database {database}", "DELETE", database, ok=(200, 202, 404)).status != 404
 
     # -- documents --------------------------------------------------------------------------------------------
 
@@ -217,12 +224,8 @@ class CouchClient:
         """
         what = f"Reading {len(ids)} documents of {database}"
         params = {k: "true" for k, on in (("include_docs", include_docs), ("attachments", attachments)) if on}
-        answer = self.call(
-            "POST", database, "_all_docs", params=params, body=_encode({"keys": list(ids)}).encode()
-        )
-        if answer.status != 200:
-            refuse(answer, what, self.url)
-        value = answer.json(f"{what} at {self.url}")
+        body = _encode({"keys": list(ids)}).encode()
+        value = self.value(what, "POST", database, "_all_docs", params=params, body=body)
         found: dict[str, dict[str, Any] | None] = {}
         for row in value.get("rows", ()) if isinstance(value, dict) else ():
             key = row.get("key", row.get("id"))

@@ -14,7 +14,6 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of
 from migrator.couch.endpoint import database_url
 from migrator.couch.leaf_sender import inline_bytes, post_leaves, stream_leaf
-from migrator.couch.responses import refuse
 from migrator.couch.trouble import NOT_STORED, STORED, VERDICTS, Suspects, is_verdict, trouble
 from migrator.errors import BatchRefused, TargetMissing, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
@@ -236,9 +235,7 @@ class LeafWriter:
         what = f"Looking for {len(indexes)} revisions on most copies of {self._database}"
         asked = [Asked(leaves[index].id, leaves[index].rev) for index in indexes]
         body = orjson.dumps({"docs": [{"id": id, "rev": rev} for id, rev in asked]})
-        answer = self._client.call("POST", self._database, "_bulk_get", params={"revs": "true"}, body=body)
-        if answer.status != 200:
-            refuse(answer, what, self._client.url)
+        answer = self._client.ask(what, "POST", self._database, "_bulk_get", params={"revs": "true"}, body=body)
         found = read_leaves(answer.body, asked, lambda *_: (), what)
         held = {(leaf.id, leaf.rev) for leaf in found if isinstance(leaf, Leaf)}
         return [index for index in indexes if (leaves[index].id, leaves[index].rev) not in held]
@@ -250,10 +247,7 @@ class LeafWriter:
         for leaf in leaves:
             # Each once: asked for one revision twice, CouchDB calls it missing whether it is there or not.
             asked.setdefault(leaf.id, []).append(leaf.rev)
-        answer = self._client.call("POST", self._database, "_revs_diff", body=orjson.dumps(asked))
-        if answer.status != 200:
-            refuse(answer, what, self._client.url)
-        found = answer.json(f"{what} at {self._client.url}")
+        found = self._client.value(what, "POST", self._database, "_revs_diff", body=orjson.dumps(asked))
         if not isinstance(found, dict):
             raise TransientError(f"{what}: the answer is to another question.", signature="foreign rows")
         return {id: row.get("missing", ()) for id, row in found.items()}

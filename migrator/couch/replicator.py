@@ -11,7 +11,6 @@ from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint, database_url
-from migrator.couch.responses import refuse
 from migrator.errors import ConfigError, TransientError
 
 REPLICATOR = "_replicator"
@@ -93,17 +92,14 @@ class Replicator:
         self._client.create_database(REPLICATOR)
         # The body holds both sides' credentials, and goes nowhere but to this server.
         body = json.dumps({"_id": id, **document}, ensure_ascii=False).encode()
-        answer = self._client.call("POST", REPLICATOR, body=body)
-        if answer.status not in {201, 202}:
-            refuse(answer, "Starting the replication", self._client.url)
+        self._client.ask("Starting the replication", "POST", REPLICATOR, ok=(201, 202), body=body)
 
     def state(self, id: str) -> JobState | None:
         """What became of a job so far; None where the scheduler does not know it."""
-        answer = self._client.call("GET", "_scheduler", "docs", REPLICATOR, id)
+        what = "Asking for the replication"
+        answer = self._client.ask(what, "GET", "_scheduler", "docs", REPLICATOR, id, ok=(200, 404))
         if answer.status == 404:
             return None
-        if answer.status != 200:
-            refuse(answer, "Asking for the replication", self._client.url)
         value = answer.json(f"Asking for the replication at {self._client.url}")
         info = value.get("info") or {}
         return JobState(
@@ -118,18 +114,16 @@ class Replicator:
     def remove(self, id: str) -> None:
         """Remove a job's document, which stops the job; nothing where there is none."""
         for _ in range(10):
-            answer = self._client.call("GET", REPLICATOR, id)
+            what = "Looking for an earlier replication"
+            answer = self._client.ask(what, "GET", REPLICATOR, id, ok=(200, 404))
             if answer.status == 404:
                 return
-            if answer.status != 200:
-                refuse(answer, "Looking for an earlier replication", self._client.url)
-            rev = str(answer.json("Looking for an earlier replication")["_rev"])
-            answer = self._client.call("DELETE", REPLICATOR, id, params={"rev": rev})
-            if answer.status in {200, 202, 404}:
-                return
+            rev = str(answer.json(what)["_rev"])
+            what = "Removing the replication's document"
             # The replicator writes into the document too.
-            if answer.status != 409:
-                refuse(answer, "Removing the replication's document", self._client.url)
+            ok = (200, 202, 404, 409)
+            if self._client.ask(what, "DELETE", REPLICATOR, id, ok=ok, params={"rev": rev}).status != 409:
+                return
         raise TransientError(
             f"{self._client.url}: the document {REPLICATOR}/{id} changes faster than it can be removed.",
             hint=f"Remove it by hand: {database_url(self._client.endpoint, REPLICATOR)}/{id}",
@@ -158,12 +152,11 @@ def read_history(client: CouchClient, database: str, replication_id: str, starte
     """
     if not replication_id or started is None:
         return History()
-    answer = client.call("GET", database, "_local", replication_id)
+    what = f"Reading the replication's checkpoint of {database}"
+    answer = client.ask(what, "GET", database, "_local", replication_id, ok=(200, 404))
     if answer.status == 404:
         return History()
-    if answer.status != 200:
-        refuse(answer, f"Reading the replication's checkpoint of {database}", client.url)
-    sessions = answer.json(f"Reading the replication's checkpoint of {database}").get("history", ())
+    sessions = answer.json(what).get("history", ())
     before = [session for session in sessions if _began(session) < started]
     # Newest first; numbers go on from session to session, so those of the next older one are where one began.
     whole = next((n for n, session in enumerate(sessions) if session.get("start_last_seq") in {0, "0"}), None)

@@ -127,9 +127,8 @@ def write_security(client: CouchClient, database: str, security: Mapping[str, An
         EndpointError: this server does not take it.
     """
     check_security(security, database)
-    answer = client.call("PUT", database, "_security", body=json.dumps(security).encode())
-    if answer.status not in {200, 201, 202}:
-        refuse(answer, f"Setting _security of {database}", client.url)
+    body = json.dumps(security).encode()
+    client.ask(f"Setting _security of {database}", "PUT", database, "_security", ok=(200, 201, 202), body=body)
 
 
 def check_security(security: object, database: str) -> None:
@@ -146,13 +145,10 @@ def check_security(security: object, database: str) -> None:
 
 
 def _setting(client: CouchClient, database: str, name: str) -> Any:
-    answer = client.call("GET", database, name)
-    if answer.status in {403, 404, 405, 501}:
-        # A server that has no such setting, or a user that may read documents only.
-        return None
-    if answer.status != 200:
-        refuse(answer, f"Reading {name} of {database}", client.url)
-    return answer.json(f"Reading {name} of {database} at {client.url}")
+    what = f"Reading {name} of {database}"
+    answer = client.ask(what, "GET", database, name, ok=(200, 403, 404, 405, 501))
+    # A server that has no such setting, or a user that may read documents only.
+    return answer.json(f"{what} at {client.url}") if answer.status == 200 else None
 
 
 def _set(client: CouchClient, database: str, name: str, value: Any) -> bool:

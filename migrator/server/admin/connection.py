@@ -13,7 +13,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.locate import server_of
-from migrator.couch.responses import Answer, refuse
+from migrator.couch.responses import Answer
 from migrator.errors import ConfigError, Interrupted
 from migrator.events import Listener, ignore
 from migrator.naming import shown
@@ -78,10 +78,8 @@ class Server:
             request["body"] = json.dumps(value).encode()
 
         def attempt(number: int) -> Answer:
-            answer = self.client.call(method, *path, **request)
-            if answer.status not in ok and not (number > 1 and answer.status in again):
-                refuse(answer, what, self.url)
-            return answer
+            answers = {*ok, *(again if number > 1 else ())}
+            return self.client.ask(what, method, *path, ok=answers, **request)
 
         return self.retrier.call(what, attempt, retry_on=is_transient)
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from migrator.couch.responses import refuse
 from migrator.errors import EndpointError
 from migrator.server.admin.connection import Server
 from migrator.server.admin.probes import scratch_database
@@ -44,9 +43,7 @@ def estimate(source: Server, target: Server, databases: Sequence[DatabasePlan]) 
 
 def _sample(source: Server, database: str) -> list[bytes]:
     params = {"include_docs": "true", "limit": SAMPLE_DOCUMENTS}
-    answer = source.client.call("GET", database, "_all_docs", params=params)
-    if answer.status != 200:
-        refuse(answer, f"Reading a sample of {database}", source.url)
+    answer = source.client.ask(f"Reading a sample of {database}", "GET", database, "_all_docs", params=params)
     bodies: list[bytes] = []
     size = 0
     for row in answer.json("A sample")["rows"]:
