@@ -202,3 +202,32 @@ def test_without_anybody_who_knows_a_missing_database_is_an_error() -> None:
     """As it was."""
     with pytest.raises(TargetMissing):
         Vanishing([404]).write(None, fresh=True)
+
+
+def test_the_leaf_that_the_server_names_is_left_out_and_the_others_go_at_once() -> None:
+    """No halves are tried where the answer says whose fault it is; each leaf keeps its own outcome."""
+    stored: set[str] = set()
+    sent: list[list[str]] = []
+
+    def answer(request: Asked) -> Reply:
+        if request.path.endswith("_bulk_docs"):
+            sent.append([doc["_id"] for doc in request.json["docs"]])
+            if "b" in sent[-1]:
+                return Reply(413, {"error": "document_too_large", "reason": "b"})
+            stored.update(sent[-1])
+            return Reply(201, [])
+        return Reply(200, {id: {"missing": revs} for id, revs in request.json.items() if id not in stored})
+
+    with StubServer(answer) as stub:
+        client = CouchClient(parse_endpoint(stub.url, environ={})[0], max_connections=1)
+        try:
+            outcomes = LeafWriter(client, "db", Retrier(RetryPolicy()), fresh=True).write(LEAVES)
+        finally:
+            client.close()
+    assert sent == [["a", "b", "c"], ["a", "c"]]
+    assert [(outcome.id, outcome.status) for outcome in outcomes] == [
+        ("a", Status.WRITTEN),
+        ("b", Status.REJECTED),
+        ("c", Status.WRITTEN),
+    ]
+    assert (outcomes[1].error, outcomes[1].http_status) == ("document_too_large", 413)
