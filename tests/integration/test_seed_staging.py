@@ -127,7 +127,7 @@ def test_what_was_unmasked_at_the_target_before_is_found(
     result = command(*arguments(server_url, database_prefix, *MASKS))
     assert code(result) == 4
     assert "ORIGINAL VALUES SURVIVED" in result.output
-    assert "delete its databases, and mend the masks" in result.output
+    assert "delete its databases, and fix the masks" in result.output
     assert "hunter22" not in result.output
 
 
