@@ -112,14 +112,7 @@ class CouchClient:
         return pieces
 
     def ask(self, what: str, method: str, *path: str, ok: Iterable[int] = (200,), **request: Any) -> Answer:
-        """Send one request that is to be answered with a status of `ok`.
-
-        Args:
-            what: what is asked for, for people.
-            method: the HTTP method.
-            path: its segments, not quoted.
-            ok: statuses that are answers.
-            request: as in `call`.
+        """Send one request, as `call` does, that is to be answered with a status of `ok`; `what` is for people.
 
         Raises:
             EndpointError: any other status.
@@ -292,11 +285,10 @@ class CouchClient:
             # A POST's body takes any id.
             row = self.lookup(database, [id], include_docs=True, attachments=attachments)[id]
             return None if row is None else row["doc"]
-        answer = self.call("GET", database, *id_path(id), params={"attachments": "true"} if attachments else {})
+        params = {"attachments": "true"} if attachments else {}
+        answer = self.ask(what, "GET", database, *id_path(id), ok=(200, 404), params=params)
         if answer.status == 404:
             return None
-        if answer.status != 200:
-            refuse(answer, what, self.url)
         document = answer.json(f"{what} at {self.url}")
         if not isinstance(document, dict) or document.get("_id") != id:
             raise TransientError(f"{what}: the answer is to another question.", signature="foreign document")
