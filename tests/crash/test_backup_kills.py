@@ -158,6 +158,6 @@ def test_killed_restores_go_on_until_all_is_there(world: World, seed: int, made_
         assert world.restore("a", "b").exit_code == 0
     assert kills >= 2
     assert world.state("b") == world.state("a")
-    assert support.get(f"{world.server}/{world.name('b')}/_security") == security
+    assert support.security(f"{world.server}/{world.name('b')}") == security
     result = world.restore("a", "b").databases[0]
     assert (result.numbers["written"], result.numbers["unchanged"]) == (0, len(world.state("a")))

@@ -146,7 +146,7 @@ def test_a_restore(world: World, before: str, is_couchdb: bool) -> None:
     for where in cut_off_everywhere(world.server, run, clean, every=1 if before == "missing" else SAMPLE):
         run(world.server)
         assert {key: value for key, value in world.state("b").items() if key[0] != "other"} == wanted, where
-        assert support.get(f"{world.url('b')}/_security") == SECURITY, where
+        assert support.security(world.url("b")) == SECURITY, where
         assert support.get(f"{world.url('b')}/_local/migrator-restore")["finished"], where
         if is_couchdb:
             limit = support.get(f"{world.server}/{world.name('a')}/_revs_limit")
@@ -233,7 +233,7 @@ def test_a_seeding(world: World, tmp_path: Path) -> None:
     for where in cut_off_everywhere(world.server, run, clean):
         run(world.server)
         assert seeder(world.server).differences() == [], where
-        assert support.get(f"{world.server}/{prefixes[-1]}b/_security") == SECURITY, where
+        assert support.security(f"{world.server}/{prefixes[-1]}b") == SECURITY, where
 
 
 @pytest.mark.parametrize("before", ["missing", "empty"])
@@ -266,7 +266,7 @@ def test_a_move(world: World, before: str, tmp_path: Path, monkeypatch: pytest.M
     for where in cut_off_everywhere(world.server, run, clean, cut, every=1 if before == "missing" else SAMPLE):
         run(world.server)
         assert world.state("b") == world.state("a"), where
-        assert support.get(f"{world.url('b')}/_security") == SECURITY, where
+        assert support.security(world.url("b")) == SECURITY, where
         assert not (tmp_path / "checkpoint").exists(), where
 
 
@@ -283,7 +283,7 @@ def test_a_move_that_was_killed_after_its_last_word(world: World, tmp_path: Path
         )
         applied = apply_plan(plan, wanted)
         assert (applied.ok, applied.totals.read, checkpoint.exists()) == (True, len(LEAVES), keep)
-    assert support.get(f"{world.server}/{world.name('b')}/_security") == SECURITY
+    assert support.security(f"{world.server}/{world.name('b')}") == SECURITY
 
 
 @pytest.mark.parametrize("name", ["", "named"])

@@ -134,7 +134,7 @@ def test_who_makes_backups_need_not_read_them(world: World, keys: Keys) -> None:
     assert (checked.code, checked.value["sealed"]) == (0, 2)
     assert restore(world, "b", *keys.identity).code == 0
     assert world.state("b") == world.state("a")
-    assert support.get(f"{world.server}/{world.name('b')}/_security") == security
+    assert support.security(f"{world.server}/{world.name('b')}") == security
 
 
 def test_a_missing_and_a_wrong_key_are_said(world: World, keys: Keys, tmp_path: Path) -> None:

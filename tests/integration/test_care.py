@@ -168,11 +168,11 @@ def test_a_user_for_a_job(
     neighbour = f"{database}2"
     support.request("PUT", url_of(server_url, neighbour))
     support.request("PUT", f"{url_of(server_url, neighbour)}/_security", {"members": {"roles": ["other"]}})
-    before = support.get(f"{url}/_security")
+    before = support.security(url)
     dry = command("secure", url, "--user", user, "--dry-run", "--json")
     assert dry.code == 0, dry.output
     assert len(dry.value["changes"]) == 2
-    assert before == support.get(f"{url}/_security")
+    assert before == support.security(url)
     assert not (tmp_path / f"{user}.password").exists()
     ran = command("secure", url, "--user", user, "--json")
     assert ran.code == 0, ran.output
@@ -205,10 +205,10 @@ def test_a_user_with_a_role_as_a_databases_admin(
     url = url_of(server_url, database)
     # A server's databases may hold the role that another test gives, which would be a right too many.
     role = f"{user}_role"
-    before = support.get(f"{url}/_security")
+    before = support.security(url)
     ran = command("secure", url, "--user", user, "--role", role, "--admin", "--json")
     assert ran.code == 0, ran.output
-    security = support.get(f"{url}/_security")
+    security = support.security(url)
     assert security["admins"]["roles"] == [*before.get("admins", {}).get("roles", []), role]
     assert security["members"] == before.get("members", {})
     assert any("names no members" in warning for warning in ran.value["warnings"]) is not is_couchdb

@@ -40,7 +40,7 @@ def test_long_ancestry_and_who_is_let_in_come_back(world: World) -> None:
     assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", security)[0] == 200
     world.backed_up("a")
     assert world.restored("a", "b") == world.state("a")
-    assert support.get(f"{world.server}/{world.name('b')}/_security") == security
+    assert support.security(f"{world.server}/{world.name('b')}") == security
 
 
 @pytest.mark.couchdb("the sandbox has no shards, no partitions and no limit of ancestors that could be set")
@@ -351,7 +351,7 @@ def test_each_thing_comes_in_its_turn(world: World, is_couchdb: bool) -> None:
     # Who is no admin may not ask that.
     assert not any("_all_dbs" in request for request in proxy.requests)
     assert world.state("b") == world.state("a")
-    assert support.get(f"{world.server}/{world.name('b')}/_security") == SECURITY
+    assert support.security(f"{world.server}/{world.name('b')}") == SECURITY
 
 
 def test_a_restore_that_fails_lets_nobody_in(world: World) -> None:
@@ -368,9 +368,9 @@ def test_a_restore_that_fails_lets_nobody_in(world: World) -> None:
         result = world.restore("a", "b", url=proxy.url, job={"batch_docs": 7, "in_flight": 1, "max_attempts": 2})
     assert result.exit_code == 5
     assert 0 < len(world.state("b")) < 60
-    assert support.get(f"{world.server}/{world.name('b')}/_security") != SECURITY
+    assert support.security(f"{world.server}/{world.name('b')}") != SECURITY
     assert world.restored("a", "b") == world.state("a")
-    assert support.get(f"{world.server}/{world.name('b')}/_security") == SECURITY
+    assert support.security(f"{world.server}/{world.name('b')}") == SECURITY
 
 
 def test_security_is_given_as_asked(world: World) -> None:
@@ -379,7 +379,7 @@ def test_security_is_given_as_asked(world: World) -> None:
     assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", SECURITY)[0] == 200
     world.backed_up("a")
     world.restored("a", "b", security=False)
-    assert support.get(f"{world.server}/{world.name('b')}/_security") != SECURITY
+    assert support.security(f"{world.server}/{world.name('b')}") != SECURITY
     world.make("e", leaf("other", "1-a"))
     world.restored("a", "e", security=True, into_existing=True)
-    assert support.get(f"{world.server}/{world.name('e')}/_security") == SECURITY
+    assert support.security(f"{world.server}/{world.name('e')}") == SECURITY

@@ -87,7 +87,7 @@ def test_seeding_makes_what_the_fixtures_say(
     assert support.get(f"{orders}/_design/by/_view/customer?group=true")["rows"] == [{"key": "ada", "value": 3.5}]
     query = {"selector": {"total": {"$gt": 1.7}}, "use_index": ["by-total", "by-total"]}
     assert [doc["_id"] for doc in support.request("POST", f"{orders}/_find", query)[1]["docs"]] == ["o-2"]
-    security = support.get(url_of(server_url, f"{database_prefix}people") + "/_security")
+    security = support.security(url_of(server_url, f"{database_prefix}people"))
     assert security["admins"]["roles"] == ["boss"]
 
 
@@ -342,7 +342,7 @@ def test_a_snapshot_reproduces_the_database(
     before = support.plain(support.documents(server_url, name))
     assert command("seed", str(tmp_path / "one"), "--recreate").code == 0
     assert support.plain(support.documents(server_url, name)) == before
-    assert support.get(f"{url}/_security") == security
+    assert support.security(url) == security
     attached = support.get(f"{url}/.dot?attachments=true")["_attachments"]["x.txt"]["data"]
     assert attached == "aGVsbG8="
     assert command("snapshot", url, str(tmp_path / "two"), "--format", format).code == 0

@@ -333,7 +333,7 @@ def test_users_log_in_afterwards(command: Command, pair: Pair) -> None:
         assert [reject["id"] for reject in rejects] == [f"org.couchdb.user:{names[2]}"]
         # Nobody was let in before the end: a new database was for admins only until its own _security came.
         name = f"{pair.target_prefix}a"
-        assert support.get(f"{url_of(pair.target, name)}/_security") == whole_server.security(0)
+        assert support.security(url_of(pair.target, name)) == whole_server.security(0)
     finally:
         for server in (pair.source, pair.target):
             for name in names:

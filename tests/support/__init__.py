@@ -52,8 +52,8 @@ def is_cluster(server: str) -> bool:
     return status == 200 and len(value["cluster_nodes"]) > 1
 
 
-def settle(server: str, database: str) -> None:
-    """Wait until a cluster's copies of a database are equal, for it lists one of them."""
+def settle(server: str, database: str, what: str = "_changes?style=all_docs") -> None:
+    """Wait until a cluster's copies of a database answer the same, for it asks one of them."""
     name = quote(database, safe="")
     status, info = request("GET", f"{server}/{name}")
     if status != 200 or info.get("cluster", {}).get("n", 1) < 2:
@@ -62,11 +62,18 @@ def settle(server: str, database: str) -> None:
     suffix = bytes(where["shard_suffix"]).decode()
     shards = [(f"shards/{name}/{database}{suffix}", nodes) for name, nodes in where["by_range"].items()]
     for _ in range(600):
-        if all(len(_copies(server, shard, nodes)) == 1 for shard, nodes in shards):
+        if all(len(_copies(server, shard, nodes, what)) == 1 for shard, nodes in shards):
             return
         request("POST", f"{server}/{name}/_sync_shards", {})
         time.sleep(0.1)
     raise AssertionError(f"the copies of {database} do not become equal")
+
+
+def security(url: str) -> Any:
+    """The `_security` of the database at a URL: on a cluster most copies acknowledge it, and any one answers."""
+    server, _, name = url.rpartition("/")
+    settle(server, unquote(name), "_security")
+    return get(f"{url}/_security")
 
 
 def counts(server: str, database: str) -> tuple[int, int, str]:
@@ -86,14 +93,15 @@ def feed(server: str, database: str) -> list[dict[str, Any]]:
     return found
 
 
-def _copies(server: str, shard: str, nodes: Sequence[str]) -> set[str]:
-    """What each node holds of a shard: one text where all hold the same."""
+def _copies(server: str, shard: str, nodes: Sequence[str], what: str) -> set[str]:
+    """What each node answers of its copy of a shard: one text where all hold the same."""
     found = set()
     for node in nodes:
-        status, value = request("GET", f"{server}/_node/{node}/{quote(shard, safe='')}/_changes?style=all_docs")
+        status, value = request("GET", f"{server}/_node/{node}/{quote(shard, safe='')}/{what}")
         rows = value.get("results", ())
         changes = {row["id"]: sorted(change["rev"] for change in row["changes"]) for row in rows}
-        found.add(json.dumps(changes, sort_keys=True) if status == 200 else f"{node}: {status}")
+        held = changes if "results" in value else value
+        found.add(json.dumps(held, sort_keys=True) if status == 200 else f"{node}: {status}")
     return found
 
 

@@ -131,7 +131,7 @@ def state(server: str, name: str) -> dict[str, Any]:
         "counts": (info["doc_count"], info.get("doc_del_count")),
         # The sandbox has no such setting, on either side.
         "revs_limit": support.request("GET", f"{url}/_revs_limit"),
-        "security": support.get(f"{url}/_security"),
+        "security": support.security(url),
     }
 
 
