@@ -17,7 +17,7 @@ from migrator.couch.raw_json import elements, members
 from migrator.couch.rows import torn
 from migrator.revisions import Attachment, Leaf, LeafFault
 
-_STRING = rb'"(?:[^"\\]|\\.)*"'
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _BEGIN = re.compile(rb'\s*\{"results":\[\{"id":' + _STRING + rb',"docs":\[\{"ok":')
 _BETWEEN = re.compile(rb'\}\]\},\{"id":' + _STRING + rb',"docs":\[\{"ok":(?=\{"_id":)')
 _END = b"}]}]}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from migrator.codec import InvalidDocument, decode_value
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},:]', re.DOTALL)
 _OPENING, _CLOSING = b"[{", b"]}"
 
 
