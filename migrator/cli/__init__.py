@@ -28,21 +28,21 @@ COMMANDS = {
     "status": ("migrator.cli.status", "Show how far a checkpoint is."),
     "report": ("migrator.cli.report", "Show a run's report again, as a table or as one HTML page."),
     "wait": ("migrator.cli.wait", "Wait until a server answers."),
-    "seed": ("migrator.cli.seed", "Make databases what a folder of fixtures says."),
+    "seed": ("migrator.cli.seed", "Load fixtures into databases."),
     "snapshot": ("migrator.cli.snapshot", "Write databases back as fixtures."),
-    "backup": ("migrator.cli.backup", "Write what changed in databases to a place."),
-    "restore": ("migrator.cli.restore", "Write databases back as they were at some time."),
+    "backup": ("migrator.cli.backup", "Back up what has changed in databases."),
+    "restore": ("migrator.cli.restore", "Restore databases as they were at a point in time."),
     "backups": ("migrator.cli.backups", "List, check and prune backups."),
     "convert": ("migrator.cli.convert", "Turn databases and backups into other tools' files, and back."),
     "singer-target": ("migrator.cli.singer_target", "Write what a Singer tap sends on standard input."),
-    "plugins": ("migrator.cli.plugins", "List what other packages add: extractors, transformers, loaders."),
+    "plugins": ("migrator.cli.plugins", "List installed plug-ins: extractors, transformers, loaders."),
     "plan-server": ("migrator.cli.plan_server", "Plan the move of a whole server, for apply."),
     "apply": ("migrator.cli.apply", "Move a whole server as its plan says."),
-    "doctor": ("migrator.cli.doctor", "Say what is wrong with a server, and what to type next."),
-    "secure": ("migrator.cli.secure", "Make a least-privilege user for a job, and prove it."),
-    "compact": ("migrator.cli.compact", "Give back the space of old revisions."),
+    "doctor": ("migrator.cli.doctor", "Check a server, and say how to fix what is wrong."),
+    "secure": ("migrator.cli.secure", "Create a least-privilege user for a job, and check it."),
+    "compact": ("migrator.cli.compact", "Reclaim disk space."),
     "replicate": ("migrator.cli.replicate", "Set up, list and stop replications that the server runs."),
-    "completion": ("migrator.cli.completion", "Print the script that lets a shell complete migrator's words."),
+    "completion": ("migrator.cli.completion", "Print the completion script for a shell."),
     "sandbox": ("migrator.cli.sandbox", "Run a local CouchDB-compatible server for trying things out."),
 }
 
@@ -110,7 +110,7 @@ def _refuse_dash(_context: click.Context, param: click.Parameter, value: object)
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="migrator")
 def cli() -> None:
-    """Carry documents into Apache CouchDB and out of it, without losing one.
+    """Move data into and out of CouchDB without losing a document.
 
     \b
     Examples:

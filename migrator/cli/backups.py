@@ -113,7 +113,7 @@ def check_command(
 ) -> None:
     """Read all of the backups in PLACE: every file against its digest, every line, count and attachment.
 
-    Names what is damaged and ends with 4. Without the key, encrypted files are held against their digests only.
+    Names what is damaged and ends with 4. Without the key, encrypted files are compared with their digests only.
 
     With --drill, the newest snapshot of each database is restored as well, and each leaf, its ancestry and its
     attachments are compared with the backup.

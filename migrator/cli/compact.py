@@ -16,7 +16,7 @@ from migrator.cli import options
     "patterns",
     metavar="PATTERN",
     multiple=True,
-    help="Only databases whose names fit, as in 'orders_*'; may be given again.",
+    help="Only databases whose names match, as in 'orders_*'. May be given more than once.",
 )
 @click.option("--dry-run", is_flag=True, help="Show sizes, and do nothing.")
 @options.json_option

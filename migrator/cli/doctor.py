@@ -32,10 +32,10 @@ def doctor(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Look at the server at URL (or URL/database): reachable, credentials, rights, disk, sizes, clock, exposure.
+    """Check the server at URL (or URL/database): reachable, credentials, rights, disk, sizes, clock, exposure.
 
     Each finding has its remedy. Credentials are tried once, so no account is locked by it.
-    Exit 0 when nothing wants mending, 4 when something does, 5 when the server cannot be used at all.
+    Exit 0 when nothing needs fixing, 4 when something does, 5 when the server cannot be used at all.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ def _common(function: F) -> F:
     return options.json_option(options.connection_options(options.log_options(function)))
 
 
-dry_run_option = click.option("--dry-run", is_flag=True, help="Look, and do nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 
 
 @click.group()
@@ -42,10 +42,10 @@ def replicate() -> None:
 @click.option("--from", "source", required=True, metavar="URL", help="http(s)://host:5984/database that is read.")
 @click.option("--to", "target", required=True, metavar="URL", help="http(s)://host:5984/database that is written.")
 @click.option("--on", "runner", metavar="URL", help="The server that runs it. [default: that of --to]")
-@click.option("--name", default="", metavar="NAME", help="Of the job. [default: made from what it does]")
-@click.option("--continuous", is_flag=True, help="Go on with what comes later.")
-@click.option("--create-target", is_flag=True, help="Let it make the database of --to.")
-@click.option("--paused", is_flag=True, help="Lay it down without starting it.")
+@click.option("--name", default="", metavar="NAME", help="Name of the job. [default: made from what it does]")
+@click.option("--continuous", is_flag=True, help="Keep replicating later changes.")
+@click.option("--create-target", is_flag=True, help="Create the database of --to.")
+@click.option("--paused", is_flag=True, help="Create it paused.")
 @dry_run_option
 @_common
 def set_up(
@@ -120,7 +120,7 @@ def stop(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Take the replication NAME away and wait until it has stopped; what it wrote stays.
+    """Remove the replication NAME and wait until it has stopped; what it wrote stays.
 
     Examples:
 
@@ -148,7 +148,7 @@ def start(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Start the replication NAME, which was laid down paused or failed for good.
+    """Start the replication NAME, which was created paused or has failed for good.
 
     Examples:
 

@@ -12,9 +12,15 @@ from migrator.errors import EndpointError
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=5984, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5984,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--in-memory", is_flag=True, help="Keep nothing.")
+@click.option("--in-memory", is_flag=True, help="Keep no data.")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),

@@ -14,7 +14,7 @@ from migrator.errors import ConfigError
 
 @click.command()
 @click.argument("url")
-@click.option("--user", required=True, metavar="NAME", help="The user; made where there is none.")
+@click.option("--user", required=True, metavar="NAME", help="The user; created if missing.")
 @click.option(
     "--role",
     "roles",
@@ -28,7 +28,7 @@ from migrator.errors import ConfigError
 @click.option(
     "--password-file",
     type=click.Path(path_type=Path),
-    help="Where the password stands; a new one is written there, for its owner only. [default: NAME.password]",
+    help="File with the password; a new one is written there, for its owner only. [default: NAME.password]",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @options.json_option

@@ -44,9 +44,9 @@ MAX_SHOWN = 200
 @options.connection_options
 @options.log_options
 def seed(fixtures: str, prefix: str, diff: bool, now: str | None, **values: Any) -> None:
-    """Make the databases of a server what the folder FIXTURES says. Seeding twice writes nothing.
+    """Load the fixtures in the folder FIXTURES into databases of a server. Seeding twice writes nothing.
 
-    Every fault in the fixtures is told with its file and line, all at once, before anything is written.
+    Every fault in the fixtures is reported with its file and line, all at once, before anything is written.
     FIXTURES can also be a server's URL: then a sample of its documents is written, masked.
 
     \b

@@ -11,7 +11,13 @@ from migrator.errors import ConfigError
 @click.command()
 @click.argument("url")
 @click.option(
-    "--timeout", "timeout_s", type=float, default=60.0, show_default=True, metavar="SECONDS", help="Give up after."
+    "--timeout",
+    "timeout_s",
+    type=float,
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up after this long.",
 )
 def wait(url: str, timeout_s: float) -> None:
     """Wait until the server at URL is ready; exit 5 when it is not in time.
