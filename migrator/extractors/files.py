@@ -110,8 +110,9 @@ def find_files(
     if not path.is_dir():
         stem = _stem(path.name, suffixes) or (path.name.partition(".")[0] if any_name else "")
         if not stem:
-            none = f"no {kind} file by its name" if kind else "by its name none of these files"
-            raise ConfigError(f"{path} is {none}.", hint=expected)
+            if kind:
+                raise ConfigError(f"{path} is no {kind} file by its name.", hint=expected)
+            raise ConfigError(f"{path} is by its name none of these files.", hint=expected)
         return {collection_name(stem): path}
     files: dict[str, Path] = {}
     try:

@@ -100,8 +100,9 @@ class BatchWrite:
 
     def _write(self, indexes: list[int]) -> None:
         self._begun += 1
-        if self._resend or self._target.dry_run:
-            # The answer to an earlier attempt was lost: what it wrote is found by reading, and the rest sent.
+        if self._resend or self._target.dry_run or self._begun > 1:
+            # The answer to an earlier attempt was lost: what it wrote is found by reading, and the rest sent. What
+            # this batch itself wrote is looked up too: a late copy of a cluster would take the same id as new.
             conflicts = self._send(self._examine(indexes))
         else:
             conflicts = self._send(dict.fromkeys(indexes, None))

@@ -133,7 +133,6 @@ def compare_collection(
         size_bytes = 0
         return step
 
-    listed_surely = reader.lists_surely(collection)
     documents = ((document.id, document) for document in source)
     for id, document, stored in side_by_side(documents, ((there.id, there) for there in target)):
         boundary = id
@@ -149,7 +148,8 @@ def compare_collection(
         if id != met_id:
             met_id, met = id, stored
             numbers.target += met is not None
-        if met is None and listed_surely:
+        # Known only when the list was begun: its copies are brought together then.
+        if met is None and reader.lists_surely(collection):
             numbers.missing += 1
             found.append(Difference(collection, document.id, MISSING))
         elif met is None:

@@ -41,6 +41,7 @@ MOVING = (
     (re.compile(r"\(\d[\d,.]*/s\)"), "(N/s)"),
     (re.compile(r"\b\d+(\.\d+)? ?s\b"), "N s"),
     (re.compile(r"\b\d[\d.,]* ([kM]?B)\b"), "N B"),
+    (re.compile(r'"run":"[0-9a-f]+",'), ""),
     (re.compile(r'"(\w*seconds|stored_bytes)": [\d.]+'), r'"\1": N'),
     (re.compile(r"-{3,}"), "---"),
     (re.compile(r"[ \t]+"), " "),

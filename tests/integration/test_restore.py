@@ -292,9 +292,11 @@ def test_users_come_back_and_can_log_in(world: World, is_couchdb: bool) -> None:
         result = run_backup(JobConfig(source=world.server, rejects=str(world.rejects)), options)
         assert (result.exit_code, result.databases[0].error) == (0, None)
         if is_couchdb:
+            support.settle(world.server, "_users")
             purge = {stored["_id"]: [stored["_rev"]]}
-            assert support.request("POST", f"{world.server}/_users/_purge", purge)[0] == 201
-            assert support.request("GET", url)[0] == 404
+            # A copy of a cluster that was purged late can give the document back to the others once.
+            while support.request("GET", url)[0] != 404:
+                assert support.request("POST", f"{world.server}/_users/_purge", purge)[0] in {201, 202}
         wanted = RestoreOptions(place=world.place, databases=("_users",), ids=(stored["_id"],), into_existing=True)
         restored = run_restore(JobConfig(target=world.server, rejects=str(world.rejects)), wanted)
         assert (restored.exit_code, restored.databases[0].error) == (0, None)

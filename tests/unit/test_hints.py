@@ -50,7 +50,10 @@ def test_the_walk_finds_errors() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (errors.TransientError("No answer."), "Error: No answer. Try again later; with --resume"),
+        (
+            errors.TransientError("No answer."),
+            "Error: No answer. Go on later with --resume. Type: migrator run --resume\n",
+        ),
         (errors.TransientError("No answer.", hint="Wait."), "Error: No answer. Wait.\n"),
     ],
 )
@@ -63,6 +66,7 @@ def test_a_passing_fault_has_a_usual_hint(
         raise error
 
     monkeypatch.setattr(cli, "main", fail)
+    monkeypatch.setattr("sys.argv", ["migrator", "run"])
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == errors.EXIT_UNREACHABLE

@@ -168,7 +168,7 @@ def test_what_was_not_fixed_is_a_reject_again(tmp_path: Path, source: str, text:
     assert (line["notation"], line["id"]) == (source, "a")
     assert run("retry", str(first), *out, str(again)).code == 3
     [other] = map(json.loads, again.read_bytes().splitlines())
-    assert {**other, "reason": ""} == {**line, "reason": ""}
+    assert {**other, "reason": "", "run": ""} == {**line, "reason": "", "run": ""}
 
 
 def test_an_unknown_notation_is_told(tmp_path: Path) -> None:
