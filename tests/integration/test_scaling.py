@@ -226,7 +226,7 @@ def test_it_stops_and_goes_on(cluster: Cluster, tmp_path: Path, server_url: str,
         if isinstance(event, events.BatchLoaded):
             stopping.set()
 
-    config = job(cluster, tmp_path, source=str(folder), target=server_url, batch_docs=100, in_flight=1)
+    config = job(cluster, tmp_path, source=str(folder), target=server_url, batch_docs=10, in_flight=1)
     with pytest.raises(Interrupted):
         run_distributed(config, listener=listen, stopping=stopping)
     with pytest.raises(Exception, match="exists already"):
