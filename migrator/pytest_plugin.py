@@ -60,7 +60,7 @@ def couchdb_prefix() -> str:
 
 @pytest.fixture(scope="session")
 def couchdb_fixtures(pytestconfig: pytest.Config) -> Path:
-    """The folder of fixtures, by --couchdb-fixtures or the ini file; define this anew to choose another."""
+    """The folder of fixtures, by --couchdb-fixtures or the ini file; define this again to choose another."""
     given = pytestconfig.getoption("--couchdb-fixtures") or pytestconfig.getini("couchdb_fixtures")
     if not given:
         pytest.fail(

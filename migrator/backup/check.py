@@ -33,7 +33,7 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True)
 class Checked:
-    """What was looked at, and what was found. `sealed` snapshots could be held against digests only."""
+    """What was looked at, and what was found. `sealed` snapshots could be checked against digests only."""
 
     databases: int = 0
     snapshots: int = 0
@@ -63,8 +63,8 @@ def check(
     Args:
         place: where the backups are.
         databases: of which databases.
-        cipher: opens what is encrypted; without a key only digests are held against it.
-        listener: hears of each snapshot before it is read.
+        cipher: opens what is encrypted; without a key only digests are checked.
+        listener: receives each snapshot before it is read.
 
     Raises:
         EndpointError: the place cannot be read.

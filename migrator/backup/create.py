@@ -17,7 +17,7 @@ from migrator.backup.format.frames import FRAME_BYTES
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.backup.options import BackupOptions
-from migrator.backup.progress import Teller
+from migrator.backup.progress import Progress
 from migrator.backup.result import ChapterResult, DatabaseResult, selected
 from migrator.backup.storage.base import Place, open_place
 from migrator.checkpoint.reject_file import RejectFile
@@ -66,11 +66,11 @@ def run_backup(
         rejects = RejectFile(Path(config.rejects or DEFAULT_REJECTS), again=options.again, shared=True)
         stack.enter_context(contextlib.closing(rejects))
         stack.enter_context(place.lock())
-        teller = Teller(listener, rejects, client.url, place.describe(), names)
-        run = _Run(client, place, options, Retrier(RetryPolicy.of(config), listener, None, stopping), teller)
+        progress = Progress(listener, rejects, client.url, place.describe(), names)
+        run = _Run(client, place, options, Retrier(RetryPolicy.of(config), listener, None, stopping), progress)
         results = [*(_result_of(run, name, first) for name in names), *missing]
         seconds = time.monotonic() - started
-        teller.finished(seconds)
+        progress.finished(seconds)
         where = str(rejects.path) if rejects.count else ""
         return ChapterResult("backup", client.url, place.describe(), results, seconds, where)
 
@@ -132,7 +132,7 @@ class _Run:
     place: Place
     options: BackupOptions
     retrier: Retrier
-    teller: Teller
+    progress: Progress
 
     def __post_init__(self) -> None:
         self.cipher = open_cipher(self.options.recipients, self.options.identity or None)
@@ -182,7 +182,7 @@ class _Run:
                     cipher=self.cipher,
                     **sizes,
                 )
-            self.teller.started(name, reader.listed, resumed=resumed)
+            self.progress.started(name, reader.listed, resumed=resumed)
             result.unconfirmed += self.client.doubts_of(name)
             # Nothing changed, and nothing is owed: then nobody need read what is there.
             if reader.listed or any(each.counts.faults for each in base.chain):
@@ -191,7 +191,7 @@ class _Run:
         self._remove_unfinished(name)
         result.numbers = _numbers(result.snapshot, resumed=resumed)
         result.rejected = result.snapshot.counts.faults
-        self.teller.done(name)
+        self.progress.done(name)
 
     def _copy(self, reader: LeafReader, writer: SnapshotWriter, name: str) -> None:
         try:
@@ -205,7 +205,7 @@ class _Run:
             writer.save()
             raise
         finally:
-            self.teller.flush(name)
+            self.progress.flush(name)
 
     def _add(self, reader: LeafReader, writer: SnapshotWriter, name: str, leaf: Leaf) -> None:
         for attempt in (1, 2):
@@ -225,12 +225,12 @@ class _Run:
                 self._fault(writer, name, LeafFault(leaf.id, leaf.rev, "wrong_length", error.message))
                 return
             else:
-                self.teller.copied(name, leaf)
+                self.progress.copied(name, leaf)
                 return
 
     def _fault(self, writer: SnapshotWriter, name: str, fault: LeafFault) -> None:
         writer.fault(fault)
-        self.teller.fault(name, fault)
+        self.progress.fault(name, fault)
 
     def _base(self, name: str, facts: DatabaseFacts) -> _Base:
         """The chain to add to, or why a new one begins."""

@@ -24,11 +24,11 @@ TELL_EVERY = 1_000
 TELL_EVERY_S = 1.0
 
 
-class Teller:
+class Progress:
     """Counts leaves.
 
     Args:
-        listener: hears of everything.
+        listener: receives every event.
         rejects: takes what is rejected.
         source: where from.
         target: where to.

@@ -15,7 +15,7 @@ from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import SnapshotReader
 from migrator.backup.options import RestoreOptions
 from migrator.backup.point_in_time import snapshot_at
-from migrator.backup.progress import Teller
+from migrator.backup.progress import Progress
 from migrator.backup.result import ChapterResult, DatabaseResult, selected
 from migrator.backup.send import Sender, opened_safely
 from migrator.backup.storage.base import Place, open_place
@@ -73,9 +73,9 @@ def run_restore(
             Path(config.rejects or DEFAULT_REJECTS), databases=names, again=options.again, shared=True
         )
         stack.enter_context(contextlib.closing(rejects))
-        teller = Teller(listener, rejects, place.describe(), client.url, list(names))
+        progress = Progress(listener, rejects, place.describe(), client.url, list(names))
         retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
-        run = _Run(config, options, place, catalog, client, retrier, teller)
+        run = _Run(config, options, place, catalog, client, retrier, progress)
         for manifest in manifests.values():
             # One that is damaged is told when its turn comes, and stops no other.
             with contextlib.suppress(DamagedBackup):
@@ -90,7 +90,7 @@ def run_restore(
         results = [*(run.result_of(target) for target in targets), *unreadable]
         results.sort(key=lambda result: result.database)
         seconds = time.monotonic() - started
-        teller.finished(seconds)
+        progress.finished(seconds)
         where = str(rejects.kept or "") if rejects.count else ""
         return ChapterResult("restore", place.describe(), client.url, results, seconds, where)
 
@@ -154,7 +154,7 @@ class _Run:
     catalog: Catalog
     client: CouchClient
     retrier: Retrier
-    teller: Teller
+    progress: Progress
     chains: dict[str, list[Manifest]] = field(default_factory=dict)
 
     def result_of(self, target: Target) -> DatabaseResult:
@@ -179,7 +179,7 @@ class _Run:
             fitting(cipher, each.encryption, self.catalog.place_of(each))
         ids = self.options.ids or None
         fresh = target.prepare(result.notes)
-        self.teller.started(
+        self.progress.started(
             name, None if ids else _leaves(chain), database=target.database, resumed=target.resumed
         )
         writer = LeafWriter(
@@ -194,7 +194,7 @@ class _Run:
         with (
             SnapshotReader(self.place, chain, cipher, ids=ids) as reader,
             Sender(
-                writer, self.config, self.retrier.stopping, lambda *done: self.teller.settled(name, *done)
+                writer, self.config, self.retrier.stopping, lambda *done: self.progress.settled(name, *done)
             ) as send,
         ):
             designs: list[str] = []
@@ -203,7 +203,7 @@ class _Run:
                 for leaf in opened_safely(reader.leaves(), send.lock):
                     seen.add(leaf.id) if ids else None
                     if isinstance(leaf, LeafFault):
-                        self.teller.fault(name, leaf)
+                        self.progress.fault(name, leaf)
                     elif leaf.id.startswith(DESIGN):
                         if leaf.id not in designs[-1:]:
                             designs.append(leaf.id)
@@ -218,11 +218,11 @@ class _Run:
                     send(leaf for leaf in kept if isinstance(leaf, Leaf))
         for id in sorted(set(ids or ()) - seen):
             reason = f"the backup as of {manifest.finished} does not hold it"
-            self.teller.fault(name, LeafFault(id, "", "not_found", reason))
-        self.teller.flush(name)
+            self.progress.fault(name, LeafFault(id, "", "not_found", reason))
+        self.progress.flush(name)
         target.finish(result.notes)
         result.unconfirmed += self.client.doubts_of(target.database)
-        counts = self.teller.report.collections[name].counts
+        counts = self.progress.report.collections[name].counts
         result.rejected = counts.rejected
         result.numbers = {
             "database": target.database,
@@ -232,7 +232,7 @@ class _Run:
             "unchanged": counts.unchanged,
             "rejected": counts.rejected,
         }
-        self.teller.done(name)
+        self.progress.done(name)
 
 
 def _leaves(chain: list[Manifest]) -> int | None:

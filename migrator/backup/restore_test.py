@@ -75,9 +75,9 @@ def drill(
         options: the place and its key.
         databases: which.
         environ: the environment, for credentials.
-        listener: hears of the restores.
+        listener: receives the restores.
         stopping: ends it with Interrupted.
-        told: hears of each snapshot before it is restored.
+        told: receives each snapshot before it is restored.
 
     Raises:
         ConfigError: there is no key, or none that fits.

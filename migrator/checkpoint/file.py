@@ -223,7 +223,7 @@ def open_checkpoint(
         later: parts of the fingerprint that older versions did not write; a file without them is accepted.
 
     Returns:
-        The checkpoint to go on from, and whether it was resumed. A finished one begins anew, with its seed.
+        The checkpoint to go on from, and whether it was resumed. A finished one starts over, with its seed.
 
     Raises:
         CheckpointError: it exists, or is another job's, or damaged.

@@ -72,7 +72,7 @@ def apply(plan_file: Path, **values: Any) -> None:
     if applied.totals.rejected:
         click.echo(
             f"{applied.totals.rejected:,} revisions were rejected. They are in {rejects}.\n"
-            f"Mend what stands in their way, then: {settings.again} (what is there already stays as it is)",
+            f"Fix what stands in their way, then: {settings.again} (what is there already stays as it is)",
             err=True,
         )
         sys.exit(EXIT_REJECTS)

@@ -174,11 +174,11 @@ def finish(value: dict[str, Any], text: str, report: str, unconfirmed: Sequence[
 def _table(seeded: dict[str, Any], seconds: float) -> str:
     from migrator.report.summary import table  # noqa: PLC0415
 
-    rows = [["database", "written", "unchanged", "removed", "besides"]]
+    rows = [["database", "written", "unchanged", "removed", "also"]]
     for result in seeded.values():
-        besides = ["created"] * result.created + result.others
+        also = ["created"] * result.created + result.others
         numbers = [f"{number:,}" for number in (result.written, result.unchanged, result.removed)]
-        rows.append([result.database, *numbers, ", ".join(besides)])
+        rows.append([result.database, *numbers, ", ".join(also)])
     total = sum(result.written + result.unchanged for result in seeded.values())
     return f"{table(rows)}\n{total:,} documents are as the fixtures say, in {seconds:.1f} s\n"
 

@@ -21,7 +21,7 @@ from migrator.codec.faults import InvalidDocument, Refusal, path_text, shown
 from migrator.codec.values import MARK, Tag, Unordered, ValueCodec, base_value, fields_of, kind_of, unescaped_key
 from migrator.codec.writing import normalise
 
-# Python reckons the hash of a tuple in a tuple by recursion in C, which ends in a crash and no exception.
+# Python computes the hash of a tuple in a tuple by recursion in C, which ends in a crash and no exception.
 _MAX_TUPLE_DEPTH = 1_000
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 

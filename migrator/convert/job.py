@@ -40,7 +40,7 @@ def convert_leaves(
     Args:
         job: what is converted into what.
         environ: the environment; the process's own by default.
-        listener: hears of repeated requests.
+        listener: receives repeated requests.
         stopping: set it to stop.
 
     Raises:

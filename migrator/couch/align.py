@@ -121,7 +121,7 @@ class Alignment:
     def _shards(self) -> list[list[Copy]]:
         """The copies of each shard."""
         ask = partial(self.client.call, "GET", "_node", "_local", "_dbs", self.database)
-        # A node hears of a new database a moment after the one that made it.
+        # A node learns of a new database a moment after the one that made it.
         answer = repeat_while(lambda found: found.status == 404, ask, max_attempts=5, sleep=self.sleep)
         if self._allowed(answer).status != 200:
             raise TransientError(f"Reading where {self.database} lies: {answer.status}.", status=answer.status)

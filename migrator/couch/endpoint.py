@@ -181,7 +181,7 @@ def _from_netrc(host: str, environ: Mapping[str, str]) -> tuple[str | None, str 
         # The parser's message quotes the line, which may hold a password.
         raise ConfigError(
             f"The credentials file {path} cannot be read.",
-            hint="Mend it, or set COUCHDB_USER and COUCHDB_PASSWORD.",
+            hint="Fix it, or set COUCHDB_USER and COUCHDB_PASSWORD.",
         ) from None
     return (entry[0], entry[2]) if entry else (None, None)
 

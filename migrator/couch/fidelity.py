@@ -46,8 +46,8 @@ class Fidelity:
 
 def fidelity_of(welcome: Mapping[str, Any], database: str = "") -> Fidelity:
     """Of the server that greets so, and of the database: user documents are rewritten as they are stored."""
-    reckons = rule_holds(welcome) and database not in {"_users", "_replicator"}
-    return Fidelity(reckons, "express-pouchdb" not in welcome)
+    computes = rule_holds(welcome) and database not in {"_users", "_replicator"}
+    return Fidelity(computes, "express-pouchdb" not in welcome)
 
 
 def _with_doubles(value: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class LeafWriter:
         retrier: tries again.
         limits: the largest request.
         fresh: nothing can be there yet, so nobody need ask before writing; leaves come in the order of their ids.
-        listener: hears of divided batches.
+        listener: receives divided batches.
         check: makes sure that the database is still the one that was begun with; asked when a request had to be
             repeated, and when the server says that there is none.
     """

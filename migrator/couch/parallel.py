@@ -14,7 +14,7 @@ from migrator.couch.rows import Row
 BUFFER_BYTES = 2_000_000
 # Rows are handed over so many bytes at a time.
 PIECE_BYTES = 128_000
-# What CPython needs for a row besides its document.
+# What CPython needs for a row in addition to its document.
 ROW_OVERHEAD_BYTES = 200
 # So long are threads waited for that stand in a read when nobody wants it any more.
 _LEAVE_S = 1.0

@@ -1,4 +1,4 @@
-"""What a CouchDB refuses for good besides documents, found before it is sent.
+"""What a CouchDB refuses for good other than documents, found before it is sent.
 
 To some of it a server answers 500 or 503, as if the same request could pass later. Each function gives one
 sentence that says what is wrong, "" where nothing is known against it.

@@ -1,4 +1,4 @@
-"""CouchDB's revisions, reckoned from content: MD5 over the Erlang terms that the server makes of a JSON text.
+"""CouchDB's revisions, computed from content: MD5 over the Erlang terms that the server makes of a JSON text.
 
 The server hashes `[Deleted, OldStart, OldRev, Body, Attachments]` in Erlang's external term format, so a client
 that encodes the same terms knows the revision without asking.

@@ -1,4 +1,4 @@
-"""The size of a document as CouchDB reckons it against `max_document_size`."""
+"""The size of a document as CouchDB computes it against `max_document_size`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def document_size(document: Mapping[str, Any]) -> int:
     """Bytes as `couch_ejson_size` counts them: no field that begins with `_`, strings unescaped, floats rough.
 
     Above the length of the JSON text only where many integers lie just below a power of ten, so that a text within
-    the limit needs no reckoning.
+    the limit needs no computing.
     """
     body = {key: value for key, value in document.items() if not key.startswith("_")}
     size = 0
@@ -41,7 +41,7 @@ def _scalar_size(value: Any) -> int:
     if value is False:
         return 5
     if isinstance(value, int):
-        # The server's own reckoning, by floats: 999999999999999 has 16 digits for it.
+        # As the server itself computes it, by floats: 999999999999999 has 16 digits for it.
         return 1 + (math.floor(math.log10(abs(value))) if value else 0) + (value < 0)
     return _float_size(float(value))
 

@@ -1,4 +1,4 @@
-"""Fixtures of `_users`: a plain password is hashed by the server, and told again by reckoning the hash anew."""
+"""Fixtures of `_users`: a plain password is hashed by the server, and told again by computing the hash again."""
 
 from __future__ import annotations
 

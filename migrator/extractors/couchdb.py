@@ -77,7 +77,7 @@ class CouchExtractor:
         return count if isinstance(count, int) else None
 
     def identity(self, collection: str) -> str:
-        """When the database was created: one of the same name that was made anew is another."""
+        """When the database was created: one of the same name that was created again is another."""
         return start_of(self._info(collection))
 
     def describe_position(self, collection: str, position: Position) -> str:

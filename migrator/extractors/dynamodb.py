@@ -77,7 +77,7 @@ class DynamoExtractor:
         return None
 
     def identity(self, collection: str) -> str:
-        """The table's id and key: one of the same name that was made anew is another."""
+        """The table's id and key: one of the same name that was created again is another."""
         table = self._description(collection)
         return f"{table.get('TableId', table.get('CreationDateTime', ''))} {','.join(self._key(collection))}"
 
@@ -224,7 +224,7 @@ def _start(position: Position, key: Sequence[str]) -> dict[str, dict[str, Any]]:
         start = {}
     if list(start) != list(key):
         raise CheckpointError(
-            f"The checkpoint's position {position!r} is no key of this table.", hint="Start anew with --restart."
+            f"The checkpoint's position {position!r} is no key of this table.", hint="Start over with --restart."
         )
     return start
 

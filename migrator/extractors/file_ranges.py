@@ -19,7 +19,7 @@ def parse_position(position: Position) -> tuple[int, int]:
     offset, _, number = str(position).partition(":")
     if not (offset.isdecimal() and number.isdecimal()):
         raise CheckpointError(
-            f"The checkpoint's position {position!r} is none of a file's.", hint="Start anew with --restart."
+            f"The checkpoint's position {position!r} is none of a file's.", hint="Start over with --restart."
         )
     return int(offset), int(number)
 

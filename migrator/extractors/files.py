@@ -124,9 +124,7 @@ def find_files(
         if not stem or entry.is_dir():
             continue
         if not entry.exists():
-            raise ConfigError(
-                f"{entry} is a link to a file that is not there.", hint="Mend the link or remove it."
-            )
+            raise ConfigError(f"{entry} is a link to a file that is not there.", hint="Fix the link or remove it.")
         collection = collection_name(stem)
         other = files.setdefault(collection, entry)
         if other is not entry:

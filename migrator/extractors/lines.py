@@ -114,7 +114,7 @@ class TextFile:
         if self.offset != offset:
             raise CheckpointError(
                 f"{self.path} is shorter than it was when the checkpoint was made.",
-                hint="Put the old file back, or start anew with --restart.",
+                hint="Put the old file back, or start over with --restart.",
             )
 
 

@@ -109,7 +109,7 @@ class MemoryExtractor:
             if kind == "key":
                 raise CheckpointError(
                     f"{self._place(collection, 'is a list now')}, which it was not when the checkpoint was made.",
-                    hint="Start anew with --restart.",
+                    hint="Start over with --restart.",
                 )
             return self._listed(collection, list(documents), int(value))
         keys = _keys(documents, self._place(collection, ""))
@@ -171,7 +171,7 @@ class MemoryExtractor:
         except Exception as error:
             raise ConfigError(
                 f"{place}: list_all() failed with {type(error).__name__}: {error}.",
-                hint="Mend the service, or leave the collection out: name the others with --collection NAME.",
+                hint="Fix the service, or leave the collection out: name the others with --collection NAME.",
             ) from error
         if inspect.iscoroutine(answer):
             answer.close()

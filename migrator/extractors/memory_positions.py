@@ -66,5 +66,5 @@ def parsed_position(position: Position) -> tuple[str, str, str]:
         with contextlib.suppress(ValueError):
             return "key", bytes.fromhex(value).decode("utf-8", "surrogatepass"), digest
     raise CheckpointError(
-        f"The checkpoint's position {position!r} is none of a Python object's.", hint="Start anew with --restart."
+        f"The checkpoint's position {position!r} is none of a Python object's.", hint="Start over with --restart."
     )

@@ -77,7 +77,7 @@ class NdjsonExtractor(FileExtractor):
             if start[0] and file.read(1) != b"\n" and file.read(1):
                 raise CheckpointError(
                     f"{path} is not the file that the checkpoint was made with: no line ends at byte {start[0]}.",
-                    hint="Put the old file back, or start anew with --restart.",
+                    hint="Put the old file back, or start over with --restart.",
                 )
             for offset, number, line in read_lines(file, start=start, max_line_bytes=self._max_line_bytes):
                 if line is None:

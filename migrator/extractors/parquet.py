@@ -67,7 +67,7 @@ class ParquetExtractor(FileExtractor):
             if after is not None and (begin >= groups or done > file.metadata.row_group(begin).num_rows):
                 raise CheckpointError(
                     f"{path} is not the file that the checkpoint was made with.",
-                    hint="Put the old file back, or start anew with --restart.",
+                    hint="Put the old file back, or start over with --restart.",
                 )
             if after is not None and done == file.metadata.row_group(begin).num_rows:
                 # So that a group that is through is not read again to be passed over.
@@ -182,7 +182,7 @@ def _parsed(position: Position) -> tuple[int, int]:
     if not (group.isdecimal() and row.isdecimal()):
         raise CheckpointError(
             f"The checkpoint's position {position!r} is none of a Parquet file's.",
-            hint="Start anew with --restart.",
+            hint="Start over with --restart.",
         )
     return int(group), int(row)
 

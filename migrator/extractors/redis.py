@@ -258,7 +258,7 @@ def _key(position: Position) -> bytes:
         if kind == "hex":
             return bytes.fromhex(text)
     raise CheckpointError(
-        f"The checkpoint's position {position!r} is no key of Redis.", hint="Start anew with --restart."
+        f"The checkpoint's position {position!r} is no key of Redis.", hint="Start over with --restart."
     )
 
 

@@ -98,7 +98,7 @@ def position_key(position: Position, columns: int) -> list[Any]:
         key = None
     if not isinstance(key, list) or len(key) != columns:
         raise CheckpointError(
-            f"The checkpoint's position {position!r} is no key of this table.", hint="Start anew with --restart."
+            f"The checkpoint's position {position!r} is no key of this table.", hint="Start over with --restart."
         )
     return [bad_text(value.raw) if isinstance(value, _Bad) else value for value in key]
 

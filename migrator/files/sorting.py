@@ -23,7 +23,7 @@ VERSION = 1
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16_000_000
 
-# What CPython needs for a record besides its bytes: a tuple, two bytes objects, a place in a list.
+# What CPython needs for a record in addition to its bytes: a tuple, two bytes objects, a place in a list.
 RECORD_OVERHEAD_BYTES = 160
 _RUN_NAME = re.compile(r"run-[0-9]{6,}\.sorted", re.ASCII)
 

@@ -33,7 +33,7 @@ class SingerTarget:
         rejects: where rejected records go.
         give_state: gets the text of each STATE's value, without a line break.
         environ: the environment; the process's own by default.
-        listener: hears of everything.
+        listener: receives every event.
         stopping: set it to stop.
         piece_records: records of a piece.
         clock: seconds, for tests.

@@ -120,7 +120,7 @@ def _refuse_to_go_round(sync: Sync) -> None:
             raise RejectsError(
                 f"Of {name} too many documents are rejected, or the target holds documents of others: following "
                 "would read the same again and again.",
-                hint="Look at the reject file, then decide with --on-conflict, or mend the documents.",
+                hint="Look at the reject file, then decide with --on-conflict, or fix the documents.",
             )
 
 

@@ -11,7 +11,7 @@ from migrator.jobs.registry import effects, target_text
 
 
 def is_sync(config: JobConfig) -> bool:
-    """True when a job is one of this chapter's."""
+    """True when a job is one of these."""
     return config.since_last or config.follow or config.until_caught_up or config.replicate
 
 

@@ -86,7 +86,7 @@ def open_job(
     Args:
         config: the job.
         environ: the environment; the process's own by default.
-        listener: hears of everything.
+        listener: receives every event.
         stopping: set it to stop.
         source: an extractor to use in place of `config.source`.
         target: a loader to use in place of `config.target`.

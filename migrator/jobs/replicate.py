@@ -148,7 +148,7 @@ class _Replication:
         id = "migrator-" + hashlib.sha256(f"{here['url']} {there['url']}".encode()).hexdigest()[:20]
         document: dict[str, Any] = {"source": here, "target": there}
         if job.config.restart:
-            # All revisions are compared anew, and those that were refused are tried again.
+            # All revisions are compared again, and those that were refused are tried again.
             document["since_seq"] = "0"
         self._retry(f"prepare {database}", lambda _: self._create(name, database))
         guard = guard_database(self.target, job.retrier, database, hint=AGAIN)

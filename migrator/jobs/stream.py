@@ -30,7 +30,7 @@ class StreamWriter:
         source: what people call the source.
         rejects: where rejected documents go.
         environ: the environment; the process's own by default.
-        listener: hears of everything.
+        listener: receives every event.
         stopping: set it to stop.
 
     Raises:

@@ -22,19 +22,19 @@ class MirrorWrite(BatchWrite):
     """
 
     def _write(self, indexes: list[int]) -> None:
-        graves = [index for index in indexes if self._documents[index].body.endswith(DELETED)]
-        if len(graves) < len(indexes):
-            super()._write([index for index in indexes if index not in set(graves)])
-        if graves and (conflicts := self._send(self._examine(graves))):
+        tombstones = [index for index in indexes if self._documents[index].body.endswith(DELETED)]
+        if len(tombstones) < len(indexes):
+            super()._write([index for index in indexes if index not in set(tombstones)])
+        if tombstones and (conflicts := self._send(self._examine(tombstones))):
             self._settle(conflicts)
 
     def _examine(self, indexes: Sequence[int]) -> dict[int, str | None]:
-        graves = [index for index in indexes if self._documents[index].body.endswith(DELETED)]
-        if not graves:
+        tombstones = [index for index in indexes if self._documents[index].body.endswith(DELETED)]
+        if not tombstones:
             return super()._examine(indexes)
         sending: dict[int, str | None] = {}
-        states = self._client.lookup(self._database, [self._documents[index].id for index in graves])
-        for index in graves:
+        states = self._client.lookup(self._database, [self._documents[index].id for index in tombstones])
+        for index in tombstones:
             id = self._documents[index].id
             state = states[id]
             policy = self._target.on_conflict

@@ -189,7 +189,7 @@ def transformed(
 def batches(
     collection: str, records: Iterable[Record], assembly: Assembly, limits: Callable[[], BatchLimits]
 ) -> Iterator[Batch]:
-    """Gather records into batches; `limits` is asked anew for each.
+    """Gather records into batches; `limits` is asked again for each.
 
     Every record is counted in exactly one batch, in order, and `end` is the position of its last one.
     """

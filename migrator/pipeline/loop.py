@@ -99,7 +99,7 @@ class Pipeline:
         max_errors: when to give up.
         checkpoint_interval_s: the least time between two writes of the checkpoint, longer where one takes long; 0
             to write it after each batch.
-        listener: hears of everything.
+        listener: receives every event.
         stopping: set it to stop: what is in flight is settled, the checkpoint saved, Interrupted raised.
         clock: seconds, for tests.
     """
@@ -240,7 +240,7 @@ class Pipeline:
         if self.max_errors.passed(self._totals):
             raise RejectsError(
                 f"{self._totals.rejected} of {self._totals.read} documents were rejected, more than allowed.",
-                hint="Look at the reject file; mend the cause or raise --max-errors, then go on with --resume.",
+                hint="Look at the reject file; fix the cause or raise --max-errors, then go on with --resume.",
             )
 
     def _save(self, collection: str, *, ahead: bool = False) -> None:

@@ -67,7 +67,7 @@ def failure(what: str, error: BaseException) -> ConfigError:
         error: what that code raised.
     """
     return ConfigError(
-        f"{what} failed{place(error)}: {described(error)}.", hint="The fault is in that code; mend it there."
+        f"{what} failed{place(error)}: {described(error)}.", hint="The fault is in that code; fix it there."
     )
 
 
@@ -122,7 +122,7 @@ def _what_there_is(found: object, name: str) -> str:
 
 
 def install_command(extra: str, *packages: str) -> str:
-    """The command that installs an extra of this package, and packages besides."""
+    """The command that installs an extra of this package, and further packages."""
     return " ".join([f'pip install "{DISTRIBUTION}[{extra}]"', *packages])
 
 

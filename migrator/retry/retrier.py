@@ -76,7 +76,7 @@ class Retrier:
 
     Args:
         policy: the bounds.
-        listener: hears of every wait.
+        listener: receives every wait.
         throttle: told of overload and success.
         stopping: set when the run was told to stop; a wait then ends with Interrupted.
         clock: seconds, for tests.

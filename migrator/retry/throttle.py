@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from migrator.events import LimitsChanged, Listener, ignore
 from migrator.model import BatchLimits
-from migrator.retry.tuner import Knee
+from migrator.retry.tuner import Tuner
 
 SUCCESSES_PER_STEP = 4
 # Smaller batches than this make no server's life easier.
@@ -26,7 +26,7 @@ class Throttle:
     Args:
         limits: the largest batch.
         max_in_flight: the most batches at once.
-        listener: hears of every change.
+        listener: receives every change.
         seeks: begin in the middle and find out what the server likes best; else begin with the most.
         clock: seconds, for tests.
     """
@@ -40,14 +40,14 @@ class Throttle:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         # What works as far as is known; what is sent is less after failures, until they are forgotten.
-        self._knee = Knee(
+        self._tuner = Tuner(
             docs=min(START_DOCS, self.limits.max_docs) if self.seeks else self.limits.max_docs,
             in_flight=min(START_IN_FLIGHT, self.max_in_flight) if self.seeks else self.max_in_flight,
             max_docs=self.limits.max_docs,
             max_in_flight=self.max_in_flight,
         )
-        self.max_docs = self._knee.docs
-        self.in_flight = self._knee.in_flight
+        self.max_docs = self._tuner.docs
+        self.in_flight = self._tuner.in_flight
         self._bytes = self.limits.max_bytes
         self._successes = 0
 
@@ -61,9 +61,9 @@ class Throttle:
     def reduced(self) -> bool:
         """True while less is sent than works as far as is known."""
         return (
-            self.max_docs < self._knee.docs
+            self.max_docs < self._tuner.docs
             or self._bytes < self.limits.max_bytes
-            or self.in_flight < self._knee.in_flight
+            or self.in_flight < self._tuner.in_flight
         )
 
     def failed(self, *, overload: bool, reason: str) -> None:
@@ -71,7 +71,7 @@ class Throttle:
         with self._lock:
             before = (self.max_docs, self.in_flight)
             self._successes = 0
-            self._knee.disturbed(overload=overload and self.seeks)
+            self._tuner.disturbed(overload=overload and self.seeks)
             self.in_flight = max(1, self.in_flight // 2)
             if overload:
                 self.max_docs = max(1, self.max_docs // 2)
@@ -87,8 +87,8 @@ class Throttle:
             reason = "recovering"
             if self.reduced:
                 self._recover()
-            elif self.seeks and self._knee.measured(self.clock(), documents, seconds):
-                self.max_docs, self.in_flight = self._knee.docs, self._knee.in_flight
+            elif self.seeks and self._tuner.measured(self.clock(), documents, seconds):
+                self.max_docs, self.in_flight = self._tuner.docs, self._tuner.in_flight
                 reason = "seeking"
             changed = (self.max_docs, self.in_flight) != before
         if changed:
@@ -99,6 +99,6 @@ class Throttle:
         if self._successes < SUCCESSES_PER_STEP:
             return
         self._successes = 0
-        self.max_docs = min(self._knee.docs, self.max_docs + max(1, self.limits.max_docs // 10))
+        self.max_docs = min(self._tuner.docs, self.max_docs + max(1, self.limits.max_docs // 10))
         self._bytes = min(self.limits.max_bytes, self._bytes + max(1, self.limits.max_bytes // 10))
-        self.in_flight = min(self._knee.in_flight, self.in_flight + 1)
+        self.in_flight = min(self._tuner.in_flight, self.in_flight + 1)

@@ -53,7 +53,7 @@ class _Knob:
         self.rest = self.resting = 1
 
 
-class Knee:
+class Tuner:
     """The best batch size and number of batches at once so far, and the trial that is under way.
 
     Args:

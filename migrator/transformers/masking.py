@@ -31,7 +31,7 @@ KEY_HINT = f"Set {KEY_VARIABLE} or {KEY_VARIABLE}_FILE, for example with: openss
 FORMS = (
     "pseudonym:FIELD,..., hash:FIELD,..., drop:FIELD,... or fake.KIND:FIELD,..., as in fake.email:contact.email"
 )
-# A fake that happens to be the original is drawn anew.
+# A fake that happens to be the original is drawn again.
 MAX_DRAWS = 50
 
 _SAMPLE = re.compile(r"(?P<percent>[0-9]+(?:\.[0-9]+)?)%(?:,(?P<field>.+))?")

@@ -56,7 +56,7 @@ class CouchReader:
         return self._names[collection] not in self._client.unconfirmed
 
     def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:
-        """True when this server reckons this first revision from this content."""
+        """True when this server computes this first revision from this content."""
         return self._fidelity[collection].proves(body, rev)
 
     def differing(self, collection: str, body: bytes, there: Document) -> str | None:

@@ -57,7 +57,7 @@ def verify_job(
     Args:
         config: the job; its checkpoint is this verification's own (beside that of a run with `verify`).
         environ: the environment.
-        listener: hears of progress.
+        listener: receives progress.
         stopping: set it to stop; the checkpoint is saved.
         differences: a file for all differences, as NDJSON.
         source: an extractor to use in place of `config.source`.
@@ -157,7 +157,7 @@ class _Verification:
         if state.identity and not same_identity(state.identity, identity):
             raise CheckpointError(
                 f"The source of {name} has changed since the verification began.",
-                hint="Begin anew with --restart.",
+                hint="Start over with --restart.",
             )
         state.identity = identity
         # What was compared is said of this very target.

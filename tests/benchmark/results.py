@@ -75,7 +75,7 @@ class Results:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Results:
-        """Back again; summaries are made anew."""
+        """Back again; summaries are made again."""
         if value["schema"] != SCHEMA:
             raise ValueError(f"schema {value['schema']} is not {SCHEMA}")
         fields = {name: value[name] for name in cls.__dataclass_fields__ if name != "cases"}

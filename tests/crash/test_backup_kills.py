@@ -106,7 +106,7 @@ def test_a_backup_to_an_object_store_is_killed_and_goes_on(world: World, bucket:
 
     def durable() -> int:
         found = names()
-        # Until there is something to go on from, the next run begins anew.
+        # Until there is something to go on from, the next run starts over.
         begun = any(name.endswith("/progress.json") for name in found)
         return sum("/segment-" in name for name in found) if begun else 0
 

@@ -59,7 +59,7 @@ def is_write(request: Request) -> bool:
 def cut_off(
     at: int, cut: list[str], counted: Callable[[Request], bool], *, done: bool
 ) -> Callable[[Request], str | None]:
-    """A plan of a proxy: request number `at` is the last one that anybody hears of, if `done` at all."""
+    """A plan of a proxy: request number `at` is the last one that anybody learns of, if `done` at all."""
     number = itertools.count()
 
     def plan(request: Request) -> str | None:

@@ -212,7 +212,7 @@ def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_job_that_was_killed_is_not_begun_by_mistake(tmp_path: Path) -> None:
-    """Without --resume or --restart the checkpoint that a kill left is in the way; --restart begins anew."""
+    """Without --resume or --restart the checkpoint that a kill left is in the way; --restart starts over."""
     job = make_job(tmp_path)
     process = job.start()
     assert job.wait_until(process, job.whole_bytes // 3)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.docs.pages import name_of
 
-# Why a command is not run by the test of its page. Its words are held against the command line all the same.
+# Why a command is not run by the test of its page. Its words are compared with the command line all the same.
 NOT_RUN = {
     r"^pip install ": "would change the environment of the tests; the extras that it names are looked up",
     r"^scripts/(test|lint|demo)\b|^COUCHDB_TEST_URL=\S+ scripts/test": "would run these tests; the file is looked up",
@@ -156,7 +156,7 @@ SCENES = {
             f"{LOCAL}/orders_eu": _orders("o-2"),
             "https://db.example.com/orders": _orders("o-3"),
         },
-        # The page's view of the server lets everybody in, which wants mending.
+        # The page's view of the server lets everybody in, which needs fixing.
         codes={"^migrator doctor ": 4},
     ),
     "docs/interchange.md": Scene(
@@ -229,12 +229,12 @@ SCENES = {
         until={"--follow --checkpoint orders.json$": r"lag_measured +changes=0"},
     ),
     "docs/troubleshooting.md": Scene(
-        # The page's view of the server lets everybody in, which wants mending; and nothing has made a checkpoint.
+        # The page's view of the server lets everybody in, which needs fixing; and nothing has made a checkpoint.
         codes={"^migrator doctor ": 4, "^migrator status ": 6},
     ),
     "docs/whole-server.md": Scene(
         databases={"http://old:5984/app_orders": _orders("o-1"), "http://old:5984/app_customers": _orders("c-1")},
-        # The page's view of the server lets everybody in, which wants mending; a plan that was done fits no more.
+        # The page's view of the server lets everybody in, which needs fixing; a plan that was done fits no more.
         codes={"^migrator doctor ": 4, "--re(sume|start)": 6},
     ),
 }

@@ -157,7 +157,7 @@ def test_a_rewound_list_of_changes_doubles_nothing(world: World) -> None:
     assert world.restored("a", "b") == world.state("a")
 
 
-def test_a_database_that_was_created_again_begins_anew(world: World, is_couchdb: bool) -> None:
+def test_a_database_that_was_created_again_starts_over(world: World, is_couchdb: bool) -> None:
     """Its changes since a sequence of the old one would be anything; on the sandbox its count tells it."""
     world.make("a", *(leaf(f"old{n}", "1-a") for n in range(9)))
     world.backed_up("a")
@@ -173,7 +173,7 @@ def test_a_database_that_was_created_again_begins_anew(world: World, is_couchdb:
     assert world.restored("a", "b") == world.state("a")
 
 
-def test_a_sequence_that_the_server_refuses_begins_anew(world: World) -> None:
+def test_a_sequence_that_the_server_refuses_starts_over(world: World) -> None:
     """So does a database that has not come as far as the last backup: somebody put an older one in its place."""
     world.make("a", leaf("x", "1-a"))
     last = world.backed_up("a").snapshot
@@ -311,7 +311,7 @@ def test_a_revision_that_cannot_be_read_is_named_and_tried_again(world: World) -
         spoil = False
         # Another document changes, behind it in the order of ids.
         world.write("a", leaf("z", "1-a"))
-        mended = world.backed_up("a", url=stub.url)
+        fixed = world.backed_up("a", url=stub.url)
     for each in (result, again):
         assert (each.exit_code, each.databases[0].rejected, each.rejects) == (3, 1, str(world.rejects))
     (line,) = world.rejects.read_text().splitlines()
@@ -323,7 +323,7 @@ def test_a_revision_that_cannot_be_read_is_named_and_tried_again(world: World) -
         ("incremental", 1),
         ("incremental", 0),
     ]
-    assert mended.numbers["leaves"] == 3
+    assert fixed.numbers["leaves"] == 3
     restored = world.restore("a", "x", at=world.snapshots("a")[1].snapshot)
     assert (restored.exit_code, len(world.state("x"))) == (3, 3)
     assert world.restored("a", "b") == world.state("a")

@@ -55,7 +55,7 @@ def command(*arguments: str) -> tuple[int, str]:
 
 
 def test_a_server_in_order(server_url: str, is_couchdb: bool) -> None:
-    """Nothing wants mending at a plain server; the sandbox's admin party does. The scratch database is gone."""
+    """Nothing needs fixing at a plain server; the sandbox's admin party does. The scratch database is gone."""
     diagnosis = look(server_url)
     for check in ("reachable", "clock", "slow writes", "body limit", "TLS"):
         assert level(diagnosis, check) == OK, diagnosis

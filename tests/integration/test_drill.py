@@ -87,7 +87,7 @@ def test_the_command_says_so(world: World) -> None:
 
 
 def change(server: str, name: str) -> None:
-    """Put other content under a revision that is there: the database is made anew."""
+    """Put other content under a revision that is there: the database is made again."""
     rewrite(server, name, lambda doc: {**doc, "n": 99} if doc["_id"] == "y" and doc["_rev"] == "1-b" else doc)
 
 
@@ -140,7 +140,7 @@ def spoil_attachment(server: str, name: str) -> None:
 
 
 def rewrite(server: str, name: str, how: Callable[[Any], Any]) -> None:
-    """Make a database anew from what is in it, changed."""
+    """Make a database again from what is in it, changed."""
     rows = support.feed(server, name)
     asked = [{"id": row["id"], "rev": each["rev"]} for row in rows for each in row["changes"]]
     answer = support.request("POST", f"{server}/{name}/_bulk_get?revs=true&attachments=true", {"docs": asked})[1]

@@ -87,7 +87,7 @@ def test_each_test_begins_with_the_fixtures(session: pytest.Pytester, server_url
     assert left(server_url, prefix) == set()
 
 
-def test_a_module_keeps_its_changes_and_the_next_begins_anew(session: pytest.Pytester) -> None:
+def test_a_module_keeps_its_changes_and_the_next_starts_over(session: pytest.Pytester) -> None:
     """Databases by module and by test are apart from each other."""
     body = """
         from helping import ids, put
@@ -222,7 +222,7 @@ def test_a_reset_touches_only_what_changed(databases: SeededDatabases, server_ur
     databases.remove()
 
 
-@pytest.mark.parametrize("change", ["design", "index", "security", "gone", "anew", "user"])
+@pytest.mark.parametrize("change", ["design", "index", "security", "gone", "again", "user"])
 def test_a_reset_sets_right_whatever_a_test_did(databases: SeededDatabases, server_url: str, change: str) -> None:
     """Design documents, indexes, security, a database that is gone or another, and users."""
     url = databases.url_of("d")
@@ -235,9 +235,9 @@ def test_a_reset_sets_right_whatever_a_test_did(databases: SeededDatabases, serv
     elif change == "security":
         support.request("PUT", f"{url}/_security", {"admins": {"names": ["me"], "roles": []}})
         support.request("PUT", f"{databases.url_of('e')}/_security", {"admins": {"names": ["me"], "roles": []}})
-    elif change in {"gone", "anew"}:
+    elif change in {"gone", "again"}:
         support.request("DELETE", url)
-        if change == "anew":
+        if change == "again":
             support.request("PUT", url)
             for number in range(40):
                 support.request("PUT", f"{url}/x{number}", {})

@@ -101,7 +101,7 @@ def test_revisions_conflicts_and_deletions_arrive(pair: tuple[str, str]) -> None
 
 @replicates
 def test_documents_that_the_server_skips_fail_the_run(pair: tuple[str, str]) -> None:
-    """The server says `completed`; the run says 3, again when nothing is new, until --restart has mended it."""
+    """The server says `completed`; the run says 3, again when nothing is new, until --restart has fixed it."""
     source, target = pair
     assert support.request("PUT", target)[0] in {201, 202}
     support.request("PUT", f"{target}/_design/v", {"validate_doc_update": REFUSE_SEVENS})

@@ -1,4 +1,4 @@
-"""Revisions reckoned here against those of a real server, for documents as ugly as they come."""
+"""Revisions computed here against those of a real server, for documents as ugly as they come."""
 
 from __future__ import annotations
 
@@ -108,9 +108,9 @@ def write(database_url: str, documents: list[str]) -> dict[str, str]:
 def test_the_rule_is_known_to_hold_or_not(server_url: str, database_url: str, is_couchdb: bool) -> None:
     """On CouchDB itself it holds; another server is found to have a rule of its own, and has it."""
     text = '{"_id":"plain","x":1}'
-    as_reckoned = write(database_url, [text]) == {"plain": first_revision(text)}
+    as_computed = write(database_url, [text]) == {"plain": first_revision(text)}
     assert is_couchdb is rule_holds(support.get(f"{server_url}/"))
-    assert is_couchdb is as_reckoned
+    assert is_couchdb is as_computed
 
 
 def test_first_revisions_are_those_of_the_server(database_url: str, is_couchdb: bool) -> None:
@@ -119,11 +119,11 @@ def test_first_revisions_are_those_of_the_server(database_url: str, is_couchdb: 
     documents = {f"d{number:03}": ugly.document(f'"_id":"d{number:03}"') for number in range(500)}
     given = write(database_url, list(documents.values()))
     assert documents.keys() == given.keys()
-    reckoned = {id: first_revision(text) for id, text in documents.items()}
+    computed = {id: first_revision(text) for id, text in documents.items()}
     if is_couchdb:
-        assert reckoned == given
+        assert computed == given
     else:
-        assert reckoned != given
+        assert computed != given
 
 
 def test_later_revisions_are_those_of_the_server(database_url: str, is_couchdb: bool) -> None:
@@ -132,7 +132,7 @@ def test_later_revisions_are_those_of_the_server(database_url: str, is_couchdb: 
     parents: dict[str, str] = {}
     deleted: set[str] = set()
     for _ in range(4):
-        reckoned: dict[str, str | None] = {}
+        computed: dict[str, str | None] = {}
         sent = []
         for id in (f"d{number:02}" for number in range(100)):
             special = f'"_id":"{id}"'
@@ -146,9 +146,9 @@ def test_later_revisions_are_those_of_the_server(database_url: str, is_couchdb: 
                 deleted.discard(id)
             text = ugly.document(special)
             sent.append(text)
-            reckoned[id] = revision_after(text, parents[id]) if id in parents else first_revision(text)
+            computed[id] = revision_after(text, parents[id]) if id in parents else first_revision(text)
         parents = write(database_url, sent)
         if is_couchdb:
-            assert reckoned == parents
+            assert computed == parents
         else:
-            assert reckoned != parents
+            assert computed != parents

@@ -154,7 +154,7 @@ def test_two_run_side_by_side() -> None:
         assert support.request("GET", f"{other.url}/kept")[0] == 404
 
 
-def test_a_port_that_is_lost_in_between_is_tried_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_lost_in_between_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """With port 0 another port is taken; a server that answers in place of ours is not mistaken for it."""
     with Sandbox(in_memory=True) as first:
         free = server._free_port

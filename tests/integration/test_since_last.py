@@ -257,7 +257,7 @@ def test_what_was_rejected_is_tried_again_until_it_passes(pair: Pair, tmp_path: 
     job = pair.job(transform=(bad,))
     assert told(job.report.totals) == {"read": 2, "written": 1, "rejected": 1, "conflicts": 1}
     assert not job.report.ok
-    pair.put("d11", n="mended")
+    pair.put("d11", n="fixed")
     job = pair.job(transform=(bad,))
     # Once as what is to be tried again, and once as a change.
     assert told(job.report.totals) == {"read": 2, "written": 1, "unchanged": 1, "conflicts": 1}
@@ -285,7 +285,7 @@ def test_a_database_that_was_made_anew_is_read_as_a_whole(pair: Pair) -> None:
 
 
 def test_a_target_that_was_emptied_is_filled_again(pair: Pair) -> None:
-    """A copy that is gone is copied anew, not just its changes."""
+    """A copy that is gone is copied again, not just its changes."""
     pair.run()
     support.request("DELETE", pair.target)
     pair.put("new", n=1)

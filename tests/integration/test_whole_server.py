@@ -179,7 +179,7 @@ def test_a_plan_that_does_not_fit_any_more(command: Command, pair: Pair) -> None
     assert ran.code == 6, ran.output
     for text in (f"{names[0]} is gone", f"{pair.source_prefix}new is new", f"{pair.at_target(names[2])} is there"):
         assert text in ran.output
-    assert (f"{names[1]} was deleted and made anew" in ran.output) is pair.is_couchdb
+    assert (f"{names[1]} was deleted and created again" in ran.output) is pair.is_couchdb
     assert "migrator plan-server" in ran.output
     assert support.request("GET", url_of(pair.target, pair.at_target(names[3])))[0] == 404
 

@@ -213,7 +213,7 @@ def test_tagged_values_come_back(value: Any) -> None:
 
 @given(rich_values)
 def test_plain_is_one_form_on_both_paths(value: Any) -> None:
-    """The fast path and the exact path write the same, so what a document holds besides is no matter."""
+    """The fast path and the exact path write the same, so what a document holds otherwise is no matter."""
     expected = plain(value)
     assert same(expected, decode(encode({"v": value}))["v"])
     assert same(expected, decode(encode({"big": 2**70, "v": value}))["v"])

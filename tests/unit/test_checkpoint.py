@@ -204,7 +204,7 @@ def test_any_flipped_bit_is_refused(file: CheckpointFile) -> None:
     ],
 )
 def test_any_other_change_is_refused(file: CheckpointFile, change: Any) -> None:
-    """Cut, longer, edited, laid out anew, or with line breaks of another system: it is not what was written."""
+    """Cut, longer, edited, laid out again, or with line breaks of another system: it is not what was written."""
     file.save(full())
     path_of(file).write_bytes(change(path_of(file).read_bytes()))
     assert "damaged" in refused(file).message
@@ -438,7 +438,7 @@ def test_an_existing_one_is_not_overwritten(file: CheckpointFile) -> None:
 
 @pytest.mark.parametrize("keep_existing", [True, False])
 def test_one_that_settled_nothing_is_no_loss(file: CheckpointFile, keep_existing: bool) -> None:
-    """A run that failed at its start is begun anew by the same command, whosever it was."""
+    """A run that failed at its start is started over by the same command, whosever it was."""
     file.save(Checkpoint(job=JOB, collections={"a": CollectionState(identity="10-ab", mark=0)}))
     found, resumed = open_checkpoint(
         file, {"source": "x"}, resume=False, restart=False, keep_existing=keep_existing
@@ -459,7 +459,7 @@ def test_starts_over(file: CheckpointFile) -> None:
     assert (made.collections, resumed) == ({}, False)
 
 
-def test_a_finished_one_begins_anew(file: CheckpointFile) -> None:
+def test_a_finished_one_starts_over(file: CheckpointFile) -> None:
     """A scheduled job always passes --resume: a finished run is followed by a whole one, with the same seed."""
     done = full()
     done.finished = True

@@ -19,7 +19,7 @@ Server = Callable[[float, float], float]
 
 
 def overhead(docs: float) -> float:
-    """Each batch costs something besides its documents."""
+    """Each batch costs something in addition to its documents."""
     return docs / (docs + 30)
 
 

@@ -213,7 +213,7 @@ def test_goes_on_where_it_was() -> None:
 
 
 def test_a_mark_without_a_position_is_not_used() -> None:
-    """When nothing was settled the target begins anew."""
+    """When nothing was settled the target starts over."""
     loader = FakeLoader()
     checkpoint = Checkpoint(job={}, collections={"c": CollectionState(mark=5)})
     pipeline(numbered(1), loader, checkpoint=checkpoint).run(["c"])

@@ -147,7 +147,7 @@ def test_large_rejects_of_a_spool_are_held_few_at_a_time(tmp_path: Path) -> None
 
 
 def test_another_jobs_spool_is_not_taken(tmp_path: Path) -> None:
-    """A spool that was left by a job with another fingerprint is sorted anew."""
+    """A spool that was left by a job with another fingerprint is sorted again."""
     list(spool(tmp_path / "s", [{"_id": "old"}]).extract("c"))
     rest = list(spool(tmp_path / "s", [{"_id": "new"}], "other").extract("c", after="a"))
     assert [record.position for record in rest] == ["new"]

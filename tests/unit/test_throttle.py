@@ -53,7 +53,7 @@ def test_small_limits_do_not_grow_by_failing(max_bytes: int) -> None:
 
 
 def test_success_brings_it_back() -> None:
-    """A step up after a few successes in a row; a failure between begins the count anew."""
+    """A step up after a few successes in a row; a failure between begins the count again."""
     throttle = Throttle(BatchLimits(100, 1_000_000), 4)
     throttle.failed(overload=True, reason="429")
     for _ in range(SUCCESSES_PER_STEP - 1):

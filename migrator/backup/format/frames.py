@@ -34,7 +34,7 @@ class FrameWriter:
         """True before the first line."""
         return not self._done and not self._lines
 
-    def spot(self) -> tuple[int, int]:
+    def offset(self) -> tuple[int, int]:
         """Where the next line will stand: offset of its frame, number in it."""
         return len(self._done), len(self._lines)
 
@@ -48,7 +48,7 @@ class FrameWriter:
         return True
 
     def take(self) -> bytearray:
-        """All that was added, and begin anew; of nothing, a frame with nothing in it."""
+        """All that was added, and start over; of nothing, a frame with nothing in it."""
         if self._lines or not self._done:
             self._end_frame()
         done, self._done = self._done, bytearray()

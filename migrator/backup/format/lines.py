@@ -24,7 +24,7 @@ Head: TypeAlias = Mapping[str, Any]
 """A leaf's line without its body."""
 
 
-class Spot(NamedTuple):
+class Offset(NamedTuple):
     """Where a line stands: number of the segment, offset of the zstd frame in it, number of the line in that."""
 
     segment: int
@@ -41,7 +41,7 @@ class StoredAttachment(NamedTuple):
     sha256: str
     digest: str
     revpos: int
-    at: Spot
+    at: Offset
     snapshot: str = ""
 
 
@@ -107,7 +107,7 @@ def stored_attachments(head: Head) -> list[StoredAttachment]:
             each["sha256"],
             each.get("digest", ""),
             each.get("revpos", 0),
-            Spot(*each["at"]),
+            Offset(*each["at"]),
             each.get("snapshot", ""),
         )
         for each in head.get("attachments", ())

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from migrator.backup.format.cipher import Cipher
 from migrator.backup.format.frames import FrameWriter
-from migrator.backup.format.lines import Spot
+from migrator.backup.format.lines import Offset
 from migrator.backup.format.manifest import Segment, StoredFile
 from migrator.backup.storage.base import Place
 
@@ -48,9 +48,9 @@ class SegmentWriter:
         """Length so far of the one that is not."""
         return self._lines.size_bytes
 
-    def spot(self) -> Spot:
+    def offset(self) -> Offset:
         """Where the next line will stand."""
-        return Spot(len(self._segments) + 1, *self._lines.spot())
+        return Offset(len(self._segments) + 1, *self._lines.offset())
 
     def leaf(self, id: str, line: bytes, index: bytes, *, first: bool) -> bool:
         """Add the line of a leaf; `first` of its document. True when that filled a frame."""

@@ -263,10 +263,10 @@ class SnapshotWriter:
             return known
         digest = hashlib.sha256()
         length = 0
-        at = self._segments.spot()
+        at = self._segments.offset()
         for piece in pieces(attachment.open(), self._piece_bytes):
             if not length:
-                at = self._segments.spot()
+                at = self._segments.offset()
             digest.update(piece)
             if self._segments.line(leaf.id, piece_line(attachment.name, length, piece)):
                 self._end_long_segment(self._max_segment_bytes)

@@ -1,4 +1,4 @@
-"""The files of a chain of snapshots, each held against its digest before anything of it is given."""
+"""The files of a chain of snapshots, each checked against its digest before anything of it is given."""
 
 from __future__ import annotations
 

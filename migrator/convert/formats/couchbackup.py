@@ -122,7 +122,7 @@ class CouchbackupWriter(FileWriter):
         self._put(b"}")
 
     def finish(self) -> None:
-        """End the last batch, and mend the header where that was needed."""
+        """End the last batch, and fix the header where that was needed."""
         self._end_batch()
         if self._attachments:
             self.output.replace_head(self._header())

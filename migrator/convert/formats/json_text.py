@@ -21,7 +21,7 @@ _REVISION = re.compile(r"([1-9][0-9]*)-(.+)", re.ASCII | re.DOTALL)
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 HEAD = ("_id", "_rev", "_revisions", "_deleted")
-# CouchDB's own notes of one copy, which it reckons anew and never stores.
+# CouchDB's own notes of one copy, which it computes again and never stores.
 NOTES = frozenset({"_conflicts", "_deleted_conflicts", "_local_seq", "_revs_info"})
 
 
@@ -63,7 +63,7 @@ def elements(text: bytes) -> Iterator[bytes]:
         at = end
 
 
-def leaf_of(text: bytes, place: str, *, reckon: bool = False) -> Leaf | LeafFault:
+def leaf_of(text: bytes, place: str, *, compute_rev: bool = False) -> Leaf | LeafFault:
     """Make a leaf of a document as another tool wrote it, or say why it is none.
 
     Where there is no `_revisions`, the revision itself is all of the ancestry that is known.
@@ -71,13 +71,13 @@ def leaf_of(text: bytes, place: str, *, reckon: bool = False) -> Leaf | LeafFaul
     Args:
         text: the document's JSON, attachments inline.
         place: file and line, for people.
-        reckon: give a document without `_rev` the revision that CouchDB would give it when it is new.
+        compute_rev: give a document without `_rev` the revision that CouchDB would give it when it is new.
     """
     id = rev = ""
     try:
         document = top_level(text)
         id = _id_of(document)
-        rev, revisions = _revision_of(document, text, reckon=reckon)
+        rev, revisions = _revision_of(document, text, compute_rev=compute_rev)
         attachments = inline_attachments(document.get("_attachments"))
     except InvalidDocument as invalid:
         return LeafFault(id, rev, invalid.error, f"{place}: {invalid.reason}.")
@@ -141,12 +141,12 @@ def _id_of(document: dict[str, Any]) -> str:
     )
 
 
-def _revision_of(document: dict[str, Any], text: bytes, *, reckon: bool) -> tuple[str, bytes]:
+def _revision_of(document: dict[str, Any], text: bytes, *, compute_rev: bool) -> tuple[str, bytes]:
     """The revision, and the text of `_revisions`."""
     rev = document.get("_rev")
     revisions = document.get("_revisions")
     if revisions is None:
-        if rev is None and reckon:
+        if rev is None and compute_rev:
             rev = first_revision(text)
         match = _REVISION.fullmatch(rev) if isinstance(rev, str) else None
         if match is None or not isinstance(rev, str):

@@ -35,7 +35,7 @@ class CouchsnapReader(NdjsonReader):
     newest_last = True
 
     def _leaf(self, element: Element) -> Leaf | LeafFault:
-        self._reckon = True
+        self._compute_rev = True
         return super()._leaf(element)
 
 

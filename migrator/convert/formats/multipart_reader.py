@@ -106,7 +106,7 @@ class MultipartReader(FileReader):
                 what = f"the attachment {name!r:.80}" if name else "the document"
                 why = f"{place}: {what} does not match its Content-MD5 or Content-Length."
                 return LeafFault(id, "", "damaged", why)
-        leaf = leaf_of(part.text, place, reckon=self._reckon)
+        leaf = leaf_of(part.text, place, compute_rev=self._compute_rev)
         if isinstance(leaf, LeafFault):
             return leaf if leaf.id else leaf._replace(id=id)
         if id and leaf.id != id:

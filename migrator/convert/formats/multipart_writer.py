@@ -21,7 +21,7 @@ _CRLF = b"\r\n"
 class MultipartWriter(FileWriter):
     """Writes a part a document; one with attachments is a multipart of its own.
 
-    The boundary is made up anew each time, as nothing in a content is escaped.
+    The boundary is made up again each time, as nothing in a content is escaped.
     """
 
     format = "couchdb-python"

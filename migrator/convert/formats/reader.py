@@ -45,7 +45,7 @@ class FileReader:
     Args:
         path: the file; also packed, `.gz` or `.zst`.
         max_document_bytes: the longest document that is held; a longer one is a fault.
-        reckon: give documents without `_rev` the revision that CouchDB gives them when they are new.
+        compute_rev: give documents without `_rev` the revision that CouchDB gives them when they are new.
     """
 
     format = ""
@@ -57,13 +57,13 @@ class FileReader:
     """True when a later leaf of a document stands for the document in place of the earlier ones."""
 
     def __init__(
-        self, path: Path, *, max_document_bytes: int = ConvertJob.max_document_bytes, reckon: bool = False
+        self, path: Path, *, max_document_bytes: int = ConvertJob.max_document_bytes, compute_rev: bool = False
     ) -> None:
         self.path = path
         self.notes: dict[str, int] = {}
         """What was met that is neither leaf nor fault, such as torn lines that a resumed run repeated."""
         self._max_document_bytes = max_document_bytes
-        self._reckon = reckon
+        self._compute_rev = compute_rev
 
     def describe(self) -> str:
         """The file's path."""
@@ -90,7 +90,7 @@ class FileReader:
         self.notes[name] = self.notes.get(name, 0) + 1
 
     def _leaf(self, element: Element) -> Leaf | LeafFault:
-        return element.fault or leaf_of(element.text, element.place, reckon=self._reckon)
+        return element.fault or leaf_of(element.text, element.place, compute_rev=self._compute_rev)
 
     def _lines(self, file: TextFile) -> Iterator[Element]:
         """The lines that are not blank."""

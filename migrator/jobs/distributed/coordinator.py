@@ -179,7 +179,7 @@ class _Run:
                 if self.max_errors.passed(totals):
                     failed = failed or RejectsError(
                         f"{totals.rejected} of {totals.read} documents were rejected, more than allowed.",
-                        hint="Look at the reject file; mend the cause or raise --max-errors, then --resume.",
+                        hint="Look at the reject file; fix the cause or raise --max-errors, then --resume.",
                     )
                     self._stop()
         if failed is not None:

@@ -1,4 +1,4 @@
-"""One server as the chapters about whole servers ask it: with retries, and by patterns of databases."""
+"""One server as the commands about whole servers ask it: with retries, and by patterns of databases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Server:
     Args:
         endpoint: where it is.
         config: the tries and the longest outage of a job.
-        listener: hears of waits and progress.
+        listener: receives waits and progress.
         stopping: set it to stop.
     """
 

@@ -12,7 +12,7 @@ ADVICE = "advice"
 PROBLEM = "problem"
 UNREACHABLE = "unreachable"
 UNKNOWN = "unknown"
-"""The levels: in order; worth a thought; wants mending; nothing goes before it is mended; not to be told."""
+"""The levels: in order; worth a thought; needs fixing; nothing goes before it is fixed; not to be told."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """True when nothing wants mending; advice may be there."""
+        """True when nothing needs fixing; advice may be there."""
         return all(finding.level not in {PROBLEM, UNREACHABLE} for finding in self.findings)
 
     def find(self, check: str) -> Finding | None:

@@ -25,7 +25,7 @@ from migrator.server.move.comparison import Compared, Verified
 from migrator.server.move.context import one_at_a_time, opened, relayed
 from migrator.server.move.copy import MADE, SEQUENCE, Copier, designs_part
 from migrator.server.move.index_build import warm
-from migrator.server.move.journal import Ledger
+from migrator.server.move.journal import Journal
 from migrator.server.move.options import ApplyOptions
 from migrator.server.move.plan import DatabasePlan, ServerPlan
 from migrator.server.move.preflight import refuse_unfit
@@ -49,7 +49,7 @@ def apply_plan(
         options: how.
         config: timeouts, tries, batch sizes and files for TLS.
         environ: the environment, for credentials; the process's own by default.
-        listener: hears of everything; called by several threads, one at a time.
+        listener: receives every event; called by several threads, one at a time.
         stopping: set it to stop; what is in flight is settled.
 
     Raises:
@@ -89,14 +89,14 @@ def apply_plan(
                 again=options.again,
             )
             with contextlib.closing(rejects):
-                ledger = Ledger(checkpoint, file, rejects, listener)
-                ledger.save()
+                journal = Journal(checkpoint, file, rejects, listener)
+                journal.save()
                 limits = BatchLimits(config.batch_docs, config.batch_bytes)
-                copier = Copier(source, target, ledger, limits, listener)
+                copier = Copier(source, target, journal, limits, listener)
                 try:
                     applied = _Move(plan, copier, options, halt, listener).run()
                 finally:
-                    ledger.save()
+                    journal.save()
             if applied.ok and not options.keep_checkpoint:
                 file.remove()
             return applied
@@ -126,7 +126,7 @@ class _Move:
     ) -> None:
         self._plan = plan
         self._copier = copier
-        self._ledger = copier.ledger
+        self._journal = copier.journal
         self._options = options
         self._stopping = stopping
         self._listener = listener
@@ -147,18 +147,18 @@ class _Move:
         self._all(lambda database: copier.designs(database, validating=True))
         ready = self._warm() or ready
         if plan.users is not None:
-            carry_users(copier.source, copier.target, self._ledger)
+            carry_users(copier.source, copier.target, self._journal)
         if plan.replications is not None:
-            carry_replications(copier.source, copier.target, self._ledger)
+            carry_replications(copier.source, copier.target, self._journal)
         self._all(copier.security)
         verified = self._verified()
         self._all(copier.check)
-        self._ledger.checkpoint.finished = True
-        self._ledger.save()
+        self._journal.checkpoint.finished = True
+        self._journal.save()
         return self._report(ready, verified, time.monotonic() - started)
 
     def _documents(self, database: DatabasePlan) -> None:
-        state = self._ledger.state(database.source)
+        state = self._journal.state(database.source)
         total = database.documents + database.deleted_documents
         self._listener(
             CollectionStarted(database.source, database.target, total, resumed=state.position is not None)
@@ -186,7 +186,7 @@ class _Move:
         found: dict[str, Compared] = {}
 
         def compare(database: DatabasePlan) -> None:
-            found[database.source] = comparer.database(database, self._ledger.detail(SEQUENCE, database.source))
+            found[database.source] = comparer.database(database, self._journal.detail(SEQUENCE, database.source))
 
         self._all(compare)
         databases = {database.source: found[database.source] for database in self._plan.databases}
@@ -236,9 +236,9 @@ class _Move:
         reports = {}
         for database in self._plan.databases:
             counts, designs = Counts(), Counts()
-            counts.add(self._ledger.state(database.source).counts)
+            counts.add(self._journal.state(database.source).counts)
             for validating in (False, True):
-                designs.add(self._ledger.state(designs_part(database.source, validating=validating)).counts)
+                designs.add(self._journal.state(designs_part(database.source, validating=validating)).counts)
             counts.add(designs)
             reports[database.source] = DatabaseReport(
                 database.target,
@@ -259,4 +259,4 @@ class _Move:
         )
 
     def _counts(self, part: str, planned: int | None) -> Counts | None:
-        return None if planned is None else self._ledger.state(part).counts
+        return None if planned is None else self._journal.state(part).counts

@@ -1,4 +1,4 @@
-"""Holds both servers against each other after a move: every leaf, every setting, every index, every user."""
+"""Compares both servers after a move: every leaf, every setting, every index, every user."""
 
 from __future__ import annotations
 

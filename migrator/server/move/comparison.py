@@ -50,7 +50,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Verified:
-    """Both servers held against each other; with `contents`, every document and attachment was read on both."""
+    """Both servers compared; with `contents`, every document and attachment was read on both."""
 
     databases: Mapping[str, Compared]
     contents: bool

@@ -20,7 +20,7 @@ from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ADMIN_ROLE
 from migrator.server.move.designs import END, PREFIX
-from migrator.server.move.journal import Ledger, Tally, tally
+from migrator.server.move.journal import Journal, Tally, tally
 from migrator.server.move.listing import listed
 from migrator.server.move.plan import ABSENT, DatabasePlan
 
@@ -37,15 +37,15 @@ class Copier:
     Args:
         source: is read.
         target: is written.
-        ledger: keeps what is settled.
+        journal: keeps what is settled.
         limits: the largest request.
-        listener: hears of divided batches.
+        listener: receives divided batches.
         guards: know the target's databases again, by name.
     """
 
     source: Server
     target: Server
-    ledger: Ledger
+    journal: Journal
     limits: BatchLimits
     listener: Listener = ignore
     guards: dict[str, TargetGuard] = field(default_factory=dict)
@@ -56,14 +56,14 @@ class Copier:
         Raises:
             TargetReplaced: what this move had made there is gone, or another now.
         """
-        noted = self.ledger.detail(MADE, plan.source)
+        noted = self.journal.detail(MADE, plan.source)
         facts = DatabaseFacts(plan.target, plan.q, plan.n, plan.partitioned, plan.revs_limit)
         if noted.startswith("!"):
             self._remember(plan, noted[1:] or None)
             return False
         # Noted before it is made: after a kill in between, what is there is known to be ours.
-        self.ledger.begin(plan.source)
-        self.ledger.note(MADE, plan.source, "begun")
+        self.journal.begin(plan.source)
+        self.journal.note(MADE, plan.source, "begun")
         self._retried(f"create {plan.target}", lambda: create_like(self.target.client, plan.target, facts))
         self._retried(f"set up {plan.target}", lambda: apply_revs_limit(self.target.client, plan.target, facts))
         self.target.ask(
@@ -77,7 +77,7 @@ class Copier:
             self.target.client, self.target.retrier, plan.target, recorded, hint=START_OVER, flag=RESTART
         )
         self.guards[plan.target] = guard
-        self.ledger.note(MADE, plan.source, f"!{guard.known(plan.target) or ''}")
+        self.journal.note(MADE, plan.source, f"!{guard.known(plan.target) or ''}")
 
     def check(self, plan: DatabasePlan) -> None:
         """Make sure that the target's database is still the one that was written to.
@@ -89,23 +89,23 @@ class Copier:
 
     def documents(self, plan: DatabasePlan) -> None:
         """Carry all leaves but those of design documents, from where an earlier run had ended."""
-        state = self.ledger.state(plan.source)
+        state = self.journal.state(plan.source)
         fresh = self.create(plan)
         if state.finished:
             return
         with listed(self.source, plan.source) as reader:
-            if not self.ledger.detail(SEQUENCE, plan.source):
+            if not self.journal.detail(SEQUENCE, plan.source):
                 # What changes from here on is caught up with at the end.
-                self.ledger.note(SEQUENCE, plan.source, reader.last_seq)
+                self.journal.note(SEQUENCE, plan.source, reader.last_seq)
             after = str(state.position) if state.position else None
             writer = self._writer(plan, fresh=fresh and after is None)
             self._carry(plan.source, writer, _plain(reader.leaves(after=after)))
-        self.ledger.finish(plan.source)
+        self.journal.finish(plan.source)
 
     def designs(self, plan: DatabasePlan, *, validating: bool) -> None:
         """Carry the design documents with a validation function, or the others."""
         part = designs_part(plan.source, validating=validating)
-        state = self.ledger.state(part)
+        state = self.journal.state(part)
         if state.finished:
             return
         names = {f"{PREFIX}{name}" for name in plan.validators}
@@ -113,18 +113,18 @@ class Copier:
             designs = _designs(reader.leaves(after=str(state.position or PREFIX)))
             chosen = (leaf for leaf in designs if (leaf.id in names) is validating)
             self._carry(part, self._writer(plan), chosen)
-        self.ledger.finish(part)
+        self.journal.finish(part)
 
     def catch_up(self, plan: DatabasePlan) -> int:
         """Carry documents that have changed at the source since the listing began; the number of leaves."""
-        since = self.ledger.detail(SEQUENCE, plan.source)
+        since = self.journal.detail(SEQUENCE, plan.source)
         with listed(self.source, plan.source, since) as reader:
             sequence = reader.last_seq
-            before = self.ledger.state(plan.source).counts.read
+            before = self.journal.state(plan.source).counts.read
             if reader.listed:
                 self._carry(plan.source, self._writer(plan), _plain(reader.leaves()), positions=False)
-        self.ledger.note(SEQUENCE, plan.source, sequence)
-        return self.ledger.state(plan.source).counts.read - before
+        self.journal.note(SEQUENCE, plan.source, sequence)
+        return self.journal.state(plan.source).counts.read - before
 
     def security(self, plan: DatabasePlan) -> None:
         """Let in whom the old database let in."""
@@ -158,7 +158,7 @@ class Copier:
             rest = tally(part, batch[whole:], outcomes[done:])
             if whole:
                 position = batch[whole - 1].id if positions else None
-                self.ledger.settle_tally(part, begun, position=position, seconds=seconds)
+                self.journal.settle_tally(part, begun, position=position, seconds=seconds)
                 begun, seconds = rest, 0.0
             else:
                 begun.add(rest)

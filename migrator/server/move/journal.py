@@ -33,14 +33,14 @@ class Tally:
         self.size_bytes += other.size_bytes
 
 
-class Ledger:
+class Journal:
     """Settles leaves: rejects to disk first, then counts and position into the checkpoint, saved now and then.
 
     Args:
         checkpoint: what earlier runs have settled.
         file: where it is kept.
         rejects: where rejects go.
-        listener: hears of what was settled.
+        listener: receives what was settled.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Ledger:
 
 
 def tally(part: str, leaves: Sequence[Leaf | LeafFault], outcomes: Sequence[Outcome]) -> Tally:
-    """What became of leaves; the arguments are those of `Ledger.settle`."""
+    """What became of leaves; the arguments are those of `Journal.settle`."""
     counts, rejects = account_leaves(
         part, leaves, outcomes, lambda leaf, outcome: f"revision {leaf.rev}: {outcome.reason}"
     )

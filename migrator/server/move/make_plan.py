@@ -45,7 +45,7 @@ def plan_server(
         options: what to plan.
         config: timeouts, tries and files for TLS.
         environ: the environment; the process's own by default.
-        listener: hears of waits.
+        listener: receives waits.
         stopping: set it to stop.
 
     Raises:

@@ -28,7 +28,7 @@ def _lines(plan: ServerPlan, file: str) -> Iterator[str]:
     yield f"made  {plan.made}"
     yield ""
     rows: list[Sequence[str]] = [
-        ("database", "goes to", "target", "documents", "deleted", "attachments", "bytes", "q/n", "besides")
+        ("database", "goes to", "target", "documents", "deleted", "attachments", "bytes", "q/n", "also")
     ]
     rows += [_row(database) for database in plan.databases]
     yield table(rows, left=3)
@@ -65,16 +65,16 @@ def _lines(plan: ServerPlan, file: str) -> Iterator[str]:
 
 
 def _row(database: DatabasePlan) -> Sequence[str]:
-    besides = ["partitioned"] if database.partitioned else []
+    also = ["partitioned"] if database.partitioned else []
     for count, what in (
         (database.views, "views"),
         (database.indexes, "indexes"),
         (len(database.validators), "validation functions"),
         (database.conflicts or 0, "in conflict"),
     ):
-        besides += [f"{count} {what}"] if count else []
-    besides += ["_security"] if database.security else ["no members"]
-    besides += [f"revs_limit {database.revs_limit}"] if database.revs_limit not in {None, 1000} else []
+        also += [f"{count} {what}"] if count else []
+    also += ["_security"] if database.security else ["no members"]
+    also += [f"revs_limit {database.revs_limit}"] if database.revs_limit not in {None, 1000} else []
     return (
         printable(database.source),
         printable(database.target),
@@ -84,7 +84,7 @@ def _row(database: DatabasePlan) -> Sequence[str]:
         _number(database.attachments, "?"),
         _number(database.external_bytes, "?"),
         f"{_number(database.q, '-')}/{_number(database.n, '-')}",
-        ", ".join(besides),
+        ", ".join(also),
     )
 
 

@@ -1,4 +1,4 @@
-"""Holds a plan against both servers as they are now, and names what has changed since it was made."""
+"""Compares a plan with both servers as they are now, and names what has changed since it was made."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _gone_and_new(plan: ServerPlan, source: Server, ours: Collection[str]) -> It
         if info is None:
             yield f"{name} is gone from the source"
         elif str(info.get("instance_start_time", "")) != database.started:
-            yield f"{name} was deleted and made anew at the source"
+            yield f"{name} was deleted and created again at the source"
         elif name not in ours:
             yield from _changed(database, info, source)
 

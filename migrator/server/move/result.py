@@ -94,9 +94,9 @@ def applied_to_text(applied: Applied) -> str:
     """For people: a line a database, and the totals."""
     rows: list[Sequence[str]] = [("database", "goes to", *COLUMNS, "designs", "indexes", "_security")]
     for name, database in applied.databases.items():
-        besides = (f"{database.design_documents:,}", f"{database.indexes_ready:,}")
+        also = (f"{database.design_documents:,}", f"{database.indexes_ready:,}")
         closed = "set" if database.security else "open to all"
-        rows.append((printable(name), printable(database.target), *_numbers(database.counts), *besides, closed))
+        rows.append((printable(name), printable(database.target), *_numbers(database.counts), *also, closed))
     for name, counts in (("_users", applied.users), ("_replicator (paused)", applied.replications)):
         if counts is not None:
             rows.append((name, "", *_numbers(counts), "", "", ""))

@@ -54,7 +54,7 @@ def look_inside(
     measure of that limit.
 
     Args:
-        source: the server that is read; its listener hears of the progress, from several threads.
+        source: the server that is read; its listener receives the progress, from several threads.
         databases: what goes.
         have: the source's own limits.
         bears: the target's.
@@ -114,7 +114,7 @@ def _weigh(leaf: Leaf | LeafFault, database: str, bears: Limits, counted: Counte
         return
     counted.attachments += len(leaf.attachments)
     limit = bears.document_bytes
-    # A text within the limit needs no reckoning.
+    # A text within the limit needs no computing.
     if limit is not None and len(leaf.body) > limit and (size := document_size(decode(leaf.body))) > limit:
         _note(counted, CannotGo(database, leaf.id, leaf.rev, f"{size:,} bytes, where the target takes {limit:,}"))
     limit = bears.attachment_bytes

@@ -17,45 +17,45 @@ from migrator.server.admin import replications
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
 from migrator.server.move.copy import START_OVER
-from migrator.server.move.journal import Ledger
+from migrator.server.move.journal import Journal
 from migrator.server.move.listing import listed
 
 IDENTITY = "identity"
 BATCH = BatchLimits(max_docs=100)
 
 
-def carry_users(source: Server, target: Server, ledger: Ledger) -> None:
+def carry_users(source: Server, target: Server, journal: Journal) -> None:
     """Carry `_users`: who is at the target already with another past stays as it is there, and is rejected.
 
     Deleted users and conflicts go along, so that what was settled stays so.
     """
-    guard = _guarded_users(target, ledger)
-    if ledger.state(USERS).finished:
+    guard = _guarded_users(target, journal)
+    if journal.state(USERS).finished:
         return
     writer = LeafWriter(
         target.client, USERS, target.retrier, limits=BATCH, check=lambda: guard and guard.check(USERS)
     )
     with listed(source, USERS) as reader:
         # What is no user, as `_design/_auth`, is each server's own.
-        after = str(ledger.state(USERS).position or ID_PREFIX)
+        after = str(journal.state(USERS).position or ID_PREFIX)
         users = (leaf for leaf in reader.leaves(after=after) if leaf.id.startswith(ID_PREFIX))
         for batch in _whole(users):
             leaves = [leaf for leaf in batch if isinstance(leaf, Leaf)]
-            ledger.settle(USERS, batch, _written(target, writer, leaves), position=batch[-1].id)
+            journal.settle(USERS, batch, _written(target, writer, leaves), position=batch[-1].id)
     if guard is not None:
         guard.check(USERS)
-    ledger.finish(USERS)
+    journal.finish(USERS)
 
 
-def _guarded_users(target: Server, ledger: Ledger) -> TargetGuard | None:
+def _guarded_users(target: Server, journal: Journal) -> TargetGuard | None:
     """Make sure that the target's `_users` is the one that holds what is settled; None where nobody noted it."""
-    recorded = ledger.detail(IDENTITY, USERS) or None
+    recorded = journal.detail(IDENTITY, USERS) or None
     if recorded is None:
-        if ledger.state(USERS).finished:
+        if journal.state(USERS).finished:
             return None
         _make(target, USERS)
     guard = guard_database(target.client, target.retrier, USERS, recorded, hint=START_OVER, flag=RESTART)
-    ledger.note(IDENTITY, USERS, guard.known(USERS) or "")
+    journal.note(IDENTITY, USERS, guard.known(USERS) or "")
     return guard
 
 
@@ -104,13 +104,13 @@ def _revisions(server: Server, ids: Sequence[str]) -> dict[str, str]:
     }
 
 
-def carry_replications(source: Server, target: Server, ledger: Ledger) -> None:
+def carry_replications(source: Server, target: Server, journal: Journal) -> None:
     """Carry the documents of `_replicator`, each so that the target's replicator takes it for one that had failed.
 
     One of the same name that is there already with other content stays, and is rejected.
     """
     part = replications.DATABASE
-    if ledger.state(part).finished:
+    if journal.state(part).finished:
         return
     _make(target, part)
     params = {"include_docs": "true"}
@@ -123,8 +123,8 @@ def carry_replications(source: Server, target: Server, ledger: Ledger) -> None:
         paused.pop("_rev", None)
         leaf = Leaf(row["id"], str(document.get("_rev", "")), orjson.dumps(paused))
         batch: list[Leaf | LeafFault] = [leaf]
-        ledger.settle(part, batch, [_laid_down(target, row["id"], paused)])
-    ledger.finish(part)
+        journal.settle(part, batch, [_laid_down(target, row["id"], paused)])
+    journal.finish(part)
 
 
 def _laid_down(target: Server, name: str, paused: Mapping[str, Any]) -> Outcome:

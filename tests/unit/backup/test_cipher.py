@@ -136,7 +136,7 @@ def test_encryption_may_begin_within_a_chain(place: Place, tmp_path: Path) -> No
 
 
 def test_encryption_may_end_within_a_chain(place: Place, tmp_path: Path) -> None:
-    """Who writes plainly now can point to nothing that is sealed, so the attachment is stored anew."""
+    """Who writes plainly now can point to nothing that is sealed, so the attachment is stored again."""
     _, file = new_key(tmp_path)
     cipher = open_cipher([], str(file))
     full = write(place, [simple(1, 1, PHOTO), simple(2)], cipher=cipher)
@@ -146,7 +146,7 @@ def test_encryption_may_end_within_a_chain(place: Place, tmp_path: Path) -> None
 
 
 def test_an_encrypted_run_is_gone_on_with_by_who_has_the_key(place: Place, tmp_path: Path) -> None:
-    """The position is an id, and sealed; who cannot read it begins anew."""
+    """The position is an id, and sealed; who cannot read it starts over."""
     public, file = new_key(tmp_path)
     writer = begin(place, cipher=open_cipher([public]), **TINY)
     for n in range(5):

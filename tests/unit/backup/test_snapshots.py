@@ -122,7 +122,7 @@ def test_ids_must_ascend(place: Place) -> None:
 
 @pytest.mark.parametrize("other", ["parent", "time", "encryption", "gone"])
 def test_only_the_same_is_gone_on_with(other: str, place: Place, tmp_path: Path) -> None:
-    """Another parent, another database of that name, another encryption, or a file that is gone: begin anew."""
+    """Another parent, another database of that name, another encryption, or a file that is gone: start over."""
     full = write(place, [simple(1)])
     writer = begin(place, full, **TINY)
     for n in range(10):

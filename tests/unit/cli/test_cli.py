@@ -429,7 +429,7 @@ def test_a_source_is_not_written_over(migrator: Migrator, tmp_path: Path, source
 
 @pytest.mark.usefixtures("source")
 def test_what_fails_at_its_start_is_simply_run_again(migrator: Migrator, tmp_path: Path) -> None:
-    """A wrong flag is mended and the command repeated; nothing is in the way."""
+    """A wrong flag is fixed and the command repeated; nothing is in the way."""
     args = ["run", "--from", "in", "--to", "out", "--checkpoint", "c.json", "-q"]
     assert migrator(*args, "--rejects", "none/r").code == 2
     (tmp_path / "out").write_text("a file")

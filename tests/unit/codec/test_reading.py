@@ -60,7 +60,7 @@ def test_the_last_of_repeated_keys_counts() -> None:
 
 
 def test_half_a_surrogate_pair_is_kept_by_decode() -> None:
-    """A transformer may still mend it, so `decode` lets it through; `encode` refuses it."""
+    """A transformer may still fix it, so `decode` lets it through; `encode` refuses it."""
     assert decode(b'{"a":"\\ud800"}') == {"a": "\ud800"}
     assert decode('{"a":"\ud800"}') == {"a": "\ud800"}
 

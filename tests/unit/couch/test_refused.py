@@ -1,4 +1,4 @@
-"""What a CouchDB refuses for good besides documents: as it was measured on Apache CouchDB 3.5.0."""
+"""What a CouchDB refuses for good other than documents: as it was measured on Apache CouchDB 3.5.0."""
 
 from __future__ import annotations
 

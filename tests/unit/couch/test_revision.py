@@ -1,4 +1,4 @@
-"""CouchDB's revisions, reckoned from content; every expected one was given by a real CouchDB 3.5.0."""
+"""CouchDB's revisions, computed from content; every expected one was given by a real CouchDB 3.5.0."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Sizes as CouchDB reckons them; all numbers here were asked of CouchDB 3.5.0 by moving its limit."""
+"""Sizes as CouchDB computes them; all numbers here were asked of CouchDB 3.5.0 by moving its limit."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def test_a_question_has_a_shorter_timeout_of_its_own() -> None:
 
 
 def test_an_answer_that_stops_in_the_middle_ends_with_the_timeout() -> None:
-    """The clock starts anew with each byte, and ends a stream as well."""
+    """The clock starts over with each byte, and ends a stream as well."""
     done = threading.Event()
 
     def serve(connection: socket.socket) -> None:

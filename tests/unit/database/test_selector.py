@@ -1,4 +1,4 @@
-"""Memory finds what CouchDB finds: held against answers that CouchDB 3.5.0 gave."""
+"""Memory finds what CouchDB finds: compared with answers that CouchDB 3.5.0 gave."""
 
 from __future__ import annotations
 

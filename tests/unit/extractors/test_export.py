@@ -254,7 +254,7 @@ def test_the_name_of_a_list_is_its_files(tmp_path: Path) -> None:
 def test_a_packed_file_is_not_unpacked_for_each_collection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Collections that are read in the file's order share one opening, besides the first look."""
+    """Collections that are read in the file's order share one opening, in addition to the first look."""
     path = tmp_path / "dump.json.gz"
     content = {f"c{number}": [{"n": number, "é": "日本"}] for number in range(20)}
     path.write_bytes(gzip.compress(json.dumps(content, ensure_ascii=False).encode()))

@@ -37,7 +37,7 @@ def mixed(tmp_path: Path) -> RejectsExtractor:
         [
             reject("users", {"_id": "a", "big": 123456789012345678901}),
             reject("tickets", {"_id": "t"}),
-            reject("users", '{"_id": "b", "mended": true}'),
+            reject("users", '{"_id": "b", "fixed": true}'),
             reject("users", '{"_id": "torn'),
             reject("users", None, "c"),
             reject("users", [1], "d"),
@@ -47,14 +47,14 @@ def mixed(tmp_path: Path) -> RejectsExtractor:
 
 
 def test_gives_documents_by_collection(mixed: RejectsExtractor) -> None:
-    """In the file's order, numbers exact, texts that were mended by hand as documents."""
+    """In the file's order, numbers exact, texts that were fixed by hand as documents."""
     assert isinstance(mixed, Extractor)
     assert mixed.collections() == ["users", "tickets"]
     assert [mixed.count("users"), mixed.count("tickets")] == [6, 1]
     records = list(mixed.extract("users"))
     assert [record.document for record in records if record.document is not None] == [
         {"_id": "a", "big": 123456789012345678901},
-        {"_id": "b", "mended": True},
+        {"_id": "b", "fixed": True},
         {"no": "id"},
     ]
     assert [record.document for record in mixed.extract("tickets")] == [{"_id": "t"}]

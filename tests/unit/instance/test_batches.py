@@ -11,7 +11,7 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.revisions import Attachment, Leaf, LeafFault
 from migrator.server.move.copy import Copier
-from migrator.server.move.journal import Ledger
+from migrator.server.move.journal import Journal
 
 
 def leaf(id: str, rev: str, *attachments: int, size: int = 10) -> Leaf:
@@ -23,8 +23,8 @@ def leaf(id: str, rev: str, *attachments: int, size: int = 10) -> Leaf:
 def divided(leaves: list[Leaf | LeafFault], docs: int, size: int) -> list[list[str]]:
     """The batches by their revisions."""
     writer = Writer()
-    ledger = Ledger(Checkpoint({}), CheckpointFile(None), RejectFile(None))
-    copier = Copier(None, None, ledger, BatchLimits(docs, size))  # type: ignore[arg-type]
+    journal = Journal(Checkpoint({}), CheckpointFile(None), RejectFile(None))
+    copier = Copier(None, None, journal, BatchLimits(docs, size))  # type: ignore[arg-type]
     copier._carry("db", writer, iter(leaves))  # type: ignore[arg-type]
     return writer.batches
 
@@ -63,13 +63,13 @@ class Writer:
         ]
 
 
-def carried(tmp_path: Path, leaves: Iterator[Leaf | LeafFault], writer: Writer) -> Ledger:
+def carried(tmp_path: Path, leaves: Iterator[Leaf | LeafFault], writer: Writer) -> Journal:
     """Carry leaves in batches of four."""
     rejects = RejectFile(tmp_path / "rejects.ndjson", None)
-    ledger = Ledger(Checkpoint({}), CheckpointFile(tmp_path / "checkpoint"), rejects)
-    copier = Copier(None, None, ledger, BatchLimits(4, 1_000_000))  # type: ignore[arg-type]
+    journal = Journal(Checkpoint({}), CheckpointFile(tmp_path / "checkpoint"), rejects)
+    copier = Copier(None, None, journal, BatchLimits(4, 1_000_000))  # type: ignore[arg-type]
     copier._carry("db", writer, leaves)  # type: ignore[arg-type]
-    return ledger
+    return journal
 
 
 def test_what_is_divided_counts_once_and_only_when_whole(tmp_path: Path) -> None:
@@ -81,12 +81,12 @@ def test_what_is_divided_counts_once_and_only_when_whole(tmp_path: Path) -> None
         raise KeyboardInterrupt
 
     rejects = RejectFile(tmp_path / "r", None)
-    ledger = Ledger(Checkpoint({}), CheckpointFile(tmp_path / "c"), rejects)
-    copier = Copier(None, None, ledger, BatchLimits(4, 1_000_000))  # type: ignore[arg-type]
+    journal = Journal(Checkpoint({}), CheckpointFile(tmp_path / "c"), rejects)
+    copier = Copier(None, None, journal, BatchLimits(4, 1_000_000))  # type: ignore[arg-type]
     with contextlib.suppress(KeyboardInterrupt):
         copier._carry("db", Writer(), torn())  # type: ignore[arg-type]
-    assert ledger.state("db").position == "a"
-    assert ledger.state("db").counts.read == 1
+    assert journal.state("db").position == "a"
+    assert journal.state("db").counts.read == 1
 
 
 def test_all_is_accounted_for_in_small_batches(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from migrator.revisions import Leaf
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
 from migrator.server.move import users
-from migrator.server.move.journal import Ledger
+from migrator.server.move.journal import Journal
 from tests.support.fakes import Crash
 from tests.support.stub_server import Asked, Reply, StubServer
 
@@ -110,11 +110,11 @@ def carry(target: Target, folder: Path, *, restart: bool = False) -> None:
     file = CheckpointFile(folder / "c.json")
     checkpoint, resumed = open_checkpoint(file, {}, resume=not restart, restart=restart)
     with contextlib.closing(RejectFile(folder / "r.ndjson")) as rejects, contextlib.closing(server):
-        ledger = Ledger(checkpoint, file, rejects)
+        journal = Journal(checkpoint, file, rejects)
         if not resumed:
-            ledger.save()
-        users.carry_users(server, server, ledger)
-        assert ledger.state(USERS).counts.read == COUNT
+            journal.save()
+        users.carry_users(server, server, journal)
+        assert journal.state(USERS).counts.read == COUNT
         assert rejects.count == 0
 
 
@@ -142,16 +142,16 @@ def test_between_a_kill_and_going_on(
     """What was settled is not there any more, also when all was."""
     if killed == "on the way":
         settled = iter(range(2))
-        settle = Ledger.settle
+        settle = Journal.settle
 
-        def until(self: Ledger, *arguments: Any, **options: Any) -> None:
+        def until(self: Journal, *arguments: Any, **options: Any) -> None:
             settle(self, *arguments, **options)
             self.save()
             if next(settled, None) is None:
                 raise Crash
 
         with monkeypatch.context() as patched:
-            patched.setattr(Ledger, "settle", until)
+            patched.setattr(Journal, "settle", until)
             with pytest.raises(Crash):
                 carry(target, tmp_path)
     else:

@@ -132,7 +132,7 @@ def test_names_of_attachments_fields_as_the_tool_spells_them(tmp_path: Path) -> 
 
 
 def test_notes_of_one_copy_are_left_behind(tmp_path: Path) -> None:
-    """What the server reckons anew is not the document's."""
+    """What the server computes again is not the document's."""
     path = tmp_path / "x.backup"
     path.write_bytes(b'[{"_id":"a","_conflicts":["1-b"],"_rev":"1-a","_revs_info":[],"_local_seq":3,"x":1}]\n')
     assert b'{"_id":"a","_rev":"1-a","_revisions":{"start":1,"ids":["a"]},"x":1}' == read(path)[0][0].body

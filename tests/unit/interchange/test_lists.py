@@ -1,4 +1,4 @@
-"""Dumps of lists: a line a row or laid out anew, whole, torn and damaged."""
+"""Dumps of lists: a line a row or laid out again, whole, torn and damaged."""
 
 from __future__ import annotations
 

@@ -456,7 +456,7 @@ def test_races_are_run_again_and_end(couch: FakeCouch, wins: int, status: Status
 
 
 def test_a_document_deleted_while_it_is_overwritten(couch: FakeCouch) -> None:
-    """It is written anew."""
+    """It is written again."""
     couch.revs["a"], couch.documents["a"] = "1-x", {"_id": "a", "other": True}
 
     def before(asked: Asked) -> Reply | None:

@@ -79,7 +79,7 @@ def test_goes_on_behind_what_is_settled(path: Path) -> None:
     assert ids_in(path) == ["a", "b", "c"]
 
 
-def test_a_file_that_was_taken_away_begins_anew(path: Path) -> None:
+def test_a_file_that_was_taken_away_starts_over(path: Path) -> None:
     """Where its owner moved it meanwhile there is no gap, and what is settled counts from zero."""
     file = RejectFile(path, 500)
     assert file.flush() == 0

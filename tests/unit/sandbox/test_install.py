@@ -78,7 +78,7 @@ def test_two_may_install_at_once(cache: Path, node: Node, monkeypatch: pytest.Mo
 
 
 def test_a_failed_installation_leaves_nothing(cache: Path, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Npm's own words are shown, and the next start tries anew."""
+    """Npm's own words are shown, and the next start tries again."""
     monkeypatch.setenv("FAILS", "1")
     with pytest.raises(EndpointError, match=r"npm error 404 no such package.*try again") as caught:
         installed_server(node)

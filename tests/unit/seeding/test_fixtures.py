@@ -99,7 +99,7 @@ def test_expressions_are_worked_out_everywhere_but_in_functions(read: Read) -> N
 
 
 def test_lines_without_expressions_are_taken_byte_for_byte(read: Read) -> None:
-    """What need not change is not spelled anew, so numbers and the order of keys stay."""
+    """What need not change is not spelled again, so numbers and the order of keys stay."""
     line = '{"z":1.10,"_id":"x","a":1e2}'
     assert read({"d.ndjson": line}).databases["d"].documents[0].body == line.encode()
 

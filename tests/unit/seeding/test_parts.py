@@ -104,7 +104,7 @@ FIXTURE = {"_id": "org.couchdb.user:a", "name": "a", "type": "user", "roles": []
 
 
 def test_a_stored_user_with_the_password_is_equal() -> None:
-    """The hash is reckoned anew from the stored salt; a user is never written twice for it."""
+    """The hash is computed again from the stored salt; a user is never written twice for it."""
     assert users.differing(FIXTURE, user("pw")) is None
 
 

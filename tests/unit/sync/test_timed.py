@@ -181,7 +181,7 @@ def test_what_cannot_be_is_said_before_anything_is_moved(tmp_path: Path, flags: 
 
 
 def test_a_damaged_metrics_file_is_replaced(tmp_path: Path) -> None:
-    """What cannot be read says nothing of a last success; the next success mends it."""
+    """What cannot be read says nothing of a last success; the next success fixes it."""
     path = tmp_path / "x.prom"
     path.write_bytes(b"\xff{{{")
     write_metrics(path, Numbers(100.0, 1.0, 5, {}, {}, {}))
@@ -193,7 +193,7 @@ def test_a_damaged_metrics_file_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_metrics_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """The run is as good as it was, and a person hears of it."""
+    """The run is as good as it was, and a person is told."""
     said: list[str] = []
     (tmp_path / "folder").mkdir()
     run = TimedRun("run", str(tmp_path / "folder" / "x.prom"), say=said.append)

@@ -170,7 +170,7 @@ def test_interrupts_are_not_caught() -> None:
 
 
 def test_a_module_that_fails_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Errors while importing are the user's to mend: type, message, file and line."""
+    """Errors while importing are the user's to fix: type, message, file and line."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     cases: list[tuple[str, str, str]] = [
