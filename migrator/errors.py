@@ -254,7 +254,7 @@ class DocumentConflict(DatabaseError):
 
 
 class Interrupted(MigratorError):
-    """The run was told to stop; what was in flight is settled and the checkpoint is saved."""
+    """The run was asked to stop; what was in flight is settled and the checkpoint is saved."""
 
     exit_code = EXIT_INTERRUPTED
     usual_hint = "Run it again: what is there already stays as it is."

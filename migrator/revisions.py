@@ -91,7 +91,7 @@ class RevisionReader(Protocol):
         ...
 
     def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
-        """Yield all leaves in ascending order of their ids' UTF-8 bytes, from the first id behind `after`."""
+        """Yield all leaves in ascending order of their ids' UTF-8 bytes, from the first id after `after`."""
         ...
 
 

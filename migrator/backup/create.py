@@ -53,7 +53,7 @@ def run_backup(
         ConfigError: something that is asked cannot be.
         EndpointError: server or place are out of reach.
         LockedError: another run writes to the place.
-        Interrupted: told to stop; the same command goes on.
+        Interrupted: asked to stop; the same command goes on.
     """
     stopping = stopping or threading.Event()
     started = time.monotonic()

@@ -53,7 +53,7 @@ def run_restore(
         ConfigError: something that is asked cannot be; nothing was written.
         EndpointError: server or place are out of reach.
         DamagedBackup: what says what is in the place is damaged.
-        Interrupted: told to stop.
+        Interrupted: asked to stop.
     """
     stopping = stopping or threading.Event()
     started = time.monotonic()

@@ -137,7 +137,7 @@ def scratch_name() -> str:
 
 @contextlib.contextmanager
 def _removed(client: CouchClient, scratch: str, retrier: Retrier) -> Iterator[None]:
-    """Remove the scratch database afterwards, whatever happened; also when the run was told to stop."""
+    """Remove the scratch database afterwards, whatever happened; also when the run was asked to stop."""
     try:
         yield
     finally:

@@ -65,7 +65,7 @@ class Sender:
         """Send leaves, and wait until everything is settled.
 
         Raises:
-            Interrupted: it was told to stop; what was under way is settled.
+            Interrupted: it was asked to stop; what was under way is settled.
             MigratorError: a batch failed as a whole.
         """
         for batch in in_batches(leaves, self._limits, held_bytes):

@@ -95,7 +95,7 @@ def whole_hint(error: MigratorError, words: Sequence[str]) -> str:
 
     Args:
         error: what ended it.
-        words: what was typed behind `migrator`.
+        words: what was typed after `migrator`.
     """
     hint = error.hint or error.usual_hint
     if isinstance(error, TargetReplaced):

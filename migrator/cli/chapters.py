@@ -30,7 +30,7 @@ def common_options(function: F) -> F:
 
 
 def job(values: Mapping[str, Any], *names: str, **more: Any) -> JobConfig:
-    """The server's side of a job, its files and who is told of it, from flags.
+    """The server's side of a job, its files and who is notified of it, from flags.
 
     Args:
         values: of all flags, by name.

@@ -51,7 +51,7 @@ def dumps(value: Any, encoder: JSONEncoder) -> str:
     """Write plain JSON values; `encoder` writes strings, numbers and words. `sort_keys` of it holds here too."""
     encode = encoder.encode
     parts: list[str] = []
-    # What is still to be written, the next one last: a text, and the value behind it.
+    # What is still to be written, the next one last: a text, and the value after it.
     pending: list[tuple[str, Any]] = [("", value)]
     while pending:
         before, value = pending.pop()

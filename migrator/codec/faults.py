@@ -23,7 +23,7 @@ def json_fault(error: JSONDecodeError) -> tuple[str, int]:
     """What is wrong with a JSON text, and at which character: the same on every Python."""
     if error.msg.startswith("Illegal trailing comma"):
         return _TRAILING_COMMA, error.pos
-    # Before Python 3.13 a key or a value is missed at the bracket behind the comma.
+    # Before Python 3.13 a key or a value is missed at the bracket after the comma.
     before = error.doc[: error.pos].rstrip(" \t\n\r")
     if before.endswith(",") and error.doc[error.pos : error.pos + 1] in {"}", "]"}:
         return _TRAILING_COMMA, len(before) - 1

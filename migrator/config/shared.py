@@ -1,4 +1,4 @@
-"""The options that many commands share: how a server is reached, who is told of a run, and what is logged."""
+"""The options that many commands share: how a server is reached, who is notified of a run, and what is logged."""
 
 from __future__ import annotations
 

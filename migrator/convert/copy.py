@@ -112,7 +112,7 @@ class Converter:
             scratch: a folder for sorting what does not fit into memory.
 
         Raises:
-            Interrupted: it was told to stop.
+            Interrupted: it was asked to stop.
             EndpointError: the source cannot be read or the file not be written.
         """
         holds = writer.holds

@@ -55,7 +55,7 @@ def repeats(items: Iterable[Leaf | LeafFault], folder: Path) -> bool:
 
 
 def designs_last(leaves: Iterable[Leaf], folder: Path) -> Iterator[Leaf]:
-    """The same with the leaves of design documents behind all others.
+    """The same with the leaves of design documents after all others.
 
     Args:
         leaves: in any order.

@@ -46,7 +46,7 @@ def convert_leaves(
     Raises:
         ConfigError: something in the job cannot be.
         EndpointError: a side cannot be read or written.
-        Interrupted: it was told to stop; a file that was being written is not there.
+        Interrupted: it was asked to stop; a file that was being written is not there.
     """
     started = time.monotonic()
     environ = os.environ if environ is None else environ

@@ -70,7 +70,7 @@ def open_database(
     with contextlib.closing(client):
         if database is None:
             raise ConfigError(
-                f"{redact(config.target)} names no database.", hint="Write http://host:5984/database behind --to."
+                f"{redact(config.target)} names no database.", hint="Write http://host:5984/database after --to."
             )
         claim = Claim(client, database, "convert", source_identity(source), retrier)
         retrier.call(f"look at {database}", claim.look, retry_on=is_transient)
@@ -102,7 +102,7 @@ def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iter
         if not database:
             raise ConfigError(
                 f"{redact(config.source)} names no database.",
-                hint="Add --database NAME, or write it behind the address.",
+                hint="Add --database NAME, or write it after the address.",
             )
         folder = stack.enter_context(temporary_folder("migrator-"))
         reader = LeafReader(client, database, retrier, folder=Path(folder) / "listing")

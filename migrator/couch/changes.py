@@ -41,7 +41,7 @@ class Tail(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some changes and the sequence behind them."""
+    """Some changes and the sequence after them."""
 
     changes: list[Change]
     last_seq: str
@@ -68,7 +68,7 @@ class ChangesFeed:
         self._what = f"Reading the changes of {database_url(client.endpoint, database)}"
 
     def list(self, since: str, take: Callable[[Change], None]) -> str:
-        """Give every change behind `since` to `take`, some perhaps twice; the sequence up to which it was read.
+        """Give every change after `since` to `take`, some perhaps twice; the sequence up to which it was read.
 
         A database that is written to meanwhile does not keep this from ending: what comes later is left for later.
 
@@ -82,7 +82,7 @@ class ChangesFeed:
                 return since
 
     def page(self, since: str) -> Page:
-        """The next changes behind `since`, at most `page_rows`, held; none where there are none yet.
+        """The next changes after `since`, at most `page_rows`, held; none where there are none yet.
 
         Raises:
             EndpointError: as for list.

@@ -75,7 +75,7 @@ def settle(
     Args:
         client: the server.
         database: its name.
-        retrier: tries again, and ends a wait with Interrupted when the run is told to stop.
+        retrier: tries again, and ends a wait with Interrupted when the run is asked to stop.
         info: its `GET /{db}`, where that was just asked.
 
     Raises:

@@ -62,7 +62,7 @@ def parse_endpoint(
     tls: TlsFiles | None = None,
     read_timeout_s: float | None = None,
 ) -> tuple[Endpoint, str | None]:
-    """Read a server's URL by its text alone, with one database's name behind it or without.
+    """Read a server's URL by its text alone, with one database's name after it or without.
 
     For URLs that this package made, as a sandbox's. What somebody typed may be a server below a path: that is
     read by `locating.locate`, with the same arguments.
@@ -84,7 +84,7 @@ def read_url(
     tls: TlsFiles | None = None,
     read_timeout_s: float | None = None,
 ) -> tuple[Endpoint, list[str]]:
-    """Read a server's URL: the host, and the segments of the path behind it, unquoted.
+    """Read a server's URL: the host, and the segments of the path after it, unquoted.
 
     Credentials come from the URL, else `COUCHDB_<ROLE>_USER`/`_PASSWORD`/`_PASSWORD_FILE`, else the same
     without the role, else ~/.netrc (or `NETRC`).

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from migrator.errors import TransientError
 
-# So many characters behind a common beginning make the middle of two ids.
+# So many characters after a common beginning make the middle of two ids.
 _DIGITS = 4
 # Code points without the surrogates, which are no characters.
 _FIRST_SURROGATE, _SURROGATES = 0xD800, 0x800

@@ -56,7 +56,7 @@ def stream_leaf(client: CouchClient, database: str, leaf: Leaf, *, multipart: bo
         client: the server.
         database: its name.
         leaf: the leaf.
-        multipart: the server takes attachments behind the document; else they go inline, streamed too.
+        multipart: the server takes attachments after the document; else they go inline, streamed too.
 
     Raises:
         BatchRefused: the server refuses it.

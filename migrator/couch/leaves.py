@@ -45,7 +45,7 @@ class Held(NamedTuple):
 
 
 Known: TypeAlias = Callable[[str | None], Iterator[Held]]
-"""Gives what somebody holds in the order of ids, from the first behind one."""
+"""Gives what somebody holds in the order of ids, from the first after one."""
 
 
 class _TooLarge(Exception):
@@ -55,7 +55,7 @@ class _TooLarge(Exception):
 class LeafReader:
     """A RevisionReader over one database. It lists once, when it is first asked; `leaves` may be called often.
 
-    What changes while it is read is given as it was listed or as it is now; either way it is listed again behind
+    What changes while it is read is given as it was listed or as it is now; either way it is listed again after
     `last_seq`.
 
     Args:
@@ -63,7 +63,7 @@ class LeafReader:
         database: its name.
         retrier: tries again; its `stopping` ends any reading with Interrupted.
         folder: a folder of its own for what does not fit into memory; `close` removes it.
-        since: list only what changed behind this sequence.
+        since: list only what changed after this sequence.
         known: documents whose leaves are exactly those that somebody holds already are left out, and those of
             which a leaf could not be read are read again, changed or not.
         parallel: requests at once.

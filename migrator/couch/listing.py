@@ -15,7 +15,7 @@ from migrator.errors import TransientError
 
 # Rows of one range: few enough to wait in memory until it is their turn, enough to be worth a request.
 PART_ROWS = 2_000
-# With fewer rows behind a position there is nothing to gain.
+# With fewer rows after a position there is nothing to gain.
 MIN_PARTS = 4
 
 
@@ -29,13 +29,13 @@ def list_rows(
     page_rows: int = 5_000,
     at_once: int = 1,
 ) -> Iterator[Row]:
-    """Yield all rows behind an id.
+    """Yield all rows after an id.
 
     Args:
         ask: sends a query to `_all_docs` and gives the answer's body.
         id_ranges: how the server must be walked through.
         what: what is read, for errors.
-        after: begin behind this id.
+        after: begin after this id.
         include_docs: with the documents.
         page_rows: rows asked for at once.
         at_once: how many ranges are read at once; with one, and where it gains nothing, page comes after page.

@@ -104,7 +104,7 @@ def client_of(
 
 
 def possible_servers(root: Endpoint, segments: list[str]) -> list[Endpoint]:
-    """Where the server of a URL may begin: before the last segment, which is a database then, or behind it."""
+    """Where the server of a URL may begin: before the last segment, which is a database then, or after it."""
     return [below(root, segments[:depth]) for depth in _depths(segments)]
 
 

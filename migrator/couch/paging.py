@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from migrator.couch.rows import Row
 from migrator.errors import EndpointError
 
-# The next key in byte order after a given one is the same with a NUL behind it.
+# The next key in byte order after a given one is the same with a NUL after it.
 SUCCESSOR = "\u0000"
 
 
@@ -20,7 +20,7 @@ class IdRange(NamedTuple):
 
 
 COUCHDB_RANGES = (IdRange("", None),)
-# Without an end PouchDB Server lists no id behind U+00FF. Its two kinds of storage order ids by UTF-16 units or by
+# Without an end PouchDB Server lists no id after U+00FF. Its two kinds of storage order ids by UTF-16 units or by
 # bytes, which is the same between the first characters of each of these ranges; their last ones are no characters.
 POUCHDB_RANGES = (
     IdRange("", "\ud7ff" * 8),
@@ -43,7 +43,7 @@ def walk(
         read_page: gives the rows of one query, whose parameters are `limit`, `startkey` and `endkey`.
         ranges: what to walk through, in order.
         what: what is read, for errors.
-        after: begin behind this id.
+        after: begin after this id.
         page_rows: rows asked for at once.
 
     Raises:
@@ -72,8 +72,8 @@ def walk(
 
 
 def out_of_order(what: str, id: str, last: str) -> EndpointError:
-    """What is raised when an id comes behind one that it should come before."""
+    """What is raised when an id comes after one that it should come before."""
     return EndpointError(
-        f"{what}: {id!r:.100} came behind {last!r:.100}, out of order.",
+        f"{what}: {id!r:.100} came after {last!r:.100}, out of order.",
         hint="Something between here and the server mixes up answers; then start over: --restart.",
     )

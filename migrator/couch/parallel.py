@@ -60,7 +60,7 @@ class _Shelf:
             self._changed.notify_all()
 
     def pieces(self) -> Iterator[list[Row]]:
-        """Take the rows; an error comes behind those that were read before it."""
+        """Take the rows; an error comes after those that were read before it."""
         while True:
             with self._changed:
                 while not self._pieces and not self._ended:
@@ -110,7 +110,7 @@ class ParallelRows:
         """Yield the rows.
 
         Raises:
-            MigratorError: what a reading raised, behind the rows that come before it in order.
+            MigratorError: what a reading raised, after the rows that come before it in order.
         """
         self._start(self._divide)
         try:

@@ -136,7 +136,7 @@ def _data_of(answer: mmap.mmap, name: str, what: str) -> tuple[int, int]:
 
 
 def _behind(given: int, pieces: Generator[bytes]) -> Generator[bytes]:
-    """What comes behind so many bytes."""
+    """What comes after so many bytes."""
     with closing(pieces):
         for piece in pieces:
             if given >= len(piece):

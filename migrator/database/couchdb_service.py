@@ -56,6 +56,6 @@ def _client_of(url: str, environ: Mapping[str, str]) -> CouchClient:
     if database is not None:
         raise ConfigError(
             f"The URL names the database {database}, but a service uses one for each collection.",
-            hint=f"Set it to {endpoint.url}; where the server itself is below that path, write a slash behind it.",
+            hint=f"Set it to {endpoint.url}; where the server itself is below that path, write a slash after it.",
         )
     return CouchClient(endpoint)

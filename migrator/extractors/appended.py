@@ -1,4 +1,4 @@
-"""Rejects behind what a folder's files hold already: such a file is written as a whole, and nothing of it goes."""
+"""Rejects after what a folder's files hold already: such a file is written as a whole, and nothing of it goes."""
 
 from __future__ import annotations
 

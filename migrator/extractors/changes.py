@@ -22,16 +22,16 @@ MAX_TIMES_BEHIND = 8
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """Where the reading of one collection begins: behind a sequence, after documents that are to be read again."""
+    """Where the reading of one collection begins: after a sequence, after documents that are to be read again."""
 
     sequence: str
     again: tuple[str, ...] = ()
 
 
 class ChangesExtractor(CouchExtractor):
-    """As CouchExtractor; a collection with a `Since` yields what changed behind it, in no order of ids.
+    """As CouchExtractor; a collection with a `Since` yields what changed after it, in no order of ids.
 
-    A position is then the sequence behind a page of changes. A document that has gone is yielded as its deletion.
+    A position is then the sequence after a page of changes. A document that has gone is yielded as its deletion.
 
     Args:
         client: the server.
@@ -99,9 +99,9 @@ class ChangesExtractor(CouchExtractor):
         behind: str,
         changes: Mapping[str, Change] | None = None,
     ) -> Iterator[Record]:
-        """These documents as they are now; only the last one's position is behind all of them.
+        """These documents as they are now; only the last one's position is after all of them.
 
-        Of a cluster's database `changes` says what was listed of them, behind which they must not be.
+        Of a cluster's database `changes` says what was listed of them, after which they must not be.
         """
         held: Record | None = None
         for begin in range(0, len(ids), MAX_DOCS_HELD):

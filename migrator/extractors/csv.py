@@ -27,7 +27,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class _Row(NamedTuple):
-    """One record of a file: the place behind it, the line where it begins, and its fields or its fault."""
+    """One record of a file: the place after it, the line where it begins, and its fields or its fault."""
 
     place: tuple[int, int]
     line: int
@@ -38,10 +38,10 @@ class _Row(NamedTuple):
 class CsvExtractor(FileExtractor):
     """A `.csv` or `.tsv` file, or a folder with one for each collection; `.gz` and `.zst` too.
 
-    Fields are texts, unless types are asked for. A position is `<offset behind the record>:<lines so far>`.
+    Fields are texts, unless types are asked for. A position is `<offset after the record>:<lines so far>`.
 
     Args:
-        source: path, with options behind a question mark (see `csv_options.OPTIONS`).
+        source: path, with options after a question mark (see `csv_options.OPTIONS`).
         collections: which to read, in this order; all, sorted by name, where None.
         max_record_bytes: a quote that is not closed within so many bytes ends the reading.
     """
@@ -170,7 +170,7 @@ class CsvExtractor(FileExtractor):
 
 
 class _Lines:
-    """The lines of a file as the csv module wants them, with the place behind the last one that it took.
+    """The lines of a file as the csv module wants them, with the place after the last one that it took.
 
     Bytes that are not of the encoding come as half surrogates and leave `bad`, so that the record that holds them
     is read to its end.

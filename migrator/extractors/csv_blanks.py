@@ -1,4 +1,4 @@
-"""Blanks before a quote, as some programs write them behind a comma: they make the quotes a part of the value."""
+"""Blanks before a quote, as some programs write them after a comma: they make the quotes a part of the value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REASON = "a field begins with a blank before its quote"
 def hint(path: Path, options: CsvOptions) -> str:
     """How to have such a file read."""
     more = f"&{options.text}" if options.text else ""
-    return f"Have blanks behind a {_named(options.delimiter)} skipped: 'csv:{path}?skip_space=true{more}'"
+    return f"Have blanks after a {_named(options.delimiter)} skipped: 'csv:{path}?skip_space=true{more}'"
 
 
 def refuse_header(names: Sequence[str], text: Callable[[], str], path: Path, options: CsvOptions) -> None:
@@ -35,7 +35,7 @@ def refuse_header(names: Sequence[str], text: Callable[[], str], path: Path, opt
 
 
 def has_blank_before_quote(row: Sequence[str], text: Callable[[], str], options: CsvOptions) -> bool:
-    """True of a record in which a quote stands behind a blank with which its field begins.
+    """True of a record in which a quote stands after a blank with which its field begins.
 
     Args:
         row: its fields.

@@ -21,7 +21,7 @@ OPTIONS = {
     "header": "names of the columns, a,b,c, where the file has none",
     "types": f"auto, or name:kind,… with {', '.join(KINDS)}",
     "null": "the text that stands for null",
-    "skip_space": "true to skip blanks behind a delimiter",
+    "skip_space": "true to skip blanks after a delimiter",
 }
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "none": ""}
 

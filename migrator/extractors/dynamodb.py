@@ -1,4 +1,4 @@
-"""Reads DynamoDB through boto3: a table is a collection, scanned page by page and gone on with behind any item."""
+"""Reads DynamoDB through boto3: a table is a collection, scanned page by page and gone on with after any item."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _OVERLOAD = ("ProvisionedThroughputExceeded", "Throttling", "RequestLimitExceede
 
 
 class DynamoExtractor:
-    """The tables of an account in a region, or one. A position is the key of an item, behind which a scan goes on.
+    """The tables of an account in a region, or one. A position is the key of an item, after which a scan goes on.
 
     Args:
-        source: `TABLE` or nothing, with options behind a question mark (see OPTIONS).
+        source: `TABLE` or nothing, with options after a question mark (see OPTIONS).
         collections: which to read, in this order; all where None.
         timeout_s: longest wait for an answer.
         page_items: most items asked for at once; DynamoDB ends a page at 1 MB too.

@@ -56,7 +56,7 @@ class ExportExtractor:
 
     The first question asked of it reads the whole file once to find its collections; where what divides them is
     broken, nothing is written. A document that is broken is a Fault. A position is
-    `<offset behind the document>:<documents so far>`.
+    `<offset after the document>:<documents so far>`.
 
     Args:
         path: the file.

@@ -11,7 +11,7 @@ from migrator.model import Position, Record
 
 
 def parse_position(position: Position) -> tuple[int, int]:
-    """Offset and number of a file's position, `<offset behind the record>:<lines or records so far>`.
+    """Offset and number of a file's position, `<offset after the record>:<lines or records so far>`.
 
     Raises:
         CheckpointError: it is none of a file's.
@@ -28,7 +28,7 @@ def dividing_positions(ends: Iterable[tuple[int, int]], size: int, parts: int, m
     """Positions that divide a file into about so many parts of about one size.
 
     Args:
-        ends: offset and number behind each of its records.
+        ends: offset and number after each of its records.
         size: its bytes.
         parts: so many at most.
         min_rows: so many records or lines has each at least.

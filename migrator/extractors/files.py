@@ -17,7 +17,7 @@ from migrator.naming import collection_name, shown
 class FileExtractor:
     """A file, or a folder with one for each collection, of records one after the other.
 
-    A position is `<offset behind the record>:<number>`, where the number is that of lines or documents so far.
+    A position is `<offset after the record>:<number>`, where the number is that of lines or documents so far.
 
     Args:
         path: the file or folder.
@@ -57,7 +57,7 @@ class FileExtractor:
         raise NotImplementedError
 
     def _ends(self, path: Path) -> Iterable[tuple[int, int]]:  # noqa: ARG002 some know it
-        """Offset and number behind each record of a plain file; nothing where it cannot be divided so."""
+        """Offset and number after each record of a plain file; nothing where it cannot be divided so."""
         return ()
 
     def size(self, collection: str) -> int:

@@ -22,7 +22,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Text(NamedTuple):
-    """One object's text, or why there is none, with the position behind it and the place for people."""
+    """One object's text, or why there is none, with the position after it and the place for people."""
 
     position: str
     place: str
@@ -35,7 +35,7 @@ def read_texts(path: Path, *, after: Position | None = None, max_bytes: int = MA
 
     A line that is no JSON is for whoever parses it, an element of a list that is none is a fault, and where
     objects follow one another over several lines, it ends the reading. A position is
-    `<offset behind the object>:<lines or objects so far>`.
+    `<offset after the object>:<lines or objects so far>`.
 
     Raises:
         CheckpointError: the file is shorter than it was when `after` was taken.

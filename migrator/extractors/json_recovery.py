@@ -32,7 +32,7 @@ def skim(text: str, at: int, depth: int, *, in_string: bool) -> tuple[int, int, 
 
 
 def end_of_broken(text: str, at: int, closing: str) -> int | None:
-    """Where a broken element is over: at the comma or bracket behind it, or at the end of its last line.
+    """Where a broken element is over: at the comma or bracket after it, or at the end of its last line.
 
     First by its brackets and quotes. Where those do not come out even, the next line that begins as the
     element's own line does is the next element, so only what begins a line can be found by that.
@@ -57,7 +57,7 @@ def end_of_broken(text: str, at: int, closing: str) -> int | None:
             break
     if following is None:
         return None
-    # The comma behind it is left for whoever goes on.
+    # The comma after it is left for whoever goes on.
     element = text[at:following].rstrip()
     return at + len(element.removesuffix(","))
 
@@ -74,7 +74,7 @@ def _next_line(text: str, at: int, closing: str) -> int | None:
     line = text[begin:at]
     indentation = line[: len(line) - len(line.lstrip(" \t"))]
     first = '"' if closing == "}" else "{"
-    # One that is not the first of its line would be found or not, as reading began before or behind the others.
+    # One that is not the first of its line would be found or not, as reading began before or after the others.
     head = line.strip(" \t")
     if not begin or (head[:1] if closing == "}" else head + text[at : at + 1]) != first:
         return None

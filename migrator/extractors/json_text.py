@@ -110,7 +110,7 @@ class JsonText:
                     why = (why[:1].lower() + why[1:]).replace("expecting", "expected")
                     raise self._broken(why.removesuffix(" at").removesuffix(" starting"), at) from None
             else:
-                # A number at the window's end may go on behind it.
+                # A number at the window's end may go on after it.
                 goes_on = _NUMBER_TAIL.match(self._text, end) if isinstance(parsed, float) else None
                 if self._ended or goes_on is None or goes_on.end() < len(self._text):
                     text = self._consume(end)
@@ -126,7 +126,7 @@ class JsonText:
 
         Args:
             keyed: it is an object: each key is given. Otherwise None is given for each element.
-            begun: the cursor stands behind a value of it.
+            begun: the cursor stands after a value of it.
         """
         closing = "}" if keyed else "]"
         if not begun and self.peek() == closing:
@@ -142,11 +142,11 @@ class JsonText:
     def elements(self, *, keyed: bool, begun: bool = False) -> Iterator[tuple[Value | None, Value]]:
         """Go through the object (or list) whose bracket was taken: keys (or None) and values.
 
-        What is no JSON is `BROKEN`, and the others are found behind it; else all the rest of the text is its text.
+        What is no JSON is `BROKEN`, and the others are found after it; else all the rest of the text is its text.
 
         Args:
             keyed: it is an object.
-            begun: the cursor stands behind a value of it.
+            begun: the cursor stands after a value of it.
         """
         closing = "}" if keyed else "]"
         while not self.lost and self.peek() != closing:
@@ -182,7 +182,7 @@ class JsonText:
             )
 
     def advance(self, offset: int) -> None:
-        """Move on to a byte offset that is not behind the cursor."""
+        """Move on to a byte offset that is not after the cursor."""
         waiting = self._text[self._at :].encode("utf-8", "surrogateescape") + self._decoder.getstate()[0]
         missing = offset - self.offset
         while missing > len(waiting):
@@ -215,7 +215,7 @@ class JsonText:
             self._fill()
             end = find(self._text, self._at, closing)
         self.lost = end is None
-        rest = " What comes behind it cannot be told apart and is not read." if self.lost else ""
+        rest = " What comes after it cannot be separated and is not read." if self.lost else ""
         text = self._consume(len(self._text) if end is None else end)
         while self.lost and not self._ended:
             self._fill()
@@ -283,7 +283,7 @@ class JsonText:
             why += ", but the file ends"
             hint = hint or "It may have been cut off: fetch or make it again."
         if self._line is None:
-            return BrokenJson(f"{self._name} is broken behind byte {self.offset}: {why}.", hint=hint)
+            return BrokenJson(f"{self._name} is broken after byte {self.offset}: {why}.", hint=hint)
         line, column = self._place(at)
         return BrokenJson(
             f"{self._name}:{line}:{column + 1}: {why}.", hint=hint or "Fix the file; nothing was read from it."

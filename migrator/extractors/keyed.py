@@ -18,7 +18,7 @@ def keyed_record(position: Position, content: Any, key: Sequence[str], place: st
     """The document of a record, or its fault.
 
     Args:
-        position: behind it.
+        position: after it.
         content: the record.
         key: the properties that are its key; without any, the `_id` that it has is kept, and else the SHA-256
             of its content is taken: what comes again is written once.

@@ -19,7 +19,7 @@ BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
 
 Line: TypeAlias = tuple[int, int, bytes | None]
-"""Offset behind the line, its number from 1, its bytes without the line's end; None for one that is too long."""
+"""Offset after the line, its number from 1, its bytes without the line's end; None for one that is too long."""
 
 # Four packed bytes can stand for 128 KiB, so this bounds what one step unpacks to 32 MiB.
 _ZSTD_STEP_BYTES = 1 << 10
@@ -72,7 +72,7 @@ class TextFile:
             block = self._source.read(size)
         except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
             raise ConfigError(
-                f"{self.path} is damaged behind byte {self.offset} of its text: {error}.",
+                f"{self.path} is damaged after byte {self.offset} of its text: {error}.",
                 hint=f"Look at it with {self._packing} --test, and fetch or make it again.",
             ) from error
         except OSError as error:
@@ -168,11 +168,11 @@ def read_lines(
 
     Args:
         stream: what to read, standing at `start`.
-        start: offset behind the last line that was read, and that line's number.
+        start: offset after the last line that was read, and that line's number.
         max_line_bytes: a longer line is passed over without being held in memory.
 
     Yields:
-        offset behind the line, its number, its bytes; None instead of the bytes for a line that is too long.
+        offset after the line, its number, its bytes; None instead of the bytes for a line that is too long.
     """
     offset, number = start
     pieces: list[bytes] = []

@@ -37,7 +37,7 @@ class MemoryExtractor:
     The ids are the keys, and `_id` is set from them. Documents come sorted by id where the source maps ids to
     documents, in the source's order where it has lists. What vanishes while it is read is not read. A position
     is `read:<digest>:<id>` (`readhex:` and bytes for an id that is not valid Unicode), where the digest tells what
-    was read up to there, or `item:<documents so far>`. Going on behind one, what is before must be the same.
+    was read up to there, or `item:<documents so far>`. Going on after one, what is before must be the same.
 
     Args:
         source: `{collection: {id: document}}`, `{collection: [documents]}`, an object with one of these as its
@@ -201,7 +201,7 @@ class MemoryExtractor:
             except Exception as odd:  # noqa: BLE001 the source's own code failed over one document
                 made, fault = None, self._failed(self._place(collection, shown(key)), odd, key)
             yield Record(key_position(key, digest), made, fault=fault)
-        # Keys that are no strings come last, because the position behind a key says nothing of them.
+        # Keys that are no strings come last, because the position after a key says nothing of them.
         for number, key in enumerate(others[begin:], begin + 1):
             position = f"item:{number}:{digest}" if digest else f"item:{number}"
             try:

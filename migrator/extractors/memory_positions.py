@@ -41,7 +41,7 @@ def _content(document: Any) -> bytes:
 
 
 def key_position(key: str, digest: str) -> str:
-    """The position behind a key, with the digest of all that was read up to it."""
+    """The position after a key, with the digest of all that was read up to it."""
     try:
         key.encode()
     except UnicodeEncodeError:

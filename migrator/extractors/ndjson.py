@@ -24,7 +24,7 @@ _BOM = b"\xef\xbb\xbf"
 class NdjsonExtractor(FileExtractor):
     """A folder of `<collection>.ndjson` files, or one such file; `.jsonl`, `.gz` and `.zst` too.
 
-    Lines are handed on unparsed. A position is `<offset behind the line>:<line number>`.
+    Lines are handed on unparsed. A position is `<offset after the line>:<line number>`.
 
     Args:
         path: the folder or file. A file's name is its collection's, percent-encoded (see `naming.file_name`).

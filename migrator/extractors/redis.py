@@ -225,7 +225,7 @@ def _record(key: bytes, kind: bytes, value: Any) -> Record:
 
 
 def _shown_fields(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """A hash for people, where a name is no text; what stands behind such a name is not to be written so."""
+    """A hash for people, where a name is no text; what stands after such a name is not to be written so."""
     named = {name: _text(field) for name, field in fields.items()}
     return {
         name.decode("utf-8", "backslashreplace"): value

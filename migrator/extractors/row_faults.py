@@ -105,7 +105,7 @@ def text_of(raw: str) -> str:
 
 
 def field_in_text(text: bytes | str, name: str) -> str:
-    """What stands behind a key of the outermost object of a text, which need be no JSON; "" for nothing."""
+    """What stands after a key of the outermost object of a text, which need be no JSON; "" for nothing."""
     shown = text if isinstance(text, str) else text[:_MAX_SEARCHED_BYTES].decode("utf-8", "surrogateescape")
     depth = 0
     for token in _TOKEN.finditer(shown):

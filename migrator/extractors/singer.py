@@ -20,7 +20,7 @@ from migrator.model import Extractor, Position, Record
 class SingerExtractor:
     """The RECORD and BATCH messages of a file; its STATE is left alone (`migrator singer-target` gives it back).
 
-    The file is read once for its streams, and once more for each. A position is `<offset behind the line>:<line
+    The file is read once for its streams, and once more for each. A position is `<offset after the line>:<line
     number>`, and of a BATCH, whose records have none of their own, `….<records so far>`.
 
     Args:

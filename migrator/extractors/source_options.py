@@ -1,4 +1,4 @@
-"""Reads what a SOURCE says behind a question mark: `csv:orders.csv?delimiter=;&encoding=latin-1`."""
+"""Reads what a SOURCE says after a question mark: `csv:orders.csv?delimiter=;&encoding=latin-1`."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class SqlExtractor:
     A row is a document of its columns, `_id` made of the key. Order and comparison of keys are the database's
     own, so a resumed reading asks for `key > …` in whatever collation the columns have. A position is the key,
     as JSON in which other types are marked. What has no key is read in one go, where something else gives ids;
-    then a position is a number of rows, which nothing can go on behind.
+    then a position is a number of rows, which nothing can go on after.
 
     Args:
         url: SQLAlchemy's URL of the database; `?query.NAME=select …` adds a query as a collection.
@@ -95,7 +95,7 @@ class SqlExtractor:
 
         Args:
             collection: the table.
-            after: the position to go on behind.
+            after: the position to go on after.
 
         Raises:
             CheckpointError: `after` is no position of this table, or the table is read in one go.
@@ -236,7 +236,7 @@ class SqlExtractor:
             except UnreadableRow as error:
                 raise ConfigError(
                     f"{shown(collection)} has a row that the database fails over, at most {self._fetch_rows} rows "
-                    f"behind row {number}: {error.reason}.",
+                    f"after row {number}: {error.reason}.",
                     hint="It has no key by which the other rows could be read: read the table that has one, or "
                     "leave the row out with a query, ?query.NAME=select …; what is there already stays.",
                 ) from None

@@ -154,7 +154,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     if not url.database or not path.is_file():
         raise ConfigError(
             f"There is no SQLite file {url.database or ''!r}.",
-            hint="A path is written behind three slashes, sqlite:///data/app.db; an absolute one has four in all.",
+            hint="A path is written after three slashes, sqlite:///data/app.db; an absolute one has four in all.",
         )
 
     def connect() -> sqlite3.Connection:

@@ -24,7 +24,7 @@ _ESTIMATE = (
 
 
 class KeyOrder:
-    """Says in SQL what comes behind a key: by the operator that ORDER BY goes by, never by Python's comparison.
+    """Says in SQL what comes after a key: by the operator that ORDER BY goes by, never by Python's comparison.
 
     Args:
         engine: the database.

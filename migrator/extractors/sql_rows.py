@@ -67,7 +67,7 @@ class Rows:
                 id = "" if any(isinstance(value, Unreadable) for value in key) else document_id(key)
             except NoId as error:
                 return Record(position, fault=row_fault(place, "no_id", error, document=document))
-        # Behind the columns, so that a key named _id is the text that an id must be.
+        # After the columns, so that a key named _id is the text that an id must be.
         whole = {"_id": None} | document | {"_id": id} if self._key_at else document
         if self._nested or any(isinstance(value, Unreadable) for value in row):
             fault = unreadable_fault(place, whole if id else document, id)

@@ -39,7 +39,7 @@ def copied(text: str, name: str, *, stopping: threading.Event | None = None) -> 
     """Copy a stream to a temporary file, which is removed when the process ends.
 
     A descriptor of this process is read once, and its copy is given to whoever asks again; a FIFO brings something
-    else to each reader. `.gz` or `.zst` is put behind the name where the bytes are packed.
+    else to each reader. `.gz` or `.zst` is put after the name where the bytes are packed.
 
     Args:
         text: the stream.
@@ -49,7 +49,7 @@ def copied(text: str, name: str, *, stopping: threading.Event | None = None) -> 
     Raises:
         ConfigError: it cannot be opened.
         StorageError: there is no room for the copy.
-        Interrupted: it was told to stop.
+        Interrupted: it was asked to stop.
     """
     with _opened(text) as file:
         key = _key(text, file, name)

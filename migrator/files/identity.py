@@ -31,7 +31,7 @@ def file_identity(path: Path) -> str:
 
 
 def content_identity(text: bytes) -> str:
-    """The same of what is no file, to be put behind what versions before knew of it."""
+    """The same of what is no file, to be put after what versions before knew of it."""
     return f" sha256:{hashlib.sha256(text).hexdigest()}"
 
 

@@ -1,4 +1,4 @@
-"""A sorted run on disk: blocks of records, each a zstd frame with its own checksum, and an index behind them.
+"""A sorted run on disk: blocks of records, each a zstd frame with its own checksum, and an index after them.
 
     kind length frame | kind length frame | ... | index frame
 

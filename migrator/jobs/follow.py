@@ -1,4 +1,4 @@
-"""Follows a source: copies all, then carries changes as they happen, until told to stop or caught up.
+"""Follows a source: copies all, then carries changes as they happen, until asked to stop or caught up.
 
 Each round is one of `since_last`, so whatever happens to this process, the next one goes on where it was.
 """
@@ -41,10 +41,10 @@ def follow_job(
 ) -> JobResult:
     """Copy all once, then carry changes until `stopping` is set, or until there are none where the job says so.
 
-    Being told to stop is how following ends: once all has been copied, it is no failure.
+    Being asked to stop is how following ends: once all has been copied, it is no failure.
 
     Raises:
-        Interrupted: told to stop before all was copied, or before it had caught up where that is asked for.
+        Interrupted: asked to stop before all was copied, or before it had caught up where that is asked for.
         RejectsError: so many documents are rejected that the next round would read them all again.
         MigratorError: as `since_last_job`; the next run goes on.
     """
@@ -102,7 +102,7 @@ def _wait(sync: Sync) -> set[str]:
     """Wait a while; collections that have changed since.
 
     Raises:
-        Interrupted: told to stop.
+        Interrupted: asked to stop.
     """
     # Asked for again and again, not held open: a proxy that buffers would hold back a feed's signs of life.
     if sync.stopping.wait(POLL_S):

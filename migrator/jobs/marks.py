@@ -1,6 +1,6 @@
 """How far a target follows its source: what a checkpoint of such a job keeps of each collection.
 
-A mark moves only when a run has settled all that it read: then the next run begins behind it.
+A mark moves only when a run has settled all that it read: then the next run begins after it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Mark:
     """Where a run of one collection stands.
 
     Args:
-        since: it reads changes behind this sequence; None where it reads all.
-        until: the source's sequence before all was read: behind it the next run begins.
+        since: it reads changes after this sequence; None where it reads all.
+        until: the source's sequence before all was read: after it the next run begins.
         source: tells the source database from a later one of the same name.
         target: the same of the target.
         again: what the target holds is this job's own: it was empty, or a copy was whole before.

@@ -56,7 +56,7 @@ def check_modes(config: JobConfig, environ: Mapping[str, str] | None = None) -> 
             )
         if config.follow and config.verify and not config.until_caught_up:
             raise ConfigError(
-                "--follow goes on until it is told to stop, so there is no end to verify at.",
+                "--follow goes on until it is asked to stop, so there is no end to verify at.",
                 hint="Add --until-caught-up.",
             )
     if config.until_caught_up and not config.follow:

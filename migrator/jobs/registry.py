@@ -195,7 +195,7 @@ def _target_plugin(target: str) -> plugins.Plugin | None:
 
 
 def scheme_of(text: str) -> str:
-    """The word before the colon of a SOURCE or TARGET, without a driver's name behind it; "" for a path."""
+    """The word before the colon of a SOURCE or TARGET, without a driver's name after it; "" for a path."""
     match = _SCHEME.match(text)
     return match[1].lower() if match else ""
 

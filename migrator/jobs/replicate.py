@@ -78,7 +78,7 @@ def replicate_job(
     Raises:
         ConfigError: the job cannot be a replication, or the server has no replicator.
         EndpointError: the server gave a replication up; its reason is named.
-        Interrupted: told to stop; the jobs are removed, and the next run goes on where they were.
+        Interrupted: asked to stop; the jobs are removed, and the next run goes on where they were.
         LockedError: another run replicates the same.
     """
     check_modes(config, environ)
@@ -108,7 +108,7 @@ class _Replication:
 
     def __post_init__(self) -> None:
         self.active: dict[str, _Job] = {}
-        # Removing a job must not be given up because we were told to stop.
+        # Removing a job must not be given up because we were asked to stop.
         self.steady = Retrier(FIRST_CONTACT, self.listener)
 
     def run(self, started: float) -> JobResult:

@@ -1,6 +1,6 @@
 """Carries what changed since the last run, between two servers, in rounds that lose and double nothing.
 
-The first round copies all; the source's sequence is noted before it reads. Each later one reads the changes behind
+The first round copies all; the source's sequence is noted before it reads. Each later one reads the changes after
 the mark of the last. Order of effects: documents are written and confirmed, rejects are on disk, then the position
 moves; and the mark moves when the whole round is settled. So a kill anywhere costs a part of a round.
 """
@@ -141,7 +141,7 @@ class Sync:
         ).run(job.collections)
 
     def next(self) -> None:
-        """Begin the next round behind the one that has just been settled."""
+        """Begin the next round after the one that has just been settled."""
         before = self.checkpoint
         self.checkpoint = Checkpoint(before.job, seed=before.seed, started_ms=before.started_ms)
         self.begin(before, resumed=False, retry=False)

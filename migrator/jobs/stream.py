@@ -123,7 +123,7 @@ class _Piece:
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         records = self._records.get(collection, ())
-        # A reading that is tried again goes on behind the last one given.
+        # A reading that is tried again goes on after the last one given.
         done = [record.position for record in records].index(after) + 1 if after is not None else 0
         yield from records[done:]
 

@@ -21,7 +21,7 @@ class Ping:
     """One check of such a service. Its URL is a secret, so errors name only the host.
 
     Args:
-        url: `http(s)://host/…`; `/start` and `/fail` are put behind its path.
+        url: `http(s)://host/…`; `/start` and `/fail` are put after its path.
     """
 
     def __init__(self, url: str) -> None:

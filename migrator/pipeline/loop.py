@@ -130,7 +130,7 @@ class Pipeline:
         """Move these collections, in this order.
 
         Raises:
-            Interrupted: it was told to stop; the checkpoint is saved.
+            Interrupted: it was asked to stop; the checkpoint is saved.
             RejectsError: more documents were rejected than `max_errors` bears; the checkpoint is saved.
             UnaccountedError: the numbers do not add up.
             TargetReplaced: the target was deleted or replaced meanwhile, with documents that were confirmed.
@@ -244,12 +244,12 @@ class Pipeline:
             )
 
     def _save(self, collection: str, *, ahead: bool = False) -> None:
-        # Documents first, then their rejects, then the position behind them.
+        # Documents first, then their rejects, then the position after them.
         started = self.clock()
         if collection:
             mark = self.loader.flush(collection)
             if ahead and mark is not None:
-                # The mark counts documents that are behind the position: the last saved pair stays.
+                # The mark counts documents that are after the position: the last saved pair stays.
                 return
             self.checkpoint.collections[collection].mark = mark
         self.checkpoint.vouch_for(self.rejects)

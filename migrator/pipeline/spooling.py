@@ -40,7 +40,7 @@ class SpoolingExtractor(ExtractorWrapper):
     """An extractor whose documents come encoded and sorted by id, where that gains.
 
     What cannot be written comes first. A position is how many of these were given, or else an id. The sorted
-    spool survives a killed process and is taken up again when reading goes on behind a position.
+    spool survives a killed process and is taken up again when reading goes on after a position.
 
     Args:
         inner: the source.
@@ -138,7 +138,7 @@ class SpoolingExtractor(ExtractorWrapper):
             while following is not None:
                 id, body = following
                 following = next(items, None)
-                # Behind an id are only higher ones: of several documents with one id the last alone may end there.
+                # After an id are only higher ones: of several documents with one id the last alone may end there.
                 if following is None or following[0] != id:
                     position = id
                 yield Record(position, encoded=EncodedDocument(id, body))

@@ -78,7 +78,7 @@ class Retrier:
         policy: the bounds.
         listener: receives every wait.
         throttle: told of overload and success.
-        stopping: set when the run was told to stop; a wait then ends with Interrupted.
+        stopping: set when the run was asked to stop; a wait then ends with Interrupted.
         clock: seconds, for tests.
     """
 
@@ -116,7 +116,7 @@ class Retrier:
 
         Args:
             operation: what is done, for people.
-            opened: opens it; after a break it must go on behind the last item that was given.
+            opened: opens it; after a break it must go on after the last item that was given.
         """
         broken: TransientError | None = None
         empty: list[T] = []
@@ -196,7 +196,7 @@ class Retrier:
         """Wait.
 
         Raises:
-            Interrupted: the run was told to stop.
+            Interrupted: the run was asked to stop.
         """
         if self.sleep is not None:
             self.sleep(seconds)

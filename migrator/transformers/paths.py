@@ -38,7 +38,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def parse_path(text: str, spec: str) -> Path:
-    r"""Read a dotted path; a backslash takes its special meaning from the character behind it.
+    r"""Read a dotted path; a backslash takes its special meaning from the character after it.
 
     >>> parse_path(r"a\.b.c", "drop")
     ('a.b', 'c')

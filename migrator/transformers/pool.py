@@ -66,7 +66,7 @@ class TransformPool:
 
         Raises:
             ConfigError: the source gives Python's objects and no texts.
-            Interrupted: it was told to stop.
+            Interrupted: it was asked to stop.
             MigratorError: a process ended by itself.
         """
         window: Window[list[Record], list[Record]] = Window(

@@ -45,7 +45,7 @@ class TargetReader(Protocol):
     """What a target lets us read for verification."""
 
     def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
-        """What is there, in ascending order of the ids' UTF-8 bytes, behind an id."""
+        """What is there, in ascending order of the ids' UTF-8 bytes, after an id."""
         ...
 
     def lists_surely(self, collection: str) -> bool:
@@ -113,7 +113,7 @@ def compare_collection(
         ignore_extra_design: design documents that only the target has are its own.
 
     Yields:
-        steps in order; save after each what is needed to go on behind it.
+        steps in order; save after each what is needed to go on after it.
     """
     opened: list[EncodedDocument] = []
     found: list[Difference] = []

@@ -64,7 +64,7 @@ def verify_job(
         run_checkpoint: of the run that is verified: ids by uuid7 come from its seed.
 
     Raises:
-        Interrupted: it was told to stop.
+        Interrupted: it was asked to stop.
         MigratorError: a side is out of reach, or the checkpoint cannot be used.
     """
     stopping = stopping or threading.Event()
@@ -204,7 +204,7 @@ class _Verification:
     def _source(
         self, name: str, assembly: Assembly, after: str | None, stack: contextlib.ExitStack
     ) -> Iterator[EncodedDocument]:
-        """The source's documents as they would be sent, in the order of their ids, behind an id."""
+        """The source's documents as they would be sent, in the order of their ids, after an id."""
         if self.job.extractor.ordered and effect_of(assembly.transform).keeps_id:
             # Reading is cheap beside comparing, and a position is the extractor's own.
             documents = self._assembled(name, assembly)

@@ -50,7 +50,7 @@ def killed(
     begin = progress()
     while process.poll() is None and progress() < begin + more:
         time.sleep(0.002)
-    # It stands still while we look: a kill behind its last effect would meet a run that is through.
+    # It stands still while we look: a kill after its last effect would meet a run that is through.
     process.send_signal(signal.SIGSTOP)
     if process.poll() is None and not is_through():
         process.kill()
@@ -82,7 +82,7 @@ def test_kills_leave_no_half_backup_and_lose_nothing(world: World, seed: int) ->
                 break
             kills += 1
             assert len(world.snapshots("a")) == before
-            # A document before the position, one behind it, and a new one.
+            # A document before the position, one after it, and a new one.
             ids = (f"e{rng.randrange(100):04}", f"e{rng.randrange(700, 800):04}", f"f{kills}")
             world.write("a", *(leaf(id, f"2-{rng.randrange(16**8):08x}", "1-a", kills=kills) for id in ids))
         else:

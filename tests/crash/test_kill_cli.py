@@ -167,7 +167,7 @@ def test_a_job_that_is_killed_again_and_again(
     assert 0 < report["settled_before"]["read"]
     read = report["settled_before"]["read"] + report["totals"]["read"]
     assert read == sum(DOCUMENTS.values()) + job.torn
-    # Killed behind a half of it, the last run had less than a half left.
+    # Killed after a half of it, the last run had less than a half left.
     assert report["totals"]["read"] < (1.05 - places[-1] / job.whole_bytes) * read + 2_000
     assert job.finish("--resume")[1]["totals"]["unchanged"] == sum(map(len, job.documents.values()))
 

@@ -104,7 +104,7 @@ def test_every_document_is_there_once_after_any_kills(
             while process.poll() is None and settled(tmp_path) < until and time.monotonic() < deadline:
                 time.sleep(0.002)
             time.sleep(rng.random() * 0.03)
-            # It stands still while we look: a kill behind its last checkpoint would meet a job that is done.
+            # It stands still while we look: a kill after its last checkpoint would meet a job that is done.
             process.send_signal(signal.SIGSTOP)
             if process.poll() is None and not finished(tmp_path):
                 process.kill()

@@ -250,7 +250,7 @@ def test_a_database_that_is_written_to_meanwhile(world: World) -> None:
 
 
 def test_an_interrupted_run_goes_on_with_its_own_beginning(world: World) -> None:
-    """What changed meanwhile, before and behind the position, comes with it or with the next run."""
+    """What changed meanwhile, before and after the position, comes with it or with the next run."""
     world.make("a", *(leaf(f"d{n:04}", "1-a", text="x" * 100) for n in range(3_000)))
     stopping = threading.Event()
 
@@ -309,7 +309,7 @@ def test_a_revision_that_cannot_be_read_is_named_and_tried_again(world: World) -
         result = world.backup("a", url=stub.url)
         again = world.backup("a", url=stub.url)
         spoil = False
-        # Another document changes, behind it in the order of ids.
+        # Another document changes, after it in the order of ids.
         world.write("a", leaf("z", "1-a"))
         fixed = world.backed_up("a", url=stub.url)
     for each in (result, again):

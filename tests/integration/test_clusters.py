@@ -69,7 +69,7 @@ def world(
     support.request("PUT", f"{server_url}/{name}")
     docs = [{"_id": f"d{n:03}", "n": n} for n in range(DOCUMENTS)]
     support.request("POST", f"{server_url}/{name}/_bulk_docs", {"docs": docs})
-    # What stands behind is a cluster itself in some runs.
+    # What stands after is a cluster itself in some runs.
     support.settle(server_url, name)
     return World(server_url, name, tmp_path, late)
 

@@ -91,7 +91,7 @@ def test_goes_on_behind_every_odd_id(client: CouchClient, server_url: str, datab
 def test_ranges_read_at_once_are_what_pages_are(
     client: CouchClient, server_url: str, database_prefix: str, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    """Every id once and in order, behind every position too, odd ones and such as are missing included.
+    """Every id once and in order, after every position too, odd ones and such as are missing included.
 
     Where the server does not tell ranks, as the sandbox, this is one reading after another.
     """
@@ -308,11 +308,11 @@ class Breaking:
 
 
 BREAKS: dict[str, Callable[[list[bytes]], Reply | None]] = {
-    "error behind three rows": lambda rows: Reply(200, chunks=(listing(rows[:3], ERROR_TAIL),)),
-    "error behind a comma": lambda rows: Reply(200, chunks=(listing([*rows[:3], b""], ERROR_TAIL),)),
-    "error behind the head": lambda _rows: Reply(200, chunks=(HEAD + ERROR_TAIL,)),
+    "error after three rows": lambda rows: Reply(200, chunks=(listing(rows[:3], ERROR_TAIL),)),
+    "error after a comma": lambda rows: Reply(200, chunks=(listing([*rows[:3], b""], ERROR_TAIL),)),
+    "error after the head": lambda _rows: Reply(200, chunks=(HEAD + ERROR_TAIL,)),
     "error alone": lambda _rows: Reply(200, ERROR_TAIL),
-    "error behind the end": lambda rows: Reply(200, listing(rows) + ERROR_TAIL),
+    "error after the end": lambda rows: Reply(200, listing(rows) + ERROR_TAIL),
     "no end": lambda rows: Reply(200, listing(rows, b"\r\n")),
     "nothing": lambda _rows: Reply(200, b""),
     "half a row": lambda rows: Reply(200, listing(rows)[:-40]),
@@ -335,7 +335,7 @@ BREAKS: dict[str, Callable[[list[bytes]], Reply | None]] = {
 
 @pytest.mark.parametrize("broken", BREAKS)
 def test_what_breaks_off_is_taken_up_behind_the_last_row(broken: str) -> None:
-    """No row is lost and none comes twice, whatever the first answer was; the second asks behind the last row."""
+    """No row is lost and none comes twice, whatever the first answer was; the second asks after the last row."""
     answer = Breaking(BREAKS[broken])
     with StubServer(answer) as server:
         client = CouchClient(parse_endpoint(server.url)[0])

@@ -195,7 +195,7 @@ def test_a_backup_that_cannot_be_read_fails_the_drill(world: World, scratch: str
 def test_nothing_is_left_after_a_failure(
     error: BaseException, world: World, scratch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However the restore ended, and though the run was told to stop."""
+    """However the restore ended, and though the run was asked to stop."""
     stopping = threading.Event()
 
     def failing(*args: Any, **more: Any) -> Any:

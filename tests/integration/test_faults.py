@@ -133,7 +133,7 @@ def test_reading_through_faults(tmp_path: Path, server_url: str, database_prefix
 def test_a_server_that_is_down_for_good_ends_with_a_saved_checkpoint(
     tmp_path: Path, server_url: str, database_prefix: str
 ) -> None:
-    """When nothing helps, the run ends cleanly, and a later one goes on behind what was settled."""
+    """When nothing helps, the run ends cleanly, and a later one goes on after what was settled."""
     documents = make_documents(500)
     name = f"{database_prefix}a"
     source = write_source(tmp_path / "source", name, documents)

@@ -118,7 +118,7 @@ def following(job: JobConfig) -> Iterator[tuple[Callable[[Callable[[], bool]], N
 
 
 def test_changes_arrive_while_they_happen(urls: tuple[str, str], tmp_path: Path) -> None:
-    """All, then a writer's changes; told to stop it ends well, the numbers add up, and a later run goes on."""
+    """All, then a writer's changes; asked to stop it ends well, the numbers add up, and a later run goes on."""
     with following(config(urls, tmp_path)) as (wait_until, results):
         with Writer(urls[0], 1) as writer:
             wait_until(lambda: writer.operations > 300)

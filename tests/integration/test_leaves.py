@@ -201,7 +201,7 @@ def test_what_is_known_is_left_out(pair: tuple[Side, Side], server_url: str) -> 
 
 
 def test_reads_what_changed_since(pair: tuple[Side, Side], server_url: str) -> None:
-    """Behind a sequence there is what changed since, and nothing else; also deletions."""
+    """After a sequence there is what changed since, and nothing else; also deletions."""
     source, _ = pair
     write(server_url, source.database, *(leaf(id, "1-a") for id in "abcd"))
     last_seq = source.reader().last_seq
@@ -222,7 +222,7 @@ def test_reads_what_changed_since(pair: tuple[Side, Side], server_url: str) -> N
 
 
 def test_a_document_that_changes_meanwhile_comes_as_it_is_now(pair: tuple[Side, Side], server_url: str) -> None:
-    """What was listed has a child when it is read: the child comes, and behind `last_seq` it is again."""
+    """What was listed has a child when it is read: the child comes, and after `last_seq` it is again."""
     source, _ = pair
     write(server_url, source.database, *(leaf(id, "1-a") for id in "ab"))
     reader = source.reader()
@@ -443,7 +443,7 @@ def test_a_listing_that_breaks_off_is_listed_again(
 
 
 def test_pages_of_changes_lose_nothing(pair: tuple[Side, Side], server_url: str) -> None:
-    """Pages of any size name every document, and the sequence behind the last is where nothing is left."""
+    """Pages of any size name every document, and the sequence after the last is where nothing is left."""
     source, _ = pair
     write(server_url, source.database, *(leaf(f"d{n:02}", "1-a") for n in range(30)))
     for rows in (1, 7, 30, 31):

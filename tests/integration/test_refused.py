@@ -1,4 +1,4 @@
-"""What a CouchDB refuses for good other than documents: told at once, with the file, before anything is written."""
+"""What a CouchDB refuses for good other than documents: said at once, with the file, before a write."""
 
 from __future__ import annotations
 

@@ -315,7 +315,7 @@ def test_names_mean_the_same_to_workers(
 def test_a_path_begins_at_the_root(
     text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever stands before and behind it; what is no path stays."""
+    """Whatever stands before and after it; what is no path stays."""
     (tmp_path / "in:side").touch()
     monkeypatch.chdir(tmp_path)
     assert from_root(text) == expected.format(tmp_path)

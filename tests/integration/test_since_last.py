@@ -410,7 +410,7 @@ def test_more_than_a_page_of_changes(pair: Pair) -> None:
 
 
 def test_a_position_lies_behind_documents_that_were_given(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever goes on behind any record, having those up to it, gets all others; pages and parts are small."""
+    """Whoever goes on after any record, having those up to it, gets all others; pages and parts are small."""
     monkeypatch.setattr(changes, "PAGE_ROWS", 7)
     monkeypatch.setattr(changes, "MAX_DOCS_HELD", 3)
     for n in range(0, 30, 4):

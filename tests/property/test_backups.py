@@ -64,7 +64,7 @@ SIZES = st.builds(
 def test_the_newest_state_of_each_document_comes_out(
     snapshots: list[dict[str, list[PlainLeaf]]], sizes: Sizes, after: str | None, ids: set[str] | None
 ) -> None:
-    """Bodies byte for byte, attachments, order; of the whole chain, behind an id, or of some documents only."""
+    """Bodies byte for byte, attachments, order; of the whole chain, after an id, or of some documents only."""
     with in_memory() as place:
         manifest = None
         for number, snapshot in enumerate(snapshots, 1):
@@ -91,7 +91,7 @@ def test_the_newest_state_of_each_document_comes_out(
 def test_a_writer_goes_on_where_another_stopped(
     snapshot: dict[str, list[PlainLeaf]], sizes: Sizes, data: st.DataObject
 ) -> None:
-    """Stopped at any leaf, within a document too, resumed behind its position: nothing lost or doubled."""
+    """Stopped at any leaf, within a document too, resumed after its position: nothing lost or doubled."""
     everything = state(snapshot)
     with in_memory() as place:
         writer = begin(place, **sizes)

@@ -20,7 +20,7 @@ from tests.unit.interchange.support import attached, read, write
 
 FULL = [name for name, writer in WRITERS.items() if writer.holds.conflicts]
 WINNERS = [name for name in WRITERS if name not in FULL]
-# Here a file that was cut off behind a line is a whole one of fewer lines.
+# Here a file that was cut off after a line is a whole one of fewer lines.
 LINES = {"couchbackup", "couchbackup-shallow", "changes-continuous", "pouchdb", "ndjson"}
 READ_AS = {"couchbackup-shallow": "couchbackup", "changes-continuous": "changes"}
 

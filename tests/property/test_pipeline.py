@@ -157,7 +157,7 @@ def without_out(document: Document) -> Document | None:
 
 
 class Stopping(Forwarding):
-    """Has the run told to stop at a call of `load`."""
+    """Has the run asked to stop at a call of `load`."""
 
     def __init__(self, inner: Loader, at: int, stopping: threading.Event) -> None:
         super().__init__(inner)

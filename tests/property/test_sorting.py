@@ -23,7 +23,7 @@ RECORDS = st.lists(st.tuples(IDS, st.binary(max_size=30)), max_size=60)
 def test_the_order_is_that_of_sorted(
     records: list[tuple[str, bytes]], max_memory_bytes: int, max_open_runs: int, after: str | None, keep: bool
 ) -> None:
-    """Ids ascend by their bytes, equal ones stay in their order, and reading may begin behind any id."""
+    """Ids ascend by their bytes, equal ones stay in their order, and reading may begin after any id."""
     expected = sorted(
         ((id, body) for id, body in records if after is None or id.encode() > after.encode()),
         key=lambda record: record[0].encode(),

@@ -167,7 +167,7 @@ def test_types_are_asked_for(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_record_is_a_fault_and_the_others_are_read(tmp_path: Path, line: str, error: str) -> None:
-    """Each is rejected with its line, counted once, and reading goes on behind it."""
+    """Each is rejected with its line, counted once, and reading goes on after it."""
     path = tmp_path / "a.csv"
     path.write_bytes(f"_id,b\n1,ok\n{line}\n3,ok\n".encode("latin-1"))
     source = f"{path}?types=_id:int"
@@ -394,7 +394,7 @@ def test_a_header_that_cannot_be_is_refused(tmp_path: Path, text: bytes, words: 
 
 
 def test_a_shorter_file_is_not_gone_on_with(tmp_path: Path) -> None:
-    """A position behind the file's end, or of something else, ends the run."""
+    """A position after the file's end, or of something else, ends the run."""
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n")
     for position in ("500:3", "x", 5):

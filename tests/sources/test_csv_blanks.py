@@ -1,4 +1,4 @@
-"""Blanks behind commas: skipped where that is asked for, else said; never quotes in names and values unasked."""
+"""Blanks after commas: skipped where that is asked for, else said; never quotes in names and values unasked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "documents"), CASES)
 def test_blanks_are_skipped_where_asked(tmp_path: Path, text: str, documents: list[Any]) -> None:
-    """Behind every delimiter, in the header as in the records."""
+    """After every delimiter, in the header as in the records."""
     assert documents == read(tmp_path / "a.csv", text, "?skip_space=true")
 
 
@@ -99,7 +99,7 @@ def test_a_header_with_quotes_in_its_names_is_refused(tmp_path: Path, name: str,
     ],
 )
 def test_a_record_with_quotes_in_its_values_is_a_reject(tmp_path: Path, row: str, good: bool) -> None:
-    """And no other is: what is quoted rightly may hold blanks and quotes, and inches stand behind a number."""
+    """And no other is: what is quoted rightly may hold blanks and quotes, and inches stand after a number."""
     (found,) = read(tmp_path / "a.csv", f"_id,name,age\n{row}\n")
     assert good is isinstance(found, dict)
     path = tmp_path / "a.csv"

@@ -228,7 +228,7 @@ def test_older_forms_and_edges(written: Any, expected: Any) -> None:
     [{"$oid": "short"}, {"$oid": 5}, {"$date": "yesterday"}, {"$numberLong": "1.5"}, {"$binary": {"base64": "!"}}],
 )
 def test_a_damaged_mark_rejects_its_document(tmp_path: Path, damaged: Any) -> None:
-    """The reject names the path; the document before and the one behind it are read."""
+    """The reject names the path; the document before and the one after it are read."""
     path = tmp_path / "a.json"
     path.write_text(LAYOUTS["lines"]([{"_id": "a"}, {"_id": "b", "list": [{"v": damaged}]}, {"_id": "c"}]))
     good, bad, last = mongo(path).extract("a")

@@ -302,7 +302,7 @@ FAULTY: list[tuple[bytes, bytes, Any, str, str]] = [
 def test_what_cannot_be_given_is_a_fault_that_names_its_key(
     key: bytes, kind: bytes, value: Any, error: str, id: str
 ) -> None:
-    """With the id where the key is a text, a position to go on behind, and what could be had."""
+    """With the id where the key is a text, a position to go on after, and what could be had."""
     found = redis_extractor._record(key, kind, value)
     assert found.fault is not None
     assert (found.fault.error, found.fault.id) == (error, id)

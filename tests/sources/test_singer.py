@@ -224,7 +224,7 @@ def test_of_a_schema_only_its_key_counts(tmp_path: Path, line: str) -> None:
 
 
 def test_a_record_before_its_schema_is_a_reject(tmp_path: Path) -> None:
-    """Its key is not known; those behind the SCHEMA are given, and so is another stream."""
+    """Its key is not known; those after the SCHEMA are given, and so is another stream."""
     path = tmp_path / "tap"
     path.write_text(
         lines(record("s", {"id": 1}), schema("s", "id"), record("s", {"id": 2}), record("t", {"id": 3}))

@@ -236,7 +236,7 @@ KEYS = {
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_reading_goes_on_after_any_key(kind: str, pg: str) -> None:
-    """Behind each key of each type come exactly the rows that came behind it at first, in two columns too."""
+    """After each key of each type come exactly the rows that came after it at first, in two columns too."""
     type_name, values = KEYS[kind]
     pairs = ", ".join(f"({value}, {n})" for value in values for n in (2, 10))
     statements(
@@ -503,7 +503,7 @@ def test_what_postgresql_refuses_is_said(pg: str) -> None:
 
 
 def test_a_broken_connection_is_taken_up_by_the_key(pg: str, tmp_path: Path) -> None:
-    """When the server ends the connection in the middle, reading goes on behind the last row; none twice."""
+    """When the server ends the connection in the middle, reading goes on after the last row; none twice."""
     statements(pg, "CREATE TABLE t AS SELECT i AS id, repeat('x', 100) AS s FROM generate_series(1, 30000) i")
     statements(pg, "ALTER TABLE t ADD PRIMARY KEY (id)")
     cut = False

@@ -194,6 +194,6 @@ def test_a_row_that_the_database_fails_over_is_a_fault_of_its_own(
     assert "malformed JSON" in fault.reason or "integer overflow" in fault.reason
     # Without a key the others cannot be told from it.
     with pytest.raises(
-        ConfigError, match="'u' has a row that the database fails over, at most 200 rows behind row"
+        ConfigError, match="'u' has a row that the database fails over, at most 200 rows after row"
     ):
         read(file, "u")

@@ -79,7 +79,7 @@ def security(url: str) -> Any:
 def counts(server: str, database: str) -> tuple[int, int, str]:
     """Documents, deletions and the number of changes of a database.
 
-    What stands behind a sequence's number says which of a cluster's copies answered, though all hold the same.
+    What stands after a sequence's number says which of a cluster's copies answered, though all hold the same.
     """
     settle(server, database)
     info = get(f"{server}/{quote(database, safe='')}")

@@ -79,7 +79,7 @@ class FakeExtractor:
         return self.identities.get(collection, "")
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
-        """The items behind a position."""
+        """The items after a position."""
         self.openings.append((collection, after))
         begin = int(after or 0)
         for position, item in enumerate(self.data[collection][begin:], begin + 1):

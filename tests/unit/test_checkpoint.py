@@ -57,7 +57,7 @@ def path_of(file: CheckpointFile) -> Path:
 
 
 def without_checksum(file: CheckpointFile) -> dict[str, Any]:
-    """What it holds, as a version before wrote it: behind a checksum any change is refused by that alone."""
+    """What it holds, as a version before wrote it: after a checksum any change is refused by that alone."""
     value: dict[str, Any] = json.loads(path_of(file).read_text())
     del value["checksum"], value["rejects_digest"], value["run"]
     return value

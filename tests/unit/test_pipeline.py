@@ -195,7 +195,7 @@ class ThirdFails(Forwarding):
 
 
 def test_goes_on_where_it_was() -> None:
-    """A resumed run reads behind the position, hands the mark back, and counts what was carried."""
+    """A resumed run reads after the position, hands the mark back, and counts what was carried."""
     state = CollectionState(position=5, mark=77, counts=Counts(read=5, written=5))
     done = CollectionState(position=9, finished=True, counts=Counts(read=9, written=9))
     checkpoint = Checkpoint(job={}, collections={"done": done, "c": state})
@@ -232,7 +232,7 @@ def test_filtering_moves_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_rejects_are_durable_before_the_position() -> None:
-    """Whenever a checkpoint is saved, every reject behind its position is on disk (`Saves` looks)."""
+    """Whenever a checkpoint is saved, every reject after its position is on disk (`Saves` looks)."""
     items: list[Item] = [*numbered(3), b"{", Fault("odd", "odd"), {"_id": ""}, *numbered(6)[3:]]
     recorder = Recorder()
     made = pipeline(items, FakeLoader(refused=["d00001", "d00004"]), listener=recorder)

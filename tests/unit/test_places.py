@@ -199,7 +199,7 @@ def test_a_files_url_of_another_machine_is_refused(typed: str) -> None:
 
 
 def test_a_known_scheme_is_not_a_mistyped_url() -> None:
-    """What comes behind it is its own affair."""
+    """What comes after it is its own affair."""
     for text in (
         "csv:localhost:5984",
         "memory:app.db:5984",

@@ -194,7 +194,7 @@ def test_a_file_of_the_version_before_is_read() -> None:
     ],
 )
 def test_knows_its_stages(tmp_path: Path, lines: list[str], stages: set[str]) -> None:
-    """Whatever the names before and the documents behind say."""
+    """Whatever the names before and the documents that follow say."""
     path = tmp_path / "r"
     document = {"stage": "no", "x": '"stage":"neither"'}
     with path.open("wb") as file:

@@ -76,7 +76,7 @@ def test_comes_in_the_order_of_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [True, False], ids=["spool kept", "spool lost"])
 def test_nothing_is_lost_wherever_reading_goes_on(tmp_path: Path, kept: bool) -> None:
-    """Behind every position is all that was not given before it, documents of one id included."""
+    """After every position is all that was not given before it, documents of one id included."""
     folder = tmp_path / "s"
     whole = list(spool(folder, ITEMS).extract("c"))
     for number, record in enumerate(whole, 1):

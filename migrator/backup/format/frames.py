@@ -1,4 +1,4 @@
-"""Lines in zstd frames one behind the other: `zstd -d` reads them all, and each can be read alone."""
+"""Lines in zstd frames one after the other: `zstd -d` reads them all, and each can be read alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The lines of a segment and of its index; docs/backup-format.md describes them for other readers.
 
-A leaf's line comes behind the lines with the pieces of its attachments. So what broke off in the middle has no
+A leaf's line comes after the lines with the pieces of its attachments. So what broke off in the middle has no
 leaf's line and is nothing, and a leaf's line says all that is known of its attachments.
 """
 

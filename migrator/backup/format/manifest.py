@@ -119,7 +119,7 @@ class Manifest:
 
 
 def new_snapshot_id(after: str = "", *, now: datetime | None = None) -> str:
-    """An id for a snapshot that begins now; it sorts behind `after` even where the clock was put back."""
+    """An id for a snapshot that begins now; it sorts after `after` even where the clock was put back."""
     moment = now or datetime.now(UTC)
     if after and stamp(moment) <= after:
         moment = snapshot_time(after) + timedelta(milliseconds=1)

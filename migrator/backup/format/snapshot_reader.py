@@ -59,7 +59,7 @@ class SnapshotReader:
         return self._chain[-1].facts
 
     def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
-        """Yield all leaves in ascending order of ids, from the first id behind `after`.
+        """Yield all leaves in ascending order of ids, from the first id after `after`.
 
         Raises:
             DamagedBackup: a file is missing, or not as it was written; nothing of it was given.

@@ -248,7 +248,7 @@ class SnapshotWriter:
         """A line of a document comes next."""
         key = id.encode("utf-8", "surrogatepass")
         if key < self._key or (key <= self._floor and self._position is not None):
-            raise ValueError(f"{shown(id)} comes behind {shown(self._id or '')}")
+            raise ValueError(f"{shown(id)} comes after {shown(self._id or '')}")
         if key != self._key and self._segments.size_bytes >= self._max_segment_bytes:
             self.save()
         self._key = key

@@ -52,7 +52,7 @@ class BulkDocsWriter(FileWriter):
         self._document(leaf)
 
     def finish(self) -> None:
-        """The line behind the documents."""
+        """The line after the documents."""
         self.output.write(b"\n]}\n")
 
 
@@ -111,7 +111,7 @@ class AllDocsWriter(FileWriter):
         self.output.write(b"}")
 
     def finish(self) -> None:
-        """The line behind the rows, with their number, which was not known before."""
+        """The line after the rows, with their number, which was not known before."""
         self.output.write(b'\n],"total_rows":%d}\n' % self._rows)
 
 

@@ -64,7 +64,7 @@ class MultipartReader(FileReader):
             try:
                 yield from self._documents(text, path)
             except BrokenMultipart as broken:
-                why = f"{self.path} (byte {text.offset}): {broken}; what follows cannot be told apart."
+                why = f"{self.path} (byte {text.offset}): {broken}; what follows cannot be separated."
                 yield LeafFault("", "", "broken_file", why)
 
     def _documents(self, text: _Text, path: Path) -> Iterator[Leaf | LeafFault]:
@@ -186,7 +186,7 @@ class _Text:
         return line == wanted
 
     def part(self, headers: dict[str, str], boundary: str, keep_bytes: int | None) -> tuple[Part, bool]:
-        """Take a part's content and the boundary behind it.
+        """Take a part's content and the boundary after it.
 
         Args:
             headers: the part's.

@@ -156,10 +156,10 @@ class FileReader:
         except InvalidDocument:
             yield self._broken(last.place, "the list ends before the file does, or what ends it is damaged")
         if comma:
-            yield self._broken(last.place, "the last line of the list has a comma behind it, so lines may be lost")
+            yield self._broken(last.place, "the last line of the list has a comma after it, so lines may be lost")
 
     def _list_by_value(self, key: str) -> Iterator[Element]:
-        """Any layout: behind the first damage nothing can be told apart any more."""
+        """Any layout: after the first damage nothing can be separated any more."""
         number = 0
         found = False
         with TextFile(self.path) as file:

@@ -50,7 +50,7 @@ class FileWriter:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Write what stands behind all."""
+        """Write what stands after all."""
 
     def _document(self, leaf: Leaf, *, leave_out: Collection[str] = (), type_key: str = "content_type") -> None:
         """Write the document with its attachments inline."""

@@ -55,5 +55,5 @@ def from_root(text: str) -> str:
 
 
 def _path(text: str) -> str:
-    # Put before it and no more: links stay, and so does whatever stands behind a question mark.
+    # Put before it and no more: links stay, and so does whatever stands after a question mark.
     return f"{Path.cwd()}/{text}" if text and not text.startswith("/") else text

@@ -18,7 +18,7 @@ MIN_DOCUMENTS = 5_000
 
 @dataclass(frozen=True)
 class Split:
-    """What one worker moves at a time: a collection's records behind `lower`, up to `upper`; None for no bound."""
+    """What one worker moves at a time: a collection's records after `lower`, up to `upper`; None for no bound."""
 
     number: int
     collection: str

@@ -109,10 +109,10 @@ class Server:
         return [task for task in found if isinstance(task, dict)] if isinstance(found, list) else []
 
     def pause(self, seconds: float) -> None:
-        """Wait, but not when told to stop.
+        """Wait, but not when asked to stop.
 
         Raises:
-            Interrupted: the run was told to stop.
+            Interrupted: the run was asked to stop.
         """
         if self.stopping.wait(seconds):
             raise Interrupted(

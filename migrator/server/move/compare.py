@@ -51,7 +51,7 @@ class Comparer:
 
         Args:
             plan: the database.
-            since: where its move had ended; what the source changed behind it was not carried.
+            since: where its move had ended; what the source changed after it was not carried.
 
         Raises:
             EndpointError: a side does not answer.

@@ -18,7 +18,7 @@ PARALLEL = 2
 
 @contextlib.contextmanager
 def listed(server: Server, database: str, since: str = BEGINNING) -> Iterator[LeafReader]:
-    """A reader of the leaves that changed behind a sequence; its listing is removed afterwards."""
+    """A reader of the leaves that changed after a sequence; its listing is removed afterwards."""
     with (
         temporary_folder("migrator-listing-") as folder,
         closing(

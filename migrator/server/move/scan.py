@@ -62,7 +62,7 @@ def look_inside(
 
     Raises:
         EndpointError: the source does not answer.
-        Interrupted: told to stop.
+        Interrupted: asked to stop.
     """
     chosen = [d for d in databases if everything or _can_be_too_large(d, have, bears)]
 

@@ -128,7 +128,7 @@ def test_pruning_goes_on_around_it(place: Place, lose: Lose, kinds: str, at: int
 
 @each_loss
 def test_the_next_snapshot_comes_behind_it(place: Place, lose: Lose) -> None:
-    """Its id sorts behind the lost one's, and what is left of that one stays for whoever finds its manifest."""
+    """Its id sorts after the lost one's, and what is left of that one stays for whoever finds its manifest."""
     ids = snapshots(place, "fff")
     lose(place, ids[2])
     write(place, [simple(0, 9)])

@@ -126,7 +126,7 @@ def test_months_are_those_of_the_calendar() -> None:
 
 
 def test_ids_of_snapshots_sort_by_time() -> None:
-    """To the millisecond, and behind what is there even where the clock was put back."""
+    """To the millisecond, and after what is there even where the clock was put back."""
     moment = datetime(2026, 11, 25, 10, 15, 0, 123_000, tzinfo=UTC)
     first = new_snapshot_id(now=moment)
     assert first.startswith("20261125T101500.123Z-")

@@ -267,7 +267,7 @@ def test_a_command_without_resume_is_run_again(command: tuple[str, ...], error: 
     ],
 )
 def test_another_hint_stays(hint: str) -> None:
-    """What names no way on has no command behind it, and neither has what was started by no words."""
+    """What names no way on has no command after it, and neither has what was started by no words."""
     assert whole_hint(ConfigError("m", hint=hint), [*RUN, "--resume"]) == hint
     assert whole_hint(ConfigError("m", hint="Go on with --resume."), []) == "Go on with --resume."
     assert whole_hint(TargetReplaced("m", hint="Do it over.", flag=None), RUN) == "Do it over."

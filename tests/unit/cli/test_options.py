@@ -56,12 +56,12 @@ NOT_CHANGED = frozenset(
 
 
 class ReachedError(Exception):
-    """The function behind a command was called with these objects."""
+    """The function after a command was called with these objects."""
 
 
 @pytest.fixture
 def reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Runs a command up to the function behind it; the values of all options that reach it, by name."""
+    """Runs a command up to the function after it; the values of all options that reach it, by name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COUCHDB_URL", raising=False)
     Path("r.ndjson").write_text("")

@@ -181,7 +181,7 @@ def test_a_number_out_of_range_deep_inside_is_named_in_short() -> None:
 
 
 def test_text_after_a_deep_document_is_refused() -> None:
-    """Extra data is found behind a document of any depth."""
+    """Extra data is found after a document of any depth."""
     with pytest.raises(InvalidDocument, match="Extra data"):
         decode('{"a":' * 5000 + "1" + "}" * 5000 + " {}")
 

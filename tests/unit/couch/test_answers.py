@@ -206,7 +206,7 @@ def test_a_deep_body_is_read() -> None:
     ],
 )
 def test_half_a_body_is_transient(body: bytes, words: str) -> None:
-    """What is no whole JSON broke off, or has an error behind it, whatever the status said."""
+    """What is no whole JSON broke off, or has an error after it, whatever the status said."""
     with pytest.raises(TransientError) as caught:
         Answer(200, {}, body).json("Reading x")
     assert caught.value.outcome_unknown

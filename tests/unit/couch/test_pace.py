@@ -44,7 +44,7 @@ WELL: dict[str, list[tuple[float, int]]] = {
     "small pieces, many": [(0.01, 200)] * 100_000,
     "a server that thinks long before it answers": [(89.0, 1), *[(0.1, 8_192)] * 100],
     "a drip that ends soon": [(1.0, 1)] * 40,
-    "a pause with much behind it": [*[(0.1, 8_192)] * 10, (89.0, 100), *[(0.1, 8_192)] * 10],
+    "a pause with much after it": [*[(0.1, 8_192)] * 10, (89.0, 100), *[(0.1, 8_192)] * 10],
     "pauses with much between": [(80.0, 8_192), (0.1, 65_536)] * 50,
     "one pause, then little": [(1.0, 300), (80.0, 300), (1.0, 300)],
     "just fast enough": [(1.0, MIN_BYTES_PER_S)] * HOUR,
@@ -146,7 +146,7 @@ def test_a_server_that_drips_ends_as_one_that_is_silent(beginning: str, way: str
 
 @pytest.mark.parametrize("way", ["POST", "stream"])
 def test_a_drip_by_tls(way: str) -> None:
-    """The same behind encryption."""
+    """The same after encryption."""
 
     def serve(connection: socket.socket) -> None:
         with tls().wrap_socket(connection, server_side=True) as secure:

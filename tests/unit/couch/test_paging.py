@@ -67,7 +67,7 @@ def test_pouchdb_gives_every_id_once_in_either_order(order: Any, ids: set[str], 
 def test_goes_on_behind_any_id(
     order: Any, ranges: Any, ids: set[str], page_rows: int, data: st.DataObject
 ) -> None:
-    """From each position comes what a whole reading gives behind it."""
+    """From each position comes what a whole reading gives after it."""
     whole = [row.id for row in walk(Listing(ids, order=order), ranges, "Reading", after=None, page_rows=page_rows)]
     number = data.draw(st.integers(1, len(whole)))
     later = walk(Listing(ids, order=order), ranges, "Reading", after=whole[number - 1], page_rows=page_rows)
@@ -75,7 +75,7 @@ def test_goes_on_behind_any_id(
 
 
 def test_asks_for_pages_by_key() -> None:
-    """Each page begins right behind the last row; a full page is followed by another."""
+    """Each page begins right after the last row; a full page is followed by another."""
     listing = Listing({"a", "b", "c", "d"})
     list(walk(listing, COUCHDB_RANGES, "Reading", after=None, page_rows=2))
     assert listing.asked == [{"limit": 2}, {"limit": 2, "startkey": "b\x00"}, {"limit": 2, "startkey": "d\x00"}]
@@ -97,7 +97,7 @@ def test_a_page_out_of_order_is_an_error(ids: list[str]) -> None:
 
 
 def test_a_page_from_before_is_an_error() -> None:
-    """Its first row is not behind what was asked for."""
+    """Its first row is not after what was asked for."""
     rows = [Row("a", "1-a", None)]
-    with pytest.raises(EndpointError, match="'a' came behind 'm'"):
+    with pytest.raises(EndpointError, match="'a' came after 'm'"):
         list(walk(lambda _: iter(rows), COUCHDB_RANGES, "Reading", after="m", page_rows=9))

@@ -91,7 +91,7 @@ def test_an_error_comes_behind_what_was_read_before_it() -> None:
 
 
 def test_rows_before_an_error_are_given() -> None:
-    """What an error ends is taken up behind the last row that was given."""
+    """What an error ends is taken up after the last row that was given."""
 
     def read(part: Part) -> Generator[Row]:
         yield from rows_of(part, 400, 2_000)

@@ -103,7 +103,7 @@ def ids(cases: list[tuple[str, dict[str, Any], list[Read], list[str]]]) -> list[
 def test_what_most_copies_lack_yet_is_waited_for(
     _what: str, row: dict[str, Any], reads: list[Read], wanted: list[str]
 ) -> None:
-    """A position behind it would be the end of it."""
+    """A position after it would be the end of it."""
     assert read(Cluster(row, list(reads))) == wanted
 
 

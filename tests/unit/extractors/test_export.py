@@ -87,7 +87,7 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None
     ],
 )
 def test_a_broken_file_is_refused_as_a_whole(tmp_path: Path, content: str, message: str) -> None:
-    """Nothing is read from a file in which collections cannot be told apart."""
+    """Nothing is read from a file in which collections cannot be separated."""
     opened = extractor(tmp_path, content)
     with pytest.raises(ConfigError, match=message):
         opened.collections()

@@ -1,4 +1,4 @@
-"""A document of a JSON list or object that is no JSON is one reject; those before and behind it are read."""
+"""A document of a JSON list or object that is no JSON is one reject; those before and after it are read."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_next_line_that_begins_alike_is_the_next_document(tmp_path: Path, br
 
 @pytest.mark.parametrize("broken", ODD)
 def test_the_last_document_takes_nothing_of_the_next_collection(tmp_path: Path, broken: str) -> None:
-    """Which begins behind the list's end."""
+    """Which begins after the list's end."""
     content = f'{{"t": [\n    {{"_id": "a"}},\n    {broken}\n  ],\n"u": [\n    {{"_id": "z"}}\n]}}'
     found = read(extractor(tmp_path, content))
     assert [id for id in ids(found["t"]) if id != "b"] == ["a", "invalid_json"]
@@ -151,7 +151,7 @@ def test_what_divides_collections_is_not_guessed(tmp_path: Path, content: str) -
 
 
 def read(source: Extractor) -> dict[str, list[Record]]:
-    """All of it, and from behind every record the rest, which must be the same."""
+    """All of it, and from after every record the rest, which must be the same."""
     found = {}
     for name in source.collections():
         whole = found[name] = list(source.extract(name))

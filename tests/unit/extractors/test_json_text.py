@@ -54,7 +54,7 @@ def test_values_are_whole_however_they_come(step: int) -> None:
 
 @pytest.mark.parametrize("step", [1, 1000])
 def test_offsets_are_of_bytes(step: int) -> None:
-    """The offset behind each value is that of the file, byte order mark and wide characters counted."""
+    """The offset after each value is that of the file, byte order mark and wide characters counted."""
     values = ['"é"', '"日本"', '"\U0001f600"', '"a"']
     prefix = "\ufeff [ "
     text = cursor((prefix + " , ".join(values) + "]").encode(), step=step)
@@ -232,5 +232,5 @@ def test_advances_to_an_offset(step: int) -> None:
 def test_a_place_in_the_middle_is_in_bytes() -> None:
     """Where lines were not counted from the start, the offset names the place."""
     text = JsonText(io.BytesIO(b"oops"), "x.json", offset=77, max_value_bytes=10)
-    with pytest.raises(ConfigError, match=r"x\.json is broken behind byte 77: expected value"):
+    with pytest.raises(ConfigError, match=r"x\.json is broken after byte 77: expected value"):
         text.value()

@@ -77,7 +77,7 @@ def test_text_is_read_from_any_offset(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.gz", "a.zst"])
 def test_joined_packed_files_are_one(tmp_path: Path, name: str) -> None:
-    """Several members or frames behind one another are read through to the last."""
+    """Several members or frames after one another are read through to the last."""
     path = tmp_path / name
     path.write_bytes(b"".join(PACKERS[name](part) for part in (b"one\n", b"", b"two\n" * 1000, b"three")))
     assert read_all(path) == b"one\n" + b"two\n" * 1000 + b"three"
@@ -92,7 +92,7 @@ def test_skippable_frames_are_skipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.gz", "a.zst"])
-@pytest.mark.parametrize("damage", ["cut off", "cut to a stub", "bad byte", "not packed", "junk behind", "empty"])
+@pytest.mark.parametrize("damage", ["cut off", "cut to a stub", "bad byte", "not packed", "junk after", "empty"])
 def test_a_damaged_packed_file_is_an_error(tmp_path: Path, name: str, damage: str) -> None:
     """Whatever is wrong with it, it is never taken for a shorter whole one, and the message has the place."""
     path = tmp_path / name
@@ -106,7 +106,7 @@ def test_a_damaged_packed_file_is_an_error(tmp_path: Path, name: str, damage: st
             "cut to a stub": good[:3],
             "bad byte": good[:middle] + bytes([good[middle] ^ 255]) + good[middle + 1 :],
             "not packed": TEXT,
-            "junk behind": good + b"junk",
+            "junk after": good + b"junk",
             "empty": b"",
         }[damage]
     )
@@ -146,7 +146,7 @@ def test_a_bomb_takes_little_memory(tmp_path: Path, name: str) -> None:
 
 
 def test_a_file_that_shrank_is_no_place_to_go_on(tmp_path: Path) -> None:
-    """An offset behind the end belongs to another file."""
+    """An offset after the end belongs to another file."""
     for name, pack in PACKERS.items():
         (tmp_path / name).write_bytes(pack(b"abc"))
         with pytest.raises(CheckpointError, match="shorter"):

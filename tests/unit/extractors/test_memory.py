@@ -238,7 +238,7 @@ def test_goes_on_after_odd_keys() -> None:
 
 
 def test_positions_are_keys_and_not_numbers() -> None:
-    """What is added, changed or removed behind the position in the meantime does not move it."""
+    """What is added, changed or removed after the position in the meantime does not move it."""
     source: dict[str, Any] = {"a": {"b": {}, "d": {}, "f": {}, "g": {}}}
     second = read(source)[1]
     del source["a"]["g"]

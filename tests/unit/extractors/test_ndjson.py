@@ -39,7 +39,7 @@ def test_positions_name_their_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_a_line_too_long_is_a_fault(tmp_path: Path, suffix: str) -> None:
-    """It has its place, and reading goes on behind it, also after it."""
+    """It has its place, and reading goes on after it, also after it."""
     text = b'{"a":1}\n' + b"x" * 100 + b'\n{"b":1}\n'
     path = tmp_path / f"a.ndjson{suffix}"
     path.write_bytes(gzip.compress(text) if suffix else text)
@@ -119,7 +119,7 @@ def test_a_position_of_another_kind_is_refused(tmp_path: Path, position: str | i
 
 
 def test_a_position_must_be_behind_a_line(tmp_path: Path) -> None:
-    """An offset in the middle of a line belongs to another file; that behind a last line without end is fine."""
+    """An offset in the middle of a line belongs to another file; that after a last line without end is fine."""
     path = tmp_path / "a.ndjson"
     path.write_bytes(b'{"a":1}\n{"b":2}')
     extractor = NdjsonExtractor(path)

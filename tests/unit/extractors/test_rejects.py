@@ -75,7 +75,7 @@ def test_what_is_still_no_document_is_a_fault_again(mixed: RejectsExtractor, tmp
 
 
 def test_goes_on_anywhere(mixed: RejectsExtractor) -> None:
-    """Behind every record comes the rest."""
+    """After every record comes the rest."""
     whole: list[Record] = list(mixed.extract("users"))
     for number, record in enumerate(whole, 1):
         assert whole[number:] == list(mixed.extract("users", after=record.position))

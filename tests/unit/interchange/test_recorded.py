@@ -107,7 +107,7 @@ def test_rows_by_keys() -> None:
 
 
 def test_a_resumed_backup_repeats_what_was_torn() -> None:
-    """The line that a kill had torn is told apart from damage by the tool's own mark behind it."""
+    """The line that a kill had torn is told apart from damage by the tool's own mark after it."""
     reader = open_reader(DATA / "couchbackup-2.11.12-resumed.backup")
     items = list(reader.leaves())
     assert {"resumed": 1, "torn_lines_repeated": 1} == reader.notes

@@ -64,7 +64,7 @@ def test_is_kept_from_others(path: Path) -> None:
 
 
 def test_goes_on_behind_what_is_settled(path: Path) -> None:
-    """What was written behind the last checkpoint is read again, and must not stand there twice."""
+    """What was written after the last checkpoint is read again, and must not stand there twice."""
     first = RejectFile(path)
     first.write(rejects("a", "b"))
     settled = first.flush()

@@ -226,7 +226,7 @@ def test_ticks_reach_above_what_is_drawn(highest: float) -> None:
 
 @pytest.mark.parametrize("seconds", [0.25, 3, 61, 5000, 100_000, 10_000_000])
 def test_moments_are_round(seconds: float) -> None:
-    """A clock's own steps, none behind the end."""
+    """A clock's own steps, none after the end."""
     made = time_ticks(seconds)
     assert 2 <= len(made) <= 6
     assert made[-1] <= seconds * 1.001

@@ -27,7 +27,7 @@ def reject(id: str, error: str = "forbidden") -> Reject:
     ids=["after all", "after all of nothing", "after changes", "after none", "changes again", "all again"],
 )
 def test_the_next_run_begins_behind_what_was_read(mark: Mark, position: object, expected: str | None) -> None:
-    """The sequence noted before all was read, then that behind the last page; the source's newest never counts."""
+    """The sequence noted before all was read, then that after the last page; the source's newest never counts."""
     assert mark.following(position, "99-now", retry=True).since == expected
 
 

@@ -31,7 +31,7 @@ DOCUMENT = {"_id": "x", "a": 1, "b": {"c": 2, "d": {"e": 3}}, "f": [{"g": 4}], "
     ],
 )
 def test_paths_are_names_with_dots_between(text: str, expected: tuple[str, ...]) -> None:
-    """A backslash takes the meaning from what comes behind it."""
+    """A backslash takes the meaning from what comes after it."""
     assert parse_path(text, "drop") == expected
 
 
