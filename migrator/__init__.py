@@ -1,8 +1,8 @@
-"""Carries documents into Apache CouchDB and out of it, without losing one.
+"""Move data into and out of Apache CouchDB without losing a document.
 
-    extractor  →  transformers  →  loader  →  checkpoint
-    (source)      (pure            (target,    (moves behind what
-                   functions)       one end     is settled)
+    extractor  →  transformers  →  loader   →  checkpoint
+    (source)      (pure            (target,     (moves after what
+                   functions)       one outcome  is settled)
                                     for each)
 
 >>> import migrator, tempfile
@@ -50,8 +50,8 @@ def run(source: object, target: str = "", **options: Any) -> Report:
         MigratorError: see `migrator.errors`; the checkpoint is saved.
     """
     # Imported late: `import migrator` alone must cost nothing.
-    from migrator.config import JobConfig  # noqa: PLC0415
-    from migrator.jobs.dispatch import run_any  # noqa: PLC0415
+    from migrator.config import JobConfig
+    from migrator.jobs.dispatch import run_any
 
     text, extractor = _source(source)
     extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
@@ -64,8 +64,8 @@ def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
     Raises:
         MigratorError: a side is out of reach. Differences are in the result, not raised.
     """
-    from migrator.config import JobConfig  # noqa: PLC0415
-    from migrator.verification.job import verify_job  # noqa: PLC0415
+    from migrator.config import JobConfig
+    from migrator.verification.job import verify_job
 
     text, extractor = _source(source)
     extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
@@ -84,8 +84,8 @@ def plan_server(source: str, target: str, **options: Any) -> ServerPlan:
     Raises:
         MigratorError: a side is out of reach, or something asked for cannot be.
     """
-    from migrator.server.move import make_plan  # noqa: PLC0415
-    from migrator.server.move.options import PlanOptions  # noqa: PLC0415
+    from migrator.server.move import make_plan
+    from migrator.server.move.options import PlanOptions
 
     extras = {name: options.pop(name) for name in _EXTRAS if name in options}
     return make_plan.plan_server(source, target, PlanOptions(**options), **extras)
@@ -102,11 +102,11 @@ def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
     Raises:
         MigratorError: see `migrator.errors`; the checkpoint is saved.
     """
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path
 
-    from migrator.server.move.apply import apply_plan  # noqa: PLC0415
-    from migrator.server.move.options import ApplyOptions  # noqa: PLC0415
-    from migrator.server.move.plan import ServerPlan, load_plan  # noqa: PLC0415
+    from migrator.server.move.apply import apply_plan
+    from migrator.server.move.options import ApplyOptions
+    from migrator.server.move.plan import ServerPlan, load_plan
 
     made = plan if isinstance(plan, ServerPlan) else load_plan(Path(plan))
     extras = {name: options.pop(name) for name in _EXTRAS if name in options}
@@ -117,12 +117,12 @@ def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
 
 
 def _source(source: object) -> tuple[str, Any]:
-    from migrator.model import Extractor  # noqa: PLC0415
+    from migrator.model import Extractor
 
     if isinstance(source, str):
         return source, None
     if isinstance(source, Extractor):
         return "", source
-    from migrator.extractors.memory import MemoryExtractor  # noqa: PLC0415
+    from migrator.extractors.memory import MemoryExtractor
 
     return "", MemoryExtractor(source, name=type(source).__name__)

@@ -234,7 +234,7 @@ class LockedError(MigratorError):
 
 
 class UnaccountedError(MigratorError):
-    """The numbers do not add up: the ids named have no known end."""
+    """The numbers do not add up: the ids named have no outcome."""
 
     usual_hint = "Please report it, and run again: what is there already stays as it is."
 

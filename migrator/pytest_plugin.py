@@ -40,8 +40,8 @@ def couchdb_url() -> Iterator[str]:
 
     None to be had is a failure, never a skip.
     """
-    from migrator.errors import MigratorError  # noqa: PLC0415 late, for pytest's quick start
-    from migrator.fixtures.servers import server_for_tests  # noqa: PLC0415
+    from migrator.errors import MigratorError  # late, for pytest's quick start
+    from migrator.fixtures.servers import server_for_tests
 
     server = server_for_tests()
     try:
@@ -72,9 +72,9 @@ def couchdb_fixtures(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session")
 def _couchdb_read(couchdb_fixtures: Path, pytestconfig: pytest.Config) -> Fixtures:
-    from migrator.errors import MigratorError  # noqa: PLC0415
-    from migrator.fixtures.folder import read_fixtures  # noqa: PLC0415
-    from migrator.fixtures.values import parse_now  # noqa: PLC0415
+    from migrator.errors import MigratorError
+    from migrator.fixtures.folder import read_fixtures
+    from migrator.fixtures.values import parse_now
 
     try:
         now = parse_now(pytestconfig.getini("couchdb_now"))
@@ -84,8 +84,8 @@ def _couchdb_read(couchdb_fixtures: Path, pytestconfig: pytest.Config) -> Fixtur
 
 
 def _seeded(url: str, fixtures: Fixtures, prefix: str) -> Iterator[SeededDatabases]:
-    from migrator.couch.locate import locate  # noqa: PLC0415
-    from migrator.fixtures.reset import SeededDatabases, fresh  # noqa: PLC0415
+    from migrator.couch.locate import locate
+    from migrator.fixtures.reset import SeededDatabases, fresh
 
     databases = SeededDatabases(locate(url)[0], fresh(fixtures, prefix), url)
     databases.seed()

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import support
 
-# An example package with tests of its own, which tests/unit/test_plugins.py runs.
+# An example package with tests of its own, which tests/unit/plugins/test_plugins.py runs.
 collect_ignore = ["data"]
 # By its name, so that it is the same whether the package's entry point is installed or not.
 pytest_plugins = ("migrator.pytest_plugin",)
@@ -127,7 +127,7 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
     """The URL of a PostgreSQL server of this session's own."""
-    from tests.sources import postgresql  # noqa: PLC0415 an extra
+    from tests.sources import postgresql  # an extra
 
     with postgresql.running() as url:
         yield url

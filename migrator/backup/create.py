@@ -18,7 +18,7 @@ from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.backup.options import BackupOptions
 from migrator.backup.progress import Progress
-from migrator.backup.result import ChapterResult, DatabaseResult, selected
+from migrator.backup.result import DatabaseResult, RevisionsResult, selected
 from migrator.backup.storage.base import Place, open_place
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
@@ -44,7 +44,7 @@ def run_backup(
     environ: Mapping[str, str] | None = None,
     listener: Listener = ignore,
     stopping: threading.Event | None = None,
-) -> ChapterResult:
+) -> RevisionsResult:
     """Back up the databases of `config.source`, one after the other.
 
     A database that fails has no new snapshot and keeps the others from nothing; the result names its error.
@@ -72,7 +72,7 @@ def run_backup(
         seconds = time.monotonic() - started
         progress.finished(seconds)
         where = str(rejects.path) if rejects.count else ""
-        return ChapterResult("backup", client.url, place.describe(), results, seconds, where)
+        return RevisionsResult("backup", client.url, place.describe(), results, seconds, where)
 
 
 def _names(

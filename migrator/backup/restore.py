@@ -16,7 +16,7 @@ from migrator.backup.format.snapshot_reader import SnapshotReader
 from migrator.backup.options import RestoreOptions
 from migrator.backup.point_in_time import snapshot_at
 from migrator.backup.progress import Progress
-from migrator.backup.result import ChapterResult, DatabaseResult, selected
+from migrator.backup.result import DatabaseResult, RevisionsResult, selected
 from migrator.backup.send import Sender, opened_safely
 from migrator.backup.storage.base import Place, open_place
 from migrator.backup.target import Target
@@ -44,7 +44,7 @@ def run_restore(
     environ: Mapping[str, str] | None = None,
     listener: Listener = ignore,
     stopping: threading.Event | None = None,
-) -> ChapterResult:
+) -> RevisionsResult:
     """Restore databases to `config.target`, one after the other.
 
     After an interruption the same call writes what is missing and nothing else.
@@ -92,7 +92,7 @@ def run_restore(
         seconds = time.monotonic() - started
         progress.finished(seconds)
         where = str(rejects.kept or "") if rejects.count else ""
-        return ChapterResult("restore", place.describe(), client.url, results, seconds, where)
+        return RevisionsResult("restore", place.describe(), client.url, results, seconds, where)
 
 
 def _manifests(

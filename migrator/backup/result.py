@@ -48,7 +48,7 @@ class DatabaseResult:
 
 
 @dataclass(frozen=True, slots=True)
-class ChapterResult:
+class RevisionsResult:
     """What became of all databases. `rejects` is the reject file, "" where nothing was rejected."""
 
     command: str

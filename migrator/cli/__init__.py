@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command, or say which one was meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib  # noqa: PLC0415 only for a wrong word
+            import difflib  # only for a wrong word
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
@@ -134,7 +134,7 @@ def main() -> None:
 
 def _main() -> None:
     if "_MIGRATOR_COMPLETE" in os.environ:
-        from migrator.cli.completion import register  # noqa: PLC0415 only where a shell asks
+        from migrator.cli.completion import register  # only where a shell asks
 
         register()
     try:
@@ -150,7 +150,7 @@ def _main() -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except MigratorError as error:
-        from migrator.cli.again import whole_hint  # noqa: PLC0415 only for this
+        from migrator.cli.again import whole_hint  # only for this
 
         hint = whole_hint(error, sys.argv[1:])
         hint = _with_place(hint, sys.argv[1:])
@@ -168,7 +168,7 @@ def _main() -> None:
 
 
 def _storage_failure(error: Exception) -> MigratorError | None:
-    from migrator.files.failures import storage_failure  # noqa: PLC0415 only for this
+    from migrator.files.failures import storage_failure  # only for this
 
     return storage_failure(error)
 
@@ -177,9 +177,9 @@ def _with_place(hint: str, arguments: list[str]) -> str:
     """A hint whose command leaves the place of backups open, with the place that was typed."""
     if "--from PLACE" not in hint:
         return hint
-    import shlex  # noqa: PLC0415 only for this
+    import shlex  # only for this
 
-    from migrator.backup.storage.remote import without_credentials  # noqa: PLC0415
+    from migrator.backup.storage.remote import without_credentials
 
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
         option, equals, value = word.partition("=")

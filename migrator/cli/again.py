@@ -115,7 +115,7 @@ def _run_again(found: re.Match[str]) -> str:
 
 def _options(words: Sequence[str]) -> set[str]:
     """What the command of these words can be told."""
-    from migrator.cli import cli  # noqa: PLC0415 which imports this
+    from migrator.cli import cli  # which imports this
 
     command: click.Command = cli
     for word in words:

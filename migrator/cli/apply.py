@@ -38,13 +38,13 @@ def apply(plan_file: Path, **values: Any) -> None:
     Example:
       migrator apply move.json --resume --report report.json
     """
-    from migrator.cli.again import this_command  # noqa: PLC0415 late, for a quick start
-    from migrator.cli.care_options import print_json  # noqa: PLC0415
-    from migrator.cli.rendering import write_report  # noqa: PLC0415
-    from migrator.report.summary import dump  # noqa: PLC0415
-    from migrator.server.move.apply import apply_plan  # noqa: PLC0415
-    from migrator.server.move.plan import load_plan  # noqa: PLC0415
-    from migrator.server.move.result import applied_to_json, applied_to_text  # noqa: PLC0415
+    from migrator.cli.admin_options import print_json
+    from migrator.cli.again import this_command
+    from migrator.cli.rendering import write_report
+    from migrator.report.summary import dump
+    from migrator.server.move.apply import apply_plan
+    from migrator.server.move.plan import load_plan
+    from migrator.server.move.result import applied_to_json, applied_to_text
 
     plan = load_plan(plan_file)
     config = JobConfig(**given(Connection, values), **given(JobConfig, {name: values[name] for name in OF_JOB}))

@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from migrator.backup.options import BackupOptions
-from migrator.cli import chapters, options, timer
+from migrator.cli import backup_options, options, timer
 from migrator.cli.flags import flags, made
 from migrator.config import JobConfig
 
 
 @click.command()
-@flags(JobConfig, "source", help={"source": chapters.SERVER}, default={"source": "COUCHDB_URL"})
+@flags(JobConfig, "source", help={"source": backup_options.SERVER}, default={"source": "COUCHDB_URL"})
 @flags(BackupOptions)
 @flags(
     JobConfig,
@@ -21,7 +21,7 @@ from migrator.config import JobConfig
     help={"rejects": "Where the names of revisions are written that could not be read."},
     default={"rejects": "migrator-backup.rejects.ndjson"},
 )
-@chapters.common_options
+@backup_options.common_options
 def backup(**values: Any) -> None:
     """Write databases to PLACE: all the first time, what has changed since then every other time.
 
@@ -36,13 +36,13 @@ def backup(**values: Any) -> None:
       migrator backup --from http://localhost:5984 --database 'orders-*' --database _users --to s3://bucket/couchdb
       migrator backup --from http://localhost:5984/orders --to backups/ --recipient age1…
     """
-    from migrator.backup.create import run_backup  # noqa: PLC0415 late, for a quick start
-    from migrator.cli.again import this_command  # noqa: PLC0415
+    from migrator.backup.create import run_backup
+    from migrator.cli.again import this_command
 
-    config = chapters.job(values, source=chapters.server(values["source"], "--from"))
+    config = backup_options.job(values, source=backup_options.server(values["source"], "--from"))
     wanted = made(BackupOptions, values, again=this_command())
     with options.stoppable() as stopping, timer.timed("backup", config) as told:
         with options.listening(values) as listener:
             both = options.all_listeners(listener, told.listener)
             result = run_backup(config, wanted, listener=both, stopping=stopping)
-        chapters.tell(result, config.report, wanted.again)
+        backup_options.tell(result, config.report, wanted.again)

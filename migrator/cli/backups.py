@@ -10,7 +10,7 @@ import click
 
 from migrator.backup.options import RestoreOptions
 from migrator.backup.retention import Policy
-from migrator.cli import chapters, options, timer
+from migrator.cli import backup_options, options, timer
 from migrator.cli.backups_printing import (
     checked_as_dict,
     plan_as_dict,
@@ -66,9 +66,9 @@ def list_command(place: str, database: tuple[str, ...], as_json: bool) -> None:
       migrator backups list --from /var/backups/couchdb
       migrator backups list --from s3://bucket/couchdb --database 'orders*' --json
     """
-    from migrator.backup.catalog import Catalog  # noqa: PLC0415 late, for a quick start
-    from migrator.backup.listing import listing, matching  # noqa: PLC0415
-    from migrator.backup.storage.base import open_place  # noqa: PLC0415
+    from migrator.backup.catalog import Catalog
+    from migrator.backup.listing import listing, matching
+    from migrator.backup.storage.base import open_place
 
     opened = open_place(place)
     catalog = Catalog(opened)
@@ -125,15 +125,15 @@ def check_command(
       migrator backups check --from s3://bucket/couchdb --database orders --identity key.txt
       migrator backups check --from /var/backups/couchdb --drill --to http://localhost:5984
     """
-    from migrator.backup.catalog import Catalog  # noqa: PLC0415 late, for a quick start
-    from migrator.backup.check import check  # noqa: PLC0415
-    from migrator.backup.format.cipher import open_cipher  # noqa: PLC0415
-    from migrator.backup.listing import matching  # noqa: PLC0415
-    from migrator.backup.storage.base import open_place  # noqa: PLC0415
+    from migrator.backup.catalog import Catalog
+    from migrator.backup.check import check
+    from migrator.backup.format.cipher import open_cipher
+    from migrator.backup.listing import matching
+    from migrator.backup.storage.base import open_place
 
     if target and not drilled:
         raise ConfigError("--to names a server, but nothing is restored.", hint="Add --drill, or leave it out.")
-    config = chapters.job(values, target=chapters.server(target, "--to")) if drilled else None
+    config = backup_options.job(values, target=backup_options.server(target, "--to")) if drilled else None
     with timer.timed("check", made(Watch, values)), options.stoppable() as stopping:
         opened = open_place(place)
         cipher = open_cipher(identity_file=identity)
@@ -150,7 +150,7 @@ def check_command(
         checked = check(opened, databases, cipher, listener=tell)
         drills: list[Drill] = []
         if config:
-            from migrator.backup.restore_test import drill  # noqa: PLC0415
+            from migrator.backup.restore_test import drill
 
             asked = RestoreOptions(place=place, identity=identity or "")
             drills += drill(
@@ -189,10 +189,10 @@ def prune_command(
       migrator backups prune --from /var/backups/couchdb --keep-daily 7 --keep-weekly 5 --dry-run
       migrator backups prune --from s3://bucket/couchdb --keep-last 3 --keep-within 30d
     """
-    from migrator.backup.catalog import Catalog  # noqa: PLC0415 late, for a quick start
-    from migrator.backup.listing import matching  # noqa: PLC0415
-    from migrator.backup.prune import plan_pruning, prune  # noqa: PLC0415
-    from migrator.backup.storage.base import open_place  # noqa: PLC0415
+    from migrator.backup.catalog import Catalog
+    from migrator.backup.listing import matching
+    from migrator.backup.prune import plan_pruning, prune
+    from migrator.backup.storage.base import open_place
 
     for each in options_of(Policy):
         if values[each.name] == 0:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def print_rows(rows: Sequence[Listed]) -> None:
     """A table of snapshots, and what is wrong with them."""
-    from migrator.report.summary import table  # noqa: PLC0415
+    from migrator.report.summary import table
 
     head = ("database", "snapshot", "kind", "finished", "documents", "size", "chain")
     body = [
@@ -42,7 +42,7 @@ def print_rows(rows: Sequence[Listed]) -> None:
 
 def print_checked(checked: Checked, drills: Sequence[Drill], place: str) -> None:
     """What was looked at and restored, and each thing that is wrong."""
-    from migrator.report.summary import unconfirmed_lines  # noqa: PLC0415
+    from migrator.report.summary import unconfirmed_lines
 
     for problem in checked.problems:
         name = f"{printable(problem.database)} {problem.snapshot}".rstrip()
@@ -70,7 +70,7 @@ def print_checked(checked: Checked, drills: Sequence[Drill], place: str) -> None
 
 def checked_as_dict(checked: Checked, drills: Sequence[Drill]) -> dict[str, Any]:
     """The same for machines."""
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
     value = {"ok": checked.ok and all(drill.ok for drill in drills), **asdict(checked)}
     value["problems"] = [problem._asdict() for problem in checked.problems]
@@ -80,7 +80,7 @@ def checked_as_dict(checked: Checked, drills: Sequence[Drill]) -> dict[str, Any]
 
 def print_plans(plans: Sequence[PrunePlan], *, dry_run: bool) -> None:
     """What becomes of each snapshot, and why."""
-    from migrator.report.summary import table  # noqa: PLC0415
+    from migrator.report.summary import table
 
     remove = "would be removed" if dry_run else "removed"
     rows = [("database", "snapshot", "kind", "finished", "what becomes of it", "size")]
@@ -117,7 +117,7 @@ def plan_as_dict(plan: PrunePlan) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """A result as JSON."""
-    import json  # noqa: PLC0415
+    import json
 
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 

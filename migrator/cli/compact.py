@@ -38,8 +38,8 @@ def compact(
       migrator compact http://localhost:5984 --database 'orders_*'
       migrator compact http://localhost:5984/orders --dry-run
     """
-    from migrator.cli.care_options import opened, print_json  # noqa: PLC0415
-    from migrator.server.admin import compact  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.admin_options import opened, print_json
+    from migrator.server.admin import compact
 
     with opened(url, values) as (server, database):
         done = compact.compact(server, database, patterns, dry_run=dry_run)

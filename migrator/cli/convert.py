@@ -45,11 +45,11 @@ def convert(**values: Any) -> None:
       migrator convert --from http://localhost:5984/orders --to orders.dump --format couchdb-python
       migrator convert --from /var/backups/couchdb --database orders --to orders.backup --format couchbackup
     """
-    from migrator.cli.again import this_command  # noqa: PLC0415 late, for a quick start
-    from migrator.convert.job import convert_leaves  # noqa: PLC0415
-    from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
-    from migrator.files.streams import is_standard_output  # noqa: PLC0415
-    from migrator.report.summary import unconfirmed_lines  # noqa: PLC0415
+    from migrator.cli.again import this_command
+    from migrator.convert.job import convert_leaves
+    from migrator.couch.endpoint import is_server_url
+    from migrator.files.streams import is_standard_output
+    from migrator.report.summary import unconfirmed_lines
 
     over = "into_existing" if is_server_url(values["target"]) else "overwrite"
     again = this_command(*(() if values[over] else (f"--{over.replace('_', '-')}",)))

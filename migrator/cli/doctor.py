@@ -42,9 +42,9 @@ def doctor(
       migrator doctor http://localhost:5984
       migrator doctor https://db.example.com/orders --json
     """
-    from migrator.cli.care_options import opened, print_json  # noqa: PLC0415
-    from migrator.server.admin.doctor import examine  # noqa: PLC0415 late, for a quick start
-    from migrator.server.admin.findings import diagnosis_to_text  # noqa: PLC0415
+    from migrator.cli.admin_options import opened, print_json
+    from migrator.server.admin.doctor import examine
+    from migrator.server.admin.findings import diagnosis_to_text
 
     with opened(url, values, defaults=DEFAULTS) as (server, database):
         diagnosis = examine(server, database, probe=not (no_probe or dry_run))

@@ -56,7 +56,7 @@ def _refuse_files_of_other_tools(source: str) -> None:
     """Such files hold revisions, conflicts and tombstones, which an application's documents have none of."""
     if not source or not os.path.isfile(source):  # noqa: PTH113 anything can be a source, also what no path can be
         return
-    from migrator.convert.formats.detect import foreign  # noqa: PLC0415 late, for a quick start
+    from migrator.convert.formats.detect import foreign
 
     if name := foreign(Path(source)):
         raise ConfigError(
@@ -70,7 +70,7 @@ def listening(values: Mapping[str, Any]) -> Iterator[Listener]:
     """A progress bar where a person watches, log lines elsewhere; both on standard error, as the flags want it."""
     log = made(LogOptions, values)
     if sys.stderr.isatty() and log == LogOptions():
-        from migrator.report.progress import ProgressListener  # noqa: PLC0415 late, for a quick start
+        from migrator.report.progress import ProgressListener
 
         progress = ProgressListener()
         try:
@@ -78,7 +78,7 @@ def listening(values: Mapping[str, Any]) -> Iterator[Listener]:
         finally:
             progress.close()
         return
-    from migrator.report.logs import LogListener  # noqa: PLC0415
+    from migrator.report.logs import LogListener
 
     quieter = log.quiet and log.log_level in {"info", "debug"}
     yield LogListener(log.log_format, "warning" if quieter else log.log_level)

@@ -42,7 +42,7 @@ def plan(job_file: str | None, **values: Any) -> None:
         click.echo(f"This is the old form of: {_new_form()}", err=True)
         plan_and_print(config, values)
         return
-    from migrator.jobs.plan import make_plan, plan_to_text  # noqa: PLC0415 late, for a quick start
+    from migrator.jobs.plan import make_plan, plan_to_text
 
     made = make_plan(config)
     click.echo(json.dumps(made, indent=2, ensure_ascii=False) if values["as_json"] else plan_to_text(made))
@@ -55,19 +55,19 @@ def plan(job_file: str | None, **values: Any) -> None:
 
 
 def _new_form() -> str:
-    from migrator.cli.again import this_command  # noqa: PLC0415
+    from migrator.cli.again import this_command
 
     return this_command().replace("migrator plan", "migrator plan-server", 1)
 
 
 def _whole(config: JobConfig) -> bool:
     """True for a move from one server to another, whole."""
-    from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
+    from migrator.couch.endpoint import is_server_url
 
     if config.collection or config.transform or not is_server_url(config.source):
         return False
-    from migrator.couch.locate import server_of  # noqa: PLC0415
-    from migrator.jobs.registry import target_text  # noqa: PLC0415
+    from migrator.couch.locate import server_of
+    from migrator.jobs.registry import target_text
 
     sides = {"source": config.source, "target": target_text(config)}
     return all(

@@ -56,11 +56,11 @@ def plan_and_print(config: JobConfig, values: Mapping[str, Any]) -> None:
         config: source, target, new names, and how servers are reached.
         values: of all flags, by name.
     """
-    from migrator.jobs.registry import target_text  # noqa: PLC0415 late, for a quick start
-    from migrator.report.summary import dump  # noqa: PLC0415
-    from migrator.server.move.make_plan import plan_server as make  # noqa: PLC0415
-    from migrator.server.move.plan import save_plan  # noqa: PLC0415
-    from migrator.server.move.plan_text import plan_to_text  # noqa: PLC0415
+    from migrator.jobs.registry import target_text
+    from migrator.report.summary import dump
+    from migrator.server.move.make_plan import plan_server as make
+    from migrator.server.move.plan import save_plan
+    from migrator.server.move.plan_text import plan_to_text
 
     wanted = made(PlanOptions, values, map=config.map)
     with options.listening(values) as listener, options.stoppable() as stopping:

@@ -17,8 +17,8 @@ def plugins() -> None:
     Example:
       migrator plugins
     """
-    from migrator import plugins as found  # noqa: PLC0415 late, for a quick start
-    from migrator.jobs.registry import own_words  # noqa: PLC0415
+    from migrator import plugins as found
+    from migrator.jobs.registry import own_words
 
     installed = found.installed()
     seen: dict[tuple[str, str], str] = {}

@@ -39,7 +39,7 @@ def write_result(
     """Write a run's report as JSON where the job wants it: to a file, or with `-` to standard output."""
     if not config.report:
         return
-    from migrator.cli.again import retry_commands  # noqa: PLC0415 only where there is a report
+    from migrator.cli.again import retry_commands  # only where there is a report
 
     value = report_to_json(
         result.report,
@@ -92,7 +92,7 @@ def counts_of(result: JobResult) -> dict[str, int]:
 
 def retry_advice(rejects: str | os.PathLike[str], config: JobConfig, counts: Mapping[str, int]) -> str:
     """Where rejects are, and the whole commands that write them after a fix."""
-    from migrator.cli.again import credentials_hint, retry_commands  # noqa: PLC0415 only where there are rejects
+    from migrator.cli.again import credentials_hint, retry_commands  # only where there are rejects
 
     commands = retry_commands(rejects, config, counts)
     return f"They are in {rejects}; after a fix: {'; '.join(commands)}{credentials_hint(config)}"

@@ -71,8 +71,8 @@ def set_up(
       migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --continuous
       migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --create-target --dry-run
     """
-    from migrator.cli.care_options import opened  # noqa: PLC0415
-    from migrator.server.admin import replications  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.admin_options import opened
+    from migrator.server.admin import replications
 
     places = [_place(source, "source"), _place(target, "target")]
     with opened(runner or target, values) as (server, _):
@@ -100,8 +100,8 @@ def list_(url: str, as_json: bool, **values: Any) -> None:
       migrator replicate list http://localhost:5984
       migrator replicate list http://localhost:5984 --json
     """
-    from migrator.cli.care_options import opened  # noqa: PLC0415
-    from migrator.server.admin import replications  # noqa: PLC0415
+    from migrator.cli.admin_options import opened
+    from migrator.server.admin import replications
 
     with opened(url, values) as (server, _):
         found = replications.listed(server)
@@ -128,8 +128,8 @@ def stop(
       migrator replicate stop http://localhost:5984 shop-to-b --dry-run
       migrator replicate stop http://localhost:5984 shop-to-b
     """
-    from migrator.cli.care_options import opened  # noqa: PLC0415
-    from migrator.server.admin import replications  # noqa: PLC0415
+    from migrator.cli.admin_options import opened
+    from migrator.server.admin import replications
 
     with opened(url, values) as (server, _):
         found = replications.stop(server, name, dry_run=dry_run)
@@ -155,8 +155,8 @@ def start(
     \b
       migrator replicate start http://localhost:5984 shop-to-b
     """
-    from migrator.cli.care_options import opened  # noqa: PLC0415
-    from migrator.server.admin import replications  # noqa: PLC0415
+    from migrator.cli.admin_options import opened
+    from migrator.server.admin import replications
 
     with opened(url, values) as (server, _):
         found = replications.start(server, name, dry_run=dry_run)
@@ -164,8 +164,8 @@ def start(
 
 
 def _place(url: str, role: str) -> tuple[Endpoint, str]:
-    from migrator.couch.endpoint import redact  # noqa: PLC0415
-    from migrator.couch.locate import locate  # noqa: PLC0415
+    from migrator.couch.endpoint import redact
+    from migrator.couch.locate import locate
 
     endpoint, database = locate(url, environ=os.environ, role=role)
     if database is None:
@@ -174,8 +174,8 @@ def _place(url: str, role: str) -> tuple[Endpoint, str]:
 
 
 def _print(found: list[Replication], *, as_json: bool) -> None:
-    from migrator.cli.care_options import print_json  # noqa: PLC0415
-    from migrator.server.admin.replications import replications_to_text  # noqa: PLC0415
+    from migrator.cli.admin_options import print_json
+    from migrator.server.admin.replications import replications_to_text
 
     if as_json:
         print_json({"schema": 1, "ok": True, "replications": [asdict(job) for job in found]})

@@ -41,7 +41,7 @@ def report(report_file: str, html: str | None) -> None:
     if html is None:
         click.echo(_text(value, report_file), nl=False)
         return
-    from migrator.report.html import render_page  # noqa: PLC0415
+    from migrator.report.html import render_page
 
     page = render_page(value, name=report_file)
     if html == "-" or (html == BESIDE and report_file == "-"):
@@ -50,15 +50,15 @@ def report(report_file: str, html: str | None) -> None:
     path = Path(report_file).with_suffix(".html") if html == BESIDE else Path(html)
     if path.exists() and report_file != "-" and path.samefile(report_file):
         raise ConfigError(f"{path} is the report itself.", hint="Name another file with --html FILE.")
-    from migrator.cli.rendering import write_report  # noqa: PLC0415
+    from migrator.cli.rendering import write_report
 
     write_report(str(path), page, instead="name another with --html FILE")
     click.echo(f"Wrote {path}.", err=True)
 
 
 def _text(value: Any, name: str) -> str:
-    from migrator.report.summary import report_from_json, report_to_table  # noqa: PLC0415 late, for a quick start
-    from migrator.verification.result import result_from_json, result_to_text  # noqa: PLC0415
+    from migrator.report.summary import report_from_json, report_to_table
+    from migrator.verification.result import result_from_json, result_to_text
 
     if isinstance(value, dict) and "differences" in value:
         return result_to_text(result_from_json(value, name=name))

@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from migrator.backup.options import RestoreOptions
-from migrator.cli import chapters, options, timer
+from migrator.cli import backup_options, options, timer
 from migrator.cli.flags import flags, made
 from migrator.config import JobConfig
 
 
 @click.command()
 @flags(RestoreOptions, "place")
-@flags(JobConfig, "target", help={"target": chapters.SERVER})
+@flags(JobConfig, "target", help={"target": backup_options.SERVER})
 @flags(RestoreOptions, without=("place",))
 @flags(
     JobConfig,
@@ -26,7 +26,7 @@ from migrator.config import JobConfig
     },
     default={"rejects": "migrator-restore.rejects.ndjson"},
 )
-@chapters.common_options
+@backup_options.common_options
 def restore(**values: Any) -> None:
     """Write databases of PLACE back to a server, with the very revisions that they had.
 
@@ -42,11 +42,11 @@ def restore(**values: Any) -> None:
       migrator restore --from backups/ --to http://localhost:5984 --database orders --id o-17 --into-existing
       migrator restore --from backups/ --to http://localhost:5984 --at 2026-11-25T03:00:00Z
     """
-    from migrator.backup.restore import run_restore  # noqa: PLC0415 late, for a quick start
-    from migrator.cli.again import this_command  # noqa: PLC0415
+    from migrator.backup.restore import run_restore
+    from migrator.cli.again import this_command
 
-    config = chapters.job(
-        values, "batch_docs", "batch_bytes", "in_flight", target=chapters.server(values["target"], "--to")
+    config = backup_options.job(
+        values, "batch_docs", "batch_bytes", "in_flight", target=backup_options.server(values["target"], "--to")
     )
     more = () if values["into_existing"] else ("--into-existing",)
     wanted = made(RestoreOptions, values, again=this_command(*more))
@@ -54,4 +54,4 @@ def restore(**values: Any) -> None:
         with options.listening(values) as listener:
             both = options.all_listeners(listener, told.listener)
             result = run_restore(config, wanted, listener=both, stopping=stopping)
-        chapters.tell(result, config.report, wanted.again)
+        backup_options.tell(result, config.report, wanted.again)

@@ -45,17 +45,17 @@ def retry(rejects_file: Path, stages: tuple[str, ...], **values: Any) -> None:
       migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
     """
     config = options.job_config(None, values)
-    from migrator.checkpoint.target_guard import advising  # noqa: PLC0415
-    from migrator.cli.rendering import print_result, rejects_advice  # noqa: PLC0415 late, for a quick start
-    from migrator.couch.endpoint import is_server_url  # noqa: PLC0415
-    from migrator.extractors.appended import AppendedRejects  # noqa: PLC0415
-    from migrator.extractors.rejects import RejectsExtractor  # noqa: PLC0415
-    from migrator.files.copies import copied  # noqa: PLC0415
-    from migrator.files.streams import is_stream  # noqa: PLC0415
-    from migrator.jobs.registry import scheme_of, target_text  # noqa: PLC0415
-    from migrator.jobs.run import run_job  # noqa: PLC0415
-    from migrator.naming import file_name  # noqa: PLC0415
-    from migrator.report.history import HistoryListener  # noqa: PLC0415
+    from migrator.checkpoint.target_guard import advising
+    from migrator.cli.rendering import print_result, rejects_advice
+    from migrator.couch.endpoint import is_server_url
+    from migrator.extractors.appended import AppendedRejects
+    from migrator.extractors.rejects import RejectsExtractor
+    from migrator.files.copies import copied
+    from migrator.files.streams import is_stream
+    from migrator.jobs.registry import scheme_of, target_text
+    from migrator.jobs.run import run_job
+    from migrator.naming import file_name
+    from migrator.report.history import HistoryListener
 
     if config.rejects and not is_stream(rejects_file) and Path(config.rejects).resolve() == rejects_file.resolve():
         raise ConfigError(

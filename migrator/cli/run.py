@@ -41,10 +41,10 @@ def run(job_file: str | None, **values: Any) -> None:
 
 
 def _run(config: JobConfig, values: Mapping[str, Any], *, stopping: threading.Event, told: Listener) -> None:
-    from migrator.cli.rendering import print_result, rejects_advice, write_result  # noqa: PLC0415 late, for a quick start
-    from migrator.jobs.dispatch import run_any  # noqa: PLC0415
-    from migrator.jobs.piped import refuse_second_reading  # noqa: PLC0415
-    from migrator.report.history import HistoryListener  # noqa: PLC0415
+    from migrator.cli.rendering import print_result, rejects_advice, write_result
+    from migrator.jobs.dispatch import run_any
+    from migrator.jobs.piped import refuse_second_reading
+    from migrator.report.history import HistoryListener
 
     if config.verify and not config.dry_run:
         refuse_second_reading(config)
@@ -55,7 +55,7 @@ def _run(config: JobConfig, values: Mapping[str, Any], *, stopping: threading.Ev
     if not config.verify or config.dry_run:
         print_result(result, config, history)
     else:
-        from migrator.cli.verify import verify_and_print  # noqa: PLC0415
+        from migrator.cli.verify import verify_and_print
 
         # What was moved is told before it is compared, which may fail; but standard output takes one object.
         if config.report != "-":

@@ -37,7 +37,7 @@ def sandbox(port: int, host: str, in_memory: bool, folder: Path) -> None:
     Example:
       migrator sandbox --in-memory
     """
-    from migrator.sandbox import Sandbox  # noqa: PLC0415 late, for a quick start
+    from migrator.sandbox import Sandbox
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

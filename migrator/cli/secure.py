@@ -53,8 +53,8 @@ def secure(
     Example:
       migrator secure http://localhost:5984/orders --user nightly-backup
     """
-    from migrator.cli.care_options import opened, print_json  # noqa: PLC0415
-    from migrator.server.admin import passwords, secure  # noqa: PLC0415 late, for a quick start
+    from migrator.cli.admin_options import opened, print_json
+    from migrator.server.admin import passwords, secure
 
     path = password_file or Path(f"{user.replace('/', '_')}.password")
     with opened(url, values) as (server, database):

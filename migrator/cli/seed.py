@@ -56,8 +56,8 @@ def seed(fixtures: str, prefix: str, diff: bool, now: str | None, **values: Any)
       migrator seed fixtures/ --diff
       migrator seed https://prod.example.com --to https://staging.example.com --sample 5% --mask pseudonym:email
     """
-    from migrator.couch.places import checked_place  # noqa: PLC0415 late, for a quick start
-    from migrator.jobs.registry import target_text  # noqa: PLC0415
+    from migrator.couch.places import checked_place
+    from migrator.jobs.registry import target_text
 
     fixtures = checked_place(fixtures, "FIXTURES", known=("memory",), reads=True)
     config = JobConfig(
@@ -88,7 +88,7 @@ def seed(fixtures: str, prefix: str, diff: bool, now: str | None, **values: Any)
 
 
 def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str, Any]) -> None:
-    from migrator.fixtures.staging import stage  # noqa: PLC0415
+    from migrator.fixtures.staging import stage
 
     with options.stoppable() as stopping, options.listening(values) as listener:
         staged = stage(config, masking, environ=os.environ, prefix=prefix, listener=listener, stopping=stopping)
@@ -110,11 +110,11 @@ def _seed(
     diff: bool,
     now: str | None,
 ) -> None:
-    from migrator.couch.locate import server_of  # noqa: PLC0415
-    from migrator.fixtures.folder import read_fixtures  # noqa: PLC0415
-    from migrator.fixtures.seeder import Seeder  # noqa: PLC0415
-    from migrator.fixtures.values import parse_now  # noqa: PLC0415
-    from migrator.jobs.registry import target_text  # noqa: PLC0415
+    from migrator.couch.locate import server_of
+    from migrator.fixtures.folder import read_fixtures
+    from migrator.fixtures.seeder import Seeder
+    from migrator.fixtures.values import parse_now
+    from migrator.jobs.registry import target_text
 
     started = time.monotonic()
     fixtures = read_fixtures(Path(config.source), environ=os.environ, now=parse_now(now), prefix=prefix).only(
@@ -150,15 +150,15 @@ def _seed(
 
 
 def _wait(url: str, timeout_s: float) -> None:
-    from migrator.couch.ready import wait_for_server  # noqa: PLC0415
+    from migrator.couch.ready import wait_for_server
 
     wait_for_server(url, timeout_s)
 
 
 def finish(value: dict[str, Any], text: str, report: str, unconfirmed: Sequence[str] = ()) -> None:
     """Print a result, as JSON or as text, and write the report where one is wanted."""
-    from migrator.cli.rendering import write_report  # noqa: PLC0415
-    from migrator.report.summary import dump, unconfirmed_lines  # noqa: PLC0415
+    from migrator.cli.rendering import write_report
+    from migrator.report.summary import dump, unconfirmed_lines
 
     if unconfirmed:
         value["unconfirmed"] = list(unconfirmed)
@@ -172,7 +172,7 @@ def finish(value: dict[str, Any], text: str, report: str, unconfirmed: Sequence[
 
 
 def _table(seeded: dict[str, Any], seconds: float) -> str:
-    from migrator.report.summary import table  # noqa: PLC0415
+    from migrator.report.summary import table
 
     rows = [["database", "written", "unchanged", "removed", "also"]]
     for result in seeded.values():

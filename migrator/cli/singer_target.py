@@ -50,9 +50,9 @@ def singer_target(job_file: str | None, **values: Any) -> None:
     given = options.job_config(job_file, values)
     policy_given = values.get("on_conflict") or (job_file and given.on_conflict != "fail")
     config = given if policy_given else replace(given, on_conflict=DEFAULTS.on_conflict)
-    from migrator.checkpoint.reject_file import RejectFile  # noqa: PLC0415
-    from migrator.cli.rendering import rejected_text, retry_advice  # noqa: PLC0415 late, for a quick start
-    from migrator.integrations.singer import SingerTarget  # noqa: PLC0415
+    from migrator.checkpoint.reject_file import RejectFile
+    from migrator.cli.rendering import rejected_text, retry_advice
+    from migrator.integrations.singer import SingerTarget
 
     with (
         contextlib.closing(RejectFile(Path(config.rejects or REJECTS), shared=True)) as rejects,

@@ -43,7 +43,7 @@ def snapshot(url: str, folder: Path, format: str, **values: Any) -> None:
       migrator snapshot http://localhost:5984 fixtures/
       migrator snapshot https://db.example.com/orders staging/ --sample 5% --mask pseudonym:email
     """
-    from migrator.fixtures.take_snapshot import take  # noqa: PLC0415 late, for a quick start
+    from migrator.fixtures.take_snapshot import take
 
     checked_place(str(folder), "FOLDER")
     config = made(JobConfig, values, source=url)

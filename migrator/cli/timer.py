@@ -26,7 +26,7 @@ def timed(command: str, watch: Watch, *, json_line: bool = False) -> Iterator[Ti
     Raises:
         ConfigError: the metrics file or the URL cannot be used.
     """
-    from migrator.monitoring.timed import TimedRun  # noqa: PLC0415 late, for a quick start
+    from migrator.monitoring.timed import TimedRun
 
     run = TimedRun(command, watch.metrics, watch.ping, lambda text: click.echo(text, err=True))
     run.start()

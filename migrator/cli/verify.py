@@ -67,10 +67,10 @@ def verify_and_print(
         differences: a file for every difference.
         run_checkpoint: what the run that is verified has left.
     """
-    from migrator.cli.rendering import write_report  # noqa: PLC0415 late, for a quick start
-    from migrator.report.summary import dump  # noqa: PLC0415
-    from migrator.verification.job import verify_job  # noqa: PLC0415
-    from migrator.verification.result import result_to_json, result_to_text  # noqa: PLC0415
+    from migrator.cli.rendering import write_report
+    from migrator.report.summary import dump
+    from migrator.verification.job import verify_job
+    from migrator.verification.result import result_to_json, result_to_text
 
     with options.listening(values) as listener:
         result = verify_job(

@@ -62,8 +62,8 @@ def open_database(
         EndpointError: the server is out of reach.
         CheckpointError: it was deleted or replaced meanwhile.
     """
-    from migrator.couch.claim import Claim  # noqa: PLC0415 not for files
-    from migrator.couch.leaf_writer import LeafWriter  # noqa: PLC0415
+    from migrator.couch.claim import Claim  # not for files
+    from migrator.couch.leaf_writer import LeafWriter
 
     config = job.config
     client, database = client_of(config, config.target, role="target", environ=environ)
@@ -92,7 +92,7 @@ def source_identity(source: LeafSource) -> str:
 
 @contextlib.contextmanager
 def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[LeafSource]:
-    from migrator.couch.leaves import LeafReader  # noqa: PLC0415 not for files
+    from migrator.couch.leaves import LeafReader  # not for files
 
     config = job.config
     client, named = client_of(config, config.source, role="source", environ=environ)
@@ -117,11 +117,11 @@ def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iter
 
 @contextlib.contextmanager
 def _backup(job: ConvertJob) -> Iterator[LeafSource]:
-    from migrator.backup.catalog import HINT, Catalog  # noqa: PLC0415 not for files
-    from migrator.backup.format.cipher import open_cipher  # noqa: PLC0415
-    from migrator.backup.format.snapshot_reader import SnapshotReader  # noqa: PLC0415
-    from migrator.backup.point_in_time import snapshot_at  # noqa: PLC0415
-    from migrator.backup.storage.base import open_place  # noqa: PLC0415
+    from migrator.backup.catalog import HINT, Catalog  # not for files
+    from migrator.backup.format.cipher import open_cipher
+    from migrator.backup.format.snapshot_reader import SnapshotReader
+    from migrator.backup.point_in_time import snapshot_at
+    from migrator.backup.storage.base import open_place
 
     place = open_place(job.config.source)
     cipher = open_cipher(identity_file=job.identity or None)

@@ -19,17 +19,17 @@ class Fidelity:
     """How a server stores.
 
     Args:
-        reckons_revisions: first revisions are those of `first_revision`.
+        computes_revisions: first revisions are those of `first_revision`.
         keeps_numbers: 1 and 1.0 stay apart, and integers of any size stay exact. Servers written in JavaScript,
             such as the sandbox, hold every number as a double.
     """
 
-    reckons_revisions: bool = True
+    computes_revisions: bool = True
     keeps_numbers: bool = True
 
     def proves(self, body: bytes, rev: str) -> bool:
         """True when the revision proves that the stored content is this; False when that is not known."""
-        return self.reckons_revisions and rev.startswith("1-") and first_revision(body) == rev
+        return self.computes_revisions and rev.startswith("1-") and first_revision(body) == rev
 
     def differing(self, body: bytes, there: Document) -> str | None:
         """The first path at which a stored document is not what the server makes of a sent one; None when equal.

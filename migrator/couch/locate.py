@@ -97,7 +97,7 @@ def client_of(
     config: Connection, url: str, *, role: str, environ: Mapping[str, str] | None, max_connections: int = 8
 ) -> tuple[CouchClient, str | None]:
     """A client of the server that a URL names, and the database where it names one; the rest is `server_of`'s."""
-    from migrator.couch.client import CouchClient  # noqa: PLC0415 late, for files need none
+    from migrator.couch.client import CouchClient  # late, for files need none
 
     endpoint, database = server_of(config, url, role=role, environ=environ)
     return CouchClient(endpoint, max_connections=max_connections), database
@@ -163,7 +163,7 @@ def _ask(endpoint: Endpoint, *, again: bool) -> str:
 
 
 def _answer(endpoint: Endpoint) -> str:
-    from migrator.couch.client import CouchClient  # noqa: PLC0415 a plain URL needs none
+    from migrator.couch.client import CouchClient  # a plain URL needs none
 
     asked = replace(endpoint, read_timeout_s=min(ASK_TIMEOUT_S, endpoint.read_timeout_s))
     with contextlib.closing(CouchClient(asked, max_connections=1)) as client:

@@ -24,7 +24,7 @@ class _Abandoned(Exception):
     """Nobody wants the rows any more."""
 
 
-class _Shelf:
+class _Buffer:
     """The rows of one part between the thread that reads them and the one that gives them on."""
 
     def __init__(self, abandoned: threading.Event, max_bytes: int) -> None:
@@ -102,7 +102,7 @@ class ParallelRows:
         self._abandoned = threading.Event()
         self._free = threading.Semaphore(at_once)
         self._changed = threading.Condition()
-        self._shelves: deque[_Shelf] = deque()
+        self._buffers: deque[_Buffer] = deque()
         self._all: BaseException | bool = False
         self._threads: list[threading.Thread] = []
 
@@ -114,21 +114,21 @@ class ParallelRows:
         """
         self._start(self._divide)
         try:
-            while (shelf := self._next()) is not None:
-                for piece in shelf.pieces():
+            while (buffer := self._next()) is not None:
+                for piece in buffer.pieces():
                     yield from piece
                 with self._changed:
-                    self._shelves.popleft()
+                    self._buffers.popleft()
                 self._free.release()
         finally:
             self._abandon()
 
-    def _next(self) -> _Shelf | None:
+    def _next(self) -> _Buffer | None:
         with self._changed:
-            while not self._shelves and self._all is False:
+            while not self._buffers and self._all is False:
                 self._changed.wait()
-            if self._shelves:
-                return self._shelves[0]
+            if self._buffers:
+                return self._buffers[0]
             if isinstance(self._all, BaseException):
                 raise self._all
             return None
@@ -140,11 +140,11 @@ class ParallelRows:
                 self._free.acquire()
                 if self._abandoned.is_set():
                     return
-                shelf = _Shelf(self._abandoned, self._max_bytes)
+                buffer = _Buffer(self._abandoned, self._max_bytes)
                 with self._changed:
-                    self._shelves.append(shelf)
+                    self._buffers.append(buffer)
                     self._changed.notify_all()
-                self._start(self._fill, part, shelf)
+                self._start(self._fill, part, buffer)
         except BaseException as error:  # noqa: BLE001 raised where the rows are taken
             end = error
         finally:
@@ -152,7 +152,7 @@ class ParallelRows:
                 self._all = end
                 self._changed.notify_all()
 
-    def _fill(self, part: Part, shelf: _Shelf) -> None:
+    def _fill(self, part: Part, buffer: _Buffer) -> None:
         try:
             rows: list[Row] = []
             size_bytes = 0
@@ -162,16 +162,16 @@ class ParallelRows:
                     rows.append(row)
                     size_bytes += ROW_OVERHEAD_BYTES + len(row.document or b"")
                     if size_bytes >= PIECE_BYTES:
-                        shelf.put(rows, size_bytes)
+                        buffer.put(rows, size_bytes)
                         rows, size_bytes = [], 0
             if rows:
-                shelf.put(rows, size_bytes)
+                buffer.put(rows, size_bytes)
         except _Abandoned:
             return
         except BaseException as error:  # noqa: BLE001 raised where the rows are taken
-            shelf.end(error)
+            buffer.end(error)
         else:
-            shelf.end()
+            buffer.end()
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         # A daemon, as a read that hangs must not keep the process from ending.
@@ -183,8 +183,8 @@ class ParallelRows:
         self._abandoned.set()
         self._free.release()
         with self._changed:
-            shelves = list(self._shelves)
-        for shelf in shelves:
-            shelf.wake()
+            buffers = list(self._buffers)
+        for buffer in buffers:
+            buffer.wake()
         for thread in list(self._threads):
             thread.join(_LEAVE_S)

@@ -76,7 +76,7 @@ def rule_holds(welcome: Mapping[str, Any]) -> bool:
 
 
 def first_revision(body: bytes | str) -> str | None:
-    """Reckon the revision that CouchDB 3.x gives to a document under an id that never existed.
+    """Compute the revision that CouchDB 3.x gives to a document under an id that never existed.
 
     Holds in all databases but `_users` and `_replicator`, which change documents on writing.
 
@@ -91,7 +91,7 @@ def first_revision(body: bytes | str) -> str | None:
 
 
 def revision_after(body: bytes | str, parent: str) -> str | None:
-    """Reckon the revision that CouchDB 3.x gives to a document written over the revision `parent`.
+    """Compute the revision that CouchDB 3.x gives to a document written over the revision `parent`.
 
     The parent may be a tombstone; then it is the parent too of a document that is written without `_rev`.
     None as for `first_revision`, and when `parent` is no revision.

@@ -23,7 +23,7 @@ def values_of(array: pa.Array) -> list[Any]:
 
     Times to the microsecond are Python's; one that needs nanoseconds is its text in ISO 8601.
     """
-    import pyarrow as pa  # noqa: PLC0415 an extra; who has an array has it
+    import pyarrow as pa  # an extra; who has an array has it
 
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
@@ -86,7 +86,7 @@ def _of_struct(array: pa.StructArray) -> list[Any]:
 
 
 def _of_lists(array: pa.Array) -> list[Any]:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     try:
         lengths = [length or 0 for length in _lengths(array)]
@@ -100,18 +100,18 @@ def _of_lists(array: pa.Array) -> list[Any]:
 
 
 def _lengths(array: pa.Array) -> Iterator[int | None]:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     if pa.types.is_fixed_size_list(array.type):
         size = array.type.list_size
         return (size if valid else 0 for valid in array.is_valid().to_pylist())
-    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow.compute as pc
 
     return iter(pc.list_value_length(array).to_pylist())
 
 
 def _of_map(array: pa.MapArray) -> list[Any]:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     pairs = _of_lists(pa.ListArray.from_arrays(*_entries(array)))
     return [None if entries is None else _object(entries) for entries in pairs]
@@ -119,7 +119,7 @@ def _of_map(array: pa.MapArray) -> list[Any]:
 
 def _entries(array: pa.MapArray) -> tuple[pa.Array, pa.Array]:
     """The offsets of a map's entries, null where the map is, and the entries as structs."""
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     there = array.is_valid().to_pylist()
     offsets = array.offsets.to_pylist()
@@ -146,7 +146,7 @@ def _object(entries: list[dict[str, Any]]) -> Any:
 
 def _of_times(array: pa.Array) -> list[Any]:
     """Dates, times, timestamps and durations: as the library gives them where it can, else by their numbers."""
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     kind = array.type
     if not (pa.types.is_date64(kind) or pa.types.is_time(kind)):
@@ -169,7 +169,7 @@ def _of_times(array: pa.Array) -> list[Any]:
 
 
 def _in_microseconds(array: pa.Array) -> list[Any] | None:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     kind = array.type
     if getattr(kind, "unit", "") != "ns":
@@ -219,7 +219,7 @@ def _with_nanos(text: str, nanos: int) -> str:
 
 
 def _zone(name: str | None) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     if name is None:
         return None

@@ -112,8 +112,8 @@ class DynamoExtractor:
     @cached_property
     def _client(self) -> Any:
         with extra("dynamodb", what="A DynamoDB source"):
-            import boto3  # noqa: PLC0415 an extra
-            import botocore.config  # noqa: PLC0415
+            import boto3  # an extra
+            import botocore.config
 
         session = boto3.Session(profile_name=self._options.get("profile"), region_name=self._options.get("region"))
         config = botocore.config.Config(
@@ -135,7 +135,7 @@ class DynamoExtractor:
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         with extra("dynamodb", what="A DynamoDB source"):
-            from botocore import exceptions  # noqa: PLC0415
+            from botocore import exceptions
 
         try:
             yield

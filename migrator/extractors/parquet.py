@@ -112,7 +112,7 @@ class ParquetExtractor(FileExtractor):
 
     def _batches(self, file: pq.ParquetFile, path: Path, group: int) -> Iterator[tuple[pa.RecordBatch, ...]]:
         """The batches of a row group; where it has the old times of 96 bits, each once more in microseconds."""
-        import pyarrow.parquet as pq  # noqa: PLC0415 an extra
+        import pyarrow.parquet as pq  # an extra
 
         batches = file.iter_batches(self._rows, row_groups=[group])
         schema = file.schema
@@ -126,7 +126,7 @@ class ParquetExtractor(FileExtractor):
     @contextlib.contextmanager
     def _opened(self, collection: str) -> Iterator[pq.ParquetFile]:
         with extra("parquet", what="Parquet"):
-            import pyarrow.parquet as pq  # noqa: PLC0415 an extra
+            import pyarrow.parquet as pq  # an extra
 
         path = self._files[collection]
         with contextlib.ExitStack() as stack:
@@ -145,7 +145,7 @@ class ParquetExtractor(FileExtractor):
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     try:
         yield

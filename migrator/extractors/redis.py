@@ -128,7 +128,7 @@ class RedisExtractor:
     @cached_property
     def _client(self) -> redis.Redis:
         with extra("redis", what="A Redis source"):
-            import redis  # noqa: PLC0415 an extra
+            import redis  # an extra
 
         given: dict[str, Any] = {"socket_timeout": self._timeout_s, "socket_connect_timeout": 10}
         if urlsplit(self._url).password is None and self._environ.get("REDIS_PASSWORD"):
@@ -169,7 +169,7 @@ class RedisExtractor:
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         with extra("redis", what="A Redis source"):
-            from redis import exceptions  # noqa: PLC0415
+            from redis import exceptions
 
         try:
             yield

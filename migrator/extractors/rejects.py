@@ -101,7 +101,7 @@ class RejectsExtractor:
         """The document of what is written as another tool writes it, as its own source would give it."""
         if not notation:
             return document
-        from migrator.extractors.exports import CONVERTERS, converted  # noqa: PLC0415 few need it
+        from migrator.extractors.exports import CONVERTERS, converted  # few need it
 
         if notation not in CONVERTERS:
             raise ConfigError(

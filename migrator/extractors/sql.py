@@ -74,7 +74,7 @@ class SqlExtractor:
 
     def count(self, collection: str) -> int | None:
         """How many rows; None where the database would read the whole table for that."""
-        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+        import sqlalchemy as sa  # open_engine says what to do where it is missing
 
         if self._engine.dialect.name != "sqlite" or collection in self._queries:
             return None
@@ -211,7 +211,7 @@ class SqlExtractor:
     def _between(
         self, key: Sequence[sa.Column[Any]], after: Position | None, upto: Position | None
     ) -> list[sa.ColumnElement[bool]]:
-        import sqlalchemy as sa  # noqa: PLC0415
+        import sqlalchemy as sa
 
         where: list[sa.ColumnElement[bool]] = [column.is_not(None) for column in key if column.nullable]
         if after is not None:
@@ -242,7 +242,7 @@ class SqlExtractor:
                 ) from None
 
     def _without_key(self, collection: str, relation: Relation, read: int) -> Iterator[Record]:
-        import sqlalchemy as sa  # noqa: PLC0415
+        import sqlalchemy as sa
 
         nullable = [column for column in relation.key if column.nullable]
         if not nullable:

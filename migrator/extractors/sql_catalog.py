@@ -118,7 +118,7 @@ class Catalog:
     @property
     def _there(self) -> dict[str, bool]:
         """All relations by name, and whether each is a table that is no part of another."""
-        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+        import sqlalchemy as sa  # open_engine says what to do where it is missing
 
         if self._schema is None:
             inspector = sa.inspect(self._engine)
@@ -169,7 +169,7 @@ class Catalog:
         )
 
     def _parts(self, name: str) -> tuple[sa.Table, ...]:
-        import sqlalchemy as sa  # noqa: PLC0415
+        import sqlalchemy as sa
 
         if self._schema is None:
             return (self._reflected(None, name),)
@@ -181,7 +181,7 @@ class Catalog:
         return tuple(self._reflected(str(schema), str(part)) for schema, part, *_ in found)
 
     def _reflected(self, schema: str | None, name: str) -> sa.Table:
-        import sqlalchemy as sa  # noqa: PLC0415
+        import sqlalchemy as sa
 
         with warnings.catch_warnings():
             # Of types that SQLAlchemy does not know the database's own text is taken.
@@ -197,7 +197,7 @@ class Catalog:
 
 
 def _key_of(table: sa.Table) -> tuple[sa.Column[Any], ...]:
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
     if len(table.primary_key.columns):
         return tuple(table.primary_key.columns)
@@ -229,6 +229,6 @@ def _policy_error(table: str, user: str, policies: Sequence[str]) -> ConfigError
 
 def _quote(_inspector: object, _table: object, column: dict[str, Any]) -> None:
     # SQLAlchemy does not know each word that each version of a database reserves.
-    from sqlalchemy.sql import quoted_name  # noqa: PLC0415
+    from sqlalchemy.sql import quoted_name
 
     column["name"] = quoted_name(column["name"], quote=True)

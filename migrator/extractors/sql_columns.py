@@ -22,7 +22,7 @@ _NATIVE_OIDS |= frozenset((1270, 1231, 2951, 3807))
 
 def asked_for(engine: sa.Engine, column: Any) -> sa.ColumnElement[Any]:
     """The expression that a column is read by."""
-    import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+    import sqlalchemy as sa  # open_engine says what to do where it is missing
 
     if engine.dialect.name == "sqlite":
         # Its columns hold values of any type: those come as they are kept.
@@ -37,7 +37,7 @@ def query_columns(engine: sa.Engine, text: str, name: str) -> sa.FromClause:
     Raises:
         ConfigError: two of them have one name, or it gives none.
     """
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
     # A colon is no parameter here, and a comment at the end does not reach beyond its line.
     query = text.replace(":", "\\:") + "\n"
@@ -66,7 +66,7 @@ def query_columns(engine: sa.Engine, text: str, name: str) -> sa.FromClause:
 
 
 def _has_python_type(kind: sa.types.TypeEngine[Any]) -> bool:
-    from sqlalchemy import types  # noqa: PLC0415
+    from sqlalchemy import types
 
     if isinstance(kind, types.ARRAY):
         return _has_python_type(kind.item_type)

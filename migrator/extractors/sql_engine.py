@@ -51,7 +51,7 @@ def open_engine(url: str) -> sa.Engine:
     """
     parsed = _parsed(url)
     with extra("sql", what=f"A {parsed.get_backend_name()} source"):
-        import sqlalchemy as sa  # noqa: PLC0415 an extra
+        import sqlalchemy as sa  # an extra
 
         try:
             if parsed.get_backend_name() == "sqlite":
@@ -103,7 +103,7 @@ def translated(place: str) -> Iterator[None]:
         UnreadableRow: it failed over a row.
         ConfigError: it refused the question.
     """
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
     try:
         yield
@@ -131,7 +131,7 @@ def translated(place: str) -> Iterator[None]:
 
 def _parsed(url: str) -> sa.URL:
     with extra("sql", what="A SQL source"):
-        import sqlalchemy as sa  # noqa: PLC0415
+        import sqlalchemy as sa
 
     try:
         parsed = sa.make_url(url)
@@ -148,7 +148,7 @@ def _parsed(url: str) -> sa.URL:
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
     path = Path(url.database or "")
     if not url.database or not path.is_file():

@@ -38,7 +38,7 @@ class KeyOrder:
 
     def behind(self, key: Sequence[sa.Column[Any]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
         """True of rows whose key comes after these values."""
-        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+        import sqlalchemy as sa  # open_engine says what to do where it is missing
 
         columns = [sa.type_coerce(column, sa.types.NullType()) for column in key]
         bound = [self._bound(column, value) for column, value in zip(key, values, strict=True)]
@@ -46,7 +46,7 @@ class KeyOrder:
 
     def _bound(self, column: sa.Column[Any], value: Any) -> sa.ColumnElement[Any]:
         """A key's value as the database must take it."""
-        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+        import sqlalchemy as sa  # open_engine says what to do where it is missing
 
         if isinstance(value, Unreadable):
             # The bytes, which the database compares as it compared them before.
@@ -60,7 +60,7 @@ class KeyOrder:
         return sa.bindparam(None, value, type_=sa.types.NullType())
 
     def _own_type(self, column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
-        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+        import sqlalchemy as sa  # open_engine says what to do where it is missing
 
         known = (str(column.table.name), str(column.name))
         if known in self._types:
@@ -84,7 +84,7 @@ class KeyOrder:
 
 def table_size(engine: sa.Engine, table: Any, place: str) -> int:
     """Bytes in PostgreSQL, rows in SQLite: whatever costs no reading of the rows."""
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
     with translated(place), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
@@ -114,7 +114,7 @@ def dividing_keys(
         min_rows: so many rows has each at least.
         place: the database's name for messages.
     """
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
     table = key[0].table
     whole = [column.is_not(None) for column in key if column.nullable]

@@ -46,7 +46,7 @@ class Rows:
         self, where: Sequence[Any], order: Sequence[Any], *, only: bool = False, keys_only: bool = False
     ) -> sa.Select[Any]:
         """The question for its rows, or their keys; `only` leaves out those of tables that inherit from it."""
-        import sqlalchemy as sa  # noqa: PLC0415 open_engine says what to do where it is missing
+        import sqlalchemy as sa  # open_engine says what to do where it is missing
 
         asked = [self._asked[at] for at in self._key_at] if keys_only else self._asked
         query = sa.select(*asked).where(*where).order_by(*order)

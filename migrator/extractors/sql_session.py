@@ -43,7 +43,7 @@ _TEXTS = (25, 1043, 1042, 19, 18, 0)
 
 def fix_session(engine: sa.Engine) -> None:
     """Set what every transaction and connection of an engine needs."""
-    import sqlalchemy as sa  # noqa: PLC0415 the engine was made, so it is there
+    import sqlalchemy as sa  # the engine was made, so it is there
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -60,7 +60,7 @@ def fix_session(engine: sa.Engine) -> None:
 
 def default_schema(engine: sa.Engine) -> str:
     """The schema whose tables are the collections: the one that the URL names, else `public` where it has any."""
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
     given = f"{engine.url.query.get('options', '')} {os.environ.get('PGOPTIONS', '')}"
     with engine.connect() as connection:
@@ -84,9 +84,9 @@ def _unchecked(connection: Any) -> bool:
 
 
 def _load_all(connection: Any, _record: object) -> None:
-    from psycopg import Error  # noqa: PLC0415 the driver of this connection
-    from psycopg.adapt import Loader  # noqa: PLC0415
-    from psycopg.pq import Format  # noqa: PLC0415
+    from psycopg import Error  # the driver of this connection
+    from psycopg.adapt import Loader
+    from psycopg.pq import Format
 
     def or_text(inner: type[Loader]) -> type[Loader]:
         class OrText(Loader):

@@ -39,8 +39,8 @@ def couchdb(
         ConfigError: dlt is not installed, or an option cannot be.
     """
     with extra("dlt", what="The destination for dlt"):
-        import dlt  # noqa: PLC0415 an extra
-        from dlt.common.destination.exceptions import (  # noqa: PLC0415
+        import dlt  # an extra
+        from dlt.common.destination.exceptions import (
             DestinationTerminalException,
             DestinationTransientException,
         )

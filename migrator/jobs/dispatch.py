@@ -35,7 +35,7 @@ def run_any(
             raise ConfigError("--executor moves a job once, all of it.", hint="Leave --executor out.")
         if source is not None:
             raise ConfigError("--executor moves what a SOURCE names.", hint="Leave --executor out.")
-        from migrator.jobs.distributed.coordinator import (  # noqa: PLC0415 most jobs need none of this
+        from migrator.jobs.distributed.coordinator import (  # most jobs need none of this
             run_distributed,
         )
 
@@ -43,13 +43,13 @@ def run_any(
     if not is_sync(config):
         return run_job(config, environ=environ, listener=listener, stopping=stopping, source=source)
     if config.replicate:
-        from migrator.jobs.replicate import replicate_job  # noqa: PLC0415 most jobs need none of these
+        from migrator.jobs.replicate import replicate_job  # most jobs need none of these
 
         return replicate_job(config, environ=environ, listener=listener, stopping=stopping)
     if config.follow:
-        from migrator.jobs.follow import follow_job  # noqa: PLC0415
+        from migrator.jobs.follow import follow_job
 
         return follow_job(config, environ=environ, listener=listener, stopping=stopping)
-    from migrator.jobs.since_last import since_last_job  # noqa: PLC0415
+    from migrator.jobs.since_last import since_last_job
 
     return since_last_job(config, environ=environ, listener=listener, stopping=stopping)

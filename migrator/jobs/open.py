@@ -65,7 +65,7 @@ class OpenJob:
         """The transformers as one; None when there are none. Made-up ids depend on the checkpoint's seed."""
         if not self.config.transform:
             return None
-        from migrator.transformers import parse_all  # noqa: PLC0415 most jobs have none
+        from migrator.transformers import parse_all  # most jobs have none
 
         seed = bytes.fromhex(checkpoint.seed)
         return parse_all(self.config.transform, seed=seed, started_ms=checkpoint.started_ms)

@@ -77,7 +77,7 @@ def effects(config: JobConfig) -> Effect:
     """What a job's transformers do to ids."""
     if not config.transform:
         return NO_EFFECT
-    from migrator.transformers import parse_all  # noqa: PLC0415 most jobs have none
+    from migrator.transformers import parse_all  # most jobs have none
 
     return effect_of(parse_all(config.transform))
 

@@ -63,7 +63,7 @@ def write_metrics(path: Path, numbers: Numbers) -> None:
     Raises:
         OSError: it cannot be written; the old one stays.
     """
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 an extra
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # an extra
 
     registry = CollectorRegistry()
     job = path.stem
@@ -96,7 +96,7 @@ def write_metrics(path: Path, numbers: Numbers) -> None:
 
 def read_last_success(path: Path, job: str) -> float | None:
     """When a run last succeeded, by the file that it wrote; None where it does not say."""
-    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 an extra
+    from prometheus_client.parser import text_string_to_metric_families  # an extra
 
     # A file that cannot be read says nothing, and is replaced.
     with contextlib.suppress(OSError, ValueError):

@@ -88,7 +88,7 @@ class Plugin:
 
 def installed(group: str | None = None) -> list[Plugin]:
     """All plugins, or those of one group, sorted by group and word."""
-    import importlib.metadata  # noqa: PLC0415 slow to import, and most runs need none
+    import importlib.metadata  # slow to import, and most runs need none
 
     found = {}
     for each in GROUPS if group is None else (group,):

@@ -34,7 +34,7 @@ class LogListener:
 
     Args:
         log_format: "text" or "json".
-        level: the least level shown.
+        level: the minimum level.
         stream: standard error by default.
     """
 
@@ -73,7 +73,7 @@ class LogListener:
     @cached_property
     def _logger(self) -> Any:
         # Most quiet runs have nothing to say, and this library takes longer to load than all that a start needs.
-        import structlog  # noqa: PLC0415
+        import structlog
 
         rendering: list[Any] = (
             [structlog.processors.JSONRenderer(default=str)]

@@ -223,7 +223,7 @@ class _Faking:
 
     def __init__(self, method: str, locale: str | None, key: bytes, spec: str) -> None:
         with extra("seed", what=spec):
-            from faker import Faker  # noqa: PLC0415 an extra, and slow to import
+            from faker import Faker  # an extra, and slow to import
         try:
             self._faker: Any = Faker(locale or "en_US")
         except AttributeError as error:

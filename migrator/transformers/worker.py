@@ -81,7 +81,7 @@ def main() -> None:
     asked = json.loads(frames.get()[0])
     sys.path[:] = asked["path"]
     try:
-        from migrator import transformers  # noqa: PLC0415 with the path that was asked for
+        from migrator import transformers  # with the path that was asked for
 
         run = {"seed": bytes.fromhex(asked["seed"]), "started_ms": asked["started_ms"]}
         transform = transformers.compose([transformers.parse(spec, **run) for spec in asked["transform"]])

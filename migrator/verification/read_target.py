@@ -37,7 +37,7 @@ def open_reader(job: OpenJob, spool: Path, environ: Mapping[str, str] | None = N
         with contextlib.ExitStack() as stack:
             yield FolderReader(Path(target), job.names, spool, stack)
         return
-    from migrator.verification.couchdb_reader import CouchReader  # noqa: PLC0415 late, for a folder needs none
+    from migrator.verification.couchdb_reader import CouchReader  # late, for a folder needs none
 
     with contextlib.closing(open_client(job.config, "target", environ)[0]) as client:
         yield CouchReader(client, job.names, job.retrier)

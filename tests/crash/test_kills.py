@@ -178,7 +178,7 @@ def test_a_second_run_at_once_is_refused(tmp_path: Path, server_url: str, databa
 
 def test_a_server_that_is_killed_and_comes_back(tmp_path: Path) -> None:
     """The run waits for the server, finds out what was written before it died, and sends the rest."""
-    from migrator.sandbox import Sandbox  # noqa: PLC0415 this test needs a server of its own
+    from migrator.sandbox import Sandbox  # this test needs a server of its own
 
     write_source(tmp_path / "source", "a", make_documents(ordered=True))
     with Sandbox(folder=tmp_path / "server") as sandbox:

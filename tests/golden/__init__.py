@@ -1,1 +1,1 @@
-"""Texts that people and machines rely on, kept as files: UPDATE_GOLDEN=1 writes them anew."""
+"""Texts that people and machines rely on, kept as files: UPDATE_GOLDEN=1 writes them again."""

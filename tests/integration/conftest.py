@@ -19,7 +19,7 @@ def target_url(server_url: str, is_couchdb: bool) -> Iterator[str]:
     if is_couchdb:
         yield os.environ.get(TARGET, server_url)
         return
-    from migrator.sandbox import Sandbox  # noqa: PLC0415 only here
+    from migrator.sandbox import Sandbox  # only here
 
     with Sandbox(in_memory=True) as sandbox:
         yield sandbox.url

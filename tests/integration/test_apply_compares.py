@@ -165,7 +165,7 @@ def test_the_library_plans_and_applies(pair: Pair, names: list[str], tmp_path: P
     assert plan.ok
     assert [database.attachments for database in plan.databases] == [3, 3]
     assert not list(tmp_path.iterdir())
-    from migrator.server.move.plan import save_plan  # noqa: PLC0415 as users find it
+    from migrator.server.move.plan import save_plan  # as users find it
 
     save_plan(plan, tmp_path / "plan.json")
     applied = migrator.apply(str(tmp_path / "plan.json"), verify="contents", **sides(pair))

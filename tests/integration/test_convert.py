@@ -32,7 +32,7 @@ from migrator.revisions import DatabaseFacts, Leaf
 from tests import support
 from tests.support.leaf_states import leaf, make, odd_leaves, random_leaves, state, write
 from tests.support.stub_server import Asked, Reply, StubServer
-from tests.unit.interchange.support import DATA
+from tests.unit.convert.support import DATA
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

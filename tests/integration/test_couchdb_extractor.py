@@ -217,7 +217,7 @@ def test_a_missing_database_is_named(client: CouchClient, database_prefix: str) 
         assert caught.value.exit_code == 5
 
 
-def test_a_database_made_anew_ends_a_resume(
+def test_a_database_created_again_ends_a_resume(
     server_url: str, database_prefix: str, tmp_path: Path, is_couchdb: bool
 ) -> None:
     """Positions in another database of the same name are refused with exit code 6.

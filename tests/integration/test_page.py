@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import open_browser
-from tests.unit.page.example import example
+from tests.unit.report.example import example
 
 HOSTILE = "</script><img src=http://192.0.2.1/x onerror=document.title='stolen'>"
 

@@ -130,7 +130,7 @@ def test_a_replication_that_cannot_be_ends_with_the_servers_reason(
 ) -> None:
     """A source that is gone in the middle: exit 5, the reason, no password, and no job that goes on."""
     source, target = pair
-    from migrator.couch import replicator  # noqa: PLC0415 what the server is told, not what we reach
+    from migrator.couch import replicator  # what the server is told, not what we reach
 
     real = replicator.side
     monkeypatch.setattr(

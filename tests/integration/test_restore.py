@@ -251,9 +251,9 @@ def test_names_that_cannot_be_are_told_before_anything_is_written(world: World) 
     for short in "ab":
         world.make(short, leaf("x", "1-a"))
     world.backup()
-    from migrator.backup.options import RestoreOptions  # noqa: PLC0415
-    from migrator.backup.restore import run_restore  # noqa: PLC0415
-    from migrator.config import JobConfig  # noqa: PLC0415
+    from migrator.backup.options import RestoreOptions
+    from migrator.backup.restore import run_restore
+    from migrator.config import JobConfig
 
     def restore(target: str = world.server, **options: Any) -> None:
         wanted = {"place": world.place, "databases": (f"{world.prefix}*",), **options}
@@ -282,10 +282,10 @@ def test_users_come_back_and_can_log_in(world: World, is_couchdb: bool) -> None:
     user = {"name": name, "type": "user", "roles": [], "password": "apples"}
     assert support.request("PUT", url, user)[0] in {201, 202}
     stored = support.get(url)
-    from migrator.backup.create import run_backup  # noqa: PLC0415
-    from migrator.backup.options import BackupOptions, RestoreOptions  # noqa: PLC0415
-    from migrator.backup.restore import run_restore  # noqa: PLC0415
-    from migrator.config import JobConfig  # noqa: PLC0415
+    from migrator.backup.create import run_backup
+    from migrator.backup.options import BackupOptions, RestoreOptions
+    from migrator.backup.restore import run_restore
+    from migrator.config import JobConfig
 
     try:
         options = BackupOptions(place=world.place, databases=("_users",))

@@ -273,7 +273,7 @@ def refuse_bad(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def test_a_database_that_was_made_anew_is_read_as_a_whole(pair: Pair) -> None:
+def test_a_database_that_was_created_again_is_read_as_a_whole(pair: Pair) -> None:
     """Of the same name, another one: its documents all arrive, and replace older copies."""
     pair.run()
     support.request("DELETE", pair.source)
@@ -505,7 +505,7 @@ def test_by_the_command(pair: Pair) -> None:
 )
 def test_what_does_not_go_together_is_said(options: dict[str, Any], words: str) -> None:
     """Exit 2 before anything is opened."""
-    from migrator.jobs.dispatch import run_any  # noqa: PLC0415
+    from migrator.jobs.dispatch import run_any
 
     settings = {"source": "http://localhost:1/a", "target": "http://localhost:1/b", "since_last": True, **options}
     with pytest.raises(ConfigError, match=words):

@@ -90,7 +90,7 @@ def _gets_into_the_middle(process: subprocess.Popen[bytes], checkpoint: Path, be
     return False
 
 
-def test_an_interrupted_move_is_not_begun_anew_by_mistake(
+def test_an_interrupted_move_is_not_started_over_by_mistake(
     pair: Pair, tmp_path: Path, environ: dict[str, str]
 ) -> None:
     """Without --resume the checkpoint is in the way (6), two at a time are too many (7), and --restart goes."""

@@ -16,7 +16,7 @@ from migrator.convert.formats.table import WRITERS, sniff
 from migrator.errors import MigratorError
 from migrator.revisions import Leaf
 from tests.property.documents import documents, texts
-from tests.unit.interchange.support import attached, read, write
+from tests.unit.convert.support import attached, read, write
 
 FULL = [name for name, writer in WRITERS.items() if writer.holds.conflicts]
 WINNERS = [name for name in WRITERS if name not in FULL]

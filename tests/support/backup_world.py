@@ -11,7 +11,7 @@ from migrator.backup.create import run_backup
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.backup.restore import run_restore
-from migrator.backup.result import ChapterResult, DatabaseResult
+from migrator.backup.result import DatabaseResult, RevisionsResult
 from migrator.backup.storage.base import open_place
 from migrator.config import JobConfig
 from migrator.events import Event
@@ -80,7 +80,7 @@ class World:
 
     def backup(
         self, *shorts: str, url: str = "", stopping: Any = None, job: Any = None, **options: Any
-    ) -> ChapterResult:
+    ) -> RevisionsResult:
         """Back up databases, those of the prefix when none is named."""
         databases = tuple(map(self.name, shorts)) or (f"{self.prefix}*",)
         config = JobConfig(source=url or self.server, rejects=str(self.rejects), **(job or {}))
@@ -94,7 +94,7 @@ class World:
         assert result.rejected == 0
         return result
 
-    def restore(self, short: str, to: str, *, url: str = "", job: Any = None, **options: Any) -> ChapterResult:
+    def restore(self, short: str, to: str, *, url: str = "", job: Any = None, **options: Any) -> RevisionsResult:
         """Restore a database to another name."""
         config = JobConfig(target=url or self.server, rejects=str(self.rejects), **(job or {}))
         names = {self.name(short): self.name(to)}

@@ -89,7 +89,7 @@ def test_installs_checks_and_tests(ready: Checkout) -> None:
     assert set(ready.folders) == {str(ready.root)}
 
 
-def test_installs_anew_when_the_metadata_changed(ready: Checkout) -> None:
+def test_installs_again_when_the_metadata_changed(ready: Checkout) -> None:
     """A new dependency is there without anyone thinking of it."""
     ready.run("scripts/test")
     (ready.root / "setup.cfg").write_text("[metadata]\nname = other\n")

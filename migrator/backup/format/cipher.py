@@ -188,5 +188,5 @@ def key_wanted(what: str) -> ConfigError:
 
 def _pyrage() -> Any:
     with extra("encrypt", what="An encrypted backup"):
-        import pyrage  # noqa: PLC0415 an extra
+        import pyrage  # an extra
     return pyrage

@@ -100,10 +100,10 @@ def open_place(url: str) -> Place:
             f"{scheme}:// is no place for backups: web servers take no files.", hint=f"Name {FORMS}."
         )
     if scheme and scheme != "file":
-        from migrator.backup.storage.remote import open_fsspec_place  # noqa: PLC0415 each kind on its own
+        from migrator.backup.storage.remote import open_fsspec_place  # each kind on its own
 
         return open_fsspec_place(scheme, url)
-    from migrator.backup.storage.local import LocalPlace  # noqa: PLC0415
+    from migrator.backup.storage.local import LocalPlace
 
     return LocalPlace(_path_of(url) if scheme else Path(url))
 

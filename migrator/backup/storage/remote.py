@@ -37,7 +37,7 @@ def open_fsspec_place(scheme: str, url: str) -> FsspecPlace:
     driver = (DRIVERS[scheme],) if scheme in DRIVERS else ()
     try:
         with extra("backup", what=f"A backup in {scheme}://", packages=driver):
-            from fsspec.core import url_to_fs  # noqa: PLC0415 an extra
+            from fsspec.core import url_to_fs  # an extra
 
             system, root = url_to_fs(url)
     except ValueError:

@@ -35,7 +35,7 @@ class DaskEngine:
                 f"The executor {address!r} is none that is known.", hint="Write --executor dask://scheduler:8786"
             )
         with extra("dask", what="--executor dask://"):
-            import distributed  # noqa: PLC0415 an extra
+            import distributed  # an extra
         self.address = address.removeprefix(SCHEME)
         # Its types are half there.
         self._distributed: Any = distributed
@@ -107,7 +107,7 @@ class DaskEngine:
 
 
 def _moved(config: Mapping[str, Any], split: Mapping[str, Any], folder: str, topic: str) -> dict[str, Any]:
-    from distributed import get_worker  # noqa: PLC0415 an extra
+    from distributed import get_worker  # an extra
 
     worker = get_worker()
     return move_split(config, split, folder, lambda message: worker.log_event(topic, message))

@@ -71,7 +71,7 @@ def set_up(
         name: of the document; made from what it is to do when empty, the same each time.
         continuous: go on with what comes later.
         create_target: let it make the target's database.
-        paused: lay it down without starting it.
+        paused: create it paused.
         wait_s: how long to wait for its first state.
         dry_run: look only.
 

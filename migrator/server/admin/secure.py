@@ -250,7 +250,7 @@ def _stored_user(server: Server, user: str) -> dict[str, Any] | None:
 def _user_document(
     stored: Mapping[str, Any] | None, user: str, password: str | None, roles: Sequence[str]
 ) -> dict[str, Any]:
-    from migrator.couch.users import has_password  # noqa: PLC0415 hashes are rarely needed
+    from migrator.couch.users import has_password  # hashes are rarely needed
 
     document = dict(stored or {"_id": ID_PREFIX + user, "name": user, "type": "user", "roles": []})
     document["roles"] = list(dict.fromkeys([*document.get("roles", []), *roles]))

@@ -61,7 +61,7 @@ def newest(folder: Path) -> Manifest:
 
 def read_all(folder: Path) -> None:
     """Read the newest state with all attachments, and what its index names."""
-    from migrator.backup.format.chain_index import ChainIndex  # noqa: PLC0415
+    from migrator.backup.format.chain_index import ChainIndex
 
     place = open_place(str(folder))
     manifest = newest(folder)
@@ -198,9 +198,9 @@ def test_a_manifest_of_another_snapshot_is_found(folder: Path) -> None:
     assert any("is the manifest of" in problem.what for problem in checked(folder).problems)
 
 
-def test_a_parent_that_was_made_anew_is_not_the_parent(folder: Path) -> None:
+def test_a_parent_that_was_created_again_is_not_the_parent(folder: Path) -> None:
     """A child says of which bytes its parent's manifest is, so no other can take that place."""
-    from migrator.backup.format.manifest import with_sum  # noqa: PLC0415
+    from migrator.backup.format.manifest import with_sum
 
     first = min(folder.rglob(FILE))
     value = without_sum(first.read_bytes(), "here")
@@ -219,7 +219,7 @@ def test_a_parent_that_was_made_anew_is_not_the_parent(folder: Path) -> None:
 
 def test_names_do_not_lead_out_of_the_folder(folder: Path) -> None:
     """A manifest that names a file elsewhere is none, however well it is summed."""
-    from migrator.backup.format.manifest import with_sum  # noqa: PLC0415
+    from migrator.backup.format.manifest import with_sum
 
     last = max(folder.rglob(FILE))
     value = without_sum(last.read_bytes(), "here")
@@ -230,7 +230,7 @@ def test_names_do_not_lead_out_of_the_folder(folder: Path) -> None:
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
     """With the sentence that says so, not as damage."""
-    from migrator.backup.format.manifest import with_sum  # noqa: PLC0415
+    from migrator.backup.format.manifest import with_sum
 
     last = max(folder.rglob(FILE))
     last.write_bytes(with_sum({**without_sum(last.read_bytes(), "here"), "version": 2}))
@@ -240,7 +240,7 @@ def test_a_newer_format_is_refused(folder: Path) -> None:
 
 def test_wrong_content_with_right_digests_is_found(tmp_path: Path) -> None:
     """Where whoever wrote the snapshot wrote nonsense: order, bodies, counts and bounds."""
-    from migrator.backup.format.segment_writer import SegmentWriter  # noqa: PLC0415
+    from migrator.backup.format.segment_writer import SegmentWriter
 
     place = open_place(str(tmp_path))
     good = SegmentWriter.leaf
@@ -271,7 +271,7 @@ def test_wrong_content_with_right_digests_is_found(tmp_path: Path) -> None:
 
 def test_an_attachment_with_other_bytes_is_found(tmp_path: Path) -> None:
     """Though every file has its digest."""
-    from migrator.backup.format import lines, snapshot_writer  # noqa: PLC0415
+    from migrator.backup.format import lines, snapshot_writer
 
     place = open_place(str(tmp_path))
     with pytest.MonkeyPatch.context() as patch:

@@ -171,7 +171,7 @@ def test_a_damaged_manifest_is_told_by_pruning(folder: Path) -> None:
 
 def test_encrypted_backups_are_checked_with_and_without_the_key(tmp_path: Path) -> None:
     """Without, digests are compared and that is said."""
-    from migrator.backup.format.cipher import open_cipher  # noqa: PLC0415
+    from migrator.backup.format.cipher import open_cipher
 
     public, key = new_key(tmp_path)
     write(open_place(str(tmp_path / "b")), [simple(1)], cipher=open_cipher([public]))

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from migrator.cli import cli
 from migrator.errors import ConfigError
-from tests.unit.page.example import example
+from tests.unit.report.example import example
 
 
 @pytest.fixture

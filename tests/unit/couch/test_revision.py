@@ -89,7 +89,7 @@ LARGEST = str(2**1024 - 2**970 - 1)
         ('{"v":"\\uffff\ufdd0\\u0000\x7f"}', "1-537719c0963d6dbb5a30f93a946ce060"),
     ],
 )
-def test_odd_values_are_reckoned_as_the_server_does(text: str, expected: str) -> None:
+def test_odd_values_are_computed_as_the_server_does(text: str, expected: str) -> None:
     """Zeros of both signs, the largest integers and floats, bytes in lists, odd characters."""
     assert expected == first_revision(text)
 

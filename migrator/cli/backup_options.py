@@ -1,4 +1,4 @@
-"""What `migrator backup` and `migrator restore` share: their flags, and how their result is told."""
+"""What `migrator backup` and `migrator restore` share: their flags, and how their result is printed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from migrator.config import Connection, JobConfig, Watch
 from migrator.errors import EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
-    from migrator.backup.result import ChapterResult
+    from migrator.backup.result import RevisionsResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 SERVER = "http(s)://host:5984, or http(s)://host:5984/database for one database."
@@ -24,7 +24,7 @@ REPORT = "Also write the result to a file."
 
 
 def common_options(function: F) -> F:
-    """The flags of both, behind their own."""
+    """The flags of both, after their own."""
     function = timer.watch_options(options.connection_options(options.log_options(function)))
     return flags(JobConfig, "report", help={"report": REPORT})(function)
 
@@ -48,7 +48,7 @@ def server(url: str | None, flag: str) -> str:
     Raises:
         ConfigError: there is none, or it is something else.
     """
-    from migrator.couch.places import checked_place, is_server_url  # noqa: PLC0415
+    from migrator.couch.places import checked_place, is_server_url
 
     found = url or os.environ.get("COUCHDB_URL", "")
     found = checked_place(found, flag if url else "COUCHDB_URL")
@@ -60,7 +60,7 @@ def server(url: str | None, flag: str) -> str:
     return found
 
 
-def tell(result: ChapterResult, report: str, again: str) -> None:
+def tell(result: RevisionsResult, report: str, again: str) -> None:
     """Print the result as one line, write the report, and leave with the exit code.
 
     Args:
@@ -68,11 +68,11 @@ def tell(result: ChapterResult, report: str, again: str) -> None:
         report: the report file; "" for none.
         again: the command that does what was rejected, after a fix.
     """
-    from migrator.report.summary import unconfirmed_lines  # noqa: PLC0415 late, for a quick start
+    from migrator.report.summary import unconfirmed_lines
 
     text = json.dumps(result.as_dict())
     if report and report != "-":
-        from migrator.cli.rendering import write_report  # noqa: PLC0415
+        from migrator.cli.rendering import write_report
 
         write_report(report, json.dumps(result.as_dict(), indent=2) + "\n")
     click.echo(text)

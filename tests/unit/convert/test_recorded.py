@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from migrator.convert.formats.table import open_reader, sniff
-from tests.unit.interchange.support import DATA, read
+from tests.unit.convert.support import DATA, read
 
 LEAVES = {
     (each["_id"], each["_rev"]): each

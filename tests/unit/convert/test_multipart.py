@@ -18,7 +18,7 @@ from migrator.convert.formats.json_text import without
 from migrator.convert.formats.multipart_reader import header_text
 from migrator.convert.formats.table import open_reader
 from migrator.revisions import Leaf
-from tests.unit.interchange.support import DATA, attached, leaf, read, shown, write
+from tests.unit.convert.support import DATA, attached, leaf, read, shown, write
 
 LEAVES = [
     leaf("plain", ["a"], '"n":1.0,"big":123456789012345678901'),

@@ -258,7 +258,7 @@ def test_the_code_is_that_of_the_process(error: Any, code: int) -> None:
 
 def test_an_overlapping_run_is_told_as_failed(tmp_path: Path, watchdog: StubServer) -> None:
     """While one run holds the checkpoint the next ends with 7, and says so everywhere."""
-    from migrator.checkpoint.file import CheckpointFile  # noqa: PLC0415
+    from migrator.checkpoint.file import CheckpointFile
 
     checkpoint = tmp_path / "nightly.json"
     with CheckpointFile(checkpoint).lock():

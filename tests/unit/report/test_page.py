@@ -16,7 +16,7 @@ from migrator.model import CollectionReport, Counts, Report
 from migrator.report.html import render_page
 from migrator.report.html.wording import duration, number, size, ticks, time_ticks
 from migrator.report.summary import report_to_json
-from tests.unit.page.example import ACCENTED, example
+from tests.unit.report.example import ACCENTED, example
 
 HOSTILE = [
     "</script><script>alert(1)</script>",

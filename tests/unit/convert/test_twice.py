@@ -11,7 +11,7 @@ from migrator.convert.copy import Conversion, Converter, convert_file
 from migrator.convert.formats.table import READERS, WRITERS, open_reader
 from migrator.model import Reject
 from migrator.revisions import Leaf, LeafFault
-from tests.unit.interchange.support import leaf, read, write
+from tests.unit.convert.support import leaf, read, write
 
 HEAD = '{"name":"@cloudant/couchbackup","version":"2.11.12","mode":"full","attachments":false}\n'
 ORDERS = ["aa", "aba", "abab", "ba", "bacab", "aaaaaa"]

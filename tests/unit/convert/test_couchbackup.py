@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from migrator.convert.formats.couchbackup import BATCH_LEAVES, MARKER
-from tests.unit.interchange.support import leaf, read, shown, write
+from tests.unit.convert.support import leaf, read, shown, write
 
 HEADER = b'{"name":"@cloudant/couchbackup","version":"2.11.12","mode":"full","attachments":false}\n'
 A = b'{"_id":"a","_rev":"1-aa","_revisions":{"start":1,"ids":["aa"]}}'

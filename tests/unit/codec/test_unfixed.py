@@ -62,7 +62,7 @@ def from_sqlite(folder: Path) -> str:
 
 def from_memory(folder: Path) -> str:
     """An id that is not the key."""
-    return "memory:tests.unit.test_unfixed:app"
+    return "memory:tests.unit.codec.test_unfixed:app"
 
 
 def from_export(folder: Path) -> str:

@@ -22,7 +22,7 @@ def opened(
     url: str, values: Mapping[str, Any], *, role: str = "target", defaults: Connection | None = None
 ) -> Iterator[tuple[Server, str | None]]:
     """The server that a URL names and the database, if any; closed afterwards, stopped by signals."""
-    from migrator.server.admin.connection import open_server  # noqa: PLC0415 late, for a quick start
+    from migrator.server.admin.connection import open_server
 
     connection = replace(defaults or Connection(), **given(Connection, values))
     with options.stoppable() as stopping, options.listening(values) as listener:
@@ -35,6 +35,6 @@ def opened(
 
 def print_json(value: Any) -> None:
     """Print a result as JSON."""
-    from migrator.report.summary import dump  # noqa: PLC0415
+    from migrator.report.summary import dump
 
     click.echo(dump(value), nl=False)

@@ -19,8 +19,8 @@ from migrator import plugins
 from migrator.errors import ConfigError
 from tests.contract.extractor_contract import DOCUMENTS
 
-EXAMPLE = Path(__file__).parents[1] / "data" / "plugin"
-ROOT = Path(__file__).parents[2]
+EXAMPLE = Path(__file__).parents[2] / "data" / "plugin"
+ROOT = Path(__file__).parents[3]
 
 
 def install(folder: Path, name: str, points: Mapping[str, Mapping[str, str]], version: str = "1.0") -> None:

@@ -99,7 +99,7 @@ def test_other_lines_are_refused(line: bytes) -> None:
     assert caught.value.hint
 
 
-def test_a_line_mended_by_hand_may_lack_what_nobody_needs() -> None:
+def test_a_line_fixed_by_hand_may_lack_what_nobody_needs() -> None:
     """Collection, stage and document are enough."""
     line = b'{"collection": "c", "stage": "load", "document": {"_id": "a"}}'
     assert Reject("c", "", "load", "", "", document={"_id": "a"}) == line_to_reject(line, "r:1")

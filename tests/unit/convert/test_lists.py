@@ -9,7 +9,7 @@ import pytest
 
 from migrator.convert.copy import Conversion, Converter, convert_file
 from migrator.convert.formats.table import WRITERS, open_reader
-from tests.unit.interchange.support import leaf, read, shown, write
+from tests.unit.convert.support import leaf, read, shown, write
 
 ROWS = [
     '{"id":"a","key":"a","value":{"rev":"1-a"},"doc":{"_id":"a","_rev":"1-a","n":1.0}}',

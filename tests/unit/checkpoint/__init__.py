@@ -1,0 +1,1 @@
+"""Unit tests of the checkpoint file, the reject file and the guard of a target."""

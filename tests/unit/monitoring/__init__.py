@@ -1,0 +1,1 @@
+"""Unit tests of metrics, pings and runs on a timer."""

@@ -1,0 +1,1 @@
+"""Unit tests of what is fetched by name: modules and other distributions."""

@@ -1,1 +1,0 @@
-"""Unit tests of what keeps a target up to date."""
