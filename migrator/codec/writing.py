@@ -12,6 +12,7 @@ import orjson
 
 from migrator.codec import deep
 from migrator.codec.faults import Refusal, Unencodable, find, has_surrogate, path_text, shown, type_name
+from migrator.codec.unfixed import Unfixed
 from migrator.codec.values import PLAIN, Tag, Unordered, ValueCodec, escaped_key
 
 BOOKKEEPING = frozenset({"_rev", "_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"})
@@ -178,8 +179,11 @@ class _Walk:
             try:
                 value = self._convert(value)
             except Refusal as refusal:
-                hint = "convert it in the source or with a transformer of your own"
-                why = f"is of type {type_name(item)}, {refusal.why}; {hint}"
+                if isinstance(item, Unfixed):
+                    why = f"is {refusal.why}; write there what it should be, or change it with a transformer"
+                else:
+                    hint = "convert it in the source or with a transformer of your own"
+                    why = f"is of type {type_name(item)}, {refusal.why}; {hint}"
                 raise self._unencodable(refusal.error, why) from None
             except Exception as error:  # the value's own code ran, and may fail in any way
                 why = f"is of type {type_name(item)}, whose conversion failed with {type(error).__name__}: {error}"

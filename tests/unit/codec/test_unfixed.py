@@ -140,6 +140,8 @@ def test_a_transformer_that_changes_something_else_is_none(rejects: Path, transf
     """Also when it only moves the value."""
     code, written, again = retried(rejects, "--transform", transform)
     assert (code, written, [each["error"] for each in again]) == (3, [], ["unfixed"])
+    assert "the raw text of a value that the source could not give; write there what" in again[0]["reason"]
+    assert "Unfixed" not in again[0]["reason"]
 
 
 def test_a_transformer_that_replaces_it_is_a_fix(rejects: Path) -> None:
