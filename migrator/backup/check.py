@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
 from migrator.backup.catalog import Catalog, chain_of
-from migrator.backup.format.attachments import read_attachment
 from migrator.backup.format.cipher import PLAIN, Cipher, opens
 from migrator.backup.format.lines import Head, StoredAttachment, piece, stored_attachments
 from migrator.backup.format.manifest import Manifest, Segment, SnapshotCounts
 from migrator.backup.format.merge import Entry, entries
-from migrator.backup.format.stored_files import StoredFiles
+from migrator.backup.format.stored_files import StoredFiles, read_attachment
 from migrator.backup.storage.base import Place
 from migrator.codec import InvalidDocument, top_level
 from migrator.errors import DamagedBackup
@@ -113,9 +113,9 @@ def _check_snapshot(place: Place, chain: Sequence[Manifest], cipher: Cipher, res
         try:
             reading = _Reading(files, manifest)
             problems += islice(reading.problems(), MAX_PROBLEMS_A_SNAPSHOT)
-            result.leaves += reading.counts.leaves
-            result.attachments += reading.counts.attachments
-            result.attachment_bytes += reading.counts.attachment_bytes
+            result.leaves += reading.counts["leaves"]
+            result.attachments += reading.counts["attachments"]
+            result.attachment_bytes += reading.counts["attachment_bytes"]
         except DamagedBackup as error:
             problems.append(error.message)
         return problems
@@ -130,7 +130,7 @@ class _Reading:
         self._files = files
         self._manifest = manifest
         self._where = files.snapshot_shown(manifest.snapshot)
-        self.counts = SnapshotCounts()
+        self.counts: Counter[str] = Counter()
 
     def problems(self) -> Iterator[str]:
         """What is wrong with them."""
@@ -142,7 +142,7 @@ class _Reading:
                 yield from self._check_entry(entry, next(index, None), segment, last)
                 last = entry.key
                 if "fault" in entry.head:
-                    self.counts = replace(self.counts, faults=self.counts.faults + 1)
+                    self.counts["faults"] += 1
                     continue
                 leaves += 1
                 documents += entry.key != last_leaf
@@ -155,11 +155,10 @@ class _Reading:
                     f"where the manifest says {segment.leaves:,} of {segment.documents:,}."
                 )
             yield from self._check_pieces(segment)
-            self.counts = replace(
-                self.counts, leaves=self.counts.leaves + leaves, documents=self.counts.documents + documents
-            )
-        if self.counts != self._manifest.counts:
-            yield f"{self._where}: it holds {self.counts}, where the manifest says {self._manifest.counts}."
+            self.counts.update(leaves=leaves, documents=documents)
+        counts = SnapshotCounts(**self.counts)
+        if counts != self._manifest.counts:
+            yield f"{self._where}: it holds {counts}, where the manifest says {self._manifest.counts}."
 
     def _check_entry(self, entry: Entry, index: Entry | None, segment: Segment, last: bytes) -> Iterator[str]:
         what = f"{self._where}: {shown(entry.head['id'])} in {segment.name}"
@@ -182,12 +181,7 @@ class _Reading:
             yield from self._check_attachment(entry, stored)
 
     def _check_attachment(self, entry: Entry, stored: StoredAttachment) -> Iterator[str]:
-        own_bytes = 0 if stored.snapshot else stored.length
-        self.counts = replace(
-            self.counts,
-            attachments=self.counts.attachments + 1,
-            attachment_bytes=self.counts.attachment_bytes + own_bytes,
-        )
+        self.counts.update(attachments=1, attachment_bytes=0 if stored.snapshot else stored.length)
         try:
             for _ in read_attachment(self._files, entry.head["id"], stored, stored.snapshot or entry.snapshot):
                 pass

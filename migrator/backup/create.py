@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from migrator.backup.catalog import Catalog, snapshot_folder
-from migrator.backup.format.chain_index import ChainIndex
 from migrator.backup.format.cipher import open_cipher
 from migrator.backup.format.frames import FRAME_BYTES
 from migrator.backup.format.manifest import Manifest
-from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.format.snapshot_reader import ChainIndex
+from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.backup.options import BackupOptions
 from migrator.backup.progress import Progress
-from migrator.backup.result import DatabaseResult, RevisionsResult, selected
+from migrator.backup.result import DatabaseResult, RevisionsResult, attempted, selected
 from migrator.backup.storage.base import Place, open_place
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
@@ -27,7 +28,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.couch.leaves import Held, Known, LeafReader
 from migrator.couch.settings import read_facts
-from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError, TransientError, UnreadableLeaf
+from migrator.errors import ConfigError, DamagedBackup, Interrupted, TransientError, UnreadableLeaf
 from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
 from migrator.jobs.registry import open_client
@@ -68,7 +69,7 @@ def run_backup(
         stack.enter_context(place.lock())
         progress = Progress(listener, rejects, client.url, place.describe(), names)
         run = _Run(client, place, options, Retrier(RetryPolicy.of(config), listener, None, stopping), progress)
-        results = [*(_result_of(run, name, first) for name in names), *missing]
+        results = [*(run.result_of(name, first) for name in names), *missing]
         seconds = time.monotonic() - started
         progress.finished(seconds)
         where = str(rejects.path) if rejects.count else ""
@@ -102,22 +103,6 @@ def _names(
     raise ConfigError(f"{client.url} has no databases to back up.", hint="Name one of its own: --database _users")
 
 
-def _result_of(run: _Run, name: str, first: Retrier) -> DatabaseResult:
-    """Back up one database, whatever comes of it."""
-    result = DatabaseResult(name)
-    started = time.monotonic()
-    try:
-        # After an outage nobody waits for the same server again and again.
-        first.call("reach the source", lambda _: run.client.welcome(), retry_on=is_transient)
-        run.back_up(name, result)
-    except Interrupted:
-        raise
-    except MigratorError as error:
-        result.error = error
-    result.seconds = time.monotonic() - started
-    return result
-
-
 @dataclass
 class _Base:
     """What a snapshot stands on: a chain, or nothing, and why."""
@@ -138,8 +123,18 @@ class _Run:
         self.cipher = open_cipher(self.options.recipients, self.options.identity or None)
         self.catalog = Catalog(self.place, self.cipher)
 
-    def back_up(self, name: str, result: DatabaseResult) -> None:
-        """Make one database's snapshot."""
+    def result_of(self, name: str, first: Retrier) -> DatabaseResult:
+        """Back up one database, whatever comes of it."""
+        result = DatabaseResult(name)
+
+        def step() -> None:
+            # After an outage nobody waits for the same server again and again.
+            first.call("reach the source", lambda _: self.client.welcome(), retry_on=is_transient)
+            self._back_up(name, result)
+
+        return attempted(result, step)
+
+    def _back_up(self, name: str, result: DatabaseResult) -> None:
         facts = self.retrier.call(
             f"look at {name}", lambda _: read_facts(self.client, name), retry_on=is_transient
         )
@@ -162,25 +157,17 @@ class _Run:
                 known=_known(index) if index else None,
             )
             stack.callback(reader.close)
-            sizes = {
-                "max_segment_bytes": self.options.segment_bytes,
-                "frame_bytes": min(FRAME_BYTES, self.options.segment_bytes),
+            options: dict[str, Any] = {
+                "parent": parent,
+                "facts": facts,
+                "cipher": self.cipher,
+                "sizes": SnapshotSizes(self.options.segment_bytes, min(FRAME_BYTES, self.options.segment_bytes)),
             }
-            writer = SnapshotWriter.resume(
-                self.place, name, parent=parent, facts=facts, cipher=self.cipher, **sizes
-            )
+            writer = SnapshotWriter.resume(self.place, name, **options)
             resumed = writer is not None
             if writer is None:
                 writer = SnapshotWriter.begin(
-                    self.place,
-                    database=name,
-                    parent=parent,
-                    source=reader.describe(),
-                    facts=facts,
-                    since=parent.last_seq if parent else "",
-                    last_seq=reader.last_seq,
-                    cipher=self.cipher,
-                    **sizes,
+                    self.place, name, source=reader.describe(), last_seq=reader.last_seq, **options
                 )
             self.progress.started(name, reader.listed, resumed=resumed)
             result.unconfirmed += self.client.doubts_of(name)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from migrator.backup.catalog import Catalog, database_folder, forget, snapshot_folder
 from migrator.backup.format.head import write_head
-from migrator.backup.format.manifest import COPY, FILE, Manifest, snapshot_time
-from migrator.backup.format.unfinished import PROGRESS
+from migrator.backup.format.manifest import COPY, FILE, PROGRESS, Manifest, snapshot_time
 from migrator.backup.retention import Decision, Policy, decide
 from migrator.backup.storage.base import Place
 from migrator.errors import StorageError

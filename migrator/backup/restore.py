@@ -16,7 +16,7 @@ from migrator.backup.format.snapshot_reader import SnapshotReader
 from migrator.backup.options import RestoreOptions
 from migrator.backup.point_in_time import snapshot_at
 from migrator.backup.progress import Progress
-from migrator.backup.result import DatabaseResult, RevisionsResult, selected
+from migrator.backup.result import DatabaseResult, RevisionsResult, attempted, selected
 from migrator.backup.send import Sender, opened_safely
 from migrator.backup.storage.base import Place, open_place
 from migrator.backup.target import Target
@@ -24,7 +24,7 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_writer import LeafWriter
-from migrator.errors import ConfigError, DamagedBackup, Interrupted, MigratorError
+from migrator.errors import ConfigError, DamagedBackup
 from migrator.events import Listener, ignore
 from migrator.jobs.registry import open_client
 from migrator.model import BatchLimits
@@ -160,15 +160,7 @@ class _Run:
     def result_of(self, target: Target) -> DatabaseResult:
         """Restore one database, whatever comes of it."""
         result = DatabaseResult(target.manifest.database, snapshot=target.manifest)
-        began = time.monotonic()
-        try:
-            self._restore(target.manifest, target, result)
-        except Interrupted:
-            raise
-        except MigratorError as error:
-            result.error = error
-        result.seconds = time.monotonic() - began
-        return result
+        return attempted(result, lambda: self._restore(target.manifest, target, result))
 
     def _restore(self, manifest: Manifest, target: Target, result: DatabaseResult) -> None:
         name = manifest.database

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.backup.format.manifest import Manifest
-from migrator.errors import EXIT_OK, EXIT_REJECTS, ConfigError, MigratorError
+from migrator.errors import EXIT_OK, EXIT_REJECTS, ConfigError, Interrupted, MigratorError
 from migrator.naming import shown
 
 # The server's own. Whoever wants one names it.
@@ -45,6 +46,23 @@ class DatabaseResult:
         if self.error is not None:
             value["error"] = str(self.error)
         return value
+
+
+def attempted(result: DatabaseResult, step: Callable[[], None]) -> DatabaseResult:
+    """Do one database's step, whatever comes of it.
+
+    Raises:
+        Interrupted: asked to stop.
+    """
+    started = time.monotonic()
+    try:
+        step()
+    except Interrupted:
+        raise
+    except MigratorError as error:
+        result.error = error
+    result.seconds = time.monotonic() - started
+    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ WRITER = """
 import sys
 from migrator.backup.catalog import Catalog
 from migrator.backup.storage.base import open_place
-from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from tests.support.backups import FACTS, begin, leaf
 from tests.crash.self_kill import kill_before_effect
 from tests.crash.test_kill_backups import SIZES, documents
@@ -32,7 +32,7 @@ place = open_place(sys.argv[1])
 with place.lock():
     parent = Catalog(place).latest("orders")
     generation = len(Catalog(place).snapshots("orders")) + 1
-    writer = SnapshotWriter.resume(place, "orders", parent=parent, facts=FACTS, **SIZES)
+    writer = SnapshotWriter.resume(place, "orders", parent=parent, facts=FACTS, sizes=SnapshotSizes(**SIZES))
     resumed = writer is not None
     writer = writer or begin(place, parent, **SIZES)
     print("resumed" if resumed else "begun", flush=True)

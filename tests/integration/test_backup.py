@@ -185,7 +185,6 @@ def test_a_sequence_that_the_server_refuses_starts_over(world: World) -> None:
         parent=last,
         source=last.source,
         facts=last.facts,
-        since=last.last_seq,
         last_seq="999999999",
     ).finish()
     result = world.backed_up("a")

@@ -124,7 +124,6 @@ def backup(server_url: str, database: str, folder: Path, *, name: str = "") -> N
             parent=None,
             source="test",
             facts=DatabaseFacts(database),
-            since="",
             last_seq="1",
         )
         for item in reader.leaves():

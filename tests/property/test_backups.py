@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.backup.catalog import Catalog
-from migrator.backup.format.chain_index import ChainIndex
-from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.format.snapshot_reader import ChainIndex
+from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.codec import encode
 from migrator.errors import TransientError
 from migrator.revisions import Attachment, Leaf
@@ -22,6 +22,7 @@ from tests.support.backups import (
     in_memory,
     leaf,
     read,
+    revs,
     state,
     write,
 )
@@ -83,7 +84,7 @@ def test_the_newest_state_of_each_document_comes_out(
         with ChainIndex(place, Catalog(place).chain(manifest)) as index:
             assert [(each.id, each.rev) for each in expected] == [(each.id, each.rev) for each in index.entries()]
             for id in ids or {each.id for each in expected}:
-                assert {each.rev for each in expected if each.id == id} == index.revs(id)
+                assert {each.rev for each in expected if each.id == id} == revs(index, id)
 
 
 @settings(deadline=None, max_examples=50)
@@ -104,9 +105,10 @@ def test_a_writer_goes_on_where_another_stopped(
             for each in rest[: data.draw(st.integers(0, len(rest)))]:
                 writer.add(leaf(each))
             assert [] == Catalog(place).databases()
-            writer = SnapshotWriter.resume(place, "orders", parent=None, facts=FACTS, **sizes) or begin(
-                place, **sizes
+            resumed = SnapshotWriter.resume(
+                place, "orders", parent=None, facts=FACTS, sizes=SnapshotSizes(**sizes)
             )
+            writer = resumed or begin(place, **sizes)
         for each in everything:
             if writer.position is None or each.id.encode() > writer.position.encode():
                 writer.add(leaf(each))

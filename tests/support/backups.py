@@ -14,8 +14,8 @@ import orjson
 from migrator.backup.catalog import Catalog
 from migrator.backup.format.cipher import PLAIN, Cipher
 from migrator.backup.format.manifest import Manifest
-from migrator.backup.format.snapshot_reader import SnapshotReader
-from migrator.backup.format.snapshot_writer import SnapshotWriter
+from migrator.backup.format.snapshot_reader import ChainIndex, SnapshotReader
+from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.backup.storage.base import Place, open_place
 from migrator.backup.storage.local import LocalPlace
 from migrator.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
@@ -115,14 +115,13 @@ def begin(
     """A writer that has written nothing."""
     return SnapshotWriter.begin(
         place,
-        database=database,
+        database,
         parent=parent,
         source="http://localhost:5984/orders",
         facts=FACTS,
-        since=parent.last_seq if parent else "",
         last_seq="7-abc",
         cipher=cipher,
-        **sizes,
+        sizes=SnapshotSizes(**sizes),
     )
 
 
@@ -153,6 +152,11 @@ def read(
     chain = Catalog(place, cipher).chain(manifest)
     with SnapshotReader(place, chain, cipher, ids=ids) as reader:
         return [plain(each) for each in reader.leaves(after=after)]
+
+
+def revs(index: ChainIndex, id: str) -> set[str]:
+    """The leaf revisions of one document that an index holds."""
+    return {entry.rev for entry in index.leaves(id) if not entry.fault}
 
 
 def state(*snapshots: Mapping[str, Sequence[PlainLeaf]]) -> list[PlainLeaf]:

@@ -20,6 +20,8 @@ VERSION = 1
 FILE = "manifest.json"
 COPY = ".manifest-copy.json"
 """The same bytes once more, for when the first ones are damaged or gone."""
+PROGRESS = "progress.json"
+"""Of an unfinished snapshot: what is written durably."""
 _SNAPSHOT = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{6}")
 _STAMP = "%Y%m%dT%H%M%S"
 _FILE_NAME = re.compile(r"(segment|index)-\d{6}\.ndjson\.zst(\.age)?")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from migrator.backup.format.lines import PIECE, Head, divide
@@ -72,42 +74,24 @@ def merged(sources: Sequence[Iterator[Entry]]) -> Iterator[Entry]:
     if len(sources) == 1:
         yield from sources[0]
         return
-    heads: dict[int, Entry] = {}
-    heap: list[tuple[bytes, int]] = []
-
-    def advance(number: int) -> Entry | None:
-        entry = next(sources[number], None)
-        if entry is None:
-            heads.pop(number, None)
-        else:
-            heads[number] = entry
-        return entry
-
-    for number in range(len(sources)):
-        if entry := advance(number):
-            heapq.heappush(heap, (entry.key, number))
-    while heap:
-        key = heap[0][0]
+    # Of equal keys the newest snapshot's come first.
+    in_order = heapq.merge(*sources, key=attrgetter("key"))
+    for _, document in groupby(in_order, key=attrgetter("key")):
         seen: set[str] = set()
         faults: dict[str, Entry] = {}
-        counts = True
-        while heap and heap[0][0] == key:
-            _, number = heapq.heappop(heap)
+        for _, leaves in groupby(document, key=attrgetter("snapshot")):
             faulty = False
-            entry = heads.get(number)
-            while entry is not None and entry.key == key:
+            for entry in leaves:
                 rev = entry.head["rev"]
-                if counts and "fault" in entry.head:
+                if "fault" in entry.head:
                     faulty = True
                     faults.setdefault(rev, entry)
-                elif counts and rev not in seen:
+                elif rev not in seen:
                     seen.add(rev)
                     yield entry
-                entry = advance(number)
-            if entry is not None:
-                heapq.heappush(heap, (entry.key, number))
-            # What older snapshots have under this id is of the past, unless a leaf is missing here.
-            counts = counts and faulty
+            if not faulty:
+                # What older snapshots have under this id is of the past, unless a leaf is missing here.
+                break
         yield from (fault for rev, fault in faults.items() if rev not in seen)
 
 

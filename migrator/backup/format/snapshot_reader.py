@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple, Self
 
-from migrator.backup.format.attachments import read_attachment
 from migrator.backup.format.cipher import PLAIN, Cipher
-from migrator.backup.format.lines import stored_attachments
+from migrator.backup.format.lines import StoredAttachment, stored_attachments
 from migrator.backup.format.manifest import Manifest, damaged
 from migrator.backup.format.merge import Entry, entries, merged
-from migrator.backup.format.stored_files import StoredFiles
+from migrator.backup.format.stored_files import StoredFiles, read_attachment
 from migrator.backup.storage.base import Place
 from migrator.naming import shown
 from migrator.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 
 
-class SnapshotReader:
-    """A `RevisionReader` over a chain. Memory is bounded by a frame of each snapshot.
+class _Chain:
+    """A chain's files, and what its snapshots come to.
 
     Args:
         place: where the chain is.
         chain: what `Catalog.chain` gives: the snapshots, oldest first.
-        cipher: opens what is encrypted.
+        cipher: opens what is encrypted; without a key nothing can be asked.
         ids: read only these documents.
     """
 
@@ -39,7 +39,7 @@ class SnapshotReader:
         self._files = StoredFiles(place, chain, cipher)
         self._ids = None if ids is None else sorted(id.encode() for id in ids)
 
-    def __enter__(self) -> SnapshotReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,6 +48,17 @@ class SnapshotReader:
     def close(self) -> None:
         """Let go of files; attachments cannot be opened afterwards."""
         self._files.close()
+
+    def _entries(self, after: str | None, *, of_index: bool = False) -> Iterator[Entry]:
+        key = None if after is None else after.encode()
+        newest_first = reversed(self._chain)
+        return merged(
+            [entries(self._files, each, of_index=of_index, after=key, wanted=self._ids) for each in newest_first]
+        )
+
+
+class SnapshotReader(_Chain):
+    """A `RevisionReader` over a chain. Memory is bounded by a frame of each snapshot."""
 
     def describe(self) -> str:
         """The place and the snapshot."""
@@ -65,10 +76,7 @@ class SnapshotReader:
             DamagedBackup: a file is missing, or not as it was written; nothing of it was given.
             ConfigError: it is encrypted, and there is no key that fits.
         """
-        key = None if after is None else after.encode()
-        newest_first = reversed(self._chain)
-        for entry in merged([entries(self._files, each, after=key, wanted=self._ids) for each in newest_first]):
-            yield self._leaf(entry)
+        return map(self._leaf, self._entries(after))
 
     def _leaf(self, entry: Entry) -> Leaf | LeafFault:
         head = entry.head
@@ -93,3 +101,60 @@ class SnapshotReader:
             raise damaged(
                 self._files.snapshot_shown(entry.snapshot), f"the line of {shown(head['id'])} is not of the format"
             ) from None
+
+
+class IndexEntry(NamedTuple):
+    """A leaf that is held, or, with `fault`, one that could not be read when the snapshot was made."""
+
+    id: str
+    rev: str
+    fault: bool = False
+    attachments: tuple[StoredAttachment, ...] = ()
+
+
+class ChainIndex(_Chain):
+    """The index of a chain's newest state: which leaves it holds, without their bodies."""
+
+    _cursor: Iterator[Entry]
+    _head: Entry | None
+    _asked: bytes | None = None
+    _found: list[IndexEntry]
+
+    def entries(self, *, after: str | None = None) -> Iterator[IndexEntry]:
+        """All leaves in ascending order of ids, those of one document one after the other."""
+        return map(_index_entry, self._entries(after, of_index=True))
+
+    def leaves(self, id: str) -> list[IndexEntry]:
+        """The leaves of one document. Quick where ids are asked for in ascending order."""
+        key = id.encode()
+        if key != self._asked:
+            if self._asked is None or key < self._asked:
+                self._cursor = self._entries(None, of_index=True)
+                self._head = next(self._cursor, None)
+            self._asked, self._found = key, []
+            while self._head is not None and self._head.key <= key:
+                if self._head.key == key:
+                    self._found.append(_index_entry(self._head))
+                self._head = next(self._cursor, None)
+        return self._found
+
+    def attachment(self, id: str, attachment: Attachment) -> StoredAttachment | None:
+        """Where the same attachment of the same document is stored, told by name, revpos, digest and length."""
+        for entry in self.leaves(id):
+            for stored in entry.attachments:
+                if (stored.name, stored.digest, stored.revpos, stored.content_type) == (
+                    attachment.name,
+                    attachment.digest,
+                    attachment.revpos,
+                    attachment.content_type,
+                ) and attachment.length_bytes in {None, stored.length}:
+                    return stored
+        return None
+
+
+def _index_entry(entry: Entry) -> IndexEntry:
+    stored = tuple(
+        each if each.snapshot else each._replace(snapshot=entry.snapshot)
+        for each in stored_attachments(entry.head)
+    )
+    return IndexEntry(entry.head["id"], entry.head["rev"], "fault" in entry.head, stored)

@@ -5,23 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import asdict, replace
+from typing import NamedTuple
 
 from migrator.backup.catalog import Catalog, note_finished, snapshot_folder
-from migrator.backup.format.chain_index import ChainIndex
 from migrator.backup.format.cipher import PLAIN, Cipher, opens
 from migrator.backup.format.frames import FRAME_BYTES
 from migrator.backup.format.lines import StoredAttachment, fault_line, index_line, leaf_line, piece_line
 from migrator.backup.format.manifest import (
     COPY,
     FILE,
+    PROGRESS,
     Manifest,
     SnapshotCounts,
     dump_manifest,
+    load_progress,
     new_snapshot_id,
     now,
 )
 from migrator.backup.format.segment_writer import SegmentWriter, pieces
-from migrator.backup.format.unfinished import PROGRESS, unfinished
+from migrator.backup.format.snapshot_reader import ChainIndex
 from migrator.backup.options import SEGMENT_BYTES
 from migrator.backup.storage.base import Place
 from migrator.errors import TransientError
@@ -30,6 +32,23 @@ from migrator.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 
 PIECE_BYTES = 786_432
 """Decoded; a megabyte in base64."""
+
+
+class SnapshotSizes(NamedTuple):
+    """How a snapshot is divided.
+
+    Args:
+        max_segment_bytes: a segment is full with so many stored bytes, or a frame more.
+        frame_bytes: how much is compressed at once.
+        piece_bytes: the longest piece of an attachment, decoded.
+    """
+
+    max_segment_bytes: int = SEGMENT_BYTES
+    frame_bytes: int = FRAME_BYTES
+    piece_bytes: int = PIECE_BYTES
+
+
+USUAL = SnapshotSizes()
 
 
 class SnapshotWriter:
@@ -43,23 +62,19 @@ class SnapshotWriter:
         self,
         place: Place,
         manifest: Manifest,
-        *,
         parent: Manifest | None,
-        cipher: Cipher = PLAIN,
+        cipher: Cipher,
+        sizes: SnapshotSizes,
         position: str | None = None,
-        max_segment_bytes: int = SEGMENT_BYTES,
-        frame_bytes: int = FRAME_BYTES,
-        piece_bytes: int = PIECE_BYTES,
     ) -> None:
         self._place = place
         self._cipher = cipher
         self._manifest = manifest
         self._folder = snapshot_folder(manifest.database, manifest.snapshot)
         self._position = position
-        self._max_segment_bytes = max_segment_bytes
-        self._piece_bytes = piece_bytes
+        self._sizes = sizes
         self._total = Counter(asdict(manifest.counts))
-        self._segments = SegmentWriter(place, self._folder, cipher, frame_bytes, manifest.segments)
+        self._segments = SegmentWriter(place, self._folder, cipher, sizes.frame_bytes, manifest.segments)
         # The last id of which a leaf is complete, the id that leaves must not go below, and that of the last one.
         self._id = position
         self._leaf_id: str | None = None
@@ -72,32 +87,26 @@ class SnapshotWriter:
     def begin(
         cls,
         place: Place,
-        *,
         database: str,
+        *,
         parent: Manifest | None,
         source: str,
         facts: DatabaseFacts,
-        since: str,
         last_seq: str,
         cipher: Cipher = PLAIN,
-        max_segment_bytes: int = SEGMENT_BYTES,
-        frame_bytes: int = FRAME_BYTES,
-        piece_bytes: int = PIECE_BYTES,
+        sizes: SnapshotSizes = USUAL,
     ) -> SnapshotWriter:
         """Begin a snapshot.
 
         Args:
             place: where to.
             database: its name.
-            parent: the snapshot that this one adds to; None for a full one.
+            parent: the snapshot that this one adds to, whose `last_seq` it begins at; None for a full one.
             source: where the leaves come from, without credentials.
             facts: the database's settings.
-            since: the sequence from which changes were read.
             last_seq: the sequence that the next snapshot goes on from.
             cipher: seals what is written.
-            max_segment_bytes: a segment is full with so many stored bytes, or a frame more.
-            frame_bytes: how much is compressed at once.
-            piece_bytes: the longest piece of an attachment, decoded.
+            sizes: how it is divided.
         """
         folders = Catalog(place).ids(database)
         manifest = Manifest(
@@ -109,19 +118,11 @@ class SnapshotWriter:
             started=now(),
             finished="",
             facts=facts,
-            since=since,
+            since=parent.last_seq if parent else "",
             last_seq=last_seq,
             encryption=cipher.name,
         )
-        return cls(
-            place,
-            manifest,
-            parent=parent,
-            cipher=cipher,
-            max_segment_bytes=max_segment_bytes,
-            frame_bytes=frame_bytes,
-            piece_bytes=piece_bytes,
-        )
+        return cls(place, manifest, parent, cipher, sizes)
 
     @classmethod
     def resume(
@@ -132,35 +133,40 @@ class SnapshotWriter:
         parent: Manifest | None,
         facts: DatabaseFacts,
         cipher: Cipher = PLAIN,
-        max_segment_bytes: int = SEGMENT_BYTES,
-        frame_bytes: int = FRAME_BYTES,
-        piece_bytes: int = PIECE_BYTES,
+        sizes: SnapshotSizes = USUAL,
     ) -> SnapshotWriter | None:
         """Go on with the newest unfinished snapshot that adds to the same parent; None when there is none.
 
         It keeps its own `last_seq`: what changed since it began may be in it or not, and is read again from there.
-        An encrypted one can be gone on with only by who has the key too.
+        An encrypted one can be gone on with only by who has the key too. Another database of the same name, which
+        `facts` tell of, is another one.
         """
-        found = unfinished(place, database, parent=parent, facts=facts, cipher=cipher)
-        if found is None:
-            return None
-        manifest, position = found
-        folder = snapshot_folder(database, manifest.snapshot)
-        known = {file for each in manifest.segments for file in (each.name, each.index.name)} | {PROGRESS}
-        # Segments of a document that was not complete.
-        for name in place.names(f"{folder}/"):
-            if name.removeprefix(f"{folder}/") not in known:
-                place.remove(name)
-        return cls(
-            place,
-            manifest,
-            parent=parent,
-            cipher=cipher,
-            position=position,
-            max_segment_bytes=max_segment_bytes,
-            frame_bytes=frame_bytes,
-            piece_bytes=piece_bytes,
-        )
+        catalog = Catalog(place)
+        wanted = (parent.snapshot if parent else None, parent.digest if parent else "")
+        for snapshot in reversed(catalog.unfinished(database)):
+            folder = snapshot_folder(database, snapshot)
+            try:
+                found = load_progress(place.read(f"{folder}/{PROGRESS}"), cipher, place=f"{folder}/{PROGRESS}")
+            except FileNotFoundError:
+                continue
+            if found is None:
+                continue
+            manifest, position = found
+            files = [file for each in manifest.segments for file in (each.name, each.index.name)]
+            known = {f"{folder}/{name}" for name in (*files, PROGRESS)}
+            there = place.names(f"{folder}/")
+            if (
+                (manifest.database, manifest.snapshot) == (database, snapshot)
+                and (manifest.parent, manifest.parent_digest) == wanted
+                and manifest.facts.instance_start_time == facts.instance_start_time
+                and manifest.encryption == cipher.name
+                and known.issubset(there)
+            ):
+                # Segments of a document that was not complete.
+                for name in set(there) - known:
+                    place.remove(name)
+                return cls(place, manifest, parent, cipher, sizes, position)
+        return None
 
     @property
     def position(self) -> str | None:
@@ -171,16 +177,6 @@ class SnapshotWriter:
     def snapshot(self) -> str:
         """The snapshot's id."""
         return self._manifest.snapshot
-
-    @property
-    def last_seq(self) -> str:
-        """The sequence that the next snapshot goes on from."""
-        return self._manifest.last_seq
-
-    @property
-    def counts(self) -> SnapshotCounts:
-        """What was added, by this run and those that it goes on from."""
-        return SnapshotCounts(**self._total)
 
     def add(self, leaf: Leaf) -> None:
         """Add a leaf. Whatever is raised meanwhile, by an attachment's source too, the leaf is not added.
@@ -200,7 +196,7 @@ class SnapshotWriter:
             self._total["attachments"] += len(stored)
             self._total["attachment_bytes"] += sum(each.length for each in stored if not each.snapshot)
         if self._segments.leaf(leaf.id, line, index_line(leaf.id, leaf.rev, stored), first=first):
-            self._end_long_segment(2 * self._max_segment_bytes)
+            self._end_long_segment(2 * self._sizes.max_segment_bytes)
 
     def fault(self, fault: LeafFault) -> None:
         """Add a leaf that could not be read, so that whoever reads the snapshot knows that it is not whole."""
@@ -235,21 +231,15 @@ class SnapshotWriter:
             self._known.close()
         return manifest
 
-    def discard(self) -> None:
-        """Remove what was written."""
-        self._place.remove_folder(self._folder)
-        if self._known:
-            self._known.close()
-
     def _as_it_is(self) -> Manifest:
-        return replace(self._manifest, segments=self._segments.segments, counts=self.counts)
+        return replace(self._manifest, segments=self._segments.segments, counts=SnapshotCounts(**self._total))
 
     def _arrive(self, id: str) -> None:
         """A line of a document comes next."""
         key = id.encode("utf-8", "surrogatepass")
         if key < self._key or (key <= self._floor and self._position is not None):
             raise ValueError(f"{shown(id)} comes after {shown(self._id or '')}")
-        if key != self._key and self._segments.size_bytes >= self._max_segment_bytes:
+        if key != self._key and self._segments.size_bytes >= self._sizes.max_segment_bytes:
             self.save()
         self._key = key
 
@@ -264,12 +254,12 @@ class SnapshotWriter:
         digest = hashlib.sha256()
         length = 0
         at = self._segments.offset()
-        for piece in pieces(attachment.open(), self._piece_bytes):
+        for piece in pieces(attachment.open(), self._sizes.piece_bytes):
             if not length:
                 at = self._segments.offset()
             digest.update(piece)
             if self._segments.line(leaf.id, piece_line(attachment.name, length, piece)):
-                self._end_long_segment(self._max_segment_bytes)
+                self._end_long_segment(self._sizes.max_segment_bytes)
             length += len(piece)
         if attachment.length_bytes not in {None, length}:
             raise TransientError(

@@ -12,12 +12,12 @@ import pytest
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.check import check
-from migrator.backup.format.chain_index import ChainIndex
 from migrator.backup.format.cipher import PLAIN, Age, open_cipher
+from migrator.backup.format.snapshot_reader import ChainIndex
 from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError
-from tests.support.backups import FACTS, TINY, PlainAttachment, begin, files, leaf, read, simple, write
+from tests.support.backups import FACTS, TINY, PlainAttachment, begin, files, leaf, read, revs, simple, write
 
 PHOTO = PlainAttachment("photo.png", b"not for everyone's eyes" * 9)
 
@@ -53,7 +53,7 @@ def test_only_the_key_opens_it(place: Place, tmp_path: Path) -> None:
         checked = check(place, ["orders"], reading)
         assert (True, 7, 0) == (checked.ok, checked.leaves, checked.sealed)
         with ChainIndex(place, Catalog(place, reading).chain(loaded), reading) as index:
-            assert {simple(2, 2).rev} == index.revs("doc-00002")
+            assert {simple(2, 2).rev} == revs(index, "doc-00002")
     assert (full.snapshot, full.digest) == (latest.parent, latest.parent_digest)
 
 

@@ -61,7 +61,7 @@ def newest(folder: Path) -> Manifest:
 
 def read_all(folder: Path) -> None:
     """Read the newest state with all attachments, and what its index names."""
-    from migrator.backup.format.chain_index import ChainIndex
+    from migrator.backup.format.snapshot_reader import ChainIndex
 
     place = open_place(str(folder))
     manifest = newest(folder)
