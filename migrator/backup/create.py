@@ -32,7 +32,7 @@ from migrator.errors import ConfigError, DamagedBackup, Interrupted, TransientEr
 from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
 from migrator.jobs.registry import open_client
-from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy, is_transient
+from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
 DEFAULT_REJECTS = "migrator-backup.rejects.ndjson"
@@ -87,7 +87,7 @@ def _names(
         )
     if named:
         return [named], []
-    known = first.call("reach the source", lambda _: client.databases(), retry_on=is_transient)
+    known = first.call("reach the source", lambda _: client.databases())
     names: set[str] = set()
     missing: list[DatabaseResult] = []
     for pattern in options.databases or ("",):
@@ -129,15 +129,13 @@ class _Run:
 
         def step() -> None:
             # After an outage nobody waits for the same server again and again.
-            first.call("reach the source", lambda _: self.client.welcome(), retry_on=is_transient)
+            first.call("reach the source", lambda _: self.client.welcome())
             self._back_up(name, result)
 
         return attempted(result, step)
 
     def _back_up(self, name: str, result: DatabaseResult) -> None:
-        facts = self.retrier.call(
-            f"look at {name}", lambda _: read_facts(self.client, name), retry_on=is_transient
-        )
+        facts = self.retrier.call(f"look at {name}", lambda _: read_facts(self.client, name))
         base = self._base(name, facts)
         if base.why:
             result.notes.append(base.why)
@@ -237,11 +235,7 @@ class _Run:
             return _Base([], f"full: the chain was read from {latest.source}")
         if latest.facts.instance_start_time != facts.instance_start_time:
             return _Base([], "full: the database was deleted and created again")
-        if not self.retrier.call(
-            f"look at {name}",
-            lambda _: takes_since(self.client, name, latest.last_seq),
-            retry_on=is_transient,
-        ):
+        if not self.retrier.call(f"look at {name}", lambda _: takes_since(self.client, name, latest.last_seq)):
             return _Base([], "full: the server does not know how far the chain had come")
         return _Base(chain)
 

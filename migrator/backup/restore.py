@@ -29,7 +29,7 @@ from migrator.events import Listener, ignore
 from migrator.jobs.registry import open_client
 from migrator.model import BatchLimits
 from migrator.naming import legal_database, shown
-from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy, is_transient
+from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 from migrator.revisions import Leaf, LeafFault
 
 DEFAULT_REJECTS = "migrator-restore.rejects.ndjson"
@@ -68,7 +68,7 @@ def run_restore(
         names = {name: to for name, to in _targets(one, options, named).items() if name in manifests}
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
         # The list of databases is for admins, and whoever may write to one may restore into it.
-        first.call("reach the target", lambda _: client.welcome(), retry_on=is_transient)
+        first.call("reach the target", lambda _: client.welcome())
         rejects = RejectFile(
             Path(config.rejects or DEFAULT_REJECTS), databases=names, again=options.again, shared=True
         )
@@ -86,7 +86,7 @@ def run_restore(
         ]
         # Before anything is written anywhere.
         for each in targets:
-            first.call("look at the target", each.check, retry_on=is_transient)
+            first.call("look at the target", each.check)
         results = [*(run.result_of(target) for target in targets), *unreadable]
         results.sort(key=lambda result: result.database)
         seconds = time.monotonic() - started

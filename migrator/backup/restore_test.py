@@ -26,7 +26,7 @@ from migrator.files.failures import temporary_folder
 from migrator.files.merging import side_by_side
 from migrator.jobs.registry import open_client
 from migrator.naming import shown
-from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.retry.retrier import Retrier, RetryPolicy
 from migrator.revisions import Leaf, LeafFault
 
 DEFAULT_REVS_LIMIT = 1_000
@@ -142,7 +142,7 @@ def _removed(client: CouchClient, scratch: str, retrier: Retrier) -> Iterator[No
         yield
     finally:
         patient = Retrier(retrier.policy, retrier.listener, None, threading.Event())
-        patient.call(f"remove {scratch}", lambda _: client.delete_database(scratch), retry_on=is_transient)
+        patient.call(f"remove {scratch}", lambda _: client.delete_database(scratch))
 
 
 def _compare(

@@ -11,7 +11,7 @@ from migrator.couch.claim import Claim
 from migrator.couch.client import CouchClient
 from migrator.couch.settings import apply_revs_limit, apply_security, check_security, create_like, read_facts
 from migrator.errors import Forbidden, Unauthorized
-from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.retrier import Retrier
 
 # Design documents that the server makes in its own databases, which the backup's would be in conflict with.
 SERVERS_OWN = {"_users": "_design/_auth", "_replicator": "_design/_replicator"}
@@ -143,7 +143,7 @@ class Target:
             notes.append(f"not set, as this user is no admin of the database: {error.message}")
 
     def _call(self, what: str, attempt: Callable[[int], Any]) -> Any:
-        return self._retrier.call(f"{what} {self.database}", attempt, retry_on=is_transient)
+        return self._retrier.call(f"{what} {self.database}", attempt)
 
 
 def _job(manifest: Manifest) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +16,9 @@ from migrator.files.streams import is_standard_output
 from migrator.jobs.run import JobResult
 from migrator.report.history import HistoryListener
 from migrator.report.summary import dump, report_to_json, report_to_table
-from migrator.verification.result import VerifyResult, result_to_json
+
+if TYPE_CHECKING:
+    from migrator.verification.result import VerifyResult
 
 
 def print_result(
@@ -41,12 +44,17 @@ def write_result(
         return
     from migrator.cli.again import retry_commands  # only where there is a report
 
+    compared: dict[str, Any] | None = None
+    if verification is not None:
+        from migrator.verification.result import result_to_json
+
+        compared = result_to_json(verification)
     value = report_to_json(
         result.report,
         rejects=str(result.rejects or ""),
         retry=retry_commands(result.rejects, config, counts_of(result)) if result.rejects else (),
         dry_run=config.dry_run,
-        verification=None if verification is None else result_to_json(verification),
+        verification=compared,
         history=history.as_dict(),
     )
     if config.report != "-":

@@ -20,7 +20,7 @@ from migrator.files.copies import copied, stem_of
 from migrator.files.failures import temporary_folder
 from migrator.files.streams import is_stream
 from migrator.naming import shown
-from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.retrier import Retrier
 from migrator.revisions import RevisionWriter
 
 # A backup's place is named by one of these, or by others that fsspec knows.
@@ -73,7 +73,7 @@ def open_database(
                 f"{redact(config.target)} names no database.", hint="Write http://host:5984/database after --to."
             )
         claim = Claim(client, database, "convert", source_identity(source), retrier)
-        retrier.call(f"look at {database}", claim.look, retry_on=is_transient)
+        retrier.call(f"look at {database}", claim.look)
         hint = "Write into another one, or add --into-existing: revisions of both are merged then."
         if not job.into_existing:
             claim.refuse_occupied(hint)
@@ -107,7 +107,7 @@ def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iter
         folder = stack.enter_context(temporary_folder("migrator-"))
         reader = LeafReader(client, database, retrier, folder=Path(folder) / "listing")
         stack.callback(reader.close)
-        info = retrier.call(f"look at {database}", lambda _: client.database_info(database), retry_on=is_transient)
+        info = retrier.call(f"look at {database}", lambda _: client.database_info(database))
         if info is None:
             raise ConfigError(
                 f"There is no database {shown(database)} at {client.url}.", hint="Look at its name in /_all_dbs."

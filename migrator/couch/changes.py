@@ -18,7 +18,7 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.responses import refuse
 from migrator.couch.rows import lines, torn
 from migrator.errors import Interrupted
-from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.retrier import Retrier
 
 PAGE_ROWS = 100_000
 BEGINNING = "0"
@@ -94,18 +94,14 @@ class ChangesFeed:
             limit = str(self._page_rows)
             return self._read(since, {"limit": limit, "seq_interval": limit}, changes.append)
 
-        tail = self._retrier.call(f"list changes of {self._database}", attempt, retry_on=is_transient)
+        tail = self._retrier.call(f"list changes of {self._database}", attempt)
         return Page(changes, tail.last_seq, tail.pending)
 
     def _page(self, since: str, take: Callable[[Change], None]) -> Tail:
         limit = str(self._page_rows)
         # One sequence a page: making one for every row costs the server half its time.
         params = {"limit": limit, "seq_interval": limit}
-        return self._retrier.call(
-            f"list changes of {self._database}",
-            lambda _: self._read(since, params, take),
-            retry_on=is_transient,
-        )
+        return self._retrier.call(f"list changes of {self._database}", lambda _: self._read(since, params, take))
 
     def _read(self, since: str, params: dict[str, str], take: Callable[[Change], None]) -> Tail:
         query = {"style": "all_docs", "since": since, **params}

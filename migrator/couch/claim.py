@@ -22,7 +22,7 @@ from migrator.couch.identity import TOKEN, DatabaseTarget, new_token
 from migrator.couch.settings import is_default_security, read_security
 from migrator.errors import CheckpointError, ConfigError
 from migrator.naming import shown
-from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.retrier import Retrier
 
 AGAIN = "Run the same command again; what it says is in its way is to be deleted, or kept with --into-existing."
 
@@ -221,7 +221,7 @@ class Claim:
         return read_security(self._client, self.database)
 
     def _call(self, what: str, attempt: Callable[[int], Any]) -> Any:
-        return self._retrier.call(f"{what} {self.database}", attempt, retry_on=is_transient)
+        return self._retrier.call(f"{what} {self.database}", attempt)
 
     def _read(self) -> dict[str, Any]:
         return self._client.get_document(self.database, f"_local/{self._name}") or {}

@@ -11,13 +11,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from migrator.codec import decode_value
-from migrator.couch.attachments import with_plain_attachments
-from migrator.couch.documents import StoredDocument, read_documents
-from migrator.couch.endpoint import Endpoint, database_url
-from migrator.couch.listing import boundaries, list_rows
+from migrator.couch.documents import StoredDocument, read_documents, with_plain_attachments
+from migrator.couch.endpoint import MAX_QUERY_BYTES, Endpoint, database_url, has_path, id_path
+from migrator.couch.listing import COUCHDB_RANGES, POUCHDB_RANGES, IdRange, boundaries, list_rows
 from migrator.couch.package import couchdb
-from migrator.couch.paging import COUCHDB_RANGES, POUCHDB_RANGES, IdRange
-from migrator.couch.paths import MAX_QUERY_BYTES, has_path, id_path
 from migrator.couch.responses import Answer, bulk_rows, refuse, refuse_bulk
 from migrator.couch.rows import Row
 from migrator.couch.transport import Transport

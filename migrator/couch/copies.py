@@ -15,9 +15,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from migrator.couch.align import Alignment, Impossible
 from migrator.couch.client import CouchClient
-from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.retrier import Retrier
 
 
 def copies_of(info: Mapping[str, Any] | None) -> int:
@@ -58,6 +57,8 @@ def bring_together(
         info = client.database_info(database)
     if (n := copies_of(info)) < 2:
         return ""
+    from migrator.couch.align import Alignment, Impossible  # one copy needs none
+
     try:
         Alignment(client, database, sleep, clock).align()
     except Impossible as why:
@@ -98,7 +99,6 @@ def _tried_again(
     return retrier.call(
         f"bring the copies of {database} together",
         lambda number: bring_together(client, database, info if number == 1 else None, sleep=pause),
-        retry_on=is_transient,
     )
 
 

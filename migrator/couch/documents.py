@@ -1,15 +1,24 @@
-"""Reads the documents of given ids one by one, so that large ones need the memory of one and not of all."""
+"""Documents as a server stores them: read one by one, with their attachments, and compared as it keeps them.
+
+Of large documents one is held at a time, and not all that are asked for.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from migrator.codec import InvalidDocument, decode_value
+from migrator.codec import InvalidDocument, decode, decode_value
+from migrator.codec.equality import content, differing_path
+from migrator.couch.revision import first_revision, rule_holds
 from migrator.couch.rows import HEAD, lines, torn
 from migrator.errors import TransientError
+from migrator.model import Document
 
 MAX_DOCS_ASKED = 100
 # A server that writes all rows in one line is asked for fewer when they are longer than this together.
@@ -140,3 +149,74 @@ def _bounded(pieces: Iterable[bytes], asked: int) -> Generator[bytes]:
         if not divided and length > MAX_LINE_BYTES:
             raise _TooLong
         yield piece
+
+
+# What the server takes an attachment for that says nothing of its type.
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+
+
+def with_plain_attachments(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with each attachment as type and data alone, the data in canonical base64.
+
+    Digest, revpos, length and encoding are the server's own and differ between servers for equal content.
+    """
+    attachments = document.get("_attachments")
+    if not isinstance(attachments, Mapping):
+        return dict(document)
+    plain = {name: _plain(value) if isinstance(value, Mapping) else value for name, value in attachments.items()}
+    return {**document, "_attachments": plain}
+
+
+def _plain(attachment: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = {"content_type": attachment.get("content_type", DEFAULT_CONTENT_TYPE)}
+    if isinstance(data := attachment.get("data"), str):
+        try:
+            plain["data"] = base64.b64encode(base64.b64decode(data)).decode()
+        except (binascii.Error, ValueError):
+            plain["data"] = data
+    return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """How a server stores.
+
+    Args:
+        computes_revisions: first revisions are those of `first_revision`.
+        keeps_numbers: 1 and 1.0 stay apart, and integers of any size stay exact. Servers written in JavaScript,
+            such as the sandbox, hold every number as a double.
+    """
+
+    computes_revisions: bool = True
+    keeps_numbers: bool = True
+
+    def proves(self, body: bytes, rev: str) -> bool:
+        """True when the revision proves that the stored content is this; False when that is not known."""
+        return self.computes_revisions and rev.startswith("1-") and first_revision(body) == rev
+
+    def differing(self, body: bytes, there: Document) -> str | None:
+        """The first path at which a stored document is not what the server makes of a sent one; None when equal.
+
+        Args:
+            body: the document as it is sent.
+            there: the stored document with plain attachments.
+        """
+        ours, theirs = content(with_plain_attachments(decode(body))), content(there)
+        if not self.keeps_numbers:
+            ours, theirs = _with_doubles(ours), _with_doubles(theirs)
+        return differing_path(ours, theirs, stored=True)
+
+
+def fidelity_of(welcome: Mapping[str, Any], database: str = "") -> Fidelity:
+    """Of the server that greets so, and of the database: user documents are rewritten as they are stored."""
+    computes = rule_holds(welcome) and database not in {"_users", "_replicator"}
+    return Fidelity(computes, "express-pouchdb" not in welcome)
+
+
+def _with_doubles(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        changed: dict[str, Any] = json.loads(json.dumps(value), parse_int=float)
+    except RecursionError:
+        # So deep a document never came through such a server.
+        return value
+    return changed

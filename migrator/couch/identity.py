@@ -15,7 +15,7 @@ from migrator.checkpoint.target_guard import MISSING, NOTHING_THERE, UNKNOWN, Ta
 from migrator.couch.client import CouchClient
 from migrator.couch.responses import refuse
 from migrator.errors import TransientError
-from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.retrier import Retrier
 
 MARK = "migrator-identity"
 TOKEN = "token"  # noqa: S105 (the name of a field)
@@ -110,16 +110,12 @@ class DatabaseTarget:
     def identity(self, collection: str) -> str | None:
         """See `read_identity`."""
         return self._retrier.call(
-            f"identify {collection}",
-            lambda _: read_identity(self._client, collection, self._mark),
-            retry_on=is_transient,
+            f"identify {collection}", lambda _: read_identity(self._client, collection, self._mark)
         )
 
     def mark(self, collection: str) -> None:
         """See `mark_database`."""
-        self._retrier.call(
-            f"mark {collection}", lambda _: mark_database(self._client, collection), retry_on=is_transient
-        )
+        self._retrier.call(f"mark {collection}", lambda _: mark_database(self._client, collection))
 
 
 def guard_database(

@@ -13,7 +13,7 @@ import orjson
 
 from migrator.codec.pieces import PIECE_BYTES, base64_pieces
 from migrator.couch.client import CouchClient
-from migrator.couch.paths import has_path, id_path
+from migrator.couch.endpoint import has_path, id_path
 from migrator.couch.responses import bulk_rows, refuse_bulk
 from migrator.errors import TransientError
 from migrator.files.failures import temporary_file

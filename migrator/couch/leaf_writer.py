@@ -19,7 +19,7 @@ from migrator.errors import BatchRefused, TargetMissing, TransientError, Unreada
 from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.retry.dividing import divide_refused, in_batches, refuse_trouble, refused_alone
-from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, is_transient
+from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier
 from migrator.revisions import Leaf
 
 T = TypeVar("T")
@@ -223,7 +223,7 @@ class LeafWriter:
                 # A cluster's node did not know of it for a moment.
                 raise TransientError(error.message, outcome_unknown=True, signature="404") from error
 
-        result = self._retrier.call(what, checked, retry_on=is_transient)
+        result = self._retrier.call(what, checked)
         if attempts > 1 and self._check is not None:
             self._check()
         return result

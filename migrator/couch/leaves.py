@@ -22,7 +22,7 @@ from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
 from migrator.errors import Interrupted, TransientError
 from migrator.files.merging import side_by_side
 from migrator.files.sorting import ExternalSorter
-from migrator.retry.retrier import Retrier, is_transient, repeat_while
+from migrator.retry.retrier import Retrier, repeat_while
 from migrator.retry.window import Window
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
@@ -105,11 +105,7 @@ class LeafReader:
 
     def facts(self) -> DatabaseFacts:
         """What the server says of the database."""
-        return self._retrier.call(
-            f"look at {self._database}",
-            lambda _: read_facts(self._client, self._database),
-            retry_on=is_transient,
-        )
+        return self._retrier.call(f"look at {self._database}", lambda _: read_facts(self._client, self._database))
 
     @property
     def unconfirmed(self) -> list[str]:
@@ -197,9 +193,7 @@ class LeafReader:
 
     def _fetch(self, asked: Sequence[Asked]) -> list[Leaf | LeafFault]:
         try:
-            leaves = self._retrier.call(
-                f"read documents of {self._database}", lambda _: self._ask(asked), retry_on=is_transient
-            )
+            leaves = self._retrier.call(f"read documents of {self._database}", lambda _: self._ask(asked))
         except _TooLarge:
             middle = len(asked) // 2
             return self._fetch(asked[:middle]) + self._fetch(asked[middle:])
@@ -251,9 +245,7 @@ class LeafReader:
 
     def _insisted(self, asked: Asked) -> list[Leaf | LeafFault]:
         def step() -> list[Leaf | LeafFault]:
-            return self._retrier.call(
-                f"read {asked.id!r:.100}", lambda _: self._ask([asked]), retry_on=is_transient
-            )
+            return self._retrier.call(f"read {asked.id!r:.100}", lambda _: self._ask([asked]))
 
         return repeat_while(
             lambda found: any(isinstance(leaf, LeafFault) for leaf in found), step, max_attempts=FAULT_ATTEMPTS

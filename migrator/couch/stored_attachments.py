@@ -13,13 +13,13 @@ from typing import Any
 
 import orjson
 
-from migrator.couch.attachments import DEFAULT_CONTENT_TYPE
 from migrator.couch.client import CouchClient
-from migrator.couch.paths import has_path, id_path
+from migrator.couch.documents import DEFAULT_CONTENT_TYPE
+from migrator.couch.endpoint import has_path, id_path
 from migrator.couch.rows import torn
 from migrator.errors import TargetMissing, TransientError, UnreadableLeaf
 from migrator.files.failures import temporary_file
-from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.retrier import Retrier
 from migrator.revisions import Attachment
 
 # Four characters of base64 are three bytes.
@@ -68,9 +68,7 @@ class StoredAttachments:
 
         while True:
             try:
-                pieces, piece = self._retrier.call(
-                    f"read an attachment of {id!r:.100}", opened, retry_on=is_transient
-                )
+                pieces, piece = self._retrier.call(f"read an attachment of {id!r:.100}", opened)
             except TargetMissing as error:
                 raise UnreadableLeaf(error.message, error="attachment_missing") from error
             with closing(pieces):

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 from migrator.codec import Unencodable, encode
 from migrator.couch.client import CouchClient
-from migrator.couch.documents import with_revision
+from migrator.couch.documents import fidelity_of, with_revision
 from migrator.couch.endpoint import database_url
-from migrator.couch.fidelity import fidelity_of
 from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict, trouble
 from migrator.database.service import Row, is_id, refused_row, row_of
 from migrator.errors import BatchRefused

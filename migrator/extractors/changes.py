@@ -12,7 +12,7 @@ from migrator.couch.copies import copies_of, settle
 from migrator.errors import TransientError
 from migrator.extractors.couchdb import CouchExtractor
 from migrator.model import Document, EncodedDocument, Position, Record
-from migrator.retry.retrier import Retrier, is_transient, repeat_while
+from migrator.retry.retrier import Retrier, repeat_while
 
 PAGE_ROWS = 1_000
 # Documents are held in memory so many at once.
@@ -138,9 +138,7 @@ class ChangesExtractor(CouchExtractor):
         # What was deleted, or lost to a conflict, since it was listed looks the same; it is asked for below.
         still = repeat_while(bool, step, max_attempts=MAX_TIMES_BEHIND, sleep=self.retrier.pause)
         states = self.retrier.call(
-            f"look at documents of {collection}",
-            lambda _: self._client.lookup(collection, still) if still else {},
-            retry_on=is_transient,
+            f"look at documents of {collection}", lambda _: self._client.lookup(collection, still) if still else {}
         )
         for id, state in states.items():
             if state is None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from migrator.capabilities import Traits
 from migrator.codec import InvalidDocument, Unencodable, encode, top_level
 from migrator.config import JobConfig
-from migrator.couch.attachments import with_plain_attachments
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle, settled_info
+from migrator.couch.documents import with_plain_attachments
 from migrator.couch.endpoint import database_url
 from migrator.couch.identity import start_of
 from migrator.couch.locate import client_of

@@ -1,4 +1,4 @@
-"""Runs a job in the way that its words ask for."""
+"""Runs a job in the way that its words ask for, once they are known to go together."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import threading
 from collections.abc import Mapping
 
 from migrator.config import JobConfig
+from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
 from migrator.events import Listener, ignore
-from migrator.jobs.modes import check_modes, is_sync
+from migrator.jobs.registry import effects, target_text
 from migrator.jobs.run import JobResult, run_job
 from migrator.model import Extractor
 
@@ -53,3 +54,72 @@ def run_any(
     from migrator.jobs.since_last import since_last_job
 
     return since_last_job(config, environ=environ, listener=listener, stopping=stopping)
+
+
+def is_sync(config: JobConfig) -> bool:
+    """True when a job is one of these."""
+    return config.since_last or config.follow or config.until_caught_up or config.replicate
+
+
+def check_modes(config: JobConfig, environ: Mapping[str, str] | None = None) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ConfigError: names the flag in the way.
+    """
+    if not is_sync(config):
+        _refuse(
+            config, "needs --since-last, --follow or --replicate", "Add one of them.", ("deletions", "keep_job")
+        )
+        return
+    mode = "--replicate" if config.replicate else "--follow" if config.follow else "--since-last"
+    if config.replicate:
+        _refuse(
+            config,
+            "does not go with --replicate: the replicator copies revisions as they are",
+            "Use --since-last, which transforms and decides conflicts.",
+            ("transform", "follow", "since_last", "until_caught_up", "deletions", "newer_field", "max_errors"),
+        )
+        if config.on_conflict != "fail":
+            raise ConfigError(
+                "--on-conflict does not go with --replicate: the replicator keeps both revisions.",
+                hint="Use --since-last, which decides conflicts.",
+            )
+    else:
+        _refuse(config, "goes with --replicate only", "Leave it out.", ("keep_job",))
+        _refuse(config, f"does not go with {mode}", "Leave it out.", ("transform_workers",))
+        effect = effects(config)
+        if not effect.stable_id:
+            raise ConfigError(
+                f"An id made of a document's content does not go with {mode}: a changed document would get "
+                "another id, and its older copy would stay.",
+                hint="Use id:field or id:template of fields that never change, with --deletions ignore.",
+            )
+        if config.deletions != "ignore" and effect.makes_id:
+            raise ConfigError(
+                f"With ids that a transformer makes, {mode} cannot know whose deletion a deletion is.",
+                hint="Add --deletions ignore: documents deleted at the source then stay at the target.",
+            )
+        if config.follow and config.verify and not config.until_caught_up:
+            raise ConfigError(
+                "--follow goes on until it is asked to stop, so there is no end to verify at.",
+                hint="Add --until-caught-up.",
+            )
+    if config.until_caught_up and not config.follow:
+        raise ConfigError("--until-caught-up belongs to --follow.", hint="Add --follow.")
+    if config.dry_run:
+        raise ConfigError(
+            f"--dry-run does not go with {mode}.", hint="A dry run without it says what differs as a whole."
+        )
+    for flag, text in (("--from", config.source), ("--to", target_text(config, environ))):
+        if not is_server_url(text):
+            raise ConfigError(
+                f"{mode} works between two CouchDB servers, and {flag} is {text or 'not given'!s}.",
+                hint="Name http(s)://host:5984. Incremental copies in files are made by: migrator backup",
+            )
+
+
+def _refuse(config: JobConfig, why: str, hint: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(config, name):
+            raise ConfigError(f"--{name.replace('_', '-')} {why}.", hint=hint)

@@ -1,16 +1,19 @@
 """How far a target follows its source: what a checkpoint of such a job keeps of each collection.
 
-A mark moves only when a run has settled all that it read: then the next run begins after it.
+A mark moves only when a run has settled all that it read: then the next run begins after it. What the last run has
+left is found here too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from migrator.checkpoint.file import Checkpoint
+from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.errors import CheckpointError
+from migrator.jobs.open import OpenJob, default_paths
 from migrator.model import Reject
 
 # So many rejected documents are remembered by name, to be tried again; with more, all of a run is read again.
@@ -101,3 +104,35 @@ def _mark(value: dict[str, Any]) -> Mark:
     if not all(isinstance(each, str) for each in texts) or not isinstance(mark.since, str | None):
         raise TypeError
     return mark
+
+
+DATABASE = "database"
+
+
+def paths_of(job: OpenJob, database: str | None) -> tuple[Path, Path]:
+    """Checkpoint and reject file, and the target database in the fingerprint where its URL names one."""
+    older = default_paths(job)
+    if database is None:
+        return older
+    job.fingerprint[DATABASE] = database
+    paths = default_paths(job)
+    if older[0] != paths[0] and older[0].exists() and not paths[0].exists():
+        # In older versions the database was no part of the name.
+        found = former(CheckpointFile(older[0]), restart=True)
+        if found is None or found.job.get(DATABASE, database) == database:
+            return older
+    return paths
+
+
+def former(file: CheckpointFile, *, restart: bool) -> Checkpoint | None:
+    """The checkpoint of the last run; a damaged one is no hindrance to a restart."""
+    if not file.exists():
+        return None
+    try:
+        found = file.load()
+        read_marks(found)
+    except CheckpointError:
+        if restart:
+            return None
+        raise
+    return found

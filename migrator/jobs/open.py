@@ -21,10 +21,14 @@ from migrator.errors import ConfigError
 from migrator.events import Listener, ignore
 from migrator.jobs.registry import open_extractor, open_loader, target_database, target_text
 from migrator.model import BatchLimits, Extractor, Loader, Transformer
-from migrator.pipeline.bisecting import BisectingLoader
-from migrator.pipeline.retrying import RetryingExtractor, RetryingLoader
-from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper
-from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy, is_transient
+from migrator.pipeline.wrapper import (
+    BisectingLoader,
+    ExtractorWrapper,
+    LoaderWrapper,
+    RetryingExtractor,
+    RetryingLoader,
+)
+from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 from migrator.retry.throttle import Throttle
 
 
@@ -116,7 +120,7 @@ def open_job(
         if collections and loader.traits.couchdb:
             # A wrong address or password shows here, before anything else is done.
             once = Retrier(FIRST_CONTACT, listener, None, stopping)
-            once.call("reach the target", lambda _: loader.survey(collections[0]), retry_on=is_transient)
+            once.call("reach the target", lambda _: loader.survey(collections[0]))
         yield OpenJob(
             config=config,
             extractor=extractor,

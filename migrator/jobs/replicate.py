@@ -33,12 +33,12 @@ from migrator.events import (
     RunStarted,
     ignore,
 )
-from migrator.jobs.modes import check_modes
+from migrator.jobs.dispatch import check_modes
 from migrator.jobs.open import OpenJob, default_paths, open_job
 from migrator.jobs.registry import open_client
 from migrator.jobs.run import JobResult
 from migrator.model import CollectionReport, Counts, Report
-from migrator.retry.retrier import FIRST_CONTACT, Retrier, is_transient
+from migrator.retry.retrier import FIRST_CONTACT, Retrier
 
 POLL_S = 0.2
 MAX_POLL_S = 1.0
@@ -90,7 +90,7 @@ def replicate_job(
         source = stack.enter_context(contextlib.closing(open_client(config, "source", environ)[0]))
         target = stack.enter_context(contextlib.closing(open_client(config, "target", environ)[0]))
         runner = Replicator(target if config.replicator == "target" else source)
-        job.retrier.call("look for the replicator", lambda _: runner.check(), retry_on=is_transient)
+        job.retrier.call("look for the replicator", lambda _: runner.check())
         # Nothing is kept in it; it keeps two runs apart.
         stack.enter_context(CheckpointFile(default_paths(job)[0]).lock())
         return _Replication(job, source, target, runner, listener, stopping, clock).run(started)
@@ -221,7 +221,7 @@ class _Replication:
         if self.job.config.keep_job and each.name not in self.active:
             return
         try:
-            self.steady.call(f"remove {each.id}", lambda _: self.runner.remove(each.id), retry_on=is_transient)
+            self.steady.call(f"remove {each.id}", lambda _: self.runner.remove(each.id))
         except EndpointError as error:
             raise EndpointError(
                 f"The replication of {each.name} cannot be removed: {error.message}",
@@ -229,7 +229,7 @@ class _Replication:
             ) from error
 
     def _retry(self, what: str, call: Callable[[int], Any]) -> Any:
-        return self.job.retrier.call(what, call, retry_on=is_transient)
+        return self.job.retrier.call(what, call)
 
     def _safe(self, reason: str) -> str:
         """The server's reason without a password, should it quote one."""

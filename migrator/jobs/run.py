@@ -6,27 +6,28 @@ This is the library's and the command's common way; it prints nothing.
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from migrator.capabilities import effect_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig, parse_max_errors
 from migrator.errors import CheckpointError, ConfigError, MigratorError
-from migrator.events import FolderChosen, Listener, ignore
+from migrator.events import CollectionFinished, Event, FolderChosen, Listener, ignore
 from migrator.files.identity import same_identity
 from migrator.jobs.open import OpenJob, default_paths, open_job
-from migrator.jobs.order import in_order
-from migrator.loaders.dry_run import DryLoader
-from migrator.model import Extractor, Loader, Report
-from migrator.pipeline.bisecting import BisectingLoader
+from migrator.model import Extractor, Loader, Report, Transformer
+from migrator.pipeline.batching import Assembly, Preparing
 from migrator.pipeline.loop import MaxErrors, Pipeline
-from migrator.pipeline.retrying import RetryingLoader
+from migrator.pipeline.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
+from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
 from migrator.retry.retrier import FIRST_CONTACT, Retrier
-from migrator.transformers.pool import TransformPool
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def run_job(
             loader = job.loader
             refuse_other_targets(first, checkpoint)
             if config.dry_run:
+                from migrator.loaders.dry_run import DryLoader  # most jobs write
+
                 dry = DryLoader(job.bare_loader)
                 loader = BisectingLoader(RetryingLoader(dry, job.retrier), listener)
             elif job.collections and job.loader.traits.couchdb:
@@ -141,10 +144,12 @@ def _without_resume(job: OpenJob) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _pool(config: JobConfig, checkpoint: Checkpoint, stopping: threading.Event) -> Iterator[TransformPool | None]:
+def _pool(config: JobConfig, checkpoint: Checkpoint, stopping: threading.Event) -> Iterator[Preparing | None]:
     if not (config.transform_workers and config.transform):
         yield None
         return
+    from migrator.transformers.pool import TransformPool  # most jobs have none
+
     pool = TransformPool(
         config.transform_workers,
         config.transform,
@@ -195,3 +200,46 @@ def refuse_other_targets(loader: Loader, checkpoint: Checkpoint) -> None:
 def _finished(checkpoint: Checkpoint, name: str) -> bool:
     state = checkpoint.collections.get(name)
     return state is not None and state.finished
+
+
+def in_order(
+    job: OpenJob,
+    checkpoint: Checkpoint,
+    transform: Transformer | None,
+    path: Path,
+    listener: Listener,
+    stopping: threading.Event,
+    prepare: Preparing | None = None,
+) -> tuple[Extractor, Listener]:
+    """The source with a spool where sorting gains, and a listener that removes a spool that is done with."""
+    if job.config.dry_run or not job.loader.traits.prefers_sorted:
+        return job.extractor, listener
+    # What was decided when the job began holds for its positions, whatever --sort says now.
+    decided: dict[str, bool] = checkpoint.details.setdefault("spooled", {})
+
+    def assembly(name: str) -> Assembly:
+        where = partial(job.extractor.describe_position, name)
+        return Assembly(transform, job.loader.screen, job.values, where, prepare)
+
+    def wanted(name: str) -> bool | None:
+        if job.config.sort != "auto":
+            return job.config.sort == "always"
+        ordered = job.extractor.ordered and effect_of(transform).keeps_id
+        few = (job.extractor.count(name) or MIN_DOCUMENTS_TO_SORT) < MIN_DOCUMENTS_TO_SORT
+        return False if ordered or few else None
+
+    label = json.dumps([job.fingerprint, checkpoint.seed], sort_keys=True)
+    folder = path.with_name(path.name + ".spool")
+    spool = SpoolingExtractor(job.extractor, assembly, folder, label, decided, wanted, stopping=stopping)
+    for name in job.collections:
+        state = checkpoint.collections.get(name)
+        if state is None or state.position is None:
+            # What an earlier job left is of no use to one that begins.
+            spool.remove(name)
+
+    def listen(event: Event) -> None:
+        listener(event)
+        if isinstance(event, CollectionFinished) and decided.get(event.collection):
+            spool.remove(event.collection)
+
+    return spool, listen

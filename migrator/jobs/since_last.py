@@ -23,19 +23,17 @@ from migrator.couch.identity import start_of
 from migrator.errors import TransformError
 from migrator.events import LagMeasured, Listener, ignore
 from migrator.extractors.changes import ChangesExtractor, Since
-from migrator.jobs.marks import Mark, keep_marks, read_marks
-from migrator.jobs.modes import check_modes
+from migrator.jobs.dispatch import check_modes
+from migrator.jobs.marks import DATABASE, Mark, former, keep_marks, paths_of, read_marks
 from migrator.jobs.open import OpenJob, open_job
-from migrator.jobs.order import in_order
-from migrator.jobs.previous_run import DATABASE, former, paths_of
 from migrator.jobs.registry import open_client
-from migrator.jobs.run import JobResult, job_rejects
+from migrator.jobs.run import JobResult, in_order, job_rejects
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.model import Document, Extractor, Reject, Report, Transformer
 from migrator.pipeline.loop import MaxErrors, Pipeline
-from migrator.pipeline.retrying import RetryingLoader
-from migrator.retry.retrier import FIRST_CONTACT, Retrier, is_transient
+from migrator.pipeline.wrapper import RetryingLoader
+from migrator.retry.retrier import FIRST_CONTACT, Retrier
 
 AGAIN = "Run it again: it then copies everything once more, and what is there stays as it is."
 
@@ -186,9 +184,7 @@ class Sync:
         return identity or ""
 
     def _info(self, client: CouchClient, database: str) -> dict[str, object]:
-        return self.job.retrier.call(
-            f"look at {database}", lambda _: client.database_info(database) or {}, retry_on=is_transient
-        )
+        return self.job.retrier.call(f"look at {database}", lambda _: client.database_info(database) or {})
 
 
 class _Remembered:

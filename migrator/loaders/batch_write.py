@@ -15,13 +15,11 @@ from typing import Any
 
 from migrator.codec import decode
 from migrator.couch.client import CouchClient
-from migrator.couch.documents import with_revision
+from migrator.couch.documents import Fidelity, with_revision
 from migrator.couch.endpoint import database_url
-from migrator.couch.fidelity import Fidelity
 from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, Suspects, is_verdict, trouble
 from migrator.errors import BatchRefused, TransientError
-from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer
-from migrator.loaders.split_duplicates import rounds
+from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer, rounds
 from migrator.model import EncodedDocument, Outcome, Status
 from migrator.retry.retrier import repeat_while
 

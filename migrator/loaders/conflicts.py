@@ -1,7 +1,9 @@
-"""What to do when another content stands at the target: the declared policies."""
+"""What to do about two documents of one id: the declared policies, and the order of those of one batch."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -71,3 +73,21 @@ def _time(text: str) -> datetime | None:
         return None
     # A time without a zone is taken as UTC, so that two of one kind keep their order.
     return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def rounds(ids: Sequence[str]) -> list[list[int]]:
+    """Places such that no id is twice in one round: the later of two must meet the earlier at the target.
+
+    >>> rounds(["a", "b", "a"])
+    [[0, 1], [2]]
+    """
+    if len(set(ids)) == len(ids):
+        return [list(range(len(ids)))] if ids else []
+    times: Counter[str] = Counter()
+    found: list[list[int]] = []
+    for place, id in enumerate(ids):
+        if times[id] == len(found):
+            found.append([])
+        found[times[id]].append(place)
+        times[id] += 1
+    return found

@@ -12,12 +12,11 @@ from migrator.capabilities import Traits
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_info
-from migrator.couch.fidelity import fidelity_of
+from migrator.couch.documents import fidelity_of
 from migrator.couch.identity import mark_database, read_identity
 from migrator.couch.locate import client_of
-from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.couch.trouble import Suspects
-from migrator.couch.validate import screen
+from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES, screen
 from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite, Target
 from migrator.loaders.conflicts import OnConflict, parse_policy

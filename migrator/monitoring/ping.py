@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 from migrator.couch.endpoint import Endpoint, redact
 from migrator.couch.transport import Transport
 from migrator.errors import ConfigError, EndpointError, TransientError
-from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.retry.retrier import Retrier, RetryPolicy
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 10.0
@@ -78,4 +78,4 @@ class Ping:
                 kind = TransientError if status >= 500 or status == 429 else EndpointError
                 raise kind(f"{self._host} answered {status}.")
 
-        Retrier(POLICY).call("ping", attempt, retry_on=is_transient)
+        Retrier(POLICY).call("ping", attempt)

@@ -15,15 +15,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrator.errors import EXIT_OK, MigratorError
 from migrator.events import BatchLoaded, CollectionStarted, DocumentRejected, Event, LagMeasured
 from migrator.model import Counts
-from migrator.monitoring.metrics import Numbers, check_metrics_file, write_metrics
-from migrator.monitoring.ping import Ping
 from migrator.report.logs import describe
 from migrator.report.summary import SCHEMA
+
+if TYPE_CHECKING:
+    from migrator.monitoring.ping import Ping
 
 # What a failed run sends along.
 MAX_LINES = 40
@@ -64,8 +65,15 @@ class TimedRun:
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._began = self.clock()
         self._told = self._began
-        self._ping = Ping(self.ping) if self.ping else None
+        self._ping: Ping | None = None
+        # Most runs have neither.
+        if self.ping:
+            from migrator.monitoring.ping import Ping
+
+            self._ping = Ping(self.ping)
         if self.metrics:
+            from migrator.monitoring.metrics import check_metrics_file
+
             check_metrics_file(Path(self.metrics))
 
     def start(self) -> None:
@@ -140,6 +148,8 @@ class TimedRun:
     def _write(self, exit_code: int | None) -> None:
         if not self.metrics:
             return
+        from migrator.monitoring.metrics import Numbers, write_metrics
+
         now = self.clock()
         try:
             write_metrics(

@@ -1,8 +1,13 @@
-"""Wrappers of an extractor and a loader, with every capability: each says only what it does differently."""
+"""Wrappers of an extractor and a loader, with every capability: each says only what it does differently.
+
+Two try again what may pass later, and one divides a refused batch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Generic, TypeVar
 
 from migrator.capabilities import (
     Destined,
@@ -15,15 +20,31 @@ from migrator.capabilities import (
     traits_of,
     unconfirmed_of,
 )
-from migrator.model import Batch, Document, Extractor, Fault, Loader, Outcome, Position, Record, Status
+from migrator.errors import BatchRefused, TransientError
+from migrator.events import BatchSplit, Listener, ignore
+from migrator.model import (
+    Batch,
+    Document,
+    EncodedDocument,
+    Extractor,
+    Fault,
+    Loader,
+    Outcome,
+    Position,
+    Record,
+    Status,
+)
+from migrator.retry.dividing import divide_refused, refuse_trouble, refused_alone
+from migrator.retry.retrier import Retrier, is_transient
+
+S = TypeVar("S", Extractor, Loader)
 
 
-class ExtractorWrapper:
-    """An extractor that does what the inner one does."""
+class _Wrapper(Generic[S]):
+    """What an extractor and a loader have in common."""
 
-    def __init__(self, inner: Extractor) -> None:
-        self._inner = inner
-        self.ordered = inner.ordered
+    def __init__(self, inner: S) -> None:
+        self._inner: S = inner
 
     @property
     def traits(self) -> Traits:
@@ -38,6 +59,18 @@ class ExtractorWrapper:
     def describe(self) -> str:
         """As the inner one's."""
         return self._inner.describe()
+
+    def close(self) -> None:
+        """As the inner one's."""
+        self._inner.close()
+
+
+class ExtractorWrapper(_Wrapper[Extractor]):
+    """An extractor that does what the inner one does."""
+
+    def __init__(self, inner: Extractor) -> None:
+        super().__init__(inner)
+        self.ordered = inner.ordered
 
     def collections(self) -> Sequence[str]:
         """As the inner one's."""
@@ -64,31 +97,13 @@ class ExtractorWrapper:
         """As the inner one's."""
         return self._inner.extract(collection, after=after)
 
-    def close(self) -> None:
-        """As the inner one's."""
-        self._inner.close()
 
-
-class LoaderWrapper:
+class LoaderWrapper(_Wrapper[Loader]):
     """A loader that does what the inner one does."""
 
     def __init__(self, inner: Loader) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self.max_in_flight = inner.max_in_flight
-
-    @property
-    def traits(self) -> Traits:
-        """As the inner one's."""
-        return traits_of(self._inner)
-
-    @property
-    def unconfirmed(self) -> Sequence[str]:
-        """As the inner one's."""
-        return unconfirmed_of(self._inner)
-
-    def describe(self) -> str:
-        """As the inner one's."""
-        return self._inner.describe()
 
     def target_name(self, collection: str) -> str:
         """As the inner one's."""
@@ -133,6 +148,152 @@ class LoaderWrapper:
         """As the inner one's."""
         self._inner.finish(collection)
 
-    def close(self) -> None:
-        """As the inner one's."""
-        self._inner.close()
+
+class BisectingLoader(LoaderWrapper):
+    """A loader that divides a refused batch until exactly the bad documents are alone.
+
+    Wrap it around the retrying loader: what arrives here is no passing fault.
+    """
+
+    def __init__(self, inner: Loader, listener: Listener = ignore) -> None:
+        super().__init__(inner)
+        self._listener = listener
+
+    def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
+        """As the wrapped loader's, but a document that spoils its batch is an outcome, not an error.
+
+        Raises:
+            TransientError: the server fails at every single document: the fault is its own.
+        """
+
+        def send(part: Sequence[EncodedDocument], resend: bool) -> Sequence[Outcome]:
+            return self._inner.load(replace(batch, documents=tuple(part)), resend=resend)
+
+        def announce(count: int, refused: BatchRefused) -> None:
+            self._listener(BatchSplit(batch.collection, count, refused.message))
+
+        outcomes = divide_refused(
+            batch.documents,
+            send,
+            lambda document, refused: refused_alone(document.id, refused),
+            id_of=lambda document: document.id,
+            resend=resend,
+            on_split=announce,
+        )
+        refuse_trouble(outcomes, self._inner.describe(), "go on with --resume")
+        return outcomes
+
+
+# A batch that fails so often in the same way while the server answers is sent on in parts.
+SAME_FAILURES_BEFORE_SPLIT = 3
+# A smaller body is not what a proxy or server drops for its size.
+MIN_BYTES_TO_SPLIT_AFTER_RESET = 65_536
+
+
+class RetryingLoader(LoaderWrapper):
+    """A loader that tries again. After an unknown outcome it says so with `resend`."""
+
+    def __init__(self, inner: Loader, retrier: Retrier) -> None:
+        super().__init__(inner)
+        self._retrier = retrier
+
+    def prepare(self, collection: str, mark: int | None) -> None:
+        """As the wrapped loader's, tried again."""
+        self._retrier.call(f"prepare {collection}", lambda _: self._inner.prepare(collection, mark))
+
+    def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
+        """As the wrapped loader's, tried again; a failure that goes with the batch becomes BatchRefused."""
+        unknown = resend
+        signatures: list[str] = []
+
+        def attempt(number: int) -> Sequence[Outcome]:
+            nonlocal unknown
+            try:
+                outcomes = self._inner.load(batch, resend=unknown)
+            except TransientError as error:
+                unknown = unknown or error.outcome_unknown
+                signatures.append(error.signature)
+                if self._goes_with_the_batch(batch, signatures):
+                    raise BatchRefused(
+                        error.message,
+                        status=error.status or 0,
+                        error=error.signature,
+                        reason=error.message,
+                        maybe_written=True,
+                        server_fault=True,
+                    ) from error
+                raise
+            except BatchRefused as error:
+                # Whoever divides the batch must know of an earlier attempt's lost answer too.
+                unknown = error.maybe_written = unknown or error.maybe_written
+                raise
+            if number > 1:
+                return [outcome._replace(attempts=max(outcome.attempts, number)) for outcome in outcomes]
+            return outcomes
+
+        def retry_on(error: BaseException) -> bool:
+            # One document that the server chokes on is given every chance before it is called the cause.
+            poisoned = isinstance(error, BatchRefused) and error.server_fault and len(batch.documents) == 1
+            return is_transient(error) or poisoned
+
+        start = self._retrier.clock()
+        result = self._retrier.call(f"load {batch.collection}", attempt, retry_on=retry_on)
+        if self._retrier.throttle is not None:
+            self._retrier.throttle.succeeded(len(batch.documents), self._retrier.clock() - start)
+        return result
+
+    def identity(self, collection: str) -> str | None:
+        """As the wrapped loader's, tried again."""
+        return self._retrier.call(
+            f"identify the target of {collection}", lambda _: super(RetryingLoader, self).identity(collection)
+        )
+
+    def is_empty(self, collection: str) -> bool:
+        """As the wrapped loader's, tried again."""
+        return self._retrier.call(
+            f"look at the target of {collection}", lambda _: super(RetryingLoader, self).is_empty(collection)
+        )
+
+    def finish(self, collection: str) -> None:
+        """As the wrapped loader's, tried again."""
+        self._retrier.call(f"finish {collection}", lambda _: self._inner.finish(collection))
+
+    @staticmethod
+    def _goes_with_the_batch(batch: Batch, signatures: list[str]) -> bool:
+        last = signatures[-SAME_FAILURES_BEFORE_SPLIT:]
+        if len(batch.documents) < 2 or len(last) < SAME_FAILURES_BEFORE_SPLIT or len(set(last)) > 1:
+            return False
+        if last[0] in {"reset", "read timeout"}:
+            return batch.size_bytes > MIN_BYTES_TO_SPLIT_AFTER_RESET
+        return last[0].startswith(("500 ", "504 "))
+
+
+class RetryingExtractor(ExtractorWrapper):
+    """An extractor that goes on after the last record it gave when reading breaks off."""
+
+    def __init__(self, inner: Extractor, retrier: Retrier) -> None:
+        super().__init__(inner)
+        self._retrier = retrier
+
+    def collections(self) -> Sequence[str]:
+        """As the wrapped extractor's, tried again."""
+        return self._retrier.call("list collections", lambda _: self._inner.collections())
+
+    def count(self, collection: str) -> int | None:
+        """As the wrapped extractor's, tried again."""
+        return self._retrier.call(f"count {collection}", lambda _: self._inner.count(collection))
+
+    def identity(self, collection: str) -> str:
+        """As the wrapped extractor's, tried again."""
+        return self._retrier.call(f"look at {collection}", lambda _: self._inner.identity(collection))
+
+    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+        """As the wrapped extractor's; a broken reading is taken up after the last record."""
+        reached = after
+
+        def opened() -> Iterator[Record]:
+            return self._inner.extract(collection, after=reached)
+
+        for record in self._retrier.iterate(f"extract {collection}", opened):
+            reached = record.position
+            yield record

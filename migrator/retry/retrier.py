@@ -1,6 +1,6 @@
 """Trying again: bounded in attempts and time, jittered, announced, and only what may pass later.
 
-This is the only module that knows tenacity; `migrator.pipeline.retrying` wraps loaders and extractors with it.
+This is the only module that knows tenacity; `migrator.pipeline.wrapper` wraps loaders and extractors with it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ T = TypeVar("T")
 
 # The server answers and is well: a few failures at one document are enough to call it the cause.
 MAX_ATTEMPTS_AT_ONE_DOCUMENT = 4
+
+
+def is_transient(error: BaseException) -> bool:
+    """True for what the same call may not meet later."""
+    return isinstance(error, TransientError)
 
 
 class Patience(Protocol):
@@ -96,7 +101,13 @@ class Retrier:
         """Note that the other side works."""
         self._last_success = self.clock()
 
-    def call(self, operation: str, attempt: Callable[[int], T], *, retry_on: Callable[[BaseException], bool]) -> T:
+    def call(
+        self,
+        operation: str,
+        attempt: Callable[[int], T],
+        *,
+        retry_on: Callable[[BaseException], bool] = is_transient,
+    ) -> T:
         """Call `attempt(number)` until it returns, fails for good, or the policy ends it."""
         # An outage is counted from the moment when somebody asked: an idle time before is none.
         self._last_success = max(self._last_success, self.clock() - self.policy.max_outage_s / 2)
@@ -131,7 +142,7 @@ class Retrier:
             return items, empty
 
         while True:
-            items, first = self.call(operation, begin, retry_on=is_transient)
+            items, first = self.call(operation, begin)
             broken = None
             try:
                 yield from first
@@ -231,8 +242,3 @@ def repeat_while(
         return step()
 
     return retrying(again)
-
-
-def is_transient(error: BaseException) -> bool:
-    """True for what the same call may not meet later."""
-    return isinstance(error, TransientError)

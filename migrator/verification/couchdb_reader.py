@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
-from migrator.couch.fidelity import Fidelity, fidelity_of
+from migrator.couch.documents import Fidelity, fidelity_of
 from migrator.model import Document
 from migrator.retry.retrier import Retrier
 from migrator.verification.compare import Stored

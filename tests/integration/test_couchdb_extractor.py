@@ -21,7 +21,7 @@ from migrator.errors import CheckpointError, EndpointError, Interrupted, TargetM
 from migrator.events import BatchLoaded, Event
 from migrator.extractors.couchdb import CouchExtractor
 from migrator.jobs.run import run_job
-from migrator.pipeline.retrying import RetryingExtractor
+from migrator.pipeline.wrapper import RetryingExtractor
 from migrator.retry.retrier import Retrier
 from tests import support
 from tests.support.fault_proxy import FaultProxy, Request

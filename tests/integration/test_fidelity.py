@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from migrator.codec import decode, encode
 from migrator.config import JobConfig
-from migrator.couch.fidelity import fidelity_of
+from migrator.couch.documents import fidelity_of
 from migrator.extractors.memory import MemoryExtractor
 from migrator.jobs.run import run_job
 from migrator.verification.job import verify_job

@@ -21,7 +21,7 @@ from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import CheckpointError, ConfigError, EndpointError
 from migrator.extractors import changes
 from migrator.extractors.changes import ChangesExtractor, Since
-from migrator.jobs.previous_run import paths_of
+from migrator.jobs.marks import paths_of
 from migrator.jobs.run import JobResult
 from migrator.jobs.since_last import since_last_job
 from migrator.model import Counts, Position

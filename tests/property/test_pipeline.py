@@ -23,10 +23,9 @@ from migrator.errors import EndpointError, Interrupted, TransientError, Unauthor
 from migrator.loaders.ndjson import NdjsonLoader
 from migrator.model import Batch, BatchLimits, Counts, Document, Extractor, Fault, Loader, Outcome, Reject
 from migrator.pipeline.batching import Assembly
-from migrator.pipeline.bisecting import BisectingLoader
 from migrator.pipeline.loop import Pipeline
-from migrator.pipeline.retrying import RetryingExtractor, RetryingLoader
 from migrator.pipeline.spooling import SpoolingExtractor
+from migrator.pipeline.wrapper import BisectingLoader, RetryingExtractor, RetryingLoader
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
 from tests.support.fakes import (

@@ -12,9 +12,13 @@ import migrator
 from migrator import capabilities
 from migrator.capabilities import Effect, Traits, effect_of, traits_of, unconfirmed_of, with_effect
 from migrator.model import Batch, Extractor, Loader, Outcome, Position, Status
-from migrator.pipeline.bisecting import BisectingLoader
-from migrator.pipeline.retrying import RetryingExtractor, RetryingLoader
-from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper
+from migrator.pipeline.wrapper import (
+    BisectingLoader,
+    ExtractorWrapper,
+    LoaderWrapper,
+    RetryingExtractor,
+    RetryingLoader,
+)
 from migrator.retry.retrier import Retrier
 from tests.support.fakes import FakeExtractor, FakeLoader, batch_of
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from migrator.codec import InvalidDocument
 from migrator.codec.pieces import base64_pieces
-from migrator.couch.attachments import DEFAULT_CONTENT_TYPE
+from migrator.couch.documents import DEFAULT_CONTENT_TYPE
 from migrator.revisions import Attachment
 
 # Divided by four, so that no piece of base64 ends in the middle of a group.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from migrator.couch.index_info import ANSWERED, index_of
+from migrator.couch.settings import ANSWERED, index_of
 from migrator.errors import ConfigError
 from migrator.events import TaskProgressed
 from migrator.naming import printable

@@ -17,7 +17,7 @@ from migrator.couch.responses import Answer
 from migrator.errors import ConfigError, Interrupted
 from migrator.events import Listener, ignore
 from migrator.naming import shown
-from migrator.retry.retrier import Retrier, RetryPolicy, is_transient
+from migrator.retry.retrier import Retrier, RetryPolicy
 
 
 class Server:
@@ -81,7 +81,7 @@ class Server:
             answers = {*ok, *(again if number > 1 else ())}
             return self.client.ask(what, method, *path, ok=answers, **request)
 
-        return self.retrier.call(what, attempt, retry_on=is_transient)
+        return self.retrier.call(what, attempt)
 
     def value(self, what: str, method: str, *path: str, **request: Any) -> Any:
         """As `ask`, and give the answer's JSON."""
@@ -98,9 +98,7 @@ class Server:
 
     def settled_info(self, database: str) -> dict[str, Any] | None:
         """The same with counts that hold all that was acknowledged before, as `couch.copies` has it."""
-        return self.retrier.call(
-            f"look at {database}", lambda _: settled_info(self.client, database), retry_on=is_transient
-        )
+        return self.retrier.call(f"look at {database}", lambda _: settled_info(self.client, database))
 
     def tasks(self) -> list[dict[str, Any]]:
         """What the server is at in the background; nothing where it does not tell this user."""

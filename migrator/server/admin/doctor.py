@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 
 from migrator.couch.client import CouchClient
 from migrator.couch.responses import Answer
-from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
+from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import EndpointError, Forbidden, MigratorError, Unauthorized
 from migrator.server.admin import exposure, probes
 from migrator.server.admin.connection import Server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from migrator.couch.size import DEFAULT_MAX_DOCUMENT_BYTES
+from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.server.admin.connection import Server
 
 DEFAULT_MAX_ATTACHMENT_BYTES = 1 << 30

@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.couch.changes import BEGINNING
-from migrator.couch.index_info import ANSWERED, index_of
 from migrator.couch.leaf_equality import proofs, unlike
 from migrator.couch.leaves import LeafReader
-from migrator.couch.settings import read_facts
+from migrator.couch.settings import ANSWERED, index_of, read_facts
 from migrator.events import TaskProgressed
 from migrator.files.merging import side_by_side
 from migrator.model import BatchLimits
 from migrator.naming import shown
 from migrator.retry.dividing import in_batches
-from migrator.retry.retrier import is_transient
 from migrator.revisions import DatabaseFacts, LeafFault
 from migrator.server.admin import replications
 from migrator.server.admin.connection import Server
@@ -176,9 +174,7 @@ class Comparer:
 
 
 def _facts(server: Server, database: str) -> DatabaseFacts:
-    return server.retrier.call(
-        f"look at {database}", lambda _: read_facts(server.client, database), retry_on=is_transient
-    )
+    return server.retrier.call(f"look at {database}", lambda _: read_facts(server.client, database))
 
 
 def _has_index(server: Server, database: str, name: str) -> bool:

@@ -15,7 +15,6 @@ from migrator.couch.settings import apply_revs_limit, apply_security, create_lik
 from migrator.events import Listener, ignore
 from migrator.model import BatchLimits
 from migrator.retry.dividing import in_batches
-from migrator.retry.retrier import is_transient
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ADMIN_ROLE
@@ -175,7 +174,7 @@ class Copier:
         )
 
     def _retried(self, what: str, step: Callable[[], object]) -> None:
-        self.target.retrier.call(what, lambda _: step(), retry_on=is_transient)
+        self.target.retrier.call(what, lambda _: step())
 
 
 def designs_part(database: str, *, validating: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from migrator.couch.index_info import ANSWERED, index_of, left_to_index
+from migrator.couch.settings import ANSWERED, index_of, left_to_index
 from migrator.errors import EndpointError
 from migrator.events import TaskProgressed
 from migrator.server.admin.connection import Server

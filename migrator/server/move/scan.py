@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from migrator.codec import decode
-from migrator.couch.size import document_size
+from migrator.couch.validate import document_size
 from migrator.events import TaskProgressed
 from migrator.revisions import Leaf, LeafFault
 from migrator.server.admin.connection import Server

@@ -9,7 +9,6 @@ from typing import Any
 
 from migrator.couch.refused import security_fault
 from migrator.couch.settings import read_facts
-from migrator.retry.retrier import is_transient
 from migrator.server.admin.compact import sizes
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import open_to_everybody
@@ -36,7 +35,7 @@ def facts_of(server: Server) -> ServerFacts:
     Raises:
         EndpointError: it is out of reach or no CouchDB.
     """
-    greeting = server.retrier.call("greet", lambda _: server.client.welcome(), retry_on=is_transient)
+    greeting = server.retrier.call("greet", lambda _: server.client.welcome())
     return ServerFacts(server.url, str(greeting.get("version", "")), str(greeting.get("uuid", "")))
 
 
@@ -51,9 +50,7 @@ def survey(source: Server, target: Server, names: Mapping[str, str]) -> list[Sur
 
 
 def _survey(source: Server, target: Server, name: str, target_name: str) -> Surveyed:
-    facts = source.retrier.call(
-        f"look at {name}", lambda _: read_facts(source.client, name, settled=True), retry_on=is_transient
-    )
+    facts = source.retrier.call(f"look at {name}", lambda _: read_facts(source.client, name, settled=True))
     own = (source.info(name) or {}).get("sizes") or {}
     designs = tuple(designs_of(source, name))
     index_bytes = sizes(source, name, [design.name for design in designs if design.views]).views_active or 0

@@ -14,7 +14,7 @@ from migrator.checkpoint.target_guard import TargetGuard, is_same
 from migrator.errors import CheckpointError, MigratorError, TargetMissing, TargetReplaced, TransientError
 from migrator.model import Batch, BatchLimits, Counts, Outcome, Report
 from migrator.pipeline.loop import Pipeline
-from migrator.pipeline.retrying import RetryingLoader
+from migrator.pipeline.wrapper import RetryingLoader
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
 from tests.support.fakes import Crash, FakeExtractor, FakeLoader, ListSink, numbered

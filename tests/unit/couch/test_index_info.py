@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from migrator.couch.index_info import index_of, left_to_index
 from migrator.couch.responses import Answer
+from migrator.couch.settings import index_of, left_to_index
 from migrator.errors import EndpointError, TransientError
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.couch.paging import COUCHDB_RANGES, POUCHDB_RANGES, walk
+from migrator.couch.listing import COUCHDB_RANGES, POUCHDB_RANGES, walk
 from migrator.couch.rows import Row
 from migrator.errors import EndpointError
 

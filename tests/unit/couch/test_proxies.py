@@ -12,8 +12,7 @@ from dataclasses import replace
 import pytest
 
 from migrator.couch.client import CouchClient
-from migrator.couch.endpoint import parse_endpoint
-from migrator.couch.proxies import proxy_of
+from migrator.couch.endpoint import parse_endpoint, proxy_of
 from migrator.errors import ConfigError, EndpointError, TransientError
 from tests.support.stub_server import Asked, Reply, StubServer
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.couch.size import document_size
+from migrator.couch.validate import document_size
 
 SIZES: list[tuple[dict[str, Any], int]] = [
     ({}, 2),

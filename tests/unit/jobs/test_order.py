@@ -12,9 +12,9 @@ from migrator.capabilities import Traits
 from migrator.checkpoint.file import Checkpoint, CollectionState
 from migrator.config import JobConfig
 from migrator.events import CollectionFinished
-from migrator.jobs import order
+from migrator.jobs import run
 from migrator.jobs.open import OpenJob
-from migrator.jobs.order import in_order
+from migrator.jobs.run import in_order
 from migrator.model import BatchLimits, Counts
 from migrator.pipeline import spooling
 from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper
@@ -34,7 +34,7 @@ class Server(FakeLoader):
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten documents are many."""
-    monkeypatch.setattr(order, "MIN_DOCUMENTS_TO_SORT", 10)
+    monkeypatch.setattr(run, "MIN_DOCUMENTS_TO_SORT", 10)
     monkeypatch.setattr(spooling, "MIN_DOCUMENTS_TO_SORT", 10)
 
 

@@ -15,8 +15,7 @@ from migrator.errors import TransientError
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
-from migrator.pipeline.bisecting import BisectingLoader
-from migrator.pipeline.retrying import RetryingLoader
+from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
 from migrator.retry.retrier import Retrier, RetryPolicy
 from tests.support.stub_server import Asked, Reply, StubServer, recorded, recorded_reply
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from migrator.errors import BatchRefused, TransientError
 from migrator.events import BatchSplit
 from migrator.model import Batch, Loader, Outcome, Status
-from migrator.pipeline.bisecting import BisectingLoader
+from migrator.pipeline.wrapper import BisectingLoader
 from tests.support.fakes import FakeLoader, FaultyLoader, Forwarding, Recorder, batch_of, encoded
 
 

@@ -37,7 +37,7 @@ from migrator.loaders.ndjson import NdjsonLoader
 from migrator.model import Batch, BatchLimits, Counts, Fault, Loader, Outcome, Reject
 from migrator.pipeline import batching
 from migrator.pipeline.loop import MaxErrors, Pipeline
-from migrator.pipeline.retrying import RetryingExtractor
+from migrator.pipeline.wrapper import RetryingExtractor
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
 from tests.support.fakes import (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from migrator.errors import BatchRefused, ConfigError, MigratorError, TransientError, Unauthorized
 from migrator.events import RetryScheduled
 from migrator.model import Batch, BatchLimits, Extractor, Loader, Outcome, Status
-from migrator.pipeline.retrying import (
+from migrator.pipeline.wrapper import (
     MIN_BYTES_TO_SPLIT_AFTER_RESET,
     SAME_FAILURES_BEFORE_SPLIT,
     RetryingExtractor,

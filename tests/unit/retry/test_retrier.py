@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from migrator.errors import BatchRefused, Interrupted, TransientError, Unauthorized
 from migrator.events import LimitsChanged, Listener, RetryScheduled, ignore
 from migrator.model import BatchLimits
-from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, RetryPolicy, is_transient, repeat_while
+from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, RetryPolicy, repeat_while
 from migrator.retry.throttle import Throttle
 from tests.support.fakes import Recorder
 
@@ -63,7 +63,7 @@ def test_a_passing_fault_passes() -> None:
     """The call is repeated until it works, and each attempt knows its number."""
     time = Time()
     attempts = Attempts([TransientError("busy")] * 3)
-    assert retrier(time).call("load", attempts, retry_on=is_transient) == 4
+    assert retrier(time).call("load", attempts) == 4
     assert attempts.numbers == [1, 2, 3, 4]
     assert len(time.waits) == 3
 
@@ -74,7 +74,7 @@ def test_attempts_are_bounded(most: int) -> None:
     time = Time()
     attempts = Attempts([TransientError(f"number {number}") for number in range(1, 100)])
     with pytest.raises(TransientError, match=f"number {most}$"):
-        retrier(time, max_attempts=most).call("load", attempts, retry_on=is_transient)
+        retrier(time, max_attempts=most).call("load", attempts)
     assert most == len(attempts.numbers) == len(time.waits) + 1
 
 
@@ -83,7 +83,7 @@ def test_time_is_bounded() -> None:
     time = Time()
     attempts = Attempts([TransientError("slow")] * 1000, time, takes_s=7.0)
     with pytest.raises(TransientError):
-        retrier(time, max_attempts=1000, max_outage_s=60.0).call("load", attempts, retry_on=is_transient)
+        retrier(time, max_attempts=1000, max_outage_s=60.0).call("load", attempts)
     assert 30.0 < time.now - 1000.0 < 60.0 + 7.0 + 20.0
 
 
@@ -92,7 +92,7 @@ def test_an_idle_time_is_no_outage() -> None:
     time = Time()
     made = retrier(time, max_outage_s=60.0)
     time.now += 10_000
-    assert made.call("load", Attempts([TransientError("once")]), retry_on=is_transient) == 2
+    assert made.call("load", Attempts([TransientError("once")])) == 2
 
 
 def test_one_success_gives_all_new_time() -> None:
@@ -103,12 +103,12 @@ def test_one_success_gives_all_new_time() -> None:
     def attempt(number: int) -> int:
         if number == 40:
             return number
-        made.call("another", Attempts([]), retry_on=is_transient)
+        made.call("another", Attempts([]))
         # Beyond what a call alone would have, within what a success gives.
         time.now += 40.0
         raise TransientError("this one only")
 
-    assert made.call("load", attempt, retry_on=is_transient) == 40
+    assert made.call("load", attempt) == 40
 
 
 @pytest.mark.parametrize("error", [Unauthorized("no"), ValueError("bug"), KeyboardInterrupt()])
@@ -117,14 +117,14 @@ def test_other_errors_come_out_at_once(error: BaseException) -> None:
     time = Time()
     attempts = Attempts([error])
     with pytest.raises(type(error)):
-        retrier(time).call("load", attempts, retry_on=is_transient)
+        retrier(time).call("load", attempts)
     assert (attempts.numbers, time.waits) == ([1], [])
 
 
 def test_a_wait_that_was_asked_for_is_kept() -> None:
     """Retry-After is the least time, not the most."""
     time = Time()
-    retrier(time).call("load", Attempts([TransientError("429", retry_after_s=33.0)]), retry_on=is_transient)
+    retrier(time).call("load", Attempts([TransientError("429", retry_after_s=33.0)]))
     assert len(time.waits) == 1
     assert time.waits[0] >= 33.0
 
@@ -133,7 +133,7 @@ def test_a_wait_that_is_too_long_is_an_outage() -> None:
     """A server that asks for an hour is down, and the run ends while somebody watches."""
     time = Time()
     with pytest.raises(TransientError):
-        retrier(time).call("load", Attempts([TransientError("429", retry_after_s=3600.0)]), retry_on=is_transient)
+        retrier(time).call("load", Attempts([TransientError("429", retry_after_s=3600.0)]))
     assert time.waits == []
 
 
@@ -142,7 +142,7 @@ def test_waits_are_jittered_and_bounded(failures: int, first_wait_s: float, max_
     """Each wait is random below a bound that doubles up to the greatest."""
     time = Time()
     made = retrier(time, max_attempts=100, max_outage_s=1e9, first_wait_s=first_wait_s, max_wait_s=max_wait_s)
-    made.call("load", Attempts([TransientError("busy")] * failures), retry_on=is_transient)
+    made.call("load", Attempts([TransientError("busy")] * failures))
     bounds = [min(max_wait_s, first_wait_s * 2**number) for number in range(failures)]
     assert [(wait, bound) for wait, bound in zip(time.waits, bounds, strict=True) if not 0 <= wait <= bound] == []
 
@@ -152,7 +152,7 @@ def test_waits_differ() -> None:
     waits = []
     for _ in range(8):
         time = Time()
-        retrier(time).call("load", Attempts([TransientError("busy")] * 4), retry_on=is_transient)
+        retrier(time).call("load", Attempts([TransientError("busy")] * 4))
         waits.append(tuple(time.waits))
     assert len(set(waits)) == 8
 
@@ -162,7 +162,7 @@ def test_each_wait_is_announced() -> None:
     time = Time()
     recorder = Recorder()
     errors = [TransientError("busy.", hint="Wait."), TransientError("still busy.")]
-    retrier(time, recorder).call("load c", Attempts(errors), retry_on=is_transient)
+    retrier(time, recorder).call("load c", Attempts(errors))
     assert [
         RetryScheduled("load c", 1, time.waits[0], "busy. Wait."),
         RetryScheduled("load c", 2, time.waits[1], "still busy."),
@@ -174,8 +174,8 @@ def test_the_throttle_hears_of_failures() -> None:
     recorder = Recorder()
     throttle = Throttle(BatchLimits(100, 1_000_000), 4, recorder)
     made = Retrier(throttle=throttle, sleep=lambda _seconds: None)
-    made.call("load", Attempts([TransientError("reset")]), retry_on=is_transient)
-    made.call("load", Attempts([TransientError("429", overload=True)]), retry_on=is_transient)
+    made.call("load", Attempts([TransientError("reset")]))
+    made.call("load", Attempts([TransientError("429", overload=True)]))
     assert [LimitsChanged(100, 2, "reset"), LimitsChanged(50, 1, "429")] == recorder.of(LimitsChanged)
 
 
@@ -199,7 +199,7 @@ def test_stopping_ends_a_wait() -> None:
         raise TransientError("busy", retry_after_s=60.0)
 
     with pytest.raises(Interrupted, match="--resume"):
-        made.call("load", attempt, retry_on=is_transient)
+        made.call("load", attempt)
 
 
 def test_repeats_while_the_result_says_so() -> None:

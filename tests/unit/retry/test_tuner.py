@@ -10,8 +10,7 @@ import pytest
 
 from migrator.events import LimitsChanged
 from migrator.model import BatchLimits
-from migrator.retry.throttle import START_DOCS, START_IN_FLIGHT, Throttle
-from migrator.retry.tuner import DOWN
+from migrator.retry.throttle import DOWN, START_DOCS, START_IN_FLIGHT, Throttle
 from tests.support.fakes import Recorder
 
 # Documents a second for so many documents in a batch and batches at once.
