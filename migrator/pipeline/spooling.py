@@ -6,20 +6,16 @@ Random ids cost a B-tree server twice the time and a file twice the size; sortin
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 from migrator.checkpoint.rejects import line_to_reject, reject_to_line
 from migrator.errors import Interrupted, MigratorError, StorageError
-from migrator.files.durable import flush_to_disk
 from migrator.files.failures import RESUME, write_error
-from migrator.files.sealed import Damaged, seal, unseal
 from migrator.files.sorting import ExternalSorter
 from migrator.model import EncodedDocument, Extractor, Fault, Position, Record
 from migrator.pipeline.batching import Assembly, as_reject
@@ -32,8 +28,11 @@ MIN_DOCUMENTS_TO_SORT = 20_000
 MAX_HELD_BYTES = 6_000_000
 # beyond this size the tree is small beside them.
 MAX_BYTES_TO_SORT = 10_000
-FAULTS_FILE = "faults.ndjson"
-COUNTS_FILE = "counts.json"
+# No document has it, so what is sorted under it comes first: faults, and last how many were filtered out.
+NO_ID = ""
+FORMAT = 2
+OLDER_FILES = ("faults.ndjson", "counts.json")
+"""What format 1 kept beside the sorted documents; a spool of it is sorted again."""
 
 
 class SpoolingExtractor(ExtractorWrapper):
@@ -122,22 +121,26 @@ class SpoolingExtractor(ExtractorWrapper):
         self, collection: str, after: Position | None, records: Iterator[Record] | None
     ) -> Iterator[Record]:
         folder = self._spool(collection)
-        label = json.dumps([self._label, collection, self.identity(collection)])
-        sorter = None if after is None or not _is_whole(folder) else ExternalSorter.reopen(folder, label=label)
+        label = json.dumps([self._label, collection, self.identity(collection), FORMAT])
+        sorter = None if after is None else ExternalSorter.reopen(folder, label=label)
         if sorter is None:
             records = self._inner.extract(collection) if records is None else records
             sorter = self._sort(collection, folder, label, records)
         with contextlib.closing(sorter):
             position: Position = 0 if after is None else after
-            if not isinstance(position, str):
-                for record in self._before_documents(folder, position):
-                    position = record.position
-                    yield record
+            given = 0 if isinstance(position, str) else position
             items = sorter.sorted_items(after if isinstance(after, str) else None)
+            number = 0
             following = next(items, None)
             while following is not None:
                 id, body = following
                 following = next(items, None)
+                if id == NO_ID:
+                    number += 1
+                    if number > given:
+                        position = number
+                        yield _before_documents(body, number, f"{folder}:{number}")
+                    continue
                 # After an id are only higher ones: of several documents with one id the last alone may end there.
                 if following is None or following[0] != id:
                     position = id
@@ -146,16 +149,12 @@ class SpoolingExtractor(ExtractorWrapper):
     def remove(self, collection: str) -> None:
         """Remove a collection's spool, which is needed no more."""
         folder = self._spool(collection)
-        for name in (FAULTS_FILE, COUNTS_FILE):
+        for name in OLDER_FILES:
             (folder / name).unlink(missing_ok=True)
         if folder.exists():
             ExternalSorter(folder).remove()
         with contextlib.suppress(OSError):
             self._folder.rmdir()
-
-    def close(self) -> None:
-        """Close the source; a finished spool stays for the next run."""
-        self._inner.close()
 
     def _spool(self, collection: str) -> Path:
         return self._folder / self._names[collection]
@@ -163,11 +162,7 @@ class SpoolingExtractor(ExtractorWrapper):
     def _sort(self, collection: str, folder: Path, label: str, records: Iterator[Record]) -> ExternalSorter:
         try:
             sorter = ExternalSorter(folder, max_memory_bytes=self._max_memory_bytes, keep=True, label=label)
-            counts = self._fill(sorter, collection, folder, records)
-            with open(folder / COUNTS_FILE, "wb", opener=_private) as file:
-                file.write(seal({**counts, "digest": _digest(folder / FAULTS_FILE)}))
-                flush_to_disk(file)
-            # From here on the spool counts as whole, so what is beside the documents must be on disk before.
+            self._fill(sorter, collection, records)
             sorter.finish()
         except (OSError, StorageError) as error:
             self._give_up(collection)
@@ -186,53 +181,33 @@ class SpoolingExtractor(ExtractorWrapper):
         with contextlib.suppress(MigratorError, OSError):
             self.remove(collection)
 
-    def _fill(
-        self, sorter: ExternalSorter, collection: str, folder: Path, records: Iterator[Record]
-    ) -> dict[str, int]:
+    def _fill(self, sorter: ExternalSorter, collection: str, records: Iterator[Record]) -> None:
         assembly = self._assembly(collection)
         assemble = assembly.assemble
         stopped = self._stopping.is_set
-        counts = {"faults": 0, "filtered": 0}
-        with open(folder / FAULTS_FILE, "wb", opener=_private) as faults:
-            for record in assembly.prepared(records):
-                made = None if record.filtered else assemble(record)
-                if isinstance(made, EncodedDocument):
-                    sorter.add(made.id, made.body)
-                elif made is None:
-                    counts["filtered"] += record.filtered or 1
-                else:
-                    counts["faults"] += 1
-                    reject = as_reject(collection, made, "spool", made.error)
-                    faults.write(reject_to_line(reject))
-                if stopped():
-                    raise Interrupted("Stopped while the documents were sorted.", hint="Go on with --resume.")
-            flush_to_disk(faults)
-        return counts
-
-    def _before_documents(self, folder: Path, given: int) -> Iterator[Record]:
-        counts, _ = unseal((folder / COUNTS_FILE).read_bytes())
-        with (folder / FAULTS_FILE).open("rb") as file:
-            for number, line in enumerate(islice(file, given, None), given + 1):
-                reject = line_to_reject(line, f"{folder / FAULTS_FILE}:{number}")
-                fault = Fault(reject.error, reject.reason, reject.id, reject.document, reject.notation)
-                # The line stands for what the fault holds, where batches are bounded by bytes.
-                yield Record(number, text=line, fault=fault)
-        if counts["filtered"] and given <= counts["faults"]:
-            yield Record(counts["faults"] + 1, filtered=counts["filtered"])
+        filtered = 0
+        for record in assembly.prepared(records):
+            made = None if record.filtered else assemble(record)
+            if isinstance(made, EncodedDocument):
+                sorter.add(made.id, made.body)
+            elif made is None:
+                filtered += record.filtered or 1
+            else:
+                sorter.add(NO_ID, reject_to_line(as_reject(collection, made, "spool", made.error)))
+            if stopped():
+                raise Interrupted("Stopped while the documents were sorted.", hint="Go on with --resume.")
+        if filtered:
+            sorter.add(NO_ID, b"%d" % filtered)
 
 
-def _is_whole(folder: Path) -> bool:
-    """True where what is beside the sorted documents is as it was written; else all is sorted again."""
-    try:
-        counts, sealed = unseal((folder / COUNTS_FILE).read_bytes())
-        return sealed and counts["digest"] == _digest(folder / FAULTS_FILE)
-    except (OSError, Damaged, KeyError):
-        return False
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _before_documents(body: bytes, number: int, place: str) -> Record:
+    """What was sorted under no id."""
+    if body.isdigit():
+        return Record(number, filtered=int(body))
+    reject = line_to_reject(body, place)
+    fault = Fault(reject.error, reject.reason, reject.id, reject.document, reject.notation)
+    # The line stands for what the fault holds, where batches are bounded by bytes.
+    return Record(number, text=body, fault=fault)
 
 
 def _assembled(record: Record, made: EncodedDocument | Fault | None) -> Record:
@@ -248,7 +223,3 @@ def _taken(held: deque[Record]) -> Iterator[Record]:
     """Give records away, so that none is held twice."""
     while held:
         yield held.popleft()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

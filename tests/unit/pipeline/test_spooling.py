@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import EndpointError, Interrupted
+from migrator.files.sorting import ExternalSorter
 from migrator.model import Batch, BatchLimits, Document, Position, Record
 from migrator.pipeline import spooling
 from migrator.pipeline.batching import Assembly, batches
@@ -88,10 +89,10 @@ def test_nothing_is_lost_wherever_reading_goes_on(tmp_path: Path, kept: bool) ->
         assert sorted(ids) == ids
 
 
-@pytest.mark.parametrize("name", [spooling.FAULTS_FILE, spooling.COUNTS_FILE])
-@pytest.mark.parametrize("how", ["a bit", "shorter", "gone", "as the version before wrote it"])
+@pytest.mark.parametrize("name", ["run-000001.sorted", "run-000003.sorted", "manifest.json"])
+@pytest.mark.parametrize("how", ["a bit", "shorter", "gone"])
 def test_what_was_changed_on_disk_is_sorted_again(tmp_path: Path, name: str, how: str) -> None:
-    """Not taken for counts or rejects: all comes from the source once more."""
+    """Not taken for counts, rejects or documents: all comes from the source once more."""
     folder = tmp_path / "s"
     whole = list(spool(folder, ITEMS).extract("c"))
     (file,) = folder.rglob(name)
@@ -100,12 +101,26 @@ def test_what_was_changed_on_disk_is_sorted_again(tmp_path: Path, name: str, how
         file.write_bytes(bytes([*text[:20], text[20] ^ 1, *text[21:]]))
     elif how == "shorter":
         file.write_bytes(text[:-1])
-    elif how == "gone":
+    else:
         file.unlink()
-    elif name == spooling.COUNTS_FILE:
-        file.write_text('{"faults": 7, "filtered": 7}')
     rest = list(spool(folder, ITEMS).extract("c", after=whole[0].position))
     assert seen(whole[1:]) == seen(rest)
+
+
+def test_what_the_version_before_sorted_is_sorted_again(tmp_path: Path) -> None:
+    """It kept rejects and counts in files of their own, beside the documents: none of them stays."""
+    folder = tmp_path / "s"
+    whole = list(spool(tmp_path / "other", ITEMS).extract("c"))
+    extractor = spool(folder, ITEMS)
+    label = json.dumps(["job", "c", extractor.identity("c")])
+    with ExternalSorter(folder / "0", keep=True, label=label) as sorter:
+        sorter.add("old", b'{"_id":"old"}')
+        sorter.finish()
+    for name in spooling.OLDER_FILES:
+        (folder / "0" / name).write_text('{"faults": 7, "filtered": 7}')
+    assert seen(whole[1:]) == seen(list(extractor.extract("c", after=whole[0].position)))
+    extractor.remove("c")
+    assert not folder.exists()
 
 
 def test_positions_are_exact_where_ids_are(tmp_path: Path) -> None:
@@ -222,18 +237,15 @@ def test_a_stopped_sort_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("what", ["faults", "runs", "folder"])
+@pytest.mark.parametrize("what", ["runs", "folder"])
 def test_a_full_disk_is_said_and_cleaned_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """The error names folder, reason and remedies; what was written goes, so that there is room again."""
 
     def full(*_arguments: object, **_more: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    place = {
-        "faults": "migrator.pipeline.spooling.flush_to_disk",
-        "runs": "migrator.files.sorted_runs.RunWriter._put",
-    }
-    monkeypatch.setattr(place.get(what, "pathlib.Path.mkdir"), full)
+    place = "migrator.files.sorted_runs.RunWriter._put" if what == "runs" else "pathlib.Path.mkdir"
+    monkeypatch.setattr(place, full)
     with pytest.raises(EndpointError, match=r"cannot be written: No space left on device") as raised:
         list(spool(tmp_path / "s", ITEMS).extract("c"))
     assert "--sort never" in raised.value.hint
