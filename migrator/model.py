@@ -161,8 +161,8 @@ class Counts:
 class BatchLimits:
     """A batch is full at whichever comes first. A larger document travels alone."""
 
-    max_docs: int = 500
-    max_bytes: int = 4_000_000
+    max_docs: int = 1_000
+    max_bytes: int = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,27 +23,27 @@ from migrator.version import __version__
 COMMANDS = {
     "run": ("migrator.cli.run", "Move documents from a source to a target."),
     "plan": ("migrator.cli.plan", "Show what run would create, map and write; write nothing."),
-    "verify": ("migrator.cli.verify", "Prove that a target holds what a source holds."),
-    "retry": ("migrator.cli.retry", "Write the documents of a reject file again, after a fix."),
-    "status": ("migrator.cli.status", "Show how far a checkpoint is."),
+    "verify": ("migrator.cli.run", "Prove that a target holds what a source holds."),
+    "retry": ("migrator.cli.run", "Write the documents of a reject file again, after a fix."),
+    "status": ("migrator.cli.report", "Show how far a checkpoint is."),
     "report": ("migrator.cli.report", "Show a run's report again, as a table or as one HTML page."),
-    "wait": ("migrator.cli.wait", "Wait until a server answers."),
+    "wait": ("migrator.cli.servers", "Wait until a server answers."),
     "seed": ("migrator.cli.seed", "Load fixtures into databases."),
-    "snapshot": ("migrator.cli.snapshot", "Write databases back as fixtures."),
+    "snapshot": ("migrator.cli.seed", "Write databases back as fixtures."),
     "backup": ("migrator.cli.backup", "Back up what has changed in databases."),
-    "restore": ("migrator.cli.restore", "Restore databases as they were at a point in time."),
+    "restore": ("migrator.cli.backup", "Restore databases as they were at a point in time."),
     "backups": ("migrator.cli.backups", "List, check and prune backups."),
     "convert": ("migrator.cli.convert", "Turn databases and backups into other tools' files, and back."),
     "singer-target": ("migrator.cli.singer_target", "Write what a Singer tap sends on standard input."),
     "plugins": ("migrator.cli.plugins", "List installed plug-ins: extractors, transformers, loaders."),
-    "plan-server": ("migrator.cli.plan_server", "Plan the move of a whole server, for apply."),
-    "apply": ("migrator.cli.apply", "Move a whole server as its plan says."),
-    "doctor": ("migrator.cli.doctor", "Check a server, and say how to fix what is wrong."),
-    "secure": ("migrator.cli.secure", "Create a least-privilege user for a job, and check it."),
-    "compact": ("migrator.cli.compact", "Reclaim disk space."),
+    "plan-server": ("migrator.cli.move", "Plan the move of a whole server, for apply."),
+    "apply": ("migrator.cli.move", "Move a whole server as its plan says."),
+    "doctor": ("migrator.cli.servers", "Check a server, and say how to fix what is wrong."),
+    "secure": ("migrator.cli.servers", "Create a least-privilege user for a job, and check it."),
+    "compact": ("migrator.cli.servers", "Reclaim disk space."),
     "replicate": ("migrator.cli.replicate", "Set up, list and stop replications that the server runs."),
     "completion": ("migrator.cli.completion", "Print the completion script for a shell."),
-    "sandbox": ("migrator.cli.sandbox", "Run a local CouchDB-compatible server for trying things out."),
+    "sandbox": ("migrator.cli.servers", "Run a local CouchDB-compatible server for trying things out."),
 }
 
 
@@ -152,42 +152,16 @@ def _main() -> None:
     except MigratorError as error:
         from migrator.cli.again import whole_hint  # only for this
 
-        hint = whole_hint(error, sys.argv[1:])
-        hint = _with_place(hint, sys.argv[1:])
-        click.echo(f"Error: {error.message} {hint}".rstrip(), err=True)
+        click.echo(f"Error: {error.message} {whole_hint(error, sys.argv[1:])}".rstrip(), err=True)
         sys.exit(error.exit_code)
     except Exception as error:
         if os.environ.get("MIGRATOR_DEBUG"):
             raise
-        if failure := _storage_failure(error):
+        from migrator.files.failures import storage_failure  # only for this
+
+        if failure := storage_failure(error):
             click.echo(f"Error: {failure.message} {failure.hint}", err=True)
             sys.exit(failure.exit_code)
         what = without_passwords(f"{type(error).__name__}: {error}")
         click.echo(f"Error: unexpected {what}. Please report it; MIGRATOR_DEBUG=1 shows where.", err=True)
         sys.exit(EXIT_UNEXPECTED)
-
-
-def _storage_failure(error: Exception) -> MigratorError | None:
-    from migrator.files.failures import storage_failure  # only for this
-
-    return storage_failure(error)
-
-
-def _with_place(hint: str, arguments: list[str]) -> str:
-    """A hint whose command leaves the place of backups open, with the place that was typed."""
-    if "--from PLACE" not in hint:
-        return hint
-    import shlex  # only for this
-
-    from migrator.backup.storage.remote import without_credentials
-
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        option, equals, value = word.partition("=")
-        place = value if equals else following
-        if option == "--from" and place:
-            return hint.replace("--from PLACE", f"--from {shlex.quote(without_credentials(place))}")
-    return hint
-
-
-if __name__ == "__main__":
-    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -11,7 +12,8 @@ from pathlib import Path
 import click
 
 from migrator.checkpoint.rejects import stages_in
-from migrator.config import JobConfig
+from migrator.config import Connection, JobConfig
+from migrator.config.option import options_of
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.errors import MigratorError, TargetReplaced
 from migrator.jobs.registry import target_text
@@ -19,20 +21,13 @@ from migrator.jobs.registry import target_text
 WORDS = "migrator.words"
 """Where the group's context keeps the words of the command line."""
 
-# What decides how and where documents are written, and the option's name where it is not the field's.
-_CARRIED = {
-    "on_conflict": "--on-conflict",
-    "newer_field": "--newer-field",
-    "q": "--q",
-    "n": "--n",
-    "partitioned": "--partitioned",
-    "timeout_s": "--timeout",
-    "max_attempts": "--max-attempts",
-    "max_outage_s": "--max-outage",
-    "ca_file": "--ca-file",
-    "client_cert": "--client-cert",
-    "client_key": "--client-key",
-}
+# What decides how and where documents are written.
+_CARRIED = frozenset(
+    {
+        *("on_conflict", "newer_field", "q", "n", "partitioned"),
+        *(each.name for each in options_of(Connection)),
+    }
+)
 _SECRET = re.compile(r"((?:^|[?&;])(?:password|passwd|pwd|token|secret|api_?key)=)[^&;#]*", re.IGNORECASE)
 # These say how far to go on, which another run decides for itself; a ping's address is a secret.
 _NOT_AGAIN = {"--resume": 0, "--restart": 0, "--ping": 1}
@@ -97,7 +92,7 @@ def whole_hint(error: MigratorError, words: Sequence[str]) -> str:
         error: what ended it.
         words: what was typed after `migrator`.
     """
-    hint = error.hint or error.usual_hint
+    hint = with_place(error.hint or error.usual_hint, words)
     if isinstance(error, TargetReplaced):
         flags = [] if error.flag is None else [error.flag]
     else:
@@ -107,6 +102,20 @@ def whole_hint(error: MigratorError, words: Sequence[str]) -> str:
     if "--resume" in flags and "--resume" not in _options(words):
         hint, flags = _GO_ON.sub(_run_again, hint), [""]
     return f"{hint} Type: {' or: '.join(_command(words, *filter(None, [flag])) for flag in flags)}"
+
+
+def with_place(hint: str, words: Sequence[str]) -> str:
+    """A hint whose command leaves the place of backups open, with the place that was typed."""
+    if "--from PLACE" not in hint:
+        return hint
+    from migrator.backup.storage.remote import without_credentials  # only for this
+
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
+        option, equals, value = word.partition("=")
+        place = value if equals else following
+        if option == "--from" and place:
+            return hint.replace("--from PLACE", f"--from {shlex.quote(without_credentials(place))}")
+    return hint
 
 
 def _run_again(found: re.Match[str]) -> str:
@@ -148,14 +157,11 @@ def without_secrets(word: str) -> str:
 
 
 def _carried(config: JobConfig) -> list[str]:
-    usual = JobConfig()
     words: list[str] = []
-    for name, option in _CARRIED.items():
-        value = getattr(config, name)
-        if value is True:
-            words.append(option)
-        elif value != getattr(usual, name):
-            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+    usual = JobConfig()
+    for each in options_of(config):
+        if each.name in _CARRIED and each.value != getattr(usual, each.name):
+            words += [each.flags[-1]] if each.value is True else [each.flags[-1], each.default]
     return words
 
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.backup.options import RestoreOptions
 from migrator.backup.retention import Policy
-from migrator.cli import backup_options, options, timer
-from migrator.cli.backups_printing import (
-    checked_as_dict,
-    plan_as_dict,
-    print_checked,
-    print_json,
-    print_plans,
-    print_rows,
-)
+from migrator.cli import backups_printing as printing
+from migrator.cli import options, timer
+from migrator.cli.backup import server
 from migrator.cli.flags import flags, made
-from migrator.config import Watch
-from migrator.config.option import options_of
+from migrator.cli.options import DryRun
+from migrator.config import LogOptions, Watch
+from migrator.config.option import documented, option, options_of
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.naming import printable
 
@@ -30,12 +27,27 @@ if TYPE_CHECKING:
     from migrator.backup.restore_test import Drill
 
 from_option = flags(RestoreOptions, "place")
-database_option = click.option(
-    "--database",
-    metavar="PATTERN",
-    multiple=True,
-    help="Only databases of this name; * stands for any characters. May be given more than once.",
+database_option = flags(
+    RestoreOptions,
+    "databases",
+    help={"databases": "Only databases of this name; * stands for any characters."},
+    default={"databases": ""},
 )
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class DrillOptions:
+    """Whether backups are restored to be checked, and where."""
+
+    drill: bool = option(False, "Also restore the newest snapshot of each database and compare it.")
+    target: str = option(
+        "",
+        "The server for --drill, http(s)://host:5984. Each snapshot is restored to a temporary database.",
+        unit="URL",
+        flag="--to",
+        text="COUCHDB_URL",
+    )
 
 
 @click.group()
@@ -55,7 +67,7 @@ def backups() -> None:
 @from_option
 @database_option
 @options.json_option
-def list_command(place: str, database: tuple[str, ...], as_json: bool) -> None:
+def list_command(place: str, databases: tuple[str, ...], as_json: bool | None) -> None:
     """List the snapshots in PLACE, oldest first; the last column counts what a restore of it reads.
 
     Exit 4 when one cannot be restored, because it or one that it adds to is damaged or missing.
@@ -69,16 +81,13 @@ def list_command(place: str, database: tuple[str, ...], as_json: bool) -> None:
     from migrator.backup.catalog import Catalog
     from migrator.backup.listing import listing, matching
     from migrator.backup.storage.base import open_place
+    from migrator.cli.rendering import show
 
     opened = open_place(place)
     catalog = Catalog(opened)
-    rows = listing(catalog, matching(catalog, database))
-    if as_json:
-        print_json([row._asdict() for row in rows])
-    elif rows:
-        print_rows(rows)
-    else:
-        click.echo(f"There are no backups in {opened.describe()}.")
+    rows = listing(catalog, matching(catalog, databases))
+    text = printing.rows_to_text(rows) or f"There are no backups in {opened.describe()}.\n"
+    show([row._asdict() for row in rows], text, as_json=as_json)
     if any(row.problem for row in rows):
         sys.exit(EXIT_DIFFERENCES)
 
@@ -87,30 +96,12 @@ def list_command(place: str, database: tuple[str, ...], as_json: bool) -> None:
 @from_option
 @database_option
 @flags(RestoreOptions, "identity")
-@click.option(
-    "--drill", "drilled", is_flag=True, help="Also restore the newest snapshot of each database and compare it."
-)
-@click.option(
-    "--to",
-    "target",
-    metavar="URL",
-    help="The server for --drill, http(s)://host:5984. Each snapshot is restored to a temporary database. "
-    "[default: COUCHDB_URL]",
-)
+@flags(DrillOptions)
 @options.json_option
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@timer.watch_options
+@flags(LogOptions, "quiet", help={"quiet": "No progress."})
+@options.watch_options
 @options.connection_options
-def check_command(
-    place: str,
-    database: tuple[str, ...],
-    identity: str | None,
-    drilled: bool,
-    target: str | None,
-    as_json: bool,
-    quiet: bool,
-    **values: Any,
-) -> None:
+def check_command(**values: Any) -> None:
     """Read all of the backups in PLACE: every file against its digest, every line, count and attachment.
 
     Names what is damaged and ends with 4. Without the key, encrypted files are compared with their digests only.
@@ -130,36 +121,37 @@ def check_command(
     from migrator.backup.format.cipher import open_cipher
     from migrator.backup.listing import matching
     from migrator.backup.storage.base import open_place
+    from migrator.cli.rendering import show
 
-    if target and not drilled:
+    asked, wanted = made(DrillOptions, values), made(RestoreOptions, values)
+    if asked.target and not asked.drill:
         raise ConfigError("--to names a server, but nothing is restored.", hint="Add --drill, or leave it out.")
-    config = backup_options.job(values, target=backup_options.server(target, "--to")) if drilled else None
+    config = options.part_of_job(values, target=server(asked.target, "--to")) if asked.drill else None
     with timer.timed("check", made(Watch, values)), options.stoppable() as stopping:
-        opened = open_place(place)
-        cipher = open_cipher(identity_file=identity)
-        databases = matching(Catalog(opened), database)
-        if not databases:
+        opened = open_place(wanted.place)
+        cipher = open_cipher(identity_file=wanted.identity or None)
+        names = matching(Catalog(opened), wanted.databases)
+        if not names:
             raise ConfigError(f"There are no backups in {opened.describe()}.", hint="Check what --from names.")
 
         def tell(manifest: Manifest, what: str = "reading") -> None:
             if stopping.is_set():
                 raise Interrupted("Stopped; not all was looked at.", hint="Start it again.")
-            if not quiet:
+            if not values["quiet"]:
                 click.echo(f"{what} {printable(manifest.database)} {manifest.snapshot}", err=True)
 
-        checked = check(opened, databases, cipher, listener=tell)
+        checked = check(opened, names, cipher, listener=tell)
         drills: list[Drill] = []
         if config:
             from migrator.backup.restore_test import drill
 
-            asked = RestoreOptions(place=place, identity=identity or "")
-            drills += drill(
-                config, asked, databases, stopping=stopping, told=lambda manifest: tell(manifest, "restoring")
-            )
-        if as_json:
-            print_json(checked_as_dict(checked, drills))
-        else:
-            print_checked(checked, drills, opened.describe())
+            restoring = partial(tell, what="restoring")
+            drills += drill(config, wanted, names, stopping=stopping, told=restoring)
+        show(
+            printing.checked_as_dict(checked, drills),
+            printing.checked_to_text(checked, drills, opened.describe()),
+            as_json=values["as_json"],
+        )
         if not checked.ok or not all(each.ok for each in drills):
             sys.exit(EXIT_DIFFERENCES)
 
@@ -168,15 +160,9 @@ def check_command(
 @from_option
 @database_option
 @flags(Policy)
-@click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
+@flags(DryRun, help={"dry_run": "Show what would be removed; remove nothing."})
 @options.json_option
-def prune_command(
-    place: str,
-    database: tuple[str, ...],
-    dry_run: bool,
-    as_json: bool,
-    **values: Any,
-) -> None:
+def prune_command(place: str, databases: tuple[str, ...], **values: Any) -> None:
     """Remove the snapshots in PLACE that no --keep flag keeps, of each database by itself.
 
     The newest always stays, and so do those that a kept one adds to. What killed runs left goes too, unless the
@@ -193,6 +179,7 @@ def prune_command(
     from migrator.backup.listing import matching
     from migrator.backup.prune import plan_pruning, prune
     from migrator.backup.storage.base import open_place
+    from migrator.cli.rendering import show
 
     for each in options_of(Policy):
         if values[each.name] == 0:
@@ -207,14 +194,14 @@ def prune_command(
     # Before the lock, which would make the folder of a name that was mistyped.
     if not Catalog(opened).databases(unfinished=True):
         raise ConfigError(f"There are no backups in {opened.describe()}.", hint="Check what --from names.")
+    dry_run = made(DryRun, values).dry_run
     with contextlib.nullcontext() if dry_run else opened.lock():
-        plans = list(plan_pruning(opened, matching(Catalog(opened), database, unfinished=True), policy))
+        names = matching(Catalog(opened), databases, unfinished=True)
+        plans = list(plan_pruning(opened, names, policy))
         if not dry_run:
             for plan in plans:
                 prune(opened, plan)
-    if as_json:
-        print_json([plan_as_dict(plan) for plan in plans])
-    else:
-        print_plans(plans, dry_run=dry_run)
+    text = printing.plans_to_text(plans, dry_run=dry_run)
+    show([printing.plan_as_dict(plan) for plan in plans], text, as_json=values["as_json"])
     if any(plan.damaged or plan.repaired for plan in plans):
         sys.exit(EXIT_DIFFERENCES)

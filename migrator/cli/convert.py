@@ -23,8 +23,13 @@ TARGET = (
 
 
 @click.command()
-@click.option("--from", "source", metavar="SOURCE", required=True, help=SOURCE)
-@click.option("--to", "target", metavar="TARGET", required=True, help=TARGET)
+@flags(
+    JobConfig,
+    *("source", "target"),
+    help={"source": SOURCE, "target": TARGET},
+    default={"target": ""},
+    required=True,
+)
 @flags(ConvertJob)
 @flags(JobConfig, "rejects", help={"rejects": "Where rejected rows are written."})
 @options.connection_options
@@ -54,10 +59,7 @@ def convert(**values: Any) -> None:
     over = "into_existing" if is_server_url(values["target"]) else "overwrite"
     again = this_command(*(() if values[over] else (f"--{over.replace('_', '-')}",)))
     job = made(ConvertJob, values, config=made(JobConfig, values), again=again)
-    with (
-        options.stoppable() as stopping,
-        options.listening(values) as listener,
-    ):
+    with options.at_work(values) as (listener, stopping):
         result, rejects = convert_leaves(job, listener=listener, stopping=stopping)
     result_line = json.dumps({**result.as_dict(), "rejects": str(rejects) if result.rejected else ""})
     click.echo(result_line, err=is_standard_output(job.config.target))

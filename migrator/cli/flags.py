@@ -30,6 +30,7 @@ def flags(
     *names: str,
     without: tuple[str, ...] = (),
     hidden: bool = False,
+    required: bool = False,
     help: Mapping[str, str] | None = None,
     default: Mapping[str, str] | None = None,
 ) -> Callable[[F], F]:
@@ -42,6 +43,7 @@ def flags(
         names: only these; all of them when empty.
         without: all but these.
         hidden: leave them out of the help.
+        required: the command does not run without them.
         help: other words for what an option does for this command.
         default: other words for its default.
     """
@@ -57,7 +59,8 @@ def flags(
                 help=(help or {}).get(each.name, each.option.typed or each.option.help),
                 default=(default or {}).get(each.name, each.option.default),
             )
-            function = _flag(dataclasses.replace(each, option=option), hidden=hidden)(function)
+            asked = dataclasses.replace(each, option=option, required=required or each.required)
+            function = _flag(asked, hidden=hidden)(function)
         return function
 
     return decorate

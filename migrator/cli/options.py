@@ -8,37 +8,71 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
-
-import click
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from migrator.cli.flags import flags, given, made
-from migrator.config import Connection, JobConfig, LogOptions, load_job_file
+from migrator.config import Connection, JobConfig, LogOptions, Watch, load_job_file
+from migrator.config.option import documented, option, options_of
 from migrator.errors import EXIT_INTERRUPTED, ConfigError
 from migrator.events import Event, Listener
 
-job_option = click.option(
-    "-c", "--config", "job_file", metavar="JOB.toml", help="Read the job from a file; flags win over it."
-)
+if TYPE_CHECKING:
+    from migrator.server.admin.connection import Server
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class JobFile:
+    """Where the options of a job may stand too."""
+
+    job_file: str = option("", "Read the job from a file; flags win over it.", unit="JOB.toml", flag="-c --config")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """How a result is printed."""
+
+    as_json: bool = option(False, "Print JSON.", flag="--json")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """Whether anything is done."""
+
+    dry_run: bool = option(False, "Show what would be done, and do nothing.")
+
+
 # What run, plan, retry and their like share.
 sides = flags(JobConfig, "source", "target", "collection", "map", "transform", "codec")
-target_side = flags(JobConfig, "target", "map", "transform", "codec")
 WRITE = (
     *("on_conflict", "newer_field", "rejects", "max_errors", "batch_docs", "batch_bytes"),
     *("in_flight", "readers", "sort", "q", "n", "partitioned"),
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 REPORT = "Write the report as JSON; - prints it instead of the text."
+job_option = flags(JobFile)
+json_option = flags(Output)
 connection_options = flags(Connection)
+watch_options = flags(Watch)
 log_options = flags(LogOptions)
+_CONNECTION = tuple(each.name for kind in (Connection, Watch) for each in options_of(kind))
 
 
-def job_config(job_file: str | None, values: Mapping[str, Any]) -> JobConfig:
-    """Merge the job file and the flags that were given."""
-    merged = load_job_file(job_file) if job_file else {}
+def server_options(function: F) -> F:
+    """What commands about a server have after their own flags."""
+    return json_option(connection_options(log_options(function)))
+
+
+def job_config(values: Mapping[str, Any]) -> JobConfig:
+    """Merge the job file, where one is named, and the flags that were given."""
+    merged = load_job_file(values["job_file"]) if values.get("job_file") else {}
     typed = given(JobConfig, values)
     if "map" in typed:
         typed["map"] = {**merged.get("map", {}), **typed["map"]}
@@ -50,6 +84,17 @@ def job_config(job_file: str | None, values: Mapping[str, Any]) -> JobConfig:
     config = JobConfig(**merged)
     _refuse_files_of_other_tools(config.source)
     return config
+
+
+def part_of_job(values: Mapping[str, Any], *names: str, **more: Any) -> JobConfig:
+    """How servers are reached and who is notified, for a command whose other flags may mean something else.
+
+    Args:
+        values: of all flags, by name.
+        names: further options of a job that the command has.
+        more: further fields, which win.
+    """
+    return made(JobConfig, {name: values.get(name) for name in (*_CONNECTION, *names)}, **more)
 
 
 def _refuse_files_of_other_tools(source: str) -> None:
@@ -66,22 +111,30 @@ def _refuse_files_of_other_tools(source: str) -> None:
 
 
 @contextlib.contextmanager
-def listening(values: Mapping[str, Any]) -> Iterator[Listener]:
-    """A progress bar where a person watches, log lines elsewhere; both on standard error, as the flags want it."""
+def listening(values: Mapping[str, Any], *others: Listener) -> Iterator[Listener]:
+    """A progress bar where a person watches, log lines elsewhere; both on standard error, as the flags want it.
+
+    Args:
+        values: of all flags, by name.
+        others: receive the events as well.
+    """
     log = made(LogOptions, values)
-    if sys.stderr.isatty() and log == LogOptions():
-        from migrator.report.progress import ProgressListener
+    with contextlib.ExitStack() as stack:
+        if sys.stderr.isatty() and log == LogOptions():
+            from migrator.report.progress import ProgressListener
 
-        progress = ProgressListener()
-        try:
-            yield progress
-        finally:
-            progress.close()
-        return
-    from migrator.report.logs import LogListener
+            shown: Listener = stack.enter_context(contextlib.closing(ProgressListener()))
+        else:
+            from migrator.report.logs import LogListener
 
-    quieter = log.quiet and log.log_level in {"info", "debug"}
-    yield LogListener(log.log_format, "warning" if quieter else log.log_level)
+            quieter = log.quiet and log.log_level in {"info", "debug"}
+            shown = LogListener(log.log_format, "warning" if quieter else log.log_level)
+
+        def all_of_them(event: Event) -> None:
+            for each in (shown, *others):
+                each(event)
+
+        yield all_of_them if others else shown
 
 
 @contextlib.contextmanager
@@ -104,11 +157,22 @@ def stoppable() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def all_listeners(*listeners: Listener) -> Listener:
-    """One listener that tells several."""
+@contextlib.contextmanager
+def at_work(values: Mapping[str, Any], *others: Listener) -> Iterator[tuple[Listener, threading.Event]]:
+    """What all work gets: a listener, as `listening` makes it, and an event that the first signal sets."""
+    with stoppable() as stopping, listening(values, *others) as listener:
+        yield listener, stopping
 
-    def tell(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
 
-    return tell
+@contextlib.contextmanager
+def opened(
+    url: str, values: Mapping[str, Any], *, defaults: Connection | None = None
+) -> Iterator[tuple[Server, str | None]]:
+    """The server that a URL names and the database, if any; closed afterwards, stopped by signals."""
+    from migrator.server.admin.connection import open_server
+
+    connection = replace(defaults or Connection(), **given(Connection, values))
+    with at_work(values) as (listener, stopping):
+        server, database = open_server(url, config=connection, listener=listener, stopping=stopping)
+        with contextlib.closing(server):
+            yield server, database

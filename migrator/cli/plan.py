@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags, given
-from migrator.cli.plan_server import OWN, plan_and_print
+from migrator.cli.move import OWN, PlanFile, job_without_own, plan_and_print
 from migrator.config import JobConfig
 from migrator.server.move.options import PlanOptions
 
@@ -22,12 +20,12 @@ from migrator.server.move.options import PlanOptions
 @flags(JobConfig, "checkpoint", "resume", "restart", "report", "dry_run", "verify", hidden=True)
 # The old form of plan-server.
 @flags(PlanOptions, *OWN, hidden=True)
-@click.option("--output", type=click.Path(path_type=Path), hidden=True)
+@flags(PlanFile, hidden=True)
 @options.connection_options
 @options.job_option
 @options.log_options
 @options.json_option
-def plan(job_file: str | None, **values: Any) -> None:
+def plan(**values: Any) -> None:
     """Show what run with the same arguments would create, map and write; write nothing.
 
     The move of a whole server, with revisions, users and settings, is planned by `migrator plan-server`.
@@ -37,15 +35,16 @@ def plan(job_file: str | None, **values: Any) -> None:
       migrator plan --from memory:app.db:service --to http://localhost:5984
       migrator plan --from export.json --to http://localhost:5984 --transform id:field=sku --json
     """
-    config = options.job_config(job_file, {name: value for name, value in values.items() if name not in OWN})
+    config = job_without_own(values)
     if values["output"] or given(PlanOptions, {name: values[name] for name in OWN}):
         click.echo(f"This is the old form of: {_new_form()}", err=True)
         plan_and_print(config, values)
         return
+    from migrator.cli.rendering import show
     from migrator.jobs.plan import make_plan, plan_to_text
 
     made = make_plan(config)
-    click.echo(json.dumps(made, indent=2, ensure_ascii=False) if values["as_json"] else plan_to_text(made))
+    show(made, f"{plan_to_text(made)}\n", as_json=values["as_json"])
     if _whole(config):
         click.echo(
             "This is what run would do with the documents. "

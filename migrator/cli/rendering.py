@@ -13,11 +13,11 @@ from migrator.config import JobConfig
 from migrator.files.durable import replace_file
 from migrator.files.failures import AGAIN, RESUME, writing
 from migrator.files.streams import is_standard_output
-from migrator.jobs.run import JobResult
-from migrator.report.history import HistoryListener
 from migrator.report.summary import dump, report_to_json, report_to_table
 
 if TYPE_CHECKING:
+    from migrator.jobs.run import JobResult
+    from migrator.report.history import HistoryListener
     from migrator.verification.result import VerifyResult
 
 
@@ -62,6 +62,23 @@ def write_result(
         write_report(config.report, dump(value), again=RESUME)
     elif not config.json:
         click.echo(dump(value), nl=False)
+
+
+def show(value: Any, text: str, *, as_json: bool | None = False, report: str = "") -> None:
+    """Print a result, as JSON or as text, and write the report where one is wanted.
+
+    Args:
+        value: the result for machines.
+        text: the same for people.
+        as_json: print the one for machines.
+        report: the report file; `-` prints it instead of the text.
+
+    Raises:
+        StorageError, ConfigError: the file cannot be written.
+    """
+    if report and report != "-":
+        write_report(report, dump(value))
+    click.echo(dump(value) if as_json or report == "-" else text, nl=False)
 
 
 def write_report(

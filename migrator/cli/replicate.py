@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.cli import options
+from migrator.cli.flags import flags, made
+from migrator.cli.options import DryRun
+from migrator.config.option import documented, option, said
 from migrator.errors import ConfigError
 
 if TYPE_CHECKING:
     from migrator.couch.endpoint import Endpoint
+    from migrator.server.admin.connection import Server
     from migrator.server.admin.replications import Replication
 
-F = TypeVar("F", bound=Callable[..., Any])
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Between which databases, and where it runs."""
+
+    source: str = field(metadata=said("http(s)://host:5984/database that is read.", unit="URL", flag="--from"))
+    target: str = field(metadata=said("http(s)://host:5984/database that is written.", unit="URL", flag="--to"))
+    runner: str = option("", "The server that runs it.", unit="URL", flag="--on", text="that of --to")
 
 
-def _common(function: F) -> F:
-    return options.json_option(options.connection_options(options.log_options(function)))
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ReplicationOptions(DryRun):
+    """What a replication does."""
 
-
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+    name: str = option("", "Name of the job.", unit="NAME", text="made from what it does")
+    continuous: bool = option(False, "Keep replicating later changes.")
+    create_target: bool = option(False, "Create the database of --to.")
+    paused: bool = option(False, "Create it paused.")
 
 
 @click.group()
@@ -39,27 +55,10 @@ def replicate() -> None:
 
 
 @replicate.command("set-up")
-@click.option("--from", "source", required=True, metavar="URL", help="http(s)://host:5984/database that is read.")
-@click.option("--to", "target", required=True, metavar="URL", help="http(s)://host:5984/database that is written.")
-@click.option("--on", "runner", metavar="URL", help="The server that runs it. [default: that of --to]")
-@click.option("--name", default="", metavar="NAME", help="Name of the job. [default: made from what it does]")
-@click.option("--continuous", is_flag=True, help="Keep replicating later changes.")
-@click.option("--create-target", is_flag=True, help="Create the database of --to.")
-@click.option("--paused", is_flag=True, help="Create it paused.")
-@dry_run_option
-@_common
-def set_up(
-    source: str,
-    target: str,
-    runner: str | None,
-    as_json: bool,
-    name: str,
-    continuous: bool,
-    create_target: bool,
-    paused: bool,
-    dry_run: bool,
-    **values: Any,
-) -> None:
+@flags(Sides)
+@flags(ReplicationOptions)
+@options.server_options
+def set_up(**values: Any) -> None:
     """Set up a replication and wait until it runs; exit 5 when it fails to begin.
 
     The server keeps the credentials of both sides in the job, where its admins can read them: give users made
@@ -71,27 +70,18 @@ def set_up(
       migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --continuous
       migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --create-target --dry-run
     """
-    from migrator.cli.admin_options import opened
     from migrator.server.admin import replications
 
-    places = [_place(source, "source"), _place(target, "target")]
-    with opened(runner or target, values) as (server, _):
-        found = replications.set_up(
-            server,
-            *places,
-            name=name,
-            continuous=continuous,
-            create_target=create_target,
-            paused=paused,
-            dry_run=dry_run,
-        )
-    _print([found], as_json=as_json)
+    sides = made(Sides, values)
+    places = [_place(sides.source, "source"), _place(sides.target, "target")]
+    asked = vars(made(ReplicationOptions, values))
+    _do(sides.runner or sides.target, values, lambda server: [replications.set_up(server, *places, **asked)])
 
 
 @replicate.command("list")
 @click.argument("url")
-@_common
-def list_(url: str, as_json: bool, **values: Any) -> None:
+@options.server_options
+def list_(url: str, **values: Any) -> None:
     """List the replications of the server at URL with their states and failures.
 
     Examples:
@@ -100,26 +90,17 @@ def list_(url: str, as_json: bool, **values: Any) -> None:
       migrator replicate list http://localhost:5984
       migrator replicate list http://localhost:5984 --json
     """
-    from migrator.cli.admin_options import opened
     from migrator.server.admin import replications
 
-    with opened(url, values) as (server, _):
-        found = replications.listed(server)
-    _print(found, as_json=as_json)
+    _do(url, values, replications.listed)
 
 
 @replicate.command()
 @click.argument("url")
 @click.argument("name")
-@dry_run_option
-@_common
-def stop(
-    url: str,
-    name: str,
-    dry_run: bool,
-    as_json: bool,
-    **values: Any,
-) -> None:
+@flags(DryRun)
+@options.server_options
+def stop(url: str, name: str, **values: Any) -> None:
     """Remove the replication NAME and wait until it has stopped; what it wrote stays.
 
     Examples:
@@ -128,26 +109,18 @@ def stop(
       migrator replicate stop http://localhost:5984 shop-to-b --dry-run
       migrator replicate stop http://localhost:5984 shop-to-b
     """
-    from migrator.cli.admin_options import opened
     from migrator.server.admin import replications
 
-    with opened(url, values) as (server, _):
-        found = replications.stop(server, name, dry_run=dry_run)
-    _print([found], as_json=as_json)
+    asked = vars(made(DryRun, values))
+    _do(url, values, lambda server: [replications.stop(server, name, **asked)])
 
 
 @replicate.command()
 @click.argument("url")
 @click.argument("name")
-@dry_run_option
-@_common
-def start(
-    url: str,
-    name: str,
-    dry_run: bool,
-    as_json: bool,
-    **values: Any,
-) -> None:
+@flags(DryRun)
+@options.server_options
+def start(url: str, name: str, **values: Any) -> None:
     """Start the replication NAME, which was created paused or has failed for good.
 
     Examples:
@@ -155,12 +128,10 @@ def start(
     \b
       migrator replicate start http://localhost:5984 shop-to-b
     """
-    from migrator.cli.admin_options import opened
     from migrator.server.admin import replications
 
-    with opened(url, values) as (server, _):
-        found = replications.start(server, name, dry_run=dry_run)
-    _print([found], as_json=as_json)
+    asked = vars(made(DryRun, values))
+    _do(url, values, lambda server: [replications.start(server, name, **asked)])
 
 
 def _place(url: str, role: str) -> tuple[Endpoint, str]:
@@ -173,11 +144,12 @@ def _place(url: str, role: str) -> tuple[Endpoint, str]:
     return endpoint, database
 
 
-def _print(found: list[Replication], *, as_json: bool) -> None:
-    from migrator.cli.admin_options import print_json
+def _do(url: str, values: dict[str, Any], act: Callable[[Server], list[Replication]]) -> None:
+    """Do something with replications at a server, and print them."""
+    from migrator.cli.rendering import show
     from migrator.server.admin.replications import replications_to_text
 
-    if as_json:
-        print_json({"schema": 1, "ok": True, "replications": [asdict(job) for job in found]})
-    else:
-        click.echo(replications_to_text(found), nl=False)
+    with options.opened(url, values) as (server, _):
+        found = act(server)
+    value = {"schema": 1, "ok": True, "replications": [asdict(job) for job in found]}
+    show(value, replications_to_text(found), as_json=values["as_json"])

@@ -1,31 +1,42 @@
-"""`migrator report`: show a run's report again, as a table or as one HTML page."""
+"""`migrator report` and `migrator status`: a run's report again, and how far a checkpoint is."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from migrator.errors import ConfigError
+from migrator.cli import options
+from migrator.cli.flags import flags
+from migrator.config.option import documented, option
+from migrator.errors import CheckpointError, ConfigError
 
 # A report has a few hundred bytes for each collection and a thousand differences; a larger file is something else.
 MAX_FILE_BYTES = 256_000_000
 BESIDE = "beside REPORT"
 
 
+@documented
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """Whether a report becomes a page."""
+
+    html: str = option(
+        "",
+        "Write one self-contained page, with charts and a search; - for standard output.",
+        unit="[FILE]",
+        bare=BESIDE,
+        text="REPORT with .html",
+    )
+
+
 @click.command()
 @click.argument("report_file", metavar="REPORT")
-@click.option(
-    "--html",
-    metavar="[FILE]",
-    is_flag=False,
-    flag_value=BESIDE,
-    help="Write one self-contained page, with charts and a search; - for standard output. "
-    "[default: REPORT with .html]",
-)
+@flags(PageOptions)
 def report(report_file: str, html: str | None) -> None:
     """Show the REPORT that --report of run, retry or verify wrote; - reads standard input.
 
@@ -81,3 +92,42 @@ def _read(name: str) -> Any:
         ) from None
     except (ValueError, RecursionError):
         raise ConfigError(f"{name} is no JSON.", hint="Name the file that --report wrote.") from None
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@options.json_option
+def status(checkpoint: Path, as_json: bool | None) -> None:
+    """Show how far the job of a CHECKPOINT file is.
+
+    \b
+    Example:
+      migrator status nightly.json
+    """
+    from migrator.checkpoint.file import CheckpointFile
+    from migrator.cli.rendering import show
+    from migrator.report.summary import table
+
+    file = CheckpointFile(checkpoint)
+    if not file.exists():
+        raise CheckpointError(
+            f"There is no checkpoint {checkpoint}.", hint="Name the file that run --checkpoint wrote."
+        )
+    found = file.load()
+    value = {
+        "finished": found.finished,
+        "job": found.job,
+        "collections": {
+            name: {"finished": state.finished, **state.counts.as_dict()}
+            for name, state in found.collections.items()
+        },
+        "totals": found.totals.as_dict(),
+    }
+    names = ("read", "written", "unchanged", "skipped", "filtered", "rejected")
+    rows: list[tuple[str, ...]] = [("collection", "state", *names)]
+    for name, state in found.collections.items():
+        numbers = [f"{getattr(state.counts, each):,}" for each in names]
+        rows.append((name, "finished" if state.finished else "under way", *numbers))
+    end = "finished." if found.finished else "not finished. Go on with: migrator run … --resume"
+    sides = f"from {found.job.get('source')} to {found.job.get('target')}"
+    show(value, f"{sides}\n{table(rows, left=2)}\nThe job is {end}\n", as_json=as_json)

@@ -1,26 +1,56 @@
-"""`migrator run`: move documents."""
+"""`migrator run`, `migrator verify` and `migrator retry`: move documents, compare them, write rejects again."""
 
 from __future__ import annotations
 
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.cli import options, timer
-from migrator.cli.flags import flags
+from migrator.cli.flags import flags, made
 from migrator.config import JobConfig
-from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, Interrupted
+from migrator.config.option import documented, option
+from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError, Interrupted
 from migrator.events import Listener
+
+if TYPE_CHECKING:
+    from migrator.checkpoint.file import Checkpoint
+    from migrator.model import Extractor
+    from migrator.verification.result import VerifyResult
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class DifferencesFile:
+    """Where all differences go."""
+
+    differences: str | None = option(None, "Write every difference as NDJSON.", unit="FILE")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class RejectedAt:
+    """Which rejects are written again."""
+
+    stages: tuple[str, ...] = option(
+        (),
+        "Only what was rejected at this stage.",
+        flag="--stage",
+        choices=("extract", "transform", "load"),
+        text="all",
+    )
 
 
 @click.command()
 @flags(JobConfig)
 @options.log_options
 @options.job_option
-def run(job_file: str | None, **values: Any) -> None:
+def run(**values: Any) -> None:
     """Move documents from SOURCE through transformers to TARGET, collection by collection.
 
     What is there already with equal content is left alone, so a second run writes nothing.
@@ -34,7 +64,7 @@ def run(job_file: str | None, **values: Any) -> None:
       migrator run --from http://a:5984/orders --to http://b:5984/orders --replicate
       migrator run --from dump/ --to http://localhost:5984 --executor dask://scheduler:8786
     """
-    config = options.job_config(job_file, values)
+    config = options.job_config(values)
     watched = timer.timed("run", config, json_line=config.json)
     with options.stoppable() as stopping, watched as told:
         _run(config, values, stopping=stopping, told=told.listener)
@@ -49,14 +79,12 @@ def _run(config: JobConfig, values: Mapping[str, Any], *, stopping: threading.Ev
     if config.verify and not config.dry_run:
         refuse_second_reading(config)
     history = HistoryListener()
-    with options.listening(values) as listener:
-        result = run_any(config, listener=options.all_listeners(listener, told, history), stopping=stopping)
+    with options.listening(values, told, history) as listener:
+        result = run_any(config, listener=listener, stopping=stopping)
     verification = None
     if not config.verify or config.dry_run:
         print_result(result, config, history)
     else:
-        from migrator.cli.verify import verify_and_print
-
         # What was moved is told before it is compared, which may fail; but standard output takes one object.
         if config.report != "-":
             print_result(result, config, history)
@@ -71,3 +99,129 @@ def _run(config: JobConfig, values: Mapping[str, Any], *, stopping: threading.Ev
         sys.exit(EXIT_DIFFERENCES)
     if stopping.is_set() and not config.follow:
         raise Interrupted("Stopped after the last document.", hint="Nothing is left to do.")
+
+
+@click.command()
+@options.sides
+@flags(
+    JobConfig,
+    *("checkpoint", "resume", "restart", "report"),
+    help={"checkpoint": "Where the position is kept, for --resume.", "report": options.REPORT},
+    default={"checkpoint": ""},
+)
+@flags(DifferencesFile)
+@flags(JobConfig, "in_flight", hidden=True)
+@options.connection_options
+@options.log_options
+@options.job_option
+def verify(**values: Any) -> None:
+    """Compare what SOURCE holds, after the transformers, with what TARGET holds, document by document.
+
+    Names each missing, extra and different document with the first differing path; exit 4 when there is one.
+
+    \b
+    Examples:
+      migrator verify --from export.json --to http://localhost:5984
+      migrator verify --from memory:app.db:service --to http://localhost:5984 --differences diff.ndjson
+    """
+    config = options.job_config(values)
+    with options.stoppable() as stopping:
+        result = verify_and_print(config, values, stopping=stopping, differences=values["differences"])
+    if not result.ok:
+        sys.exit(EXIT_DIFFERENCES)
+
+
+def verify_and_print(
+    config: JobConfig,
+    values: Mapping[str, Any],
+    *,
+    stopping: threading.Event,
+    differences: str | None = None,
+    run_checkpoint: Checkpoint | None = None,
+) -> VerifyResult:
+    """Verify and print the result.
+
+    Args:
+        config: the job.
+        values: the command's flags, for the log.
+        stopping: set it to stop.
+        differences: a file for every difference.
+        run_checkpoint: what the run that is verified has left.
+    """
+    from migrator.cli.rendering import show
+    from migrator.verification.job import verify_job
+    from migrator.verification.result import result_to_json, result_to_text
+
+    with options.listening(values) as listener:
+        result = verify_job(
+            config, listener=listener, stopping=stopping, differences=differences, run_checkpoint=run_checkpoint
+        )
+    # A run's report has its own file; verification adds its result to what is printed.
+    if config.verify:
+        click.echo(result_to_text(result), nl=False, err=config.report == "-" or config.json)
+    else:
+        show(result_to_json(result), result_to_text(result), report=config.report)
+    return result
+
+
+@click.command()
+@click.argument("rejects_file", metavar="REJECTS", type=click.Path(path_type=Path))
+@flags(JobConfig, "target", "collection")
+@flags(RejectedAt)
+@flags(
+    JobConfig, "map", "transform", "codec", *options.WRITE, "report", "dry_run", help={"dry_run": "Write nothing."}
+)
+@options.connection_options
+@options.log_options
+def retry(rejects_file: Path, **values: Any) -> None:
+    """Write the documents of the REJECTS file again, after a fix at the target, in the file, or by --transform.
+
+    Each goes to the database that it was meant for, which the file says; --map or a database in TARGET changes
+    that. A document that was rejected at the target is kept as it was sent, so only the transformers given here
+    apply; --stage extract --stage transform chooses those that the run's transformers are still to be applied to.
+    The file itself is left as it is; what is rejected again goes to a new one.
+
+    \b
+    Examples:
+      migrator retry rejects.ndjson --to http://localhost:5984
+      migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
+    """
+    from migrator.checkpoint.target_guard import advising
+    from migrator.cli.rendering import print_result, rejects_advice
+    from migrator.couch.endpoint import is_server_url
+    from migrator.extractors.appended import AppendedRejects
+    from migrator.extractors.rejects import RejectsExtractor
+    from migrator.files.copies import copied
+    from migrator.files.streams import is_stream
+    from migrator.jobs.registry import scheme_of, target_text
+    from migrator.jobs.run import run_job
+    from migrator.naming import file_name
+    from migrator.report.history import HistoryListener
+
+    config = options.job_config(values)
+    if config.rejects and not is_stream(rejects_file) and Path(config.rejects).resolve() == rejects_file.resolve():
+        raise ConfigError(
+            f"--rejects names {rejects_file} itself.", hint="Name another file for what is rejected again."
+        )
+    if is_stream(rejects_file):
+        rejects_file = copied(str(rejects_file), "rejects.ndjson")
+    rejects = RejectsExtractor(rejects_file, loose=bool(config.transform), **vars(made(RejectedAt, values)))
+    source: Extractor = rejects
+    target = target_text(config)
+    if not is_server_url(target) and not scheme_of(target) and not is_stream(target):
+        files = {name: Path(target) / f"{file_name(name)}.ndjson" for name in rejects.collections()}
+        files = {name: file for name, file in files.items() if file.exists()}
+        if files and config.on_conflict in {"fail", "overwrite"}:
+            # A folder's file is replaced as a whole, with what it has and what it lacked.
+            source, config = AppendedRejects(rejects, files), replace(config, on_conflict="overwrite")
+    history = HistoryListener()
+    with (
+        options.at_work(values, history) as (listener, stopping),
+        advising("Retry again: what is there already stays as it is."),
+    ):
+        # An interrupted retry begins again: the file is small, and what is there stays.
+        result = run_job(replace(config, restart=True), listener=listener, stopping=stopping, source=source)
+    print_result(result, config, history)
+    if result.report.totals.rejected:
+        click.echo(rejects_advice(result, config), err=True)
+        sys.exit(EXIT_REJECTS)

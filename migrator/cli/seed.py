@@ -1,49 +1,70 @@
-"""`migrator seed`: make databases what fixtures say, or fill them with a masked sample of others."""
+"""`migrator seed` and `migrator snapshot`: fixtures into databases, or a masked sample of others, and back."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.cli import options
-from migrator.cli.flags import flags, given, made
-from migrator.cli.options import REPORT
-from migrator.config import Connection, JobConfig
+from migrator.cli.flags import flags, made
+from migrator.config import JobConfig
+from migrator.config.option import documented, option
 from migrator.couch.endpoint import is_server_url
+from migrator.couch.places import checked_place
+from migrator.couch.ready import wait_for_server
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError
 from migrator.fixtures.options import Masking, SeedOptions
+
+if TYPE_CHECKING:
+    from migrator.fixtures.model import Fixtures
 
 ONLY = "Only this database."
 # A database that tests have changed beyond that is told by its number.
 MAX_SHOWN = 200
 
 
+@documented
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions:
+    """What is asked of a folder of fixtures, apart from what the databases become."""
+
+    prefix: str = option("", "Prefix of each database's name.", unit="NAME")
+    diff: bool = option(False, "Show what differs from the fixtures and write nothing; exit 4 if anything does.")
+    now: str = option("", "Value of ${now}, as in 2024-05-01.", unit="TIME", variable="MIGRATOR_NOW", text="now")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class FileFormat:
+    """How fixtures are written."""
+
+    format: str = option(
+        "json",
+        "One file per document (json), or one file per database (ndjson).",
+        choices=("json", "ndjson"),
+    )
+
+
 @click.command()
 @click.argument("fixtures")
 @flags(JobConfig, "target", "collection", help={"target": "http(s)://host:5984.", "collection": ONLY})
 @flags(SeedOptions, "exact", "recreate")
-@click.option("--prefix", metavar="NAME", default="", help="Prefix of each database's name.")
+@flags(FolderOptions, "prefix")
 @flags(SeedOptions, "wait_s")
-@click.option(
-    "--diff", is_flag=True, help="Show what differs from the fixtures and write nothing; exit 4 if anything does."
-)
-@click.option(
-    "--now",
-    envvar="MIGRATOR_NOW",
-    metavar="TIME",
-    help="Value of ${now}, as in 2024-05-01. [default: now]",
-)
-@flags(JobConfig, "report", help={"report": REPORT})
+@flags(FolderOptions, "diff", "now")
+@flags(JobConfig, "report", help={"report": options.REPORT})
 @flags(Masking)
 @options.connection_options
 @options.log_options
-def seed(fixtures: str, prefix: str, diff: bool, now: str | None, **values: Any) -> None:
+def seed(fixtures: str, **values: Any) -> None:
     """Load the fixtures in the folder FIXTURES into databases of a server. Seeding twice writes nothing.
 
     Every fault in the fixtures is reported with its file and line, all at once, before anything is written.
@@ -56,43 +77,71 @@ def seed(fixtures: str, prefix: str, diff: bool, now: str | None, **values: Any)
       migrator seed fixtures/ --diff
       migrator seed https://prod.example.com --to https://staging.example.com --sample 5% --mask pseudonym:email
     """
-    from migrator.couch.places import checked_place
     from migrator.jobs.registry import target_text
 
-    fixtures = checked_place(fixtures, "FIXTURES", known=("memory",), reads=True)
-    config = JobConfig(
-        source=fixtures,
-        target=values["target"] or "",
-        collection=values["collection"],
-        report=values["report"] or "",
-        **given(Connection, values),
-    )
+    source = checked_place(fixtures, "FIXTURES", known=("memory",), reads=True)
+    config = options.part_of_job(values, "target", "collection", "report", source=source)
+    asked = made(FolderOptions, values)
     # Jobs with prefixes share a server, and with it its users.
-    settings = made(SeedOptions, values, keep_users=bool(prefix))
+    settings = made(SeedOptions, values, keep_users=bool(asked.prefix))
     masking = made(Masking, values)
-    if is_server_url(fixtures) or fixtures.startswith("memory:"):
-        wrong = {"exact": settings.exact, "recreate": settings.recreate, "diff": diff, "now": now}
+    staging = is_server_url(source) or source.startswith("memory:")
+    if staging:
+        wrong = {"exact": settings.exact, "recreate": settings.recreate, "diff": asked.diff, "now": asked.now}
         for name, value in wrong.items():
             if value:
                 raise ConfigError(f"--{name} goes with a folder of fixtures.", hint="Leave it out.")
-        if settings.wait_s is not None:
-            _wait(target_text(config), settings.wait_s)
-        _stage(config, masking, prefix, values)
-        return
-    if masking.any:
+    elif masking.any:
         raise ConfigError(
             "--sample, --where and --mask go with a server as FIXTURES, not with a folder.",
             hint="Mask when the fixtures are made: migrator snapshot URL FOLDER --mask KIND:FIELD",
         )
-    _seed(config, settings, values, prefix=prefix, diff=diff, now=now)
+    started = time.monotonic()
+    databases = None if staging else _read(config, asked)
+    if settings.wait_s is not None:
+        wait_for_server(target_text(config), settings.wait_s)
+    if databases is None:
+        _stage(config, masking, asked.prefix, values)
+    else:
+        _seed(config, databases, settings, values, diff=asked.diff, started=started)
+
+
+@click.command()
+@click.argument("url")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@flags(JobConfig, "collection", help={"collection": ONLY})
+@flags(FileFormat)
+@flags(JobConfig, "report", help={"report": options.REPORT})
+@flags(Masking)
+@options.connection_options
+@options.log_options
+def snapshot(url: str, folder: Path, **values: Any) -> None:
+    """Write the databases at URL (one, or all of a server) into FOLDER as fixtures for `migrator seed`.
+
+    Keys and files are sorted, so that a pull request shows what changed and nothing else. What FOLDER holds of
+    these databases is replaced. `_users` is written only where it is named.
+
+    \b
+    Examples:
+      migrator snapshot http://localhost:5984 fixtures/
+      migrator snapshot https://db.example.com/orders staging/ --sample 5% --mask pseudonym:email
+    """
+    from migrator.fixtures.take_snapshot import take
+
+    checked_place(str(folder), "FOLDER")
+    config = made(JobConfig, values, source=url)
+    asked: dict[str, Any] = {**vars(made(FileFormat, values)), "masking": made(Masking, values)}
+    with options.listening(values) as listener:
+        taken = take(config, folder, environ=os.environ, listener=listener, **asked)
+    _finish(taken.as_dict(), taken.as_text(), config.report, taken.unconfirmed)
 
 
 def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str, Any]) -> None:
     from migrator.fixtures.staging import stage
 
-    with options.stoppable() as stopping, options.listening(values) as listener:
+    with options.at_work(values) as (listener, stopping):
         staged = stage(config, masking, environ=os.environ, prefix=prefix, listener=listener, stopping=stopping)
-    finish(staged.as_dict(), staged.text, config.report)
+    _finish(staged.as_dict(), staged.text, config.report)
     if not staged.masked:
         click.echo("Original values are at the target: delete its databases, and fix the masks.", err=True)
         sys.exit(EXIT_DIFFERENCES)
@@ -101,74 +150,61 @@ def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str
         sys.exit(EXIT_REJECTS)
 
 
+def _read(config: JobConfig, asked: FolderOptions) -> Fixtures:
+    from migrator.fixtures.folder import read_fixtures
+    from migrator.fixtures.values import parse_now
+
+    now = parse_now(asked.now)
+    found = read_fixtures(Path(config.source), environ=os.environ, now=now, prefix=asked.prefix)
+    return found.only(config.collection)
+
+
 def _seed(
     config: JobConfig,
+    fixtures: Fixtures,
     settings: SeedOptions,
     values: Mapping[str, Any],
     *,
-    prefix: str,
     diff: bool,
-    now: str | None,
+    started: float,
 ) -> None:
     from migrator.couch.locate import server_of
-    from migrator.fixtures.folder import read_fixtures
     from migrator.fixtures.seeder import Seeder
-    from migrator.fixtures.values import parse_now
     from migrator.jobs.registry import target_text
 
-    started = time.monotonic()
-    fixtures = read_fixtures(Path(config.source), environ=os.environ, now=parse_now(now), prefix=prefix).only(
-        config.collection
-    )
-    url = target_text(config)
-    if settings.wait_s is not None:
-        _wait(url, settings.wait_s)
-    endpoint, database = server_of(config, url, role="target", environ=os.environ)
+    endpoint, database = server_of(config, target_text(config), role="target", environ=os.environ)
     if database is not None:
         raise ConfigError(
             f"--to names the database {database}, but the fixtures' folder names the databases.",
             hint=f"Write --to {endpoint.url}, and --collection NAME for one of them.",
         )
-    with options.stoppable() as stopping, options.listening(values) as listener:
-        seeder = Seeder(endpoint, fixtures, settings, listener, stopping)
-        try:
-            if diff:
-                found = seeder.differences()
-            else:
-                seeded = seeder.seed()
-        finally:
-            seeder.close()
+    with (
+        options.at_work(values) as (listener, stopping),
+        contextlib.closing(Seeder(endpoint, fixtures, settings, listener, stopping)) as seeder,
+    ):
+        found = seeder.differences() if diff else []
+        seeded = {} if diff else seeder.seed()
     if diff:
-        value = {"schema": 1, "ok": not found, "differences": found}
-        finish(value, _differences(found), config.report, seeder.unconfirmed)
+        value: dict[str, Any] = {"schema": 1, "ok": not found, "differences": found}
+        _finish(value, _differences(found), config.report, seeder.unconfirmed)
         if found:
             sys.exit(EXIT_DIFFERENCES)
         return
     seconds = round(time.monotonic() - started, 3)
-    value = {"schema": 1, "ok": True, "databases": {n: s.as_dict() for n, s in seeded.items()}, "seconds": seconds}
-    finish(value, _table(seeded, seconds), config.report, seeder.unconfirmed)
+    databases = {name: result.as_dict() for name, result in seeded.items()}
+    value = {"schema": 1, "ok": True, "databases": databases, "seconds": seconds}
+    _finish(value, _table(seeded, seconds), config.report, seeder.unconfirmed)
 
 
-def _wait(url: str, timeout_s: float) -> None:
-    from migrator.couch.ready import wait_for_server
-
-    wait_for_server(url, timeout_s)
-
-
-def finish(value: dict[str, Any], text: str, report: str, unconfirmed: Sequence[str] = ()) -> None:
+def _finish(value: dict[str, Any], text: str, report: str, unconfirmed: Sequence[str] = ()) -> None:
     """Print a result, as JSON or as text, and write the report where one is wanted."""
-    from migrator.cli.rendering import write_report
-    from migrator.report.summary import dump, unconfirmed_lines
+    from migrator.cli.rendering import show
+    from migrator.report.summary import unconfirmed_lines
 
     if unconfirmed:
         value["unconfirmed"] = list(unconfirmed)
         text += "".join(f"{line}\n" for line in unconfirmed_lines(unconfirmed))
-    if report == "-":
-        click.echo(dump(value), nl=False)
-        return
-    if report:
-        write_report(report, dump(value))
-    click.echo(text, nl=False)
+    show(value, text, report=report)
 
 
 def _table(seeded: dict[str, Any], seconds: float) -> str:

@@ -35,7 +35,7 @@ POLICY = "What to do when the target holds other content under the same id; over
 @options.connection_options
 @options.log_options
 @options.job_option
-def singer_target(job_file: str | None, **values: Any) -> None:
+def singer_target(**values: Any) -> None:
     """Write the records of a Singer tap, read from standard input, to TARGET; a stream goes to a database.
 
     Standard output gets each STATE once every record before it is written or rejected, so a tap that is started
@@ -47,8 +47,8 @@ def singer_target(job_file: str | None, **values: Any) -> None:
       tap-github --config tap.json | migrator singer-target --to http://localhost:5984 >> state.json
       migrator singer-target --to http://localhost:5984 --transform drop:_sdc_batched_at
     """
-    given = options.job_config(job_file, values)
-    policy_given = values.get("on_conflict") or (job_file and given.on_conflict != "fail")
+    given = options.job_config(values)
+    policy_given = values.get("on_conflict") or (values["job_file"] and given.on_conflict != "fail")
     config = given if policy_given else replace(given, on_conflict=DEFAULTS.on_conflict)
     from migrator.checkpoint.reject_file import RejectFile
     from migrator.cli.rendering import rejected_text, retry_advice
@@ -56,8 +56,7 @@ def singer_target(job_file: str | None, **values: Any) -> None:
 
     with (
         contextlib.closing(RejectFile(Path(config.rejects or REJECTS), shared=True)) as rejects,
-        options.stoppable() as stopping,
-        options.listening(values) as listener,
+        options.at_work(values) as (listener, stopping),
     ):
         target = SingerTarget(config, rejects, _print_state, listener=listener, stopping=stopping)
         counts = target.run(sys.stdin.buffer)

@@ -1,4 +1,4 @@
-"""The flags of a command that runs on a timer, and what is told when it ends, however it ends."""
+"""What is told of a command that runs on a timer when it ends, however it ends."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator.cli.flags import flags
 from migrator.config import Watch
 from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, MigratorError
 
 if TYPE_CHECKING:
     from migrator.monitoring.timed import TimedRun
-
-watch_options = flags(Watch)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from migrator.config.shared import Connection, Watch
 from migrator.errors import ConfigError
 from migrator.files.streams import is_standard_output
 from migrator.kinds import sources, targets, transformers
+from migrator.model import BatchLimits
 
 SORTS = ("auto", "always", "never")
 POLICIES = ("fail", "skip", "overwrite", "newer")
@@ -81,9 +82,15 @@ class JobConfig(Connection, Watch):
     )
     max_errors: str = option("", "Stop when more documents than this are rejected.", unit="N|N%", group=WRITING)
     batch_docs: int = option(
-        1_000, "Maximum documents per batch; tuned automatically below that.", unit="N", group=WRITING, at_least=1
+        BatchLimits().max_docs,
+        "Maximum documents per batch; tuned automatically below that.",
+        unit="N",
+        group=WRITING,
+        at_least=1,
     )
-    batch_bytes: int = option(2_000_000, "Maximum bytes per batch.", unit=BYTES, group=WRITING, at_least=1)
+    batch_bytes: int = option(
+        BatchLimits().max_bytes, "Maximum bytes per batch.", unit=BYTES, group=WRITING, at_least=1
+    )
     in_flight: int = option(
         8, "Maximum batches sent at once; tuned automatically below that.", unit="N", group=WRITING, at_least=1
     )

@@ -11,7 +11,7 @@ import pytest
 
 from migrator.backup.catalog import HINT
 from migrator.backup.storage.base import open_place
-from migrator.cli import _with_place
+from migrator.cli.again import with_place
 from migrator.cli.backups_printing import readable
 from migrator.errors import ConfigError
 from tests.support.backups import TINY, files, simple, write
@@ -201,7 +201,7 @@ def test_sizes_are_readable() -> None:
 )
 def test_a_hint_names_the_place_that_was_typed(words: list[str], wanted: str) -> None:
     """It can be pasted as it is, and shows no password."""
-    assert _with_place(HINT, ["restore", *words]) == HINT.replace("--from PLACE", wanted)
+    assert with_place(HINT, ["restore", *words]) == HINT.replace("--from PLACE", wanted)
 
 
 def test_the_hint_of_a_missing_snapshot_can_be_pasted(folder: Path) -> None:

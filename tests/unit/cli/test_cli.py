@@ -168,7 +168,7 @@ def job(tmp_path: Path) -> Callable[..., JobConfig]:
     def merge(text: str = "", **flags: Any) -> JobConfig:
         path = tmp_path / "job.toml"
         path.write_text(text)
-        return options.job_config(str(path) if text else None, flags)
+        return options.job_config({"job_file": str(path) if text else None, **flags})
 
     return merge
 
@@ -302,8 +302,9 @@ def test_the_first_signal_asks_and_the_second_ends(
 def test_several_may_listen() -> None:
     """Each hears everything, in order."""
     heard: list[str] = []
-    tell = options.all_listeners(lambda _event: heard.append("first"), lambda _event: heard.append("second"))
-    tell(RunStarted("s", "t", (), 0))
+    others = (lambda _event: heard.append("first"), lambda _event: heard.append("second"))
+    with options.listening({"log_level": "error"}, *others) as listener:
+        listener(RunStarted("s", "t", (), 0))
     assert heard == ["first", "second"]
 
 
