@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from migrator.kinds.sources import SOURCES
 from migrator.kinds.targets import TARGETS
 from migrator.kinds.transformers import KINDS
-from migrator.plugins.imports import DISTRIBUTION, load_attribute
+from migrator.plugins.imports import DISTRIBUTION
 from tests.docs.pages import ROOT
 
 
@@ -71,7 +72,7 @@ def test_the_documentation_has_the_table(page: str, name: str) -> None:
 )
 def test_every_factory_has_the_signature_of_a_plug_ins(row: object) -> None:
     """A source, a target and a transformer of this package are opened as those of other packages are."""
-    factory = load_attribute(row.factory, search_cwd=False)  # type: ignore[attr-defined] # all rows have it
+    factory = pkgutil.resolve_name(row.factory)  # type: ignore[attr-defined] # all rows have it
     wanted = {"Source": ("source", "config", "environ"), "Target": ("target", "config", "names", "environ")}
     names = [name.lstrip("_") for name in inspect.signature(factory).parameters]
     assert names == list(wanted[type(row).__name__]) if type(row).__name__ in wanted else len(names) == 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_values import NoId, document_id
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 Arrow's times without a zone are wall clocks
@@ -23,8 +23,6 @@ def values_of(array: pa.Array) -> list[Any]:
 
     Times to the microsecond are Python's; one that needs nanoseconds is its text in ISO 8601.
     """
-    import pyarrow as pa  # an extra; who has an array has it
-
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
         return _plainly(array) or values_of(array.storage)
@@ -86,8 +84,6 @@ def _of_struct(array: pa.StructArray) -> list[Any]:
 
 
 def _of_lists(array: pa.Array) -> list[Any]:
-    import pyarrow as pa
-
     try:
         lengths = [length or 0 for length in _lengths(array)]
         inner = iter(values_of(array.flatten()))
@@ -100,27 +96,19 @@ def _of_lists(array: pa.Array) -> list[Any]:
 
 
 def _lengths(array: pa.Array) -> Iterator[int | None]:
-    import pyarrow as pa
-
     if pa.types.is_fixed_size_list(array.type):
         size = array.type.list_size
         return (size if valid else 0 for valid in array.is_valid().to_pylist())
-    import pyarrow.compute as pc
-
     return iter(pc.list_value_length(array).to_pylist())
 
 
 def _of_map(array: pa.MapArray) -> list[Any]:
-    import pyarrow as pa
-
     pairs = _of_lists(pa.ListArray.from_arrays(*_entries(array)))
     return [None if entries is None else _object(entries) for entries in pairs]
 
 
 def _entries(array: pa.MapArray) -> tuple[pa.Array, pa.Array]:
     """The offsets of a map's entries, null where the map is, and the entries as structs."""
-    import pyarrow as pa
-
     there = array.is_valid().to_pylist()
     offsets = array.offsets.to_pylist()
     marked = [offset if valid else None for offset, valid in zip(offsets, there, strict=False)] + offsets[-1:]
@@ -146,8 +134,6 @@ def _object(entries: list[dict[str, Any]]) -> Any:
 
 def _of_times(array: pa.Array) -> list[Any]:
     """Dates, times, timestamps and durations: as the library gives them where it can, else by their numbers."""
-    import pyarrow as pa
-
     kind = array.type
     if not (pa.types.is_date64(kind) or pa.types.is_time(kind)):
         # Of those the library makes 00:00 of 24:00, and drops the time of a date, without a word.
@@ -169,8 +155,6 @@ def _of_times(array: pa.Array) -> list[Any]:
 
 
 def _in_microseconds(array: pa.Array) -> list[Any] | None:
-    import pyarrow as pa
-
     kind = array.type
     if getattr(kind, "unit", "") != "ns":
         return _plainly(array)
@@ -219,8 +203,6 @@ def _with_nanos(text: str, nanos: int) -> str:
 
 
 def _zone(name: str | None) -> Any:
-    import pyarrow as pa
-
     if name is None:
         return None
     try:

@@ -10,6 +10,10 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+import boto3
+import botocore.config
+from botocore import exceptions
+
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
 from migrator.extractors.opening import after_scheme, chosen
@@ -18,7 +22,6 @@ from migrator.extractors.selection import select_collections
 from migrator.extractors.source_options import divide
 from migrator.extractors.sql_values import document_id
 from migrator.model import Extractor, Position, Record
-from migrator.plugins.imports import extra
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
 PAGE_ITEMS = 500
@@ -111,10 +114,6 @@ class DynamoExtractor:
 
     @cached_property
     def _client(self) -> Any:
-        with extra("dynamodb", what="A DynamoDB source"):
-            import boto3  # an extra
-            import botocore.config
-
         session = boto3.Session(profile_name=self._options.get("profile"), region_name=self._options.get("region"))
         config = botocore.config.Config(
             read_timeout=self._timeout_s, connect_timeout=10, retries={"mode": "standard", "max_attempts": 3}
@@ -134,9 +133,6 @@ class DynamoExtractor:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        with extra("dynamodb", what="A DynamoDB source"):
-            from botocore import exceptions
-
         try:
             yield
         except exceptions.ClientError as error:

@@ -18,19 +18,15 @@ def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> 
     return MemoryExtractor(load_object(name), name=name, collections=chosen(config))
 
 
-def load_object(spec: str, *, search_cwd: bool = True) -> object:
+def load_object(spec: str) -> object:
     """Import the source that `package.module:attribute` names; a class or function is called for what it gives.
 
     Something that can be called but is a source itself, such as a service with `__call__`, is not called.
 
-    Args:
-        spec: the attribute may be dotted.
-        search_cwd: look into the working folder first.
-
     Raises:
         ConfigError: there is no such module or attribute, or the user's code failed.
     """
-    found = load_attribute(spec, search_cwd=search_cwd)
+    found = load_attribute(spec)
     if not inspect.isclass(found) and (not callable(found) or _is_source(found)):
         return found
     try:

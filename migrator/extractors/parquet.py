@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError
@@ -16,11 +19,6 @@ from migrator.extractors.opening import after_scheme, chosen
 from migrator.extractors.row_faults import unreadable_fault
 from migrator.model import Extractor, Position, Record
 from migrator.naming import shown
-from migrator.plugins.imports import extra
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
 ROWS = 500
 # A page that has a checksum must fit it, or bits that fell over would be written as values.
@@ -112,8 +110,6 @@ class ParquetExtractor(FileExtractor):
 
     def _batches(self, file: pq.ParquetFile, path: Path, group: int) -> Iterator[tuple[pa.RecordBatch, ...]]:
         """The batches of a row group; where it has the old times of 96 bits, each once more in microseconds."""
-        import pyarrow.parquet as pq  # an extra
-
         batches = file.iter_batches(self._rows, row_groups=[group])
         schema = file.schema
         if all(schema.column(number).physical_type != "INT96" for number in range(len(schema))):
@@ -125,9 +121,6 @@ class ParquetExtractor(FileExtractor):
 
     @contextlib.contextmanager
     def _opened(self, collection: str) -> Iterator[pq.ParquetFile]:
-        with extra("parquet", what="Parquet"):
-            import pyarrow.parquet as pq  # an extra
-
         path = self._files[collection]
         with contextlib.ExitStack() as stack:
             with _translated(path):
@@ -145,8 +138,6 @@ class ParquetExtractor(FileExtractor):
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    import pyarrow as pa
-
     try:
         yield
     except (pa.ArrowException, OSError) as error:

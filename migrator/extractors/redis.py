@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+import redis
+from redis import exceptions
 
 from migrator.codec import InvalidDocument, decode_value
 from migrator.config import JobConfig
@@ -20,10 +23,6 @@ from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter
 from migrator.model import Extractor, Position, Record
 from migrator.naming import shown
-from migrator.plugins.imports import extra
-
-if TYPE_CHECKING:
-    import redis
 
 KEYS_AT_ONCE = 200
 SORT_MEMORY_BYTES = 16_000_000
@@ -127,9 +126,6 @@ class RedisExtractor:
 
     @cached_property
     def _client(self) -> redis.Redis:
-        with extra("redis", what="A Redis source"):
-            import redis  # an extra
-
         given: dict[str, Any] = {"socket_timeout": self._timeout_s, "socket_connect_timeout": 10}
         if urlsplit(self._url).password is None and self._environ.get("REDIS_PASSWORD"):
             given |= {"username": self._environ.get("REDIS_USER"), "password": self._environ["REDIS_PASSWORD"]}
@@ -168,9 +164,6 @@ class RedisExtractor:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        with extra("redis", what="A Redis source"):
-            from redis import exceptions
-
         try:
             yield
         except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:

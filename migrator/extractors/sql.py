@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import sqlalchemy as sa
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.opening import chosen
 from migrator.extractors.sql_catalog import Catalog, Relation
-from migrator.extractors.sql_columns import asked_for
-from migrator.extractors.sql_engine import UnreadableRow, file_content, open_engine, shown_url, translated
-from migrator.extractors.sql_queries import divide_queries
-from migrator.extractors.sql_ranges import KeyOrder, dividing_keys, table_size
+from migrator.extractors.sql_engine import (
+    Database,
+    UnreadableRow,
+    divide_queries,
+    file_content,
+    shown_url,
+    translated,
+)
+from migrator.extractors.sql_ranges import KeyRanges
 from migrator.extractors.sql_rows import Rows
 from migrator.extractors.sql_values import key_position, position_key, shown_key
 from migrator.model import Extractor, Position, Record
 from migrator.naming import shown
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
 
 FETCH_ROWS = 200
 _NULLS = "null:"
@@ -74,17 +77,13 @@ class SqlExtractor:
 
     def count(self, collection: str) -> int | None:
         """How many rows; None where the database would read the whole table for that."""
-        import sqlalchemy as sa  # open_engine says what to do where it is missing
-
-        if self._engine.dialect.name != "sqlite" or collection in self._queries:
+        if not self._database.sqlite or collection in self._queries:
             return None
-        (table,) = self._relation(collection).parts
-        with translated(self.describe()), self._engine.connect() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+        return self._ranges.size(self._catalog.relation(collection).parts[0])
 
     def identity(self, collection: str) -> str:
         """The key's columns and types, as with another key positions say nothing; of a file its content too."""
-        return self._relation(collection).identity + file_content(self._url)
+        return self._catalog.relation(collection).identity + file_content(self._url)
 
     def describe_position(self, collection: str, position: Position) -> str:
         """Table and key."""
@@ -101,7 +100,7 @@ class SqlExtractor:
             CheckpointError: `after` is no position of this table, or the table is read in one go.
             TransientError: the connection broke; reading can go on after the last record.
         """
-        relation = self._relation(collection)
+        relation = self._catalog.relation(collection)
         if not relation.key:
             yield from self._in_one_go(collection, relation, after)
             return
@@ -112,57 +111,40 @@ class SqlExtractor:
 
     def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
         """Yield the rows between two keys; rows without a whole key are in the range that has no end."""
-        yield from self._by_key(collection, self._relation(collection), after, upto)
+        yield from self._by_key(collection, self._catalog.relation(collection), after, upto)
 
     def size(self, collection: str) -> int:
         """How large a table is beside the others: its bytes in PostgreSQL, its rows in SQLite."""
-        relation = self._relation(collection)
-        return table_size(self._engine, relation.parts[0], self.describe()) if relation.key else 0
+        relation = self._catalog.relation(collection)
+        return self._ranges.size(relation.parts[0]) if relation.key else 0
 
     def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
         """Keys that divide a table into about so many ranges of at least so many rows, as positions."""
-        key = self._relation(collection).key
-        if not key:
-            return []
-        found = dividing_keys(
-            self._engine,
-            key,
-            lambda column: asked_for(self._engine, column),
-            parts=parts,
-            min_rows=min_rows,
-            place=self.describe(),
-        )
-        return [key_position(values) for values in found]
+        key = self._catalog.relation(collection).key
+        return [key_position(values) for values in self._ranges.dividing(key, parts, min_rows)] if key else []
 
     def close(self) -> None:
         """Close the connections."""
-        if "_engine" in self.__dict__:
-            self._engine.dispose()
+        if "_database" in self.__dict__:
+            self._database.engine.dispose()
 
     @cached_property
-    def _engine(self) -> sa.Engine:
-        return open_engine(self._url)
+    def _database(self) -> Database:
+        return Database(self._url)
 
     @cached_property
     def _catalog(self) -> Catalog:
-        return Catalog(self._engine, self.describe(), self._queries, ids_given=self.ids_given)
+        return Catalog(self._database, self._queries, ids_given=self.ids_given)
 
     @cached_property
-    def _order(self) -> KeyOrder:
-        return KeyOrder(self._engine, self.describe())
-
-    def _relation(self, collection: str) -> Relation:
-        return self._catalog.relation(collection)
+    def _ranges(self) -> KeyRanges:
+        return KeyRanges(self._database)
 
     def _read(self, selects: Sequence[sa.Select[Any]]) -> Iterator[sa.Row[Any]]:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(translated(self.describe()))
-            connection = stack.enter_context(self._engine.connect())
-            if self._engine.dialect.name == "postgresql":
+        with translated(self._database.place), self._database.engine.connect() as connection:
+            if self._database.postgresql:
                 # One state of the table from its first row to its last.
-                connection = connection.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             streamed = connection.execution_options(stream_results=True, yield_per=self._fetch_rows)
             for select in selects:
                 with streamed.execute(select) as rows:
@@ -172,7 +154,7 @@ class SqlExtractor:
         self, collection: str, relation: Relation, position: Position | None, upto: Position | None
     ) -> Iterator[Record]:
         key = relation.key
-        rows = Rows(self._engine, collection, relation.parts[0], [column.name for column in key])
+        rows = Rows(self._database, collection, relation.parts[0], [column.name for column in key])
         while True:
             try:
                 for row in self._read([rows.select(self._between(key, position, upto), key)]):
@@ -211,13 +193,11 @@ class SqlExtractor:
     def _between(
         self, key: Sequence[sa.Column[Any]], after: Position | None, upto: Position | None
     ) -> list[sa.ColumnElement[bool]]:
-        import sqlalchemy as sa
-
         where: list[sa.ColumnElement[bool]] = [column.is_not(None) for column in key if column.nullable]
         if after is not None:
-            where.append(self._order.behind(key, position_key(after, len(key))))
+            where.append(self._ranges.behind(key, position_key(after, len(key))))
         if upto is not None:
-            where.append(sa.not_(self._order.behind(key, position_key(upto, len(key)))))
+            where.append(sa.not_(self._ranges.behind(key, position_key(upto, len(key)))))
         return where
 
     def _in_one_go(self, collection: str, relation: Relation, after: Position | None) -> Iterator[Record]:
@@ -228,7 +208,7 @@ class SqlExtractor:
             )
         number = 0
         for part in relation.parts:
-            rows = Rows(self._engine, collection, part, relation.id_columns)
+            rows = Rows(self._database, collection, part, relation.id_columns)
             try:
                 for row in self._read([rows.select((), (), only=relation.inherited)]):
                     number += 1
@@ -242,14 +222,12 @@ class SqlExtractor:
                 ) from None
 
     def _without_key(self, collection: str, relation: Relation, read: int) -> Iterator[Record]:
-        import sqlalchemy as sa
-
         nullable = [column for column in relation.key if column.nullable]
         if not nullable:
             return
         # Only SQLite lets a primary key be null, and only where its rows are numbered.
-        order = [sa.text("_rowid_")] if self._engine.dialect.name == "sqlite" else list(nullable)
-        rows = Rows(self._engine, collection, relation.parts[0], ())
+        order = [sa.text("_rowid_")] if self._database.sqlite else list(nullable)
+        rows = Rows(self._database, collection, relation.parts[0], ())
         where = [sa.or_(*(column.is_(None) for column in nullable))]
         reason = f"the key {', '.join(column.name for column in nullable)} is null"
         for number, row in enumerate(islice(self._read([rows.select(where, order)]), read, None), read + 1):

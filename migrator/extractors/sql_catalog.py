@@ -8,17 +8,16 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import sqlalchemy as sa
 
 from migrator.errors import ConfigError
 from migrator.extractors.selection import select_collections
-from migrator.extractors.sql_columns import query_columns
-from migrator.extractors.sql_engine import translated
+from migrator.extractors.sql_engine import Database, translated
+from migrator.extractors.sql_rows import query_columns
 from migrator.extractors.sql_session import default_schema
 from migrator.naming import shown
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
 
 # Partitions and inherited tables are parts of their parents, where those are read too.
 _RELATIONS = """
@@ -68,15 +67,13 @@ class Catalog:
     """The collections of a database.
 
     Args:
-        engine: the database.
-        place: its name for messages.
+        database: it.
         queries: named queries; where there are any, they are the collections unless others are asked for.
         ids_given: a transformer makes the ids, so a relation needs no key.
     """
 
-    def __init__(self, engine: sa.Engine, place: str, queries: Mapping[str, str], *, ids_given: bool) -> None:
-        self._engine = engine
-        self._place = place
+    def __init__(self, database: Database, queries: Mapping[str, str], *, ids_given: bool) -> None:
+        self._database = database
         self._queries = queries
         self._ids_given = ids_given
         self._relations: dict[str, Relation] = {}
@@ -87,7 +84,7 @@ class Catalog:
         Raises:
             ConfigError: one is not there, or cannot be read.
         """
-        with translated(self._place):
+        with translated(self._database.place):
             there = self._there
         # Where there are views alone, they are what is meant.
         usual = sorted(name for name, own in there.items() if own) or sorted(there)
@@ -95,7 +92,7 @@ class Catalog:
             usual = list(self._queries)
         if wanted is not None:
             known = [*usual, *sorted({*there, *self._queries} - set(usual))]
-            usual = list(select_collections(known, wanted, source=self._place))
+            usual = list(select_collections(known, wanted, source=self._database.place))
         for name in usual:
             self.relation(name)
         return tuple(usual)
@@ -107,31 +104,28 @@ class Catalog:
             ConfigError: it has no key, or a policy hides rows of it.
         """
         if name not in self._relations:
-            with translated(self._place):
+            with translated(self._database.place):
                 self._relations[name] = self._query(name) if name in self._queries else self._stored(name)
         return self._relations[name]
 
     @cached_property
     def _schema(self) -> str | None:
-        return default_schema(self._engine) if self._engine.dialect.name == "postgresql" else None
+        return default_schema(self._database.engine) if self._database.postgresql else None
 
     @property
     def _there(self) -> dict[str, bool]:
         """All relations by name, and whether each is a table that is no part of another."""
-        import sqlalchemy as sa  # open_engine says what to do where it is missing
-
         if self._schema is None:
-            inspector = sa.inspect(self._engine)
+            inspector = sa.inspect(self._database.engine)
             return dict.fromkeys(inspector.get_view_names(), False) | dict.fromkeys(
                 inspector.get_table_names(), True
             )
-        with self._engine.connect() as connection:
-            found = connection.execute(sa.text(_RELATIONS), {"schema": self._schema}).all()
+        found = self._database.rows(sa.text(_RELATIONS), schema=self._schema)
         return {str(name): bool(own) for name, own in found}
 
     def _query(self, name: str) -> Relation:
         text = self._queries[name]
-        source = query_columns(self._engine, text, name)
+        source = query_columns(self._database, text, name)
         self._need_ids(name, source, "The query")
         return Relation((source,), (), hashlib.sha256(text.encode()).hexdigest()[:16], _own_id(source))
 
@@ -169,20 +163,15 @@ class Catalog:
         )
 
     def _parts(self, name: str) -> tuple[sa.Table, ...]:
-        import sqlalchemy as sa
-
         if self._schema is None:
             return (self._reflected(None, name),)
-        with self._engine.connect() as connection:
-            found = connection.execute(sa.text(_PARTS), {"schema": self._schema, "name": name}).all()
+        found = self._database.rows(sa.text(_PARTS), schema=self._schema, name=name)
         for _, part, hidden, user, policies in found:
             if hidden:
                 raise _policy_error(str(part), str(user), [str(policy) for policy in policies])
         return tuple(self._reflected(str(schema), str(part)) for schema, part, *_ in found)
 
     def _reflected(self, schema: str | None, name: str) -> sa.Table:
-        import sqlalchemy as sa
-
         with warnings.catch_warnings():
             # Of types that SQLAlchemy does not know the database's own text is taken.
             warnings.simplefilter("ignore", sa.exc.SAWarning)
@@ -190,15 +179,13 @@ class Catalog:
                 sa.sql.quoted_name(name, quote=True),
                 sa.MetaData(),
                 schema=None if schema is None else sa.sql.quoted_name(schema, quote=True),
-                autoload_with=self._engine,
+                autoload_with=self._database.engine,
                 resolve_fks=False,
                 listeners=[("column_reflect", _quote)],
             )
 
 
 def _key_of(table: sa.Table) -> tuple[sa.Column[Any], ...]:
-    import sqlalchemy as sa
-
     if len(table.primary_key.columns):
         return tuple(table.primary_key.columns)
     for constraint in sorted(table.constraints, key=lambda each: str(each.name)):
@@ -229,6 +216,4 @@ def _policy_error(table: str, user: str, policies: Sequence[str]) -> ConfigError
 
 def _quote(_inspector: object, _table: object, column: dict[str, Any]) -> None:
     # SQLAlchemy does not know each word that each version of a database reserves.
-    from sqlalchemy.sql import quoted_name
-
-    column["name"] = quoted_name(column["name"], quote=True)
+    column["name"] = sa.sql.quoted_name(column["name"], quote=True)

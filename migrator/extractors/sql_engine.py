@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, unquote
 
 from migrator.errors import ConfigError, TransientError, Unauthorized
 from migrator.extractors.lines import file_identity
 from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_session import fix_session, read_json
 from migrator.extractors.sql_values import bad_text
+from migrator.naming import shown
 from migrator.plugins.imports import extra
 
-if TYPE_CHECKING:
+with extra("sql", what="A SQL source"):
     import sqlalchemy as sa
 
+_QUERY = "query."
 # What may be in a URL's query and is no secret.
 _SHOWN_QUERY = ("dbname", "host", "port", "service")
 # SQLite's words, which come as those of any other trouble.
@@ -30,6 +33,35 @@ _OF_A_VALUE = (
     "cannot hold BLOB values",
 )
 _DENIED = ("authentication failed", "no pg_hba.conf entry", "no password supplied", "Access denied")
+
+
+def divide_queries(url: str) -> tuple[str, dict[str, str]]:
+    """The URL that the driver takes, and the named queries.
+
+    Args:
+        url: as given; within a query only `&`, `#` and `%` before two hexadecimal digits must be percent-encoded.
+
+    Raises:
+        ConfigError: a query has no name, no text, or the name of another.
+    """
+    base, mark, options = url.partition("?")
+    queries: dict[str, str] = {}
+    others = []
+    for option in options.split("&") if mark else ():
+        name, _, text = option.partition("=")
+        if not name.startswith(_QUERY):
+            others.append(option)
+            continue
+        collection = unquote(name[len(_QUERY) :])
+        query = re.sub(r"[;\s]+\Z", "", unquote(text)).strip()
+        if not collection or not query or collection in queries:
+            what = "twice" if collection in queries else "without a name" if not collection else "without a text"
+            raise ConfigError(
+                f"The source has the query {shown(collection)} {what}.",
+                hint="Write ?query.NAME=select …, each name once, with & in it written %26.",
+            )
+        queries[collection] = query
+    return base + (f"?{'&'.join(others)}" if others else ""), queries
 
 
 def shown_url(url: str) -> str:
@@ -50,12 +82,10 @@ def open_engine(url: str) -> sa.Engine:
         ConfigError: there is no such kind of database, no such file, or a package is missing.
     """
     parsed = _parsed(url)
-    with extra("sql", what=f"A {parsed.get_backend_name()} source"):
-        import sqlalchemy as sa  # an extra
-
-        try:
-            if parsed.get_backend_name() == "sqlite":
-                return _sqlite(parsed)
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(parsed)
+        with extra("sql", what=f"A {parsed.get_backend_name()} source"):
             if parsed.get_backend_name() != "postgresql":
                 return sa.create_engine(parsed, poolclass=sa.pool.NullPool)
             engine = sa.create_engine(
@@ -64,12 +94,40 @@ def open_engine(url: str) -> sa.Engine:
                 json_deserializer=read_json,
                 connect_args={"client_encoding": "UTF8"} if "psycopg" in parsed.drivername else {},
             )
-        except sa.exc.NoSuchModuleError as error:
-            raise ConfigError(
-                f"There is no SQL dialect {parsed.drivername!r}.", hint="Known are sqlite and postgresql."
-            ) from error
+    except sa.exc.NoSuchModuleError as error:
+        raise ConfigError(
+            f"There is no SQL dialect {parsed.drivername!r}.", hint="Known are sqlite and postgresql."
+        ) from error
     fix_session(engine)
     return engine
+
+
+class Database:
+    """A database that is read and never written.
+
+    Args:
+        url: of it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.place = shown_url(url)
+        """Its name for people, without credentials."""
+        self.engine = open_engine(url)
+        self.postgresql = self.engine.dialect.name == "postgresql"
+        self.sqlite = self.engine.dialect.name == "sqlite"
+
+    def rows(self, query: sa.Executable, **values: object) -> Sequence[Any]:
+        """All rows that a question of our own gives.
+
+        Raises:
+            MigratorError: as `translated` says.
+        """
+        with translated(self.place), self.engine.connect() as connection:
+            return connection.execute(query, values).all()
+
+    def quoted(self, table: Any) -> str:
+        """A table's name as SQL has it."""
+        return self.engine.dialect.identifier_preparer.format_table(table)
 
 
 def file_content(url: str) -> str:
@@ -103,8 +161,6 @@ def translated(place: str) -> Iterator[None]:
         UnreadableRow: it failed over a row.
         ConfigError: it refused the question.
     """
-    import sqlalchemy as sa
-
     try:
         yield
     except sa.exc.DBAPIError as error:
@@ -130,9 +186,6 @@ def translated(place: str) -> Iterator[None]:
 
 
 def _parsed(url: str) -> sa.URL:
-    with extra("sql", what="A SQL source"):
-        import sqlalchemy as sa
-
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
@@ -148,8 +201,6 @@ def _parsed(url: str) -> sa.URL:
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:
-    import sqlalchemy as sa
-
     path = Path(url.database or "")
     if not url.database or not path.is_file():
         raise ConfigError(

@@ -1,44 +1,51 @@
-"""From a row of a table, view or query to its record."""
+"""How the columns of a table, view or query are asked for, and from a row to its record."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import sqlalchemy as sa
+
+from migrator.errors import ConfigError
 from migrator.extractors.row_faults import Unreadable, row_fault, unreadable_fault
-from migrator.extractors.sql_columns import asked_for
+from migrator.extractors.sql_engine import Database
 from migrator.extractors.sql_values import NoId, document_id, shown_key, sqlite_value
 from migrator.model import Fault, Position, Record
+from migrator.naming import shown
 
-if TYPE_CHECKING:
-    import sqlalchemy as sa
+# Of PostgreSQL: bool, bytea, "char", name, integers, text, json, floats, bpchar, varchar, times, numeric, uuid,
+# jsonb, each also in arrays.
+_NATIVE_OIDS = frozenset(
+    (16, 17, 18, 19, 20, 21, 23, 25, 114, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1266, 1700, 2950, 3802)
+) | frozenset(
+    (1000, 1001, 1002, 1003, 1016, 1005, 1007, 1009, 199, 1021, 1022, 1014, 1015, 1182, 1183, 1115, 1185)
+)
+_NATIVE_OIDS |= frozenset((1270, 1231, 2951, 3807))
 
 
 class Rows:
     """The rows of one relation.
 
     Args:
-        engine: the database.
+        database: it.
         collection: its name for people.
         source: what is selected from.
         id_columns: the columns whose values make the id; none where a transformer makes it.
     """
 
     def __init__(
-        self, engine: sa.Engine, collection: str, source: sa.FromClause, id_columns: Sequence[str]
+        self, database: Database, collection: str, source: sa.FromClause, id_columns: Sequence[str]
     ) -> None:
         columns = list(source.columns)
-        self._engine = engine
         self._collection = collection
         self._source = source
         self._names = [str(column.name) for column in columns]
-        self._asked = [asked_for(engine, column) for column in columns]
+        self._asked = [asked_for(database, column) for column in columns]
         self._key_at = [self._names.index(name) for name in id_columns]
         # SQLite keeps any type in any column.
-        self._declared = (
-            [str(column.type).upper() for column in columns] if engine.dialect.name == "sqlite" else []
-        )
+        self._declared = [str(column.type).upper() for column in columns] if database.sqlite else []
         # Only these can hold a value that is unreadable within a readable one.
         self._nested = any(hasattr(column.type, "item_type") for column in columns)
 
@@ -46,8 +53,6 @@ class Rows:
         self, where: Sequence[Any], order: Sequence[Any], *, only: bool = False, keys_only: bool = False
     ) -> sa.Select[Any]:
         """The question for its rows, or their keys; `only` leaves out those of tables that inherit from it."""
-        import sqlalchemy as sa  # open_engine says what to do where it is missing
-
         asked = [self._asked[at] for at in self._key_at] if keys_only else self._asked
         query = sa.select(*asked).where(*where).order_by(*order)
         return query.with_hint(self._source, "ONLY", "postgresql") if only else query
@@ -95,3 +100,55 @@ class Rows:
         if self._declared:
             values = [sqlite_value(value, kind) for value, kind in zip(row, self._declared, strict=True)]
         return dict(zip(self._names, values, strict=True))
+
+
+def asked_for(database: Database, column: Any) -> sa.ColumnElement[Any]:
+    """The expression that a column is read by."""
+    if database.sqlite:
+        # Its columns hold values of any type: those come as they are kept.
+        return sa.type_coerce(column, sa.types.NullType()).label(column.name)
+    native: sa.ColumnElement[Any] = column
+    return native if _has_python_type(column.type) else sa.cast(column, sa.Text).label(column.name)
+
+
+def query_columns(database: Database, text: str, name: str) -> sa.FromClause:
+    """A query as something to select from, with the columns that it gives.
+
+    Raises:
+        ConfigError: two of them have one name, or it gives none.
+    """
+    # A colon is no parameter here, and a comment at the end does not reach beyond its line.
+    query = text.replace(":", "\\:") + "\n"
+    reading = {"postgresql_readonly": True} if database.postgresql else {}
+    with database.engine.connect().execution_options(**reading) as connection:
+        # The query is the user's own text, and a database that is opened for reading runs it.
+        found = connection.execute(sa.text(f"SELECT * FROM ({query}) AS migrator_query LIMIT 0"))  # noqa: S608
+        told = found.cursor.description if found.cursor is not None else ()
+        described = [(str(each[0]), each[1]) for each in told]
+    names = [column for column, _ in described]
+    twice = [column for column in names if names.count(column) > 1]
+    if twice or not names:
+        raise ConfigError(
+            f"The query {shown(name)} gives "
+            + (f"two columns {shown(twice[0])}, of which a document can have one." if twice else "no columns."),
+            hint="Name each: select a.id as a_id, b.id as b_id, ….",
+        )
+    # Of a String the driver's value is taken as it comes; what is of no type is cast to text.
+    columns = [
+        sa.Column(
+            sa.sql.quoted_name(column, quote=True), sa.String() if oid in _NATIVE_OIDS else sa.types.NullType()
+        )
+        for column, oid in described
+    ]
+    return sa.text(query).columns(*columns).subquery("migrator_query")
+
+
+def _has_python_type(kind: sa.types.TypeEngine[Any]) -> bool:
+    if isinstance(kind, sa.types.ARRAY):
+        return _has_python_type(kind.item_type)
+    # An interval of months is no number of days, so it goes as text, as do ranges, addresses and the like.
+    numbers = (sa.types.Integer, sa.types.Numeric, sa.types.Float, sa.types.Boolean)
+    times = (sa.types.Date, sa.types.DateTime, sa.types.Time)
+    return isinstance(
+        kind, (*numbers, *times, sa.types.String, sa.types.LargeBinary, sa.types.Uuid, sa.types.JSON)
+    )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import sqlalchemy as sa
 
 from migrator.codec import InvalidDocument, decode_value
 from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_values import bad_text
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
 
 # What decides how a value is written. Set in each transaction, so that a pooler passes none of it on to others.
 _SETTINGS = {
@@ -43,7 +42,6 @@ _TEXTS = (25, 1043, 1042, 19, 18, 0)
 
 def fix_session(engine: sa.Engine) -> None:
     """Set what every transaction and connection of an engine needs."""
-    import sqlalchemy as sa  # the engine was made, so it is there
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -60,8 +58,6 @@ def fix_session(engine: sa.Engine) -> None:
 
 def default_schema(engine: sa.Engine) -> str:
     """The schema whose tables are the collections: the one that the URL names, else `public` where it has any."""
-    import sqlalchemy as sa
-
     given = f"{engine.url.query.get('options', '')} {os.environ.get('PGOPTIONS', '')}"
     with engine.connect() as connection:
         found = connection.execute(sa.text(_GIVEN if "search_path" in given else _PUBLIC_FIRST)).one()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import pkgutil
 import re
 import threading
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from migrator.jobs.piped import PipedExtractor, copy_of, pipe_of
 from migrator.kinds import sources, targets
 from migrator.kinds.transformers import KINDS
 from migrator.model import Extractor, Loader
-from migrator.plugins.imports import load_attribute
+from migrator.plugins.imports import extra
 
 if TYPE_CHECKING:
     from migrator.couch.client import CouchClient
@@ -67,7 +68,9 @@ def open_extractor(
         extractor: Extractor = plugin.make(Extractor, source, config, environ)
     else:
         row = sources.BY_SCHEME.get(scheme) or sources.by_name(source)
-        extractor = load_attribute(row.factory, search_cwd=False)(source, config, environ)
+        with extra(row.extra, what=row.title):
+            factory = pkgutil.resolve_name(row.factory)
+        extractor = factory(source, config, environ)
     if isinstance(extractor, NeedsIds):
         extractor.ids_given = effects(config).makes_id
     return extractor
@@ -102,7 +105,7 @@ def open_loader(
         loader: Loader = plugin.make(Loader, target, config, names, os.environ if environ is None else environ)
     else:
         row = targets.BY_SCHEME.get(scheme_of(target)) or (targets.STREAM if is_stream(target) else targets.FOLDER)
-        loader = load_attribute(row.factory, search_cwd=False)(target, config, names, environ)
+        loader = pkgutil.resolve_name(row.factory)(target, config, names, environ)
     return loader
 
 

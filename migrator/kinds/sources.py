@@ -23,6 +23,7 @@ class Source:
         names: a regular expression of the files that are taken for it without a scheme.
         ending: of the file that holds what a pipe brought; only what reads files has one.
         extra: what must be installed for it.
+        title: what needs that, for people.
     """
 
     forms: tuple[str, ...]
@@ -32,6 +33,7 @@ class Source:
     names: str = ""
     ending: str = ""
     extra: str = ""
+    title: str = ""
 
 
 SOURCES = (
@@ -79,6 +81,7 @@ SOURCES = (
         names=r"\.(parquet|parq)$",
         ending=".parquet",
         extra="parquet",
+        title="Parquet",
     ),
     Source(
         ("mongo:orders.json", "mongo:folder/"),
@@ -100,6 +103,7 @@ SOURCES = (
         "migrator.extractors.redis:open_source",
         schemes=("redis", "rediss", "unix"),
         extra="redis",
+        title="A Redis source",
     ),
     Source(
         ("dynamodb:", "dynamodb:table"),
@@ -107,6 +111,7 @@ SOURCES = (
         "migrator.extractors.dynamodb:open_source",
         schemes=("dynamodb",),
         extra="dynamodb",
+        title="A DynamoDB source",
     ),
     Source(
         ("singer:file",),
@@ -121,6 +126,7 @@ SOURCES = (
         "migrator.extractors.sql:open_source",
         schemes=("sqlite", "postgresql", "postgres"),
         extra="sql",
+        title="A SQL source",
     ),
     Source(
         ("http://host:5984", "http://host:5984/database"),

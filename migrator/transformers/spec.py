@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 
 from migrator import plugins
@@ -31,7 +32,7 @@ def parse(spec: str, *, seed: bytes = b"", started_ms: int = 0, search_cwd: bool
     """
     kind, colon, rest = spec.partition(":")
     if kind in _BY_WORD:
-        made: Transformer | PerRun = imports.load_attribute(_BY_WORD[kind].factory, search_cwd=False)(rest)
+        made: Transformer | PerRun = pkgutil.resolve_name(_BY_WORD[kind].factory)(rest)
         return made.in_run(seed, started_ms) if isinstance(made, PerRun) else made
     plugin = plugins.find(plugins.TRANSFORMERS, kind) if kind.isidentifier() else None
     if plugin is not None:

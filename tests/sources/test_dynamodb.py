@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
@@ -25,6 +24,7 @@ from migrator.extractors import dynamodb
 from migrator.extractors.dynamodb import DynamoExtractor
 from migrator.testing import ExtractorContract, Source
 from tests.sources.killing import killed_and_resumed
+from tests.sources.missing import opened_without
 
 ITEMS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "tickets": [{"_id": f"t{n:03}", "number": n, "open": n % 2 == 0} for n in range(12)],
@@ -222,9 +222,8 @@ def test_mistakes_are_said(endpoint: str, client: Any, monkeypatch: pytest.Monke
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(ConfigError, match="AWS_REGION"):
         DynamoExtractor("t").collections()
-    monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(ConfigError, match=r"couchdb-migrator\[dynamodb\]"):
-        DynamoExtractor("t").collections()
+    with pytest.raises(ConfigError, match=r"A DynamoDB source needs boto3.*couchdb-migrator\[dynamodb\]"):
+        opened_without(monkeypatch, "boto3", "dynamodb", "dynamodb:t")
 
 
 def test_a_killed_run_goes_on(endpoint: str, client: Any, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +18,7 @@ from migrator.extractors.parquet import ParquetExtractor
 from migrator.testing import ExtractorContract, Source
 from tests.contract.test_extractors import Local
 from tests.sources.killing import killed_and_resumed
+from tests.sources.missing import opened_without
 from tests.sources.test_sql import ROWS
 
 # What one column of each type holds.
@@ -169,6 +169,5 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 def test_a_missing_package_is_a_pip_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without the extra, the error says what to type."""
     write(tmp_path / "a.parquet", [{"_id": "a"}])
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ConfigError, match=r"needs pyarrow.*couchdb-migrator\[parquet\]"):
-        records(tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match=r"Parquet needs pyarrow.*couchdb-migrator\[parquet\]"):
+        opened_without(monkeypatch, "pyarrow.parquet", "parquet", str(tmp_path / "a.parquet"))

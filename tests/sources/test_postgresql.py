@@ -16,7 +16,7 @@ import migrator
 from migrator.codec.unfixed import Unfixed
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.sql import SqlExtractor
-from migrator.extractors.sql_queries import divide_queries
+from migrator.extractors.sql_engine import divide_queries
 from tests.sources import postgresql
 from tests.sources.test_sql import statements
 

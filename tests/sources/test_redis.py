@@ -20,6 +20,7 @@ from migrator.extractors.redis import RedisExtractor
 from migrator.testing import DOCUMENTS, ExtractorContract, Source
 from tests import support
 from tests.sources.killing import killed_and_resumed
+from tests.sources.missing import opened_without
 from tests.sources.valkey import PASSWORD, running
 
 HASHES: Mapping[str, Sequence[Mapping[str, Any]]] = {
@@ -256,9 +257,8 @@ def test_mistakes_are_said(server: int, monkeypatch: pytest.MonkeyPatch) -> None
     for position in ("x", 5, "hex:zz"):
         with pytest.raises(CheckpointError):
             records(url(server), after=position)
-    monkeypatch.setitem(sys.modules, "redis", None)
-    with pytest.raises(ConfigError, match=r"couchdb-migrator\[redis\]"):
-        records(url(server))
+    with pytest.raises(ConfigError, match=r"A Redis source needs redis.*couchdb-migrator\[redis\]"):
+        opened_without(monkeypatch, "redis", "redis", url(server))
 
 
 def test_a_killed_run_goes_on(server: int, client: redis.Redis, tmp_path: Path) -> None:

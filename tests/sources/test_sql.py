@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -27,6 +26,7 @@ from migrator.extractors.sql_values import document_id, key_position, position_k
 from migrator.testing import ExtractorContract, Source
 from tests.sources import postgresql
 from tests.sources.killing import killed_and_resumed
+from tests.sources.missing import opened_without
 
 ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "tickets": [{"_id": f"t{n:03}", "number": n, "open": n % 2 == 0} for n in range(40)],
@@ -564,6 +564,5 @@ def test_a_killed_run_goes_on(url: str, tmp_path: Path) -> None:
 
 def test_a_missing_package_is_a_pip_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without the extra, the error says what to type."""
-    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    with pytest.raises(ConfigError, match=r"needs sqlalchemy.*couchdb-migrator\[sql\]"):
-        SqlExtractor(f"sqlite:///{tmp_path}/x.db").describe()
+    with pytest.raises(ConfigError, match=r"A SQL source needs sqlalchemy.*couchdb-migrator\[sql\]"):
+        opened_without(monkeypatch, "sqlalchemy", "sql", f"sqlite:///{tmp_path}/x.db")
