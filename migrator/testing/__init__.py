@@ -1,11 +1,13 @@
 """The suites that every extractor, loader and transformer passes, for tests of your own; they need pytest alone.
 
 Subclass a contract in a test module and give it what it asks for as a fixture; `docs/plugins.md` shows each.
+`MemoryLoader` is a target for tests of a source or a transformer, in a whole job and without a server.
 """
 
 from migrator.testing.exactness import same
 from migrator.testing.extractors import DOCUMENTS, ExtractorContract, Source, by_id, documents_of
 from migrator.testing.loaders import LoaderContract, Target, batch_of, load_all
+from migrator.testing.memory import MemoryLoader, MemoryTarget
 from migrator.testing.transformers import EXAMPLES, TransformerContract, transformed
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     "EXAMPLES",
     "ExtractorContract",
     "LoaderContract",
+    "MemoryLoader",
+    "MemoryTarget",
     "Source",
     "Target",
     "TransformerContract",

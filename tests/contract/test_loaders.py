@@ -1,4 +1,4 @@
-"""The loaders that need no server keep to the contract."""
+"""The loaders that need no server keep to the contract, and so does the target in memory that tests may use."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from migrator.config import JobConfig
+from migrator.extractors.memory import MemoryExtractor
+from migrator.jobs.run import run_job
 from migrator.loaders.ndjson import NdjsonLoader
-from migrator.model import Loader
+from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
+from migrator.testing import DOCUMENTS, MemoryLoader, MemoryTarget
 
 from .loader_contract import LoaderContract, Target
 
@@ -49,3 +53,40 @@ class TestNdjson(LoaderContract):
     def target(self, tmp_path: Path) -> Target:
         """Empty."""
         return Folder(tmp_path / "new" / "out")
+
+
+class TestMemory(LoaderContract):
+    """What `migrator.testing` has for tests of sources and transformers."""
+
+    @pytest.fixture
+    def target(self) -> Target:
+        """Empty."""
+        return MemoryTarget()
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "kept"),
+    [("fail", Status.REJECTED, 1), ("skip", Status.SKIPPED, 1), ("overwrite", Status.WRITTEN, 2)],
+)
+def test_memory_has_policies(policy: str, status: Status, kept: int) -> None:
+    """Other content under an id; the order of keys and white space are no other content."""
+    loader = MemoryLoader(on_conflict=policy)
+    texts = [b'{"_id":"a","n":1,"m":0}', b'{"_id": "a", "m": 0, "n": 1}', b'{"_id":"a","n":2,"m":0}']
+    outcomes: list[Outcome] = []
+    for text in texts:
+        outcomes += loader.load(Batch("c", (EncodedDocument("a", text),)))
+    assert [outcome.status for outcome in outcomes] == [Status.WRITTEN, Status.UNCHANGED, status]
+    assert [outcome.conflict for outcome in outcomes] == [False, False, True]
+    assert [document["n"] for document in loader.documents("c")] == [kept]
+
+
+def test_a_job_runs_into_memory(tmp_path: Path) -> None:
+    """As docs/plugins.md shows it."""
+    documents = {"users": {str(each["_id"]): each for each in DOCUMENTS["users"]}}
+    loader = MemoryLoader()
+    config = JobConfig(transform=("set:seen=yes",), checkpoint=str(tmp_path / "c"), rejects=str(tmp_path / "r"))
+    result = run_job(config, source=MemoryExtractor(documents, name="users"), target=loader)
+    assert (result.report.totals.written, result.report.totals.rejected) == (len(documents["users"]), 0)
+    assert {str(each["_id"]): each["seen"] for each in loader.documents("users")} == dict.fromkeys(
+        documents["users"], "yes"
+    )

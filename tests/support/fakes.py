@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from migrator.errors import ConfigError
 from migrator.events import Event
 from migrator.model import (
     Batch,
@@ -23,6 +22,7 @@ from migrator.model import (
     Reject,
     Status,
 )
+from migrator.testing.memory import MemoryLoader
 
 Item = Mapping[str, Any] | bytes | Fault
 
@@ -110,8 +110,8 @@ class Call(NamedTuple):
     resend: bool
 
 
-class FakeLoader:
-    """Keeps documents by id, so that the same batch twice leaves what once leaves.
+class FakeLoader(MemoryLoader):
+    """A target in memory that remembers each call.
 
     Args:
         max_in_flight: as in the protocol.
@@ -130,8 +130,7 @@ class FakeLoader:
         hold: Callable[[Batch], None] = lambda _batch: None,
         screened: Sequence[str] = (),
     ) -> None:
-        self.max_in_flight = max_in_flight
-        self.store: dict[str, dict[str, bytes]] = {}
+        super().__init__(on_conflict="skip" if skip else "fail", max_in_flight=max_in_flight)
         self.calls: list[Call] = []
         self.writes: dict[str, int] = {}
         self.prepared: list[tuple[str, int | None]] = []
@@ -143,9 +142,8 @@ class FakeLoader:
         self.most_in_flight = 0
         self._refused = frozenset(refused)
         self._screened = frozenset(screened)
-        self._skip = skip
         self._hold = hold
-        self._lock = threading.Lock()
+        self._calls_lock = threading.Lock()
 
     def describe(self) -> str:
         """Its name."""
@@ -153,23 +151,21 @@ class FakeLoader:
 
     def target_name(self, collection: str) -> str:
         """The collection's, with a prefix."""
-        if not collection:
-            raise ConfigError("A collection has an empty name.")
-        return f"db_{collection}"
+        return f"db_{super().target_name(collection)}"
 
     def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
         """As the test says."""
         return Fault("screened", "the test does not like it", id) if id in self._screened else None
 
     def prepare(self, collection: str, mark: int | None) -> None:
-        """Make the store."""
+        """Remember it."""
         self.prepared.append((collection, mark))
-        self.store.setdefault(collection, {})
+        super().prepare(collection, mark)
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
-        """Write what is not there."""
+        """Write what is not there, when the test lets it."""
         ids = frozenset(document.id for document in batch.documents)
-        with self._lock:
+        with self._calls_lock:
             self.calls.append(Call(tuple(document.id for document in batch.documents), resend))
             for other in self.in_flight:
                 self.shared_ids |= other & ids
@@ -177,16 +173,23 @@ class FakeLoader:
             self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
         try:
             self._hold(batch)
-            with self._lock:
-                return [self._outcome(batch.collection, document) for document in batch.documents]
+            return super().load(batch, resend=resend)
         finally:
-            with self._lock:
+            with self._calls_lock:
                 self.in_flight.remove(ids)
 
+    def keep(self, collection: str, document: EncodedDocument) -> Outcome:
+        """Refuse what the test refuses, and count what is written."""
+        if document.id in self._refused:
+            return Outcome(document.id, Status.REJECTED, "forbidden", "the test forbids it", http_status=403)
+        outcome = super().keep(collection, document)
+        self.writes[document.id] = self.writes.get(document.id, 0) + (outcome.status is Status.WRITTEN)
+        return outcome
+
     def flush(self, collection: str) -> int | None:
-        """Nothing is buffered."""
+        """Remember it."""
         self.flushed.append(collection)
-        return None
+        return super().flush(collection)
 
     def finish(self, collection: str) -> None:
         """Remember it."""
@@ -200,24 +203,6 @@ class FakeLoader:
     def sent(self) -> int:
         """How many documents all calls held."""
         return sum(len(call.ids) for call in self.calls)
-
-    def documents(self, collection: str) -> list[Any]:
-        """What is there, in the order of ids."""
-        return [json.loads(body) for _, body in sorted(self.store[collection].items())]
-
-    def _outcome(self, collection: str, document: EncodedDocument) -> Outcome:
-        store = self.store.setdefault(collection, {})
-        found = store.get(document.id)
-        if document.id in self._refused:
-            return Outcome(document.id, Status.REJECTED, "forbidden", "the test forbids it", http_status=403)
-        if found is None:
-            store[document.id] = document.body
-            self.writes[document.id] = self.writes.get(document.id, 0) + 1
-            return Outcome(document.id, Status.WRITTEN)
-        if found == document.body:
-            return Outcome(document.id, Status.UNCHANGED)
-        status = Status.SKIPPED if self._skip else Status.REJECTED
-        return Outcome(document.id, status, "conflict", "other content", conflict=True, http_status=409)
 
 
 class Forwarding:

@@ -8,7 +8,9 @@ import pytest
 from acme_migrator.extractor import IniExtractor, write_ini
 from acme_migrator.loader import BoxLoader
 
-from migrator.testing import DOCUMENTS, ExtractorContract, LoaderContract, TransformerContract
+from migrator.config import JobConfig
+from migrator.jobs.run import run_job
+from migrator.testing import DOCUMENTS, ExtractorContract, LoaderContract, MemoryLoader, TransformerContract
 from migrator.transformers import parse
 
 
@@ -62,3 +64,14 @@ class TestUpper(TransformerContract):
 
     def test_puts_into_capitals(self, transform):
         assert json.dumps(transform({"n": "abc", "a": "abc"})) == '{"n": "ABC", "a": "abc"}'
+
+
+def test_a_whole_job(tmp_path):
+    write_ini(tmp_path / "in", "tickets", [{"_id": "t1", "n": "abc"}])
+    loader = MemoryLoader()  # on_conflict="fail", "skip" or "overwrite"
+    config = JobConfig(
+        transform="upper:n", checkpoint=str(tmp_path / "checkpoint"), rejects=str(tmp_path / "rejects.ndjson")
+    )
+    report = run_job(config, source=IniExtractor(tmp_path / "in"), target=loader).report
+    assert report.totals.written == 1
+    assert loader.documents("tickets") == [{"_id": "t1", "n": "ABC"}]
