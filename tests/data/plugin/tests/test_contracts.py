@@ -67,11 +67,11 @@ class TestUpper(TransformerContract):
 
 
 def test_a_whole_job(tmp_path):
-    write_ini(tmp_path / "in", "tickets", [{"_id": "t1", "n": "abc"}])
+    write_ini(tmp_path, "tickets", [{"_id": "t1", "n": "abc"}])
     loader = MemoryLoader()  # on_conflict="fail", "skip" or "overwrite"
     config = JobConfig(
         transform="upper:n", checkpoint=str(tmp_path / "checkpoint"), rejects=str(tmp_path / "rejects.ndjson")
     )
-    report = run_job(config, source=IniExtractor(tmp_path / "in"), target=loader).report
+    report = run_job(config, source=IniExtractor(tmp_path), target=loader).report
     assert report.totals.written == 1
     assert loader.documents("tickets") == [{"_id": "t1", "n": "ABC"}]
