@@ -209,7 +209,7 @@ def test_a_lock_is_renewed_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) 
         while len(writes) < 4:
             threading.Event().wait(0.01)
     assert 1 == len(set(writes))
-    assert [] == place.lock_names()  # type: ignore[attr-defined]
+    assert [] == list(place._find(object_lock.LOCKS))
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from migrator.couch.places import checked_place
-from migrator.errors import ConfigError
+from migrator.errors import ConfigError, MigratorError
 from migrator.files.streams import is_stream, shown
 
 FORMS = "a folder, or a URL such as s3://bucket/path, gcs://…, abfs://…, sftp://host/path"
@@ -18,20 +19,32 @@ FORMS = "a folder, or a URL such as s3://bucket/path, gcs://…, abfs://…, sft
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
-class Place(Protocol):
-    """Files by name, in folders that come and go with them. A name is a path with `/`, relative to the place."""
+class Place:
+    """Files by name, in folders that come and go with them. A name is a path with `/`, relative to the place.
+
+    Names with a part that begins with a dot are the place's own: its lock, and files in the making.
+    """
+
+    _failures: ClassVar[type[Exception]] = OSError
+    """What the system raises."""
 
     def describe(self) -> str:
         """A stable name without credentials."""
-        ...
+        raise NotImplementedError
 
     def names(self, prefix: str = "") -> list[str]:
         """All names that begin with a prefix, sorted; what is being written is not among them."""
-        ...
+        found: list[str] = []
+        with contextlib.suppress(FileNotFoundError), self._reported("listed", prefix):
+            found += self._find(prefix.rpartition("/")[0])
+        return sorted(name for name in found if name.startswith(prefix) and "/." not in f"/{name}")
 
     def folders(self, folder: str = "") -> list[str]:
         """The names of the folders right below a folder, sorted, without the path to them."""
-        ...
+        found: list[str] = []
+        with contextlib.suppress(FileNotFoundError), self._reported("listed", f"{folder}/"):
+            found += self._folders(folder)
+        return sorted(name for name in found if not name.startswith("."))
 
     def read(self, name: str) -> bytes:
         """A file's bytes.
@@ -40,7 +53,8 @@ class Place(Protocol):
             FileNotFoundError: there is none of that name.
             EndpointError: it cannot be read.
         """
-        ...
+        with self._reported("read", name):
+            return self._read(name)
 
     def fetch(self, name: str, folder: Path) -> Path:
         """A file of this machine with the bytes of that name: the very file, or a copy made in `folder`.
@@ -49,7 +63,8 @@ class Place(Protocol):
             FileNotFoundError: there is none of that name.
             EndpointError: it cannot be read.
         """
-        ...
+        with self._reported("read", name):
+            return self._fetch(name, folder)
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Write a file durably; it appears whole or not at all, and replaces one of the same name.
@@ -57,27 +72,73 @@ class Place(Protocol):
         Raises:
             EndpointError: it cannot be written.
         """
-        ...
+        with self._reported("written", name):
+            self._write(name, data)
 
     def exists(self, name: str) -> bool:
         """True when there is a file of that name."""
-        ...
+        with self._reported("read", name):
+            return self._exists(name)
 
     def remove(self, name: str) -> None:
         """Remove a file, durably; one that is gone already is no error."""
-        ...
+        with contextlib.suppress(FileNotFoundError), self._reported("removed", name):
+            self._remove(name)
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder with all that is in it, what was left half written too."""
-        ...
+        with contextlib.suppress(FileNotFoundError), self._reported("removed", folder):
+            self._remove_folder(folder)
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the place against other runs that write to it.
 
         Raises:
             LockedError: another run holds it.
         """
-        ...
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def _reported(self, done: str, name: str) -> Iterator[None]:
+        """Say in one sentence what could not be done; that a file is not there is the caller's to judge."""
+        try:
+            yield
+        except MigratorError:
+            raise
+        except self._failures as error:
+            if isinstance(error, FileNotFoundError) and done != "written":
+                raise
+            raise self._failed(error, done, name) from error
+
+    # -- what each kind of storage does ---------------------------------------------------------------------------
+
+    def _find(self, folder: str) -> Iterable[str]:
+        """The names of all files below a folder."""
+        raise NotImplementedError
+
+    def _folders(self, folder: str) -> Iterable[str]:
+        raise NotImplementedError
+
+    def _read(self, name: str) -> bytes:
+        raise NotImplementedError
+
+    def _fetch(self, name: str, folder: Path) -> Path:
+        raise NotImplementedError
+
+    def _write(self, name: str, data: bytes | memoryview) -> None:
+        raise NotImplementedError
+
+    def _exists(self, name: str) -> bool:
+        raise NotImplementedError
+
+    def _remove(self, name: str) -> None:
+        raise NotImplementedError
+
+    def _remove_folder(self, folder: str) -> None:
+        raise NotImplementedError
+
+    def _failed(self, error: Any, done: str, name: str) -> MigratorError:
+        raise NotImplementedError
 
 
 def open_place(url: str) -> Place:

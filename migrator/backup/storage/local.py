@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrator.errors import ConfigError
+from migrator.backup.storage.base import Place
+from migrator.errors import ConfigError, MigratorError
 from migrator.files.durable import make_folder, replace_file, sync_folder
 from migrator.files.failures import write_error, writing
 from migrator.files.lock import held
@@ -17,8 +18,8 @@ LOCK = ".lock"
 _ANOTHER = "name another folder for the backups"
 
 
-class LocalPlace:
-    """A folder. What begins with a dot is its own: the lock, and files in the making."""
+class LocalPlace(Place):
+    """A folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,67 +29,6 @@ class LocalPlace:
     def describe(self) -> str:
         """The path, whole, as the same folder has several relative ones."""
         return str(self._path.absolute())
-
-    def names(self, prefix: str = "") -> list[str]:
-        """All names that begin with a prefix, sorted."""
-        folder = self._path / prefix.rpartition("/")[0]
-        found = []
-        with self._reported("listed", folder):
-            for root, folders, files in os.walk(folder, onerror=_raise_but_missing):
-                folders[:] = [name for name in folders if not name.startswith(".")]
-                base = Path(root).relative_to(self._path).as_posix()
-                stem = "" if base == "." else f"{base}/"
-                found += [stem + name for name in files if not name.startswith(".")]
-        return sorted(name for name in found if name.startswith(prefix))
-
-    def folders(self, folder: str = "") -> list[str]:
-        """The names of the folders right below a folder, sorted."""
-        path = self._path / folder
-        try:
-            with self._reported("listed", path), os.scandir(path) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
-        except FileNotFoundError:
-            return []
-
-    def read(self, name: str) -> bytes:
-        """A file's bytes."""
-        path = self._path / name
-        with self._reported("read", path):
-            return path.read_bytes()
-
-    def fetch(self, name: str, folder: Path) -> Path:  # noqa: ARG002 the file itself serves
-        """The file itself."""
-        path = self._path / name
-        with self._reported("read", path):
-            path.stat()
-        return path
-
-    def write(self, name: str, data: bytes | memoryview) -> None:
-        """Write a file beside its name, flush it to disk and rename it."""
-        path = self._path / name
-        with writing(path, instead=_ANOTHER):
-            make_folder(path.parent)
-            replace_file(path, data)
-
-    def exists(self, name: str) -> bool:
-        """True when there is a file of that name."""
-        path = self._path / name
-        with self._reported("read", path):
-            return path.is_file()
-
-    def remove(self, name: str) -> None:
-        """Remove a file, durably."""
-        path = self._path / name
-        with contextlib.suppress(FileNotFoundError), self._reported("removed", path):
-            path.unlink()
-            sync_folder(path.parent)
-
-    def remove_folder(self, folder: str) -> None:
-        """Remove a folder with all that is in it."""
-        path = self._path / folder
-        with contextlib.suppress(FileNotFoundError), self._reported("removed", path):
-            shutil.rmtree(path)
-            sync_folder(path.parent)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -103,15 +43,45 @@ class LocalPlace:
         ):
             yield
 
-    @contextlib.contextmanager
-    def _reported(self, done: str, path: Path) -> Iterator[None]:
-        """Say in one sentence what could not be done; that a file is not there is the caller's to judge."""
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise write_error(error, path, done=done, instead=_ANOTHER) from error
+    def _find(self, folder: str) -> Iterator[str]:
+        for root, folders, files in os.walk(self._path / folder, onerror=_raise_but_missing):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            base = Path(root).relative_to(self._path)
+            yield from ((base / name).as_posix() for name in files)
+
+    def _folders(self, folder: str) -> list[str]:
+        with os.scandir(self._path / folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+
+    def _read(self, name: str) -> bytes:
+        return (self._path / name).read_bytes()
+
+    def _fetch(self, name: str, folder: Path) -> Path:  # noqa: ARG002 the file itself serves
+        path = self._path / name
+        path.stat()
+        return path
+
+    def _write(self, name: str, data: bytes | memoryview) -> None:
+        path = self._path / name
+        make_folder(path.parent)
+        replace_file(path, data)
+
+    def _exists(self, name: str) -> bool:
+        return (self._path / name).is_file()
+
+    def _remove(self, name: str) -> None:
+        path = self._path / name
+        path.unlink()
+        sync_folder(path.parent)
+
+    def _remove_folder(self, folder: str) -> None:
+        path = self._path / folder
+        shutil.rmtree(path)
+        sync_folder(path.parent)
+
+    def _failed(self, error: OSError, done: str, name: str) -> MigratorError:
+        path = self._path / (name.rpartition("/")[0] if done == "listed" else name)
+        return write_error(error, path, done=done, instead=_ANOTHER)
 
 
 def _raise_but_missing(error: OSError) -> None:

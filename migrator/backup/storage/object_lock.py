@@ -14,9 +14,10 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any
 
+from migrator.backup.storage.base import Place
 from migrator.errors import LockedError, MigratorError
 
 LOCKS = ".locks"
@@ -27,35 +28,12 @@ _TRIES = 3
 _LIFE = secrets.token_hex(8)
 
 
-class LockPlace(Protocol):
-    """What a lock needs of a place."""
-
-    def describe(self) -> str:
-        """Its name."""
-        ...
-
-    def lock_names(self) -> list[str]:
-        """The names of all locks."""
-        ...
-
-    def read(self, name: str) -> bytes:
-        """A file's bytes."""
-        ...
-
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Remove a file."""
-        ...
-
-
 class ObjectLock:
-    """One run's claim on a place."""
+    """One run's claim on a place; `names` gives those of all locks."""
 
-    def __init__(self, place: LockPlace) -> None:
+    def __init__(self, place: Place, names: Callable[[], list[str]]) -> None:
         self._place = place
+        self._names = names
         self._name = f"{LOCKS}/{secrets.token_hex(12)}.json"
         self._done = threading.Event()
 
@@ -95,7 +73,7 @@ class ObjectLock:
 
     def _other(self) -> dict[str, Any] | None:
         """Another run that is at work; the locks of those that are gone are removed."""
-        for name in self._place.lock_names():
+        for name in self._names():
             if name == self._name:
                 continue
             try:

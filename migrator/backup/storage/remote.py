@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from migrator.backup.storage.base import Place
 from migrator.backup.storage.object_lock import LOCKS, ObjectLock
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.files.failures import storage_failure, write_error
@@ -72,8 +73,8 @@ def _told(error: Exception, url: str) -> str:
     return str(error).replace(f"{userinfo}@", "") if ":" in userinfo else str(error)
 
 
-class FsspecPlace:
-    """A folder of an fsspec file system. Names that begin with a dot are its own.
+class FsspecPlace(Place):
+    """A folder of an fsspec file system.
 
     Args:
         system: the file system.
@@ -82,6 +83,9 @@ class FsspecPlace:
         renames: write under another name first, as a file that is being written can be seen.
         url: as it was typed.
     """
+
+    # Drivers raise what their own libraries raise.
+    _failures = Exception
 
     def __init__(self, system: Any, root: str, shown: str, *, renames: bool, url: str = "") -> None:
         self._url = url
@@ -94,101 +98,67 @@ class FsspecPlace:
         """The URL without credentials."""
         return self._shown
 
-    def names(self, prefix: str = "") -> list[str]:
-        """All names that begin with a prefix, sorted."""
-        folder = self._path(prefix.rpartition("/")[0])
-        found: list[str] = []
-        with contextlib.suppress(FileNotFoundError), self._reported("listed", prefix):
-            self._system.invalidate_cache()
-            found = [self._name(path) for path in self._system.find(folder)]
-        return sorted(name for name in found if name.startswith(prefix) and "/." not in f"/{name}")
-
-    def folders(self, folder: str = "") -> list[str]:
-        """The names of the folders right below a folder, sorted."""
-        found: list[dict[str, Any]] = []
-        with contextlib.suppress(FileNotFoundError), self._reported("listed", folder):
-            self._system.invalidate_cache()
-            found = self._system.ls(self._path(folder), detail=True)
-        names = (entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory")
-        return sorted(name for name in names if not name.startswith("."))
-
-    def read(self, name: str) -> bytes:
-        """A file's bytes."""
-        with self._reported("read", name):
-            return bytes(self._system.cat_file(self._path(name)))
-
-    def fetch(self, name: str, folder: Path) -> Path:
-        """A copy."""
-        copy = folder / hashlib.sha256(name.encode()).hexdigest()[:32]
-        with self._reported("read", name):
-            self._system.get_file(self._path(name), str(copy))
-        return copy
-
-    def write(self, name: str, data: bytes | memoryview) -> None:
-        """Put an object, or write a file and rename it."""
-        path = self._path(name)
-        with self._reported("written", name):
-            if not self._renames:
-                self._system.pipe_file(path, bytes(data))
-                return
-            folder, _, last = path.rpartition("/")
-            self._system.makedirs(folder, exist_ok=True)
-            temporary = f"{folder}/.{last}.tmp"
-            self._system.pipe_file(temporary, bytes(data))
-            self._system.mv(temporary, path)
-
-    def exists(self, name: str) -> bool:
-        """True when there is a file of that name."""
-        with self._reported("read", name):
-            self._system.invalidate_cache()
-            return bool(self._system.isfile(self._path(name)))
-
-    def remove(self, name: str) -> None:
-        """Remove a file."""
-        with contextlib.suppress(FileNotFoundError), self._reported("removed", name):
-            self._system.rm_file(self._path(name))
-
-    def remove_folder(self, folder: str) -> None:
-        """Remove a folder with all that is in it."""
-        with contextlib.suppress(FileNotFoundError), self._reported("removed", folder):
-            self._system.invalidate_cache()
-            self._system.rm(self._path(folder), recursive=True)
-
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold an object in the place."""
-        with ObjectLock(self).held():
+        with ObjectLock(self, self._lock_names).held():
             yield
 
-    def lock_names(self) -> list[str]:
+    def _lock_names(self) -> list[str]:
         """The names of the objects by which runs hold the place."""
         found: list[str] = []
         with contextlib.suppress(FileNotFoundError), self._reported("listed", LOCKS):
-            self._system.invalidate_cache()
-            found = [self._name(path) for path in self._system.find(self._path(LOCKS))]
+            found += self._find(LOCKS)
         return sorted(name for name in found if name.endswith(".json"))
 
-    def _path(self, name: str) -> str:
+    def _find(self, folder: str) -> Iterator[str]:
+        self._system.invalidate_cache()
+        for path in self._system.find(self._at(folder)):
+            yield path.removeprefix(self._root).lstrip("/")
+
+    def _folders(self, folder: str) -> list[str]:
+        self._system.invalidate_cache()
+        found = self._system.ls(self._at(folder), detail=True)
+        return [entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory"]
+
+    def _read(self, name: str) -> bytes:
+        return bytes(self._system.cat_file(self._at(name)))
+
+    def _fetch(self, name: str, folder: Path) -> Path:
+        copy = folder / hashlib.sha256(name.encode()).hexdigest()[:32]
+        self._system.get_file(self._at(name), str(copy))
+        return copy
+
+    def _write(self, name: str, data: bytes | memoryview) -> None:
+        path = self._at(name)
+        if not self._renames:
+            self._system.pipe_file(path, bytes(data))
+            return
+        folder, _, last = path.rpartition("/")
+        self._system.makedirs(folder, exist_ok=True)
+        temporary = f"{folder}/.{last}.tmp"
+        self._system.pipe_file(temporary, bytes(data))
+        self._system.mv(temporary, path)
+
+    def _exists(self, name: str) -> bool:
+        self._system.invalidate_cache()
+        return bool(self._system.isfile(self._at(name)))
+
+    def _remove(self, name: str) -> None:
+        self._system.rm_file(self._at(name))
+
+    def _remove_folder(self, folder: str) -> None:
+        self._system.invalidate_cache()
+        self._system.rm(self._at(folder), recursive=True)
+
+    def _at(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")
 
-    def _name(self, path: str) -> str:
-        return path.removeprefix(self._root).lstrip("/")
-
-    @contextlib.contextmanager
-    def _reported(self, done: str, name: str) -> Iterator[None]:
-        """Say in one sentence what could not be done; that a file is not there is the caller's to judge."""
-        try:
-            yield
-        except MigratorError:
-            raise
-        except Exception as error:
-            if isinstance(error, FileNotFoundError) and done != "written":
-                raise
-            # Drivers raise what their own libraries raise.
-            what = f"{self._shown}/{name}".rstrip("/")
-            if isinstance(error, OSError) and storage_failure(error):
-                raise write_error(error, what, done=done, instead="name another place") from error
-            raise EndpointError(
-                f"{what} cannot be {done}: {type(error).__name__}: {_told(error, self._url)}.",
-                hint="Check address, credentials and network; what is complete stays.",
-            ) from error
+    def _failed(self, error: Exception, done: str, name: str) -> MigratorError:
+        what = f"{self._shown}/{name}".rstrip("/")
+        if isinstance(error, OSError) and storage_failure(error):
+            return write_error(error, what, done=done, instead="name another place")
+        return EndpointError(
+            f"{what} cannot be {done}: {type(error).__name__}: {_told(error, self._url)}.",
+            hint="Check address, credentials and network; what is complete stays.",
+        )
