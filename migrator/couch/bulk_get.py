@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from migrator.codec import InvalidDocument, decode, decode_value, one_line
+from migrator.couch.raw_json import elements, members, values
 from migrator.couch.rows import torn
 from migrator.revisions import Attachment, Leaf, LeafFault
 
@@ -74,11 +75,11 @@ def leaf_of(text: bytes, attachments_of: AttachmentsOf) -> Leaf:
     document = decode(text)
     first: dict[str, bytes] = dict.fromkeys(("_id", "_rev", "_revisions", "_deleted"), b"")
     rest: list[bytes] = []
-    for name, raw in members(text):
+    for name, raw, both in members(text):
         if name in first:
             first[name] = raw
         elif name != "_attachments":
-            rest.append(orjson.dumps(name) + b":" + raw)
+            rest.append(both)
     id, rev = document.get("_id"), document.get("_rev")
     if not isinstance(id, str) or not isinstance(rev, str) or not isinstance(document.get("_revisions"), dict):
         raise InvalidDocument("not_a_leaf", "the document has no _id, _rev or _revisions")
@@ -138,11 +139,11 @@ def _carefully(
     found: dict[str, list[Leaf | LeafFault]] = {}
     try:
         decode_value(body)
-        for result in elements(dict(members(body))["results"]):
-            parts = dict(members(result))
+        for result in elements(values(body)["results"]):
+            parts = values(result)
             id = str(decode_value(parts["id"]))
             for row in elements(parts["docs"]):
-                named = dict(members(row))
+                named = values(row)
                 text = named.get("ok")
                 leaf = leaf_of(text, attachments_of) if text else _fault(id, decode_value(row))
                 found.setdefault(id, []).append(leaf)
@@ -181,52 +182,3 @@ def _fault(id: str, row: Any) -> LeafFault:
         str(error.get("error", "missing")),
         str(error.get("reason", "the server names it and does not give it")),
     )
-
-
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},:]', re.DOTALL)
-_OPENING, _CLOSING = b"[{", b"]}"
-
-
-def members(text: bytes) -> Iterator[tuple[str, bytes]]:
-    """The members of a JSON object in their order: name and raw text of the value.
-
-    >>> list(members(b'{"a": 1.10, "b": {"c": [1e2]}}'))
-    [('a', b'1.10'), ('b', b'{"c": [1e2]}')]
-    """
-    for part in _parts(text):
-        match = _TOKEN.match(part)
-        if match is None:
-            raise InvalidDocument("invalid_json", "a member of an object has no name")
-        colon = part.index(b":", match.end())
-        yield str(decode_value(match[0])), part[colon + 1 :].strip()
-
-
-def elements(text: bytes) -> Iterator[bytes]:
-    """The elements of a JSON array, as raw texts.
-
-    >>> list(elements(b'[1.0, "a,b", []]'))
-    [b'1.0', b'"a,b"', b'[]']
-    """
-    return _parts(text)
-
-
-def _parts(text: bytes) -> Iterator[bytes]:
-    """What stands between the commas of the outermost brackets."""
-    depth = 0
-    begin = 0
-    for match in _TOKEN.finditer(text):
-        token = match[0]
-        if token in _OPENING:
-            depth += 1
-            if depth == 1:
-                begin = match.end()
-        elif token in _CLOSING:
-            depth -= 1
-            if depth == 0:
-                if last := text[begin : match.start()].strip():
-                    yield last
-                return
-        elif token == b"," and depth == 1:
-            yield text[begin : match.start()].strip()
-            begin = match.end()
-    raise InvalidDocument("invalid_json", "the text ends in the middle")

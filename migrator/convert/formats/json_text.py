@@ -4,63 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import Any
 
 from migrator.codec import InvalidDocument, one_line, top_level
 from migrator.convert.formats.inline import inline_attachments
+from migrator.couch.raw_json import members
 from migrator.couch.revision import first_revision
 from migrator.revisions import Leaf, LeafFault
 
-# Possessive, so that a string of many megabytes costs no memory to walk back through.
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_KEY = re.compile(rb"[\s,{]*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
-_SCALAR = re.compile(_STRING + rb"|[^\s,\]}\[{\"]++", re.DOTALL)
-_TOKEN = re.compile(_STRING + rb"|[\[{]|([\]}])", re.DOTALL)
 _REVISION = re.compile(r"([1-9][0-9]*)-(.+)", re.ASCII | re.DOTALL)
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 HEAD = ("_id", "_rev", "_revisions", "_deleted")
 # CouchDB's own notes of one copy, which it computes again and never stores.
 NOTES = frozenset({"_conflicts", "_deleted_conflicts", "_local_seq", "_revs_info"})
-
-
-class Member(NamedTuple):
-    """One member of an object: its key, the text of the value, and the text of both."""
-
-    key: str
-    value: bytes
-    text: bytes
-
-
-def members(text: bytes) -> Iterator[Member]:
-    r"""The members of a JSON object that is known to be valid, each with its own text.
-
-    >>> [member.text for member in members(b'{ "a" : 1.10, "b":[1e2, "}"] }')]
-    [b'"a":1.10', b'"b":[1e2, "}"]']
-    """
-    at = text.index(b"{") + 1
-    while key := _KEY.match(text, at):
-        at = _value_end(text, key.end())
-        value = text[key.end() : at]
-        yield Member(json.loads(key[1]), value, key[1] + b":" + value)
-
-
-def elements(text: bytes) -> Iterator[bytes]:
-    r"""The texts of the elements of a JSON array that is known to be valid.
-
-    >>> list(elements(b'[1.0, {"a": "]"} ,[]]'))
-    [b'1.0', b'{"a": "]"}', b'[]']
-    """
-    at = text.index(b"[") + 1
-    while True:
-        while text[at] in b" \t\r\n,":
-            at += 1
-        if text[at] == ord("]"):
-            return
-        end = _value_end(text, at)
-        yield text[at:end]
-        at = end
 
 
 def leaf_of(text: bytes, place: str, *, compute_rev: bool = False) -> Leaf | LeafFault:
@@ -111,22 +69,6 @@ def _escaped(match: re.Match[str]) -> str:
         return f"\\u{code:04x}"
     high, low = divmod(code - 0x10000, 0x400)
     return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
-
-
-def _value_end(text: bytes, at: int) -> int:
-    if text[at] not in b"[{":
-        scalar = _SCALAR.match(text, at)
-        assert scalar
-        return scalar.end()
-    depth = 0
-    for token in _TOKEN.finditer(text, at):
-        if token[1]:
-            depth -= 1
-            if not depth:
-                return token.end()
-        elif token[0] in (b"[", b"{"):
-            depth += 1
-    raise AssertionError("a valid text closes what it opens")
 
 
 def _id_of(document: dict[str, Any]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from migrator.convert.formats.json_text import elements, members
 from migrator.convert.formats.reader import Element, FileReader
 from migrator.convert.formats.writer import FileWriter
+from migrator.couch.raw_json import elements, values
 from migrator.extractors.lines import TextFile
 from migrator.revisions import Leaf, LeafFault
 
@@ -65,8 +65,7 @@ class PouchdbReader(FileReader):
                 if isinstance(line, LeafFault):
                     yield line
                 elif isinstance(line.get("docs"), list):
-                    text = {member.key: member.value for member in members(element.text)}["docs"]
-                    for number, document in enumerate(elements(text)):
+                    for number, document in enumerate(elements(values(element.text)["docs"])):
                         yield self._leaf(Element(f"{element.place} ({number + 1}. document)", document))
                 elif "seq" not in line and "db_type" not in line:
                     why = f"{element.place}: neither documents nor a sequence nor the header."

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from migrator.codec import InvalidDocument, decode
-from migrator.convert.formats.json_text import leaf_of, members
+from migrator.convert.formats.json_text import leaf_of
 from migrator.convert.formats.reader import Element, FileReader
 from migrator.convert.formats.writer import FileWriter, Holds
+from migrator.couch.raw_json import members, values
 from migrator.extractors.lines import TextFile
 from migrator.revisions import Leaf, LeafFault
 
@@ -216,8 +217,7 @@ def _is_feed_end(text: bytes) -> bool:
 
 def _document_of(element: Element, id: str, rev: str) -> Leaf | LeafFault:
     """The leaf of a row's document, which must be of the row's id and revision."""
-    text = {member.key: member.value for member in members(element.text)}["doc"]
-    leaf = leaf_of(text, element.place)
+    leaf = leaf_of(values(element.text)["doc"], element.place)
     if isinstance(leaf, Leaf) and ((id and leaf.id != id) or (rev and leaf.rev != rev)):
         why = f"{element.place}: the row is of {id!r:.80} {rev}, its document of {leaf.id!r:.80} {leaf.rev}."
         return LeafFault(id, rev, "foreign_document", why)
