@@ -50,6 +50,11 @@ class Leaf(NamedTuple):
     attachments: tuple[Attachment, ...] = ()
 
 
+def leaf_bytes(leaf: Leaf) -> int:
+    """How much a leaf carries: its body, and its attachments as far as their lengths are known."""
+    return len(leaf.body) + sum(attachment.length_bytes or 0 for attachment in leaf.attachments)
+
+
 class LeafFault(NamedTuple):
     """A leaf that the source names and cannot give, or that is damaged. `rev` is "" where it names none."""
 

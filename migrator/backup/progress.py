@@ -18,7 +18,7 @@ from migrator.events import (
 )
 from migrator.model import CollectionReport, Counts, Outcome, Reject, Report
 from migrator.pipeline.accounting import account_leaves
-from migrator.revisions import Leaf, LeafFault
+from migrator.revisions import Leaf, LeafFault, leaf_bytes
 
 TELL_EVERY = 1_000
 TELL_EVERY_S = 1.0
@@ -57,13 +57,13 @@ class Progress:
         """A leaf was read and put away."""
         self._counts.read += 1
         self._counts.written += 1
-        self._bytes += _size_bytes(leaf)
+        self._bytes += leaf_bytes(leaf)
         if self._counts.read >= TELL_EVERY or time.monotonic() - self._told > TELL_EVERY_S:
             self.flush(name)
 
     def settled(self, name: str, leaves: Sequence[Leaf], outcomes: Sequence[Outcome]) -> None:
         """Leaves have come to their end at a server."""
-        self._bytes += sum(map(_size_bytes, leaves))
+        self._bytes += sum(map(leaf_bytes, leaves))
         self._account(*account_leaves(name, leaves, outcomes))
         self.flush(name)
 
@@ -98,7 +98,3 @@ class Progress:
             self._rejects.write(rejects)
         for reject in rejects:
             self._listener(DocumentRejected(reject))
-
-
-def _size_bytes(leaf: Leaf) -> int:
-    return len(leaf.body) + sum(each.length_bytes or 0 for each in leaf.attachments)

@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Any
 
-from migrator.convert.attachment_buffer import held
 from migrator.convert.formats.output import WholeFile
+from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.convert.group import count, designs_last, is_design, repeats, sorted_leaves, winners
 from migrator.errors import Interrupted, UnreadableLeaf
-from migrator.files.failures import temporary_folder
+from migrator.files.failures import temporary_file, temporary_folder
 from migrator.model import BatchLimits, Outcome, Reject, Status
 from migrator.pipeline.accounting import account_leaves
 from migrator.retry.dividing import in_batches
-from migrator.revisions import Leaf, LeafFault, RevisionWriter
+from migrator.revisions import Attachment, Leaf, LeafFault, RevisionReader, RevisionWriter, leaf_bytes
 
 _ONE_REVISION = re.compile(rb'"_revisions":\{"start":\d+,"ids":\["[^"]*"\]\}')
 BATCH = BatchLimits()
-
-
-class LeafSource(Protocol):
-    """What is needed of a reader: `RevisionReader`s of databases and backups have it, as files' readers do."""
-
-    def describe(self) -> str:
-        """A stable name without credentials."""
-        ...
-
-    def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
-        """Yield the leaves."""
-        ...
-
-
-@runtime_checkable
-class FromFile(LeafSource, Protocol):
-    """A source whose leaves may lie apart, as `FileReader` says; those of databases and backups are in order."""
-
-    ordered: bool
-    grouped: bool
-    newest_last: bool
-    notes: dict[str, int]
+# What is smaller need not go to disk.
+_MEMORY_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass
@@ -103,7 +86,7 @@ class Converter:
         self._reject = reject
         self._stopping = stopping or threading.Event()
 
-    def into_file(self, source: LeafSource, writer: FileWriter, *, scratch: Path) -> None:
+    def into_file(self, source: RevisionReader, writer: FileWriter, *, scratch: Path) -> None:
         """Write all leaves that the format holds; the file appears at the end.
 
         Args:
@@ -126,7 +109,7 @@ class Converter:
             self.result.attachments += len(leaf.attachments)
         writer.finish()
 
-    def into_database(self, source: LeafSource, writer: RevisionWriter, *, scratch: Path) -> None:
+    def into_database(self, source: RevisionReader, writer: RevisionWriter, *, scratch: Path) -> None:
         """Write all leaves with their revisions, design documents last: their functions could refuse the others.
 
         Args:
@@ -136,7 +119,7 @@ class Converter:
         """
         chosen = self._whole(self._chosen(source, Holds(), scratch / "sorted", once=False), wanted=is_design)
         leaves = designs_last(chosen, scratch / "designs")
-        for batch in in_batches(leaves, BATCH, _size_bytes):
+        for batch in in_batches(leaves, BATCH, leaf_bytes):
             outcomes = writer.write(batch)
             counts, rejects = account_leaves(self.result.source, batch, outcomes, _reason)
             self.result.written += counts.written
@@ -151,11 +134,11 @@ class Converter:
                 # The revision is to be carried again, which its document alone does not tell.
                 self._rejected(reject._replace(document=None))
 
-    def _chosen(self, source: LeafSource, holds: Holds, scratch: Path, *, once: bool) -> Iterator[Leaf]:
+    def _chosen(self, source: RevisionReader, holds: Holds, scratch: Path, *, once: bool) -> Iterator[Leaf]:
         """The leaves that the target has a place for, each `once` if need be; faults are rejected here."""
         read = self._counted(source)
         items: Iterator[Leaf | LeafFault] = read
-        file = source if isinstance(source, FromFile) else None
+        file = source if isinstance(source, FileReader) else None
         newest_last = file is not None and file.newest_last
         together = file is None or file.ordered or file.grouped
         with closing(read):
@@ -173,7 +156,7 @@ class Converter:
         if file is not None:
             self.result.notes.update(file.notes)
 
-    def _to_sort(self, source: LeafSource, holds: Holds, scratch: Path) -> bool:
+    def _to_sort(self, source: RevisionReader, holds: Holds, scratch: Path) -> bool:
         """True when leaves that lie apart must come together; to read twice is faster than to sort unasked."""
         return not holds.conflicts or repeats(self._read(source), scratch.with_name("revisions"))
 
@@ -185,19 +168,19 @@ class Converter:
         for leaf in leaves:
             with ExitStack() as stack:
                 try:
-                    whole = held(leaf, stack) if wanted(leaf) else leaf
+                    whole = _held_leaf(leaf, stack) if wanted(leaf) else leaf
                 except UnreadableLeaf as error:
                     reason = f"{leaf.rev}: {error.message}"
                     self._rejected(Reject(self.result.source, leaf.id, "extract", error.error, reason))
                     continue
                 yield whole
 
-    def _counted(self, source: LeafSource) -> Generator[Leaf | LeafFault]:
+    def _counted(self, source: RevisionReader) -> Generator[Leaf | LeafFault]:
         for item in self._read(source):
             self.result.read += 1
             yield item
 
-    def _read(self, source: LeafSource) -> Iterator[Leaf | LeafFault]:
+    def _read(self, source: RevisionReader) -> Iterator[Leaf | LeafFault]:
         for item in source.leaves():
             if self._stopping.is_set():
                 raise Interrupted("Stopped; nothing was put in place.", hint="Run it again.")
@@ -209,7 +192,7 @@ class Converter:
 
 
 def convert_file(
-    source: LeafSource, writer_type: type[FileWriter], path: Path, converter: Converter, *, overwrite: bool
+    source: RevisionReader, writer_type: type[FileWriter], path: Path, converter: Converter, *, overwrite: bool
 ) -> None:
     """Convert into a file that appears whole or not at all."""
     with (
@@ -221,8 +204,30 @@ def convert_file(
         output.commit()
 
 
-def _size_bytes(leaf: Leaf) -> int:
-    return len(leaf.body) + sum(attachment.length_bytes or 0 for attachment in leaf.attachments)
+def _held_leaf(leaf: Leaf, stack: ExitStack) -> Leaf:
+    """The same leaf, whose attachments can be opened without the source until the stack is left.
+
+    Raises:
+        UnreadableLeaf: one of them cannot be read.
+        TransientError: the source gives them no more.
+    """
+    if not leaf.attachments:
+        return leaf
+    return leaf._replace(attachments=tuple(_held(attachment, stack) for attachment in leaf.attachments))
+
+
+def _held(attachment: Attachment, stack: ExitStack) -> Attachment:
+    file: IO[bytes] = stack.enter_context(tempfile.SpooledTemporaryFile(_MEMORY_BYTES))  # noqa: SIM115 it is entered
+    for piece in attachment.open():
+        with temporary_file():
+            file.write(piece)
+    return replace(attachment, open=partial(_read, file), length_bytes=file.tell())
+
+
+def _read(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while block := file.read(_BLOCK_BYTES):
+        yield block
 
 
 def _reason(leaf: Leaf, outcome: Outcome) -> str:

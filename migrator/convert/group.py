@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-from migrator.convert.formats.inline import inline_pieces
+from migrator.convert.formats.inline import document_pieces
 from migrator.convert.formats.json_text import leaf_of
 from migrator.convert.formats.writer import winner_of
 from migrator.files.sorting import ExternalSorter
@@ -129,6 +129,4 @@ def _of_one_document(
 
 
 def _text(leaf: Leaf) -> bytes:
-    if not leaf.attachments:
-        return leaf.body
-    return leaf.body[:-1] + b',"_attachments":' + b"".join(inline_pieces(leaf.attachments)) + b"}"
+    return b"".join(document_pieces(leaf.body, leaf.attachments))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.reject_file import RejectFile
-from migrator.convert.copy import Conversion, Converter, LeafSource, convert_file
+from migrator.convert.copy import Conversion, Converter, convert_file
 from migrator.convert.formats.table import WRITERS
 from migrator.convert.options import ConvertJob
 from migrator.convert.sides import open_database, open_source
@@ -24,6 +24,7 @@ from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
 from migrator.files.streams import STDOUT, STREAM, is_stream, open_stream, standard_output
 from migrator.retry.retrier import Retrier, RetryPolicy
+from migrator.revisions import RevisionReader
 
 _BLOCK_BYTES = 1 << 20
 
@@ -58,7 +59,7 @@ def convert_leaves(
     result = Conversion(redact(config.source), redact(config.target), "" if into_database else job.format)
     rejects = Path(config.rejects or f"migrator-{_digest(job)}.rejects.ndjson")
     with contextlib.ExitStack() as stack:
-        source: LeafSource = stack.enter_context(open_source(job, retrier, environ))
+        source: RevisionReader = stack.enter_context(open_source(job, retrier, environ))
         databases = {result.source: result.target}
         file = RejectFile(rejects, databases=databases, again=job.again, shared=True)
         stack.enter_context(contextlib.closing(file))

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from migrator.convert.copy import LeafSource
 from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.table import READERS, open_reader
 from migrator.convert.options import ConvertJob
@@ -21,14 +20,14 @@ from migrator.files.failures import temporary_folder
 from migrator.files.streams import is_stream
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier
-from migrator.revisions import RevisionWriter
+from migrator.revisions import RevisionReader, RevisionWriter
 
 # A backup's place is named by one of these, or by others that fsspec knows.
 PLACES = ("s3", "gcs", "gs", "abfs", "abfss", "az", "sftp", "ssh")
 
 
 @contextlib.contextmanager
-def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[LeafSource]:
+def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[RevisionReader]:
     """The leaves of a job's source.
 
     Raises:
@@ -37,7 +36,7 @@ def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -
     """
     source = checked_place(job.config.source, "--from", reads=True, known=PLACES)
     path = Path(source)
-    opened: contextlib.AbstractContextManager[LeafSource]
+    opened: contextlib.AbstractContextManager[RevisionReader]
     if is_server_url(source):
         opened = _live(job, retrier, environ)
     elif "://" in source or path.is_dir():
@@ -53,7 +52,7 @@ def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -
 
 @contextlib.contextmanager
 def open_database(
-    job: ConvertJob, source: LeafSource, retrier: Retrier, environ: Mapping[str, str]
+    job: ConvertJob, source: RevisionReader, retrier: Retrier, environ: Mapping[str, str]
 ) -> Iterator[RevisionWriter]:
     """A database to write leaves into, made where it is missing; after a kill the same job goes on in it.
 
@@ -82,7 +81,7 @@ def open_database(
         claim.finish()
 
 
-def source_identity(source: LeafSource) -> str:
+def source_identity(source: RevisionReader) -> str:
     """What is converted, the same whenever the same is converted again: a file is told by its content."""
     if not isinstance(source, FileReader):
         return source.describe()
@@ -91,7 +90,7 @@ def source_identity(source: LeafSource) -> str:
 
 
 @contextlib.contextmanager
-def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[LeafSource]:
+def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[RevisionReader]:
     from migrator.couch.leaves import LeafReader  # not for files
 
     config = job.config
@@ -116,7 +115,7 @@ def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iter
 
 
 @contextlib.contextmanager
-def _backup(job: ConvertJob) -> Iterator[LeafSource]:
+def _backup(job: ConvertJob) -> Iterator[RevisionReader]:
     from migrator.backup.catalog import HINT, Catalog  # not for files
     from migrator.backup.format.cipher import open_cipher
     from migrator.backup.format.snapshot_reader import SnapshotReader

@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator
 
 from migrator.codec import InvalidDocument, decode
-from migrator.convert.formats.inline import inline_pieces
-from migrator.convert.formats.json_text import ascii_only, without
+from migrator.convert.formats.json_text import ascii_only
 from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.errors import ConfigError
@@ -88,38 +87,27 @@ class CouchbackupReader(FileReader):
 
 
 class CouchbackupWriter(FileWriter):
-    """Writes what `couchrestore` of any release restores: all in ASCII, as 2.11.12 and later corrupt other text.
-
-    Args:
-        shallow: winners alone, with no more than their revision.
-    """
+    """Writes what any `couchrestore` restores: all in ASCII, as 2.11.12 and later corrupt other text."""
 
     format = "couchbackup"
-    holds = Holds()
-    shallow = False
+    # couchrestore passes on no other spelling.
+    type_key = "contentType"
 
     def begin(self) -> None:
         """The header, which says whether there are attachments: so far there are none."""
-        self._batch_leaves = self._batch_bytes = 0
+        self._batch_leaves = 0
         self._attachments = False
         self.output.write_head(self._header())
+        self._batch_begin = self.output.written_bytes
 
     def write(self, leaf: Leaf) -> None:
         """Add one document to the batch, which ends at a number of documents or bytes."""
-        if self._batch_leaves >= BATCH_LEAVES or self._batch_bytes >= BATCH_BYTES:
+        if self._batch_leaves >= BATCH_LEAVES or self.output.written_bytes - self._batch_begin >= BATCH_BYTES:
             self._end_batch()
-        body = ascii_only(without(leaf.body, {"_revisions"}) if self.shallow else leaf.body)
-        self._put(b"," if self._batch_leaves else b"[")
+        self.output.write(b"," if self._batch_leaves else b"[")
         self._batch_leaves += 1
-        if not leaf.attachments:
-            self._put(body)
-            return
-        self._attachments = True
-        self._put(body[:-1] + b',"_attachments":')
-        # couchrestore passes on no other spelling.
-        for piece in inline_pieces(leaf.attachments, type_key="contentType"):
-            self._put(piece)
-        self._put(b"}")
+        self._attachments = self._attachments or bool(leaf.attachments)
+        self._document(leaf)
 
     def finish(self) -> None:
         """End the last batch, and fix the header where that was needed."""
@@ -127,27 +115,25 @@ class CouchbackupWriter(FileWriter):
         if self._attachments:
             self.output.replace_head(self._header())
 
+    def _body(self, leaf: Leaf) -> bytes:
+        return ascii_only(super()._body(leaf))
+
     def _header(self) -> bytes:
-        mode = "shallow" if self.shallow else "full"
+        mode = "full" if self.holds.ancestry else "shallow"
         header = {"name": NAME, "version": VERSION, "mode": mode, "attachments": self._attachments}
         return json.dumps(header, separators=(",", ":")).encode() + b"\n"
 
     def _end_batch(self) -> None:
         if self._batch_leaves:
-            self._put(b"]\n")
-            self._batch_leaves = self._batch_bytes = 0
-
-    def _put(self, text: bytes) -> None:
-        self._batch_bytes += len(text)
-        self.output.write(text)
+            self.output.write(b"]\n")
+            self._batch_leaves, self._batch_begin = 0, self.output.written_bytes
 
 
 class ShallowCouchbackupWriter(CouchbackupWriter):
-    """Writes what `couchbackup --mode shallow` writes."""
+    """Writes what `couchbackup --mode shallow` writes: winners alone, with no more than their revision."""
 
     format = "couchbackup-shallow"
     holds = Holds(conflicts=False, tombstones=False, ancestry=False)
-    shallow = True
 
 
 class _LineByLine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,25 +31,31 @@ def inline_attachments(attachments: Any) -> tuple[Attachment, ...]:
     return tuple(_attachment(name, fields) for name, fields in attachments.items())
 
 
-def inline_pieces(attachments: Iterable[Attachment], *, type_key: str = "content_type") -> Iterator[bytes]:
-    """The text of `_attachments`, in ASCII, without ever holding the data of one.
+def document_pieces(
+    body: bytes, attachments: Sequence[Attachment], *, type_key: str = "content_type"
+) -> Iterator[bytes]:
+    """The text of a document with its attachments inline, in ASCII, without ever holding the data of one.
 
     Args:
+        body: the document without them.
         attachments: them.
         type_key: how the content type is called.
     """
-    yield b"{"
-    for number, attachment in enumerate(attachments):
+    if not attachments:
+        yield body
+        return
+    before = body[:-1] + b',"_attachments":{'
+    for attachment in attachments:
         fields: dict[str, Any] = {type_key: attachment.content_type}
         if attachment.revpos:
             fields["revpos"] = attachment.revpos
         if attachment.digest:
             fields["digest"] = attachment.digest
         head = json.dumps(fields, separators=(",", ":"))[:-1]
-        yield f'{"," if number else ""}{json.dumps(attachment.name)}:{head},"data":"'.encode()
+        yield before + f'{json.dumps(attachment.name)}:{head},"data":"'.encode()
         yield from base64_pieces(attachment.open())
-        yield b'"}'
-    yield b"}"
+        before = b'"},'
+    yield b'"}}}'
 
 
 def _attachment(name: str, fields: Any) -> Attachment:

@@ -29,7 +29,32 @@ class BulkDocsReader(FileReader):
         yield from map(self._leaf, self._list("docs"))
 
 
-class BulkDocsWriter(FileWriter):
+class _ListWriter(FileWriter):
+    """Writes one object with a list: what stands before, between and after its rows, of which each is a line."""
+
+    _before, _first, _between, _row_end, _after = b"", b"", b",\n", b"", b""
+
+    def begin(self) -> None:
+        """What stands before the rows."""
+        self._rows = 0
+        self.output.write(self._before)
+
+    def write(self, leaf: Leaf) -> None:
+        """One row."""
+        self.output.write(self._between if self._rows else self._first)
+        self._rows += 1
+        self._row(leaf)
+        self.output.write(self._row_end)
+
+    def finish(self) -> None:
+        """What stands after the rows, with their number where it has a place, which was not known before."""
+        self.output.write(self._after.replace(b"%d", b"%d" % self._rows))
+
+    def _row(self, leaf: Leaf) -> None:
+        raise NotImplementedError
+
+
+class BulkDocsWriter(_ListWriter):
     """Writes a whole `_bulk_docs` body with a line a document.
 
     couchdb-dump.sh takes out what begins with a design document's id and writes it as new; so there `_rev` comes
@@ -37,24 +62,13 @@ class BulkDocsWriter(FileWriter):
     """
 
     format = "bulk-docs"
+    _before, _first, _after = b'{"new_edits":false,"docs":[', b"\n", b"\n]}\n"
 
-    def begin(self) -> None:
-        """The line before the documents."""
-        self._first = True
-        self.output.write(b'{"new_edits":false,"docs":[')
-
-    def write(self, leaf: Leaf) -> None:
-        """One document, one line."""
-        self.output.write(b"\n" if self._first else b",\n")
-        self._first = False
+    def _row(self, leaf: Leaf) -> None:
         if leaf.id.startswith("_design/"):
             id, rev, *rest = [member.text for member in members(leaf.body)]
             leaf = leaf._replace(body=b"{" + b",".join([rev, id, *rest]) + b"}")
         self._document(leaf)
-
-    def finish(self) -> None:
-        """The line after the documents."""
-        self.output.write(b"\n]}\n")
 
 
 class AllDocsReader(FileReader):
@@ -89,31 +103,17 @@ class AllDocsReader(FileReader):
         )
 
 
-class AllDocsWriter(FileWriter):
+class AllDocsWriter(_ListWriter):
     """Writes what `_all_docs?include_docs=true&attachments=true` answers: winners, a line a row."""
 
     format = "all-docs"
     holds = _WINNERS
+    _before, _row_end, _after = b'{"offset":0,"rows":[\n', b"}", b'\n],"total_rows":%d}\n'
 
-    def begin(self) -> None:
-        """The line before the rows."""
-        self._rows = 0
-        self.output.write(b'{"offset":0,"rows":[\n')
-
-    def write(self, leaf: Leaf) -> None:
-        """One row."""
-        if self._rows:
-            self.output.write(b",\n")
-        self._rows += 1
-        id = next(members(leaf.body)).value
-        row = b'{"id":' + id + b',"key":' + id + b',"value":{"rev":' + json.dumps(leaf.rev).encode() + b'},"doc":'
-        self.output.write(row)
-        self._document(leaf, leave_out={"_revisions"})
-        self.output.write(b"}")
-
-    def finish(self) -> None:
-        """The line after the rows, with their number, which was not known before."""
-        self.output.write(b'\n],"total_rows":%d}\n' % self._rows)
+    def _row(self, leaf: Leaf) -> None:
+        id, rev = next(members(leaf.body)).value, json.dumps(leaf.rev).encode()
+        self.output.write(b'{"id":%b,"key":%b,"value":{"rev":%b},"doc":' % (id, id, rev))
+        self._document(leaf)
 
 
 class ChangesReader(FileReader):
@@ -172,40 +172,25 @@ class ChangesReader(FileReader):
                 yield LeafFault(id, rev, "not_in_dump", why)
 
 
-class ChangesWriter(FileWriter):
+class ChangesWriter(_ListWriter):
     """Writes what `_changes?include_docs=true&attachments=true` answers: winners, and tombstones too."""
 
     format = "changes"
     holds = Holds(conflicts=False, ancestry=False)
-    _before, _between, _row_end, _after = b'{"results":[\n', b",\n", b"", b'\n],\n"last_seq":%d,"pending":0}\n'
+    _before, _row_end, _after = b'{"results":[\n', b"}", b'\n],\n"last_seq":%d,"pending":0}\n'
 
-    def begin(self) -> None:
-        """The line before the rows."""
-        self._rows = 0
-        self.output.write(self._before)
-
-    def write(self, leaf: Leaf) -> None:
-        """One row."""
-        if self._rows:
-            self.output.write(self._between)
-        self._rows += 1
-        id = next(members(leaf.body)).value
-        rev = json.dumps(leaf.rev).encode()
+    def _row(self, leaf: Leaf) -> None:
+        id, rev = next(members(leaf.body)).value, json.dumps(leaf.rev).encode()
         deleted = b',"deleted":true' if leaf.deleted else b""
         self.output.write(b'{"seq":%d,"id":%b,"changes":[{"rev":%b}]%b,"doc":' % (self._rows, id, rev, deleted))
-        self._document(leaf, leave_out={"_revisions"})
-        self.output.write(b"}" + self._row_end)
-
-    def finish(self) -> None:
-        """What is behind the rows."""
-        self.output.write(self._after % self._rows)
+        self._document(leaf)
 
 
 class ContinuousChangesWriter(ChangesWriter):
     """Writes what `_changes?feed=continuous` answers: a line a row."""
 
     format = "changes-continuous"
-    _before, _between, _row_end, _after = b"", b"", b"\n", b'{"last_seq":%d,"pending":0}\n'
+    _before, _between, _row_end, _after = b"", b"", b"}\n", b'{"last_seq":%d,"pending":0}\n'
 
 
 def _is_feed_end(text: bytes) -> bool:

@@ -8,7 +8,6 @@ import re
 import uuid
 from collections.abc import Mapping
 
-from migrator.convert.formats.json_text import without
 from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.errors import EndpointError
 from migrator.revisions import Attachment, Leaf
@@ -33,7 +32,7 @@ class MultipartWriter(FileWriter):
 
     def write(self, leaf: Leaf) -> None:
         """One part."""
-        text = without(leaf.body, {"_revisions"})
+        text = self._body(leaf)
         names = {"Content-ID": leaf.id, "ETag": f'"{leaf.rev}"'}
         json = "application/json;charset=utf-8"
         self._delimit(self._boundary)

@@ -38,6 +38,8 @@ class WholeFile:
         self.path = link_target(path)
         self._part = self.path.with_name(f"{self.path.name}.part")
         self._head_bytes = 0
+        self.written_bytes = 0
+        """What was written, before it is packed."""
         try:
             self._part.unlink(missing_ok=True)
             self._file = self._create(self._part)
@@ -53,6 +55,7 @@ class WholeFile:
         """
         try:
             self._text.write(text)
+            self.written_bytes += len(text)
         except OSError as error:
             raise self._failed(error) from error
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
-from migrator.convert.formats.inline import inline_pieces
+from migrator.convert.formats.inline import document_pieces
 from migrator.convert.formats.json_text import without
 from migrator.convert.formats.output import WholeFile
 from migrator.revisions import Leaf
@@ -37,6 +36,8 @@ class FileWriter:
 
     format: ClassVar[str] = ""
     holds: ClassVar[Holds] = Holds()
+    type_key: ClassVar[str] = "content_type"
+    """How an inline attachment's content type is called."""
 
     def __init__(self, output: WholeFile, *, database: str = "") -> None:
         self.output = output
@@ -52,16 +53,14 @@ class FileWriter:
     def finish(self) -> None:
         """Write what stands after all."""
 
-    def _document(self, leaf: Leaf, *, leave_out: Collection[str] = (), type_key: str = "content_type") -> None:
+    def _body(self, leaf: Leaf) -> bytes:
+        """The document's text without its attachments, as the format has it."""
+        return leaf.body if self.holds.ancestry else without(leaf.body, {"_revisions"})
+
+    def _document(self, leaf: Leaf) -> None:
         """Write the document with its attachments inline."""
-        body = without(leaf.body, leave_out) if leave_out else leaf.body
-        if not leaf.attachments:
-            self.output.write(body)
-            return
-        self.output.write(body[:-1] + b',"_attachments":')
-        for piece in inline_pieces(leaf.attachments, type_key=type_key):
+        for piece in document_pieces(self._body(leaf), leaf.attachments, type_key=self.type_key):
             self.output.write(piece)
-        self.output.write(b"}")
 
 
 def winner_of(one: Leaf, other: Leaf) -> Leaf:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.convert.copy import Conversion, Converter, convert_file
+from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.table import WRITERS, open_reader
 from migrator.model import Reject
 from migrator.revisions import Attachment, Leaf, LeafFault
@@ -15,18 +16,13 @@ from migrator.revisions import Attachment, Leaf, LeafFault
 DATA = Path(__file__).parents[2] / "data" / "interchange"
 
 
-class Leaves:
+class Leaves(FileReader):
     """A source of leaves that are there already."""
 
     def __init__(self, items: Sequence[Leaf | LeafFault], *, grouped: bool = True) -> None:
+        super().__init__(Path("leaves"))
         self.items = items
         self.grouped = self.ordered = grouped
-        self.newest_last = False
-        self.notes: dict[str, int] = {}
-
-    def describe(self) -> str:
-        """A name."""
-        return "leaves"
 
     def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
         """All of them."""
