@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,10 @@ class Job:
     def recreate(self) -> None:
         """It is deleted and made again, within a second."""
         self.delete()
-        assert support.request("PUT", self.database)[0] in {201, 202}
+        # Right after a deletion CouchDB may still know the old one, by a list that it keeps in memory.
+        while (status := support.request("PUT", self.database)[0]) == 412:
+            time.sleep(0.01)
+        assert status in {201, 202}
 
     def replace(self) -> None:
         """By one of somebody else, who had all documents and more."""
