@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from migrator.capabilities import Emptiable, Identified
 from migrator.errors import TargetMissing, TargetReplaced
 from migrator.model import Batch, Loader, Outcome
+
+T = TypeVar("T")
 
 RESTART = "--restart"
 # A cluster's node can answer from an old list of databases for a moment: a difference is read again first.
@@ -63,6 +65,31 @@ def _fits(recorded: str | None, now: str | None) -> bool:
     if recorded is None:
         return now != NOTHING_THERE
     return now is None or is_same(recorded, now)
+
+
+def checked(load: Callable[[bool], T], check: Callable[[], object], repeated: Callable[[T], bool]) -> T:
+    """Load; where that took more than one attempt, the target is looked at before the outcomes count.
+
+    Args:
+        load: does it; told whether an attempt before may have written something.
+        check: makes sure that the target is the one that was there at the beginning.
+        repeated: True where `load` itself has needed more than one attempt.
+    """
+    missing = 0
+    while True:
+        try:
+            loaded = load(missing > 0)
+        except TargetMissing:
+            # It is gone, which the check says, or a cluster's node did not know of it for a moment.
+            check()
+            missing += 1
+            if missing > MAX_TIMES_MISSING:
+                raise
+        else:
+            # During an outage the target can have been replaced.
+            if missing or repeated(loaded):
+                check()
+            return loaded
 
 
 class TargetGuard:
@@ -146,21 +173,11 @@ class TargetGuard:
             TargetReplaced: it is another one, or gone.
             MigratorError: what the loader raises.
         """
-        missing = 0
-        while True:
-            try:
-                outcomes = loader.load(batch, resend=missing > 0)
-            except TargetMissing:
-                # It is gone, which the check says, or a cluster's node did not know of it for a moment.
-                self.check(batch.collection)
-                missing += 1
-                if missing > MAX_TIMES_MISSING:
-                    raise
-            else:
-                # During an outage the target can have been replaced.
-                if missing or any(outcome.attempts > 1 for outcome in outcomes):
-                    self.check(batch.collection)
-                return outcomes
+        return checked(
+            lambda resend: loader.load(batch, resend=resend),
+            lambda: self.check(batch.collection),
+            lambda outcomes: any(outcome.attempts > 1 for outcome in outcomes),
+        )
 
     def _compare(self, collection: str, recorded: str | None) -> str | None:
         now = identity_of(self._target, collection)

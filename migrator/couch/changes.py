@@ -12,11 +12,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from migrator.codec import InvalidDocument, decode_value
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.couch.responses import refuse
-from migrator.couch.rows import lines, torn
+from migrator.couch.rows import lines, listed, parsed, torn
 from migrator.errors import Interrupted
 from migrator.retry.retrier import Retrier
 
@@ -173,9 +172,9 @@ def read_changes(pieces: Iterable[bytes], what: str) -> Generator[Change, None, 
         text = line.strip()
         if text.startswith(b"]"):
             tail = text[1:].lstrip(b",") + b"".join(rest)
-            return _tail(_decoded(b"{" + tail, what), count, tail, what)
+            return _tail(_object(b"{" + tail, what), count, tail, what)
         if text:
-            yield _change(_decoded(text.removesuffix(b","), what), text, what)
+            yield _change(_object(text.removesuffix(b","), what), text, what)
             count += 1
     raise torn(b"", what)
 
@@ -183,20 +182,15 @@ def read_changes(pieces: Iterable[bytes], what: str) -> Generator[Change, None, 
 def _whole(head: bytes, rest: Iterable[bytes], what: str) -> Generator[Change, None, Tail]:
     """An answer of another layout, which only servers give that hold it in memory themselves."""
     text = b"\n".join([head, *rest])
-    value = _decoded(text, what)
-    rows = value.get("results")
-    if not isinstance(rows, list):
-        raise torn(text[-500:], what)
+    value = _object(text, what)
+    rows = listed(text, what, "results")
     for row in rows:
         yield _change(row, text[-500:], what)
     return _tail(value, len(rows), text[-500:], what)
 
 
-def _decoded(text: bytes, what: str) -> dict[str, object]:
-    try:
-        value = decode_value(text)
-    except InvalidDocument:
-        raise torn(text, what) from None
+def _object(text: bytes, what: str) -> dict[str, object]:
+    value = parsed(text, what)
     if not isinstance(value, dict):
         raise torn(text, what)
     return value

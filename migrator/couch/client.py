@@ -123,6 +123,16 @@ class CouchClient:
         """As `ask`, and give the answer's JSON."""
         return self.ask(what, method, *path, **request).json(f"{what} at {self.url}")
 
+    def found(self, what: str, *path: str, id: str | None = None, **request: Any) -> dict[str, Any] | None:
+        """The JSON object of what is there, with this `_id` where one is given; None where there is nothing."""
+        answer = self.ask(what, "GET", *path, ok=(200, 404), **request)
+        if answer.status == 404:
+            return None
+        value = answer.json(f"{what} at {self.url}")
+        if not isinstance(value, dict) or (id is not None and value.get("_id") != id):
+            raise TransientError(f"{what}: the answer is to another question.", signature="foreign document")
+        return value
+
     # -- server -----------------------------------------------------------------------------------------------
 
     def welcome(self) -> dict[str, Any]:
@@ -156,9 +166,7 @@ class CouchClient:
 
     def database_info(self, database: str) -> dict[str, Any] | None:
         """`GET /{db}`, or None when there is none."""
-        what = f"Looking at database {database}"
-        answer = self.ask(what, "GET", database, ok=(200, 404))
-        return None if answer.status == 404 else dict(answer.json(f"{what} at {self.url}"))
+        return self.found(f"Looking at database {database}", database)
 
     def create_database(self, database: str, **options: Any) -> bool:
         """Create a database; False when it was there already, by a race or before.
@@ -283,10 +291,4 @@ class CouchClient:
             row = self.lookup(database, [id], include_docs=True, attachments=attachments)[id]
             return None if row is None else row["doc"]
         params = {"attachments": "true"} if attachments else {}
-        answer = self.ask(what, "GET", database, *id_path(id), ok=(200, 404), params=params)
-        if answer.status == 404:
-            return None
-        document = answer.json(f"{what} at {self.url}")
-        if not isinstance(document, dict) or document.get("_id") != id:
-            raise TransientError(f"{what}: the answer is to another question.", signature="foreign document")
-        return document
+        return self.found(what, database, *id_path(id), id=id, params=params)

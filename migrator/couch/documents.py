@@ -13,10 +13,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from migrator.codec import InvalidDocument, decode, decode_value
+from migrator.codec import decode
 from migrator.codec.equality import content, differing_path
 from migrator.couch.revision import first_revision, rule_holds
-from migrator.couch.rows import HEAD, lines, torn
+from migrator.couch.rows import HEAD, lines, listed, parsed, row_texts, torn
 from migrator.errors import TransientError
 from migrator.model import Document
 
@@ -45,7 +45,7 @@ class StoredDocument(NamedTuple):
         Raises:
             TransientError: the row is no answer to the question.
         """
-        row = _decoded(self.text, self.what) if self.row is None else self.row
+        row = parsed(self.text, self.what) if self.row is None else self.row
         if isinstance(row, dict) and isinstance(row.get("rows"), list) and len(row["rows"]) == 1:
             row = row["rows"][0]
         if isinstance(row, dict) and row.get("key", row.get("id")) == self.id:
@@ -113,30 +113,11 @@ def _rows(pieces: Iterable[bytes], asked: int, what: str) -> Generator[tuple[byt
         if asked == 1:
             yield text, None
             return
-        value = _decoded(text, what)
-        if not isinstance(value, dict) or not isinstance(value.get("rows"), list):
-            raise torn(text[-500:], what)
-        for row in value["rows"]:
+        for row in listed(text, what):
             yield b"", row
         return
-    closed = False
-    for line in rest:
-        text = line.strip()
-        if closed and text:
-            raise torn(text, what)
-        if text == b"]}":
-            closed = True
-        elif text:
-            yield text.removesuffix(b","), None
-    if not closed:
-        raise torn(b"", what)
-
-
-def _decoded(text: bytes, what: str) -> Any:
-    try:
-        return decode_value(text)
-    except InvalidDocument:
-        raise torn(text[-500:], what) from None
+    for text in row_texts(rest, what):
+        yield text.removesuffix(b","), None
 
 
 def _bounded(pieces: Iterable[bytes], asked: int) -> Generator[bytes]:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, unquote, urlsplit
 
 from migrator.couch.places import divide_credentials, is_server_url, redact
@@ -55,14 +55,16 @@ class TlsFiles:
     client_key: str | None = None
 
 
-def parse_endpoint(
-    url: str,
-    *,
-    environ: Mapping[str, str] | None = None,
-    role: str = "",
-    tls: TlsFiles | None = None,
-    read_timeout_s: float | None = None,
-) -> tuple[Endpoint, str | None]:
+class Reach(TypedDict, total=False):
+    """How a server is reached, where its URL does not say; as in `read_url`."""
+
+    environ: Mapping[str, str] | None
+    role: str
+    tls: TlsFiles | None
+    read_timeout_s: float | None
+
+
+def parse_endpoint(url: str, **reach: Unpack[Reach]) -> tuple[Endpoint, str | None]:
     """Read a server's URL by its text alone, with one database's name after it or without.
 
     For URLs that this package made, as a sandbox's. What somebody typed may be a server below a path: that is
@@ -71,7 +73,7 @@ def parse_endpoint(
     Raises:
         ConfigError: the URL, a password file or a certificate file is unusable.
     """
-    endpoint, segments = read_url(url, environ=environ, role=role, tls=tls, read_timeout_s=read_timeout_s)
+    endpoint, segments = read_url(url, **reach)
     if len(segments) > 1:
         raise too_many_segments(url)
     return endpoint, segments[0] if segments else None

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 import orjson
 
+from migrator.checkpoint.target_guard import checked
 from migrator.couch.bulk_get import Asked, read_leaves
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of
 from migrator.couch.endpoint import database_url
 from migrator.couch.leaf_sender import inline_bytes, post_leaves, stream_leaf
-from migrator.couch.trouble import NOT_STORED, STORED, VERDICTS, Suspects, is_verdict, trouble
-from migrator.errors import BatchRefused, TargetMissing, TransientError, UnreadableLeaf
+from migrator.couch.trouble import NOT_STORED, STORED, VERDICTS, Suspects, is_verdict
+from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
 from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.retry.dividing import divide_refused, in_batches, refuse_trouble, refused_alone
@@ -167,19 +168,18 @@ class LeafWriter:
         Raises:
             TransientError: others are not stored either, and none of them is known to be the cause.
         """
-        guilty = self._suspects.guilty(
-            {(leaves[index].id, leaves[index].rev): row for index, row in troubles.items()},
+        indexes = {(leaves[index].id, leaves[index].rev): index for index in troubles}
+
+        def refuse(key: tuple[str, str], row: Mapping[str, Any]) -> None:
+            ends[indexes[key]] = _rejected(leaves[indexes[key]], row, row.get("status"))
+
+        self._suspects.settle(
+            {key: troubles[index] for key, index in indexes.items()},
+            refuse,
+            database_url(self._client.endpoint, self._database),
             others_stored=any(o.status in STORED for o in ends.values()),
             size_bytes=max(len(leaves[index].body) for index in troubles),
         )
-        open_rows = []
-        for index, row in troubles.items():
-            if (leaves[index].id, leaves[index].rev) in guilty:
-                ends[index] = _rejected(leaves[index], row, row.get("status"))
-            else:
-                open_rows.append(row)
-        if open_rows:
-            raise trouble(database_url(self._client.endpoint, self._database), open_rows[0], len(open_rows))
 
     def _unconfirmed(self, leaves: Sequence[Leaf], indexes: Sequence[int], ends: dict[int, Outcome]) -> list[int]:
         """Give those that the server does not hold; the others have their end."""
@@ -211,22 +211,16 @@ class LeafWriter:
         """Attempt until it passes; after more than one attempt the database must be the same still."""
         attempts = 0
 
-        def checked(number: int) -> T:
+        def counted(number: int) -> T:
             nonlocal attempts
-            attempts = number
-            try:
-                return attempt(number)
-            except TargetMissing as error:
-                if self._check is None:
-                    raise
-                self._check()
-                # A cluster's node did not know of it for a moment.
-                raise TransientError(error.message, outcome_unknown=True, signature="404") from error
+            attempts = max(attempts, number)
+            return attempt(number)
 
-        result = self._retrier.call(what, checked)
-        if attempts > 1 and self._check is not None:
-            self._check()
-        return result
+        def load(resend: bool) -> T:
+            # After an attempt that the server knew no database in, as little is known as after any other.
+            return self._retrier.call(what, lambda number: counted(number + resend))
+
+        return load(False) if self._check is None else checked(load, self._check, lambda _: attempts > 1)
 
     def _not_held(self, leaves: Sequence[Leaf], indexes: Sequence[int]) -> list[int]:
         """Those that most copies do not hold: on a cluster one copy alone calls them missing, or refuses them."""

@@ -119,16 +119,10 @@ def _in_order(
     at_once: int,
 ) -> Iterator[Row]:
     def read(part: Part) -> Generator[Row]:
-        first = part.first
-        count = page_rows
-        while count >= page_rows:
-            params: dict[str, Any] = {"limit": page_rows, "startkey": first}
-            if part.end is not None:
-                params |= {"endkey": part.end, "inclusive_end": False}
-            count = 0
-            for count, row in enumerate(read_page(params), 1):  # noqa: B007 asked for after the loop
-                first = row.id + SUCCESSOR
-                yield row
+        def read_part(page: Mapping[str, Any]) -> Iterator[Row]:
+            return read_page({**page, "inclusive_end": False})
+
+        return walk(read_part, (IdRange(part.first, part.end),), what, after=None, page_rows=page_rows)
 
     last = after
     with closing(ParallelRows(found, read, at_once=at_once).rows()) as rows:
@@ -167,7 +161,7 @@ def walk(
     *,
     after: str | None,
     page_rows: int,
-) -> Iterator[Row]:
+) -> Generator[Row]:
     """Yield the rows of all pages.
 
     Args:

@@ -10,12 +10,12 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 from urllib.parse import quote
 
 from migrator import naming
 from migrator.config import Connection
-from migrator.couch.endpoint import Endpoint, TlsFiles, read_url, redact, too_many_segments
+from migrator.couch.endpoint import Endpoint, Reach, TlsFiles, read_url, redact, too_many_segments
 from migrator.couch.places import checked_place, is_server_url
 from migrator.errors import ConfigError, EndpointError, TransientError
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, is_transient
@@ -28,25 +28,13 @@ ASK_TIMEOUT_S = 10.0
 _known: dict[tuple[str, tuple[str, ...]], int] = {}
 
 
-def locate(
-    url: str,
-    *,
-    environ: Mapping[str, str] | None = None,
-    role: str = "",
-    tls: TlsFiles | None = None,
-    read_timeout_s: float | None = None,
-    server_only: bool = False,
-) -> tuple[Endpoint, str | None]:
+def locate(url: str, *, server_only: bool = False, **reach: Unpack[Reach]) -> tuple[Endpoint, str | None]:
     """Read a server's URL, and ask the server where it begins when the URL has a path.
 
     Args:
         url: `http(s)://[user:password@]host[:port][/path][/database]`.
-        environ: the environment; the process's own by default.
-        role: "source" or "target", for variables that count for one side only. A target's database must have a
-            legal name.
-        tls: files for TLS.
-        read_timeout_s: how long to wait for the next byte of an answer.
         server_only: where nobody answers, a path of several segments, or with a slash at its end, is the server's.
+        reach: as in `read_url`. The database of the role "target" must have a legal name.
 
     Returns:
         The endpoint, and the database's name or None.
@@ -58,7 +46,7 @@ def locate(
     url = checked_place(url, "The URL")
     if not is_server_url(url):
         raise ConfigError(f"{redact(url) or 'Nothing'} is no server's URL.", hint="Write http://host:5984.")
-    root, segments = read_url(url, environ=environ, role=role, tls=tls, read_timeout_s=read_timeout_s)
+    root, segments = read_url(url, **reach)
     if not segments:
         return root, None
     key = (root.url, tuple(segments))
@@ -72,7 +60,7 @@ def locate(
             # Whoever uses it is told what is wrong with it.
             depth = len(segments) if server_only and (len(segments) > 1 or url.endswith("/")) else 0
     database = segments[depth] if depth < len(segments) else None
-    if database is not None and role == "target":
+    if database is not None and reach.get("role") == "target":
         naming.legal_database(database)
     return below(root, segments[:depth]), database
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -96,11 +96,9 @@ class Replicator:
 
     def state(self, id: str) -> JobState | None:
         """What became of a job so far; None where the scheduler does not know it."""
-        what = "Asking for the replication"
-        answer = self._client.ask(what, "GET", "_scheduler", "docs", REPLICATOR, id, ok=(200, 404))
-        if answer.status == 404:
+        value = self._client.found("Asking for the replication", "_scheduler", "docs", REPLICATOR, id)
+        if value is None:
             return None
-        value = answer.json(f"Asking for the replication at {self._client.url}")
         info = value.get("info") or {}
         return JobState(
             str(value.get("state", "")),
@@ -114,11 +112,10 @@ class Replicator:
     def remove(self, id: str) -> None:
         """Remove a job's document, which stops the job; nothing where there is none."""
         for _ in range(10):
-            what = "Looking for an earlier replication"
-            answer = self._client.ask(what, "GET", REPLICATOR, id, ok=(200, 404))
-            if answer.status == 404:
+            found = self._client.found("Looking for an earlier replication", REPLICATOR, id)
+            if found is None:
                 return
-            rev = str(answer.json(what)["_rev"])
+            rev = str(found["_rev"])
             what = "Removing the replication's document"
             # The replicator writes into the document too.
             ok = (200, 202, 404, 409)
@@ -153,10 +150,10 @@ def read_history(client: CouchClient, database: str, replication_id: str, starte
     if not replication_id or started is None:
         return History()
     what = f"Reading the replication's checkpoint of {database}"
-    answer = client.ask(what, "GET", database, "_local", replication_id, ok=(200, 404))
-    if answer.status == 404:
+    checkpoint = client.found(what, database, "_local", replication_id)
+    if checkpoint is None:
         return History()
-    sessions = answer.json(what).get("history", ())
+    sessions = checkpoint.get("history", ())
     before = [session for session in sessions if _began(session) < started]
     # Newest first; numbers go on from session to session, so those of the next older one are where one began.
     whole = next((n for n, session in enumerate(sessions) if session.get("start_last_seq") in {0, "0"}), None)
@@ -174,24 +171,17 @@ def side(endpoint: Endpoint, database: str) -> dict[str, Any]:
 
 def _numbers(info: Mapping[str, Any]) -> Numbers:
     pending = info.get("changes_pending")
-    return Numbers(
-        int(info.get("revisions_checked") or 0),
-        int(info.get("missing_revisions_found") or 0),
-        int(info.get("docs_written") or 0),
-        int(info.get("doc_write_failures") or 0),
-        pending if isinstance(pending, int) else None,
-    )
+    names = ("revisions_checked", "missing_revisions_found", "docs_written", "doc_write_failures")
+    return replace(Numbers(*_counts(info, names)), pending=pending if isinstance(pending, int) else None)
 
 
 def _session_numbers(session: Mapping[str, Any] | None) -> Numbers:
-    if session is None:
-        return Numbers()
-    return Numbers(
-        int(session.get("missing_checked") or 0),
-        int(session.get("missing_found") or 0),
-        int(session.get("docs_written") or 0),
-        int(session.get("doc_write_failures") or 0),
-    )
+    names = ("missing_checked", "missing_found", "docs_written", "doc_write_failures")
+    return Numbers(*_counts(session or {}, names))
+
+
+def _counts(info: Mapping[str, Any], names: Sequence[str]) -> list[int]:
+    return [int(info.get(name) or 0) for name in names]
 
 
 def _time(text: Any) -> datetime | None:

@@ -6,7 +6,6 @@ that encodes the same terms knows the revision without asking.
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import json
 import math
@@ -46,7 +45,6 @@ _SHORT_STRINGS = tuple(b"m" + size.to_bytes(4, "big") for size in range(1024))
 _pack_integer = struct.Struct(">ci").pack
 _pack_float = struct.Struct(">cd").pack
 _LEGAL_ID = re.compile(r"[^_]|_design/.", re.DOTALL)
-_REVISION = re.compile(r"([1-9][0-9]*)-(.+)", re.ASCII | re.DOTALL)
 
 
 class _Uncertain(ValueError):
@@ -87,38 +85,19 @@ def first_revision(body: bytes | str) -> str | None:
         `1-` and 32 digits, or None where the rule does not hold or is not certain: attachments, `_local`
         documents, floats below 2.3e-308, and texts that the server refuses.
     """
-    return _revision(body, None)
+    return _revision(body, 0, _SMALL_INTEGERS[0])
 
 
-def revision_after(body: bytes | str, parent: str) -> str | None:
-    """Compute the revision that CouchDB 3.x gives to a document written over the revision `parent`.
-
-    The parent may be a tombstone; then it is the parent too of a document that is written without `_rev`.
-    None as for `first_revision`, and when `parent` is no revision.
-    """
-    return _revision(body, parent)
-
-
-def _revision(body: bytes | str, parent: str | None) -> str | None:
+def _revision(body: bytes | str, start: int, parent: bytes) -> str | None:
+    """The revision after a parent, whose number is `start` and whose term is `parent`."""
     try:
-        start, parent_term = (0, _SMALL_INTEGERS[0]) if parent is None else _parent_terms(parent)
         document = _decode(body.encode() if isinstance(body, str) else body)
         deleted = _take_special_fields(document)
-        head = (b"\x83l\x00\x00\x00\x05", _CONSTANTS[deleted], _integer(start), parent_term)
+        head = (b"\x83l\x00\x00\x00\x05", _CONSTANTS[deleted], _integer(start), parent)
         term = b"".join((*head, *_terms(document), _NIL, _NIL))
     except ValueError:  # also invalid UTF-8, invalid JSON, lone surrogates, integers of too many digits
         return None
     return f"{start + 1}-{hashlib.md5(term, usedforsecurity=False).hexdigest()}"
-
-
-def _parent_terms(revision: str) -> tuple[int, bytes]:
-    match = _REVISION.fullmatch(revision)
-    if match is None:
-        raise _Uncertain
-    digest = match[2].encode()
-    if len(digest) == 32:
-        digest = binascii.unhexlify(digest)
-    return int(match[1]), _string_head(digest) + digest
 
 
 def _take_special_fields(document: dict[str, Any]) -> bool:

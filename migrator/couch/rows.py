@@ -43,22 +43,35 @@ def read_rows(pieces: Iterable[bytes], what: str, *, include_docs: bool = False)
     rest = lines(pieces)
     head = next(rest, b"")
     if not HEAD.fullmatch(head):
-        yield from _whole(b"\n".join([head, *rest]), what, include_docs=include_docs)
+        for row in listed(b"\n".join([head, *rest]), what):
+            yield _row(row, what, include_docs=include_docs)
         return
-    closed = False
-    for line in rest:
-        if closed and line.strip():
-            raise torn(line, what)
+    for line in row_texts(rest, what):
         match = _ROW.fullmatch(line)
         if match and (match[3] is not None or not include_docs):
             raw_id, rev, text = match.groups()
             # An id without a backslash is its own text.
             id = raw_id[1:-1].decode() if b"\\" not in raw_id else str(decode(b'{"i":' + raw_id + b"}")["i"])
             yield Row(id, rev.decode(), None if text is None else _without_rev(text, raw_id, rev))
-        elif line.strip() == b"]}":
+        else:
+            yield _row(parsed(line.rstrip(b","), what), what, include_docs=include_docs)
+
+
+def row_texts(rest: Iterable[bytes], what: str) -> Iterator[bytes]:
+    """The lines that hold a row each, up to the one that closes the answer.
+
+    Raises:
+        TransientError: the answer is not whole.
+    """
+    closed = False
+    for line in rest:
+        text = line.strip()
+        if closed and text:
+            raise torn(text, what)
+        if text == b"]}":
             closed = True
-        elif line.strip():
-            yield _parsed(line, what, include_docs=include_docs)
+        elif text:
+            yield text
     if not closed:
         raise torn(b"", what)
 
@@ -86,23 +99,32 @@ def _without_rev(text: bytes, raw_id: bytes, rev: bytes) -> bytes:
     return text
 
 
-def _parsed(line: bytes, what: str, *, include_docs: bool) -> Row:
+def parsed(text: bytes, what: str) -> Any:
+    """A text of an answer as exact JSON.
+
+    Raises:
+        TransientError: it is not whole.
+    """
     try:
-        value = decode_value(line.strip().rstrip(b","))
+        return decode_value(text)
     except InvalidDocument:
-        raise torn(line, what) from None
-    return _row(value, what, include_docs=include_docs)
+        raise torn(text, what) from None
 
 
-def _whole(body: bytes, what: str, *, include_docs: bool) -> Iterator[Row]:
+def listed(text: bytes, what: str, name: str = "rows") -> list[Any]:
+    """The rows of an answer of another layout, which is held in memory.
+
+    Raises:
+        TransientError: it is not whole, or has none.
+    """
     try:
-        value = decode_value(body)
+        value = decode_value(text)
     except InvalidDocument:
-        raise torn(body[-500:], what) from None
-    if not isinstance(value, dict) or not isinstance(value.get("rows"), list):
-        raise torn(body[-500:], what)
-    for row in value["rows"]:
-        yield _row(row, what, include_docs=include_docs)
+        value = None
+    rows = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(rows, list):
+        raise torn(text[-500:], what)
+    return rows
 
 
 def _row(value: Any, what: str, *, include_docs: bool) -> Row:

@@ -97,19 +97,8 @@ class Transport:
             TransientError: no whole answer came; `outcome_unknown` says whether it may have been carried out.
             EndpointError: the server's certificate is not trusted.
         """
-        try:
-            response = self._pool.urlopen(
-                method,
-                self._address(url),
-                body=body,
-                headers={**self._headers, **(headers or {})},
-                timeout=_timeout(self._endpoint),
-                redirect=False,
-                retries=False,
-            )
-        except (HTTPError, OSError) as error:
-            raise self._translate(method, error) from error
-        self._refuse_proxy(response.status)
+        timeout = _timeout(self._endpoint)
+        response = self._urlopen(method, url, body, headers, of=method, timeout=timeout)
         return response.status, response.headers, Body(response.data)
 
     def stream(
@@ -131,20 +120,23 @@ class Transport:
         Raises:
             TransientError: also from the iterator, when the body breaks off.
         """
-        try:
-            response = self._pool.urlopen(
-                "GET" if body is None else "POST",
-                self._address(url),
-                body=body,
-                headers={**self._headers, **(headers or {})},
-                redirect=False,
-                retries=False,
-                preload_content=False,
-            )
-        except (HTTPError, OSError) as error:
-            raise self._translate("GET", error) from error
-        self._refuse_proxy(response.status)
+        method = "GET" if body is None else "POST"
+        # It asks and changes nothing, whatever it is sent by.
+        response = self._urlopen(method, url, body, headers, of="GET", preload_content=False)
         return response.status, response.headers, self._pieces(response, chunk_bytes)
+
+    def _urlopen(
+        self, method: str, url: str, body: Any, headers: Mapping[str, str] | None, *, of: str, **options: Any
+    ) -> Any:
+        """Send once; an error is told as one of a request by the method `of`."""
+        all_headers = {**self._headers, **(headers or {})}
+        options |= {"body": body, "headers": all_headers, "redirect": False, "retries": False}
+        try:
+            response = self._pool.urlopen(method, self._address(url), **options)
+        except (HTTPError, OSError) as error:
+            raise self._translate(of, error) from error
+        self._refuse_proxy(response.status)
+        return response
 
     def _pieces(self, response: urllib3.BaseHTTPResponse, chunk_bytes: int) -> Generator[bytes]:
         whole = False
@@ -172,62 +164,41 @@ class Transport:
 
     def _translate(self, method: str, error: Exception) -> EndpointError:
         url = self._endpoint.url
-        hint = WAIT_HINT.format(url=url)
+
+        def failed(why: str, signature: str, hint: str = WAIT_HINT, **more: bool) -> TransientError:
+            return TransientError(f"{url}: {why}.", hint=hint.format(url=url), signature=signature, **more)
+
         if isinstance(error, ProxyError):
             return self._of_proxy(error)
         if isinstance(error, NameResolutionError):
-            return TransientError(f"{url}: the host's name is not known.", hint=hint, signature="name")
+            return failed("the host's name is not known", "name")
         if isinstance(error, NewConnectionError):
             cause = error.__cause__ or error.__context__
-            reason = getattr(cause, "strerror", None) or "connection failed"
-            return TransientError(f"{url}: {reason}.", hint=hint, signature="connect")
+            return failed(getattr(cause, "strerror", None) or "connection failed", "connect")
         if isinstance(error, ConnectTimeoutError):
-            return TransientError(
-                f"{url}: no connection within {self._endpoint.connect_timeout_s:g} s.",
-                hint=hint,
-                signature="connect timeout",
-            )
+            return failed(f"no connection within {self._endpoint.connect_timeout_s:g} s", "connect timeout")
         if isinstance(error, TlsError):
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 return EndpointError(
                     f"{url}: the server's certificate is not trusted ({_tls_reason(error)}).",
                     hint="Name the authority that signed it with --ca-file FILE.",
                 )
-            return TransientError(
-                f"{url}: TLS failed ({_tls_reason(error)}).", hint=hint, outcome_unknown=True, signature="tls"
-            )
+            return failed(f"TLS failed ({_tls_reason(error)})", "tls", outcome_unknown=True)
         if isinstance(error, ReadTimeoutError) and "handshake" in f"{error.__cause__} {error.__context__}":
-            return TransientError(
-                f"{url}: no TLS answer within {self._endpoint.connect_timeout_s:g} s.",
-                hint="Check that the port speaks https (CouchDB: 6984); 5984 usually speaks http.",
-                signature="tls",
-            )
+            hint = "Check that the port speaks https (CouchDB: 6984); 5984 usually speaks http."
+            return failed(f"no TLS answer within {self._endpoint.connect_timeout_s:g} s", "tls", hint)
         cause = error.args[-1] if isinstance(error, ProtocolError) and error.args else error
+        within = f"within {self._endpoint.read_timeout_s:g} s"
+        unknown = method != "GET"
         if isinstance(error.__cause__, TooSlow) or isinstance(cause, TimeoutError):
             slow = f"the answer came too slowly ({error.__cause__})"
-            sent = f"it did not take the request within {self._endpoint.read_timeout_s:g} s"
-            return TransientError(
-                f"{url}: {slow if isinstance(error.__cause__, TooSlow) else sent}.",
-                hint=hint,
-                outcome_unknown=method != "GET",
-                overload=True,
-                signature="read timeout",
-            )
+            why = slow if isinstance(error.__cause__, TooSlow) else f"it did not take the request {within}"
+            return failed(why, "read timeout", outcome_unknown=unknown, overload=True)
         if isinstance(error, ReadTimeoutError):
-            return TransientError(
-                f"{url}: no answer within {self._endpoint.read_timeout_s:g} s.",
-                hint="Give it more time with --timeout SECONDS.",
-                outcome_unknown=method != "GET",
-                overload=True,
-                signature="read timeout",
-            )
+            hint = "Give it more time with --timeout SECONDS."
+            return failed(f"no answer {within}", "read timeout", hint, outcome_unknown=unknown, overload=True)
         reason = getattr(cause, "strerror", None) or type(cause).__name__
-        return TransientError(
-            f"{url}: the connection broke during {method} ({reason}).",
-            hint=hint,
-            outcome_unknown=method != "GET",
-            signature="reset",
-        )
+        return failed(f"the connection broke during {method} ({reason})", "reset", outcome_unknown=unknown)
 
     def _of_proxy(self, error: ProxyError) -> EndpointError:
         """Nothing came to the server: the proxy itself cannot be reached, or it does not let us through."""

@@ -12,12 +12,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 from migrator.errors import BatchRefused, TransientError
 from migrator.model import Status
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
+
+if TYPE_CHECKING:
+    from migrator.couch.client import CouchClient
+
+K = TypeVar("K", bound=Hashable)
 
 CONFLICT = "conflict"
 # What is at the target now as it was to be.
@@ -92,33 +97,7 @@ def trouble(where: str, row: Mapping[str, Any], documents: int = 1) -> Transient
     )
 
 
-class Answered(Protocol):
-    """What is needed of an answer."""
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        ...
-
-    @property
-    def body(self) -> bytes:
-        """All of it."""
-        ...
-
-
-class Writing(Protocol):
-    """What a probe needs of a client."""
-
-    def bulk_docs(self, database: str, bodies: list[bytes]) -> list[dict[str, Any]]:
-        """Post documents and give the rows."""
-        ...
-
-    def call(self, method: str, *path: str, params: Mapping[str, Any] | None = None) -> Answered:
-        """Send a request and give the answer, whatever its status."""
-        ...
-
-
-def stores(client: Writing, database: str, *, like: str = "", size_bytes: int = 0) -> bool:
+def stores(client: CouchClient, database: str, *, like: str = "", size_bytes: int = 0) -> bool:
     """True when a database stores a document of our own, sent the way that documents go, and removed again.
 
     It is a `_local` document: no list has it, no validation function sees it, and it leaves no tombstone.
@@ -145,7 +124,7 @@ def stores(client: Writing, database: str, *, like: str = "", size_bytes: int = 
     return True
 
 
-def validates(client: Writing, database: str) -> bool:
+def validates(client: CouchClient, database: str) -> bool:
     """True when a database has a function that validates, or may have one: it can throw any word."""
     params = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": "true"}
     answer = client.call("GET", database, "_all_docs", params=params)
@@ -184,7 +163,7 @@ class Suspects:
         attempts: so often in a row a document has to fail while others, and one of our own, are stored.
     """
 
-    def __init__(self, client: Writing, database: str, attempts: int = MAX_ATTEMPTS_AT_ONE_DOCUMENT) -> None:
+    def __init__(self, client: CouchClient, database: str, attempts: int = MAX_ATTEMPTS_AT_ONE_DOCUMENT) -> None:
         self._client = client
         self._database = database
         self._attempts = attempts
@@ -230,8 +209,8 @@ class Suspects:
             raise
 
     def guilty(
-        self, troubles: Mapping[Hashable, Mapping[str, Any]], *, others_stored: bool, size_bytes: int = 0
-    ) -> set[Hashable]:
+        self, troubles: Mapping[K, Mapping[str, Any]], *, others_stored: bool, size_bytes: int = 0
+    ) -> set[K]:
         """Which documents have failed often enough on their own; the others are to be tried again.
 
         Args:
@@ -256,7 +235,7 @@ class Suspects:
             for key in troubles:
                 self._failures.pop(key, None)
             return set()
-        found = set()
+        found: set[K] = set()
         for key in troubles:
             self._failures[key] = self._failures.get(key, 0) + 1
             if self._failures[key] >= self._attempts:
@@ -272,6 +251,34 @@ class Suspects:
         for key in found:
             del self._failures[key]
         return found
+
+    def settle(
+        self,
+        troubles: Mapping[K, Mapping[str, Any]],
+        refuse: Callable[[K, Mapping[str, Any]], None],
+        where: str,
+        *,
+        others_stored: bool,
+        size_bytes: int,
+    ) -> None:
+        """Refuse the documents that are the cause; the others have no end, and are found by reading next time.
+
+        Args:
+            troubles: as in `guilty`.
+            refuse: gives a document its end, by its key and row.
+            where: the database's URL without credentials.
+            others_stored: as in `guilty`.
+            size_bytes: as in `guilty`.
+
+        Raises:
+            TransientError: others are not stored either, and none of them is known to be the cause.
+            EndpointError: as of `guilty`.
+        """
+        guilty = self.guilty(troubles, others_stored=others_stored, size_bytes=size_bytes)
+        for key in guilty:
+            refuse(key, troubles[key])
+        if left := [row for key, row in troubles.items() if key not in guilty]:
+            raise trouble(where, left[0], len(left))
 
     def _validates(self) -> bool:
         self._validating = self._validating or validates(self._client, self._database)

@@ -17,7 +17,7 @@ from migrator.codec import decode
 from migrator.couch.client import CouchClient
 from migrator.couch.documents import Fidelity, with_revision
 from migrator.couch.endpoint import database_url
-from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, Suspects, is_verdict, trouble
+from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, Suspects, is_verdict
 from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer, rounds
 from migrator.model import EncodedDocument, Outcome, Status
@@ -169,19 +169,18 @@ class BatchWrite:
 
     def _judge(self, troubles: Mapping[int, Mapping[str, Any]]) -> None:
         """Reject the documents that are the cause; the others have no end, and are found by reading next time."""
-        guilty = self._target.suspects.guilty(
-            {self._documents[index].id: row for index, row in troubles.items()},
+        indexes = {self._documents[index].id: index for index in troubles}
+
+        def refuse(id: str, row: Mapping[str, Any]) -> None:
+            self._refuse(indexes[id], row, row.get("status"))
+
+        self._target.suspects.settle(
+            {id: troubles[index] for id, index in indexes.items()},
+            refuse,
+            self._url,
             others_stored=any(o is not None and o.status in STORED for o in self._outcomes),
             size_bytes=max(len(self._documents[index].body) for index in troubles),
         )
-        open_rows = []
-        for index, row in troubles.items():
-            if self._documents[index].id in guilty:
-                self._refuse(index, row, row.get("status"))
-            else:
-                open_rows.append(row)
-        if open_rows:
-            raise trouble(self._url, open_rows[0], len(open_rows))
 
     def _refuse(self, index: int, row: Mapping[str, Any], status: int | None) -> None:
         reason = str(row.get("reason", ""))

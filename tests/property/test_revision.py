@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.codec import decode, encode
-from migrator.couch.revision import first_revision, revision_after
+from migrator.couch.revision import first_revision
+from tests.support.revisions import revision_after
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=6)
 SCALARS = (

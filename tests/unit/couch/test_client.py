@@ -311,6 +311,14 @@ def test_a_foreign_document_is_not_taken(bench: Bench) -> None:
             bench.client.get_document("db", "a")
 
 
+def test_what_is_no_object_says_nothing_of_a_database(bench: Bench) -> None:
+    """Something between here and the server gave it: it is asked for again."""
+    for body in (b"[]", b"null"):
+        bench.say(Reply(200, body))
+        with pytest.raises(TransientError, match="another question"):
+            bench.client.database_info("db")
+
+
 # -- listings ---------------------------------------------------------------------------------------------------
 
 
