@@ -14,9 +14,8 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.identity import start_of
 from migrator.couch.locate import client_of
 from migrator.errors import ConfigError, TargetMissing
-from migrator.extractors.file_ranges import up_to
-from migrator.extractors.opening import chosen
-from migrator.extractors.selection import select_collections
+from migrator.extractors.files import up_to
+from migrator.extractors.opening import chosen, select_collections
 from migrator.model import Extractor, Fault, Position, Record
 
 PAGE_ROWS = 5_000

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from migrator.config import JobConfig
 from migrator.errors import ConfigError
-from migrator.extractors.csv_blanks import REASON, has_blank_before_quote, hint, refuse_header
-from migrator.extractors.csv_faults import decode_line, field_or_bad, named_fault
+from migrator.extractors.csv_faults import (
+    REASON,
+    decode_line,
+    field_or_bad,
+    has_blank_before_quote,
+    hint,
+    named_fault,
+    refuse_header,
+)
 from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
 from migrator.extractors.csv_values import BadValue
-from migrator.extractors.file_ranges import parse_position
-from migrator.extractors.files import FileExtractor, find_files
+from migrator.extractors.files import FileExtractor, find_files, parse_position
 from migrator.extractors.lines import BLOCK_BYTES, TextFile
-from migrator.extractors.opening import after_scheme, chosen
+from migrator.extractors.opening import divide, factory
 from migrator.extractors.row_faults import row_fault
-from migrator.extractors.source_options import divide
-from migrator.model import Extractor, Fault, Position, Record
+from migrator.model import Fault, Position, Record
 
 MAX_RECORD_BYTES = 64 << 20
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".csv", ".tsv") for packing in ("", ".gz", ".zst"))
@@ -250,6 +254,4 @@ def _header_hint(path: Path, lines: _Lines) -> str:
     return "Name its dialect, for example 'csv:FILE?encoding=latin-1&delimiter=;'"
 
 
-def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
-    """The source that a SOURCE names."""
-    return CsvExtractor(after_scheme(source, "csv"), collections=chosen(config))
+open_source = factory(CsvExtractor, "csv")

@@ -16,10 +16,8 @@ from botocore import exceptions
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
-from migrator.extractors.opening import after_scheme, chosen
+from migrator.extractors.opening import after_scheme, chosen, divide, select_collections
 from migrator.extractors.row_faults import Unreadable, mismatch_fault, unreadable_fault
-from migrator.extractors.selection import select_collections
-from migrator.extractors.source_options import divide
 from migrator.extractors.sql_values import document_id
 from migrator.model import Extractor, Position, Record
 

@@ -11,14 +11,13 @@ from pathlib import Path
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.extractors.export_records import keyed, listed
-from migrator.extractors.file_ranges import parse_position
-from migrator.extractors.json_layout import holds_lines
+from migrator.extractors.files import parse_position
+from migrator.extractors.json_records import holds_lines
 from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Value
 from migrator.extractors.lines import TextFile, file_identity
 from migrator.extractors.ndjson import NdjsonExtractor
-from migrator.extractors.opening import chosen
-from migrator.extractors.selection import select_collections
+from migrator.extractors.opening import chosen, select_collections
 from migrator.model import Extractor, Position, Record
 from migrator.naming import collection_name, shown
 

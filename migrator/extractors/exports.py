@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from migrator.codec import InvalidDocument, decode
-from migrator.config import JobConfig
 from migrator.extractors.extended_json import NotExtended, id_text, plain_values
-from migrator.extractors.file_ranges import parse_position
-from migrator.extractors.files import FileExtractor, find_files
+from migrator.extractors.files import FileExtractor, find_files, parse_position
 from migrator.extractors.json_records import read_texts
-from migrator.extractors.opening import after_scheme, chosen
+from migrator.extractors.opening import factory
 from migrator.extractors.row_faults import row_fault, text_fault
-from migrator.model import Extractor, Fault, Position, Record
+from migrator.model import Fault, Position, Record
 
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".json", ".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
 # What multielasticdump and mongodump write beside the data.
@@ -147,13 +146,5 @@ CONVERTERS = {"mongo": from_mongo, "elasticdump": from_elastic}
 """What makes a document of what stands in an export, by the scheme of the source."""
 
 
-def open_mongo(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
-    """The source that a SOURCE names."""
-    path = after_scheme(source, "mongo")
-    return JsonExportExtractor(path, from_mongo, kind="mongo", collections=chosen(config))
-
-
-def open_elasticdump(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
-    """The source that a SOURCE names."""
-    path = after_scheme(source, "elasticdump")
-    return JsonExportExtractor(path, from_elastic, kind="elasticdump", collections=chosen(config))
+open_mongo = factory(partial(JsonExportExtractor, convert=from_mongo, kind="mongo"), "mongo")
+open_elasticdump = factory(partial(JsonExportExtractor, convert=from_elastic, kind="elasticdump"), "elasticdump")

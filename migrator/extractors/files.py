@@ -1,15 +1,16 @@
-"""Sources that are files, one or a folder's: how they are found, named and divided."""
+"""Sources that are files, one or a folder's: how they are found, named, and divided at their records' ends."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
-from migrator.errors import ConfigError
-from migrator.extractors.file_ranges import dividing_positions, parse_position, up_to
+from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.lines import file_identity, is_packed
-from migrator.extractors.selection import select_collections
+from migrator.extractors.opening import select_collections
 from migrator.model import Position, Record
 from migrator.naming import collection_name, shown
 
@@ -138,6 +139,44 @@ def find_files(
         none = f"no {kind} file" if kind else "none of these files"
         raise ConfigError(f"The folder {path} has {none}{found}.", hint=expected + note(entries))
     return {collection: files[collection] for collection in sorted(files)}
+
+
+def parse_position(position: Position) -> tuple[int, int]:
+    """Offset and number of a file's position, `<offset after the record>:<lines or records so far>`.
+
+    Raises:
+        CheckpointError: it is none of a file's.
+    """
+    offset, _, number = str(position).partition(":")
+    if not (offset.isdecimal() and number.isdecimal()):
+        raise CheckpointError(
+            f"The checkpoint's position {position!r} is none of a file's.", hint="Start over with --restart."
+        )
+    return int(offset), int(number)
+
+
+def dividing_positions(ends: Iterable[tuple[int, int]], size: int, parts: int, min_rows: int) -> list[str]:
+    """Positions that divide a file into about so many parts of about one size.
+
+    Args:
+        ends: offset and number after each of its records.
+        size: its bytes.
+        parts: so many at most.
+        min_rows: so many records or lines has each at least.
+    """
+    found: list[str] = []
+    last = 0
+    for offset, number in ends:
+        if offset * parts >= size * (len(found) + 1) and number - last >= min_rows and offset < size:
+            found.append(f"{offset}:{number}")
+            last = number
+    return found
+
+
+def up_to(records: Iterator[Record], bound: Position, key: Callable[[Position], Any]) -> Iterator[Record]:
+    """Yield the records up to and with a bound, by what `key` makes of positions."""
+    last = key(bound)
+    return takewhile(lambda record: key(record.position) <= last, records)
 
 
 def absolute(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Reads a file of JSON objects however they are laid out: one a line, one list, or one after the other."""
+"""Tells how the JSON objects of a file are laid out, and reads them: one a line, one list, or one after the other."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import NamedTuple
 import orjson
 
 from migrator.codec.loose import id_in
-from migrator.errors import ConfigError
-from migrator.extractors.file_ranges import parse_position
+from migrator.errors import ConfigError, MigratorError
+from migrator.extractors.files import parse_position
 from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Problem, Value
 from migrator.extractors.lines import MAX_LINE_BYTES, TextFile, read_lines
 from migrator.model import Fault, Position
 
 _HEAD_BYTES = 64 << 10
+# A longer first line is taken for an export, whose own message then says what else it could be.
+_MAX_FIRST_LINE_BYTES = 1 << 20
 _BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 
@@ -112,3 +114,35 @@ def _is_beginning(text: bytes) -> bool:
         # The parser met the end where a pretty printer breaks the line, and nothing that is wrong.
         return error.pos >= len(error.doc) - 1 and text[-1:] in b"{[,"
     return False
+
+
+def holds_lines(path: Path) -> bool:
+    """True of a file whose first line is a whole object, and no export: another one follows, or it has an `_id`.
+
+    A file that cannot be read is left to whoever opens it.
+    """
+    if not path.is_file():
+        # A pipe is read once.
+        return False
+    try:
+        with TextFile(path) as file:
+            head = file.read(_MAX_FIRST_LINE_BYTES)
+    except MigratorError:
+        return False
+    first, _, rest = head.removeprefix(_BOM).lstrip(_BLANK).partition(b"\n")
+    first, rest = first.strip(_BLANK), rest.lstrip(_BLANK)
+    if not first.startswith(b"{") or (rest and not rest.startswith(b"{")):
+        return False
+    try:
+        document = orjson.loads(first)
+    except orjson.JSONDecodeError:
+        # A first line that is broken is a line where the next one is whole.
+        return first.endswith(b"}") and _is_object(rest.partition(b"\n")[0])
+    return bool(rest) or not isinstance(document.get("_id", []), dict | list)
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.memory_positions import chained, key_position, parsed_position
+from migrator.extractors.opening import select_collections
 from migrator.extractors.row_faults import mismatch_fault, row_fault
-from migrator.extractors.selection import select_collections
 from migrator.files.identity import content_identity
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError
-from migrator.extractors.file_ranges import parse_position
-from migrator.extractors.files import FileExtractor, find_files
+from migrator.extractors.files import FileExtractor, find_files, parse_position
 from migrator.extractors.lines import BLOCK_BYTES, MAX_LINE_BYTES, TextFile, is_packed, read_lines
 from migrator.extractors.opening import after_scheme, chosen
 from migrator.model import Extractor, Fault, Position, Record

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.arrow_values import finer, values_of
-from migrator.extractors.file_ranges import up_to
-from migrator.extractors.files import FileExtractor, find_files
-from migrator.extractors.opening import after_scheme, chosen
+from migrator.extractors.files import FileExtractor, find_files, up_to
+from migrator.extractors.opening import factory
 from migrator.extractors.row_faults import unreadable_fault
-from migrator.model import Extractor, Position, Record
+from migrator.model import Position, Record
 from migrator.naming import shown
 
 ROWS = 500
@@ -178,6 +176,4 @@ def _parsed(position: Position) -> tuple[int, int]:
     return int(group), int(row)
 
 
-def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
-    """The source that a SOURCE names."""
-    return ParquetExtractor(after_scheme(source, "parquet"), collections=chosen(config))
+open_source = factory(ParquetExtractor, "parquet")

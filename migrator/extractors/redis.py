@@ -16,9 +16,8 @@ from redis import exceptions
 from migrator.codec import InvalidDocument, decode_value
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
-from migrator.extractors.opening import chosen
+from migrator.extractors.opening import chosen, select_collections
 from migrator.extractors.row_faults import Unreadable, row_fault, text_fault
-from migrator.extractors.selection import select_collections
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter
 from migrator.model import Extractor, Position, Record

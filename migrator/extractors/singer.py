@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from migrator.config import JobConfig
 from migrator.errors import ConfigError
-from migrator.extractors.file_ranges import parse_position
-from migrator.extractors.files import absolute
+from migrator.extractors.files import absolute, parse_position
 from migrator.extractors.lines import TextFile, file_identity
-from migrator.extractors.opening import after_scheme, chosen
-from migrator.extractors.selection import select_collections
+from migrator.extractors.opening import factory, select_collections
 from migrator.extractors.singer_messages import Streams, batch_texts, message_lines
-from migrator.model import Extractor, Position, Record
+from migrator.model import Position, Record
 
 
 class SingerExtractor:
@@ -123,6 +120,4 @@ class SingerExtractor:
         return streams
 
 
-def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
-    """The source that a SOURCE names."""
-    return SingerExtractor(after_scheme(source, "singer"), collections=chosen(config))
+open_source = factory(SingerExtractor, "singer")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
-from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.opening import chosen
+from migrator.extractors.opening import factory
 from migrator.extractors.sql_catalog import Catalog, Relation
 from migrator.extractors.sql_engine import (
     Database,
@@ -24,7 +23,7 @@ from migrator.extractors.sql_engine import (
 from migrator.extractors.sql_ranges import KeyRanges
 from migrator.extractors.sql_rows import Rows
 from migrator.extractors.sql_values import key_position, position_key, shown_key
-from migrator.model import Extractor, Position, Record
+from migrator.model import Position, Record
 from migrator.naming import shown
 
 FETCH_ROWS = 200
@@ -243,6 +242,4 @@ def _nulls_read(after: Position | None) -> int | None:
     return int(number)
 
 
-def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
-    """The source that a SOURCE names."""
-    return SqlExtractor(source, collections=chosen(config))
+open_source = factory(SqlExtractor)

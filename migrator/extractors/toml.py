@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.extractors.files import absolute
 from migrator.extractors.memory import MemoryExtractor
-from migrator.extractors.opening import after_scheme, chosen
-from migrator.model import Extractor
+from migrator.extractors.opening import factory
 
 # A TOML file is read as a whole; what people write by hand is far smaller.
 MAX_BYTES = 64_000_000
@@ -37,9 +35,7 @@ class TomlExtractor(MemoryExtractor):
         return absolute(self._path)
 
 
-def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
-    """The source that a SOURCE names."""
-    return TomlExtractor(after_scheme(source, "toml"), collections=chosen(config))
+open_source = factory(TomlExtractor, "toml")
 
 
 def _read(path: Path) -> dict[str, object]:
