@@ -9,7 +9,7 @@ from pathlib import Path
 from migrator.codec import Unencodable, encode
 from migrator.codec.loose import id_in
 from migrator.errors import ConfigError
-from migrator.extractors.lines import TextFile, file_identity, read_lines
+from migrator.extractors.lines import TextFile, file_identity, text_lines
 from migrator.extractors.rejects import RejectsExtractor
 from migrator.model import EncodedDocument, Fault, Position, Record
 from migrator.pipeline.wrapper import ExtractorWrapper
@@ -69,13 +69,12 @@ class AppendedRejects(ExtractorWrapper):
 
 def _lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
     with TextFile(file) as stream:
-        for end, number, line in read_lines(stream):
+        for end, number, line in text_lines(stream):
             if line is None:
                 raise ConfigError(
                     f"{file}:{number}: the line is too long to be kept.", hint="Name another folder."
                 )
-            if line.strip():
-                yield end, number, line
+            yield end, number, line
 
 
 def _compared(record: Record, there: Mapping[str, str]) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,14 +21,13 @@ from migrator.extractors.csv_faults import (
 from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
 from migrator.extractors.csv_values import BadValue
 from migrator.extractors.files import FileExtractor, find_files, parse_position
-from migrator.extractors.lines import BLOCK_BYTES, TextFile
+from migrator.extractors.lines import BLOCK_BYTES, BOM, TextFile
 from migrator.extractors.opening import divide, factory
 from migrator.extractors.row_faults import row_fault
 from migrator.model import Fault, Position, Record
 
 MAX_RECORD_BYTES = 64 << 20
 SUFFIXES = tuple(f"{kind}{packing}" for kind in (".csv", ".tsv") for packing in ("", ".gz", ".zst"))
-_BOM = b"\xef\xbb\xbf"
 
 
 class _Row(NamedTuple):
@@ -186,7 +186,7 @@ class _Lines:
         self._file = file
         self._encoding = encoding
         self._max_record_bytes = max_record_bytes
-        self._lines = self._raw()
+        self._lines = io.BufferedReader(file, BLOCK_BYTES)  # type: ignore[type-var] # mypy wants no narrower read()
         self._taken: list[bytes] = []
         self._taken_bytes = 0
 
@@ -208,14 +208,16 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        raw = next(self._lines)
+        raw = self._lines.readline(self._max_record_bytes + 1)
+        if not raw:
+            raise StopIteration
         self._taken.append(raw)
         self._taken_bytes += len(raw)
         if self._taken_bytes > self._max_record_bytes:
             raise self._endless()
         first = self.place[0] == 0
         self.place = (self.place[0] + len(raw), self.place[1] + 1)
-        raw = raw.removeprefix(_BOM) if first else raw
+        raw = raw.removeprefix(BOM) if first else raw
         text, self.bad = decode_line(raw, self._encoding, self.bad)
         return text
 
@@ -226,22 +228,6 @@ class _Lines:
             f"within {self._max_record_bytes} bytes.",
             hint="A quote may not be closed; name another with csv:FILE?quote=' or none with quote=none.",
         )
-
-    def _raw(self) -> Iterator[bytes]:
-        pieces: list[bytes] = []
-        held = 0
-        while block := self._file.read(BLOCK_BYTES):
-            *lines, tail = block.split(b"\n")
-            for line in lines:
-                yield b"".join([*pieces, line, b"\n"])
-                pieces, held = [], 0
-            pieces.append(tail)
-            held += len(tail)
-            if held > self._max_record_bytes:
-                self._taken.append(b"")
-                raise self._endless()
-        if held:
-            yield b"".join(pieces)
 
 
 def _header_hint(path: Path, lines: _Lines) -> str:

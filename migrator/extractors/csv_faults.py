@@ -1,4 +1,4 @@
-"""Records of a CSV file that are at fault: bytes not of its encoding, blanks before quotes, values of other types."""
+"""CSV records that are at fault: bytes not of the encoding, blanks before quotes, values of other types."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import botocore.config
 from botocore import exceptions
 
 from migrator.config import JobConfig
-from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
-from migrator.extractors.opening import after_scheme, chosen, divide, select_collections
+from migrator.errors import ConfigError, TransientError, Unauthorized
+from migrator.extractors.opening import after_scheme, chosen, divide, foreign_position, select_collections
 from migrator.extractors.row_faults import Unreadable, mismatch_fault, unreadable_fault
 from migrator.extractors.sql_values import document_id
 from migrator.model import Extractor, Position, Record
@@ -217,9 +217,7 @@ def _start(position: Position, key: Sequence[str]) -> dict[str, dict[str, Any]]:
     except (ValueError, AttributeError, TypeError):
         start = {}
     if list(start) != list(key):
-        raise CheckpointError(
-            f"The checkpoint's position {position!r} is no key of this table.", hint="Start over with --restart."
-        )
+        raise foreign_position(position, "no key of this table")
     return start
 
 

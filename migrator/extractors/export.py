@@ -10,11 +10,10 @@ from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
-from migrator.extractors.export_records import keyed, listed
 from migrator.extractors.files import parse_position
 from migrator.extractors.json_records import holds_lines
 from migrator.extractors.json_text import JsonText, documents_in
-from migrator.extractors.json_values import Value
+from migrator.extractors.json_values import Value, keyed, listed
 from migrator.extractors.lines import TextFile, file_identity
 from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.extractors.opening import chosen, select_collections

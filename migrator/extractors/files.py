@@ -8,9 +8,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from migrator.errors import CheckpointError, ConfigError
+from migrator.errors import ConfigError
 from migrator.extractors.lines import file_identity, is_packed
-from migrator.extractors.opening import select_collections
+from migrator.extractors.opening import foreign_position, select_collections
 from migrator.model import Position, Record
 from migrator.naming import collection_name, shown
 
@@ -18,7 +18,8 @@ from migrator.naming import collection_name, shown
 class FileExtractor:
     """A file, or a folder with one for each collection, of records one after the other.
 
-    A position is `<offset after the record>:<number>`, where the number is that of lines or documents so far.
+    A position is `<offset after the record>:<number>`, where the number is that of lines or documents so far,
+    or two other numbers where a kind says so.
 
     Args:
         path: the file or folder.
@@ -141,17 +142,15 @@ def find_files(
     return {collection: files[collection] for collection in sorted(files)}
 
 
-def parse_position(position: Position) -> tuple[int, int]:
-    """Offset and number of a file's position, `<offset after the record>:<lines or records so far>`.
+def parse_position(position: Position, of: str = "a file's") -> tuple[int, int]:
+    """The two numbers of a file's position, such as `<offset after the record>:<lines or records so far>`.
 
     Raises:
-        CheckpointError: it is none of a file's.
+        CheckpointError: it is none of that kind.
     """
     offset, _, number = str(position).partition(":")
     if not (offset.isdecimal() and number.isdecimal()):
-        raise CheckpointError(
-            f"The checkpoint's position {position!r} is none of a file's.", hint="Start over with --restart."
-        )
+        raise foreign_position(position, f"none of {of}")
     return int(offset), int(number)
 
 

@@ -1,4 +1,4 @@
-"""Tells how the JSON objects of a file are laid out, and reads them: one a line, one list, or one after the other."""
+"""Tells how the JSON objects of a file are laid out, and reads them: one a line, a list, or one after another."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from migrator.errors import ConfigError, MigratorError
 from migrator.extractors.files import parse_position
 from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Problem, Value
-from migrator.extractors.lines import MAX_LINE_BYTES, TextFile, read_lines
+from migrator.extractors.lines import BLANK, BOM, MAX_LINE_BYTES, TextFile, text_lines
 from migrator.model import Fault, Position
 
 _HEAD_BYTES = 64 << 10
 # A longer first line is taken for an export, whose own message then says what else it could be.
 _MAX_FIRST_LINE_BYTES = 1 << 20
-_BLANK = b" \t\r\n"
-_BOM = b"\xef\xbb\xbf"
 
 
 class Text(NamedTuple):
@@ -47,14 +45,12 @@ def read_texts(path: Path, *, after: Position | None = None, max_bytes: int = MA
     layout = _layout(path)
     if layout == "lines":
         with TextFile(path, offset=offset) as file:
-            for end, line, text in read_lines(file, start=(offset, number), max_line_bytes=max_bytes):
+            for end, line, text in text_lines(file, start=(offset, number), max_line_bytes=max_bytes):
                 position, place = f"{end}:{line}", f"{path}:{line}"
                 if text is None:
                     fault = Fault("line_too_long", f"{place}: the line is longer than {max_bytes} bytes")
                     yield Text(position, place, b"", fault)
-                    continue
-                text = text.removeprefix(_BOM) if line == 1 else text  # noqa: PLW2901
-                if text.strip(_BLANK):
+                else:
                     yield Text(position, place, text)
         return
     with TextFile(path, offset=offset) as file:
@@ -89,7 +85,7 @@ def _layout(path: Path) -> str:
         ConfigError: it is no text.
     """
     with TextFile(path) as file:
-        text = file.read(_HEAD_BYTES).removeprefix(_BOM).lstrip(_BLANK)
+        text = file.read(_HEAD_BYTES).removeprefix(BOM).lstrip(BLANK)
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ConfigError(
             f"{path} is UTF-16, as PowerShell writes it.",
@@ -104,7 +100,7 @@ def _layout(path: Path) -> str:
         return "list"
     line, end, _ = text.partition(b"\n")
     # Of an object that runs over lines the first line is a beginning.
-    return "objects" if end and line.startswith(b"{") and _is_beginning(line.rstrip(_BLANK)) else "lines"
+    return "objects" if end and line.startswith(b"{") and _is_beginning(line.rstrip(BLANK)) else "lines"
 
 
 def _is_beginning(text: bytes) -> bool:
@@ -129,8 +125,8 @@ def holds_lines(path: Path) -> bool:
             head = file.read(_MAX_FIRST_LINE_BYTES)
     except MigratorError:
         return False
-    first, _, rest = head.removeprefix(_BOM).lstrip(_BLANK).partition(b"\n")
-    first, rest = first.strip(_BLANK), rest.lstrip(_BLANK)
+    first, _, rest = head.removeprefix(BOM).lstrip(BLANK).partition(b"\n")
+    first, rest = first.strip(BLANK), rest.lstrip(BLANK)
     if not first.startswith(b"{") or (rest and not rest.startswith(b"{")):
         return False
     try:

@@ -121,23 +121,17 @@ class JsonText:
                 return self._skim(Problem.TOO_LARGE)
             self._fill()
 
-    def entries(self, *, keyed: bool, begun: bool = False) -> Iterator[Value | None]:
+    def entries(self, *, keyed: bool) -> Iterator[Value | None]:
         """Go through the object (or list) whose bracket was taken; at each step the caller takes the value.
 
         Args:
             keyed: it is an object: each key is given. Otherwise None is given for each element.
-            begun: the cursor stands after a value of it.
         """
         closing = "}" if keyed else "]"
-        if not begun and self.peek() == closing:
-            self.take(closing)
-            return
-        while not self.lost and (not begun or self.take(f",{closing}") == ","):
-            begun = True
-            if not keyed:
-                yield None
-                continue
-            yield self._key()
+        more = self.peek() != closing or self.take(closing) != closing
+        while more and not self.lost:
+            yield self._key() if keyed else None
+            more = self.lost or self.take(f",{closing}") == ","
 
     def elements(self, *, keyed: bool, begun: bool = False) -> Iterator[tuple[Value | None, Value]]:
         """Go through the object (or list) whose bracket was taken: keys (or None) and values.

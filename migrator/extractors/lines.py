@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Protocol, Self, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import zstandard
 
@@ -17,6 +17,9 @@ from migrator.files import identity
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
+BOM = b"\xef\xbb\xbf"
+BLANK = b" \t\r\n"
+"""What JSON takes for nothing."""
 
 Line: TypeAlias = tuple[int, int, bytes | None]
 """Offset after the line, its number from 1, its bytes without the line's end; None for one that is too long."""
@@ -39,7 +42,7 @@ def is_packed(path: Path) -> bool:
     return path.suffix.lower() in _COMPRESSED
 
 
-class TextFile:
+class TextFile(io.RawIOBase):
     """The bytes of a file's text, unpacked where the name ends in `.gz` or `.zst`.
 
     Args:
@@ -51,12 +54,15 @@ class TextFile:
         CheckpointError: the text ends before `offset`.
     """
 
+    # Whoever was not opened is closed too.
+    _file: BinaryIO = io.BytesIO()
+
     def __init__(self, path: Path, *, offset: int = 0) -> None:
         self.path = path
         self.offset = 0
         self._packing = _COMPRESSED.get(path.suffix.lower(), "")
         try:
-            self._file: BinaryIO = path.open("rb")
+            self._file = path.open("rb")
         except OSError as error:
             raise _not_opened(path, error) from error
         try:
@@ -66,7 +72,17 @@ class TextFile:
             self.close()
             raise
 
-    def read(self, size: int, /) -> bytes:
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read for a buffer of the standard library, which divides lines."""
+        block = self.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+    def read(self, size: int, /) -> bytes:  # type: ignore[override] # who reads says how much
         """Give about `size` bytes, an empty block only at the end."""
         try:
             block = self._source.read(size)
@@ -85,15 +101,8 @@ class TextFile:
 
     def close(self) -> None:
         """Let go of the file."""
+        super().close()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _unpacker(self) -> Readable:
         if not self._packing:
@@ -209,6 +218,16 @@ def read_lines(
             pieces.clear()
     if held:
         yield offset + held, number + 1, _joined(pieces, held, max_line_bytes)
+
+
+def text_lines(
+    stream: Readable, *, start: tuple[int, int] = (0, 0), max_line_bytes: int = MAX_LINE_BYTES
+) -> Iterator[Line]:
+    """As `read_lines`, without blank lines and without a byte order mark before the first one."""
+    for end, number, line in read_lines(stream, start=start, max_line_bytes=max_line_bytes):
+        text = line.removeprefix(BOM) if line is not None and number == 1 else line
+        if text is None or text.strip(BLANK):
+            yield end, number, text
 
 
 def file_identity(path: Path) -> str:

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from migrator.codec import TAGGED, encode
-from migrator.errors import CheckpointError
+from migrator.extractors.opening import foreign_position
 from migrator.model import Position
 
 # Without references between equal objects, which differ from process to process.
@@ -65,6 +65,4 @@ def parsed_position(position: Position) -> tuple[str, str, str]:
     if kind == "hex":
         with contextlib.suppress(ValueError):
             return "key", bytes.fromhex(value).decode("utf-8", "surrogatepass"), digest
-    raise CheckpointError(
-        f"The checkpoint's position {position!r} is none of a Python object's.", hint="Start over with --restart."
-    )
+    raise foreign_position(position, "none of a Python object's")

@@ -9,7 +9,7 @@ from pathlib import Path
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError
 from migrator.extractors.files import FileExtractor, find_files, parse_position
-from migrator.extractors.lines import BLOCK_BYTES, MAX_LINE_BYTES, TextFile, is_packed, read_lines
+from migrator.extractors.lines import BLOCK_BYTES, BOM, MAX_LINE_BYTES, TextFile, is_packed, read_lines
 from migrator.extractors.opening import after_scheme, chosen
 from migrator.model import Extractor, Fault, Position, Record
 
@@ -17,7 +17,6 @@ _SUFFIXES = tuple(f"{kind}{packing}" for kind in (".ndjson", ".jsonl") for packi
 _CALLED_JSON = (".json", ".json.gz", ".json.zst")
 _MAX_COUNTED_BYTES = 50_000_000
 _BLANK = b" \t\r"
-_BOM = b"\xef\xbb\xbf"
 
 
 class NdjsonExtractor(FileExtractor):
@@ -85,7 +84,7 @@ class NdjsonExtractor(FileExtractor):
                 # Blank lines and a byte order mark are looked for only where a line begins like no document.
                 if line[:1] != b"{":
                     if number == 1:
-                        line = line.removeprefix(_BOM)  # noqa: PLW2901 (a second name costs every line)
+                        line = line.removeprefix(BOM)  # noqa: PLW2901 (a second name costs every line)
                     if not line.strip(_BLANK):
                         continue
                 yield Record(f"{offset}:{number}", None, line)

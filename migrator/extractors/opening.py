@@ -1,4 +1,4 @@
-"""What opening a source takes: the text of a SOURCE, its options and the collections that a job chose."""
+"""What opening a source takes: the text of a SOURCE, its options, the collections that a job chose, a position."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 from migrator.config import JobConfig
-from migrator.errors import ConfigError
-from migrator.model import Extractor
+from migrator.errors import CheckpointError, ConfigError
+from migrator.model import Extractor, Position
 from migrator.naming import shown
 
 _MAX_SHOWN = 12
@@ -41,6 +41,11 @@ def factory(make: Callable[..., Extractor], scheme: str = "") -> Factory:
         return make(after_scheme(source, scheme), collections=chosen(config))
 
     return open_source
+
+
+def foreign_position(position: Position, what: str) -> CheckpointError:
+    """What to raise for a position that is not this source's, such as `no key of this table`."""
+    return CheckpointError(f"The checkpoint's position {position!r} is {what}.", hint="Start over with --restart.")
 
 
 def divide(text: str, known: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.arrow_values import finer, values_of
-from migrator.extractors.files import FileExtractor, find_files, up_to
+from migrator.extractors.files import FileExtractor, find_files, parse_position
 from migrator.extractors.opening import factory
 from migrator.extractors.row_faults import unreadable_fault
 from migrator.model import Position, Record
@@ -22,6 +22,7 @@ ROWS = 500
 # A page that has a checksum must fit it, or bits that fell over would be written as values.
 _READING: dict[str, Any] = {"buffer_size": 1 << 20, "pre_buffer": False, "page_checksum_verification": True}
 SUFFIXES = (".parquet", ".parq")
+_KIND = "a Parquet file's"
 
 
 class ParquetExtractor(FileExtractor):
@@ -46,7 +47,7 @@ class ParquetExtractor(FileExtractor):
 
     def describe_position(self, collection: str, position: Position) -> str:
         """File, row group and row, from 0."""
-        group, row = _parsed(position)
+        group, row = parse_position(position, _KIND)
         return f"{self._files[collection]} row group {group}, row {row - 1}"
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
@@ -57,7 +58,7 @@ class ParquetExtractor(FileExtractor):
             ConfigError: the file is damaged, or no Parquet.
         """
         path = self._files[collection]
-        begin, done = (0, 0) if after is None else _parsed(after)
+        begin, done = (0, 0) if after is None else parse_position(after, _KIND)
         with self._opened(collection) as file:
             groups = file.metadata.num_row_groups
             if after is not None and (begin >= groups or done > file.metadata.row_group(begin).num_rows):
@@ -101,10 +102,6 @@ class ParquetExtractor(FileExtractor):
     def size(self, collection: str) -> int:
         """The number of rows."""
         return self.count(collection) or 0
-
-    def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
-        """Yield what comes after one position, up to and with another."""
-        return up_to(self.extract(collection, after=after), upto, _parsed)
 
     def _batches(self, file: pq.ParquetFile, path: Path, group: int) -> Iterator[tuple[pa.RecordBatch, ...]]:
         """The batches of a row group; where it has the old times of 96 bits, each once more in microseconds."""
@@ -164,16 +161,6 @@ def _rows(batch: pa.RecordBatch, coarse: pa.RecordBatch | None = None) -> Iterat
         yield from ({} for _ in range(batch.num_rows))
     for row in zip(*columns, strict=True):
         yield dict(zip(names, row, strict=True))
-
-
-def _parsed(position: Position) -> tuple[int, int]:
-    group, _, row = str(position).partition(":")
-    if not (group.isdecimal() and row.isdecimal()):
-        raise CheckpointError(
-            f"The checkpoint's position {position!r} is none of a Parquet file's.",
-            hint="Start over with --restart.",
-        )
-    return int(group), int(row)
 
 
 open_source = factory(ParquetExtractor, "parquet")

@@ -15,8 +15,8 @@ from redis import exceptions
 
 from migrator.codec import InvalidDocument, decode_value
 from migrator.config import JobConfig
-from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
-from migrator.extractors.opening import chosen, select_collections
+from migrator.errors import ConfigError, TransientError, Unauthorized
+from migrator.extractors.opening import chosen, foreign_position, select_collections
 from migrator.extractors.row_faults import Unreadable, row_fault, text_fault
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter
@@ -249,9 +249,7 @@ def _key(position: Position) -> bytes:
             return text.encode()
         if kind == "hex":
             return bytes.fromhex(text)
-    raise CheckpointError(
-        f"The checkpoint's position {position!r} is no key of Redis.", hint="Start over with --restart."
-    )
+    raise foreign_position(position, "no key of Redis")
 
 
 def open_source(source: str, config: JobConfig, environ: Mapping[str, str]) -> Extractor:

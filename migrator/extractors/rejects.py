@@ -11,7 +11,7 @@ from migrator.codec import InvalidDocument, decode
 from migrator.codec.loose import read_loosely
 from migrator.codec.unfixed import shown_raw
 from migrator.errors import ConfigError
-from migrator.extractors.lines import TextFile, file_identity, read_lines
+from migrator.extractors.lines import TextFile, file_identity, text_lines
 from migrator.model import Fault, Position, Record, Reject
 
 _UNFIXED = (
@@ -134,14 +134,13 @@ class RejectsExtractor:
 
     def _lines(self, offset: int, line: int) -> Iterator[tuple[int, int, Reject]]:
         with TextFile(self._path, offset=offset) as stream:
-            for end, number, text in read_lines(stream, start=(offset, line), max_line_bytes=MAX_LINE_BYTES):
+            for end, number, text in text_lines(stream, start=(offset, line), max_line_bytes=MAX_LINE_BYTES):
                 if text is None:
                     raise ConfigError(f"{self._path}:{number}: the line is too long.", hint="Divide or delete it.")
-                if text.strip():
-                    reject = line_to_reject(text, f"{self._path}:{number}")
-                    if not self._stages or reject.stage in self._stages:
-                        self._refuse_revisions(reject, number)
-                        yield end, number, reject
+                reject = line_to_reject(text, f"{self._path}:{number}")
+                if not self._stages or reject.stage in self._stages:
+                    self._refuse_revisions(reject, number)
+                    yield end, number, reject
 
     def _refuse_revisions(self, reject: Reject, number: int) -> None:
         document = reject.document

@@ -76,7 +76,7 @@ class SingerExtractor:
         with TextFile(self._path, offset=offset) as file:
             for end, number, raw in message_lines(file, self._name, start=(offset, line)):
                 place, position = f"{self._name}:{number}", f"{end}:{number}"
-                message = streams.read(raw or b"", place)
+                message = streams.read(raw, place)
                 if message is None or message.stream != collection or message.kind == "SCHEMA":
                     continue
                 if message.kind == "RECORD":
@@ -97,7 +97,7 @@ class SingerExtractor:
             for offset, number, raw in message_lines(file, self._name) if end else ():
                 if offset > end:
                     break
-                if raw and b"SCHEMA" in raw:
+                if b"SCHEMA" in raw:
                     streams.read(raw, f"{self._name}:{number}")
         return streams
 
@@ -116,7 +116,7 @@ class SingerExtractor:
         streams = Streams()
         with TextFile(self._path) as file:
             for _, number, raw in message_lines(file, self._name):
-                streams.read(raw or b"", f"{self._name}:{number}")
+                streams.read(raw, f"{self._name}:{number}")
         return streams
 
 

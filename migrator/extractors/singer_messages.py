@@ -14,14 +14,13 @@ from migrator.codec import InvalidDocument, decode
 from migrator.codec.loose import read_loosely
 from migrator.errors import ConfigError
 from migrator.extractors.keyed import keyed_record
-from migrator.extractors.lines import MAX_LINE_BYTES, Line, Readable, read_lines
+from migrator.extractors.lines import MAX_LINE_BYTES, Readable, text_lines
 from migrator.extractors.row_faults import field_in_text, row_fault, text_fault, text_of
 from migrator.extractors.sql_values import document_id
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 
 _NO_DOCUMENTS = ('"SCHEMA"', '"ACTIVATE_VERSION"')
-_BOM = b"\xef\xbb\xbf"
 TAP_HINT = "Only the messages of a Singer tap may come in; run the tap alone, and look at its standard output."
 
 
@@ -124,19 +123,18 @@ class Streams:
         return text_fault(invalid, content.encode("utf-8", "surrogateescape"), place, id=id)
 
 
-def message_lines(stream: Readable, name: str, *, start: tuple[int, int] = (0, 0)) -> Iterator[Line]:
+def message_lines(
+    stream: Readable, name: str, *, start: tuple[int, int] = (0, 0)
+) -> Iterator[tuple[int, int, bytes]]:
     """The lines that are not blank.
 
     Raises:
         ConfigError: a line is too long to be held.
     """
-    for end, number, text in read_lines(stream, start=start):
+    for end, number, text in text_lines(stream, start=start):
         if text is None:
             raise ConfigError(f"{name}:{number}: the line is longer than {MAX_LINE_BYTES} bytes.", hint=TAP_HINT)
-        # As taps on Windows write it.
-        text = text.removeprefix(_BOM) if number == 1 else text  # noqa: PLW2901
-        if text.strip():
-            yield end, number, text
+        yield end, number, text
 
 
 def batch_texts(message: Mapping[str, Any], place: str) -> Iterator[tuple[str, bytes]]:
@@ -164,6 +162,6 @@ def batch_texts(message: Mapping[str, Any], place: str) -> Iterator[tuple[str, b
         try:
             with gzip.open(path) if packing == "gzip" else path.open("rb") as file:
                 for _, number, text in message_lines(file, str(path)):
-                    yield f"{path}:{number}", text or b""
+                    yield f"{path}:{number}", text
         except (OSError, EOFError) as error:
             raise ConfigError(f"{place}: the BATCH file {path} cannot be read: {error}.", hint=TAP_HINT) from error

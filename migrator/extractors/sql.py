@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.opening import factory
+from migrator.extractors.opening import factory, foreign_position
 from migrator.extractors.sql_catalog import Catalog, Relation
 from migrator.extractors.sql_engine import (
     Database,
@@ -238,7 +238,7 @@ def _nulls_read(after: Position | None) -> int | None:
         return None
     number = str(after)[len(_NULLS) :]
     if not number.isdecimal():
-        raise CheckpointError(f"The position {after!r} is none of a table's.", hint="Start over with --restart.")
+        raise foreign_position(after, "none of a table's")
     return int(number)
 
 

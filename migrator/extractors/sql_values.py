@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from migrator.codec import InvalidDocument, decode_value, tag, untag
-from migrator.errors import CheckpointError
+from migrator.extractors.opening import foreign_position
 from migrator.extractors.row_faults import Unreadable
 from migrator.model import Position
 
@@ -97,9 +97,7 @@ def position_key(position: Position, columns: int) -> list[Any]:
     except InvalidDocument:
         key = None
     if not isinstance(key, list) or len(key) != columns:
-        raise CheckpointError(
-            f"The checkpoint's position {position!r} is no key of this table.", hint="Start over with --restart."
-        )
+        raise foreign_position(position, "no key of this table")
     return [bad_text(value.raw) if isinstance(value, _Bad) else value for value in key]
 
 
