@@ -70,8 +70,7 @@ def plan_and_print(config: JobConfig, values: Mapping[str, Any]) -> None:
     from migrator.cli.rendering import show
     from migrator.jobs.registry import target_text
     from migrator.server.move.make_plan import plan_server as make
-    from migrator.server.move.plan import save_plan
-    from migrator.server.move.plan_text import plan_to_text
+    from migrator.server.move.plan import plan_to_text, save_plan
 
     wanted = made(PlanOptions, values, map=config.map)
     target = target_text(config)

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from migrator.couch.settings import ANSWERED, index_of
 from migrator.errors import ConfigError
-from migrator.events import TaskProgressed
 from migrator.naming import printable
 from migrator.report.summary import table
 from migrator.server.admin.connection import Server, selected
@@ -100,7 +98,7 @@ def sizes(server: Server, database: str, designs: Sequence[str]) -> Sizes:
     own = (server.info(database) or {}).get("sizes") or {}
     views = {}
     for design in designs:
-        index = _index(server, database, design)
+        index = server.index(database, design) or {}
         if "sizes" in index:
             views[str(index.get("signature", design))] = index["sizes"]
     if "file" not in own:
@@ -113,30 +111,15 @@ def sizes(server: Server, database: str, designs: Sequence[str]) -> Sizes:
     )
 
 
-def _index(server: Server, database: str, design: str) -> Mapping[str, Any]:
-    what = f"Looking at {database}/_design/{design}"
-    answer = server.ask(what, "GET", database, "_design", design, "_info", ok=ANSWERED)
-    return index_of(answer, what, server.url) or {}
-
-
 def _wait(server: Server, database: str, designs: Sequence[str]) -> None:
     idle, worked = 0, False
     while idle < (IDLE_LOOKS_AFTER_WORK if worked else IDLE_LOOKS):
         running = bool((server.info(database) or {}).get("compact_running"))
-        running = running or any(_index(server, database, design).get("compact_running") for design in designs)
+        running = running or any((server.index(database, each) or {}).get("compact_running") for each in designs)
         worked, idle = worked or running, 0 if running else idle + 1
         if running:
-            _tell(server, database)
+            server.tell_progress({"database_compaction", "view_compaction"}, database)
         server.pause(INTERVAL_S)
-
-
-def _tell(server: Server, database: str) -> None:
-    for task in server.tasks():
-        kind, place = str(task.get("type")), str(task.get("database"))
-        if kind in {"database_compaction", "view_compaction"} and f"/{database}." in place:
-            what = f"{database}/{task['design_document']}" if task.get("design_document") else database
-            share = min(100, int(task.get("progress") or 0)) / 100
-            server.listener(TaskProgressed(kind, what, share))
 
 
 def compacted_to_json(done: Mapping[str, Compacted], *, dry_run: bool = False) -> dict[str, Any]:

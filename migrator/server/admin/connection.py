@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from migrator.config import Connection
@@ -14,10 +16,24 @@ from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.locate import server_of
 from migrator.couch.responses import Answer
+from migrator.couch.settings import ANSWERED, index_of, read_facts
+from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import ConfigError, Interrupted
-from migrator.events import Listener, ignore
+from migrator.events import Listener, TaskProgressed, ignore
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy
+from migrator.revisions import DatabaseFacts
+
+DEFAULT_MAX_ATTACHMENT_BYTES = 1 << 30
+UNLIMITED = 1 << 62
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server takes; None where it does not tell this user."""
+
+    document_bytes: int | None
+    attachment_bytes: int | None
 
 
 class Server:
@@ -89,22 +105,73 @@ class Server:
 
     def databases(self) -> list[str]:
         """The names of all databases."""
-        return [str(name) for name in self.value("Listing databases", "GET", "_all_dbs")]
+        return self.retrier.call("Listing databases", lambda _: self.client.databases())
 
     def info(self, database: str) -> dict[str, Any] | None:
         """`GET /{db}`, or None where there is none."""
-        answer = self.ask(f"Looking at database {database}", "GET", database, ok=(200, 404))
-        return None if answer.status == 404 else dict(answer.json(f"Looking at database {database} at {self.url}"))
+        what = f"Looking at database {database}"
+        return self.retrier.call(what, lambda _: self.client.database_info(database))
 
     def settled_info(self, database: str) -> dict[str, Any] | None:
         """The same with counts that hold all that was acknowledged before, as `couch.copies` has it."""
         return self.retrier.call(f"look at {database}", lambda _: settled_info(self.client, database))
 
-    def tasks(self) -> list[dict[str, Any]]:
-        """What the server is at in the background; nothing where it does not tell this user."""
+    def facts(self, database: str, *, settled: bool = False) -> DatabaseFacts:
+        """Settings and counts of a database, as `couch.settings` has them."""
+        return self.retrier.call(
+            f"look at {database}", lambda _: read_facts(self.client, database, settled=settled)
+        )
+
+    def index(self, database: str, design: str) -> Mapping[str, Any] | None:
+        """What the server says of the index of a design document; None where there is none."""
+        what = f"Looking at {database}/_design/{design}"
+        answer = self.ask(what, "GET", database, "_design", design, "_info", ok=ANSWERED)
+        return index_of(answer, what, self.url)
+
+    def setting(self, *path: str, default: Any = None) -> Any:
+        """A setting or a section of them; `default` where nobody has set it, None where this user is not told."""
+        answer = self.client.call("GET", "_node", "_local", "_config", *path)
+        if answer.status == 404:
+            return default
+        return json.loads(answer.body) if answer.status == 200 else None
+
+    def limits(self) -> Limits:
+        """What the server takes at most, by its settings, which admins are told."""
+        return Limits(
+            self._limit("max_document_size", DEFAULT_MAX_DOCUMENT_BYTES),
+            self._limit("max_attachment_size", DEFAULT_MAX_ATTACHMENT_BYTES),
+        )
+
+    def _limit(self, name: str, default: int) -> int | None:
+        # What nobody has set is what the program has.
+        found = self.setting("couchdb", name, default=default)
+        if found is None:
+            return None
+        return int(found) if str(found).isdigit() else UNLIMITED
+
+    @contextlib.contextmanager
+    def client_as(self, user: str | None = None, password: str | None = None) -> Iterator[CouchClient]:
+        """A client with a user's credentials, or with none."""
+        endpoint = replace(self.endpoint, user=user, password=password)
+        with contextlib.closing(CouchClient(endpoint, max_connections=1)) as client:
+            yield client
+
+    def tell_progress(self, kinds: Container[str], database: str = "") -> None:
+        """Tell the listener of the server's own work of some kinds, at one database or at all.
+
+        Nothing where the server does not tell this user.
+        """
         answer = self.ask("Reading _active_tasks", "GET", "_active_tasks", ok=(200, 401, 403, 404))
         found = answer.json("_active_tasks") if answer.status == 200 else []
-        return [task for task in found if isinstance(task, dict)] if isinstance(found, list) else []
+        for task in found if isinstance(found, list) else ():
+            if not isinstance(task, dict) or task.get("type") not in kinds:
+                continue
+            # A shard's file: shards/80000000-ffffffff/NAME.1700000000
+            name = str(task.get("database")).removeprefix("shards/").partition("/")[2].rpartition(".")[0]
+            if database in {"", name}:
+                what = f"{name}/{task['design_document']}" if task.get("design_document") else name
+                share = min(100, int(task.get("progress") or 0)) / 100
+                self.listener(TaskProgressed(str(task["type"]), what, share))
 
     def pause(self, seconds: float) -> None:
         """Wait, but not when asked to stop.

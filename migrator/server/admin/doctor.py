@@ -9,18 +9,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from migrator.couch.client import CouchClient
 from migrator.couch.responses import Answer
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import EndpointError, Forbidden, MigratorError, Unauthorized
 from migrator.server.admin import exposure, probes
-from migrator.server.admin.connection import Server
+from migrator.server.admin.connection import UNLIMITED, Server
 from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNKNOWN, UNREACHABLE, Diagnosis, Finding
-from migrator.server.admin.limits import UNLIMITED, limits_of
 
 MAX_SKEW_S = 5.0
 OLDEST_SUPPORTED = (3, 0)
@@ -69,17 +66,15 @@ def _guarded(check: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]
 
 def _reach(server: Server) -> tuple[Answer | None, list[Finding]]:
     """The first answer, asked for without credentials."""
-    client = CouchClient(replace(server.endpoint, user=None, password=None), max_connections=1)
     started = time.time()
     try:
-        answer = client.call("GET")
-        if answer.status == 200:
-            client.welcome()
+        with server.client_as() as client:
+            answer = client.call("GET")
+            if answer.status == 200:
+                client.welcome()
     except EndpointError as error:
         message = error.message.removeprefix(f"{server.url}: ")
         return None, [Finding("reachable", UNREACHABLE, message, error.hint or f"migrator wait {server.url}")]
-    finally:
-        client.close()
     middle = (started + time.time()) / 2
     return answer, [
         Finding("reachable", OK, f"{server.url} answers in {(time.time() - started) * 1000:.0f} ms"),
@@ -150,7 +145,7 @@ def _log_in(server: Server) -> tuple[list[Finding], bool, bool]:
 
 
 def _max_document_size(server: Server, *, admin: bool) -> Iterator[Finding]:
-    size = limits_of(server).document_bytes if admin else None
+    size = server.limits().document_bytes if admin else None
     if size is None:
         yield Finding("max_document_size", UNKNOWN, f"not told; usual is {DEFAULT_MAX_DOCUMENT_BYTES:,} bytes")
     elif size < DEFAULT_MAX_DOCUMENT_BYTES:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
-from migrator.couch.client import CouchClient
 from migrator.server.admin.connection import Server
 from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNKNOWN, Finding
 from migrator.server.admin.secure import is_admin_party, open_to_everybody
@@ -46,17 +43,15 @@ def from_outside(server: Server, *, admin: bool) -> Iterator[Finding]:  # noqa: 
         yield Finding("TLS", OK, "encrypted" if remote else "not needed on this machine")
     if remote:
         yield from _ports(server.endpoint.host)
-    client = CouchClient(replace(server.endpoint, user=None, password=None), max_connections=1)
-    try:
-        if client.call("GET", "_all_dbs").status == 200:
-            yield Finding(
-                "anonymous",
-                ADVICE,
-                "the names of all databases are told to everybody",
-                "Set admin_only_all_dbs = true and require_valid_user = true under [chttpd].",
-            )
-    finally:
-        client.close()
+    with server.client_as() as client:
+        told = client.call("GET", "_all_dbs").status == 200
+    if told:
+        yield Finding(
+            "anonymous",
+            ADVICE,
+            "the names of all databases are told to everybody",
+            "Set admin_only_all_dbs = true and require_valid_user = true under [chttpd].",
+        )
 
 
 def _ports(host: str) -> Iterator[Finding]:
@@ -104,11 +99,10 @@ def from_inside(server: Server, *, admin: bool) -> Iterator[Finding]:
 
 
 def _binding(server: Server) -> Iterator[Finding]:
-    answer = server.client.call("GET", "_node", "_local", "_config", "chttpd")
-    if answer.status != 200:
+    settings: dict[str, Any] | None = server.setting("chttpd")
+    if settings is None:
         yield Finding("bind_address", UNKNOWN, "the server does not tell its settings")
         return
-    settings: dict[str, Any] = json.loads(answer.body)
     address, port = settings.get("bind_address", "127.0.0.1"), settings.get("port", "5984")
     if address in EVERYWHERE:
         yield Finding(

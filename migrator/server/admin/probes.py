@@ -94,10 +94,7 @@ def free_space(server: Server) -> tuple[int, int, str] | None:
     """Free and all bytes of the disk and its folder, when the server's files are on this machine; else None."""
     if not server.endpoint.local:
         return None
-    answer = server.client.call("GET", "_node", "_local", "_config", "couchdb", "database_dir")
-    if answer.status != 200:
-        return None
-    folder = Path(str(json.loads(answer.body)))
+    folder = Path(str(server.setting("couchdb", "database_dir", default="")))
     # A container's path can name another folder of this machine.
     if not (folder.is_absolute() and (folder / "_dbs.couch").exists()):
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from migrator.couch.client import CouchClient
@@ -142,14 +143,9 @@ def warnings(server: Server, database: str, security: Mapping[str, Any], wanted:
 
 def is_admin_party(server: Server) -> bool:
     """True when who sends no credentials is an admin."""
-    client = CouchClient(replace(server.endpoint, user=None, password=None), max_connections=1)
-    try:
+    with server.client_as() as client:
         answer = client.call("GET", "_session")
-        if answer.status != 200:
-            return False
-        return ADMIN_ROLE in (answer.json("_session").get("userCtx") or {}).get("roles", [])
-    finally:
-        client.close()
+    return answer.status == 200 and (ADMIN_ROLE in (answer.json("_session").get("userCtx") or {}).get("roles", []))
 
 
 def prove(
@@ -174,17 +170,17 @@ def prove(
     Raises:
         VerificationError: the user cannot do its job, or can do more.
     """
-    client = CouchClient(replace(server.endpoint, user=user, password=password), max_connections=1)
     proofs, faults = [], []
 
-    def check(what: str, expected: bool, method: str, *path: str, **request: Any) -> None:
+    def tried(client: CouchClient, what: str, expected: bool, method: str, *path: str, **request: Any) -> None:
         status = client.call(method, *path, **request).status
         if (status < 400) is expected:
             proofs.append(f"{user} {'can' if expected else 'cannot'} {what}")
         else:
             faults.append(f"{user} {'cannot' if expected else 'can'} {what} ({status})")
 
-    try:
+    with server.client_as(user, password) as client:
+        check = partial(tried, client)
         session = client.call("GET", "_session")
         name = session.json("_session").get("userCtx", {}).get("name") if session.status == 200 else None
         if name != user:
@@ -215,8 +211,6 @@ def prove(
                 openly.append(name)
             else:
                 check(f"read {name}", False, "GET", name)
-    finally:
-        client.close()
     if faults:
         raise VerificationError(
             f"The user is made, but {'; '.join(faults)}.",

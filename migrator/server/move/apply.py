@@ -20,11 +20,10 @@ from migrator.events import CollectionFinished, CollectionStarted, Listener, Run
 from migrator.model import BatchLimits, Counts
 from migrator.server.admin import replications
 from migrator.server.admin.secure import USERS
-from migrator.server.move.compare import Comparer
-from migrator.server.move.comparison import Compared, Verified
+from migrator.server.move.compare import Compared, Comparer, Verified
 from migrator.server.move.context import one_at_a_time, opened, relayed
 from migrator.server.move.copy import MADE, SEQUENCE, Copier, designs_part
-from migrator.server.move.index_build import warm
+from migrator.server.move.designs import warm
 from migrator.server.move.journal import Journal
 from migrator.server.move.options import ApplyOptions
 from migrator.server.move.plan import DatabasePlan, ServerPlan

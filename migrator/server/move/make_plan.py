@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from migrator.config import Connection
+from migrator.errors import ConfigError, EndpointError
 from migrator.events import Listener, ignore
-from migrator.naming import counted
+from migrator.naming import counted, legal_database, shown
 from migrator.server.admin import replications
 from migrator.server.admin.connection import Server, selected
-from migrator.server.admin.limits import limits_of
-from migrator.server.admin.probes import SCRATCH_PREFIX, free_space
+from migrator.server.admin.probes import SCRATCH_PREFIX, free_space, scratch_database
 from migrator.server.admin.secure import USERS
 from migrator.server.move.context import one_at_a_time, opened
-from migrator.server.move.estimate import estimate
-from migrator.server.move.mapping import target_names
 from migrator.server.move.options import PlanOptions
-from migrator.server.move.plan import DatabasePlan, ServerFacts, ServerPlan
+from migrator.server.move.plan import DatabasePlan, Estimate, ServerFacts, ServerPlan
 from migrator.server.move.scan import Looked, look_inside
 from migrator.server.move.survey import Surveyed, between_versions, facts_of, survey
 
+SAMPLE_DOCUMENTS = 500
+SAMPLE_BYTES = 4_000_000
+# What databases side by side gain on a server with few processors.
+GAIN = 1.2
 # Never part of a move: the server makes it of what happens there.
 OWN = frozenset({"_global_changes", "_nodes", "_dbs", "_metadata"})
 
@@ -79,7 +84,7 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
     problems += [text for found in surveyed for text in found.problems]
     warnings = [text for found in surveyed for text in found.warnings]
     warnings += between_versions(facts, target_facts, databases)
-    looked = look_inside(source, databases, limits_of(source), limits_of(target), everything=not options.quick)
+    looked = look_inside(source, databases, source.limits(), target.limits(), everything=not options.quick)
     if looked.more:
         warnings.append(f"{counted(looked.more, 'more document')} cannot go than are named")
     users = _users(source) if options.users and USERS in all_names else None
@@ -157,3 +162,98 @@ def _disk_needed(surveyed: Sequence[Surveyed]) -> int:
     return sum(
         ((found.plan.active_bytes or 0) + found.index_bytes) * max(found.plan.n or 1, 1) for found in surveyed
     )
+
+
+def target_names(databases: Sequence[str], pairs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The target's name of each database, and what is wrong with them, as sentences.
+
+    Args:
+        databases: names at the source.
+        pairs: new names by old ones; `old_*` with `new_*` maps whatever a star stands for.
+
+    Raises:
+        ConfigError: a pair is no pair, or fits no database.
+    """
+    for old, new in pairs.items():
+        if old.count("*") != new.count("*") or old.count("*") > 1:
+            raise ConfigError(
+                f"--map {old}={new} needs one * on both sides, or none.", hint="As in 'old_*=new_*'."
+            )
+    used = set()
+    names = {}
+    for name in databases:
+        names[name], pair = _mapped(name, pairs)
+        used.add(pair)
+    if unused := [old for old in pairs if old not in used]:
+        raise ConfigError(
+            f"--map {unused[0]}={pairs[unused[0]]} fits no database that goes.", hint="Check the name."
+        )
+    return names, problems_of(names)
+
+
+def _mapped(name: str, pairs: Mapping[str, str]) -> tuple[str, str]:
+    if name in pairs:
+        return pairs[name], name
+    for old, new in pairs.items():
+        head, star, tail = old.partition("*")
+        if star and len(name) >= len(head) + len(tail) and name.startswith(head) and name.endswith(tail):
+            middle = name[len(head) : len(name) - len(tail)]
+            return new.replace("*", middle), old
+    return name, ""
+
+
+def problems_of(names: Mapping[str, str]) -> list[str]:
+    """What is wrong with the target's names by those of the source, as sentences."""
+    found = []
+    owners: dict[str, str] = {}
+    for source, target in names.items():
+        try:
+            legal_database(target, allow_system=False)
+        except ConfigError:
+            what = f"{shown(source)} would go to {shown(target)}"
+            found.append(f"{what}, which is not a legal name: use --map OLD=NEW")
+        if (owner := owners.setdefault(target, source)) != source:
+            found.append(f"{shown(owner)} and {shown(source)} would both go to {shown(target)}: use --map OLD=NEW")
+    return found
+
+
+def estimate(source: Server, target: Server, databases: Sequence[DatabasePlan]) -> tuple[Estimate | None, str]:
+    """Time expected for these databases, and a sentence where it cannot be told."""
+    largest = max(databases, key=lambda database: database.documents, default=None)
+    if largest is None or not largest.documents:
+        return None, "there are no documents to take a sample of"
+    try:
+        started = time.monotonic()
+        bodies = _sample(source, largest.source)
+        with scratch_database(target.client) as scratch:
+            if not bodies:
+                return None, "there are no documents to take a sample of"
+            target.client.bulk_docs(scratch, bodies)
+            seconds = max(time.monotonic() - started, 0.001)
+    except EndpointError as error:
+        return None, f"no sample could be taken: {error.message}"
+    size = sum(map(len, bodies))
+    per_second, bytes_per_second = len(bodies) / seconds, size / seconds
+    documents = sum(database.documents + database.deleted_documents for database in databases)
+    external = sum(database.external_bytes or 0 for database in databases)
+    needed = max(documents / per_second, external / bytes_per_second) / GAIN
+    return Estimate(round(needed, 1), round(per_second, 1), round(bytes_per_second, 1), len(bodies)), ""
+
+
+def _sample(source: Server, database: str) -> list[bytes]:
+    params = {"include_docs": "true", "limit": SAMPLE_DOCUMENTS}
+    answer = source.client.ask(f"Reading a sample of {database}", "GET", database, "_all_docs", params=params)
+    bodies: list[bytes] = []
+    size = 0
+    for row in answer.json("A sample")["rows"]:
+        document: dict[str, Any] = row.get("doc") or {}
+        if document.get("_id", "_").startswith("_"):
+            continue
+        # Attachments are told by the database's size; the sample leaves them where they are.
+        kept = {key: value for key, value in document.items() if key == "_id" or not key.startswith("_")}
+        body = json.dumps(kept).encode()
+        if bodies and size + len(body) > SAMPLE_BYTES:
+            break
+        bodies.append(body)
+        size += len(body)
+    return bodies

@@ -8,8 +8,7 @@ from typing import Any
 from migrator.errors import ConfigError
 from migrator.server.admin.connection import Server
 from migrator.server.move.designs import designs_of
-from migrator.server.move.make_plan import movable
-from migrator.server.move.mapping import problems_of
+from migrator.server.move.make_plan import movable, problems_of
 from migrator.server.move.plan import ABSENT, DatabasePlan, PlanError, ServerFacts, ServerPlan
 from migrator.server.move.survey import facts_of
 

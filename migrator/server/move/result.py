@@ -9,7 +9,7 @@ from typing import Any
 from migrator.model import Counts
 from migrator.naming import printable
 from migrator.report.summary import SCHEMA, table, unconfirmed_lines
-from migrator.server.move.comparison import Verified, verified_lines
+from migrator.server.move.compare import Verified, verified_lines
 
 COLUMNS = ("read", "written", "unchanged", "rejected")
 

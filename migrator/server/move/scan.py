@@ -11,8 +11,7 @@ from migrator.codec import decode
 from migrator.couch.validate import document_size
 from migrator.events import TaskProgressed
 from migrator.revisions import Leaf, LeafFault
-from migrator.server.admin.connection import Server
-from migrator.server.admin.limits import Limits
+from migrator.server.admin.connection import Limits, Server
 from migrator.server.move.listing import listed
 from migrator.server.move.plan import CannotGo, DatabasePlan
 

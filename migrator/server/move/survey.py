@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.couch.refused import security_fault
-from migrator.couch.settings import read_facts
 from migrator.server.admin.compact import sizes
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import open_to_everybody
@@ -50,7 +49,7 @@ def survey(source: Server, target: Server, names: Mapping[str, str]) -> list[Sur
 
 
 def _survey(source: Server, target: Server, name: str, target_name: str) -> Surveyed:
-    facts = source.retrier.call(f"look at {name}", lambda _: read_facts(source.client, name, settled=True))
+    facts = source.facts(name, settled=True)
     own = (source.info(name) or {}).get("sizes") or {}
     designs = tuple(designs_of(source, name))
     index_bytes = sizes(source, name, [design.name for design in designs if design.views]).views_active or 0

@@ -29,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return {"job": 1}
 
     monkeypatch.setattr("migrator.server.move.make_plan.plan_server", whole)
-    monkeypatch.setattr("migrator.server.move.plan_text.plan_to_text", lambda *_: "the server's plan\n")
+    monkeypatch.setattr("migrator.server.move.plan.plan_to_text", lambda *_: "the server's plan\n")
     monkeypatch.setattr("migrator.server.move.plan.save_plan", lambda _, path: Path(path).write_text("plan"))
     monkeypatch.setattr("migrator.jobs.plan.make_plan", job)
     monkeypatch.setattr("migrator.jobs.plan.plan_to_text", lambda _: "the run's plan")

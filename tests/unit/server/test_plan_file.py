@@ -20,9 +20,9 @@ from migrator.server.move.plan import (
     ServerFacts,
     ServerPlan,
     load_plan,
+    plan_to_text,
     save_plan,
 )
-from migrator.server.move.plan_text import plan_to_text
 from tests.support.commands import run
 
 
