@@ -20,9 +20,8 @@ from migrator.checkpoint.rejects import (
 )
 from migrator.codec import PLAIN, ValueCodec
 from migrator.errors import ConfigError, LockedError, MigratorError
-from migrator.files.durable import link_target, sync_folder
+from migrator.files.durable import keep_older, link_target, sync_folder
 from migrator.files.failures import RESUME, write_error
-from migrator.files.neighbours import keep_older
 from migrator.files.streams import is_stream, open_stream
 from migrator.model import Reject
 

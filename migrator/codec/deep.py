@@ -11,6 +11,18 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _END: Any = object()
 
 
+def read(text: str, decoder: JSONDecoder) -> Any:
+    """Read one JSON value of any depth, as quickly as that goes.
+
+    Raises:
+        JSONDecodeError: the text is no JSON.
+    """
+    try:
+        return decoder.decode(text)
+    except RecursionError:
+        return loads(text, decoder)
+
+
 def loads(text: str, decoder: JSONDecoder) -> Any:
     """Read one JSON value; `decoder` reads strings, numbers and words, and its `object_pairs_hook` makes objects.
 
@@ -45,6 +57,14 @@ def loads(text: str, decoder: JSONDecoder) -> Any:
         if text[index : index + 1] != ",":
             raise JSONDecodeError("Expecting ',' delimiter", text, index)
         index = _key(text, _skip(text, index + 1), decoder, *levels[-1])
+
+
+def write(value: Any, encoder: JSONEncoder) -> str:
+    """Write plain JSON values of any depth, as quickly as that goes."""
+    try:
+        return encoder.encode(value)
+    except RecursionError:
+        return dumps(value, encoder)
 
 
 def dumps(value: Any, encoder: JSONEncoder) -> str:

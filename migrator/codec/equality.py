@@ -15,6 +15,7 @@ from migrator.model import Document
 
 DIGEST_BYTES = 16
 
+# Equal texts mean equal values, as the spelling of a number tells its type.
 _CANONICAL = JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True)
 _MISSING = object()
 
@@ -60,10 +61,10 @@ def differing_path(source: Any, target: Any, *, stored: bool) -> str | None:
 
 def canonical_digest(document: Document, *, stored: bool) -> bytes:
     """Sixteen bytes that are equal for two documents when `differing_path` finds nothing, and only then."""
-    text = _canonical_text(document)
+    text = deep.write(document, _CANONICAL)
     # Only such floats change, and most documents have none.
     if stored and ("-0.0" in text or "e-3" in text):
-        text = _canonical_text(_as_stored(document))
+        text = deep.write(_as_stored(document), _CANONICAL)
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
@@ -107,11 +108,3 @@ def _as_stored(document: Document) -> dict[str, Any]:
                 container[step] = value.copy()
                 pending.append(container[step])
     return copy
-
-
-def _canonical_text(document: Document) -> str:
-    """JSON with sorted keys: equal texts mean equal values, as the spelling of a number tells its type."""
-    try:
-        return _CANONICAL.encode(document)
-    except RecursionError:
-        return deep.dumps(document, _CANONICAL)

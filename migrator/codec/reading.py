@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from migrator.codec import deep
-from migrator.codec.faults import InvalidDocument, find, has_surrogate, json_fault, path_text
+from migrator.codec.faults import InvalidDocument, find, find_all, has_surrogate, json_fault, path_text
 
 # Whatever the digit, it counts as one.
 _DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else byte for byte in range(256))
@@ -72,10 +72,6 @@ class _Unreadable(NamedTuple):
     why: str
 
 
-class _Unexact(Exception):
-    """The scanner met something that becomes an _Unreadable."""
-
-
 def _value(text: bytes | str) -> Any:
     if isinstance(text, str):
         try:
@@ -104,18 +100,17 @@ def _exact(text: bytes | str) -> Any:
     characters = text if isinstance(text, str) else _characters(text)
     if characters.startswith("\ufeff"):
         raise _marked("UTF-8")
+    met: list[_Unreadable] = []
     try:
-        try:
-            return _parse(characters, _STRICT)
-        except _Unexact:
-            value = [_parse(characters, _LENIENT)]
+        value = deep.read(characters, _decoder(met))
     except JSONDecodeError as error:
         raise _invalid_json(error) from None
-    path = find(value, lambda item: isinstance(item, _Unreadable)) or []
-    unreadable: Any = value
-    for step in path:
-        unreadable = unreadable[step]
-    raise InvalidDocument(unreadable.error, f"{path_text(path[1:])} is {unreadable.why}")
+    if not met:
+        return value
+    for path, unreadable in find_all([value], lambda item: isinstance(item, _Unreadable)):
+        raise InvalidDocument(unreadable.error, f"{path_text(path[1:])} is {unreadable.why}")
+    # Of a repeated key only the last value is left to be found.
+    raise InvalidDocument(met[0].error, f"a value of a repeated key is {met[0].why}")
 
 
 def _characters(text: bytes) -> str:
@@ -138,13 +133,6 @@ def _marked(encoding: str) -> InvalidDocument:
     )
 
 
-def _parse(characters: str, decoder: JSONDecoder) -> Any:
-    try:
-        return decoder.decode(characters)
-    except RecursionError:
-        return deep.loads(characters, decoder)
-
-
 def _invalid_json(error: JSONDecodeError) -> InvalidDocument:
     if not error.doc.strip(" \t\r\n"):
         return InvalidDocument("invalid_json", "the text is empty", error.pos)
@@ -154,43 +142,27 @@ def _invalid_json(error: JSONDecodeError) -> InvalidDocument:
     return InvalidDocument("invalid_json", f"no valid JSON at character {at}: {why}, {place}", at)
 
 
-def _refuse(_text: str) -> Any:
-    raise _Unexact
+def _decoder(met: list[_Unreadable]) -> JSONDecoder:
+    """Reads numbers exactly; what cannot be read so is noted in `met`, and stands in its place."""
 
+    def unreadable(error: str, why: str) -> _Unreadable:
+        met.append(_Unreadable(error, why))
+        return met[-1]
 
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise _Unexact from None
+    def integer(text: str) -> int | _Unreadable:
+        try:
+            return int(text)
+        except ValueError:
+            digits = len(text.lstrip("-"))
+            return unreadable("integer_too_long", f"an integer of {digits} digits, too long for Python")
 
+    def number(text: str) -> float | _Unreadable:
+        value = float(text)
+        if math.isfinite(value):
+            return value
+        return unreadable("number_out_of_range", f"the number {text[:_EXCERPT_LENGTH]}, beyond every 64-bit float")
 
-def _float(text: str) -> float:
-    value = float(text)
-    if math.isfinite(value):
-        return value
-    raise _Unexact
+    def constant(text: str) -> _Unreadable:
+        return unreadable("invalid_json", f"{text}, which is no JSON value")
 
-
-def _lenient_integer(text: str) -> int | _Unreadable:
-    try:
-        return int(text)
-    except ValueError:
-        return _Unreadable(
-            "integer_too_long", f"an integer of {len(text.lstrip('-'))} digits, too long for Python"
-        )
-
-
-def _lenient_float(text: str) -> float | _Unreadable:
-    value = float(text)
-    if math.isfinite(value):
-        return value
-    return _Unreadable("number_out_of_range", f"the number {text[:_EXCERPT_LENGTH]}, beyond every 64-bit float")
-
-
-def _lenient_constant(text: str) -> _Unreadable:
-    return _Unreadable("invalid_json", f"{text}, which is no JSON value")
-
-
-_STRICT = JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_refuse)
-_LENIENT = JSONDecoder(parse_int=_lenient_integer, parse_float=_lenient_float, parse_constant=_lenient_constant)
+    return JSONDecoder(parse_int=integer, parse_float=number, parse_constant=constant)

@@ -18,7 +18,17 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from migrator.codec.faults import InvalidDocument, Refusal, path_text, shown
-from migrator.codec.values import MARK, Tag, Unordered, ValueCodec, base_value, fields_of, kind_of, unescaped_key
+from migrator.codec.values import (
+    MARK,
+    Tag,
+    Unordered,
+    ValueCodec,
+    base64_text,
+    base_value,
+    fields_of,
+    kind_of,
+    unescaped_key,
+)
 from migrator.codec.writing import normalise
 
 # Python computes the hash of a tuple in a tuple by recursion in C, which ends in a crash and no exception.
@@ -92,11 +102,10 @@ def _untagged(target: Any, known: Mapping[str, type]) -> Any:
     if MARK not in target:
         return {unescaped_key(key): value for key, value in target.items()}
     kind = target[MARK]
-    restore = _RESTORE.get(kind) if isinstance(kind, str) else None
-    if restore is None:
+    if not isinstance(kind, str) or kind not in _VALUES.keys() | _OBJECTS.keys():
         raise Refusal("unknown_tag", f"{shown(kind)}, which is no known type")
     try:
-        return restore(target, known)
+        return _VALUES[kind][1](target["value"]) if kind in _VALUES else _OBJECTS[kind][1](target, known)
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Refusal(
             "invalid_tag", f"{kind}, but cannot be one ({type(error).__name__}: {error!s:.200})"
@@ -112,7 +121,8 @@ def _tagged(value: Any) -> Any:
         return base_value(value)
     if kind == "float" and math.isfinite(value):
         return float.__float__(value)
-    return Tag({MARK: kind, **_CONTENT[kind](value)})
+    beside = {"value": _VALUES[kind][0](value)} if kind in _VALUES else _OBJECTS[kind][0](value)
+    return Tag({MARK: kind, **beside})
 
 
 def _clock(value: datetime | time) -> dict[str, Any]:
@@ -136,32 +146,8 @@ def _fields(value: Any) -> dict[str, Any]:
     return {"class": _class_name(type(value)), "fields": fields_of(value)}
 
 
-def _base64(value: bytes | bytearray | memoryview) -> dict[str, Any]:
-    return {"value": base64.b64encode(bytes(value)).decode()}
-
-
 def _class_name(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
-
-
-_CONTENT: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "float": lambda value: {"value": _NOT_FINITE[float.__repr__(value)]},
-    "datetime": _clock,
-    "date": lambda value: {"value": value.isoformat()},
-    "time": _clock,
-    "timedelta": lambda value: {"value": [value.days, value.seconds, value.microseconds]},
-    "uuid": lambda value: {"value": str(value)},
-    "decimal": lambda value: {"value": str(value)},
-    "bytes": _base64,
-    "bytearray": _base64,
-    "memoryview": _base64,
-    "tuple": lambda value: {"value": list(value)},
-    "set": lambda value: {"value": Unordered(value)},
-    "frozenset": lambda value: {"value": Unordered(value)},
-    "enum": _enum,
-    "dataclass": _fields,
-    "namedtuple": _fields,
-}
 
 
 # -- and back -------------------------------------------------------------------------------------------------
@@ -175,12 +161,11 @@ def _restore_clock(read: Callable[[str], Any], content: dict[str, Any]) -> Any:
     return value.replace(fold=content.get("fold", 0))
 
 
-def _restore_bytes(content: dict[str, Any]) -> bytes:
-    return base64.b64decode(content["value"], validate=True)
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
 
 
-def _elements(content: dict[str, Any]) -> list[Any]:
-    elements: list[Any] = content["value"]
+def _checked(elements: list[Any]) -> list[Any]:
     pending = [(element, 0) for element in elements]
     while pending:
         item, depth = pending.pop()
@@ -225,23 +210,27 @@ def _same_names(fields: dict[str, Any], names: Iterable[str]) -> None:
         raise ValueError(f"its fields are {sorted(fields)}, those of the class {sorted(names)}")
 
 
-_RESTORE: dict[str, Callable[[dict[str, Any], Mapping[str, type]], Any]] = {
-    "float": lambda content, _: float(content["value"]),
-    "datetime": lambda content, _: _restore_clock(datetime.fromisoformat, content),
-    "date": lambda content, _: date.fromisoformat(content["value"]),
-    "time": lambda content, _: _restore_clock(time.fromisoformat, content),
-    "timedelta": lambda content, _: timedelta(*content["value"]),
-    "uuid": lambda content, _: UUID(content["value"]),
-    "decimal": lambda content, _: Decimal(content["value"]),
-    "bytes": lambda content, _: _restore_bytes(content),
-    "bytearray": lambda content, _: bytearray(_restore_bytes(content)),
-    "memoryview": lambda content, _: memoryview(_restore_bytes(content)),
-    "tuple": lambda content, _: tuple(content["value"]),
-    "set": lambda content, _: set(_elements(content)),
-    "frozenset": lambda content, _: frozenset(_elements(content)),
-    "enum": _restore_enum,
-    "dataclass": _restore_dataclass,
-    "namedtuple": _restore_namedtuple,
+# To the value that stands beside the mark, and back.
+_VALUES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "float": (lambda value: _NOT_FINITE[float.__repr__(value)], float),
+    "date": (lambda value: value.isoformat(), date.fromisoformat),
+    "timedelta": (lambda value: [value.days, value.seconds, value.microseconds], lambda parts: timedelta(*parts)),
+    "uuid": (str, UUID),
+    "decimal": (str, Decimal),
+    "bytes": (base64_text, _bytes),
+    "bytearray": (base64_text, lambda text: bytearray(_bytes(text))),
+    "memoryview": (base64_text, lambda text: memoryview(_bytes(text))),
+    "tuple": (list, tuple),
+    "set": (Unordered, lambda elements: set(_checked(elements))),
+    "frozenset": (Unordered, lambda elements: frozenset(_checked(elements))),
+}
+# To all that stands beside the mark, and back.
+_OBJECTS: dict[str, tuple[Callable[[Any], dict[str, Any]], Callable[[Any, Mapping[str, type]], Any]]] = {
+    "datetime": (_clock, lambda content, _: _restore_clock(datetime.fromisoformat, content)),
+    "time": (_clock, lambda content, _: _restore_clock(time.fromisoformat, content)),
+    "enum": (_enum, _restore_enum),
+    "dataclass": (_fields, _restore_dataclass),
+    "namedtuple": (_fields, _restore_namedtuple),
 }
 
 TAGGED = ValueCodec("tagged", _tagged, escape=True)

@@ -128,7 +128,8 @@ def _finite(value: float) -> float | None:
     return plain if math.isfinite(plain) else None
 
 
-def _base64(value: bytes | bytearray | memoryview) -> str:
+def base64_text(value: bytes | bytearray | memoryview) -> str:
+    """Bytes as text."""
     return base64.b64encode(bytes(value)).decode()
 
 
@@ -146,9 +147,9 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "timedelta": timedelta.total_seconds,
     "uuid": str,
     "decimal": lambda value: str(value) if value.is_finite() else None,
-    "bytes": _base64,
-    "bytearray": _base64,
-    "memoryview": _base64,
+    "bytes": base64_text,
+    "bytearray": base64_text,
+    "memoryview": base64_text,
     "tuple": list,
     "set": Unordered,
     "frozenset": Unordered,

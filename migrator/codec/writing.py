@@ -87,8 +87,7 @@ def normalise(value: Any, values: ValueCodec) -> Any:
     Raises:
         Unencodable: a value has no declared form, a key is no string, or a container holds itself.
     """
-    walk = _Walk(values)
-    return walk.run(value)
+    return _Walk(values).run(value)
 
 
 class _Frame:
@@ -109,6 +108,12 @@ class _Frame:
             self.items = enumerate(container)
             self.target = Unordered() if type(container) is Unordered else []
 
+    def put(self, value: Any) -> None:
+        if type(self.target) is dict:
+            self.target[self.step] = value
+        else:
+            self.target.append(value)
+
 
 class _Walk:
     """One rebuilding. Python's own recursion would end at a thousand levels."""
@@ -120,26 +125,21 @@ class _Walk:
         self._active: set[int] = set()
 
     def run(self, root: Any) -> Any:
-        frame = _Frame(None, [root])
-        self._frames.append(frame)
+        self._frames.append(_Frame(None, [root]))
         while True:
+            frame = self._frames[-1]
             inner = self._fill(frame)
             if inner is not None:
                 self._frames.append(inner)
-                frame = inner
                 continue
             self._frames.pop()
             done = frame.target
             if type(done) is Unordered:
-                done = sorted(done, key=_sort_key)
+                done = sorted(done, key=lambda item: deep.write(item, _SORTING))
             if not self._frames:
                 return done[0]
             self._active.discard(id(frame.source))
-            frame = self._frames[-1]
-            if type(frame.target) is dict:
-                frame.target[frame.step] = done
-            else:
-                frame.target.append(done)
+            self._frames[-1].put(done)
 
     def _fill(self, frame: _Frame) -> _Frame | None:
         """Take over what is left of a container, up to the next container in it, which is given back."""
@@ -221,20 +221,13 @@ def _fields(document: Any) -> dict[str, Any]:
 def _utf8(value: Any, encoder: JSONEncoder) -> bytes:
     """Write plain JSON values; the only faults left are those of the text itself."""
     try:
-        return _text(value, encoder).encode()
+        return deep.write(value, encoder).encode()
     except UnicodeEncodeError:
         raise _found(
             value, has_surrogate, "lone_surrogate", "holds half a surrogate pair, no Unicode text"
         ) from None
     except ValueError:
         raise _found(value, _too_long, "integer_too_long", "is an integer too long for Python to write") from None
-
-
-def _text(value: Any, encoder: JSONEncoder) -> str:
-    try:
-        return encoder.encode(value)
-    except RecursionError:
-        return deep.dumps(value, encoder)
 
 
 def _found(value: Any, wanted: Callable[[Any], bool], error: str, why: str) -> Unencodable:
@@ -250,7 +243,3 @@ def _too_long(value: object) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _sort_key(value: Any) -> str:
-    return _text(value, _SORTING)

@@ -204,19 +204,12 @@ def _decode(text: bytes) -> dict[str, Any]:
         document: Any = orjson.loads(text)
         # What is written back byte for byte has no repeated key and no number that orjson rounds.
         if orjson.dumps(document) != text:
-            document = _decode_exactly(text.decode())
+            document = deep.read(text.decode(), _DECODER)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # refuses more than the server, and depth
-        document = _decode_exactly(text.decode())
+        document = deep.read(text.decode(), _DECODER)
     if not isinstance(document, dict):
         raise _Uncertain
     return document
-
-
-def _decode_exactly(text: str) -> Any:
-    try:
-        return _DECODER.decode(text)
-    except RecursionError:
-        return deep.loads(text, _DECODER)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_values import NoId, document_id
 
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_NS = 1_000_000_000
+_NS_EACH = {"s": _NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 Arrow's times without a zone are wall clocks
 _DAY_S = 86_400
 
@@ -144,14 +145,14 @@ def _of_times(array: pa.Array) -> list[Any]:
         return _each(array, pa.int32(), lambda days: (_EPOCH + timedelta(days)).date())
     if pa.types.is_date64(kind):
         return _each(array, pa.int64(), lambda ms: _date(*divmod(ms, _DAY_S * 1_000)))
-    per_second = _PER_SECOND[kind.unit]
+    each_ns = _NS_EACH[kind.unit]
     if pa.types.is_timestamp(kind):
         zone = _zone(kind.tz)
-        return _each(array, pa.int64(), lambda ticks: _stamp(ticks, per_second, zone))
+        return _each(array, pa.int64(), lambda ticks: _stamp(ticks * each_ns, zone))
     if pa.types.is_duration(kind):
-        return _each(array, pa.int64(), lambda ticks: _duration(ticks, per_second))
+        return _each(array, pa.int64(), lambda ticks: _duration(ticks * each_ns))
     number = pa.int32() if pa.types.is_time32(kind) else pa.int64()
-    return _each(array, number, lambda ticks: _clock(ticks, per_second))
+    return _each(array, number, lambda ticks: _clock(ticks * each_ns))
 
 
 def _in_microseconds(array: pa.Array) -> list[Any] | None:
@@ -183,10 +184,9 @@ def _date(days: int, rest: int) -> date:
     return (_EPOCH + timedelta(days)).date()
 
 
-def _stamp(ticks: int, per_second: int, zone: Any) -> Any:
-    seconds, rest = divmod(ticks, per_second)
-    micros, nanos = divmod(rest * (1_000_000_000 // per_second), 1_000)
-    stamp: datetime = _EPOCH + timedelta(seconds=seconds, microseconds=micros)
+def _stamp(ns: int, zone: Any) -> Any:
+    micros, nanos = divmod(ns, 1_000)
+    stamp: datetime = _EPOCH + timedelta(microseconds=micros)
     if zone is not None:
         stamp = stamp.replace(tzinfo=UTC)
         try:
@@ -211,21 +211,19 @@ def _zone(name: str | None) -> Any:
         return UTC
 
 
-def _duration(ticks: int, per_second: int) -> Any:
-    seconds, rest = divmod(ticks, per_second)
-    micros, nanos = divmod(rest * (1_000_000_000 // per_second), 1_000)
+def _duration(ns: int) -> Any:
+    micros, nanos = divmod(ns, 1_000)
     if not nanos:
-        return timedelta(seconds=seconds, microseconds=micros)
-    sign = "-" if ticks < 0 else ""
-    seconds, rest = divmod(abs(ticks), per_second)
-    return f"{sign}PT{seconds}.{rest:09}S"
+        return timedelta(microseconds=micros)
+    seconds, rest = divmod(abs(ns), _NS)
+    return f"{'-' if ns < 0 else ''}PT{seconds}.{rest:09}S"
 
 
-def _clock(ticks: int, per_second: int) -> Any:
-    seconds, rest = divmod(ticks, per_second)
+def _clock(ns: int) -> Any:
+    seconds, rest = divmod(ns, _NS)
     if not 0 <= seconds < _DAY_S:
-        raise ValueError(ticks)
-    micros, nanos = divmod(rest * (1_000_000_000 // per_second), 1_000)
+        raise ValueError(ns)
+    micros, nanos = divmod(rest, 1_000)
     clock = time(seconds // 3_600, seconds // 60 % 60, seconds % 60, micros)
     return clock if not nanos else _with_nanos(clock.isoformat(timespec="microseconds"), nanos)
 

@@ -69,54 +69,49 @@ class SingerExtractor:
         """
         text, _, inner = ("0:0" if after is None else str(after)).partition(".")
         (offset, line), done = parse_position(text), parse_position(f"0:{inner or 0}")[1]
-        streams = self._streams_before(offset)
-        if done:
-            # The BATCH's own line again; its first records are done.
-            offset, line = self._before(offset, line)
-        with TextFile(self._path, offset=offset) as file:
-            for end, number, raw in message_lines(file, self._name, start=(offset, line)):
-                place, position = f"{self._name}:{number}", f"{end}:{number}"
-                message = streams.read(raw, place)
-                if message is None or message.stream != collection or message.kind == "SCHEMA":
-                    continue
-                if message.kind == "RECORD":
-                    yield streams.record(collection, message.content, position, place)
-                    continue
-                for count, (where, item) in enumerate(batch_texts(message.content, place), 1):
-                    if count > done:
-                        yield streams.batched(collection, item, f"{position}.{count}", where)
-                done = 0
+        streams, before = self._streams_before((offset, line))
+        # Of a BATCH its own line again; its first records are done.
+        for end, number, raw in self._messages(before if done else (offset, line)):
+            place, position = f"{self._name}:{number}", f"{end}:{number}"
+            message = streams.read(raw, place)
+            if message is None or message.stream != collection or message.kind == "SCHEMA":
+                continue
+            if message.kind == "RECORD":
+                yield streams.record(collection, message.content, position, place)
+                continue
+            for count, (where, item) in enumerate(batch_texts(message.content, place), 1):
+                if count > done:
+                    yield streams.batched(collection, item, f"{position}.{count}", where)
+            done = 0
 
     def close(self) -> None:
         """Nothing is held open between readings."""
 
-    def _streams_before(self, end: int) -> Streams:
-        """The streams as the SCHEMA messages before a place say: a later one may give another key."""
-        streams = Streams()
-        with TextFile(self._path) as file:
-            for offset, number, raw in message_lines(file, self._name) if end else ():
-                if offset > end:
-                    break
-                if b"SCHEMA" in raw:
-                    streams.read(raw, f"{self._name}:{number}")
-        return streams
+    def _messages(self, start: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, int, bytes]]:
+        with TextFile(self._path, offset=start[0]) as file:
+            yield from message_lines(file, self._name, start=start)
 
-    def _before(self, end: int, line: int) -> tuple[int, int]:
-        before = (0, 0)
-        with TextFile(self._path) as file:
-            for offset, number, _ in message_lines(file, self._name):
-                if (offset, number) == (end, line):
-                    return before
-                before = (offset, number)
-        # A position of another file: what is read there says so.
-        return end, line
+    def _streams_before(self, place: tuple[int, int]) -> tuple[Streams, tuple[int, int]]:
+        """The streams as the SCHEMA messages up to a place say, as a later one may give another key.
+
+        With them comes the place before the last line; of another file's position, where what is read there says
+        so, the very place.
+        """
+        streams = Streams()
+        before = last = (0, 0)
+        for end, number, raw in self._messages() if place[0] else ():
+            if end > place[0]:
+                break
+            before, last = last, (end, number)
+            if b"SCHEMA" in raw:
+                streams.read(raw, f"{self._name}:{number}")
+        return streams, before if last == place else place
 
     @cached_property
     def _streams(self) -> Streams:
         streams = Streams()
-        with TextFile(self._path) as file:
-            for _, number, raw in message_lines(file, self._name):
-                streams.read(raw, f"{self._name}:{number}")
+        for _, number, raw in self._messages():
+            streams.read(raw, f"{self._name}:{number}")
         return streams
 
 

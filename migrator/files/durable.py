@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -21,6 +22,9 @@ PRIVATE_FOLDER = 0o700
 _BLOCK_BYTES = 1 << 20
 # File systems that cannot flush a folder say so with these; there is nothing more to do there.
 _NO_FOLDER_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+
+# File systems without hard links say so with these.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
 
 def replace_file(path: Path, data: bytes | memoryview | str, *, keep_mode: bool = False) -> None:
@@ -97,6 +101,38 @@ def create_whole(path: Path, data: bytes | str) -> None:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
         raise
+
+
+def keep_older(path: Path) -> Path:
+    """Give an older file the first free name of FILE.1, FILE.2 and so on; nothing that has such a name is touched.
+
+    Args:
+        path: the file; no link.
+
+    Returns:
+        Its new name.
+
+    Raises:
+        OSError: it cannot be renamed; it is where it was.
+    """
+    for number in count(1):
+        neighbour = path.with_name(f"{path.name}.{number}")
+        if os.path.lexists(neighbour):
+            continue
+        try:
+            # Renaming would replace what another process has put there just now; a second name is refused then.
+            os.link(path, neighbour, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            path.rename(neighbour)
+        else:
+            path.unlink()
+        sync_folder(path.parent)
+        return neighbour
+    raise AssertionError("names do not end")
 
 
 def flush_to_disk(file: IO[Any]) -> None:

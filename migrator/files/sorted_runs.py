@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 import zstandard
 
 from migrator.errors import MigratorError
-from migrator.files.durable import flush_to_disk
+from migrator.files.durable import create_file, flush_to_disk
 
 BLOCK_BYTES = 65_536
 """The usual size of a block before compression."""
@@ -80,8 +80,7 @@ class RunWriter:
         self._name = path.name
         self._block_bytes = block_bytes
         self._compress = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        self._file = os.fdopen(descriptor, "wb", buffering=_CHUNK_BYTES)
+        self._file = os.fdopen(create_file(path), "wb", buffering=_CHUNK_BYTES)
         self._checksum = 0
         self._offset = 0
         self._records = 0

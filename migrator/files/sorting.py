@@ -9,11 +9,10 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from migrator.files.durable import replace_file
-from migrator.files.failures import ANOTHER_TMPDIR, write_error
+from migrator.files.failures import ANOTHER_TMPDIR, writing
 from migrator.files.sorted_runs import BLOCK_BYTES, Entry, Run, RunReader, RunWriter, entry_key, is_whole, merge
 
 MAX_OPEN_RUNS = 64
@@ -74,7 +73,7 @@ class ExternalSorter:
         self._finished = finished_runs is not None
         self._closed = False
         if not self._finished:
-            with _disk(folder):
+            with self._on_disk():
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._remove_files()
 
@@ -95,9 +94,7 @@ class ExternalSorter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def add(self, id: str, body: bytes) -> None:
@@ -125,8 +122,11 @@ class ExternalSorter:
         self._buffer.sort(key=entry_key)
         self._merge_to_few()
         if self._keep:
-            with _disk(self._folder):
-                _write_manifest(self._folder, self._label, self._runs)
+            # The runs are on disk already.
+            manifest = {"version": VERSION, "label": self._label, "runs": self._runs}
+            checksum = _checksum(self._label, self._runs)
+            with self._on_disk():
+                replace_file(self._folder / MANIFEST, json.dumps({**manifest, "checksum": checksum}))
         self._finished = True
 
     def sorted_items(self, after: str | None = None) -> Iterator[tuple[str, bytes]]:
@@ -151,16 +151,19 @@ class ExternalSorter:
         """Remove the files, kept or not, and the folder if nothing else lies in it."""
         self._closed = self._finished = True
         self._buffer.clear()
-        with _disk(self._folder):
+        with self._on_disk():
             self._remove_files()
             with contextlib.suppress(OSError):
                 self._folder.rmdir()
+
+    def _on_disk(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self._folder, instead=ANOTHER_TMPDIR)
 
     def _items(self, after: bytes | None) -> Iterator[tuple[str, bytes]]:
         if not self._runs:
             start = 0 if after is None else bisect_right(self._buffer, after, key=entry_key)
             blocks = iter([self._buffer[start:]])
-        with _disk(self._folder), contextlib.ExitStack() as opened:
+        with self._on_disk(), contextlib.ExitStack() as opened:
             if self._runs:
                 blocks = self._merged(self._runs, opened, after)
             for entries in blocks:
@@ -192,7 +195,7 @@ class ExternalSorter:
             self._runs = merged
 
     def _merge(self, group: Sequence[Run]) -> Run:
-        with _disk(self._folder), contextlib.ExitStack() as opened:
+        with self._on_disk(), contextlib.ExitStack() as opened:
             run = self._write_run(self._merged(group, opened))
         for merged in group:
             (self._folder / merged.name).unlink()
@@ -201,7 +204,7 @@ class ExternalSorter:
     def _write_run(self, blocks: Iterable[Iterable[Entry]]) -> Run:
         self._run_number += 1
         path = self._folder / f"run-{self._run_number:06}.sorted"
-        with _disk(self._folder):
+        with self._on_disk():
             writer = RunWriter(path, block_bytes=self._block_bytes)
             try:
                 for entries in blocks:
@@ -217,21 +220,6 @@ class ExternalSorter:
         for path in self._folder.iterdir() if self._folder.exists() else ():
             if _RUN_NAME.fullmatch(path.name):
                 path.unlink()
-
-
-@contextlib.contextmanager
-def _disk(folder: Path) -> Iterator[None]:
-    """Say of an error of the disk what it was wanted for."""
-    try:
-        yield
-    except OSError as error:
-        raise write_error(error, folder, instead=ANOTHER_TMPDIR) from error
-
-
-def _write_manifest(folder: Path, label: str, runs: Sequence[Run]) -> None:
-    """Make a finished sort known, durably; its runs are on disk already."""
-    text = json.dumps({"version": VERSION, "label": label, "runs": runs, "checksum": _checksum(label, runs)})
-    replace_file(folder / MANIFEST, text)
 
 
 def _read_manifest(folder: Path, label: str) -> list[Run] | None:

@@ -13,7 +13,7 @@ import hmac
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, TypeAlias
@@ -259,8 +259,3 @@ class _Faking:
             if str(made).casefold() != str(value).casefold():
                 return made
         raise TransformError("every fake is the value itself; use pseudonym.")
-
-
-def masks(texts: Sequence[str], key: bytes) -> list[Mask]:
-    """Several masks."""
-    return [parse_mask(text, key) for text in texts]

@@ -143,13 +143,10 @@ class _Worker:
         self._closing = False
 
     def begin(self, asked: bytes) -> None:
-        refused = self._ask([asked])
+        refused = self.transform([asked])
         if refused:
             message, hint = (text.decode() for text in refused)
             raise ConfigError(message, hint=hint)
-
-    def transform(self, texts: Sequence[bytes]) -> list[bytes]:
-        return self._ask(texts)
 
     def close(self) -> None:
         self._closing = True
@@ -165,15 +162,12 @@ class _Worker:
         """Close what nobody reads any more."""
         self._stdout.close()
 
-    def _ask(self, items: Sequence[bytes]) -> list[bytes]:
+    def transform(self, items: Sequence[bytes]) -> list[bytes]:
         try:
             write_frame(self._stdin, items)
-            answer = read_frame(self._stdout)
-        except (OSError, EOFError, ValueError):
-            answer = None
-        if answer is None:
-            raise self._ended()
-        return answer
+            return read_frame(self._stdout)
+        except (OSError, EOFError, ValueError, TypeError):
+            raise self._ended() from None
 
     def _ended(self) -> MigratorError:
         if self._closing:

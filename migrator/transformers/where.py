@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from migrator.capabilities import Effect, with_effect
+from migrator.capabilities import NO_EFFECT, with_effect
 from migrator.codec import InvalidDocument, decode_value, plain
 from migrator.errors import ConfigError
 from migrator.model import Document, Transformer
@@ -48,23 +48,20 @@ def where(condition: str) -> Transformer:
         negated = condition.startswith("!")
         path = parse_path(condition.removeprefix("!"), spec)
 
-        def transform(document: Document) -> Document | None:
-            value = get(document, path)
-            met = value is not MISSING and bool(_plain(value, path))
-            return document if met is not negated else None
-
-        return with_effect(transform, Effect(keeps_id=True))
-
-    if match["field"].startswith("!"):
+        test: _Test = bool
+    elif match["field"].startswith("!"):
         raise ConfigError(f"--transform {spec}: '!' stands before a comparison.", hint="Write field!=value.")
-    path = parse_path(match["field"], spec)
-    test = _regex_test(match["value"], spec) if match["operator"] == "~" else _comparison(match, spec)
+    else:
+        negated = False
+        path = parse_path(match["field"], spec)
+        test = _regex_test(match["value"], spec) if match["operator"] == "~" else _comparison(match, spec)
 
-    def transform_by_value(document: Document) -> Document | None:
+    def transform(document: Document) -> Document | None:
         value = get(document, path)
-        return document if value is not MISSING and test(_plain(value, path)) else None
+        met = value is not MISSING and test(_plain(value, path))
+        return document if met is not negated else None
 
-    return with_effect(transform_by_value, Effect(keeps_id=True))
+    return with_effect(transform, NO_EFFECT)
 
 
 def read_where(argument: str) -> Transformer:

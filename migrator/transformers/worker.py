@@ -6,10 +6,10 @@ It is started as `python -m migrator.transformers.worker`, and ends when its sta
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import queue
 import signal
-import struct
 import sys
 import threading
 from collections.abc import Sequence
@@ -22,34 +22,23 @@ from migrator.pipeline.batching import transformed
 
 # What an answer's first byte says of a text.
 MADE, FILTERED, FAULTY, UNREADABLE = b"m", b"-", b"f", b"u"
-_COUNT = struct.Struct(">I")
 
 
 def write_frame(stream: BinaryIO, items: Sequence[bytes]) -> None:
     """Write some byte strings, so that they can be read as they are."""
-    lengths = struct.pack(f">{len(items) + 1}I", len(items), *map(len, items))
-    stream.write(b"".join((lengths, *items)))
+    marshal.dump(list(items), stream)
     stream.flush()
 
 
-def read_frame(stream: BinaryIO) -> list[bytes] | None:
-    """Read what was written; None at the end.
+def read_frame(stream: BinaryIO) -> list[bytes]:
+    """Read what was written.
 
     Raises:
-        EOFError: the stream ends in the middle.
+        EOFError: the stream is at its end, or ends in the middle.
     """
-    head = stream.read(_COUNT.size)
-    if not head:
-        return None
-    (count,) = _COUNT.unpack(_whole(head, _COUNT.size))
-    lengths = struct.unpack(f">{count}I", _whole(stream.read(4 * count), 4 * count))
-    return [_whole(stream.read(length), length) for length in lengths]
-
-
-def _whole(data: bytes, length: int) -> bytes:
-    if len(data) != length:
-        raise EOFError
-    return data
+    # Of our own process, over a pipe of our own.
+    found: list[bytes] = marshal.load(stream)  # noqa: S302
+    return found
 
 
 def answer(text: bytes, transform: Transformer, values: ValueCodec) -> bytes:
@@ -96,8 +85,8 @@ def main() -> None:
 
 def _receive(source: BinaryIO, frames: queue.Queue[list[bytes]]) -> None:
     try:
-        while (frame := read_frame(source)) is not None:
-            frames.put(frame)
+        while True:
+            frames.put(read_frame(source))
     except EOFError:
         pass
     # Whoever asked is gone; a function that does not come back must not outlive it.

@@ -9,9 +9,8 @@ from migrator.checkpoint.file import Checkpoint
 from migrator.checkpoint.reject_file import file_digest
 from migrator.checkpoint.rejects import line_to_reject
 from migrator.events import DocumentRejected, Listener
-from migrator.files.durable import link_target, replacing
+from migrator.files.durable import keep_older, link_target, replacing
 from migrator.files.failures import RESUME, writing
-from migrator.files.neighbours import keep_older
 from migrator.files.streams import is_stream
 
 # Rejects that listeners hear of; all are in the file.

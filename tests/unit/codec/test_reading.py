@@ -82,6 +82,8 @@ def test_half_a_surrogate_pair_is_kept_by_decode() -> None:
         (b'{"a":[0,{"b":NaN}]}', "invalid_json", "a[1].b is NaN, which is no JSON value"),
         (b'{"a":-Infinity}', "invalid_json", "a is -Infinity, which is no JSON value"),
         (b"NaN", "invalid_json", "the document is NaN"),
+        (b'{"a":NaN,"a":1}', "invalid_json", "a value of a repeated key is NaN"),
+        (b'{"a":1e999,"b":{"c":-Infinity},"a":1}', "invalid_json", "b.c is -Infinity"),
         (b'{"a":{"odd key":1e400}}', "number_out_of_range", 'a["odd key"] is the number 1e400'),
         (b'{"a":' + b"9" * 4301 + b"}", "integer_too_long", "a is an integer of 4301 digits"),
         (b'{"a":-' + b"9" * 4301 + b"}", "integer_too_long", "a is an integer of 4301 digits"),
