@@ -21,7 +21,6 @@ from migrator.backup.options import BackupOptions
 from migrator.backup.progress import Progress
 from migrator.backup.result import DatabaseResult, RevisionsResult, attempted, selected
 from migrator.backup.storage.base import Place, open_place
-from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.couch.changes import BEGINNING, takes_since
 from migrator.couch.client import CouchClient
@@ -34,8 +33,6 @@ from migrator.files.failures import temporary_folder
 from migrator.jobs.registry import open_client
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
-
-DEFAULT_REJECTS = "migrator-backup.rejects.ndjson"
 
 
 def run_backup(
@@ -64,16 +61,15 @@ def run_backup(
         place = open_place(options.place)
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
         names, missing = _names(named, options, client, first)
-        rejects = RejectFile(Path(config.rejects or DEFAULT_REJECTS), again=options.again, shared=True)
-        stack.enter_context(contextlib.closing(rejects))
         stack.enter_context(place.lock())
-        progress = Progress(listener, rejects, client.url, place.describe(), names)
+        files = {"rejects": config.rejects, "again": options.again}
+        progress = Progress(
+            "backup", listener, client.url, place.describe(), {name: name for name in names}, **files
+        )
+        stack.callback(progress.close)
         run = _Run(client, place, options, Retrier(RetryPolicy.of(config), listener, None, stopping), progress)
         results = [*(run.result_of(name, first) for name in names), *missing]
-        seconds = time.monotonic() - started
-        progress.finished(seconds)
-        where = str(rejects.path) if rejects.count else ""
-        return RevisionsResult("backup", client.url, place.describe(), results, seconds, where)
+        return progress.finished(results, time.monotonic() - started)
 
 
 def _names(

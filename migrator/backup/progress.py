@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from migrator.backup.result import DatabaseResult, RevisionsResult
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.events import (
     BatchLoaded,
@@ -28,30 +30,44 @@ class Progress:
     """Counts leaves.
 
     Args:
+        command: whose it is.
         listener: receives every event.
-        rejects: takes what is rejected.
         source: where from.
         target: where to.
-        names: the databases.
+        names: the databases, with their names at the target.
+        rejects: the file for what is rejected; one of the command's name where it is "".
+        again: the command that repeats it, for who reads the rejects.
     """
 
     def __init__(
-        self, listener: Listener, rejects: RejectFile, source: str, target: str, names: Sequence[str]
+        self,
+        command: str,
+        listener: Listener,
+        source: str,
+        target: str,
+        names: Mapping[str, str],
+        *,
+        rejects: str,
+        again: str,
     ) -> None:
+        self._command, self._source, self._target = command, source, target
         self._listener = listener
-        self._rejects = rejects
-        self.report = Report({name: CollectionReport(name, Counts()) for name in names}, 0.0)
+        path = Path(rejects or f"migrator-{command}.rejects.ndjson")
+        self._rejects = RejectFile(path, databases=names, again=again, shared=True)
+        self.report = Report({name: CollectionReport(to, Counts()) for name, to in names.items()}, 0.0)
         self._counts = Counts()
         self._bytes = 0
         self._told = time.monotonic()
         listener(RunStarted(source, target, tuple(names), None))
 
-    def started(self, name: str, total: int | None, *, database: str = "", resumed: bool = False) -> None:
+    def close(self) -> None:
+        """Let go of the reject file."""
+        self._rejects.close()
+
+    def started(self, name: str, total: int | None, *, resumed: bool = False) -> None:
         """A database begins."""
-        if database:
-            self.report.collections[name] = CollectionReport(database, Counts())
         self._told = time.monotonic()
-        self._listener(CollectionStarted(name, database or name, total, resumed))
+        self._listener(CollectionStarted(name, self.report.collections[name].database, total, resumed))
 
     def copied(self, name: str, leaf: Leaf) -> None:
         """A leaf was read and put away."""
@@ -88,9 +104,11 @@ class Progress:
         self.flush(name)
         self._listener(CollectionFinished(name, self.report.collections[name].counts))
 
-    def finished(self, seconds: float) -> None:
-        """All are."""
+    def finished(self, results: Sequence[DatabaseResult], seconds: float) -> RevisionsResult:
+        """All are; what became of them."""
         self._listener(RunFinished(replace(self.report, seconds=seconds)))
+        rejects = str(self._rejects.kept or "") if self._rejects.count else ""
+        return RevisionsResult(self._command, self._source, self._target, results, seconds, rejects)
 
     def _account(self, counts: Counts, rejects: Sequence[Reject]) -> None:
         self._counts.add(counts)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import cast
 
 from migrator.backup.catalog import HINT, Catalog
-from migrator.backup.format.cipher import fitting, open_cipher
+from migrator.backup.format.cipher import Cipher, fitting, open_cipher
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import SnapshotReader
+from migrator.backup.listing import snapshot_at
 from migrator.backup.options import RestoreOptions
-from migrator.backup.point_in_time import snapshot_at
 from migrator.backup.progress import Progress
 from migrator.backup.result import DatabaseResult, RevisionsResult, attempted, selected
-from migrator.backup.send import Sender, opened_safely
+from migrator.backup.send import opened_safely, sent
 from migrator.backup.storage.base import Place, open_place
 from migrator.backup.target import Target
-from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_writer import LeafWriter
@@ -32,7 +31,6 @@ from migrator.naming import legal_database, shown
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 from migrator.revisions import Leaf, LeafFault
 
-DEFAULT_REJECTS = "migrator-restore.rejects.ndjson"
 DESIGN = "_design/"
 REPLICATOR = "_replicator"
 
@@ -69,13 +67,11 @@ def run_restore(
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
         # The list of databases is for admins, and whoever may write to one may restore into it.
         first.call("reach the target", lambda _: client.welcome())
-        rejects = RejectFile(
-            Path(config.rejects or DEFAULT_REJECTS), databases=names, again=options.again, shared=True
-        )
-        stack.enter_context(contextlib.closing(rejects))
-        progress = Progress(listener, rejects, place.describe(), client.url, list(names))
+        files = {"rejects": config.rejects, "again": options.again}
+        progress = Progress("restore", listener, place.describe(), client.url, names, **files)
+        stack.callback(progress.close)
         retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
-        run = _Run(config, options, place, catalog, client, retrier, progress)
+        run = _Run(config, options, place, catalog, cipher, client, retrier, progress)
         for manifest in manifests.values():
             # One that is damaged is told when its turn comes, and stops no other.
             with contextlib.suppress(DamagedBackup):
@@ -89,10 +85,7 @@ def run_restore(
             first.call("look at the target", each.check)
         results = [*(run.result_of(target) for target in targets), *unreadable]
         results.sort(key=lambda result: result.database)
-        seconds = time.monotonic() - started
-        progress.finished(seconds)
-        where = str(rejects.kept or "") if rejects.count else ""
-        return RevisionsResult("restore", place.describe(), client.url, results, seconds, where)
+        return progress.finished(results, time.monotonic() - started)
 
 
 def _manifests(
@@ -152,6 +145,7 @@ class _Run:
     options: RestoreOptions
     place: Place
     catalog: Catalog
+    cipher: Cipher
     client: CouchClient
     retrier: Retrier
     progress: Progress
@@ -165,15 +159,12 @@ class _Run:
     def _restore(self, manifest: Manifest, target: Target, result: DatabaseResult) -> None:
         name = manifest.database
         chain = self.chains.get(name) or self.catalog.chain(manifest)
-        cipher = open_cipher((), self.options.identity or None)
         for each in chain:
             # Before anything is written.
-            fitting(cipher, each.encryption, self.catalog.place_of(each))
+            fitting(self.cipher, each.encryption, self.catalog.place_of(each))
         ids = self.options.ids or None
         fresh = target.prepare(result.notes)
-        self.progress.started(
-            name, None if ids else _leaves(chain), database=target.database, resumed=target.resumed
-        )
+        self.progress.started(name, None if ids else _leaves(chain), resumed=target.resumed)
         writer = LeafWriter(
             self.client,
             target.database,
@@ -183,31 +174,30 @@ class _Run:
             check=target.still_there,
         )
         seen: set[str] = set()
-        with (
-            SnapshotReader(self.place, chain, cipher, ids=ids) as reader,
-            Sender(
-                writer, self.config, self.retrier.stopping, lambda *done: self.progress.settled(name, *done)
-            ) as send,
-        ):
-            designs: list[str] = []
+        designs: list[str] = []
 
-            def plain() -> Iterator[Leaf]:
-                for leaf in opened_safely(reader.leaves(), send.lock):
-                    seen.add(leaf.id) if ids else None
-                    if isinstance(leaf, LeafFault):
-                        self.progress.fault(name, leaf)
-                    elif leaf.id.startswith(DESIGN):
-                        if leaf.id not in designs[-1:]:
-                            designs.append(leaf.id)
-                    else:
-                        yield leaf
+        def plain(leaf: Leaf | LeafFault) -> bool:
+            seen.add(leaf.id) if ids else None
+            if isinstance(leaf, LeafFault):
+                self.progress.fault(name, leaf)
+            elif leaf.id.startswith(DESIGN):
+                if leaf.id not in designs[-1:] and not target.keeps(leaf.id):
+                    designs.append(leaf.id)
+            else:
+                return True
+            return False
 
-            send(plain())
-            # Validation functions judge what is written after them, and indexes are built once.
-            if designs := [id for id in designs if not target.keeps(id)]:
-                with SnapshotReader(self.place, chain, cipher, ids=designs) as reader_of_designs:
-                    kept = opened_safely(reader_of_designs.leaves(), send.lock)
-                    send(leaf for leaf in kept if isinstance(leaf, Leaf))
+        def send(wanted: Callable[[Leaf | LeafFault], bool], ids: Collection[str] | None) -> None:
+            with SnapshotReader(self.place, chain, self.cipher, ids=ids) as reader:
+                leaves = cast("Iterator[Leaf]", filter(wanted, opened_safely(reader.leaves())))
+                with contextlib.closing(sent(leaves, writer, self.config, self.retrier.stopping)) as batches:
+                    for batch, outcomes in batches:
+                        self.progress.settled(name, batch, outcomes)
+
+        send(plain, ids)
+        # Validation functions judge what is written after them, and indexes are built once.
+        if designs:
+            send(lambda leaf: isinstance(leaf, Leaf), designs)
         for id in sorted(set(ids or ()) - seen):
             reason = f"the backup as of {manifest.finished} does not hold it"
             self.progress.fault(name, LeafFault(id, "", "not_found", reason))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
-from typing import Self, TypeVar
+from itertools import takewhile
+from typing import TypeVar
 
 from migrator.config import JobConfig
 from migrator.couch.leaf_sender import held_bytes
@@ -21,72 +21,42 @@ from migrator.revisions import Attachment, Leaf, LeafFault, RevisionWriter
 T = TypeVar("T")
 
 
-class Sender:
-    """Takes leaves; tells of each batch that is settled, in the order in which they were taken.
+def sent(
+    leaves: Iterable[Leaf], writer: RevisionWriter, config: JobConfig, stopping: threading.Event
+) -> Generator[tuple[list[Leaf], Sequence[Outcome]]]:
+    """Send leaves, and give those of each batch that is settled with their outcomes, in the order of reading.
 
     Args:
+        leaves: those of one document one after the other.
         writer: writes; used by several threads.
         config: how large batches are, and how many are sent at once.
-        stopping: ends the sending with Interrupted.
-        settled: is told the leaves and outcomes of each batch, in the caller's thread.
-    """
+        stopping: ends the sending.
 
-    def __init__(
-        self,
-        writer: RevisionWriter,
-        config: JobConfig,
-        stopping: threading.Event,
-        settled: Callable[[Sequence[Leaf], Sequence[Outcome]], None],
-    ) -> None:
-        self.lock = threading.Lock()
-        self._limits = BatchLimits(config.batch_docs, config.batch_bytes)
-        self._stopping = stopping
-        self._settled = settled
-        self._pool = ThreadPoolExecutor(config.in_flight, thread_name_prefix="restore")
+    Raises:
+        Interrupted: it was asked to stop; what was under way is settled.
+        MigratorError: a batch failed as a whole.
+    """
+    batches = in_batches(leaves, BatchLimits(config.batch_docs, config.batch_bytes), held_bytes)
+    with ThreadPoolExecutor(config.in_flight, thread_name_prefix="restore") as pool:
         # Two batches at one document would wait for each other at the server.
-        self._window: Window[list[Leaf], Sequence[Outcome]] = Window(
-            self._pool,
-            writer.write,
+        window: Window[list[Leaf], tuple[list[Leaf], Sequence[Outcome]]] = Window(
+            pool,
+            lambda batch: (batch, writer.write(batch)),
             at_once=lambda: config.in_flight,
             queued=1,
             clash=lambda batch, other: batch[0].id == other[-1].id,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._window.abandon()
-        self._pool.shutdown(wait=True)
-
-    def __call__(self, leaves: Iterable[Leaf]) -> None:
-        """Send leaves, and wait until everything is settled.
-
-        Raises:
-            Interrupted: it was asked to stop; what was under way is settled.
-            MigratorError: a batch failed as a whole.
-        """
-        for batch in in_batches(leaves, self._limits, held_bytes):
-            if self._stopping.is_set():
-                break
-            while not self._window.has_room(batch):
-                self._settle()
-            self._window.submit(batch)
-        while self._window:
-            self._settle()
-        if self._stopping.is_set():
-            raise Interrupted("Stopped while restoring.", hint="The same command goes on.")
-
-    def _settle(self) -> None:
-        leaves, outcomes = self._window.oldest()
-        self._window.drop()
-        self._settled(leaves, outcomes)
+        try:
+            yield from window.results(takewhile(lambda _: not stopping.is_set(), batches))
+        finally:
+            window.abandon()
+    if stopping.is_set():
+        raise Interrupted("Stopped while restoring.", hint="The same command goes on.")
 
 
-def opened_safely(leaves: Iterator[Leaf | LeafFault], lock: threading.Lock) -> Iterator[Leaf | LeafFault]:
+def opened_safely(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
     """The same leaves, whose attachments may be read in other threads while the reading goes on."""
+    lock = threading.Lock()
     for leaf in _one_at_a_time(leaves, lock):
         if isinstance(leaf, Leaf) and leaf.attachments:
             yield leaf._replace(attachments=tuple(_safe(each, lock) for each in leaf.attachments))

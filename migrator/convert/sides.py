@@ -119,7 +119,7 @@ def _backup(job: ConvertJob) -> Iterator[RevisionReader]:
     from migrator.backup.catalog import HINT, Catalog  # not for files
     from migrator.backup.format.cipher import open_cipher
     from migrator.backup.format.snapshot_reader import SnapshotReader
-    from migrator.backup.point_in_time import snapshot_at
+    from migrator.backup.listing import snapshot_at
     from migrator.backup.storage.base import open_place
 
     place = open_place(job.config.source)

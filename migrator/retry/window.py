@@ -107,6 +107,8 @@ class Window(Generic[T, R]):
                 item = next(waiting)
             except StopIteration:
                 break
+            while self._clash and not self.has_room(item):
+                yield self._taken()
             self.submit(item)
         while self._items:
             yield self._taken()

@@ -13,8 +13,7 @@ from migrator.backup.catalog import Catalog
 from migrator.backup.check import check
 from migrator.backup.format.head import head_name
 from migrator.backup.format.manifest import COPY, FILE
-from migrator.backup.listing import matching
-from migrator.backup.point_in_time import snapshot_at
+from migrator.backup.listing import matching, snapshot_at
 from migrator.backup.prune import plan_pruning, prune
 from migrator.backup.retention import Policy
 from migrator.backup.storage.base import Place, open_place
