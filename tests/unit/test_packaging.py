@@ -179,9 +179,16 @@ def test_what_is_imported_is_declared() -> None:
     owners = importlib.metadata.packages_distributions()
     used = {owners.get(module, [module])[0].lower() for module in foreign}
     # What only developers need cannot excuse an import.
-    extras = set(config["options.extras_require"]) - {"dev", "test", "demo"}
+    extras = set(config["options.extras_require"]) - {"dev", "test", "test-all", "demo"}
     assert used - declared("") <= set().union(*(declared(extra) for extra in extras))
     assert declared("") <= used
+
+
+def test_one_test_needs_few_packages() -> None:
+    """`test` is small, and `dev` has everything that any test needs."""
+    assert {"pytest", "hypothesis"} <= declared("test")
+    assert len(declared("test")) <= 6
+    assert declared("test") < declared("test-all") < declared("dev")
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:
