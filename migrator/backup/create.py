@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from migrator.backup.catalog import Catalog, snapshot_folder
@@ -25,11 +24,10 @@ from migrator.config import JobConfig
 from migrator.couch.changes import BEGINNING, takes_since
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
-from migrator.couch.leaves import Held, Known, LeafReader
+from migrator.couch.leaves import Held, Known, LeafReader, listed_leaves
 from migrator.couch.settings import read_facts
 from migrator.errors import ConfigError, DamagedBackup, Interrupted, TransientError, UnreadableLeaf
 from migrator.events import Listener, ignore
-from migrator.files.failures import temporary_folder
 from migrator.jobs.registry import open_client
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
@@ -138,19 +136,13 @@ class _Run:
         parent = base.chain[-1] if base.chain else None
         if parent and parent.encryption and not self.cipher.name:
             result.notes.append("not encrypted, as no --recipient was given; the snapshot before it is")
-        with temporary_folder("migrator-") as folder, contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             index = None
             if parent and (self.cipher.can_read or not any(each.encryption for each in base.chain)):
                 index = stack.enter_context(ChainIndex(self.place, base.chain, self.cipher))
-            reader = LeafReader(
-                self.client,
-                name,
-                self.retrier,
-                folder=Path(folder) / "listing",
-                since=parent.last_seq if parent else BEGINNING,
-                known=_known(index) if index else None,
-            )
-            stack.callback(reader.close)
+            since = parent.last_seq if parent else BEGINNING
+            known = _known(index) if index else None
+            reader = stack.enter_context(listed_leaves(self.client, name, self.retrier, since=since, known=known))
             options: dict[str, Any] = {
                 "parent": parent,
                 "facts": facts,

@@ -7,7 +7,6 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.format.cipher import open_cipher
@@ -19,7 +18,7 @@ from migrator.backup.storage.base import open_place
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_equality import Proof, proofs, unlike
-from migrator.couch.leaves import LeafReader
+from migrator.couch.leaves import listed_leaves
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
@@ -121,12 +120,13 @@ def drill(
                 if outcome.error is not None:
                     result.differences.append(f"it cannot be restored: {outcome.error.message}")
                 else:
-                    with SnapshotReader(place, catalog.chain(manifest), cipher) as backup:
-                        there = LeafReader(client, scratch, retrier, folder=Path(folder) / "listing")
-                        with contextlib.closing(there):
-                            limit = manifest.facts.revs_limit or DEFAULT_REVS_LIMIT
-                            _compare(backup.leaves(), there.leaves(), result, limit)
-                            result.unconfirmed += client.doubts_of(scratch)
+                    with (
+                        SnapshotReader(place, catalog.chain(manifest), cipher) as backup,
+                        listed_leaves(client, scratch, retrier) as there,
+                    ):
+                        limit = manifest.facts.revs_limit or DEFAULT_REVS_LIMIT
+                        _compare(backup.leaves(), there.leaves(), result, limit)
+                        result.unconfirmed += client.doubts_of(scratch)
             yield result
 
 

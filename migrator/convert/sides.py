@@ -16,7 +16,6 @@ from migrator.couch.places import checked_place
 from migrator.errors import ConfigError
 from migrator.extractors.lines import file_identity
 from migrator.files.copies import copied, stem_of
-from migrator.files.failures import temporary_folder
 from migrator.files.streams import is_stream
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier
@@ -91,27 +90,24 @@ def source_identity(source: RevisionReader) -> str:
 
 @contextlib.contextmanager
 def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[RevisionReader]:
-    from migrator.couch.leaves import LeafReader  # not for files
+    from migrator.couch.leaves import listed_leaves  # not for files
 
     config = job.config
     client, named = client_of(config, config.source, role="source", environ=environ)
     database = named or job.database
-    with contextlib.ExitStack() as stack:
-        stack.callback(client.close)
+    with contextlib.closing(client):
         if not database:
             raise ConfigError(
                 f"{redact(config.source)} names no database.",
                 hint="Add --database NAME, or write it after the address.",
             )
-        folder = stack.enter_context(temporary_folder("migrator-"))
-        reader = LeafReader(client, database, retrier, folder=Path(folder) / "listing")
-        stack.callback(reader.close)
         info = retrier.call(f"look at {database}", lambda _: client.database_info(database))
         if info is None:
             raise ConfigError(
                 f"There is no database {shown(database)} at {client.url}.", hint="Look at its name in /_all_dbs."
             )
-        yield reader
+        with listed_leaves(client, database, retrier) as reader:
+            yield reader
 
 
 @contextlib.contextmanager

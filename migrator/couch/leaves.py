@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -20,6 +20,7 @@ from migrator.couch.settings import read_facts
 from migrator.couch.stored_attachments import StoredAttachments
 from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
 from migrator.errors import Interrupted, TransientError
+from migrator.files.failures import temporary_folder
 from migrator.files.merging import side_by_side
 from migrator.files.sorting import ExternalSorter
 from migrator.retry.retrier import Retrier, repeat_while
@@ -250,6 +251,16 @@ class LeafReader:
         return repeat_while(
             lambda found: any(isinstance(leaf, LeafFault) for leaf in found), step, max_attempts=FAULT_ATTEMPTS
         )
+
+
+@contextmanager
+def listed_leaves(client: CouchClient, database: str, retrier: Retrier, **options: Any) -> Iterator[LeafReader]:
+    """A reader whose listing is in a temporary folder, and removed afterwards; `options` are the reader's."""
+    with (
+        temporary_folder("migrator-listing-") as folder,
+        closing(LeafReader(client, database, retrier, folder=folder, **options)) as reader,
+    ):
+        yield reader
 
 
 def _is_trouble(leaf: Leaf | LeafFault) -> bool:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from migrator.config import Connection
+from migrator.couch.changes import BEGINNING
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.leaves import LeafReader, listed_leaves
 from migrator.couch.locate import server_of
 from migrator.couch.responses import Answer
 from migrator.couch.settings import ANSWERED, index_of, read_facts
@@ -26,6 +28,8 @@ from migrator.revisions import DatabaseFacts
 
 DEFAULT_MAX_ATTACHMENT_BYTES = 1 << 30
 UNLIMITED = 1 << 62
+LISTING_MEMORY_BYTES = 8_000_000
+LISTING_PARALLEL = 2
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,11 @@ class Server:
         return self.retrier.call(
             f"look at {database}", lambda _: read_facts(self.client, database, settled=settled)
         )
+
+    def leaves(self, database: str, since: str = BEGINNING) -> contextlib.AbstractContextManager[LeafReader]:
+        """A reader of the leaves that changed after a sequence; several databases are listed side by side."""
+        options = {"since": since, "max_memory_bytes": LISTING_MEMORY_BYTES, "parallel": LISTING_PARALLEL}
+        return listed_leaves(self.client, database, self.retrier, **options)
 
     def index(self, database: str, design: str) -> Mapping[str, Any] | None:
         """What the server says of the index of a design document; None where there is none."""

@@ -20,7 +20,6 @@ from migrator.server.admin import replications
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
 from migrator.server.move.designs import designs_of
-from migrator.server.move.listing import listed
 from migrator.server.move.plan import ABSENT, DatabasePlan
 
 # Of one database; more of it tell nobody more.
@@ -144,11 +143,11 @@ class Comparer:
         """
         compared = Compared()
         with contextlib.ExitStack() as stack:
-            ours = stack.enter_context(listed(self.source, plan.source))
-            theirs = stack.enter_context(listed(self.target, plan.target))
+            ours = stack.enter_context(self.source.leaves(plan.source))
+            theirs = stack.enter_context(self.target.leaves(plan.target))
             # Listed first, so that all of it that came late is in the list of what did.
             _ = ours.last_seq, theirs.last_seq
-            late = stack.enter_context(listed(self.source, plan.source, since or BEGINNING))
+            late = stack.enter_context(self.source.leaves(plan.source, since or BEGINNING))
             changed = late.revisions() if since else iter(())
             for id, revs, changes in side_by_side(self._absent(plan, ours, theirs, compared), changed):
                 if changes is not None:
@@ -236,7 +235,7 @@ class Comparer:
             EndpointError: a side does not answer.
         """
         compared = Compared()
-        with listed(self.source, USERS) as ours:
+        with self.source.leaves(USERS) as ours:
             users = ((id, revs) for id, revs in ours.revisions() if id.startswith(ID_PREFIX))
             for part in map(dict, in_batches(users, ASKED, lambda _: 0)):
                 compared.leaves += sum(map(len, part.values()))

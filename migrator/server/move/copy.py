@@ -20,7 +20,6 @@ from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ADMIN_ROLE
 from migrator.server.move.designs import END, PREFIX
 from migrator.server.move.journal import Journal, Tally, tally
-from migrator.server.move.listing import listed
 from migrator.server.move.plan import ABSENT, DatabasePlan
 
 CLOSED = {"admins": {"roles": [ADMIN_ROLE]}, "members": {"roles": [ADMIN_ROLE]}}
@@ -92,7 +91,7 @@ class Copier:
         fresh = self.create(plan)
         if state.finished:
             return
-        with listed(self.source, plan.source) as reader:
+        with self.source.leaves(plan.source) as reader:
             if not self.journal.detail(SEQUENCE, plan.source):
                 # What changes from here on is caught up with at the end.
                 self.journal.note(SEQUENCE, plan.source, reader.last_seq)
@@ -108,7 +107,7 @@ class Copier:
         if state.finished:
             return
         names = {f"{PREFIX}{name}" for name in plan.validators}
-        with listed(self.source, plan.source) as reader:
+        with self.source.leaves(plan.source) as reader:
             designs = _designs(reader.leaves(after=str(state.position or PREFIX)))
             chosen = (leaf for leaf in designs if (leaf.id in names) is validating)
             self._carry(part, self._writer(plan), chosen)
@@ -117,7 +116,7 @@ class Copier:
     def catch_up(self, plan: DatabasePlan) -> int:
         """Carry documents that have changed at the source since the listing began; the number of leaves."""
         since = self.journal.detail(SEQUENCE, plan.source)
-        with listed(self.source, plan.source, since) as reader:
+        with self.source.leaves(plan.source, since) as reader:
             sequence = reader.last_seq
             before = self.journal.state(plan.source).counts.read
             if reader.listed:

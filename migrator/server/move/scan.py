@@ -12,7 +12,6 @@ from migrator.couch.validate import document_size
 from migrator.events import TaskProgressed
 from migrator.revisions import Leaf, LeafFault
 from migrator.server.admin.connection import Limits, Server
-from migrator.server.move.listing import listed
 from migrator.server.move.plan import CannotGo, DatabasePlan
 
 # More than that nobody reads; what is beyond is counted.
@@ -66,7 +65,7 @@ def look_inside(
     chosen = [d for d in databases if everything or _can_be_too_large(d, have, bears)]
 
     def count(database: DatabasePlan) -> Counted:
-        with listed(source, database.source) as reader:
+        with source.leaves(database.source) as reader:
             return _count(source, database, reader.leaves(), bears)
 
     looked = Looked(how=_how(len(databases), len(chosen), have, bears, everything=everything))

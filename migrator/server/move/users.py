@@ -18,7 +18,6 @@ from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
 from migrator.server.move.copy import START_OVER
 from migrator.server.move.journal import Journal
-from migrator.server.move.listing import listed
 
 IDENTITY = "identity"
 BATCH = BatchLimits(max_docs=100)
@@ -35,7 +34,7 @@ def carry_users(source: Server, target: Server, journal: Journal) -> None:
     writer = LeafWriter(
         target.client, USERS, target.retrier, limits=BATCH, check=lambda: guard and guard.check(USERS)
     )
-    with listed(source, USERS) as reader:
+    with source.leaves(USERS) as reader:
         # What is no user, as `_design/_auth`, is each server's own.
         after = str(journal.state(USERS).position or ID_PREFIX)
         users = (leaf for leaf in reader.leaves(after=after) if leaf.id.startswith(ID_PREFIX))
