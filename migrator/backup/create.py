@@ -12,13 +12,12 @@ from typing import Any
 
 from migrator.backup.catalog import Catalog, snapshot_folder
 from migrator.backup.format.cipher import open_cipher
-from migrator.backup.format.frames import FRAME_BYTES
 from migrator.backup.format.manifest import Manifest
+from migrator.backup.format.segments import FRAME_BYTES
 from migrator.backup.format.snapshot_reader import ChainIndex
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.backup.options import BackupOptions
-from migrator.backup.progress import Progress
-from migrator.backup.result import DatabaseResult, RevisionsResult, attempted, selected
+from migrator.backup.result import DatabaseResult, Progress, RevisionsResult, attempted, selected
 from migrator.backup.storage.base import Place, open_place
 from migrator.config import JobConfig
 from migrator.couch.changes import BEGINNING, takes_since

@@ -15,11 +15,9 @@ from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import SnapshotReader
 from migrator.backup.listing import snapshot_at
 from migrator.backup.options import RestoreOptions
-from migrator.backup.progress import Progress
-from migrator.backup.result import DatabaseResult, RevisionsResult, attempted, selected
-from migrator.backup.send import opened_safely, sent
+from migrator.backup.result import DatabaseResult, Progress, RevisionsResult, attempted, selected
 from migrator.backup.storage.base import Place, open_place
-from migrator.backup.target import Target
+from migrator.backup.target import Target, opened_safely, sent
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_writer import LeafWriter

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-from migrator.convert.formats.inline import document_pieces
-from migrator.convert.formats.json_text import leaf_of
+from migrator.convert.formats.json_text import document_pieces, leaf_of
 from migrator.convert.formats.writer import winner_of
 from migrator.files.sorting import ExternalSorter
 from migrator.revisions import Leaf, LeafFault

@@ -1,10 +1,11 @@
-"""`migrator convert`: carries all leaves from one end to the other, and keeps a file of rejects."""
+"""`migrator convert`: opens both ends, carries all leaves from one to the other, and keeps a file of rejects."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import threading
 import time
@@ -14,19 +15,25 @@ from pathlib import Path
 from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.convert.copy import Conversion, Converter, convert_file
-from migrator.convert.formats.table import WRITERS
+from migrator.convert.formats.reader import FileReader
+from migrator.convert.formats.table import READERS, WRITERS, open_reader
 from migrator.convert.options import ConvertJob
-from migrator.convert.sides import open_database, open_source
 from migrator.couch.endpoint import is_server_url, redact
+from migrator.couch.locate import client_of
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError, StorageError, UnaccountedError
 from migrator.events import Listener, ignore
+from migrator.extractors.lines import file_identity
+from migrator.files.copies import copied, stem_of
 from migrator.files.failures import temporary_folder
 from migrator.files.streams import STDOUT, STREAM, is_stream, open_stream, standard_output
+from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy
-from migrator.revisions import RevisionReader
+from migrator.revisions import RevisionReader, RevisionWriter
 
 _BLOCK_BYTES = 1 << 20
+# A backup's place is named by one of these, or by others that fsspec knows.
+PLACES = ("s3", "gcs", "gs", "abfs", "abfss", "az", "sftp", "ssh")
 
 
 def convert_leaves(
@@ -118,3 +125,116 @@ def _check(job: ConvertJob, *, into_database: bool) -> None:
 def _digest(job: ConvertJob) -> str:
     words = "\0".join((redact(job.config.source), redact(job.config.target), job.format))
     return hashlib.sha256(words.encode()).hexdigest()[:8]
+
+
+@contextlib.contextmanager
+def open_source(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[RevisionReader]:
+    """The leaves of a job's source.
+
+    Raises:
+        ConfigError: there is no such file, database or backup.
+        EndpointError: the server is out of reach.
+    """
+    source = checked_place(job.config.source, "--from", reads=True, known=PLACES)
+    path = Path(source)
+    opened: contextlib.AbstractContextManager[RevisionReader]
+    if is_server_url(source):
+        opened = _live(job, retrier, environ)
+    elif "://" in source or path.is_dir():
+        opened = _backup(job)
+    else:
+        if is_stream(source):
+            path = copied(source, stem_of(source), stopping=retrier.stopping)
+        reader = open_reader(path, job.source_format or None, max_document_bytes=job.max_document_bytes)
+        opened = contextlib.closing(reader)
+    with opened as leaves:
+        yield leaves
+
+
+@contextlib.contextmanager
+def open_database(
+    job: ConvertJob, source: RevisionReader, retrier: Retrier, environ: Mapping[str, str]
+) -> Iterator[RevisionWriter]:
+    """A database to write leaves into, made where it is missing; after a kill the same job goes on in it.
+
+    Raises:
+        ConfigError: it holds documents of others, or its name cannot be.
+        EndpointError: the server is out of reach.
+        CheckpointError: it was deleted or replaced meanwhile.
+    """
+    from migrator.couch.claim import Claim  # not for files
+    from migrator.couch.leaf_writer import LeafWriter
+
+    config = job.config
+    client, database = client_of(config, config.target, role="target", environ=environ)
+    with contextlib.closing(client):
+        if database is None:
+            raise ConfigError(
+                f"{redact(config.target)} names no database.", hint="Write http://host:5984/database after --to."
+            )
+        claim = Claim(client, database, "convert", source_identity(source), retrier)
+        retrier.call(f"look at {database}", claim.look)
+        hint = "Write into another one, or add --into-existing: revisions of both are merged then."
+        if not job.into_existing:
+            claim.refuse_occupied(hint)
+        claim.take(lambda: client.create_database(database), hint, shared=job.into_existing)
+        yield LeafWriter(client, database, retrier, check=claim.check)
+        claim.finish()
+
+
+def source_identity(source: RevisionReader) -> str:
+    """What is converted, the same whenever the same is converted again: a file is told by its content."""
+    if not isinstance(source, FileReader):
+        return source.describe()
+    # What can be read only once is never the same again.
+    return file_identity(source.path) if source.path.is_file() else secrets.token_hex(16)
+
+
+@contextlib.contextmanager
+def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iterator[RevisionReader]:
+    from migrator.couch.leaves import listed_leaves  # not for files
+
+    config = job.config
+    client, named = client_of(config, config.source, role="source", environ=environ)
+    database = named or job.database
+    with contextlib.closing(client):
+        if not database:
+            raise ConfigError(
+                f"{redact(config.source)} names no database.",
+                hint="Add --database NAME, or write it after the address.",
+            )
+        info = retrier.call(f"look at {database}", lambda _: client.database_info(database))
+        if info is None:
+            raise ConfigError(
+                f"There is no database {shown(database)} at {client.url}.", hint="Look at its name in /_all_dbs."
+            )
+        with listed_leaves(client, database, retrier) as reader:
+            yield reader
+
+
+@contextlib.contextmanager
+def _backup(job: ConvertJob) -> Iterator[RevisionReader]:
+    from migrator.backup.catalog import HINT, Catalog  # not for files
+    from migrator.backup.format.cipher import open_cipher
+    from migrator.backup.format.snapshot_reader import SnapshotReader
+    from migrator.backup.listing import snapshot_at
+    from migrator.backup.storage.base import open_place
+
+    place = open_place(job.config.source)
+    cipher = open_cipher(identity_file=job.identity or None)
+    catalog = Catalog(place, cipher)
+    names = catalog.databases()
+    if not names:
+        raise ConfigError(
+            f"There are no backups in {place.describe()}.",
+            hint=f"SOURCE is a backup, a database's URL, or a file of one of: {', '.join(READERS)}.",
+        )
+    database = job.database or (names[0] if len(names) == 1 else "")
+    if database not in names:
+        what = f"no database {shown(database)}" if database else "more than one database"
+        raise ConfigError(
+            f"{place.describe()} holds {what}.", hint=f"Name one with --database: {', '.join(names[:20])}. {HINT}"
+        )
+    manifest = snapshot_at(catalog, database, job.at)
+    with SnapshotReader(place, catalog.chain(manifest), cipher) as reader:
+        yield reader

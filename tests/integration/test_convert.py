@@ -23,8 +23,8 @@ from migrator.cli import cli
 from migrator.config import JobConfig
 from migrator.convert import copy
 from migrator.convert.formats.table import WRITERS, open_reader
+from migrator.convert.job import open_source
 from migrator.convert.options import ConvertJob
-from migrator.convert.sides import open_source
 from migrator.errors import ConfigError, MigratorError
 from migrator.model import BatchLimits
 from migrator.retry.retrier import Retrier

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from migrator.backup.catalog import Catalog, note_finished, snapshot_folder
 from migrator.backup.format.cipher import PLAIN, Cipher, opens
-from migrator.backup.format.frames import FRAME_BYTES
 from migrator.backup.format.lines import StoredAttachment, fault_line, index_line, leaf_line, piece_line
 from migrator.backup.format.manifest import (
     COPY,
@@ -22,7 +21,7 @@ from migrator.backup.format.manifest import (
     new_snapshot_id,
     now,
 )
-from migrator.backup.format.segment_writer import SegmentWriter, pieces
+from migrator.backup.format.segments import FRAME_BYTES, SegmentWriter, pieces
 from migrator.backup.format.snapshot_reader import ChainIndex
 from migrator.backup.options import SEGMENT_BYTES
 from migrator.backup.storage.base import Place

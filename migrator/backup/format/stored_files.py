@@ -10,9 +10,9 @@ from pathlib import Path
 
 from migrator.backup.catalog import snapshot_folder
 from migrator.backup.format.cipher import Cipher, fitting
-from migrator.backup.format.frames import Frame, read_frame
 from migrator.backup.format.lines import StoredAttachment, piece
 from migrator.backup.format.manifest import Manifest, Segment, StoredFile, damaged
+from migrator.backup.format.segments import Frame, read_frame
 from migrator.backup.storage.base import Place
 from migrator.errors import DamagedBackup
 from migrator.naming import shown

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from migrator.convert.formats.inline import document_pieces
-from migrator.convert.formats.json_text import without
+from migrator.convert.formats.json_text import document_pieces, without
 from migrator.convert.formats.output import WholeFile
 from migrator.revisions import Leaf
 

@@ -18,8 +18,6 @@ END = "_design0"
 # Of these the first is built into CouchDB; search engines beside it are not.
 ENGINES = {"indexes": "search (Clouseau)", "st_indexes": "geo", "nouveau": "nouveau"}
 KNOWN_LANGUAGES = frozenset({"javascript", "query"})
-
-
 INTERVAL_S = 0.25
 
 

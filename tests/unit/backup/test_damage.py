@@ -240,7 +240,7 @@ def test_a_newer_format_is_refused(folder: Path) -> None:
 
 def test_wrong_content_with_right_digests_is_found(tmp_path: Path) -> None:
     """Where whoever wrote the snapshot wrote nonsense: order, bodies, counts and bounds."""
-    from migrator.backup.format.segment_writer import SegmentWriter
+    from migrator.backup.format.segments import SegmentWriter
 
     place = open_place(str(tmp_path))
     good = SegmentWriter.leaf

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.backup.progress import Progress
+from migrator.backup.result import Progress
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.model import Reject
 from migrator.revisions import LeafFault

@@ -98,7 +98,7 @@ class Users:
 def target(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     """Of one test; nothing is waited for."""
     monkeypatch.setattr(target_guard, "PAUSES_S", (0.0, 0.0))
-    monkeypatch.setattr(users, "listed", lambda *_arguments: contextlib.nullcontext(Users()))
+    monkeypatch.setattr(Server, "leaves", lambda *_arguments: contextlib.nullcontext(Users()))
     made = Target()
     yield made
     made.stub.close()
