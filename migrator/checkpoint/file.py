@@ -20,8 +20,7 @@ from migrator.errors import CheckpointError
 from migrator.files.durable import replace_file
 from migrator.files.failures import RESUME, writing
 from migrator.files.lock import held
-from migrator.files.sealed import Damaged, seal, unseal
-from migrator.files.typed import from_json
+from migrator.files.own_json import Damaged, from_json, seal, unseal
 from migrator.model import Counts, Position, Reject
 
 VERSION = 1

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.codec import InvalidDocument, Unencodable, ValueCodec, decode, encode
-from migrator.codec.loose import read_loosely, write_loosely
-from migrator.codec.unfixed import marked_again, shown_raw
+from migrator.codec.rejected import marked_again, read_loosely, shown_raw, write_loosely
 from migrator.codec.values import PLAIN
 from migrator.errors import ConfigError
 from migrator.model import Reject

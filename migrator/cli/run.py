@@ -191,8 +191,7 @@ def retry(rejects_file: Path, **values: Any) -> None:
     from migrator.couch.endpoint import is_server_url
     from migrator.extractors.appended import AppendedRejects
     from migrator.extractors.rejects import RejectsExtractor
-    from migrator.files.copies import copied
-    from migrator.files.streams import is_stream
+    from migrator.files.streams import copied, is_stream
     from migrator.jobs.registry import scheme_of, target_text
     from migrator.jobs.run import run_job
     from migrator.naming import file_name

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from migrator.codec.faults import Refusal
-from migrator.codec.unfixed import Unfixed
+from migrator.codec.rejected import Unfixed
 
 # Subclasses before their bases: a datetime is a date.
 _KINDS: dict[type, str] = {

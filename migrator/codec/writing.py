@@ -12,7 +12,7 @@ import orjson
 
 from migrator.codec import deep
 from migrator.codec.faults import Refusal, Unencodable, find, has_surrogate, path_text, shown, type_name
-from migrator.codec.unfixed import Unfixed
+from migrator.codec.rejected import Unfixed
 from migrator.codec.values import PLAIN, Tag, Unordered, ValueCodec, escaped_key
 
 BOOKKEEPING = frozenset({"_rev", "_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"})

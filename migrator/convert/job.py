@@ -23,10 +23,9 @@ from migrator.couch.locate import client_of
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError, StorageError, UnaccountedError
 from migrator.events import Listener, ignore
-from migrator.extractors.lines import file_identity
-from migrator.files.copies import copied, stem_of
 from migrator.files.failures import temporary_folder
-from migrator.files.streams import STDOUT, STREAM, is_stream, open_stream, standard_output
+from migrator.files.identity import file_identity
+from migrator.files.streams import STDOUT, STREAM, copied, is_stream, open_stream, standard_output, stem_of
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy
 from migrator.revisions import RevisionReader, RevisionWriter

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from migrator.codec import Unencodable, encode
-from migrator.codec.loose import id_in
+from migrator.codec.rejected import id_in
 from migrator.errors import ConfigError
-from migrator.extractors.lines import TextFile, file_identity, text_lines
+from migrator.extractors.lines import TextFile, text_lines
 from migrator.extractors.rejects import RejectsExtractor
+from migrator.files.identity import file_identity
 from migrator.model import EncodedDocument, Fault, Position, Record
 from migrator.pipeline.wrapper import ExtractorWrapper
 

@@ -16,10 +16,8 @@ from migrator.extractors.csv_faults import (
     has_blank_before_quote,
     hint,
     named_fault,
-    refuse_header,
 )
-from migrator.extractors.csv_options import OPTIONS, CsvOptions, parse_options
-from migrator.extractors.csv_values import BadValue
+from migrator.extractors.csv_options import OPTIONS, BadValue, CsvOptions, parse_options
 from migrator.extractors.files import FileExtractor, find_files, parse_position
 from migrator.extractors.lines import BLOCK_BYTES, BOM, TextFile
 from migrator.extractors.opening import divide, factory
@@ -151,7 +149,8 @@ class CsvExtractor(FileExtractor):
             raise ConfigError(
                 f"{path}:1: the header cannot be read: {error}.", hint=_header_hint(path, lines)
             ) from None
-        refuse_header(names, lines.text, path, options)
+        if has_blank_before_quote(names, lines.text, options):
+            raise ConfigError(f"{path}:1: in the header {REASON}.", hint=f"{hint(path, options)}.")
         if names[:1] and names[0].startswith("sep=") and len(names) <= 2 and not any(names[1:]):
             raise ConfigError(
                 f"{path}:1: the first line is {names[0]!r}, which is for spreadsheets.",

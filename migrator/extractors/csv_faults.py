@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from migrator.errors import ConfigError
-from migrator.extractors.csv_options import CsvOptions
-from migrator.extractors.csv_values import BadValue
+from migrator.extractors.csv_options import BadValue, CsvOptions
 from migrator.extractors.row_faults import Unreadable, row_fault
 from migrator.model import Fault
 
@@ -70,22 +68,6 @@ def hint(path: Path, options: CsvOptions) -> str:
     """How to have such a file read."""
     more = f"&{options.text}" if options.text else ""
     return f"Have blanks after a {_named(options.delimiter)} skipped: 'csv:{path}?skip_space=true{more}'"
-
-
-def refuse_header(names: Sequence[str], text: Callable[[], str], path: Path, options: CsvOptions) -> None:
-    """Refuse a header whose names would have quotes in them.
-
-    Args:
-        names: as they were read.
-        text: gives what stands in the file.
-        path: the file.
-        options: how it is read.
-
-    Raises:
-        ConfigError: it has such a name.
-    """
-    if has_blank_before_quote(names, text, options):
-        raise ConfigError(f"{path}:1: in the header {REASON}.", hint=f"{hint(path, options)}.")
 
 
 def has_blank_before_quote(row: Sequence[str], text: Callable[[], str], options: CsvOptions) -> bool:

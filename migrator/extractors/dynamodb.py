@@ -16,9 +16,16 @@ from botocore import exceptions
 
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.opening import after_scheme, chosen, divide, foreign_position, select_collections
+from migrator.extractors.keys import document_id
+from migrator.extractors.opening import (
+    BaseExtractor,
+    after_scheme,
+    chosen,
+    divide,
+    foreign_position,
+    select_collections,
+)
 from migrator.extractors.row_faults import Unreadable, mismatch_fault, unreadable_fault
-from migrator.extractors.sql_values import document_id
 from migrator.model import Extractor, Position, Record
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
@@ -27,7 +34,7 @@ _DENIED = ("AccessDenied", "UnrecognizedClient", "InvalidSignature", "ExpiredTok
 _OVERLOAD = ("ProvisionedThroughputExceeded", "Throttling", "RequestLimitExceeded", "InternalServerError")
 
 
-class DynamoExtractor:
+class DynamoExtractor(BaseExtractor):
     """The tables of an account in a region, or one. A position is the key of an item, after which a scan goes on.
 
     Args:
@@ -36,8 +43,6 @@ class DynamoExtractor:
         timeout_s: longest wait for an answer.
         page_items: most items asked for at once; DynamoDB ends a page at 1 MB too.
     """
-
-    ordered = False
 
     def __init__(
         self,
@@ -73,18 +78,10 @@ class DynamoExtractor:
             names = sorted(name for page in pages for name in page["TableNames"])
         return select_collections(names, self._wanted, source=self.describe())
 
-    def count(self, collection: str) -> int | None:  # noqa: ARG002
-        """Not known: DynamoDB counts every six hours."""
-        return None
-
     def identity(self, collection: str) -> str:
         """The table's id and key: one of the same name that was created again is another."""
         table = self._description(collection)
         return f"{table.get('TableId', table.get('CreationDateTime', ''))} {','.join(self._key(collection))}"
-
-    def describe_position(self, collection: str, position: Position) -> str:
-        """Table and key."""
-        return f"{collection} {position!s:.100}"
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield a record for each item, in the order of a scan.

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
-from migrator.extractors.files import parse_position
+from migrator.extractors.files import absolute, parse_position
 from migrator.extractors.json_records import holds_lines
 from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Value, keyed, listed
-from migrator.extractors.lines import TextFile, file_identity
+from migrator.extractors.lines import TextFile
 from migrator.extractors.ndjson import NdjsonExtractor
-from migrator.extractors.opening import chosen, select_collections
+from migrator.extractors.opening import BaseExtractor, chosen, select_collections
+from migrator.files.identity import file_identity
 from migrator.model import Extractor, Position, Record
 from migrator.naming import collection_name, shown
 
@@ -42,7 +43,7 @@ class _Section:
     lost: bool = False
 
 
-class ExportExtractor:
+class ExportExtractor(BaseExtractor):
     """A `.json` file, also `.json.gz` and `.json.zst`, in one of three forms.
 
     - `{"metadata": {...}, "data": {COLLECTION: DOCUMENTS, ...}}`
@@ -64,8 +65,6 @@ class ExportExtractor:
     Raises:
         ConfigError: there is no such file.
     """
-
-    ordered = False
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class ExportExtractor:
 
     def describe(self) -> str:
         """The absolute path."""
-        return os.path.abspath(self._path)  # noqa: PTH100 (resolve() would follow links, and the name would change)
+        return absolute(self._path)
 
     def collections(self) -> Sequence[str]:
         """The names of the collections.

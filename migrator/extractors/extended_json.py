@@ -13,7 +13,7 @@ from uuid import UUID
 
 from migrator.codec import canonical
 from migrator.extractors.exact import exact_decimal, exact_float
-from migrator.extractors.sql_values import NoId, document_id
+from migrator.extractors.keys import NoId, document_id
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO = re.compile(r"(\d{4}|[+-]\d{4,6})(-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:?\d\d)")
@@ -67,7 +67,7 @@ def _oid(value: Mapping[str, Any]) -> str:
 def _date(value: Mapping[str, Any]) -> Any:
     stamp = value["$date"]
     if isinstance(stamp, Mapping):
-        stamp = _long(stamp)
+        stamp = _integer(stamp["$numberLong"])
     if isinstance(stamp, int) and not isinstance(stamp, bool):
         try:
             return _EPOCH + timedelta(milliseconds=stamp)
@@ -84,14 +84,6 @@ def _date(value: Mapping[str, Any]) -> Any:
         return moment.astimezone(UTC)
     except OverflowError:
         return value
-
-
-def _int(value: Mapping[str, Any]) -> int:
-    return _integer(value["$numberInt"])
-
-
-def _long(value: Mapping[str, Any]) -> int:
-    return _integer(value["$numberLong"])
 
 
 def _integer(text: Any) -> int:
@@ -132,8 +124,8 @@ def _uuid(value: Mapping[str, Any]) -> UUID:
 _MARKS: dict[frozenset[str], Callable[[Mapping[str, Any]], Any]] = {
     frozenset({"$oid"}): _oid,
     frozenset({"$date"}): _date,
-    frozenset({"$numberInt"}): _int,
-    frozenset({"$numberLong"}): _long,
+    frozenset({"$numberInt"}): lambda value: _integer(value["$numberInt"]),
+    frozenset({"$numberLong"}): lambda value: _integer(value["$numberLong"]),
     frozenset({"$numberDouble"}): _double,
     frozenset({"$numberDecimal"}): _decimal,
     frozenset({"$binary"}): _binary,

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from migrator.errors import ConfigError
-from migrator.extractors.lines import file_identity, is_packed
-from migrator.extractors.opening import foreign_position, select_collections
+from migrator.extractors.lines import is_packed
+from migrator.extractors.opening import BaseExtractor, foreign_position, select_collections
+from migrator.files.identity import file_identity
 from migrator.model import Position, Record
 from migrator.naming import collection_name, shown
 
 
-class FileExtractor:
+class FileExtractor(BaseExtractor):
     """A file, or a folder with one for each collection, of records one after the other.
 
     A position is `<offset after the record>:<number>`, where the number is that of lines or documents so far,
@@ -26,8 +27,6 @@ class FileExtractor:
         files: the files by collection.
         collections: which to read, in this order; all, sorted by name, where None.
     """
-
-    ordered = False
 
     def __init__(self, path: Path, files: Mapping[str, Path], collections: Sequence[str] | None) -> None:
         self._path = path
@@ -41,10 +40,6 @@ class FileExtractor:
     def collections(self) -> Sequence[str]:
         """The names of the collections, sorted where none were chosen."""
         return self._collections
-
-    def count(self, collection: str) -> int | None:  # noqa: ARG002 some know it
-        """Not known before the file is read."""
-        return None
 
     def identity(self, collection: str) -> str:
         """The file's size and a hash of its ends."""
@@ -79,9 +74,6 @@ class FileExtractor:
     def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
         """Yield what comes after one position, up to and with another."""
         return up_to(self.extract(collection, after=after), upto, parse_position)
-
-    def close(self) -> None:
-        """Nothing is held open between readings."""
 
 
 def find_files(

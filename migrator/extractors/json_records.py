@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from migrator.codec.loose import id_in
+from migrator.codec.rejected import id_in
 from migrator.errors import ConfigError, MigratorError
 from migrator.extractors.files import parse_position
 from migrator.extractors.json_text import JsonText, documents_in

@@ -6,7 +6,7 @@ import json
 from enum import Enum
 from typing import Any, NamedTuple
 
-from migrator.codec.loose import read_loosely
+from migrator.codec.rejected import read_loosely
 from migrator.errors import ConfigError
 from migrator.extractors.row_faults import mismatch_fault
 from migrator.model import Fault, Record

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 import zstandard
 
 from migrator.errors import CheckpointError, ConfigError, EndpointError
-from migrator.files import identity
+from migrator.files.identity import not_opened
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
@@ -64,7 +64,7 @@ class TextFile(io.RawIOBase):
         try:
             self._file = path.open("rb")
         except OSError as error:
-            raise _not_opened(path, error) from error
+            raise not_opened(path, error) from error
         try:
             self._source: Readable = self._unpacker()
             self._skip(offset)
@@ -230,18 +230,6 @@ def text_lines(
             yield end, number, text
 
 
-def file_identity(path: Path) -> str:
-    """Give something short that changes when a file's content does; "" for what is no file.
-
-    Raises:
-        ConfigError: the file cannot be opened.
-    """
-    try:
-        return identity.file_identity(path)
-    except OSError as error:
-        raise _not_opened(path, error) from error
-
-
 def line_at(path: Path, offset: int) -> tuple[int, int]:
     """The line of a place in a file's text, from 1, and the characters before it in its line."""
     line, column = 1, 0
@@ -257,9 +245,3 @@ def _joined(pieces: list[bytes], length: int, max_line_bytes: int) -> bytes | No
     if length > max_line_bytes:
         return None
     return b"".join(pieces).removesuffix(b"\r")
-
-
-def _not_opened(path: Path, error: OSError) -> ConfigError:
-    if isinstance(error, FileNotFoundError):
-        return ConfigError(f"There is no file {path}.", hint="Look at the path, and at the folder it starts from.")
-    return ConfigError(f"{path} cannot be opened: {error.strerror}.", hint="Look at its permissions.")

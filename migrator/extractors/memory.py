@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.memory_positions import chained, key_position, parsed_position
-from migrator.extractors.opening import select_collections
+from migrator.extractors.opening import BaseExtractor, select_collections
 from migrator.extractors.row_faults import mismatch_fault, row_fault
 from migrator.files.identity import content_identity
 from migrator.model import Fault, Position, Record
@@ -31,7 +31,7 @@ _ABSENT = object()
 _SNAPSHOT_TRIES = 100
 
 
-class MemoryExtractor:
+class MemoryExtractor(BaseExtractor):
     """Documents that a Python object holds; neither it nor they are changed, nor handed out themselves.
 
     The ids are the keys, and `_id` is set from them. Documents come sorted by id where the source maps ids to
@@ -129,9 +129,6 @@ class MemoryExtractor:
         others = [key for key in keys if not isinstance(key, str)]
         begin = int(value) if kind == "item" else 0
         return self._mapped(collection, documents, ids[passed:], others, begin, digest)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def _place(self, collection: object, which: str) -> str:
         name = shown(collection)[1:-1] if isinstance(collection, str) else repr(collection)

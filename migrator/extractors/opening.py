@@ -19,6 +19,23 @@ Factory: TypeAlias = Callable[[str, JobConfig, Mapping[str, str]], Extractor]
 """Makes the source that a SOURCE names, of its text, the job and the environment."""
 
 
+class BaseExtractor:
+    """What most sources have in common; each says what is otherwise with it."""
+
+    ordered = False
+
+    def count(self, collection: str) -> int | None:  # noqa: ARG002 some know it
+        """Not known before it is read."""
+        return None
+
+    def describe_position(self, collection: str, position: Position) -> str:
+        """Collection and key."""
+        return f"{collection} {position!s:.100}"
+
+    def close(self) -> None:
+        """Nothing is held open between readings."""
+
+
 def after_scheme(source: str, scheme: str) -> str:
     """A source without its scheme, if it has it."""
     return source[len(scheme) + 1 :] if source.lower().startswith(f"{scheme}:") else source

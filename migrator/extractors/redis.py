@@ -16,7 +16,7 @@ from redis import exceptions
 from migrator.codec import InvalidDocument, decode_value
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.opening import chosen, foreign_position, select_collections
+from migrator.extractors.opening import BaseExtractor, chosen, foreign_position, select_collections
 from migrator.extractors.row_faults import Unreadable, row_fault, text_fault
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter
@@ -31,7 +31,7 @@ _TROUBLE = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "
 _JSON_TYPES = (b"ReJSON-RL", b"json")
 
 
-class RedisExtractor:
+class RedisExtractor(BaseExtractor):
     """The documents of one database: hashes, strings that hold a JSON object, and values of the JSON type.
 
     SCAN gives keys in no order, some of them twice, and its cursor is worth nothing to another process. So the
@@ -46,8 +46,6 @@ class RedisExtractor:
         ca_file: PEM of the authority that signed the server's certificate.
         timeout_s: longest wait for an answer.
     """
-
-    ordered = False
 
     def __init__(
         self,

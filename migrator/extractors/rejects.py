@@ -8,10 +8,11 @@ from pathlib import Path
 
 from migrator.checkpoint.rejects import MAX_LINE_BYTES, line_to_reject
 from migrator.codec import InvalidDocument, decode
-from migrator.codec.loose import read_loosely
-from migrator.codec.unfixed import shown_raw
+from migrator.codec.rejected import read_loosely, shown_raw
 from migrator.errors import ConfigError
-from migrator.extractors.lines import TextFile, file_identity, text_lines
+from migrator.extractors.lines import TextFile, text_lines
+from migrator.extractors.opening import BaseExtractor
+from migrator.files.identity import file_identity
 from migrator.model import Fault, Position, Record, Reject
 
 _UNFIXED = (
@@ -20,7 +21,7 @@ _UNFIXED = (
 )
 
 
-class RejectsExtractor:
+class RejectsExtractor(BaseExtractor):
     """The documents of a reject file by collection, and where a collection went to several databases by database.
 
     Args:
@@ -29,8 +30,6 @@ class RejectsExtractor:
         loose: hand on what is almost a document, with NaN, bytes that are no UTF-8 or an `Unfixed` value in it,
             for a transformer to fix; else that is a fault again.
     """
-
-    ordered = False
 
     def __init__(self, path: Path, *, stages: Collection[str] = (), loose: bool = False) -> None:
         self._path = path
@@ -72,9 +71,6 @@ class RejectsExtractor:
         for end, number, reject in self._lines(int(offset), int(line)):
             if self._group(reject) == group:
                 yield self._record(f"{end}:{number}", f"{self._path}:{number}", reject)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def _record(self, position: str, place: str, reject: Reject) -> Record:
         document = reject.document

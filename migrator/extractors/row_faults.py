@@ -14,8 +14,7 @@ from typing import Any
 
 from migrator.codec import InvalidDocument
 from migrator.codec.faults import find_all
-from migrator.codec.loose import id_in
-from migrator.codec.unfixed import Unfixed, changed
+from migrator.codec.rejected import Unfixed, changed, id_in
 from migrator.model import Fault
 from migrator.naming import shown
 

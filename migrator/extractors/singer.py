@@ -8,13 +8,14 @@ from pathlib import Path
 
 from migrator.errors import ConfigError
 from migrator.extractors.files import absolute, parse_position
-from migrator.extractors.lines import TextFile, file_identity
-from migrator.extractors.opening import factory, select_collections
+from migrator.extractors.lines import TextFile
+from migrator.extractors.opening import BaseExtractor, factory, select_collections
 from migrator.extractors.singer_messages import Streams, batch_texts, message_lines
+from migrator.files.identity import file_identity
 from migrator.model import Position, Record
 
 
-class SingerExtractor:
+class SingerExtractor(BaseExtractor):
     """The RECORD and BATCH messages of a file; its STATE is left alone (`migrator singer-target` gives it back).
 
     The file is read once for its streams, and once more for each. A position is `<offset after the line>:<line
@@ -27,8 +28,6 @@ class SingerExtractor:
     Raises:
         ConfigError: there is no such file.
     """
-
-    ordered = False
 
     def __init__(self, path: str, *, collections: Sequence[str] | None = None) -> None:
         self._name = absolute(Path(path))
@@ -48,9 +47,6 @@ class SingerExtractor:
             ConfigError: the file holds something else than messages.
         """
         return select_collections(tuple(self._streams.keys), self._wanted, source=self.describe())
-
-    def count(self, collection: str) -> int | None:
-        """Not known before it is read."""
 
     def identity(self, collection: str) -> str:  # noqa: ARG002
         """The file's size and a hash of its ends."""
@@ -83,9 +79,6 @@ class SingerExtractor:
                 if count > done:
                     yield streams.batched(collection, item, f"{position}.{count}", where)
             done = 0
-
-    def close(self) -> None:
-        """Nothing is held open between readings."""
 
     def _messages(self, start: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, int, bytes]]:
         with TextFile(self._path, offset=start[0]) as file:

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from migrator.codec import InvalidDocument, decode
-from migrator.codec.loose import read_loosely
+from migrator.codec.rejected import read_loosely
 from migrator.errors import ConfigError
-from migrator.extractors.keyed import keyed_record
+from migrator.extractors.keys import document_id, keyed_record
 from migrator.extractors.lines import MAX_LINE_BYTES, Readable, text_lines
 from migrator.extractors.row_faults import field_in_text, row_fault, text_fault, text_of
-from migrator.extractors.sql_values import document_id
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 

@@ -10,19 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.opening import factory, foreign_position
+from migrator.extractors.keys import key_position, position_key, shown_key
+from migrator.extractors.opening import BaseExtractor, factory, foreign_position
 from migrator.extractors.sql_catalog import Catalog, Relation
-from migrator.extractors.sql_engine import (
-    Database,
-    UnreadableRow,
-    divide_queries,
-    file_content,
-    shown_url,
-    translated,
-)
+from migrator.extractors.sql_engine import Database, UnreadableRow, divide_queries, translated
 from migrator.extractors.sql_ranges import KeyRanges
 from migrator.extractors.sql_rows import Rows
-from migrator.extractors.sql_values import key_position, position_key, shown_key
 from migrator.model import Position, Record
 from migrator.naming import shown
 
@@ -30,7 +23,7 @@ FETCH_ROWS = 200
 _NULLS = "null:"
 
 
-class SqlExtractor:
+class SqlExtractor(BaseExtractor):
     """The tables of a database's default schema that have a primary key (or a unique one without nulls).
 
     A row is a document of its columns, `_id` made of the key. Order and comparison of keys are the database's
@@ -46,8 +39,6 @@ class SqlExtractor:
         fetch_rows: rows held at once.
     """
 
-    ordered = False
-
     def __init__(
         self,
         url: str,
@@ -56,14 +47,15 @@ class SqlExtractor:
         ids_given: bool = False,
         fetch_rows: int = FETCH_ROWS,
     ) -> None:
-        self._url, self._queries = divide_queries(url)
+        url, self._queries = divide_queries(url)
+        self._database = Database(url)
         self._wanted = collections
         self.ids_given = ids_given
         self._fetch_rows = fetch_rows
 
     def describe(self) -> str:
         """The URL without credentials."""
-        return shown_url(self._url)
+        return self._database.place
 
     def collections(self) -> Sequence[str]:
         """The tables or queries.
@@ -82,7 +74,7 @@ class SqlExtractor:
 
     def identity(self, collection: str) -> str:
         """The key's columns and types, as with another key positions say nothing; of a file its content too."""
-        return self._catalog.relation(collection).identity + file_content(self._url)
+        return self._catalog.relation(collection).identity + self._database.content()
 
     def describe_position(self, collection: str, position: Position) -> str:
         """Table and key."""
@@ -124,12 +116,7 @@ class SqlExtractor:
 
     def close(self) -> None:
         """Close the connections."""
-        if "_database" in self.__dict__:
-            self._database.engine.dispose()
-
-    @cached_property
-    def _database(self) -> Database:
-        return Database(self._url)
+        self._database.close()
 
     @cached_property
     def _catalog(self) -> Catalog:

@@ -6,20 +6,20 @@ import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import sqlalchemy as sa
+
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.lines import file_identity
+from migrator.extractors.keys import bad_text
 from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_session import fix_session, read_json
-from migrator.extractors.sql_values import bad_text
+from migrator.files.identity import file_identity
 from migrator.naming import shown
 from migrator.plugins.imports import extra
-
-with extra("sql", what="A SQL source"):
-    import sqlalchemy as sa
 
 _QUERY = "query."
 # What may be in a URL's query and is no secret.
@@ -64,57 +64,60 @@ def divide_queries(url: str) -> tuple[str, dict[str, str]]:
     return base + (f"?{'&'.join(others)}" if others else ""), queries
 
 
-def shown_url(url: str) -> str:
-    """The URL without user, password, and whatever in its query may be a secret."""
-    parsed = _parsed(url)
-    query = {name: value for name, value in parsed.query.items() if name in _SHOWN_QUERY}
-    database = parsed.database
-    if parsed.get_backend_name() == "sqlite" and database:
-        database = str(Path(database).absolute())
-    shown = parsed.set(query=query, database=database)
-    return shown._replace(username=None, password=None).render_as_string()
-
-
-def open_engine(url: str) -> sa.Engine:
-    """An engine that reads and never writes.
-
-    Raises:
-        ConfigError: there is no such kind of database, no such file, or a package is missing.
-    """
-    parsed = _parsed(url)
-    try:
-        if parsed.get_backend_name() == "sqlite":
-            return _sqlite(parsed)
-        with extra("sql", what=f"A {parsed.get_backend_name()} source"):
-            if parsed.get_backend_name() != "postgresql":
-                return sa.create_engine(parsed, poolclass=sa.pool.NullPool)
-            engine = sa.create_engine(
-                parsed,
-                poolclass=sa.pool.NullPool,
-                json_deserializer=read_json,
-                connect_args={"client_encoding": "UTF8"} if "psycopg" in parsed.drivername else {},
-            )
-    except sa.exc.NoSuchModuleError as error:
-        raise ConfigError(
-            f"There is no SQL dialect {parsed.drivername!r}.", hint="Known are sqlite and postgresql."
-        ) from error
-    fix_session(engine)
-    return engine
-
-
 class Database:
     """A database that is read and never written.
 
     Args:
-        url: of it.
+        url: SQLAlchemy's.
+
+    Raises:
+        ConfigError: it is no URL of a database.
     """
 
     def __init__(self, url: str) -> None:
-        self.place = shown_url(url)
-        """Its name for people, without credentials."""
-        self.engine = open_engine(url)
-        self.postgresql = self.engine.dialect.name == "postgresql"
-        self.sqlite = self.engine.dialect.name == "sqlite"
+        try:
+            parsed = sa.make_url(url)
+        except (sa.exc.ArgumentError, ValueError):
+            # The text may hold a password, so it is not shown.
+            raise ConfigError(
+                f"The {url.partition(':')[0]} source is no URL of a database.",
+                hint="Write sqlite:///file.db, or postgresql://user@host/database with special characters "
+                "percent-encoded.",
+            ) from None
+        if parsed.drivername in {"postgresql", "postgres"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self._url = parsed
+        self.postgresql = parsed.get_backend_name() == "postgresql"
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        self._path = Path(parsed.database or "")
+        query = {name: value for name, value in parsed.query.items() if name in _SHOWN_QUERY}
+        database = str(self._path.absolute()) if self.sqlite and parsed.database else parsed.database
+        shown_url = parsed.set(query=query, database=database)._replace(username=None, password=None)
+        self.place = shown_url.render_as_string()
+        """Its name for people, without user, password, and whatever in its query may be a secret."""
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """What reads it.
+
+        Raises:
+            ConfigError: there is no such kind of database, no such file, or a package is missing.
+        """
+        if self.sqlite:
+            return self._sqlite()
+        options: dict[str, Any] = {"json_deserializer": read_json} if self.postgresql else {}
+        if self.postgresql and "psycopg" in self._url.drivername:
+            options["connect_args"] = {"client_encoding": "UTF8"}
+        try:
+            with extra("sql", what=f"A {self._url.get_backend_name()} source"):
+                engine = sa.create_engine(self._url, poolclass=sa.pool.NullPool, **options)
+        except sa.exc.NoSuchModuleError as error:
+            raise ConfigError(
+                f"There is no SQL dialect {self._url.drivername!r}.", hint="Known are sqlite and postgresql."
+            ) from error
+        if self.postgresql:
+            fix_session(engine)
+        return engine
 
     def rows(self, query: sa.Executable, **values: object) -> Sequence[Any]:
         """All rows that a question of our own gives.
@@ -129,18 +132,36 @@ class Database:
         """A table's name as SQL has it."""
         return self.engine.dialect.identifier_preparer.format_table(table)
 
+    def content(self) -> str:
+        """What tells the content of one that is a file; "" of a server, and of a file that is being written."""
+        if not self.sqlite or not self._path.is_file():
+            return ""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        # What stands in the log moves into the file without being changed, whenever SQLite finds time for it.
+        if log.exists() and log.stat().st_size:
+            return ""
+        return " " + file_identity(self._path).partition(" ")[2]
 
-def file_content(url: str) -> str:
-    """What tells the content of a database that is a file; "" of a server, and of a file that is being written."""
-    parsed = _parsed(url)
-    path = Path(parsed.database or "")
-    if parsed.get_backend_name() != "sqlite" or not path.is_file():
-        return ""
-    log = path.with_name(f"{path.name}-wal")
-    # What stands in the log moves into the file without being changed, whenever SQLite finds time for it.
-    if log.exists() and log.stat().st_size:
-        return ""
-    return " " + file_identity(path).partition(" ")[2]
+    def close(self) -> None:
+        """Close the connections."""
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+    def _sqlite(self) -> sa.Engine:
+        if not self._path.is_file():
+            raise ConfigError(
+                f"There is no SQLite file {self._url.database or ''!r}.",
+                hint="A path is written after three slashes, sqlite:///data/app.db; "
+                "an absolute one has four in all.",
+            )
+
+        def connect() -> sqlite3.Connection:
+            address = f"file:{quote(str(self._path.absolute()))}?mode=ro"
+            connection = sqlite3.connect(address, uri=True, check_same_thread=False, timeout=30)
+            connection.text_factory = _text
+            return connection
+
+        return sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.NullPool)
 
 
 class UnreadableRow(ConfigError):
@@ -183,39 +204,6 @@ def translated(place: str) -> Iterator[None]:
         if isinstance(error, sa.exc.DataError) or any(word in reason for word in _OF_A_VALUE):
             raise UnreadableRow(message, hint=hint, reason=reason) from None
         raise ConfigError(message, hint=hint) from None
-
-
-def _parsed(url: str) -> sa.URL:
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        # The text may hold a password, so it is not shown.
-        raise ConfigError(
-            f"The {url.partition(':')[0]} source is no URL of a database.",
-            hint="Write sqlite:///file.db, or postgresql://user@host/database with special characters "
-            "percent-encoded.",
-        ) from None
-    if parsed.drivername in {"postgresql", "postgres"}:
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    return parsed
-
-
-def _sqlite(url: sa.URL) -> sa.Engine:
-    path = Path(url.database or "")
-    if not url.database or not path.is_file():
-        raise ConfigError(
-            f"There is no SQLite file {url.database or ''!r}.",
-            hint="A path is written after three slashes, sqlite:///data/app.db; an absolute one has four in all.",
-        )
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, check_same_thread=False, timeout=30
-        )
-        connection.text_factory = _text
-        return connection
-
-    return sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.NullPool)
 
 
 def _text(raw: bytes) -> str | Unreadable:

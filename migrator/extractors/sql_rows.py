@@ -8,10 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import ConfigError
+from migrator.extractors.keys import NoId, document_id, shown_key
 from migrator.extractors.row_faults import Unreadable, row_fault, unreadable_fault
 from migrator.extractors.sql_engine import Database
-from migrator.extractors.sql_values import NoId, document_id, shown_key, sqlite_value
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 
@@ -98,7 +99,7 @@ class Rows:
     def _document(self, row: Sequence[Any]) -> dict[str, Any]:
         values: Sequence[Any] = row
         if self._declared:
-            values = [sqlite_value(value, kind) for value, kind in zip(row, self._declared, strict=True)]
+            values = [_sqlite_value(value, kind) for value, kind in zip(row, self._declared, strict=True)]
         return dict(zip(self._names, values, strict=True))
 
 
@@ -152,3 +153,18 @@ def _has_python_type(kind: sa.types.TypeEngine[Any]) -> bool:
     return isinstance(
         kind, (*numbers, *times, sa.types.String, sa.types.LargeBinary, sa.types.Uuid, sa.types.JSON)
     )
+
+
+def _sqlite_value(value: Any, declared: str) -> Any:
+    """A value as SQLite keeps it, which is of any type whatever its column declares.
+
+    Only what a declared type says beyond doubt is taken: 0 and 1 of a BOOLEAN, and the value in a JSON text.
+    """
+    if declared.startswith("BOOL") and type(value) is int and value in (0, 1):
+        return bool(value)
+    if declared == "JSON" and isinstance(value, str):
+        try:
+            return decode_value(value)
+        except InvalidDocument:
+            return value
+    return value

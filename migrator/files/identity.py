@@ -13,6 +13,8 @@ import re
 import stat
 from pathlib import Path
 
+from migrator.errors import ConfigError
+
 _ENDS_BYTES = 64 << 10
 _CONTENT = re.compile(r" sha256:[0-9a-f]{64}")
 
@@ -21,13 +23,24 @@ def file_identity(path: Path) -> str:
     """Give something short that changes when the content of a file does; "" for what is no file, such as a pipe.
 
     Raises:
-        OSError: the file cannot be read.
+        ConfigError: the file cannot be opened.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        return ""
-    # The system notes every change in these, also one whose time was set back; so a file is read once a process.
-    return _read(os.fspath(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return ""
+        # The system notes every change in these, also of a time that was set back: a file is read once a process.
+        noted = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return _read(os.fspath(path), *noted)
+    except OSError as error:
+        raise not_opened(path, error) from error
+
+
+def not_opened(path: Path, error: OSError) -> ConfigError:
+    """What to raise for a file that is to be read and cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        return ConfigError(f"There is no file {path}.", hint="Look at the path, and at the folder it starts from.")
+    return ConfigError(f"{path} cannot be opened: {error.strerror}.", hint="Look at its permissions.")
 
 
 def content_identity(text: bytes) -> str:

@@ -11,8 +11,7 @@ from pathlib import Path
 from migrator.capabilities import Traits
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, MigratorError
-from migrator.files.copies import copied, released, stem_of
-from migrator.files.streams import is_descriptor, is_stream, shown
+from migrator.files.streams import copied, is_descriptor, is_stream, released, shown, stem_of
 from migrator.kinds.sources import ENDINGS
 from migrator.model import Extractor, Position, Record
 from migrator.naming import file_name

@@ -17,7 +17,7 @@ from migrator.codec import (
     one_line,
     top_level,
 )
-from migrator.codec.loose import id_in
+from migrator.codec.rejected import id_in
 from migrator.errors import TransformError
 from migrator.model import (
     Batch,

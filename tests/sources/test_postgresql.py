@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import migrator
-from migrator.codec.unfixed import Unfixed
+from migrator.codec.rejected import Unfixed
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.sql import SqlExtractor
 from migrator.extractors.sql_engine import divide_queries

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 import migrator
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
+from migrator.extractors.keys import document_id, key_position, position_key
 from migrator.extractors.sql import SqlExtractor
 from migrator.extractors.sql_engine import translated
-from migrator.extractors.sql_values import document_id, key_position, position_key
 from migrator.testing import ExtractorContract, Source
 from tests.sources import postgresql
 from tests.sources.killing import killed_and_resumed

@@ -13,7 +13,7 @@ from typing import Any
 
 from migrator.backup.format.cipher import Cipher, opens
 from migrator.errors import ConfigError, DamagedBackup
-from migrator.files.typed import from_json
+from migrator.files.own_json import from_json
 from migrator.revisions import DatabaseFacts
 
 VERSION = 1

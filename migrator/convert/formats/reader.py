@@ -13,13 +13,12 @@ from migrator.convert.options import ConvertJob
 from migrator.errors import ConfigError
 from migrator.extractors.json_text import JsonText
 from migrator.extractors.json_values import Value
-from migrator.extractors.lines import TextFile, read_lines
+from migrator.extractors.lines import BOM, TextFile, read_lines, text_lines
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
 # A document may hold attachments of up to 1 GiB by CouchDB's own limit, in base64; whoever has such raises it.
 # What follows the list is a few numbers.
 _MAX_TAIL_BYTES = 64 << 10
-_BOM = b"\xef\xbb\xbf"
 # The first line of a list that has a line an element: an object up to the bracket of its only list.
 _LINE_HEAD = re.compile(rb'\s*\{(?:"[^"]*"\s*:\s*(?:"[^"]*"|[\w.+-]+)\s*,\s*)*"(\w+)"\s*:\s*\[\s*')
 
@@ -94,14 +93,9 @@ class FileReader:
 
     def _lines(self, file: TextFile) -> Iterator[Element]:
         """The lines that are not blank."""
-        for _, number, line in read_lines(file, max_line_bytes=self._max_document_bytes):
+        for _, number, line in text_lines(file, max_line_bytes=self._max_document_bytes):
             place = f"{self.path}:{number}"
-            if line is None:
-                yield self._too_large(place, "the line")
-                continue
-            text = line.removeprefix(_BOM) if number == 1 else line
-            if text.strip():
-                yield Element(place, text)
+            yield self._too_large(place, "the line") if line is None else Element(place, line)
 
     def _too_large(self, place: str, what: str) -> Element:
         why = f"{place}: {what} is longer than {self._max_document_bytes} bytes; raise --max-document-bytes."
@@ -118,7 +112,7 @@ class FileReader:
         """The elements of the list under a key of the file's one object, in whatever layout."""
         with TextFile(self.path) as file:
             head = next(read_lines(file, max_line_bytes=self._max_document_bytes), (0, 0, b""))[2] or b""
-        match = _LINE_HEAD.fullmatch(head.removeprefix(_BOM))
+        match = _LINE_HEAD.fullmatch(head.removeprefix(BOM))
         if match and match[1] == key.encode():
             yield from self._list_by_line(head)
         else:
@@ -152,7 +146,7 @@ class FileReader:
             yield self._broken(last.place, why)
             return
         try:
-            decode(head.removeprefix(_BOM) + tail)
+            decode(head.removeprefix(BOM) + tail)
         except InvalidDocument:
             yield self._broken(last.place, "the list ends before the file does, or what ends it is damaged")
         if comma:

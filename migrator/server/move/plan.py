@@ -12,7 +12,7 @@ from typing import Any
 from migrator.errors import CheckpointError, ConfigError
 from migrator.files.durable import replace_file
 from migrator.files.failures import writing
-from migrator.files.typed import from_json
+from migrator.files.own_json import from_json
 from migrator.naming import printable
 from migrator.report.summary import table
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.codec import Unencodable, encode
-from migrator.codec.loose import NotANumber, id_in, read_loosely, write_loosely
+from migrator.codec.rejected import NotANumber, id_in, read_loosely, write_loosely
 
 IDS = [
     (b'{"_id":"a","n":NaN}', "a"),

@@ -15,7 +15,7 @@ import pytest
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.rejects import line_to_reject, reject_to_line
 from migrator.codec import Unencodable, encode
-from migrator.codec.unfixed import Unfixed, marked_again, shown_raw
+from migrator.codec.rejected import Unfixed, marked_again, shown_raw
 from migrator.extractors import dynamodb
 from migrator.extractors.rejects import RejectsExtractor
 from migrator.model import Reject

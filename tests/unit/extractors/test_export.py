@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import migrator
-from migrator.codec.unfixed import Unfixed
+from migrator.codec.rejected import Unfixed
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors import export
 from migrator.extractors.export import ExportExtractor

@@ -14,7 +14,8 @@ import pytest
 import zstandard
 
 from migrator.errors import CheckpointError, ConfigError, EndpointError
-from migrator.extractors.lines import BLOCK_BYTES, TextFile, file_identity, read_lines
+from migrator.extractors.lines import BLOCK_BYTES, TextFile, read_lines
+from migrator.files.identity import file_identity
 
 TEXT = b"".join(b"line %d\n" % number for number in range(50_000))
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"a": bytes, "a.gz": gzip.compress, "a.zst": zstandard.compress}

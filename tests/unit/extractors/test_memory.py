@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from migrator import database as ours
-from migrator.codec.unfixed import Unfixed
+from migrator.codec.rejected import Unfixed
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.memory import MemoryExtractor
 from migrator.extractors.memory_object import load_object

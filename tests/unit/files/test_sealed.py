@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.files.sealed import Damaged, seal, unseal
+from migrator.files.own_json import Damaged, seal, unseal
 
 VALUE = {"version": 1, "a": {"b": [1, 2.5, "zo\xeb", None, True, "\ud800"]}, "position": "123:4"}
 

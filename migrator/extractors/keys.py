@@ -1,22 +1,24 @@
-"""From a row of a table to a document: the columns' values, the id that its key makes, the key as a position."""
+"""What the key of a row makes: the `_id` of its document, and a position."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from migrator.codec import InvalidDocument, decode_value, tag, untag
+from migrator.codec import BOOKKEEPING, InvalidDocument, Unencodable, content_hash, decode_value, tag, untag
 from migrator.extractors.opening import foreign_position
-from migrator.extractors.row_faults import Unreadable
-from migrator.model import Position
+from migrator.extractors.row_faults import Unreadable, row_fault
+from migrator.model import Position, Record
 
 _SEPARATOR = ":"
+# What taps note on the transport of a record is another at each run, and no part of its content.
+_NOTES = ("_sdc_", "_dlt_")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,41 @@ def _text(value: Any) -> str:
     raise NoId(f"a key of type {type(value).__name__} makes no _id")
 
 
+def keyed_record(position: Position, content: Any, key: Sequence[str], place: str) -> Record:
+    """The document of a stream's record, or its fault.
+
+    Args:
+        position: after it.
+        content: the record.
+        key: the properties that are its key; without any, the `_id` that it has is kept, and else the SHA-256
+            of its content is taken: what comes again is written once.
+        place: where it stands, for people.
+    """
+    if not isinstance(content, Mapping):
+        return Record(
+            position, fault=row_fault(place, "not_an_object", "the record is no object", document=content)
+        )
+    missing = [name for name in key if name not in content]
+    if missing:
+        reason = f"the record has no {missing[0]}, which is of the key"
+        return Record(position, fault=row_fault(place, "no_key", reason, document=content))
+    if not key and "_id" in content:
+        return Record(position, content)
+    try:
+        id = document_id([content[name] for name in key]) if key else _content_id(content)
+    except NoId as error:
+        return Record(position, fault=row_fault(place, "no_id", error, document=content))
+    except Unencodable as error:
+        return Record(position, fault=row_fault(place, error.error, error.reason, document=content))
+    return Record(position, {**content, "_id": id})
+
+
+def _content_id(content: Mapping[str, Any]) -> str:
+    return content_hash(
+        {name: value for name, value in content.items() if name not in BOOKKEEPING and not name.startswith(_NOTES)}
+    )
+
+
 def key_position(key: Sequence[Any]) -> str:
     """A key as text that `position_key` takes back to the very values."""
     values = [_Bad(value.raw) if isinstance(value, Unreadable) else value for value in key]
@@ -99,18 +136,3 @@ def position_key(position: Position, columns: int) -> list[Any]:
     if not isinstance(key, list) or len(key) != columns:
         raise foreign_position(position, "no key of this table")
     return [bad_text(value.raw) if isinstance(value, _Bad) else value for value in key]
-
-
-def sqlite_value(value: Any, declared: str) -> Any:
-    """A value as SQLite keeps it, which is of any type whatever its column declares.
-
-    Only what a declared type says beyond doubt is taken: 0 and 1 of a BOOLEAN, and the value in a JSON text.
-    """
-    if declared.startswith("BOOL") and type(value) is int and value in (0, 1):
-        return bool(value)
-    if declared == "JSON" and isinstance(value, str):
-        try:
-            return decode_value(value)
-        except InvalidDocument:
-            return value
-    return value
