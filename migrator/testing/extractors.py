@@ -7,8 +7,9 @@ class TestFooExtractor(ExtractorContract):
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import pytest
@@ -74,18 +75,20 @@ class ExtractorContract:
         """The implementation's own."""
         raise NotImplementedError
 
-    def test_is_an_extractor(self, source: Source) -> None:
-        """It has everything that the protocol names."""
-        extractor = source.open()
-        assert isinstance(extractor, Extractor)
-        extractor.close()
+    @pytest.fixture
+    def opened(self, source: Source) -> Iterator[Extractor]:
+        """An extractor of all of the source, closed afterwards."""
+        with contextlib.closing(source.open()) as extractor:
+            yield extractor
 
-    def test_names_its_collections(self, source: Source) -> None:
+    def test_is_an_extractor(self, opened: Extractor) -> None:
+        """It has everything that the protocol names."""
+        assert isinstance(opened, Extractor)
+
+    def test_names_its_collections(self, source: Source, opened: Extractor) -> None:
         """Every collection of the source is named once, the empty one too."""
-        extractor = source.open()
         expected = sorted(source.collection(name) for name in self.contents)
-        assert expected == sorted(extractor.collections())
-        extractor.close()
+        assert expected == sorted(opened.collections())
 
     def test_reads_chosen_collections_only(self, source: Source) -> None:
         """Chosen collections are named in the order chosen."""
@@ -100,28 +103,22 @@ class ExtractorContract:
             source.open(["no-such-one"]).collections()
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_reads_every_document_once(self, source: Source, name: str) -> None:
+    def test_reads_every_document_once(self, source: Source, opened: Extractor, name: str) -> None:
         """What comes out is what is in, to the last digit."""
-        extractor = source.open()
-        found = documents_of(extractor.extract(source.collection(name)))
-        extractor.close()
+        found = documents_of(opened.extract(source.collection(name)))
         assert list(self.contents[name]) == by_id(found)
         assert json.dumps(list(self.contents[name]), sort_keys=True) == json.dumps(by_id(found), sort_keys=True)
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_each_record_is_one_thing(self, source: Source, name: str) -> None:
+    def test_each_record_is_one_thing(self, source: Source, opened: Extractor, name: str) -> None:
         """A record has either a document, a text or a fault."""
-        extractor = source.open()
-        for record in extractor.extract(source.collection(name)):
+        for record in opened.extract(source.collection(name)):
             assert [record.document, record.text, record.fault].count(None) == 2
-        extractor.close()
 
-    def test_reads_again(self, source: Source) -> None:
+    def test_reads_again(self, source: Source, opened: Extractor) -> None:
         """A second reading gives the same records at the same positions."""
-        extractor = source.open()
-        first = list(extractor.extract(source.collection("tickets")))
-        assert first == list(extractor.extract(source.collection("tickets")))
-        extractor.close()
+        first = list(opened.extract(source.collection("tickets")))
+        assert first == list(opened.extract(source.collection("tickets")))
 
     @pytest.mark.parametrize("name", ["tickets", "users"])
     def test_goes_on_after_every_position(self, source: Source, name: str) -> None:
@@ -136,27 +133,21 @@ class ExtractorContract:
             assert records[number:] == list(later.extract(collection, after=kept))
             later.close()
 
-    def test_positions_differ(self, source: Source) -> None:
+    def test_positions_differ(self, source: Source, opened: Extractor) -> None:
         """No two records of a collection have the same position."""
-        extractor = source.open()
-        positions = [record.position for record in extractor.extract(source.collection("tickets"))]
-        extractor.close()
+        positions = [record.position for record in opened.extract(source.collection("tickets"))]
         assert len(self.contents["tickets"]) == len(set(positions))
 
-    def test_order_is_as_said(self, source: Source) -> None:
+    def test_order_is_as_said(self, source: Source, opened: Extractor) -> None:
         """An extractor that says it is ordered gives ids in the order of their UTF-8 bytes."""
-        extractor = source.open()
-        if extractor.ordered:
+        if opened.ordered:
             for name, expected in self.contents.items():
-                assert list(expected) == documents_of(extractor.extract(source.collection(name)))
-        extractor.close()
+                assert list(expected) == documents_of(opened.extract(source.collection(name)))
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_counts_right_or_not_at_all(self, source: Source, name: str) -> None:
+    def test_counts_right_or_not_at_all(self, source: Source, opened: Extractor, name: str) -> None:
         """A number of documents is the right one; None says that it would cost a reading."""
-        extractor = source.open()
-        count = extractor.count(source.collection(name))
-        extractor.close()
+        count = opened.count(source.collection(name))
         assert count in (None, len(self.contents[name]))
 
     def test_identity_and_description_stay(self, source: Source) -> None:
@@ -169,35 +160,30 @@ class ExtractorContract:
         first.close()
         second.close()
 
-    def test_shows_no_secret(self, source: Source) -> None:
+    def test_shows_no_secret(self, source: Source, opened: Extractor) -> None:
         """Its description holds no credentials."""
-        extractor = source.open()
-        assert extractor.describe()
-        assert [secret for secret in source.secrets if secret in extractor.describe()] == []
-        extractor.close()
+        assert opened.describe()
+        assert [secret for secret in source.secrets if secret in opened.describe()] == []
 
-    def test_reads_two_collections_in_turn(self, source: Source) -> None:
+    def test_reads_two_collections_in_turn(self, source: Source, opened: Extractor) -> None:
         """Two readings that take turns do not disturb each other."""
-        extractor = source.open()
-        users = extractor.extract(source.collection("users"))
-        tickets = extractor.extract(source.collection("tickets"))
+        users = opened.extract(source.collection("users"))
+        tickets = opened.extract(source.collection("tickets"))
         found: dict[str, list[Record]] = {"users": [], "tickets": []}
         for user in users:
             found["users"].append(user)
             found["tickets"].append(next(tickets))
         found["tickets"].extend(tickets)
-        extractor.close()
         for name, records in found.items():
             assert list(self.contents[name]) == by_id(documents_of(records))
 
-    def test_can_be_left_in_the_middle(self, source: Source) -> None:
+    def test_can_be_left_in_the_middle(self, source: Source, opened: Extractor) -> None:
         """A reading that is given up holds nothing open, and the next one is whole."""
-        extractor = source.open()
-        reading = extractor.extract(source.collection("tickets"))
+        reading = opened.extract(source.collection("tickets"))
         next(iter(reading))
         if isinstance(reading, Generator):
             reading.close()
-        found = documents_of(extractor.extract(source.collection("tickets")))
-        extractor.close()
-        extractor.close()
+        found = documents_of(opened.extract(source.collection("tickets")))
+        # It is closed once more later, which is no error.
+        opened.close()
         assert list(self.contents["tickets"]) == by_id(found)
