@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from migrator.backup.options import BackupOptions, RestoreOptions
-from migrator.cli import options, timer
+from migrator.cli import options
 from migrator.cli.flags import flags, made
 from migrator.config import JobConfig
 from migrator.errors import EXIT_OK, ConfigError
@@ -110,7 +110,7 @@ def _carry_out(
     values: Mapping[str, Any],
 ) -> None:
     """Back up or restore, tell who watches, and print what became of it."""
-    with options.stoppable() as stopping, timer.timed(name, config) as told:
+    with options.stoppable() as stopping, options.timed(name, config) as told:
         with options.listening(values, told.listener) as listener:
             result = function(config, wanted, listener=listener, stopping=stopping)
         _tell(result, config.report, wanted.again)

@@ -13,7 +13,7 @@ import click
 from migrator.backup.options import RestoreOptions
 from migrator.backup.retention import Policy
 from migrator.cli import backups_printing as printing
-from migrator.cli import options, timer
+from migrator.cli import options
 from migrator.cli.backup import server
 from migrator.cli.flags import flags, made
 from migrator.cli.options import DryRun
@@ -127,7 +127,7 @@ def check_command(**values: Any) -> None:
     if asked.target and not asked.drill:
         raise ConfigError("--to names a server, but nothing is restored.", hint="Add --drill, or leave it out.")
     config = options.part_of_job(values, target=server(asked.target, "--to")) if asked.drill else None
-    with timer.timed("check", made(Watch, values)), options.stoppable() as stopping:
+    with options.timed("check", made(Watch, values)), options.stoppable() as stopping:
         opened = open_place(wanted.place)
         cipher = open_cipher(identity_file=wanted.identity or None)
         names = matching(Catalog(opened), wanted.databases)

@@ -1,8 +1,9 @@
-"""The flags that commands share, and how they become a JobConfig: a flag wins over the job file."""
+"""What commands share: flags and how they become a JobConfig, and what surrounds their work."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -14,13 +15,16 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
+
 from migrator.cli.flags import flags, given, made
 from migrator.config import Connection, JobConfig, LogOptions, Watch, load_job_file
 from migrator.config.option import documented, option, options_of
-from migrator.errors import EXIT_INTERRUPTED, ConfigError
+from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, ConfigError, MigratorError
 from migrator.events import Event, Listener
 
 if TYPE_CHECKING:
+    from migrator.monitoring.timed import TimedRun
     from migrator.server.admin.connection import Server
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -176,3 +180,38 @@ def opened(
         server, database = open_server(url, config=connection, listener=listener, stopping=stopping)
         with contextlib.closing(server):
             yield server, database
+
+
+@contextlib.contextmanager
+def timed(command: str, watch: Watch, *, json_line: bool = False) -> Iterator[TimedRun]:
+    """Tell those who watch that the run begins and how it ends; give it the events as `listener`.
+
+    Raises:
+        ConfigError: the metrics file or the URL cannot be used.
+    """
+    from migrator.monitoring.timed import TimedRun
+
+    run = TimedRun(command, watch.metrics, watch.ping, lambda text: click.echo(text, err=True))
+    run.start()
+    try:
+        yield run
+    except BaseException as error:
+        _end(run, exit_code_of(error), error, json_line=json_line)
+        raise
+    _end(run, EXIT_OK, None, json_line=json_line)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The code with which the command ends by this error."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_UNEXPECTED
+    if isinstance(error, MigratorError | click.exceptions.Exit | click.ClickException):
+        return error.exit_code
+    return EXIT_INTERRUPTED if isinstance(error, click.Abort | KeyboardInterrupt) else EXIT_UNEXPECTED
+
+
+def _end(run: TimedRun, exit_code: int, error: BaseException | None, *, json_line: bool) -> None:
+    result = run.end(exit_code, error)
+    if json_line:
+        # Names from outside can hold what is no Unicode text; escaped, they can be printed.
+        click.echo(json.dumps(result))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator.cli import options, timer
+from migrator.cli import options
 from migrator.cli.flags import flags, made
 from migrator.config import JobConfig
 from migrator.config.option import documented, option
@@ -65,7 +65,7 @@ def run(**values: Any) -> None:
       migrator run --from dump/ --to http://localhost:5984 --executor dask://scheduler:8786
     """
     config = options.job_config(values)
-    watched = timer.timed("run", config, json_line=config.json)
+    watched = options.timed("run", config, json_line=config.json)
     with options.stoppable() as stopping, watched as told:
         _run(config, values, stopping=stopping, told=told.listener)
 

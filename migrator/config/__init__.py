@@ -5,8 +5,7 @@ A flag, its TOML key and the field have one name: `--on-conflict`, `on_conflict`
 
 from __future__ import annotations
 
-from migrator.config.job import POLICIES, SORTS, JobConfig, parse_max_errors
-from migrator.config.job_file import load_job_file
+from migrator.config.job import POLICIES, SORTS, JobConfig, load_job_file, parse_max_errors
 from migrator.config.option import texts
 from migrator.config.shared import Connection, LogOptions, Watch
 

@@ -4,11 +4,10 @@ Subclass a contract in a test module and give it what it asks for as a fixture; 
 `MemoryLoader` is a target for tests of a source or a transformer, in a whole job and without a server.
 """
 
-from migrator.testing.exactness import same
 from migrator.testing.extractors import DOCUMENTS, ExtractorContract, Source, by_id, documents_of
 from migrator.testing.loaders import LoaderContract, Target, batch_of, load_all
 from migrator.testing.memory import MemoryLoader, MemoryTarget
-from migrator.testing.transformers import EXAMPLES, TransformerContract, transformed
+from migrator.testing.transformers import EXAMPLES, TransformerContract, same, transformed
 
 __all__ = [
     "DOCUMENTS",

@@ -18,8 +18,8 @@ import yaml
 
 from migrator.database import CouchDBService, DatabaseService, DocumentConflict, MemoryDBService, Settings
 from migrator.database import couch as couch_module
-from migrator.database.dotenv import read_env_file
 from migrator.database.operators import COMPARISONS, TESTS
+from migrator.database.settings import read_env_file
 from migrator.errors import EndpointError, TransientError, Unauthorized
 from tests import support
 from tests.docs.pages import ROOT, SHELL, blocks

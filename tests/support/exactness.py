@@ -1,5 +1,5 @@
 """Exact comparison, under its name in these tests."""
 
-from migrator.testing.exactness import same
+from migrator.testing.transformers import same
 
 __all__ = ["same"]

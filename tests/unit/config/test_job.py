@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.backup.options import BackupOptions, RestoreOptions
-from migrator.config import POLICIES, SORTS, JobConfig, job_file, load_job_file, parse_max_errors
+from migrator.config import POLICIES, SORTS, JobConfig, load_job_file, parse_max_errors
 from migrator.errors import ConfigError
 from migrator.server.move.options import PlanOptions
 
@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
         load_job_file(str(tmp_path / "none.toml"))
     with pytest.raises(ConfigError, match="Is a directory"):
         load_job_file(str(tmp_path))
-    monkeypatch.setattr(job_file, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr("migrator.config.job.MAX_FILE_BYTES", 10)
     (tmp_path / "j.toml").write_text("#" * 11)
     with pytest.raises(ConfigError, match="too large"):
         load_job_file(str(tmp_path / "j.toml"))

@@ -20,7 +20,7 @@ from migrator.database import (
     Settings,
     get_database_service,
 )
-from migrator.database.dotenv import read_env_file
+from migrator.database.settings import read_env_file
 from migrator.errors import ConfigError
 
 URL, USER, PASSWORD = "http://db.example.com:5984", "ada", "s3cr3t"

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
 from migrator.cli import cli
-from migrator.cli.timer import exit_code_of
+from migrator.cli.options import exit_code_of
 from migrator.errors import ConfigError, EndpointError, RejectsError
 from migrator.events import BatchLoaded, CollectionStarted, DocumentRejected, LagMeasured
 from migrator.model import Counts, Reject
