@@ -21,9 +21,9 @@ from migrator.events import (
     RunFinished,
     RunStarted,
 )
-from migrator.model import CollectionReport, Counts, Outcome, Reject, Report
+from migrator.model import CollectionReport, Counts, Outcome, Report
 from migrator.naming import shown
-from migrator.pipeline.accounting import account_leaves
+from migrator.pipeline.accounting import Tally, account_leaves
 from migrator.revisions import Leaf, LeafFault, leaf_bytes
 
 # The server's own. Whoever wants one names it.
@@ -169,8 +169,7 @@ class Progress:
         path = Path(rejects or f"migrator-{command}.rejects.ndjson")
         self._rejects = RejectFile(path, databases=names, again=again, shared=True)
         self.report = Report({name: CollectionReport(to, Counts()) for name, to in names.items()}, 0.0)
-        self._counts = Counts()
-        self._bytes = 0
+        self._tally = Tally()
         self._told = time.monotonic()
         listener(RunStarted(source, target, tuple(names), None))
 
@@ -185,33 +184,34 @@ class Progress:
 
     def copied(self, name: str, leaf: Leaf) -> None:
         """A leaf was read and put away."""
-        self._counts.read += 1
-        self._counts.written += 1
-        self._bytes += leaf_bytes(leaf)
-        if self._counts.read >= TELL_EVERY or time.monotonic() - self._told > TELL_EVERY_S:
+        counts = self._tally.counts
+        counts.read += 1
+        counts.written += 1
+        self._tally.size_bytes += leaf_bytes(leaf)
+        if counts.read >= TELL_EVERY or time.monotonic() - self._told > TELL_EVERY_S:
             self.flush(name)
 
     def settled(self, name: str, leaves: Sequence[Leaf], outcomes: Sequence[Outcome]) -> None:
         """Leaves have come to their end at a server."""
-        self._bytes += sum(map(leaf_bytes, leaves))
-        self._account(*account_leaves(name, leaves, outcomes))
+        self._account(account_leaves(name, leaves, outcomes))
         self.flush(name)
 
     def fault(self, name: str, fault: LeafFault) -> None:
         """A leaf could not be read."""
-        counts, rejects = account_leaves(name, [fault], [])
+        tally = account_leaves(name, [fault], [])
         document = {"_id": fault.id, "_rev": fault.rev} if fault.rev else {"_id": fault.id}
-        self._account(counts, [reject._replace(document=document) for reject in rejects])
+        self._account(replace(tally, rejects=[each._replace(document=document) for each in tally.rejects]))
 
     def flush(self, name: str) -> None:
         """Say how far it is."""
-        if not self._counts.read:
+        counts = self._tally.counts
+        if not counts.read:
             return
         now = time.monotonic()
-        self.report.collections[name].counts.add(self._counts)
+        self.report.collections[name].counts.add(counts)
         self._rejects.flush()
-        self._listener(BatchLoaded(name, self._counts, self._bytes, now - self._told))
-        self._counts, self._bytes, self._told = Counts(), 0, now
+        self._listener(BatchLoaded(name, counts, self._tally.size_bytes, now - self._told))
+        self._tally, self._told = Tally(), now
 
     def done(self, name: str) -> None:
         """A database is done."""
@@ -224,9 +224,9 @@ class Progress:
         rejects = str(self._rejects.kept or "") if self._rejects.count else ""
         return RevisionsResult(self._command, self._source, self._target, results, seconds, rejects)
 
-    def _account(self, counts: Counts, rejects: Sequence[Reject]) -> None:
-        self._counts.add(counts)
-        if rejects:
-            self._rejects.write(rejects)
-        for reject in rejects:
+    def _account(self, tally: Tally) -> None:
+        if tally.rejects:
+            self._rejects.write(tally.rejects)
+        for reject in tally.rejects:
             self._listener(DocumentRejected(reject))
+        self._tally.add(replace(tally, rejects=[]))

@@ -126,7 +126,7 @@ def snapshot(url: str, folder: Path, **values: Any) -> None:
       migrator snapshot http://localhost:5984 fixtures/
       migrator snapshot https://db.example.com/orders staging/ --sample 5% --mask pseudonym:email
     """
-    from migrator.fixtures.take_snapshot import take
+    from migrator.fixtures.snapshot import take
 
     checked_place(str(folder), "FOLDER")
     config = made(JobConfig, values, source=url)

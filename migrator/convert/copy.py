@@ -121,16 +121,16 @@ class Converter:
         leaves = designs_last(chosen, scratch / "designs")
         for batch in in_batches(leaves, BATCH, leaf_bytes):
             outcomes = writer.write(batch)
-            counts, rejects = account_leaves(self.result.source, batch, outcomes, _reason)
-            self.result.written += counts.written
-            self.result.unchanged += counts.unchanged
+            tally = account_leaves(self.result.source, batch, outcomes, _reason)
+            self.result.written += tally.counts.written
+            self.result.unchanged += tally.counts.unchanged
             kept = (
                 leaf
                 for leaf, outcome in zip(batch, outcomes, strict=True)
                 if outcome.status is not Status.REJECTED
             )
             self.result.attachments += sum(len(leaf.attachments) for leaf in kept)
-            for reject in rejects:
+            for reject in tally.rejects:
                 # The revision is to be carried again, which its document alone does not tell.
                 self._rejected(reject._replace(document=None))
 

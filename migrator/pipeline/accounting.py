@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from migrator.codec import InvalidDocument, decode
 from migrator.errors import UnaccountedError
 from migrator.model import Batch, Counts, EncodedDocument, Outcome, Reject, Status
 from migrator.naming import shown
-from migrator.revisions import Leaf, LeafFault
+from migrator.revisions import Leaf, LeafFault, leaf_bytes
 
 T = TypeVar("T", EncodedDocument, Leaf)
 
 MAX_IDS_SHOWN = 20
+
+
+@dataclass
+class Tally:
+    """What became of some leaves, without their bodies but those of rejects."""
+
+    counts: Counts = field(default_factory=Counts)
+    rejects: list[Reject] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Take another one in."""
+        self.counts.add(other.counts)
+        self.rejects += other.rejects
+        self.size_bytes += other.size_bytes
 
 
 def account(batch: Batch, outcomes: Sequence[Outcome], database: str = "") -> tuple[Counts, list[Reject]]:
@@ -45,7 +61,7 @@ def account_leaves(
     leaves: Sequence[Leaf | LeafFault],
     outcomes: Sequence[Outcome],
     reason: Callable[[Leaf, Outcome], str] | None = None,
-) -> tuple[Counts, list[Reject]]:
+) -> Tally:
     """Say what became of whole revisions; one that could not be read is rejected.
 
     Args:
@@ -63,7 +79,7 @@ def account_leaves(
     counts.read += len(faults)
     counts.rejected += len(faults)
     unread = [Reject(collection, fault.id, "extract", fault.error, fault.reason) for fault in faults]
-    return counts, [*unread, *rejects]
+    return Tally(counts, [*unread, *rejects], sum(map(leaf_bytes, sent)))
 
 
 def _settled(

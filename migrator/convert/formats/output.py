@@ -12,11 +12,12 @@ from typing import Any, BinaryIO, Self, cast
 
 import zstandard
 
-from migrator.errors import ConfigError, MigratorError
+from migrator.errors import ConfigError
 from migrator.files.durable import create_file, flush_to_disk, link_target, publish
-from migrator.files.failures import write_error
+from migrator.files.failures import write_error, writing
 
 _BLOCK_BYTES = 1 << 20
+_INSTEAD = "name another file with --to"
 
 
 class WholeFile:
@@ -40,11 +41,9 @@ class WholeFile:
         self._head_bytes = 0
         self.written_bytes = 0
         """What was written, before it is packed."""
-        try:
+        with writing(self.path, instead=_INSTEAD):
             self._part.unlink(missing_ok=True)
             self._file = self._create(self._part)
-        except OSError as error:
-            raise self._failed(error) from error
         self._text = self._packed(self._file)
 
     def write(self, text: bytes) -> None:
@@ -57,7 +56,7 @@ class WholeFile:
             self._text.write(text)
             self.written_bytes += len(text)
         except OSError as error:
-            raise self._failed(error) from error
+            raise write_error(error, self.path, instead=_INSTEAD) from error
 
     def write_head(self, text: bytes) -> None:
         """Write the beginning, before anything else, such that `replace_head` can exchange it."""
@@ -68,7 +67,7 @@ class WholeFile:
 
     def replace_head(self, text: bytes) -> None:
         """Write another beginning in place of the first one, which copies the file."""
-        try:
+        with writing(self.path, instead=_INSTEAD):
             self._end_packing()
             self._part.unlink()
             old, self._file = self._file, self._create(self._part)
@@ -78,8 +77,6 @@ class WholeFile:
                 self.write(text)
                 self._end_packing()
                 shutil.copyfileobj(old, self._file, _BLOCK_BYTES)
-        except OSError as error:
-            raise self._failed(error) from error
 
     def commit(self) -> None:
         """Put it on disk and give it its name.
@@ -87,13 +84,11 @@ class WholeFile:
         Raises:
             StorageError: the disk is full, read-only, or does not work.
         """
-        try:
+        with writing(self.path, instead=_INSTEAD):
             self._end_packing()
             flush_to_disk(self._file)
             self._file.close()
             publish(self._part, self.path)
-        except OSError as error:
-            raise self._failed(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +120,3 @@ class WholeFile:
             self._text.close()
         self._text = self._file
         self._file.flush()
-
-    def _failed(self, error: OSError) -> MigratorError:
-        return write_error(error, self.path, instead="name another file with --to")

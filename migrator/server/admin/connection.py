@@ -227,11 +227,3 @@ def selected(names: Sequence[str], patterns: Sequence[str], where: str) -> list[
                 hint=f"* stands for any characters; list what there is with: curl {where}/_all_dbs",
             )
     return [n for n in names if not patterns or any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)]
-
-
-def view_names(design: Mapping[str, Any]) -> list[str]:
-    """The views of a design document that have a map function."""
-    views = design.get("views")
-    if not isinstance(views, dict):
-        return []
-    return [name for name, view in views.items() if isinstance(view, dict) and "map" in view]

@@ -14,12 +14,13 @@ from migrator.couch.leaf_writer import LeafWriter
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like
 from migrator.events import Listener, ignore
 from migrator.model import BatchLimits
+from migrator.pipeline.accounting import Tally, account_leaves
 from migrator.retry.dividing import in_batches
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ADMIN_ROLE
 from migrator.server.move.designs import END, PREFIX
-from migrator.server.move.journal import Journal, Tally, tally
+from migrator.server.move.journal import Journal, told
 from migrator.server.move.plan import ABSENT, DatabasePlan
 
 CLOSED = {"admins": {"roles": [ADMIN_ROLE]}, "members": {"roles": [ADMIN_ROLE]}}
@@ -152,8 +153,8 @@ class Copier:
             seconds += time.monotonic() - started
             whole = sum(leaf.id != open_id for leaf in batch)
             done = sum(isinstance(leaf, Leaf) for leaf in batch[:whole])
-            begun.add(tally(part, batch[:whole], outcomes[:done]))
-            rest = tally(part, batch[whole:], outcomes[done:])
+            begun.add(account_leaves(part, batch[:whole], outcomes[:done], told))
+            rest = account_leaves(part, batch[whole:], outcomes[done:], told)
             if whole:
                 position = batch[whole - 1].id if positions else None
                 self.journal.settle_tally(part, begun, position=position, seconds=seconds)

@@ -9,7 +9,7 @@ from typing import Any
 
 from migrator.couch.settings import left_to_index
 from migrator.errors import EndpointError
-from migrator.server.admin.connection import Server, view_names
+from migrator.server.admin.connection import Server
 from migrator.server.move.options import ApplyOptions
 
 PREFIX = "_design/"
@@ -47,11 +47,13 @@ def designs_of(server: Server, database: str) -> Iterator[Design]:
 
 
 def design_from(document: Mapping[str, Any]) -> Design:
-    """What a design document holds."""
+    """What a design document holds; an index is built of views that have a map function."""
+    views = document.get("views")
+    views = views.items() if isinstance(views, dict) else ()
     return Design(
         str(document["_id"]).removeprefix(PREFIX),
         str(document.get("language", "javascript")),
-        tuple(view_names(document)),
+        tuple(name for name, view in views if isinstance(view, dict) and "map" in view),
         "validate_doc_update" in document,
         tuple(name for key, name in ENGINES.items() if document.get(key)),
     )

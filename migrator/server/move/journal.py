@@ -5,32 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.events import BatchLoaded, CheckpointSaved, DocumentRejected, Listener, ignore
-from migrator.model import Counts, Outcome, Reject
-from migrator.pipeline.accounting import account_leaves
+from migrator.model import Outcome
+from migrator.pipeline.accounting import Tally, account_leaves
 from migrator.revisions import Leaf, LeafFault
 
 # A save costs a flush to disk, and databases side by side would save all the time.
 SAVE_INTERVAL_S = 1.0
-
-
-@dataclass
-class Tally:
-    """What became of some leaves, without their bodies but those of rejects."""
-
-    counts: Counts = field(default_factory=Counts)
-    rejects: list[Reject] = field(default_factory=list)
-    size_bytes: int = 0
-
-    def add(self, other: Tally) -> None:
-        """Take another one in."""
-        self.counts.add(other.counts)
-        self.rejects += other.rejects
-        self.size_bytes += other.size_bytes
 
 
 class Journal:
@@ -94,7 +78,8 @@ class Journal:
             position: the id up to which everything is settled.
             seconds: how long it took.
         """
-        self.settle_tally(part, tally(part, leaves, outcomes), position=position, seconds=seconds)
+        tally = account_leaves(part, leaves, outcomes, told)
+        self.settle_tally(part, tally, position=position, seconds=seconds)
 
     def settle_tally(self, part: str, settled: Tally, *, position: str | None, seconds: float = 0.0) -> None:
         """Note what became of leaves that are tallied; all of a document together, so that none counts twice."""
@@ -126,9 +111,6 @@ class Journal:
             self._saved = time.monotonic()
 
 
-def tally(part: str, leaves: Sequence[Leaf | LeafFault], outcomes: Sequence[Outcome]) -> Tally:
-    """What became of leaves; the arguments are those of `Journal.settle`."""
-    counts, rejects = account_leaves(
-        part, leaves, outcomes, lambda leaf, outcome: f"revision {leaf.rev}: {outcome.reason}"
-    )
-    return Tally(counts, rejects, sum(len(leaf.body) for leaf in leaves if isinstance(leaf, Leaf)))
+def told(leaf: Leaf, outcome: Outcome) -> str:
+    """What a reject says of a leaf."""
+    return f"revision {leaf.rev}: {outcome.reason}"

@@ -49,7 +49,7 @@ SEAMS: dict[str, tuple[list[str], str]] = {
     "restore": (["--from", "place", "--to", A], "migrator.backup.restore.run_restore"),
     "convert": (["--from", "in", "--to", "out"], "migrator.convert.job.convert_leaves"),
     "seed": ([f"{A}/x", "--to", B], "migrator.fixtures.staging.stage"),
-    "snapshot": ([A, "folder"], "migrator.fixtures.take_snapshot.take"),
+    "snapshot": ([A, "folder"], "migrator.fixtures.snapshot.take"),
     "apply": (["move.json"], "migrator.server.move.apply.apply_plan"),
     "doctor": ([A], "migrator.server.admin.doctor.examine"),
     "secure": ([f"{A}/x", "--user", "u", "--password-file", "p"], "migrator.server.admin.secure.secure"),

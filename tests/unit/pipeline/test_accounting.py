@@ -113,7 +113,8 @@ def test_leaves_and_what_cannot_be_read_add_up(ends: list[Status | None]) -> Non
         for number, end in enumerate(ends)
     ]
     made = [Outcome(leaf.id, end) for leaf, end in zip(leaves, ends, strict=True) if end is not None]
-    counts, rejects = account_leaves("c", leaves, made, lambda leaf, _: f"why {leaf.rev}")
+    tally = account_leaves("c", leaves, made, lambda leaf, _: f"why {leaf.rev}")
+    counts, rejects = tally.counts, tally.rejects
     assert counts.accounted
     assert (counts.read, counts.written) == (len(ends), ends.count(Status.WRITTEN))
     assert counts.rejected == len(rejects)
