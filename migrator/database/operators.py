@@ -121,19 +121,19 @@ def _regex(argument: Any) -> Test:
     except re.error as error:
         raise invalid(f"$regex takes a regular expression ({error})", argument) from None
 
-    def test(value: Any) -> bool:
-        value = json_value(value)
-        return isinstance(value, str) and pattern.search(value.encode("utf-8", "surrogatepass")) is not None
-
-    return test
+    return _of_text(lambda text: pattern.search(text.encode("utf-8", "surrogatepass")) is not None)
 
 
 def _begins_with(argument: Any) -> Test:
     begin = _text("$beginsWith", argument)
 
+    return _of_text(lambda text: text.startswith(begin))
+
+
+def _of_text(matches: Callable[[str], bool]) -> Test:
     def test(value: Any) -> bool:
         value = json_value(value)
-        return isinstance(value, str) and value.startswith(begin)
+        return isinstance(value, str) and matches(value)
 
     return test
 

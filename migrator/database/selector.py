@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -44,9 +45,9 @@ def matcher(selector: Mapping[str, Any]) -> Predicate:
     if not isinstance(selector, Mapping):
         raise invalid("a selector is an object", selector)
     if not selector:
-        return _always
+        return lambda _document: True
     if _is_empty(selector):
-        return _nothing
+        return lambda _document: False
     if any(key == "" or (key in COMPARISONS or key in TESTS or key in _ELEMENTS) for key in selector):
         raise DatabaseError(
             "The selector has a condition without a field's name.", hint='Write {"field": {"$gt": 1}}.'
@@ -119,7 +120,7 @@ def _combined(key: str, value: Any, path: tuple[str, ...], *, negated: bool, ins
     parts = [_built(part, path, negated=negated != nor, inside=inside) for part in value]
     if not parts:
         # Below other conditions the server takes each of them as one that always matches.
-        return _always
+        return lambda _document: True
     return _any(parts) if (key == "$or") != negated else _all(parts)
 
 
@@ -174,32 +175,14 @@ def _is_empty(condition: Any) -> bool:
     return False
 
 
-def _nothing(_: Any) -> bool:
-    return False
-
-
-def _always(_: Any) -> bool:
-    return True
-
-
 def _never(_: Any) -> bool:
     raise _NeverMatches
 
 
-def _element(inner: Predicate) -> Test:
+def _items(judge: Callable[[Iterable[bool]], bool], inner: Predicate) -> Test:
     def test(value: Any) -> bool:
         try:
-            return isinstance(value, list | tuple) and any(inner(item) for item in value)
-        except _NeverMatches:
-            return False
-
-    return test
-
-
-def _elements(inner: Predicate) -> Test:
-    def test(value: Any) -> bool:
-        try:
-            return isinstance(value, list | tuple) and bool(value) and all(inner(item) for item in value)
+            return isinstance(value, list | tuple) and len(value) > 0 and judge(inner(item) for item in value)
         except _NeverMatches:
             return False
 
@@ -207,13 +190,13 @@ def _elements(inner: Predicate) -> Test:
 
 
 def _keys(inner: Predicate) -> Test:
-    found = _element(inner)
+    found = _items(any, inner)
     return lambda value: isinstance(value, Mapping) and found(list(value))
 
 
 _ELEMENTS: Mapping[str, Callable[[Predicate], Test]] = {
-    "$elemMatch": _element,
-    "$allMatch": _elements,
+    "$elemMatch": partial(_items, any),
+    "$allMatch": partial(_items, all),
     "$keyMapMatch": _keys,
 }
 

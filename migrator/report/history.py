@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,8 +62,10 @@ class _Slice:
 class _Kind:
     """Rejects of one stage and error."""
 
+    stage: str
+    error: str
+    count: int
     reason: str
-    count: int = 0
     sample: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -122,8 +124,7 @@ class HistoryListener:
             elif isinstance(event, events.RunStarted):
                 self._source, self._target = event.source, event.target
             elif isinstance(event, events.CollectionStarted):
-                now = self._elapsed()
-                self._stays.setdefault(event.collection, _Stay(now, now))
+                self._stay(event.collection)
             elif isinstance(event, events.CollectionFinished):
                 self._stay(event.collection).done = self._elapsed()
 
@@ -152,14 +153,7 @@ class HistoryListener:
                     for (operation, reason), count in sorted(self._retry_reasons.items(), key=lambda kv: -kv[1])
                 ],
                 "reject_reasons": [
-                    {
-                        "stage": stage,
-                        "error": error,
-                        "count": kind.count,
-                        "reason": kind.reason,
-                        "sample": list(kind.sample),
-                    }
-                    for (stage, error), kind in sorted(self._kinds.items(), key=lambda kv: -kv[1].count)
+                    asdict(kind) for kind in sorted(self._kinds.values(), key=lambda kind: -kind.count)
                 ],
             }
 
@@ -203,16 +197,11 @@ class HistoryListener:
         key = (reject.stage, reject.error[:MAX_ID_CHARS])
         if key not in self._kinds and len(self._kinds) >= MAX_REASONS:
             key = ("", "other")
-        kind = self._kinds.setdefault(key, _Kind(reject.reason[:MAX_TEXT_CHARS]))
+        kind = self._kinds.setdefault(key, _Kind(*key, 0, reject.reason[:MAX_TEXT_CHARS]))
         kind.count += 1
         if len(kind.sample) < MAX_SAMPLE:
-            kind.sample.append(
-                {
-                    "collection": reject.collection[:MAX_ID_CHARS],
-                    "id": reject.id[:MAX_ID_CHARS],
-                    "reason": reject.reason[:MAX_TEXT_CHARS],
-                }
-            )
+            collection, id = reject.collection[:MAX_ID_CHARS], reject.id[:MAX_ID_CHARS]
+            kind.sample.append({"collection": collection, "id": id, "reason": reject.reason[:MAX_TEXT_CHARS]})
 
     def _limited(self, event: events.LimitsChanged) -> None:
         self._limit_changes += 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -62,31 +63,29 @@ class DifferenceFile:
     def write(self, difference: Difference) -> None:
         """Append one."""
         if self._file is not None:
-            try:
-                self.size += self._file.write(
-                    json.dumps(difference._asdict(), ensure_ascii=False).encode() + b"\n"
-                )
-            except OSError as error:
-                self._taken_back()
-                raise self._failed(error) from error
+            with self._whole_or_not():
+                text = json.dumps(difference._asdict(), ensure_ascii=False)
+                self.size += self._file.write(f"{text}\n".encode())
 
     def flush(self) -> int:
         """Make them durable; the size in bytes."""
         if self._file is not None:
-            try:
+            with self._whole_or_not():
                 flush_to_disk(self._file)
-            except OSError as error:
-                self._taken_back()
-                raise self._failed(error) from error
             self._settled_bytes = self.size
         return self.size
 
-    def _taken_back(self) -> None:
+    @contextlib.contextmanager
+    def _whole_or_not(self) -> Iterator[None]:
         """What is half written goes; without anything that an earlier run has settled, so does the file."""
-        with contextlib.suppress(OSError):
-            os.truncate(self._path, self._settled_bytes)
-            if not self._settled_bytes:
-                Path(self._path).unlink()
+        try:
+            yield
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, self._settled_bytes)
+                if not self._settled_bytes:
+                    Path(self._path).unlink()
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Close the file; what a full disk did not take is told by `write` and `flush`."""
@@ -100,15 +99,14 @@ class DifferenceFile:
 
 def result_to_json(result: VerifyResult) -> dict[str, Any]:
     """The result as a JSON object: numbers by collection and the first differences."""
-    totals = Comparison()
+    totals: Counter[str] = Counter(dict.fromkeys(Comparison().as_dict(), 0))
     for comparison in result.comparisons.values():
-        for name, number in comparison.as_dict().items():
-            setattr(totals, name, getattr(totals, name) + number)
+        totals.update(comparison.as_dict())
     return {
         "schema": 1,
         "ok": result.ok,
         "collections": {name: comparison.as_dict() for name, comparison in result.comparisons.items()},
-        "totals": totals.as_dict(),
+        "totals": dict(totals),
         "filtered": result.filtered,
         "unwritable": result.unwritable,
         "differences": [difference._asdict() for difference in result.differences],

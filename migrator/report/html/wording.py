@@ -71,28 +71,7 @@ def ticks(highest: float, wanted: int = 4) -> list[float]:
 
 def time_ticks(highest: float, wanted: int = 5) -> list[float]:
     """Moments that people would choose on a clock, from 0 on."""
-    steps = (
-        0.1,
-        0.2,
-        0.5,
-        1,
-        2,
-        5,
-        10,
-        15,
-        30,
-        60,
-        120,
-        300,
-        600,
-        900,
-        1800,
-        3600,
-        7200,
-        10800,
-        21600,
-        43200,
-        86400,
-    )
+    seconds = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30)
+    steps = (*seconds, *(minutes * 60 for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)))
     step = next((step for step in steps if highest / step <= wanted), highest / wanted)
     return [step * place for place in range(int(highest / step * 1.001) + 1)]
