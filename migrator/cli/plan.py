@@ -1,17 +1,32 @@
-"""`migrator plan`: show what run would do."""
+"""`migrator plan`, `plan-server` and `apply`: what run would do; the move of a whole server, planned and done."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
 from migrator.cli import options
-from migrator.cli.flags import flags, given
-from migrator.cli.move import OWN, PlanFile, job_without_own, plan_and_print
+from migrator.cli.flags import flags, given, made
 from migrator.config import JobConfig
-from migrator.server.move.options import PlanOptions
+from migrator.config.option import documented, option
+from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, EXIT_USAGE
+from migrator.server.move.options import ApplyOptions, PlanOptions
+
+OWN = ("patterns", "users", "replicator", "quick", "probe")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class PlanFile:
+    """Where a plan is kept."""
+
+    output: Path | None = option(None, "Write the plan to this file, for apply.", unit="PLAN")
 
 
 @click.command()
@@ -73,3 +88,117 @@ def _whole(config: JobConfig) -> bool:
         is_server_url(url) and server_of(config, url, role=role, environ=os.environ)[1] is None
         for role, url in sides.items()
     )
+
+
+@click.command()
+@flags(
+    JobConfig,
+    *("source", "target"),
+    help={"source": "http(s)://host:5984 that is moved.", "target": "http(s)://host:5984 that is moved to."},
+)
+@flags(PlanOptions)
+@flags(PlanFile)
+@options.connection_options
+@options.job_option
+@options.log_options
+@options.json_option
+def plan_server(**values: Any) -> None:
+    """Plan the move of a whole server, with revisions, attachments, users and settings; write nothing lasting.
+
+    Shows the databases with their options, sizes and counts, what cannot be moved, disk space and duration. Every
+    document is read for it, unless --quick is given. --output keeps the plan for `migrator apply`. Exit 2 when it
+    cannot be done as it is, 3 when some documents cannot be moved.
+
+    \b
+    Examples:
+      migrator plan-server --from http://old:5984 --to http://new:5984 --output move.json
+      migrator plan-server --from http://old:5984 --to http://new:5984 --database 'app_*' --map 'app_*=shop_*'
+    """
+    plan_and_print(job_without_own(values), values)
+
+
+def job_without_own(values: Mapping[str, Any]) -> JobConfig:
+    """The job of flags of which some have the name of a job's option and are not one."""
+    return options.job_config({name: value for name, value in values.items() if name not in OWN})
+
+
+def plan_and_print(config: JobConfig, values: Mapping[str, Any]) -> None:
+    """Plan, keep the plan where a file is named, print it, and leave with 2 or 3 where something cannot be moved.
+
+    Args:
+        config: source, target, new names, and how servers are reached.
+        values: of all flags, by name.
+    """
+    from migrator.cli.rendering import show
+    from migrator.jobs.registry import target_text
+    from migrator.server.move.make_plan import plan_server as make
+    from migrator.server.move.plan import plan_to_text, save_plan
+
+    wanted = made(PlanOptions, values, map=config.map)
+    target = target_text(config)
+    with options.at_work(values) as (listener, stopping):
+        plan = make(config.source, target, wanted, config=config, listener=listener, stopping=stopping)
+    output = values["output"]
+    if output:
+        save_plan(plan, output)
+    show(plan.as_dict(), plan_to_text(plan, str(output or "")), as_json=values["as_json"])
+    if not plan.ok:
+        sys.exit(EXIT_USAGE)
+    if plan.cannot_go:
+        sys.exit(EXIT_REJECTS)
+
+
+@click.command()
+@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path))
+@flags(ApplyOptions)
+@flags(JobConfig, "report", "batch_docs", "batch_bytes", help={"batch_docs": "Maximum documents per batch."})
+@options.connection_options
+@options.log_options
+def apply(plan_file: Path, **values: Any) -> None:
+    """Do exactly what PLAN says, which `migrator plan-server --output PLAN` has written.
+
+    Databases with their options, all revisions and attachments; then indexes and views, built; validation
+    functions, users, and last of all who may come in. Then both servers are compared. Kill it and go on with
+    --resume. A plan that does not fit source or target any more is refused with exit code 6 before anything is
+    written. Exit 3 when something was rejected, 4 when the comparison finds something missing.
+
+    The plan holds no credentials: set COUCHDB_SOURCE_USER and COUCHDB_SOURCE_PASSWORD, COUCHDB_TARGET_USER and
+    COUCHDB_TARGET_PASSWORD, or give --from and --to again.
+
+    \b
+    Example:
+      migrator apply move.json --resume --report report.json
+    """
+    from migrator.cli.again import this_command
+    from migrator.cli.rendering import show
+    from migrator.server.move.apply import apply_plan
+    from migrator.server.move.plan import load_plan
+    from migrator.server.move.result import applied_to_json, applied_to_text
+
+    plan = load_plan(plan_file)
+    config = options.part_of_job(values, "report", "batch_docs", "batch_bytes")
+    rejects = values["rejects"] or plan_file.with_name(f"{plan_file.name}.rejects.ndjson")
+    settings = made(
+        ApplyOptions,
+        values,
+        checkpoint=values["checkpoint"] or plan_file.with_name(f"{plan_file.name}.checkpoint"),
+        keep_checkpoint=values["checkpoint"] is not None,
+        rejects=rejects,
+        again=this_command("--restart"),
+    )
+    with options.at_work(values) as (listener, stopping):
+        applied = apply_plan(plan, settings, config=config, listener=listener, stopping=stopping)
+    value = applied_to_json(applied, str(rejects) if rejects.exists() else "")
+    show(value, applied_to_text(applied), report=config.report)
+    if applied.totals.rejected:
+        click.echo(
+            f"{applied.totals.rejected:,} revisions were rejected. They are in {rejects}.\n"
+            f"Fix what stands in their way, then: {settings.again} (what is there already stays as it is)",
+            err=True,
+        )
+        sys.exit(EXIT_REJECTS)
+    if not applied.ok:
+        click.echo(
+            f"The target has not all that the source has. Write what is missing: {settings.again}", err=True
+        )
+        sys.exit(EXIT_DIFFERENCES)

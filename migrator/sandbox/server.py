@@ -80,9 +80,7 @@ class Sandbox:
         chosen = self.port
         failure = ""
         for _ in range(PORT_ATTEMPTS):
-            if chosen:
-                _check_port(self.host, chosen)
-            self.port = chosen or _free_port(self.host)
+            self.port = _free_port(self.host, chosen)
             try:
                 self._launch(node, server)
                 failure = self._await_answer()
@@ -217,8 +215,8 @@ def _made(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket bound there, as the server will be.
+def _free_port(host: str, port: int) -> int:
+    """The port, when the server can listen there; for 0 one that is free.
 
     Raises:
         ConfigError: that cannot be.
@@ -230,30 +228,19 @@ def _listening(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"The sandbox cannot listen at {host}: {error.strerror}.", hint="Use --host 127.0.0.1."
         ) from error
-    try:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-    except OSError as error:
-        probe.close()
-        raise ConfigError(
-            f"The sandbox cannot listen at {host}:{port}: {error.strerror}.", hint=PORT_HINT
-        ) from error
-    return probe
-
-
-def _free_port(host: str) -> int:
-    with _listening(host, 0) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _check_port(host: str, port: int) -> None:
-    _listening(host, port).close()
+    with probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        except OSError as error:
+            raise ConfigError(
+                f"The sandbox cannot listen at {host}:{port}: {error.strerror}.", hint=PORT_HINT
+            ) from error
+        return int(probe.getsockname()[1])
 
 
 def _is_free(host: str, port: int) -> bool:
     try:
-        _check_port(host, port)
+        return _free_port(host, port) == port
     except ConfigError:
         return False
-    return True

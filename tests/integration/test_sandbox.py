@@ -159,7 +159,7 @@ def test_a_port_that_is_lost_in_between_is_tried_again(monkeypatch: pytest.Monke
     with Sandbox(in_memory=True) as first:
         free = server._free_port
         offered = iter([first.port])
-        monkeypatch.setattr(server, "_free_port", lambda host: next(offered, 0) or free(host))
+        monkeypatch.setattr(server, "_free_port", lambda host, port: next(offered, 0) or free(host, port))
         with Sandbox(in_memory=True) as second:
             assert second.port != first.port
             assert is_up(second.url)
@@ -168,7 +168,12 @@ def test_a_port_that_is_lost_in_between_is_tried_again(monkeypatch: pytest.Monke
 def test_a_chosen_port_that_is_lost_in_between_is_named() -> None:
     """What was free a moment ago and is taken now is told like any taken port."""
     with Sandbox(in_memory=True) as first, pytest.MonkeyPatch.context() as once:
-        once.setattr(server, "_check_port", lambda host, port: once.undo())
+
+        def lose(_host: str, port: int) -> int:
+            once.undo()
+            return port
+
+        once.setattr(server, "_free_port", lose)
         with pytest.raises(ConfigError, match=r"cannot listen at .*--port"):
             Sandbox(in_memory=True, port=first.port).start()
 
