@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
@@ -29,7 +29,7 @@ from migrator.codec.values import (
     kind_of,
     unescaped_key,
 )
-from migrator.codec.writing import normalise
+from migrator.codec.writing import Frame, normalise
 
 # Python computes the hash of a tuple in a tuple by recursion in C, which ends in a crash and no exception.
 _MAX_TUPLE_DEPTH = 1_000
@@ -55,16 +55,13 @@ def untag(value: Any, classes: Iterable[type] = ()) -> Any:
     """
     known = {_class_name(cls): cls for cls in classes}
     # Children first: what is in a frame is complete when the frame is left.
-    frames = [_Frame(iter([(0, value)]), [])]
+    frames = [Frame(None, [value])]
     while True:
         frame = frames[-1]
         for step, child in frame.items:
             frame.step = step
-            if isinstance(child, dict):
-                frames.append(_Frame(iter(child.items()), {}))
-                break
-            if isinstance(child, list):
-                frames.append(_Frame(iter(enumerate(child)), []))
+            if isinstance(child, dict | list):
+                frames.append(Frame(child, child))
                 break
             frame.put(child)
         else:
@@ -77,23 +74,6 @@ def untag(value: Any, classes: Iterable[type] = ()) -> Any:
                 path = path_text([above.step for above in frames[1:]])
                 raise InvalidDocument(refusal.error, f"{path} is marked as {refusal.why}") from None
             frames[-1].put(restored)
-
-
-class _Frame:
-    """A container on the way down: what is left of it, what it became, and where in it we are."""
-
-    __slots__ = ("items", "step", "target")
-
-    def __init__(self, items: Iterator[tuple[str | int, Any]], target: Any) -> None:
-        self.items = items
-        self.target = target
-        self.step: str | int = 0
-
-    def put(self, value: Any) -> None:
-        if isinstance(self.target, dict):
-            self.target[self.step] = value
-        else:
-            self.target.append(value)
 
 
 def _untagged(target: Any, known: Mapping[str, type]) -> Any:

@@ -90,14 +90,17 @@ def normalise(value: Any, values: ValueCodec) -> Any:
     return _Walk(values).run(value)
 
 
-class _Frame:
-    """A container on the way down. It keeps its source alive, so that no other object gets its identity."""
+class Frame:
+    """A container on the way down: what is left of it, what it became, and where in it we are.
+
+    It keeps its source alive, so that no other object gets its identity.
+    """
 
     __slots__ = ("items", "source", "step", "target", "verbatim")
 
     def __init__(self, source: object, container: Any) -> None:
         self.source = source
-        self.step: Any = None
+        self.step: Any = 0
         self.target: Any
         self.items: Iterator[tuple[Any, Any]]
         self.verbatim = type(container) is Tag
@@ -109,6 +112,7 @@ class _Frame:
             self.target = Unordered() if type(container) is Unordered else []
 
     def put(self, value: Any) -> None:
+        """Put a value where we are."""
         if type(self.target) is dict:
             self.target[self.step] = value
         else:
@@ -121,11 +125,11 @@ class _Walk:
     def __init__(self, values: ValueCodec) -> None:
         self._convert = values.convert
         self._escape = values.escape
-        self._frames: list[_Frame] = []
+        self._frames: list[Frame] = []
         self._active: set[int] = set()
 
     def run(self, root: Any) -> Any:
-        self._frames.append(_Frame(None, [root]))
+        self._frames.append(Frame(None, [root]))
         while True:
             frame = self._frames[-1]
             inner = self._fill(frame)
@@ -141,7 +145,7 @@ class _Walk:
             self._active.discard(id(frame.source))
             self._frames[-1].put(done)
 
-    def _fill(self, frame: _Frame) -> _Frame | None:
+    def _fill(self, frame: Frame) -> Frame | None:
         """Take over what is left of a container, up to the next container in it, which is given back."""
         target = frame.target
         keyed = type(target) is dict
@@ -162,13 +166,13 @@ class _Walk:
                 target.append(value)
         return None
 
-    def _open(self, source: object, container: Any) -> _Frame:
+    def _open(self, source: object, container: Any) -> Frame:
         if id(source) in self._active:
             raise self._unencodable(
                 "circular", "leads back to a container that it lies in, so its JSON would have no end"
             )
         self._active.add(id(source))
-        return _Frame(source, container)
+        return Frame(source, container)
 
     def _converted(self, item: Any) -> Any:
         value = item
@@ -189,7 +193,7 @@ class _Walk:
                 why = f"is of type {type_name(item)}, whose conversion failed with {type(error).__name__}: {error}"
                 raise self._unencodable("conversion_failed", why) from error
 
-    def _key(self, key: Any, frame: _Frame) -> str:
+    def _key(self, key: Any, frame: Frame) -> str:
         if not isinstance(key, str):
             why = f"has the key {shown(key)} of type {type_name(key)}; keys in JSON are strings"
             raise self._unencodable("key_not_string", why, at_key=True)

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from migrator.codec import json_fault
-from migrator.extractors.json_recovery import end_of_broken, end_of_junk, skim
-from migrator.extractors.json_values import BrokenJson, Problem, Value
+from migrator.extractors.json_values import BrokenJson, Problem, Value, end_of_broken, end_of_junk, skim
 from migrator.extractors.lines import BLOCK_BYTES, Readable, TextFile, line_at
 
 # Values are looked at, never handed on, so numbers need not be exact; and int() refuses more than 4300 digits.
