@@ -54,8 +54,11 @@ def write_loosely(document: object) -> bytes | None:
         text = json.dumps(document, default=_not_a_number).encode()
     except (TypeError, ValueError, RecursionError):
         return None
-    # Afterwards, as only now it is known to hold no cycle.
-    return None if find([document], _has_other_keys) else text
+    # The standard library makes texts of other keys. Looked for now, as only now it is known to hold no cycle.
+    other_keys = find(
+        [document], lambda item: isinstance(item, dict) and not all(isinstance(key, str) for key in item)
+    )
+    return None if other_keys else text
 
 
 def id_in(text: bytes) -> str:
@@ -106,11 +109,6 @@ def _integer(text: str) -> int | NotANumber:
         return NotANumber(text)
 
 
-def _has_other_keys(value: object) -> bool:
-    # The standard library would make texts of them.
-    return isinstance(value, dict) and not all(isinstance(key, str) for key in value)
-
-
 def _not_a_number(value: object) -> float:
     if isinstance(value, NotANumber) and value.text in {"NaN", "Infinity", "-Infinity"}:
         return float(value)
@@ -155,7 +153,11 @@ def marked_again(document: Any, unfixed: Mapping[str, Any]) -> tuple[Any, str]:
     first = ""
     for pointer, raw in unfixed.items():
         path = _resolved(document, pointer)
-        if path is not None and _same(_at(document, path), raw):
+        value = document
+        for step in path or ():
+            value = value[step]
+        # True is no 1, and 1.0 neither.
+        if path is not None and type(value) is type(raw) and value == raw:
             found.append((path, Unfixed(raw)))
             first = first or pointer
     return changed(document, found), first
@@ -179,11 +181,6 @@ def changed(document: Any, values: Iterable[tuple[Path, Any]]) -> Any:
     return root
 
 
-def _same(value: Any, raw: Any) -> bool:
-    # True is no 1, and 1.0 neither.
-    return type(value) is type(raw) and bool(value == raw)
-
-
 def _pointer(path: Path) -> str:
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
 
@@ -200,12 +197,6 @@ def _resolved(document: Any, pointer: str) -> list[str | int] | None:
             return None
         document = document[path[-1]]
     return path or None
-
-
-def _at(document: Any, path: Path) -> Any:
-    for step in path:
-        document = document[step]
-    return document
 
 
 _DECODER = json.JSONDecoder(strict=False, parse_constant=NotANumber, parse_float=_float, parse_int=_integer)

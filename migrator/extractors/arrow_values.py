@@ -28,7 +28,8 @@ def values_of(array: pa.Array) -> list[Any]:
     if isinstance(kind, pa.BaseExtensionType):
         return _plainly(array) or values_of(array.storage)
     if pa.types.is_dictionary(kind):
-        return _of_dictionary(array)
+        words = values_of(array.dictionary)
+        return [None if at is None else words[at] for at in array.indices.to_pylist()]
     if pa.types.is_struct(kind):
         return _of_struct(array)
     if pa.types.is_map(kind):
@@ -63,11 +64,6 @@ def _shown(scalar: pa.Scalar) -> str:
         return str(scalar.cast("string").as_py())
     except Exception:  # noqa: BLE001 not every type has a text
         return str(getattr(scalar, "value", ""))
-
-
-def _of_dictionary(array: pa.DictionaryArray) -> list[Any]:
-    words = values_of(array.dictionary)
-    return [None if at is None else words[at] for at in array.indices.to_pylist()]
 
 
 def _of_struct(array: pa.StructArray) -> list[Any]:

@@ -114,7 +114,7 @@ class CouchExtractor:
 
     def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
         """Yield what comes after one position, up to and with another."""
-        return up_to(self.extract(collection, after=after), upto, _id_bytes)
+        return up_to(self.extract(collection, after=after), upto, lambda position: str(position).encode())
 
     def close(self) -> None:
         """Close the connections."""
@@ -147,10 +147,6 @@ def _has_attachments(text: bytes) -> bool:
     except InvalidDocument:
         # Whoever reads the text next says what is wrong with it.
         return False
-
-
-def _id_bytes(position: Position) -> bytes:
-    return str(position).encode()
 
 
 def open_source(source: str, config: JobConfig, environ: Mapping[str, str]) -> Extractor:

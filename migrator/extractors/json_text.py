@@ -104,7 +104,8 @@ class JsonText:
             except RecursionError:
                 return self._skim(Problem.TOO_DEEP)
             except json.JSONDecodeError as error:
-                if self._ended or not self._may_be_cut(error):
+                cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _CUT_CHARS
+                if self._ended or not cut:
                     why, at = json_fault(error)
                     why = (why[:1].lower() + why[1:]).replace("expecting", "expected")
                     raise self._broken(why.removesuffix(" at").removesuffix(" starting"), at) from None
@@ -216,9 +217,6 @@ class JsonText:
             self._consume(len(self._text))
         kept = text if len(text) <= self._max_value_bytes else b""
         return Value(None, kept, Problem.BROKEN, error.message + rest)
-
-    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
-        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _CUT_CHARS
 
     def _fill(self) -> None:
         # As much again as is waiting: so a long value is read over and over, but in all only twice its length.

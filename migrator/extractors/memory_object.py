@@ -27,7 +27,8 @@ def load_object(spec: str) -> object:
         ConfigError: there is no such module or attribute, or the user's code failed.
     """
     found = load_attribute(spec)
-    if not inspect.isclass(found) and (not callable(found) or _is_source(found)):
+    is_source = data_of(found) is not None or callable(getattr(found, "list_all", None))
+    if not inspect.isclass(found) and (not callable(found) or is_source):
         return found
     try:
         return found()
@@ -35,7 +36,3 @@ def load_object(spec: str) -> object:
         # The frame of this function is not the user's.
         within = error.__traceback__.tb_next if error.__traceback__ else None
         raise failure(f"Calling {spec}()", error.with_traceback(within)) from error
-
-
-def _is_source(found: object) -> bool:
-    return data_of(found) is not None or callable(getattr(found, "list_all", None))

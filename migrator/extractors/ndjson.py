@@ -79,7 +79,8 @@ class NdjsonExtractor(FileExtractor):
                 )
             for offset, number, line in read_lines(file, start=start, max_line_bytes=self._max_line_bytes):
                 if line is None:
-                    yield Record(f"{offset}:{number}", fault=self._too_long(path, number))
+                    reason = f"{path}:{number}: the line is longer than {self._max_line_bytes} bytes"
+                    yield Record(f"{offset}:{number}", fault=Fault("line_too_long", reason))
                     continue
                 # Blank lines and a byte order mark are looked for only where a line begins like no document.
                 if line[:1] != b"{":
@@ -93,9 +94,6 @@ class NdjsonExtractor(FileExtractor):
         with TextFile(path) as file:
             for offset, number, _ in read_lines(file, max_line_bytes=self._max_line_bytes):
                 yield offset, number
-
-    def _too_long(self, path: Path, number: int) -> Fault:
-        return Fault("line_too_long", f"{path}:{number}: the line is longer than {self._max_line_bytes} bytes")
 
 
 def _called_json(entries: Sequence[Path]) -> str:

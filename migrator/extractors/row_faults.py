@@ -49,7 +49,8 @@ def row_fault(
         id: the document's, where it can be read.
         document: what could be had of it; what is unreadable in it is kept as `Unfixed`.
     """
-    parts = [part for part in (place, column, _one_line(reason)) if part]
+    one_line = " ".join(str(reason).split())[:500]
+    parts = [part for part in (place, column, one_line) if part]
     return Fault(error, ": ".join(parts), id, _kept(document))
 
 
@@ -129,10 +130,6 @@ def _value_at(text: str, begin: int) -> str:
         if depth <= 0:
             return text[begin : token.end()]
     return text[begin:]
-
-
-def _one_line(reason: object) -> str:
-    return " ".join(str(reason).split())[:500]
 
 
 def _find(value: Any, path: str) -> tuple[str, Unreadable] | None:

@@ -20,7 +20,7 @@ from migrator.model import Position, Record
 from migrator.naming import shown
 
 FETCH_ROWS = 200
-_NULLS = "null:"
+_NULLS = "null"
 
 
 class SqlExtractor(BaseExtractor):
@@ -95,10 +95,12 @@ class SqlExtractor(BaseExtractor):
         if not relation.key:
             yield from self._in_one_go(collection, relation, after)
             return
-        nulls = _nulls_read(after)
-        if nulls is None:
+        kind, _, number = str(after).partition(":")
+        if kind != _NULLS:
             yield from self._by_key(collection, relation, after, None)
-        yield from self._without_key(collection, relation, nulls or 0)
+        elif not number.isdecimal():
+            raise foreign_position(str(after), "none of a table's")
+        yield from self._without_key(collection, relation, int(number) if kind == _NULLS else 0)
 
     def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
         """Yield the rows between two keys; rows without a whole key are in the range that has no end."""
@@ -217,16 +219,7 @@ class SqlExtractor(BaseExtractor):
         where = [sa.or_(*(column.is_(None) for column in nullable))]
         reason = f"the key {', '.join(column.name for column in nullable)} is null"
         for number, row in enumerate(islice(self._read([rows.select(where, order)]), read, None), read + 1):
-            yield Record(f"{_NULLS}{number}", fault=rows.fault(row, "null_key", reason))
-
-
-def _nulls_read(after: Position | None) -> int | None:
-    if after is None or not str(after).startswith(_NULLS):
-        return None
-    number = str(after)[len(_NULLS) :]
-    if not number.isdecimal():
-        raise foreign_position(after, "none of a table's")
-    return int(number)
+            yield Record(f"{_NULLS}:{number}", fault=rows.fault(row, "null_key", reason))
 
 
 open_source = factory(SqlExtractor)

@@ -49,7 +49,9 @@ def replacing(path: Path, *, keep_mode: bool = False) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written; what was there is unchanged.
     """
-    found = _status(path)
+    found = None
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat()
     if found is not None and not stat.S_ISREG(found.st_mode):
         # A pipe or a device takes the bytes itself; a folder is an error that names it.
         with path.open("wb") as file:
@@ -188,13 +190,6 @@ def sync_folder(folder: Path) -> None:
 def link_target(path: Path) -> Path:
     """The file that a path names in the end, whether it exists or not: symbolic links are followed."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
-
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
 
 
 def _set_mode(descriptor: int, found: os.stat_result | None) -> None:

@@ -82,22 +82,15 @@ def standard_output() -> BinaryIO:
         raise ConfigError(f"{STDOUT.capitalize()} is closed.", hint="Name a file or folder with --to.") from error
 
 
-def _open_already(path: Path) -> int | None:
-    """The descriptor that a name such as /dev/stderr or /dev/fd/63 stands for."""
-    text = str(path)
-    if text in _STANDARD:
-        return _STANDARD[text]
-    match = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", text)
-    return int(match[1]) if match else None
-
-
 def open_stream(path: Path) -> int:
     """Open a pipe or a device for writing; its descriptor.
 
     Raises:
         OSError: it cannot be opened, or nobody reads the pipe.
     """
-    number = _open_already(path)
+    # The descriptor that a name such as /dev/stderr or /dev/fd/63 stands for.
+    match = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", str(path))
+    number = int(match[1]) if match else _STANDARD.get(str(path))
     if number is not None:
         with contextlib.suppress(OSError):
             # Opened once more, a file would be written from its beginning, over what else goes there.

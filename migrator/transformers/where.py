@@ -113,8 +113,9 @@ def _comparison(match: re.Match[str], spec: str) -> _Test:
             f"--transform {spec}: {text} has no order.", hint="Compare with a number or a text, or use = and !=."
         )
     compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[match["operator"]]
-    comparable = _is_number if _is_number(wanted) else _is_text
-    return lambda value: comparable(value) and bool(compare(value, wanted))
+    if _is_number(wanted):
+        return lambda value: _is_number(value) and bool(compare(value, wanted))
+    return lambda value: isinstance(value, str) and bool(compare(value, wanted))
 
 
 def _plain(value: Any, path: Path) -> Any:
@@ -126,10 +127,6 @@ def _plain(value: Any, path: Path) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _equal(value: Any, wanted: Any) -> bool:
