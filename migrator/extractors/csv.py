@@ -40,24 +40,17 @@ class _Row(NamedTuple):
 class CsvExtractor(FileExtractor):
     """A `.csv` or `.tsv` file, or a folder with one for each collection; `.gz` and `.zst` too.
 
-    Fields are texts, unless types are asked for. A position is `<offset after the record>:<lines so far>`.
+    Fields are texts, unless types are asked for. A position is `<offset after the record>:<lines so far>`. A quote
+    that is not closed within `MAX_RECORD_BYTES` ends the reading.
 
     Args:
         source: path, with options after a question mark (see `csv_options.OPTIONS`).
         collections: which to read, in this order; all, sorted by name, where None.
-        max_record_bytes: a quote that is not closed within so many bytes ends the reading.
     """
 
-    def __init__(
-        self,
-        source: str,
-        *,
-        collections: Sequence[str] | None = None,
-        max_record_bytes: int = MAX_RECORD_BYTES,
-    ) -> None:
+    def __init__(self, source: str, *, collections: Sequence[str] | None = None) -> None:
         path, options = divide(source, OPTIONS)
         self._options = parse_options(options)
-        self._max_record_bytes = max_record_bytes
         super().__init__(Path(path), find_files(Path(path), SUFFIXES, any_name=True), collections)
 
     def describe(self) -> str:
@@ -101,20 +94,20 @@ class CsvExtractor(FileExtractor):
     def _names(self, path: Path) -> tuple[list[str], tuple[int, int]]:
         """The columns' names, and the place where the first record begins."""
         options = self._options.for_file(path.name)
-        if csv.field_size_limit() < self._max_record_bytes:
+        if csv.field_size_limit() < MAX_RECORD_BYTES:
             # Of the whole process: what bounds a record here is its bytes.
-            csv.field_size_limit(self._max_record_bytes)
+            csv.field_size_limit(MAX_RECORD_BYTES)
         with TextFile(path) as file:
             if options.names is not None:
                 return list(options.names), (0, 0)
-            lines = _Lines(file, options.encoding, (0, 0), self._max_record_bytes)
+            lines = _Lines(file, options.encoding, (0, 0))
             return self._header(path, options, lines), lines.place
 
     def _rows(self, path: Path, begin: tuple[int, int]) -> Iterator[_Row]:
         """What stands in the file from a place on: its fields, or what is wrong with them."""
         options = self._options.for_file(path.name)
         with TextFile(path, offset=begin[0]) as file:
-            lines = _Lines(file, options.encoding, begin, self._max_record_bytes)
+            lines = _Lines(file, options.encoding, begin)
             reader = options.reader(lines)
             while True:
                 lines.begin()
@@ -179,12 +172,11 @@ class _Lines:
     is read to its end.
     """
 
-    def __init__(self, file: TextFile, encoding: str, place: tuple[int, int], max_record_bytes: int) -> None:
+    def __init__(self, file: TextFile, encoding: str, place: tuple[int, int]) -> None:
         self.place = place
         self.bad: UnicodeDecodeError | None = None
         self._file = file
         self._encoding = encoding
-        self._max_record_bytes = max_record_bytes
         self._lines = io.BufferedReader(file, BLOCK_BYTES)  # type: ignore[type-var] # mypy wants no narrower read()
         self._taken: list[bytes] = []
         self._taken_bytes = 0
@@ -207,12 +199,12 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        raw = self._lines.readline(self._max_record_bytes + 1)
+        raw = self._lines.readline(MAX_RECORD_BYTES + 1)
         if not raw:
             raise StopIteration
         self._taken.append(raw)
         self._taken_bytes += len(raw)
-        if self._taken_bytes > self._max_record_bytes:
+        if self._taken_bytes > MAX_RECORD_BYTES:
             raise self._endless()
         first = self.place[0] == 0
         self.place = (self.place[0] + len(raw), self.place[1] + 1)
@@ -223,8 +215,7 @@ class _Lines:
     def _endless(self) -> ConfigError:
         line = self.place[1] + 1 - max(0, len(self._taken) - 1)
         return ConfigError(
-            f"{self._file.path}:{line}: the record that begins here has no end "
-            f"within {self._max_record_bytes} bytes.",
+            f"{self._file.path}:{line}: the record that begins here has no end within {MAX_RECORD_BYTES} bytes.",
             hint="A quote may not be closed; name another with csv:FILE?quote=' or none with quote=none.",
         )
 

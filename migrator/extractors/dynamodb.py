@@ -29,6 +29,7 @@ from migrator.extractors.row_faults import Unreadable, mismatch_fault, unreadabl
 from migrator.model import Extractor, Position, Record
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
+# Most items asked for at once; DynamoDB ends a page at 1 MB too.
 PAGE_ITEMS = 500
 _DENIED = ("AccessDenied", "UnrecognizedClient", "InvalidSignature", "ExpiredToken", "IncompleteSignature")
 _OVERLOAD = ("ProvisionedThroughputExceeded", "Throttling", "RequestLimitExceeded", "InternalServerError")
@@ -41,7 +42,6 @@ class DynamoExtractor(BaseExtractor):
         source: `TABLE` or nothing, with options after a question mark (see OPTIONS).
         collections: which to read, in this order; all where None.
         timeout_s: longest wait for an answer.
-        page_items: most items asked for at once; DynamoDB ends a page at 1 MB too.
     """
 
     def __init__(
@@ -50,12 +50,10 @@ class DynamoExtractor(BaseExtractor):
         *,
         collections: Sequence[str] | None = None,
         timeout_s: float = 90.0,
-        page_items: int = PAGE_ITEMS,
     ) -> None:
         self._table, self._options = divide(source, OPTIONS)
         self._wanted = collections
         self._timeout_s = timeout_s
-        self._page_items = page_items
         self._described: dict[str, dict[str, Any]] = {}
 
     def describe(self) -> str:
@@ -95,7 +93,7 @@ class DynamoExtractor(BaseExtractor):
         while True:
             more = {} if start is None else {"ExclusiveStartKey": start}
             with self._translated():
-                page = self._client.scan(TableName=collection, Limit=self._page_items, ConsistentRead=True, **more)
+                page = self._client.scan(TableName=collection, Limit=PAGE_ITEMS, ConsistentRead=True, **more)
             for item in page["Items"]:
                 yield _record(collection, item, key)
             start = page.get("LastEvaluatedKey")

@@ -21,7 +21,6 @@ from migrator.files.identity import file_identity
 from migrator.model import Extractor, Position, Record
 from migrator.naming import collection_name, shown
 
-MAX_DOCUMENT_BYTES = 64 << 20
 # What one file may make us keep in mind. No application has so many collections; a hostile file could.
 MAX_COLLECTIONS = 100_000
 
@@ -54,25 +53,18 @@ class ExportExtractor(BaseExtractor):
     nothing but lists and objects, and beside it there is only `metadata` or what is neither list nor object.
 
     The first question asked of it reads the whole file once to find its collections; where what divides them is
-    broken, nothing is written. A document that is broken is a Fault. A position is
+    broken, nothing is written. A document that is broken or too long is a Fault. A position is
     `<offset after the document>:<documents so far>`.
 
     Args:
         path: the file.
         collections: which to read, in this order; all, in the file's order, where None.
-        max_document_bytes: a longer document becomes a Fault.
 
     Raises:
         ConfigError: there is no such file.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        collections: Sequence[str] | None = None,
-        max_document_bytes: int = MAX_DOCUMENT_BYTES,
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, collections: Sequence[str] | None = None) -> None:
         self._path = Path(path)
         if not self._path.name.lower().endswith(_SUFFIXES):
             raise ConfigError(f"{path} is no JSON export by its name.", hint=f"Expected: {', '.join(_SUFFIXES)}.")
@@ -83,7 +75,6 @@ class ExportExtractor(BaseExtractor):
         if self._path.is_dir():
             raise ConfigError(f"{path} is a folder.", hint="Give the .json file in it, or rename the folder.")
         self._wanted = collections
-        self._max_document_bytes = max_document_bytes
         self._parked: tuple[TextFile, JsonText] | None = None
 
     def describe(self) -> str:
@@ -160,7 +151,7 @@ class ExportExtractor(BaseExtractor):
                 return parked
             parked[0].close()
         file = TextFile(self._path, offset=offset)
-        return file, documents_in(file, max_bytes=self._max_document_bytes)
+        return file, documents_in(file)
 
     def _park(self, file: TextFile, text: JsonText) -> None:
         self.close()
@@ -172,7 +163,7 @@ class ExportExtractor(BaseExtractor):
     @cached_property
     def _sections(self) -> dict[str, _Section]:
         with TextFile(self._path) as file:
-            text = documents_in(file, max_bytes=self._max_document_bytes)
+            text = documents_in(file)
             sections = self._form(text)
             text.end()
         by_name: dict[str, _Section] = {}

@@ -30,7 +30,7 @@ class Text(NamedTuple):
     fault: Fault | None = None
 
 
-def read_texts(path: Path, *, after: Position | None = None, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Text]:
+def read_texts(path: Path, *, after: Position | None = None) -> Iterator[Text]:
     """Yield the texts of a file's objects, in bounded memory.
 
     A line that is no JSON is for whoever parses it, an element of a list that is none is a fault, and where
@@ -45,16 +45,16 @@ def read_texts(path: Path, *, after: Position | None = None, max_bytes: int = MA
     layout = _layout(path)
     if layout == "lines":
         with TextFile(path, offset=offset) as file:
-            for end, line, text in text_lines(file, start=(offset, number), max_line_bytes=max_bytes):
+            for end, line, text in text_lines(file, start=(offset, number)):
                 position, place = f"{end}:{line}", f"{path}:{line}"
                 if text is None:
-                    fault = Fault("line_too_long", f"{place}: the line is longer than {max_bytes} bytes")
+                    fault = Fault("line_too_long", f"{place}: the line is longer than {MAX_LINE_BYTES} bytes")
                     yield Text(position, place, b"", fault)
                 else:
                     yield Text(position, place, text)
         return
     with TextFile(path, offset=offset) as file:
-        json = documents_in(file, max_bytes=max_bytes)
+        json = documents_in(file)
         if layout == "list":
             if after is None:
                 json.take("[")

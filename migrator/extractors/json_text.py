@@ -12,6 +12,9 @@ from migrator.codec import json_fault
 from migrator.extractors.json_values import BrokenJson, Problem, Value, end_of_broken, end_of_junk, skim
 from migrator.extractors.lines import BLOCK_BYTES, Readable, TextFile, line_at
 
+MAX_DOCUMENT_BYTES = 64 << 20
+"""A longer one becomes a fault."""
+
 # Values are looked at, never handed on, so numbers need not be exact; and int() refuses more than 4300 digits.
 _DECODER = json.JSONDecoder(parse_int=float)
 _LENIENT = json.JSONDecoder(parse_int=float, strict=False)
@@ -281,9 +284,13 @@ class JsonText:
         )
 
 
-def documents_in(file: TextFile, *, max_bytes: int) -> JsonText:
+def documents_in(file: TextFile) -> JsonText:
     """A cursor where a file of documents stands, which leaves what is wrong within a string to who reads it."""
-    begin = partial(line_at, file.path)
     return JsonText(
-        file, str(file.path), offset=file.offset, max_value_bytes=max_bytes, lenient=True, line_at=begin
+        file,
+        str(file.path),
+        offset=file.offset,
+        max_value_bytes=MAX_DOCUMENT_BYTES,
+        lenient=True,
+        line_at=partial(line_at, file.path),
     )

@@ -22,12 +22,12 @@ _BLANK = b" \t\r"
 class NdjsonExtractor(FileExtractor):
     """A folder of `<collection>.ndjson` files, or one such file; `.jsonl`, `.gz` and `.zst` too.
 
-    Lines are handed on unparsed. A position is `<offset after the line>:<line number>`.
+    Lines are handed on unparsed; one that is too long becomes a Fault without being held. A position is
+    `<offset after the line>:<line number>`.
 
     Args:
         path: the folder or file. A file's name is its collection's, percent-encoded (see `naming.file_name`).
         collections: which to read, in this order; all, sorted by name, where None.
-        max_line_bytes: a longer line becomes a Fault, without being held in memory.
         called_json: the file is called `.json`, though it has one document a line.
         any_name: a single file may have any name.
 
@@ -40,11 +40,9 @@ class NdjsonExtractor(FileExtractor):
         path: str | os.PathLike[str],
         *,
         collections: Sequence[str] | None = None,
-        max_line_bytes: int = MAX_LINE_BYTES,
         called_json: bool = False,
         any_name: bool = False,
     ) -> None:
-        self._max_line_bytes = max_line_bytes
         suffixes = _SUFFIXES + _CALLED_JSON if called_json else _SUFFIXES
         files = find_files(Path(path), suffixes, any_name=any_name, kind="NDJSON", note=_called_json)
         super().__init__(Path(path), files, collections)
@@ -77,9 +75,9 @@ class NdjsonExtractor(FileExtractor):
                     f"{path} is not the file that the checkpoint was made with: no line ends at byte {start[0]}.",
                     hint="Put the old file back, or start over with --restart.",
                 )
-            for offset, number, line in read_lines(file, start=start, max_line_bytes=self._max_line_bytes):
+            for offset, number, line in read_lines(file, start=start, max_line_bytes=MAX_LINE_BYTES):
                 if line is None:
-                    reason = f"{path}:{number}: the line is longer than {self._max_line_bytes} bytes"
+                    reason = f"{path}:{number}: the line is longer than {MAX_LINE_BYTES} bytes"
                     yield Record(f"{offset}:{number}", fault=Fault("line_too_long", reason))
                     continue
                 # Blank lines and a byte order mark are looked for only where a line begins like no document.
@@ -92,7 +90,7 @@ class NdjsonExtractor(FileExtractor):
 
     def _ends(self, path: Path) -> Iterator[tuple[int, int]]:
         with TextFile(path) as file:
-            for offset, number, _ in read_lines(file, max_line_bytes=self._max_line_bytes):
+            for offset, number, _ in read_lines(file, max_line_bytes=MAX_LINE_BYTES):
                 yield offset, number
 
 

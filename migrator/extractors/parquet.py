@@ -18,6 +18,7 @@ from migrator.extractors.row_faults import unreadable_fault
 from migrator.model import Position, Record
 from migrator.naming import shown
 
+# Rows held at once.
 ROWS = 500
 # A page that has a checksum must fit it, or bits that fell over would be written as values.
 _READING: dict[str, Any] = {"buffer_size": 1 << 20, "pre_buffer": False, "page_checksum_verification": True}
@@ -33,11 +34,9 @@ class ParquetExtractor(FileExtractor):
     Args:
         path: the file or folder.
         collections: which to read, in this order; all, sorted by name, where None.
-        rows: rows held at once.
     """
 
-    def __init__(self, path: str, *, collections: Sequence[str] | None = None, rows: int = ROWS) -> None:
-        self._rows = rows
+    def __init__(self, path: str, *, collections: Sequence[str] | None = None) -> None:
         super().__init__(Path(path), find_files(Path(path), SUFFIXES, any_name=True), collections)
 
     def count(self, collection: str) -> int | None:
@@ -105,14 +104,14 @@ class ParquetExtractor(FileExtractor):
 
     def _batches(self, file: pq.ParquetFile, path: Path, group: int) -> Iterator[tuple[pa.RecordBatch, ...]]:
         """The batches of a row group; where it has the old times of 96 bits, each once more in microseconds."""
-        batches = file.iter_batches(self._rows, row_groups=[group])
+        batches = file.iter_batches(ROWS, row_groups=[group])
         schema = file.schema
         if all(schema.column(number).physical_type != "INT96" for number in range(len(schema))):
             yield from ((batch,) for batch in batches)
             return
         # In nanoseconds, years before 1677 and after 2262 would come as others, without a word.
         with pq.ParquetFile(path, coerce_int96_timestamp_unit="us", **_READING) as coarse:
-            yield from zip(batches, coarse.iter_batches(self._rows, row_groups=[group]), strict=True)
+            yield from zip(batches, coarse.iter_batches(ROWS, row_groups=[group]), strict=True)
 
     @contextlib.contextmanager
     def _opened(self, collection: str) -> Iterator[pq.ParquetFile]:

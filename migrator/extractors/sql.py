@@ -19,6 +19,7 @@ from migrator.extractors.sql_rows import Rows
 from migrator.model import Position, Record
 from migrator.naming import shown
 
+# Rows held at once.
 FETCH_ROWS = 200
 _NULLS = "null"
 
@@ -36,7 +37,6 @@ class SqlExtractor(BaseExtractor):
         collections: which tables, views or queries to read, in this order; where None, the queries, or without
             any all tables but parts of other ones, sorted by name.
         ids_given: a transformer makes the ids, so that a table needs no key.
-        fetch_rows: rows held at once.
     """
 
     def __init__(
@@ -45,13 +45,11 @@ class SqlExtractor(BaseExtractor):
         *,
         collections: Sequence[str] | None = None,
         ids_given: bool = False,
-        fetch_rows: int = FETCH_ROWS,
     ) -> None:
         url, self._queries = divide_queries(url)
         self._database = Database(url)
         self._wanted = collections
         self.ids_given = ids_given
-        self._fetch_rows = fetch_rows
 
     def describe(self) -> str:
         """The URL without credentials."""
@@ -133,7 +131,7 @@ class SqlExtractor(BaseExtractor):
             if self._database.postgresql:
                 # One state of the table from its first row to its last.
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            streamed = connection.execution_options(stream_results=True, yield_per=self._fetch_rows)
+            streamed = connection.execution_options(stream_results=True, yield_per=FETCH_ROWS)
             for select in selects:
                 with streamed.execute(select) as rows:
                     yield from rows
@@ -153,7 +151,7 @@ class SqlExtractor(BaseExtractor):
             else:
                 return
             # What failed gave none of its rows: the next ones are divided until those at fault are alone.
-            asked = rows.select(self._between(key, position, upto), key, keys_only=True).limit(self._fetch_rows)
+            asked = rows.select(self._between(key, position, upto), key, keys_only=True).limit(FETCH_ROWS)
             found = list(self._read([asked]))
             if not found:
                 raise failed
@@ -203,7 +201,7 @@ class SqlExtractor(BaseExtractor):
                     yield rows.record(row, f"row:{number}", f"row {number}")
             except UnreadableRow as error:
                 raise ConfigError(
-                    f"{shown(collection)} has a row that the database fails over, at most {self._fetch_rows} rows "
+                    f"{shown(collection)} has a row that the database fails over, at most {FETCH_ROWS} rows "
                     f"after row {number}: {error.reason}.",
                     hint="It has no key by which the other rows could be read: read the table that has one, or "
                     "leave the row out with a query, ?query.NAME=select …; what is there already stays.",

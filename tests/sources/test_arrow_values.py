@@ -72,7 +72,9 @@ TIMES: list[tuple[pa.DataType, int, Any]] = [
 
 def read(path: Path, rows: int = 500) -> list[Any]:
     """All records of a file."""
-    return list(ParquetExtractor(str(path), rows=rows).extract(path.stem))
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr("migrator.extractors.parquet.ROWS", rows)
+        return list(ParquetExtractor(str(path)).extract(path.stem))
 
 
 def around(array: pa.Array, shape: str) -> tuple[pa.Array, Any]:

@@ -333,7 +333,7 @@ def test_the_spectrum_of_csv_is_read_as_its_makers_say(tmp_path: Path, text: str
     ]
 
 
-def test_a_quote_without_end_does_not_eat_the_memory(tmp_path: Path) -> None:
+def test_a_quote_without_end_does_not_eat_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short one is a fault with its line; where the rest of a large file would be one record, the run ends."""
     path = tmp_path / "a.csv"
     path.write_text('a,b\n1,2\n3,"4\n5,6\n')
@@ -343,12 +343,13 @@ def test_a_quote_without_end_does_not_eat_the_memory(tmp_path: Path) -> None:
         "invalid_csv",
     ]
     path.write_text('a,b\n1,2\n3,"4\n' + "5,6\n" * 100_000)
-    extractor = CsvExtractor(str(path), max_record_bytes=10_000)
+    monkeypatch.setattr("migrator.extractors.csv.MAX_RECORD_BYTES", 10_000)
+    extractor = CsvExtractor(str(path))
     with pytest.raises(ConfigError, match=r"a.csv:3: the record that begins here has no end"):
         list(extractor.extract("a"))
     path.write_text("a,b\n" + "x" * 3_000_000)
     with pytest.raises(ConfigError, match="no end within 10000"):
-        list(CsvExtractor(str(path), max_record_bytes=10_000).extract("a"))
+        list(CsvExtractor(str(path)).extract("a"))
 
 
 @pytest.mark.parametrize(

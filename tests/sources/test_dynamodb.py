@@ -104,7 +104,7 @@ class Account:
 
     def open(self, collections: Sequence[str] | None = None) -> DynamoExtractor:
         """A new extractor."""
-        return DynamoExtractor(f"?endpoint={self._endpoint}", collections=collections, page_items=5)
+        return DynamoExtractor(f"?endpoint={self._endpoint}", collections=collections)
 
     def collection(self, name: str) -> str:
         """The same."""
@@ -117,8 +117,9 @@ class TestDynamo(ExtractorContract):
     contents: ClassVar[Mapping[str, Sequence[Mapping[str, Any]]]] = ITEMS
 
     @pytest.fixture
-    def source(self, endpoint: str, client: Any) -> Source:
+    def source(self, endpoint: str, client: Any, monkeypatch: pytest.MonkeyPatch) -> Source:
         """Three tables."""
+        monkeypatch.setattr("migrator.extractors.dynamodb.PAGE_ITEMS", 5)
         for name, documents in ITEMS.items():
             table(client, name, [plain(document) for document in documents])
         return Account(endpoint)
@@ -126,7 +127,8 @@ class TestDynamo(ExtractorContract):
 
 def records(endpoint: str, name: str, after: Any = None) -> list[Any]:
     """All records of a table."""
-    with closing(DynamoExtractor(f"{name}?endpoint={endpoint}", page_items=2)) as extractor:
+    with pytest.MonkeyPatch.context() as few, closing(DynamoExtractor(f"{name}?endpoint={endpoint}")) as extractor:
+        few.setattr("migrator.extractors.dynamodb.PAGE_ITEMS", 2)
         return list(extractor.extract(name, after=after))
 
 

@@ -43,7 +43,9 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema | Non
 
 def records(path: Path, after: Any = None) -> list[Any]:
     """All records."""
-    return list(ParquetExtractor(str(path), rows=4).extract("a", after=after))
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr("migrator.extractors.parquet.ROWS", 4)
+        return list(ParquetExtractor(str(path)).extract("a", after=after))
 
 
 class TestParquet(ExtractorContract):
@@ -52,11 +54,12 @@ class TestParquet(ExtractorContract):
     contents = COLUMNS
 
     @pytest.fixture
-    def source(self, tmp_path: Path) -> Source:
+    def source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
         """One file for each collection."""
+        monkeypatch.setattr("migrator.extractors.parquet.ROWS", 4)
         for name, rows in COLUMNS.items():
             write(tmp_path / f"{name}.parquet", rows)
-        return Local(lambda names: ParquetExtractor(str(tmp_path), collections=names, rows=4))
+        return Local(lambda names: ParquetExtractor(str(tmp_path), collections=names))
 
 
 def test_types_come_exactly(tmp_path: Path) -> None:

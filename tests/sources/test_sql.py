@@ -87,7 +87,7 @@ class Database:
 
     def open(self, collections: Sequence[str] | None = None) -> SqlExtractor:
         """A new extractor."""
-        return SqlExtractor(self._url, collections=collections, fetch_rows=7)
+        return SqlExtractor(self._url, collections=collections)
 
     def collection(self, name: str) -> str:
         """The same."""
@@ -117,8 +117,9 @@ class TestSqlExtractor(ExtractorContract):
     contents: ClassVar[Mapping[str, Sequence[Mapping[str, Any]]]] = ROWS
 
     @pytest.fixture
-    def source(self, url: str) -> Source:
-        """Three tables."""
+    def source(self, url: str, monkeypatch: pytest.MonkeyPatch) -> Source:
+        """Three tables, of which seven rows are held at once."""
+        monkeypatch.setattr("migrator.extractors.sql.FETCH_ROWS", 7)
         fill(url)
         return Database(url)
 

@@ -199,12 +199,14 @@ def test_what_cannot_be_parsed_is_shown_as_text(tmp_path: Path) -> None:
     assert (first.fault.document, second.fault.document) == ('"\\xff"', "9" * 5000)
 
 
-def test_large_and_deep_documents_are_faults(tmp_path: Path) -> None:
+def test_large_and_deep_documents_are_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are passed over with their place; a deep one in a list goes on as text, since it needs no key."""
     large = {"text": "x" * 1000}
     deep = "[" * 50_000 + "]" * 50_000
     path = tmp_path / "dump.json"
-    first, second = read(extractor(tmp_path, {"a": {"k": large, "l": {}}}, max_document_bytes=500), "a")
+    with monkeypatch.context() as short:
+        short.setattr("migrator.extractors.json_text.MAX_DOCUMENT_BYTES", 500)
+        first, second = read(extractor(tmp_path, {"a": {"k": large, "l": {}}}), "a")
     assert (
         Fault("document_too_large", f"{path}: a['k']: the document is longer than can be held", "k") == first.fault
     )

@@ -38,12 +38,13 @@ def test_positions_name_their_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_a_line_too_long_is_a_fault(tmp_path: Path, suffix: str) -> None:
+def test_a_line_too_long_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     """It has its place, and reading goes on after it, also after it."""
     text = b'{"a":1}\n' + b"x" * 100 + b'\n{"b":1}\n'
     path = tmp_path / f"a.ndjson{suffix}"
     path.write_bytes(gzip.compress(text) if suffix else text)
-    extractor = NdjsonExtractor(path, max_line_bytes=50)
+    monkeypatch.setattr("migrator.extractors.ndjson.MAX_LINE_BYTES", 50)
+    extractor = NdjsonExtractor(path)
     first, second, third = extractor.extract("a")
     assert second.fault is not None
     assert ("line_too_long", f"{path}:2: the line is longer than 50 bytes") == second.fault[:2]
