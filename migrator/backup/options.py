@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
-from migrator.config.option import check, documented, option, said
+from migrator.config.option import option, options_class, said
 
 # A folder, or what fsspec opens.
 PLACES = "a folder, or s3://bucket/path, gcs://…, abfs://…, sftp://host/path"
@@ -23,8 +23,7 @@ def _databases() -> Any:
     return option((), PATTERNS, unit="PATTERN", flag="--database", text="all others")
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class BackupOptions:
     """What `migrator backup` is asked, apart from the server.
 
@@ -44,12 +43,8 @@ class BackupOptions:
     segment_bytes: int = SEGMENT_BYTES
     again: str = ""
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class RestoreOptions:
     """What `migrator restore` is asked, apart from the server.
 
@@ -79,6 +74,3 @@ class RestoreOptions:
     start_replications: bool = option(False, "Restore _replicator, whose replications the server starts at once.")
     identity: str = option("", IDENTITY, unit="FILE")
     again: str = ""
-
-    def __post_init__(self) -> None:
-        check(self)

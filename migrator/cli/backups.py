@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from migrator.cli.backup import server
 from migrator.cli.flags import flags, made
 from migrator.cli.options import DryRun
 from migrator.config import LogOptions, Watch
-from migrator.config.option import documented, option, options_of
+from migrator.config.option import option, options_class, options_of
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.naming import printable
 
@@ -35,8 +34,7 @@ database_option = flags(
 )
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class DrillOptions:
     """Whether backups are restored to be checked, and where."""
 

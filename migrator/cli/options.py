@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,7 @@ import click
 
 from migrator.cli.flags import flags, given, made
 from migrator.config import Connection, JobConfig, LogOptions, Watch, load_job_file
-from migrator.config.option import documented, option, options_of
+from migrator.config.option import option, options_class, options_of
 from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, ConfigError, MigratorError
 from migrator.events import Event, Listener
 
@@ -30,24 +30,21 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class JobFile:
     """Where the options of a job may stand too."""
 
     job_file: str = option("", "Read the job from a file; flags win over it.", unit="JOB.toml", flag="-c --config")
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class Output:
     """How a result is printed."""
 
     as_json: bool = option(False, "Print JSON.", flag="--json")
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class DryRun:
     """Whether anything is done."""
 

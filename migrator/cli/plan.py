@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,14 @@ import click
 from migrator.cli import options
 from migrator.cli.flags import flags, given, made
 from migrator.config import JobConfig
-from migrator.config.option import documented, option
+from migrator.config.option import option, options_class
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, EXIT_USAGE
 from migrator.server.move.options import ApplyOptions, PlanOptions
 
 OWN = ("patterns", "users", "replicator", "quick", "probe")
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class PlanFile:
     """Where a plan is kept."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +12,7 @@ import click
 from migrator.cli import options
 from migrator.cli.flags import flags, made
 from migrator.cli.options import DryRun
-from migrator.config.option import documented, option, said
+from migrator.config.option import option, options_class, said
 from migrator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from migrator.server.admin.replications import Replication
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class Sides:
     """Between which databases, and where it runs."""
 
@@ -31,8 +30,7 @@ class Sides:
     runner: str = option("", "The server that runs it.", unit="URL", flag="--on", text="that of --to")
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class ReplicationOptions(DryRun):
     """What a replication does."""
 

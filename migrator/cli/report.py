@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags
-from migrator.config.option import documented, option
+from migrator.config.option import option, options_class
 from migrator.errors import CheckpointError, ConfigError
 
 # A report has a few hundred bytes for each collection and a thousand differences; a larger file is something else.
@@ -20,8 +19,7 @@ MAX_FILE_BYTES = 256_000_000
 BESIDE = "beside REPORT"
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class PageOptions:
     """Whether a report becomes a page."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import click
 from migrator.cli import options
 from migrator.cli.flags import flags, made
 from migrator.config import JobConfig
-from migrator.config.option import documented, option
+from migrator.config.option import option, options_class
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError, Interrupted
 from migrator.events import Listener
 
@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     from migrator.verification.result import VerifyResult
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class DifferencesFile:
     """Where all differences go."""
 
     differences: str | None = option(None, "Write every difference as NDJSON.", unit="FILE")
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class RejectedAt:
     """Which rejects are written again."""
 

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import click
 from migrator.cli import options
 from migrator.cli.flags import flags, made
 from migrator.config import JobConfig
-from migrator.config.option import documented, option
+from migrator.config.option import option, options_class
 from migrator.couch.endpoint import is_server_url
 from migrator.couch.places import checked_place
 from migrator.couch.ready import wait_for_server
@@ -31,8 +30,7 @@ ONLY = "Only this database."
 MAX_SHOWN = 200
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class FolderOptions:
     """What is asked of a folder of fixtures, apart from what the databases become."""
 
@@ -41,8 +39,7 @@ class FolderOptions:
     now: str = option("", "Value of ${now}, as in 2024-05-01.", unit="TIME", variable="MIGRATOR_NOW", text="now")
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class FileFormat:
     """How fixtures are written."""
 

@@ -17,7 +17,7 @@ from migrator.cli import options
 from migrator.cli.flags import flags, made
 from migrator.cli.options import DryRun
 from migrator.config import Connection
-from migrator.config.option import SECONDS, check, documented, option, said
+from migrator.config.option import SECONDS, documented, option, options_class, said
 from migrator.couch.ready import wait_for_server
 from migrator.errors import EXIT_DIFFERENCES, EXIT_UNREACHABLE, ConfigError, EndpointError
 from migrator.server.move.options import PlanOptions
@@ -38,8 +38,7 @@ class WaitOptions:
             raise ConfigError(f"--timeout is {self.timeout_s:g}.", hint="It must be above 0.")
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class SandboxOptions:
     """Where the sandbox listens and keeps its data."""
 
@@ -48,12 +47,8 @@ class SandboxOptions:
     in_memory: bool = option(False, "Keep no data.")
     folder: Path = option(Path("migrator-sandbox"), "Where data is kept.", unit="FOLDER")
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class DoctorOptions:
     """What a server may be asked to do while it is examined."""
 
@@ -66,8 +61,7 @@ class DoctorOptions:
     )
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class SecureOptions(DryRun):
     """Who is let into a database, and as what."""
 

@@ -7,11 +7,10 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migrator.config.option import BYTES, check, documented, option, options_of
+from migrator.config.option import BYTES, option, options_class, options_of
 from migrator.config.shared import Connection, Watch
 from migrator.errors import ConfigError
 from migrator.files.streams import is_standard_output
@@ -32,8 +31,7 @@ MAX_FILE_BYTES = 1_000_000
 ALIASES = {"from": "source", "to": "target"}
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class JobConfig(Connection, Watch):
     """One job. Paths are texts as given."""
 
@@ -156,7 +154,6 @@ class JobConfig(Connection, Watch):
     )
 
     def __post_init__(self) -> None:
-        check(self)
         if self.on_conflict == "newer" and not self.newer_field:
             raise ConfigError(
                 "on_conflict newer needs the field that tells which is newer.",

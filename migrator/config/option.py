@@ -6,11 +6,12 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, dataclass_transform
 
 from migrator.errors import ConfigError
 
 K = TypeVar("K", bound=type)
+T = TypeVar("T")
 # A day; what systems take as a timeout ends somewhere beyond.
 MAX_SECONDS = 86_400
 SECONDS = "SECONDS"
@@ -116,6 +117,20 @@ def documented(kind: K) -> K:
         lines = [f"    {each.name}: {each.option.help}" for each in options_of(kind)]
         kind.__doc__ = "\n".join([kind.__doc__.rstrip(), "", "Args:", *lines])
     return kind
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+def options_class(kind: type[T]) -> type[T]:
+    """A frozen dataclass of options, which its docstring lists and which are checked when an object is made."""
+    own: Callable[[T], None] | None = getattr(kind, "__post_init__", None)
+
+    def checked(self: T) -> None:
+        check(self)
+        if own is not None:
+            own(self)
+
+    kind.__post_init__ = checked  # type: ignore[attr-defined]
+    return documented(dataclass(frozen=True, kw_only=True)(kind))
 
 
 def check(options: Any) -> None:

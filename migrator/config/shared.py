@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from migrator.config.option import SECONDS, check, documented, option
+from migrator.config.option import SECONDS, option, options_class
 
 CONNECTION = "Connection"
 WATCHING = "Monitoring"
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class Connection:
     """How a server is reached, and how long it may fail."""
 
@@ -28,17 +25,13 @@ class Connection:
     client_cert: str = option("", "PEM file of a client certificate.", unit="FILE", group=CONNECTION)
     client_key: str = option("", "PEM file of the client certificate's key.", unit="FILE", group=CONNECTION)
 
-    def __post_init__(self) -> None:
-        check(self)
-
     @property
     def longest_silence_s(self) -> float:
         """How long an answer may stay away: not longer than an outage may last."""
         return min(self.timeout_s, self.max_outage_s)
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class Watch:
     """Who is told of a run that a timer starts."""
 
@@ -56,8 +49,7 @@ class Watch:
     )
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class LogOptions:
     """What standard error shows."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from migrator.config import JobConfig
-from migrator.config.option import BYTES, check, documented, option
+from migrator.config.option import BYTES, option, options_class
 
 READ = ("couchbackup", "all-docs", "changes", "bulk-docs", "couchdb-python", "pouchdb", "couchsnap", "ndjson")
 WRITTEN = (
@@ -14,8 +14,7 @@ WRITTEN = (
 )
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class ConvertJob:
     """One conversion.
 
@@ -40,6 +39,3 @@ class ConvertJob:
         at_least=1,
     )
     again: str = ""
-
-    def __post_init__(self) -> None:
-        check(self)

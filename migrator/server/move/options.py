@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from migrator.config.option import check, documented, option
+from migrator.config.option import option, options_class
 from migrator.errors import ConfigError
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class PlanOptions:
     """What to plan."""
 
@@ -36,12 +34,8 @@ class PlanOptions:
         means={True: False},
     )
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@documented
-@dataclass(frozen=True, kw_only=True)
+@options_class
 class ApplyOptions:
     """How to do a plan.
 
@@ -82,6 +76,5 @@ class ApplyOptions:
     again: str = ""
 
     def __post_init__(self) -> None:
-        check(self)
         if self.resume and self.restart:
             raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")
