@@ -183,7 +183,7 @@ def secure(url: str, **values: Any) -> None:
         if database is None:
             raise ConfigError("The URL names no database.", hint=f"Write {server.url}/DATABASE.")
         password = passwords.given_password(path, os.environ)
-        written = password is None and not asked.dry_run and not secure.user_exists(server, asked.user)
+        written = password is None and not asked.dry_run and secure.stored_user(server, asked.user) is None
         if written:
             password = passwords.new_password(path)
         wanted = {name: value for name, value in vars(asked).items() if name != "password_file"}

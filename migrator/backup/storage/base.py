@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -27,6 +27,17 @@ class Place:
 
     _failures: ClassVar[type[Exception]] = OSError
     """What the system raises."""
+
+    # What each kind of storage does.
+    _find: Callable[[str], Iterable[str]]
+    _folders: Callable[[str], Iterable[str]]
+    _read: Callable[[str], bytes]
+    _fetch: Callable[[str, Path], Path]
+    _write: Callable[[str, bytes | memoryview], None]
+    _exists: Callable[[str], bool]
+    _remove: Callable[[str], None]
+    _remove_folder: Callable[[str], None]
+    _failed: Callable[[Any, str, str], MigratorError]
 
     def describe(self) -> str:
         """A stable name without credentials."""
@@ -110,36 +121,6 @@ class Place:
                 raise
             raise self._failed(error, done, name) from error
 
-    # -- what each kind of storage does ---------------------------------------------------------------------------
-
-    def _find(self, folder: str) -> Iterable[str]:
-        """The names of all files below a folder."""
-        raise NotImplementedError
-
-    def _folders(self, folder: str) -> Iterable[str]:
-        raise NotImplementedError
-
-    def _read(self, name: str) -> bytes:
-        raise NotImplementedError
-
-    def _fetch(self, name: str, folder: Path) -> Path:
-        raise NotImplementedError
-
-    def _write(self, name: str, data: bytes | memoryview) -> None:
-        raise NotImplementedError
-
-    def _exists(self, name: str) -> bool:
-        raise NotImplementedError
-
-    def _remove(self, name: str) -> None:
-        raise NotImplementedError
-
-    def _remove_folder(self, folder: str) -> None:
-        raise NotImplementedError
-
-    def _failed(self, error: Any, done: str, name: str) -> MigratorError:
-        raise NotImplementedError
-
 
 def open_place(url: str) -> Place:
     """The place that a path or URL names.
@@ -166,13 +147,9 @@ def open_place(url: str) -> Place:
         return open_fsspec_place(scheme, url)
     from migrator.backup.storage.local import LocalPlace
 
-    return LocalPlace(_path_of(url) if scheme else Path(url))
+    return LocalPlace(Path(unquote(urlsplit(url).path) if scheme else url))
 
 
 def _scheme_of(url: str) -> str:
     match = _SCHEME.match(url)
     return match[1].lower() if match and url.startswith("://", match.end(1)) else ""
-
-
-def _path_of(url: str) -> Path:
-    return Path(unquote(urlsplit(url).path))

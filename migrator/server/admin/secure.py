@@ -6,10 +6,8 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from migrator.couch.client import CouchClient
 from migrator.couch.settings import check_security
 from migrator.errors import ConfigError, VerificationError
 from migrator.naming import printable, shown
@@ -74,7 +72,7 @@ def secure(
     wanted = wanted_security(security, user, roles, admin=admin)
     secured = Secured(database, user, wanted, dry_run=dry_run)
     secured.warnings += warnings(server, database, security, wanted)
-    stored = _stored_user(server, user)
+    stored = stored_user(server, user)
     if stored is None and password is None and not dry_run:
         raise ConfigError(f"There is no user {user} yet, and no password for it.", hint="Give --password-file.")
     made = _user_document(stored, user, password, roles)
@@ -172,15 +170,15 @@ def prove(
     """
     proofs, faults = [], []
 
-    def tried(client: CouchClient, what: str, expected: bool, method: str, *path: str, **request: Any) -> None:
-        status = client.call(method, *path, **request).status
-        if (status < 400) is expected:
-            proofs.append(f"{user} {'can' if expected else 'cannot'} {what}")
-        else:
-            faults.append(f"{user} {'cannot' if expected else 'can'} {what} ({status})")
-
     with server.client_as(user, password) as client:
-        check = partial(tried, client)
+
+        def check(what: str, expected: bool, method: str, *path: str, **request: Any) -> None:
+            status = client.call(method, *path, **request).status
+            if (status < 400) is expected:
+                proofs.append(f"{user} {'can' if expected else 'cannot'} {what}")
+            else:
+                faults.append(f"{user} {'cannot' if expected else 'can'} {what} ({status})")
+
         session = client.call("GET", "_session")
         name = session.json("_session").get("userCtx", {}).get("name") if session.status == 200 else None
         if name != user:
@@ -231,12 +229,8 @@ def _check_names(user: str, roles: Sequence[str]) -> None:
             )
 
 
-def user_exists(server: Server, user: str) -> bool:
-    """True when there is such a user."""
-    return _stored_user(server, user) is not None
-
-
-def _stored_user(server: Server, user: str) -> dict[str, Any] | None:
+def stored_user(server: Server, user: str) -> dict[str, Any] | None:
+    """The document of a user; None where there is none."""
     answer = server.ask(f"Reading the user {user}", "GET", USERS, ID_PREFIX + user, ok=(200, 404))
     return dict(answer.json("the user")) if answer.status == 200 else None
 

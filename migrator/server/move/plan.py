@@ -185,18 +185,9 @@ def load_plan(path: Path) -> ServerPlan:
             f"Plan {path} is of format {value.get('schema')}; this migrator knows {SCHEMA}.", hint=make
         )
     try:
-        return plan_from_dict(value)
+        return from_json(ServerPlan, value)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise PlanError(f"Plan {path} is damaged.", hint=make) from None
-
-
-def plan_from_dict(value: Mapping[str, Any]) -> ServerPlan:
-    """The inverse of `ServerPlan.as_dict`.
-
-    Raises:
-        TypeError: it is no such value.
-    """
-    return from_json(ServerPlan, value)
 
 
 def plan_to_text(plan: ServerPlan, file: str = "") -> str:

@@ -54,7 +54,8 @@ def _survey(source: Server, target: Server, name: str, target_name: str) -> Surv
     designs = tuple(designs_of(source, name))
     index_bytes = sizes(source, name, [design.name for design in designs if design.views]).views_active or 0
     problems, warnings = list[str](), [f"{name}: {text}" for design in designs for text in _oddities(design)]
-    there = target.settled_info(target_name) if _may_be(target_name) else None
+    # A name that no database can have would be another question.
+    there = target.settled_info(target_name) if target_name[:1].islower() else None
     state = ABSENT
     if there is not None:
         state = OCCUPIED if (there.get("doc_count") or 0) + (there.get("doc_del_count") or 0) else EMPTY
@@ -88,11 +89,6 @@ def _survey(source: Server, target: Server, name: str, target_name: str) -> Surv
     if not plan.security:
         warnings.append(f"{name}: its _security names no members, so everybody may read and write it")
     return Surveyed(plan, designs, index_bytes, tuple(problems), tuple(warnings))
-
-
-def _may_be(name: str) -> bool:
-    # A name that no database can have would be another question.
-    return bool(name) and name[:1].islower()
 
 
 def _occupied(source: str, target: str, state: str, partitioned: bool, there: Mapping[str, Any]) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import chain, groupby
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.couch.identity import guard_database
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.model import BatchLimits, Outcome, Status
+from migrator.retry.dividing import in_batches
 from migrator.revisions import Leaf, LeafFault
 from migrator.server.admin import replications
 from migrator.server.admin.connection import Server
@@ -38,7 +40,9 @@ def carry_users(source: Server, target: Server, journal: Journal) -> None:
         # What is no user, as `_design/_auth`, is each server's own.
         after = str(journal.state(USERS).position or ID_PREFIX)
         users = (leaf for leaf in reader.leaves(after=after) if leaf.id.startswith(ID_PREFIX))
-        for batch in _whole(users):
+        # All leaves of one user in the same batch: which past is whose is told by all of them.
+        groups = (list(group) for _, group in groupby(users, key=lambda leaf: leaf.id))
+        for batch in map(list, map(chain.from_iterable, in_batches(groups, BATCH, lambda _: 0))):
             leaves = [leaf for leaf in batch if isinstance(leaf, Leaf)]
             journal.settle(USERS, batch, _written(target, writer, leaves), position=batch[-1].id)
     if guard is not None:
@@ -58,21 +62,12 @@ def _guarded_users(target: Server, journal: Journal) -> TargetGuard | None:
     return guard
 
 
-def _whole(leaves: Iterator[Leaf | LeafFault]) -> Iterator[list[Leaf | LeafFault]]:
-    """Leaves in batches, all of one user in the same one: which past is whose is told by all of them."""
-    batch: list[Leaf | LeafFault] = []
-    for _, group in groupby(leaves, key=lambda leaf: leaf.id):
-        batch += group
-        if len(batch) >= BATCH.max_docs:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def _written(target: Server, writer: LeafWriter, leaves: Sequence[Leaf]) -> list[Outcome]:
     there = _revisions(target, sorted({leaf.id for leaf in leaves}))
-    mine = {leaf.id: _known(leaves, leaf.id) for leaf in leaves}
+    mine: dict[str, set[str]] = defaultdict(set)
+    for leaf in leaves:
+        history = orjson.loads(leaf.body)["_revisions"]
+        mine[leaf.id].update(f"{history['start'] - back}-{rev}" for back, rev in enumerate(history["ids"]))
     foreign = {id for id, rev in there.items() if rev not in mine[id]}
     welcome = iter(writer.write([leaf for leaf in leaves if leaf.id not in foreign]))
     reason = "the target has a user of this name with another past, who stays"
@@ -82,17 +77,6 @@ def _written(target: Server, writer: LeafWriter, leaves: Sequence[Leaf]) -> list
         else next(welcome)
         for leaf in leaves
     ]
-
-
-def _known(leaves: Sequence[Leaf], id: str) -> set[str]:
-    """All revisions of a document that its leaves tell of."""
-    known: set[str] = set()
-    for leaf in leaves:
-        if leaf.id == id:
-            history = orjson.loads(leaf.body)["_revisions"]
-            start = history["start"]
-            known.update(f"{start - back}-{rev}" for back, rev in enumerate(history["ids"]))
-    return known
 
 
 def _revisions(server: Server, ids: Sequence[str]) -> dict[str, str]:
