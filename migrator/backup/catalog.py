@@ -239,13 +239,26 @@ class Catalog:
         hint = f"Restore the newest one before it with --at {others[-1].snapshot}" if others else HINT
         return DamagedBackup(message, hint=hint)
 
-    def chain(self, manifest: Manifest) -> list[Manifest]:
-        """The snapshots that a snapshot stands on, from the full one to itself.
+    def chain(self, manifest: Manifest, known: Mapping[str, Manifest] | None = None) -> list[Manifest]:
+        """The snapshots that a snapshot stands on, from the full one to itself; what is `known` is not read again.
 
         Raises:
             DamagedBackup: one of them is missing, or is another than it was.
         """
-        return chain_of(manifest, {}, self)
+        chain = [manifest]
+        while (child := chain[-1]).parent is not None:
+            parent = (known or {}).get(child.parent)
+            parent = parent or self.read(child.database, child.parent, digest=child.parent_digest)
+            where = self.place_of(child)
+            if parent is None:
+                raise DamagedBackup(
+                    f"{where} adds to the snapshot {child.parent}, which is not there.",
+                    hint="Restore an older one with --at TIME, and make a full backup: migrator backup --full",
+                )
+            if parent.digest != child.parent_digest:
+                raise damaged(where, f"it adds to another {child.parent} than the one that is there")
+            chain.append(parent)
+        return chain[::-1]
 
     def place_of(self, manifest: Manifest) -> str:
         """Where a snapshot is, for people."""
@@ -269,20 +282,3 @@ def forget(place: Place, database: str, snapshots: Collection[str] | None) -> No
     left = {id: digest for id, digest in noted.items() if snapshots is not None and id not in snapshots}
     if left != noted:
         write_head(place, database, left)
-
-
-def chain_of(manifest: Manifest, known: Mapping[str, Manifest], catalog: Catalog) -> list[Manifest]:
-    """As `Catalog.chain`, reading only what is not known yet."""
-    chain = [manifest]
-    while (child := chain[-1]).parent is not None:
-        parent = known.get(child.parent) or catalog.read(child.database, child.parent, digest=child.parent_digest)
-        where = catalog.place_of(child)
-        if parent is None:
-            raise DamagedBackup(
-                f"{where} adds to the snapshot {child.parent}, which is not there.",
-                hint="Restore an older one with --at TIME, and make a full backup: migrator backup --full",
-            )
-        if parent.digest != child.parent_digest:
-            raise damaged(where, f"it adds to another {child.parent} than the one that is there")
-        chain.append(parent)
-    return chain[::-1]

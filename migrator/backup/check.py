@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
-from migrator.backup.catalog import Catalog, chain_of
+from migrator.backup.catalog import Catalog
 from migrator.backup.format.cipher import PLAIN, Cipher, opens
 from migrator.backup.format.lines import Head, StoredAttachment, piece, stored_attachments
 from migrator.backup.format.manifest import Manifest, Segment, SnapshotCounts
@@ -83,7 +83,7 @@ def check(
             if manifest := known.get(snapshot):
                 listener(manifest)
                 try:
-                    chain = chain_of(manifest, known, catalog)
+                    chain = catalog.chain(manifest, known)
                 except DamagedBackup as error:
                     problems.append(error.message)
                 else:

@@ -97,14 +97,6 @@ def _names(
 
 
 @dataclass
-class _Base:
-    """What a snapshot stands on: a chain, or nothing, and why."""
-
-    chain: list[Manifest]
-    why: str = ""
-
-
-@dataclass
 class _Run:
     client: CouchClient
     place: Place
@@ -129,16 +121,16 @@ class _Run:
 
     def _back_up(self, name: str, result: DatabaseResult) -> None:
         facts = self.retrier.call(f"look at {name}", lambda _: read_facts(self.client, name))
-        base = self._base(name, facts)
-        if base.why:
-            result.notes.append(base.why)
-        parent = base.chain[-1] if base.chain else None
+        chain, why = self._base(name, facts)
+        if why:
+            result.notes.append(why)
+        parent = chain[-1] if chain else None
         if parent and parent.encryption and not self.cipher.name:
             result.notes.append("not encrypted, as no --recipient was given; the snapshot before it is")
         with contextlib.ExitStack() as stack:
             index = None
-            if parent and (self.cipher.can_read or not any(each.encryption for each in base.chain)):
-                index = stack.enter_context(ChainIndex(self.place, base.chain, self.cipher))
+            if parent and (self.cipher.can_read or not any(each.encryption for each in chain)):
+                index = stack.enter_context(ChainIndex(self.place, chain, self.cipher))
             since = parent.last_seq if parent else BEGINNING
             known = _known(index) if index else None
             reader = stack.enter_context(listed_leaves(self.client, name, self.retrier, since=since, known=known))
@@ -157,7 +149,7 @@ class _Run:
             self.progress.started(name, reader.listed, resumed=resumed)
             result.unconfirmed += self.client.doubts_of(name)
             # Nothing changed, and nothing is owed: then nobody need read what is there.
-            if reader.listed or any(each.counts.faults for each in base.chain):
+            if reader.listed or any(each.counts.faults for each in chain):
                 self._copy(reader, writer, name)
             result.snapshot = writer.finish()
         self._remove_unfinished(name)
@@ -204,27 +196,27 @@ class _Run:
         writer.fault(fault)
         self.progress.fault(name, fault)
 
-    def _base(self, name: str, facts: DatabaseFacts) -> _Base:
+    def _base(self, name: str, facts: DatabaseFacts) -> tuple[list[Manifest], str]:
         """The chain to add to, or why a new one begins."""
         if self.options.full:
-            return _Base([], "full: asked for")
+            return [], "full: asked for"
         try:
             latest = self.catalog.latest(name)
             chain = self.catalog.chain(latest) if latest else []
         except DamagedBackup as error:
-            return _Base([], f"full: {error.message}")
+            return [], f"full: {error.message}"
         if latest is None:
-            return _Base([])
+            return [], ""
         if len(chain) >= self.options.full_every:
-            return _Base([], f"full: the chain had {len(chain)} snapshots")
+            return [], f"full: the chain had {len(chain)} snapshots"
         source = database_url(self.client.endpoint, name)
         if latest.source != source:
-            return _Base([], f"full: the chain was read from {latest.source}")
+            return [], f"full: the chain was read from {latest.source}"
         if latest.facts.instance_start_time != facts.instance_start_time:
-            return _Base([], "full: the database was deleted and created again")
+            return [], "full: the database was deleted and created again"
         if not self.retrier.call(f"look at {name}", lambda _: takes_since(self.client, name, latest.last_seq)):
-            return _Base([], "full: the server does not know how far the chain had come")
-        return _Base(chain)
+            return [], "full: the server does not know how far the chain had come"
+        return chain, ""
 
     def _remove_unfinished(self, name: str) -> None:
         """What killed runs left behind and nobody goes on with. The place's lock keeps other runs away."""
