@@ -1,4 +1,4 @@
-"""A target in memory, for tests of sources and transformers: a loader, and what a contract asks of its target."""
+"""A target in memory, for tests of sources and transformers."""
 
 from __future__ import annotations
 
@@ -109,24 +109,3 @@ class MemoryLoader:
             the documents; none where nothing was prepared.
         """
         return [json.loads(text) for _, text in sorted(self.store.get(collection, {}).items())]
-
-
-class MemoryTarget:
-    """A target in memory, which loaders can be opened on again and again."""
-
-    secrets: Sequence[str] = ()
-
-    def __init__(self) -> None:
-        self.store: dict[str, dict[str, bytes]] = {}
-
-    def open(self, on_conflict: str = "fail") -> MemoryLoader:
-        """A new loader of the same documents."""
-        return MemoryLoader(self.store, on_conflict=on_conflict)
-
-    def collection(self, name: str) -> str:
-        """The same."""
-        return name
-
-    def documents(self, collection: str) -> list[Mapping[str, Any]]:
-        """What the collection holds, in the order of ids."""
-        return self.open().documents(collection)

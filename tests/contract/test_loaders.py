@@ -14,7 +14,7 @@ from migrator.extractors.memory import MemoryExtractor
 from migrator.jobs.run import run_job
 from migrator.loaders.ndjson import NdjsonLoader
 from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
-from migrator.testing import DOCUMENTS, MemoryLoader, MemoryTarget
+from migrator.testing import DOCUMENTS, MemoryLoader
 
 from .loader_contract import LoaderContract, Target
 
@@ -55,13 +55,34 @@ class TestNdjson(LoaderContract):
         return Folder(tmp_path / "new" / "out")
 
 
+class Memory:
+    """Loaders that share what they keep."""
+
+    secrets: Sequence[str] = ()
+
+    def __init__(self) -> None:
+        self.store: dict[str, dict[str, bytes]] = {}
+
+    def open(self, on_conflict: str = "fail") -> MemoryLoader:
+        """A new loader of the same documents."""
+        return MemoryLoader(self.store, on_conflict=on_conflict)
+
+    def collection(self, name: str) -> str:
+        """The same."""
+        return name
+
+    def documents(self, collection: str) -> list[Mapping[str, Any]]:
+        """What the collection holds, in the order of ids."""
+        return self.open().documents(collection)
+
+
 class TestMemory(LoaderContract):
     """What `migrator.testing` has for tests of sources and transformers."""
 
     @pytest.fixture
     def target(self) -> Target:
         """Empty."""
-        return MemoryTarget()
+        return Memory()
 
 
 @pytest.mark.parametrize(

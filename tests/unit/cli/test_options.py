@@ -211,6 +211,24 @@ def test_a_name_and_its_unit_agree(kind: type) -> None:
         assert f"    {each.name}: {each.option.help}" in (kind.__doc__ or "")
 
 
+@pytest.mark.parametrize(
+    ("kind", "wrong", "said"),
+    [
+        (LogOptions, {"log_format": "xml"}, r"log_format is 'xml'\. Known are: text, json"),
+        (SeedOptions, {"wait_s": 0.0}, "wait_s is 0"),
+        (SandboxOptions, {"port": 70_000}, "port is 70000"),
+        (BackupOptions, {"place": "p", "databases": "orders"}, ""),
+    ],
+)
+def test_each_class_of_options_checks_its_values(kind: type, wrong: dict[str, Any], said: str) -> None:
+    """By itself, without a line in the class; one text is a list of one."""
+    if said:
+        with pytest.raises(ConfigError, match=said):
+            kind(**wrong)
+    else:
+        assert kind(**wrong).databases == ("orders",)
+
+
 def test_parts_of_the_library_have_the_same_defaults() -> None:
     """Who uses a part by itself gets what the command gets."""
     assert (RetryPolicy().max_attempts, RetryPolicy().max_outage_s) == (
