@@ -7,7 +7,7 @@ Only then does the checkpoint move to `Batch.end`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -152,6 +152,14 @@ class Counts:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
+    @classmethod
+    def sum(cls, all_counts: Iterable[Counts]) -> Counts:
+        """The numbers of several together."""
+        totals = cls()
+        for counts in all_counts:
+            totals.add(counts)
+        return totals
+
     def as_dict(self) -> dict[str, int]:
         """The numbers by name, in the report's order."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -192,10 +200,7 @@ class Report:
     @property
     def totals(self) -> Counts:
         """The sum over all collections."""
-        totals = Counts()
-        for collection in self.collections.values():
-            totals.add(collection.counts)
-        return totals
+        return Counts.sum(collection.counts for collection in self.collections.values())
 
     @property
     def rejected(self) -> int:

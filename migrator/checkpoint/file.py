@@ -104,10 +104,7 @@ class Checkpoint:
     @property
     def totals(self) -> Counts:
         """What all runs of this checkpoint have settled."""
-        totals = Counts()
-        for state in self.collections.values():
-            totals.add(state.counts)
-        return totals
+        return Counts.sum(state.counts for state in self.collections.values())
 
     @property
     def begun(self) -> bool:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
+from typing import Unpack
 
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
-from migrator.events import Listener, ignore
+from migrator.jobs.open import Around
 from migrator.jobs.registry import effects, target_text
 from migrator.jobs.run import JobResult, run_job
 from migrator.model import Extractor
 
 
-def run_any(
-    config: JobConfig,
-    *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
-    source: Extractor | None = None,
-) -> JobResult:
+def run_any(config: JobConfig, *, source: Extractor | None = None, **around: Unpack[Around]) -> JobResult:
     """Move a job's documents: once, since the last run, following, or by CouchDB's replicator.
 
     The arguments are as in `migrator.jobs.run.run_job`.
@@ -30,7 +23,7 @@ def run_any(
         ConfigError: flags that do not go together.
         MigratorError: as the way that is asked for.
     """
-    check_modes(config, environ)
+    check_modes(config, around.get("environ"))
     if config.executor:
         if is_sync(config):
             raise ConfigError("--executor moves a job once, all of it.", hint="Leave --executor out.")
@@ -40,20 +33,20 @@ def run_any(
             run_distributed,
         )
 
-        return run_distributed(config, environ=environ, listener=listener, stopping=stopping)
+        return run_distributed(config, **around)
     if not is_sync(config):
-        return run_job(config, environ=environ, listener=listener, stopping=stopping, source=source)
+        return run_job(config, source=source, **around)
     if config.replicate:
         from migrator.jobs.replicate import replicate_job  # most jobs need none of these
 
-        return replicate_job(config, environ=environ, listener=listener, stopping=stopping)
+        return replicate_job(config, **around)
     if config.follow:
         from migrator.jobs.follow import follow_job
 
-        return follow_job(config, environ=environ, listener=listener, stopping=stopping)
+        return follow_job(config, **around)
     from migrator.jobs.since_last import since_last_job
 
-    return since_last_job(config, environ=environ, listener=listener, stopping=stopping)
+    return since_last_job(config, **around)
 
 
 def is_sync(config: JobConfig) -> bool:

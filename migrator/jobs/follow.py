@@ -5,10 +5,10 @@ Each round is one of `since_last`, so whatever happens to this process, the next
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Unpack
 
 from migrator.config import JobConfig
 from migrator.couch.changes import ChangesFeed
@@ -23,6 +23,7 @@ from migrator.events import (
     RunStarted,
     ignore,
 )
+from migrator.jobs.open import Around
 from migrator.jobs.run import JobResult
 from migrator.jobs.since_last import Sync, open_sync
 from migrator.model import CollectionReport, Counts, Report
@@ -32,12 +33,7 @@ POLL_S = 1.0
 
 
 def follow_job(
-    config: JobConfig,
-    *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    config: JobConfig, *, clock: Callable[[], float] = time.monotonic, **around: Unpack[Around]
 ) -> JobResult:
     """Copy all once, then carry changes until `stopping` is set, or until there are none where the job says so.
 
@@ -48,10 +44,10 @@ def follow_job(
         RejectsError: so many documents are rejected that the next round would read them all again.
         MigratorError: as `since_last_job`; the next run goes on.
     """
-    stopping = stopping or threading.Event()
     started = clock()
-    quiet = _Quiet(listener)
-    with open_sync(config, environ=environ, listener=quiet, stopping=stopping) as sync:
+    listener = around.get("listener", ignore)
+    around["listener"] = quiet = _Quiet(listener)
+    with open_sync(config, **around) as sync:
         total = Report({}, 0.0)
         behind = set(sync.job.collections)
         try:
@@ -94,7 +90,7 @@ def _behind(sync: Sync) -> set[str]:
         if mark.since is None or _feed(sync, name).page(mark.since).changes:
             behind.add(name)
         else:
-            sync.listener(LagMeasured(name, 0))
+            sync.job.listener(LagMeasured(name, 0))
     return behind
 
 
@@ -105,7 +101,7 @@ def _wait(sync: Sync) -> set[str]:
         Interrupted: asked to stop.
     """
     # Asked for again and again, not held open: a proxy that buffers would hold back a feed's signs of life.
-    if sync.stopping.wait(POLL_S):
+    if sync.job.stopping.wait(POLL_S):
         raise Interrupted("Stopped.", hint="The same command goes on.")
     return _behind(sync)
 
@@ -127,10 +123,7 @@ def _refuse_to_go_round(sync: Sync) -> None:
 def _added(total: Report, more: Report) -> Report:
     collections = dict(total.collections)
     for name, each in more.collections.items():
-        counts = Counts()
-        if name in collections:
-            counts.add(collections[name].counts)
-        counts.add(each.counts)
-        collections[name] = CollectionReport(each.database, counts)
+        before = [collections[name].counts] if name in collections else []
+        collections[name] = CollectionReport(each.database, Counts.sum([*before, each.counts]))
     carried = total.carried if total.collections else more.carried
     return Report(collections, total.seconds + more.seconds, carried, more.unconfirmed)

@@ -8,9 +8,9 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from migrator import naming
 from migrator.checkpoint.file import Checkpoint
@@ -32,6 +32,14 @@ from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 from migrator.retry.throttle import Throttle
 
 
+class Around(TypedDict, total=False):
+    """What a job runs in, as in `open_job`; each may be left out."""
+
+    environ: Mapping[str, str] | None
+    listener: Listener
+    stopping: threading.Event | None
+
+
 @dataclass
 class OpenJob:
     """A job with its source and target open.
@@ -46,6 +54,9 @@ class OpenJob:
         fingerprint: what a checkpoint belongs to.
         retrier: knows of every success and failure.
         throttle: adapts to them.
+        first: the target at first contact, when nobody waits long for an answer.
+        listener: receives every event.
+        stopping: set it to stop.
         repeatable: a later run can go on from where this one was interrupted; not from a pipe or to one.
     """
 
@@ -58,6 +69,9 @@ class OpenJob:
     fingerprint: dict[str, Any]
     retrier: Retrier
     throttle: Throttle
+    first: RetryingLoader
+    listener: Listener = ignore
+    stopping: threading.Event = field(default_factory=threading.Event)
     repeatable: bool = True
 
     @property
@@ -110,16 +124,17 @@ def open_job(
         bare_extractor = source or open_extractor(config, environ, stopping)
         stack.callback(bare_extractor.close)
         extractor = RetryingExtractor(bare_extractor, retrier)
-        first = RetryingExtractor(bare_extractor, Retrier(FIRST_CONTACT, listener, None, stopping))
-        collections = _selected(first.collections(), config, bare_extractor)
+        once = Retrier(FIRST_CONTACT, listener, None, stopping)
+        found = RetryingExtractor(bare_extractor, once).collections()
+        collections = _selected(found, config, bare_extractor)
         names = _names(collections, config, environ, extractor) if target is None else {}
         bare_loader = target or open_loader(config, names, environ)
         stack.callback(bare_loader.close)
         names = {name: bare_loader.target_name(name) for name in collections}
         loader = RetryingLoader(bare_loader, retrier)
+        first = RetryingLoader(bare_loader, once)
         if collections and loader.traits.couchdb:
             # A wrong address or password shows here, before anything else is done.
-            once = Retrier(FIRST_CONTACT, listener, None, stopping)
             once.call("reach the target", lambda _: loader.survey(collections[0]))
         yield OpenJob(
             config=config,
@@ -131,6 +146,9 @@ def open_job(
             fingerprint=_fingerprint(config, bare_extractor, bare_loader, names),
             retrier=retrier,
             throttle=throttle,
+            first=first,
+            listener=listener,
+            stopping=stopping,
             repeatable=extractor.traits.repeatable and loader.traits.repeatable,
         )
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Unpack
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.checkpoint.target_guard import TargetGuard
@@ -27,14 +26,12 @@ from migrator.events import (
     CollectionFinished,
     CollectionStarted,
     LagMeasured,
-    Listener,
     RetryScheduled,
     RunFinished,
     RunStarted,
-    ignore,
 )
 from migrator.jobs.dispatch import check_modes
-from migrator.jobs.open import OpenJob, default_paths, open_job
+from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import open_client
 from migrator.jobs.run import JobResult
 from migrator.model import CollectionReport, Counts, Report
@@ -66,12 +63,7 @@ class _Job:
 
 
 def replicate_job(
-    config: JobConfig,
-    *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    config: JobConfig, *, clock: Callable[[], float] = time.monotonic, **around: Unpack[Around]
 ) -> JobResult:
     """Replicate a job's databases, as many at once as `in_flight` says.
 
@@ -81,11 +73,11 @@ def replicate_job(
         Interrupted: asked to stop; the jobs are removed, and the next run goes on where they were.
         LockedError: another run replicates the same.
     """
+    environ = around.get("environ")
     check_modes(config, environ)
-    stopping = stopping or threading.Event()
     started = clock()
     with contextlib.ExitStack() as stack:
-        job = stack.enter_context(open_job(config, environ=environ, listener=listener, stopping=stopping))
+        job = stack.enter_context(open_job(config, **around))
         job.fingerprint["operation"] = "replicate"
         source = stack.enter_context(contextlib.closing(open_client(config, "source", environ)[0]))
         target = stack.enter_context(contextlib.closing(open_client(config, "target", environ)[0]))
@@ -93,7 +85,7 @@ def replicate_job(
         job.retrier.call("look for the replicator", lambda _: runner.check())
         # Nothing is kept in it; it keeps two runs apart.
         stack.enter_context(CheckpointFile(default_paths(job)[0]).lock())
-        return _Replication(job, source, target, runner, listener, stopping, clock).run(started)
+        return _Replication(job, source, target, runner, clock).run(started)
 
 
 @dataclass
@@ -102,20 +94,18 @@ class _Replication:
     source: CouchClient
     target: CouchClient
     runner: Replicator
-    listener: Listener
-    stopping: threading.Event
     clock: Callable[[], float]
 
     def __post_init__(self) -> None:
         self.active: dict[str, _Job] = {}
         # Removing a job must not be given up because we were asked to stop.
-        self.steady = Retrier(FIRST_CONTACT, self.listener)
+        self.steady = Retrier(FIRST_CONTACT, self.job.listener)
 
     def run(self, started: float) -> JobResult:
         job = self.job
         report = Report({name: CollectionReport(job.names[name], Counts()) for name in job.collections}, 0.0)
         source = job.extractor.describe()
-        self.listener(RunStarted(source, job.bare_loader.describe(), tuple(job.collections), None))
+        self.job.listener(RunStarted(source, job.bare_loader.describe(), tuple(job.collections), None))
         waiting = list(job.collections)
         pause = POLL_S
         try:
@@ -124,7 +114,7 @@ class _Replication:
                     name = waiting.pop(0)
                     self.active[name] = self._start(name, report.collections[name].counts)
                     pause = POLL_S
-                if self.stopping.wait(pause):
+                if self.job.stopping.wait(pause):
                     raise Interrupted(
                         "Stopped; the replication is removed.", hint="The same command goes on where it was."
                     )
@@ -133,17 +123,17 @@ class _Replication:
                     if self._look(each):
                         del self.active[each.name]
                         self._remove(each)
-                        self.listener(CollectionFinished(each.name, each.counts))
+                        self.job.listener(CollectionFinished(each.name, each.counts))
         finally:
             for each in self.active.values():
                 self._remove(each)
         report = replace(report, seconds=self.clock() - started)
-        self.listener(RunFinished(report))
+        self.job.listener(RunFinished(report))
         return JobResult(report, None, None, Checkpoint(job=job.fingerprint, finished=True))
 
     def _start(self, name: str, counts: Counts) -> _Job:
         job, database = self.job, self.job.names[name]
-        self.listener(CollectionStarted(name, database, job.extractor.count(name), resumed=False))
+        self.job.listener(CollectionStarted(name, database, job.extractor.count(name), resumed=False))
         here, there = side(self.source.endpoint, name), side(self.target.endpoint, database)
         id = "migrator-" + hashlib.sha256(f"{here['url']} {there['url']}".encode()).hexdigest()[:20]
         document: dict[str, Any] = {"source": here, "target": there}
@@ -191,10 +181,10 @@ class _Replication:
             self._give_up(each, state)
         if state.error_count > each.errors:
             each.errors = state.error_count
-            self.listener(RetryScheduled(f"replicate {each.name}", each.errors, 0.0, self._safe(state.reason)))
+            self.job.listener(RetryScheduled(f"replicate {each.name}", each.errors, 0.0, self._safe(state.reason)))
         if state.numbers.pending is not None and now - each.told > TELL_EVERY_S:
             each.told = now
-            self.listener(LagMeasured(each.name, state.numbers.pending))
+            self.job.listener(LagMeasured(each.name, state.numbers.pending))
         return False
 
     def _give_up(self, each: _Job, state: JobState) -> None:
@@ -214,8 +204,8 @@ class _Replication:
             lambda _: read_history(self.source, each.name, each.replication_id, state.started),
         )
         each.counts.add(_counts(state.numbers, history))
-        self.listener(BatchLoaded(each.name, each.counts, 0, self.clock() - each.posted))
-        self.listener(LagMeasured(each.name, 0))
+        self.job.listener(BatchLoaded(each.name, each.counts, 0, self.clock() - each.posted))
+        self.job.listener(LagMeasured(each.name, 0))
 
     def _remove(self, each: _Job) -> None:
         if self.job.config.keep_job and each.name not in self.active:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 from migrator.capabilities import effect_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
@@ -19,15 +19,14 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig, parse_max_errors
 from migrator.errors import CheckpointError, ConfigError, MigratorError
-from migrator.events import CollectionFinished, Event, FolderChosen, Listener, ignore
+from migrator.events import CollectionFinished, Event, FolderChosen, Listener
 from migrator.files.identity import same_identity
-from migrator.jobs.open import OpenJob, default_paths, open_job
+from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.model import Extractor, Loader, Report, Transformer
 from migrator.pipeline.batching import Assembly, Preparing
 from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.pipeline.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
 from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
-from migrator.retry.retrier import FIRST_CONTACT, Retrier
 
 
 @dataclass(frozen=True)
@@ -41,26 +40,17 @@ class JobResult:
 
 
 def run_job(
-    config: JobConfig,
-    *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
-    source: Extractor | None = None,
-    target: Loader | None = None,
+    config: JobConfig, *, source: Extractor | None = None, target: Loader | None = None, **around: Unpack[Around]
 ) -> JobResult:
     """Move a job's documents; the arguments are as in `open_job`.
 
     Raises:
         MigratorError: see `Pipeline.run`; the checkpoint is saved.
     """
-    stopping = stopping or threading.Event()
-    with open_job(
-        config, environ=environ, listener=listener, stopping=stopping, source=source, target=target
-    ) as job:
+    with open_job(config, source=source, target=target, **around) as job:
         _refuse_to_overwrite_source(job)
         if job.loader.traits.writes_files and not config.dry_run:
-            listener(FolderChosen(job.bare_loader.describe()))
+            job.listener(FolderChosen(job.bare_loader.describe()))
         checkpoint_path, rejects_path = default_paths(job)
         # Nobody could go on from a position in a pipe: a checkpoint is only kept where it is named.
         kept = not config.dry_run and (job.repeatable or bool(config.checkpoint))
@@ -75,25 +65,23 @@ def run_job(
             )
             _check_identities(job, checkpoint, file)
             transform = job.transform(checkpoint)
-            first = RetryingLoader(job.bare_loader, Retrier(FIRST_CONTACT, listener, None, stopping))
             loader = job.loader
-            refuse_other_targets(first, checkpoint)
+            refuse_other_targets(job.first, checkpoint)
             if config.dry_run:
                 from migrator.loaders.dry_run import DryLoader  # most jobs write
 
                 dry = DryLoader(job.bare_loader)
-                loader = BisectingLoader(RetryingLoader(dry, job.retrier), listener)
+                loader = BisectingLoader(RetryingLoader(dry, job.retrier), job.listener)
             elif job.collections and job.loader.traits.couchdb:
                 # So does a missing right to create a database.
                 name = next((n for n in job.collections if not _finished(checkpoint, n)), job.collections[0])
-                first.prepare(name, None)
+                job.first.prepare(name, None)
             rejects = job_rejects(None if config.dry_run else rejects_path, job, checkpoint, resumed=resumed)
-            with contextlib.closing(rejects), _pool(config, checkpoint, stopping) as prepare:
+            with contextlib.closing(rejects), _pool(job, checkpoint) as prepare:
                 if not resumed:
                     file.save(checkpoint)
-                extractor, spool_listener = in_order(
-                    job, checkpoint, transform, checkpoint_path.resolve(), listener, stopping, prepare
-                )
+                path = checkpoint_path.resolve()
+                extractor, listener = in_order(job, checkpoint, transform, path, prepare)
                 report = Pipeline(
                     extractor=extractor,
                     loader=loader,
@@ -105,8 +93,8 @@ def run_job(
                     checkpoint=checkpoint,
                     checkpoint_file=file,
                     max_errors=MaxErrors(*parse_max_errors(config.max_errors)),
-                    listener=spool_listener,
-                    stopping=stopping,
+                    listener=listener,
+                    stopping=job.stopping,
                 ).run(job.collections)
             if not config.checkpoint and report.ok:
                 # The default file is only for going on after an interruption.
@@ -144,7 +132,8 @@ def _without_resume(job: OpenJob) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _pool(config: JobConfig, checkpoint: Checkpoint, stopping: threading.Event) -> Iterator[Preparing | None]:
+def _pool(job: OpenJob, checkpoint: Checkpoint) -> Iterator[Preparing | None]:
+    config = job.config
     if not (config.transform_workers and config.transform):
         yield None
         return
@@ -156,7 +145,7 @@ def _pool(config: JobConfig, checkpoint: Checkpoint, stopping: threading.Event) 
         codec=config.codec,
         seed=checkpoint.seed,
         started_ms=checkpoint.started_ms,
-        stopping=stopping,
+        stopping=job.stopping,
     )
     with contextlib.closing(pool):
         yield pool
@@ -207,13 +196,11 @@ def in_order(
     checkpoint: Checkpoint,
     transform: Transformer | None,
     path: Path,
-    listener: Listener,
-    stopping: threading.Event,
     prepare: Preparing | None = None,
 ) -> tuple[Extractor, Listener]:
     """The source with a spool where sorting gains, and a listener that removes a spool that is done with."""
     if job.config.dry_run or not job.loader.traits.prefers_sorted:
-        return job.extractor, listener
+        return job.extractor, job.listener
     # What was decided when the job began holds for its positions, whatever --sort says now.
     decided: dict[str, bool] = checkpoint.details.setdefault("spooled", {})
 
@@ -230,7 +217,7 @@ def in_order(
 
     label = json.dumps([job.fingerprint, checkpoint.seed], sort_keys=True)
     folder = path.with_name(path.name + ".spool")
-    spool = SpoolingExtractor(job.extractor, assembly, folder, label, decided, wanted, stopping=stopping)
+    spool = SpoolingExtractor(job.extractor, assembly, folder, label, decided, wanted, stopping=job.stopping)
     for name in job.collections:
         state = checkpoint.collections.get(name)
         if state is None or state.position is None:
@@ -238,7 +225,7 @@ def in_order(
             spool.remove(name)
 
     def listen(event: Event) -> None:
-        listener(event)
+        job.listener(event)
         if isinstance(event, CollectionFinished) and decided.get(event.collection):
             spool.remove(event.collection)
 

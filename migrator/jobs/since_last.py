@@ -8,9 +8,9 @@ moves; and the mark moves when the whole round is settled. So a kill anywhere co
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Unpack
 
 from migrator.capabilities import effect_of, with_effect
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
@@ -21,19 +21,17 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import is_surely_empty
 from migrator.couch.identity import start_of
 from migrator.errors import TransformError
-from migrator.events import LagMeasured, Listener, ignore
+from migrator.events import LagMeasured, ignore
 from migrator.extractors.changes import ChangesExtractor, Since
 from migrator.jobs.dispatch import check_modes
 from migrator.jobs.marks import DATABASE, Mark, former, keep_marks, paths_of, read_marks
-from migrator.jobs.open import OpenJob, open_job
+from migrator.jobs.open import Around, OpenJob, open_job
 from migrator.jobs.registry import open_client
 from migrator.jobs.run import JobResult, in_order, job_rejects
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.model import Document, Extractor, Reject, Report, Transformer
 from migrator.pipeline.loop import MaxErrors, Pipeline
-from migrator.pipeline.wrapper import RetryingLoader
-from migrator.retry.retrier import FIRST_CONTACT, Retrier
 
 AGAIN = "Run it again: it then copies everything once more, and what is there stays as it is."
 
@@ -49,8 +47,6 @@ class Sync:
     file: CheckpointFile
     checkpoint: Checkpoint
     rejects: RejectFile
-    listener: Listener
-    stopping: threading.Event
     marks: dict[str, Mark] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
 
@@ -118,11 +114,9 @@ class Sync:
                 loader.policies[name] = OnConflict.OVERWRITE if mark.again else OnConflict.FAIL
         transform = self._guarded(job.transform(self.checkpoint))
         extractor: Extractor = job.extractor
-        listener = self.listener
+        listener = job.listener
         if not self.copied and self.file.path is not None:
-            extractor, listener = in_order(
-                job, self.checkpoint, transform, self.file.path, listener, self.stopping
-            )
+            extractor, listener = in_order(job, self.checkpoint, transform, self.file.path)
         return Pipeline(
             extractor=extractor,
             loader=job.loader,
@@ -135,7 +129,7 @@ class Sync:
             guard=TargetGuard(job.loader, hint=AGAIN, flag=""),
             max_errors=MaxErrors(*parse_max_errors(job.config.max_errors)),
             listener=listener,
-            stopping=self.stopping,
+            stopping=job.stopping,
         ).run(job.collections)
 
     def next(self) -> None:
@@ -210,13 +204,7 @@ class _Remembered:
         return self._sync.rejects.digest
 
 
-def since_last_job(
-    config: JobConfig,
-    *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
-) -> JobResult:
+def since_last_job(config: JobConfig, **around: Unpack[Around]) -> JobResult:
     """Copy all once, and at each later run with the same checkpoint what changed since.
 
     Raises:
@@ -224,21 +212,15 @@ def since_last_job(
         LockedError: another run holds the checkpoint.
         MigratorError: see `Pipeline.run`; the next run goes on.
     """
-    with open_sync(config, environ=environ, listener=listener, stopping=stopping) as sync:
+    with open_sync(config, **around) as sync:
         return sync.result(sync.round())
 
 
 @contextlib.contextmanager
-def open_sync(
-    config: JobConfig,
-    *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
-) -> Iterator[Sync]:
+def open_sync(config: JobConfig, **around: Unpack[Around]) -> Iterator[Sync]:
     """Open both sides and the checkpoint, and begin a round; the arguments are as in `since_last_job`."""
+    environ, listener = around.get("environ"), around.get("listener", ignore)
     check_modes(config, environ)
-    stopping = stopping or threading.Event()
     with contextlib.ExitStack() as stack:
         source, named = open_client(config, "source", environ)
         stack.callback(source.close)
@@ -251,16 +233,9 @@ def open_sync(
         )
         target, database = open_client(config, "target", environ)
         stack.callback(target.close)
-        job = stack.enter_context(
-            open_job(
-                # What an unfinished round needs to know is in the checkpoint; a timer always goes on.
-                replace(config, resume=not config.restart),
-                environ=environ,
-                listener=listener,
-                stopping=stopping,
-                source=extractor,
-            )
-        )
+        # What an unfinished round needs to know is in the checkpoint; a timer always goes on.
+        going_on = replace(config, resume=not config.restart)
+        job = stack.enter_context(open_job(going_on, source=extractor, **around))
         # A database that is new at the source joins the job.
         job.fingerprint["collections"] = {"chosen": list(config.collection), "map": dict(config.map)}
         job.fingerprint["operation"] = "since last"
@@ -272,13 +247,12 @@ def open_sync(
         checkpoint, resumed = open_checkpoint(
             file, job.fingerprint, resume=not config.restart, restart=config.restart, later=(DATABASE,)
         )
-        first = RetryingLoader(job.bare_loader, Retrier(FIRST_CONTACT, listener, None, stopping))
         for name in job.collections:
             # So does a missing right to create a database; and what was taken away is found to be another.
-            first.prepare(name, None)
+            job.first.prepare(name, None)
         rejects = job_rejects(rejects_path, job, checkpoint, resumed=resumed)
         stack.enter_context(contextlib.closing(rejects))
-        sync = Sync(job, extractor, source, target, file, checkpoint, rejects, listener, stopping)
+        sync = Sync(job, extractor, source, target, file, checkpoint, rejects)
         if config.restart:
             # The marks are worth nothing any more, but what was copied by them is still this job's own.
             same = before is not None and all(

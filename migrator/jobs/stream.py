@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Unpack
 
 from migrator.checkpoint.file import Checkpoint
 from migrator.checkpoint.reject_file import RejectFile
@@ -11,8 +11,7 @@ from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
-from migrator.events import Listener, ignore
-from migrator.jobs.open import open_job
+from migrator.jobs.open import Around, open_job
 from migrator.jobs.registry import target_text
 from migrator.model import Counts, Position, Record
 from migrator.pipeline.loop import MaxErrors, Pipeline
@@ -29,25 +28,14 @@ class StreamWriter:
         config: the job, but for its source.
         source: what people call the source.
         rejects: where rejected documents go.
-        environ: the environment; the process's own by default.
-        listener: receives every event.
-        stopping: set it to stop.
+        around: as in `open_job`.
 
     Raises:
         ConfigError: the target is no server: a folder's files are written as a whole.
     """
 
-    def __init__(
-        self,
-        config: JobConfig,
-        source: str,
-        rejects: RejectFile,
-        *,
-        environ: Mapping[str, str] | None = None,
-        listener: Listener = ignore,
-        stopping: threading.Event | None = None,
-    ) -> None:
-        if not is_server_url(target_text(config, environ)):
+    def __init__(self, config: JobConfig, source: str, rejects: RejectFile, **around: Unpack[Around]) -> None:
+        if not is_server_url(target_text(config, around.get("environ"))):
             raise ConfigError(
                 "Documents that come in pieces can only go to a server.",
                 hint="Name one with --to http://HOST:5984, or keep them first and use migrator run.",
@@ -56,9 +44,7 @@ class StreamWriter:
         self._config = config
         self._source = source
         self._rejects = rejects
-        self._environ = environ
-        self._listener = listener
-        self._stopping = stopping
+        self._around = around
         self._collections: dict[str, None] = {}
         self._targets: dict[str, str] = {}
         # Ids that are made up are made from one seed.
@@ -75,13 +61,7 @@ class StreamWriter:
         max_errors = MaxErrors(*parse_max_errors(self._config.max_errors))
         if max_errors.count is not None:
             max_errors = MaxErrors(count=max_errors.count - self.counts.rejected)
-        with open_job(
-            self._config,
-            environ=self._environ,
-            listener=self._listener,
-            stopping=self._stopping,
-            source=piece,
-        ) as job:
+        with open_job(self._config, source=piece, **self._around) as job:
             report = Pipeline(
                 extractor=job.extractor,
                 loader=job.loader,
@@ -92,8 +72,8 @@ class StreamWriter:
                 # All pieces belong together: what earlier ones left must be there still.
                 guard=TargetGuard(job.loader, hint=AGAIN, flag=None, known=self._targets),
                 max_errors=max_errors,
-                listener=self._listener,
-                stopping=self._stopping or threading.Event(),
+                listener=job.listener,
+                stopping=job.stopping,
             ).run(job.collections)
         self.counts.add(report.totals)
         return report.totals

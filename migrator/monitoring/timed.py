@@ -111,9 +111,6 @@ class TimedRun:
         return result
 
     def _result(self, exit_code: int, error: BaseException | None) -> dict[str, Any]:
-        totals = Counts()
-        for counts in self.collections.values():
-            totals.add(counts)
         result: dict[str, Any] = {
             "schema": SCHEMA,
             "command": self.command,
@@ -125,7 +122,7 @@ class TimedRun:
                 name: {"database": self.databases.get(name, ""), **counts.as_dict()}
                 for name, counts in self.collections.items()
             },
-            "totals": totals.as_dict(),
+            "totals": Counts.sum(self.collections.values()).as_dict(),
             "bytes": sum(self.sizes.values()),
         }
         if self.lag:

@@ -7,9 +7,9 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from migrator import errors
 from migrator.capabilities import unconfirmed_of
@@ -40,7 +40,7 @@ from migrator.jobs.distributed.shared_paths import everywhere
 from migrator.jobs.distributed.split import Split, divide
 from migrator.jobs.distributed.targets import open_targets, other_target
 from migrator.jobs.distributed.worker import STOP_FILE, counts_of, event_of, split_paths
-from migrator.jobs.open import OpenJob, default_paths, open_job
+from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects, open_extractor
 from migrator.jobs.run import JobResult
 from migrator.model import CollectionReport, Counts, Report
@@ -49,13 +49,7 @@ from migrator.pipeline.loop import MaxErrors
 SPLITS_PER_WORKER = 4
 
 
-def run_distributed(
-    config: JobConfig,
-    *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener,
-    stopping: threading.Event | None = None,
-) -> JobResult:
+def run_distributed(config: JobConfig, **around: Unpack[Around]) -> JobResult:
     """Move a job's documents by the workers of `config.executor`; the arguments are as in `run_job`.
 
     Raises:
@@ -63,16 +57,16 @@ def run_distributed(
         MigratorError: as `run_job`; what is settled stays so, and --resume goes on.
     """
     _check(config)
+    environ = around.get("environ")
     config = everywhere(config, environ)
-    stopping = stopping or threading.Event()
     source = open_extractor(config, environ)
-    with open_job(config, environ=environ, listener=listener, stopping=stopping, source=source) as job:
+    with open_job(config, source=source, **around) as job:
         checkpoint_path, rejects_path = default_paths(job)
         job.fingerprint["executor"] = "splits"
         file = CheckpointFile(checkpoint_path)
         with (
             file.lock(),
-            DaskEngine(config.executor, lambda messages: _hear(listener, messages)) as engine,
+            DaskEngine(config.executor, lambda messages: _hear(job.listener, messages)) as engine,
         ):
             checkpoint, resumed = open_checkpoint(
                 file,
@@ -91,34 +85,28 @@ def run_distributed(
                 file.save(checkpoint)
             (folder / STOP_FILE).unlink(missing_ok=True)
             check_rejects_path(rejects_path)
-            run = _Run(config, job, checkpoint, file, folder, rejects_path, listener, stopping, targets)
-            return run.run(engine)
+            return _Run(job, checkpoint, file, folder, rejects_path, targets).run(engine)
 
 
+@dataclass
 class _Run:
-    def __init__(
-        self,
-        config: JobConfig,
-        job: OpenJob,
-        checkpoint: Checkpoint,
-        file: CheckpointFile,
-        folder: Path,
-        rejects: Path,
-        listener: Listener,
-        stopping: threading.Event,
-        targets: TargetGuard,
-    ) -> None:
-        self.targets = targets
-        self.config, self.job, self.checkpoint, self.file = config, job, checkpoint, file
-        self.folder, self.rejects, self.listener, self.stopping = folder, rejects, listener, stopping
-        self.splits = [Split(**fields) for fields in checkpoint.details["splits"]]
-        self.max_errors = MaxErrors(*parse_max_errors(config.max_errors))
-        self.done: set[int] = set(checkpoint.details.get("done", ()))
+    job: OpenJob
+    checkpoint: Checkpoint
+    file: CheckpointFile
+    folder: Path
+    rejects: Path
+    targets: TargetGuard
+
+    def __post_init__(self) -> None:
+        self.config, self.listener = self.job.config, self.job.listener
+        self.splits = [Split(**fields) for fields in self.checkpoint.details["splits"]]
+        self.max_errors = MaxErrors(*parse_max_errors(self.config.max_errors))
+        self.done: set[int] = set(self.checkpoint.details.get("done", ()))
 
     def run(self, engine: DaskEngine) -> JobResult:
         started = time.monotonic()
         before = {split.number: counts_of(self.folder, split) for split in self.splits}
-        carried = _sum(before.values())
+        carried = Counts.sum(before.values())
         names = tuple(self.job.collections)
         totals = [self.job.extractor.count(name) for name in names]
         total = None if None in totals else sum(t for t in totals if t is not None)
@@ -135,8 +123,8 @@ class _Run:
             name: CollectionReport(
                 self.job.names[name],
                 _difference(
-                    _sum(counts[s.number] for s in self.splits if s.collection == name),
-                    _sum(before[s.number] for s in self.splits if s.collection == name),
+                    Counts.sum(counts[s.number] for s in self.splits if s.collection == name),
+                    Counts.sum(before[s.number] for s in self.splits if s.collection == name),
                 ),
             )
             for name in names
@@ -171,7 +159,7 @@ class _Run:
                 self.done.add(split.number)
                 self._save({each.number: counts_of(self.folder, each) for each in self.splits})
                 if all(s.number in self.done for s in self.splits if s.collection == split.collection):
-                    counts = _sum(
+                    counts = Counts.sum(
                         counts_of(self.folder, s) for s in self.splits if s.collection == split.collection
                     )
                     self.listener(CollectionFinished(split.collection, counts))
@@ -191,7 +179,7 @@ class _Run:
 
         def watch() -> None:
             while not over.wait(0.2):
-                if self.stopping.is_set():
+                if self.job.stopping.is_set():
                     self._stop()
                     return
 
@@ -216,7 +204,7 @@ class _Run:
                 # Where a split stands is in its own file; this says only that there is something to go on from.
                 position="splits" if any(counts[split.number].read for split in own) else None,
                 finished=all(split.number in self.done for split in own),
-                counts=_sum(counts[split.number] for split in own),
+                counts=Counts.sum(counts[split.number] for split in own),
                 target=self.targets.known(name),
             )
         self.checkpoint.details["done"] = sorted(self.done)
@@ -268,13 +256,6 @@ def _error(kind: str, message: str, hint: str) -> MigratorError:
         return TargetReplaced(message, hint=hint, flag=RESTART)
     error: MigratorError = made(message, hint=hint)
     return error
-
-
-def _sum(counts: Any) -> Counts:
-    total = Counts()
-    for each in counts:
-        total.add(each)
-    return total
 
 
 def _difference(now: Counts, before: Counts) -> Counts:
