@@ -11,7 +11,7 @@ import urllib3
 
 from migrator.couch.revision import first_revision, rule_holds
 from tests import support
-from tests.support.revisions import revision_after
+from tests.support.revision_rule import revision_after
 
 LETTERS = ["a", '"', "\\", "\n", "\0", "é", "漢", "😀", "\u2028", "\uffff", "\x7f", "/", '" :', "e-400", "\ud7ff"]
 INTEGERS = [
