@@ -22,12 +22,7 @@ WORDS = "migrator.words"
 """Where the group's context keeps the words of the command line."""
 
 # What decides how and where documents are written.
-_CARRIED = frozenset(
-    {
-        *("on_conflict", "newer_field", "q", "n", "partitioned"),
-        *(each.name for each in options_of(Connection)),
-    }
-)
+_CARRIED = {"on_conflict", "newer_field", "q", "n", "partitioned"} | {each.name for each in options_of(Connection)}
 _SECRET = re.compile(r"((?:^|[?&;])(?:password|passwd|pwd|token|secret|api_?key)=)[^&;#]*", re.IGNORECASE)
 # These say how far to go on, which another run decides for itself; a ping's address is a secret.
 _NOT_AGAIN = {"--resume": 0, "--restart": 0, "--ping": 1}
@@ -72,15 +67,14 @@ def credentials_hint(config: JobConfig) -> str:
     return " (set COUCHDB_USER and COUCHDB_PASSWORD first, as credentials are not shown)"
 
 
-def this_command(*more: str, without: Sequence[str] = ()) -> str:
+def this_command(*more: str) -> str:
     """The command that runs now, with more words at its end.
 
     Args:
         more: the words.
-        without: options with a value that are left out.
     """
     context = click.get_current_context(silent=True)
-    return _command(context.meta.get(WORDS, ()) if context else (), *more, without=without)
+    return _command(context.meta.get(WORDS, ()) if context else (), *more)
 
 
 def whole_hint(error: MigratorError, words: Sequence[str]) -> str:
@@ -133,8 +127,7 @@ def _options(words: Sequence[str]) -> set[str]:
     return {option for param in command.params for option in param.opts if not getattr(param, "hidden", False)}
 
 
-def _command(words: Sequence[str], *more: str, without: Sequence[str] = ()) -> str:
-    left_out = {**_NOT_AGAIN, **dict.fromkeys(without, 1)}
+def _command(words: Sequence[str], *more: str) -> str:
     kept: list[str] = []
     skipped = 0
     for word in words:
@@ -142,8 +135,8 @@ def _command(words: Sequence[str], *more: str, without: Sequence[str] = ()) -> s
             skipped -= 1
             continue
         option, equals, _ = word.partition("=")
-        if option in left_out:
-            skipped = 0 if equals else left_out[option]
+        if option in _NOT_AGAIN:
+            skipped = 0 if equals else _NOT_AGAIN[option]
             continue
         kept.append(without_secrets(word))
     return shlex.join(["migrator", *kept, *more])

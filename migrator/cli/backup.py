@@ -142,14 +142,13 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
         report: the report file; "" for none.
         again: the command that does what was rejected, after a fix.
     """
-    from migrator.report.summary import unconfirmed_lines
+    from migrator.cli.rendering import write_report
+    from migrator.report.summary import dump, unconfirmed_lines
 
-    text = json.dumps(result.as_dict())
+    value = result.as_dict()
     if report and report != "-":
-        from migrator.cli.rendering import write_report
-
-        write_report(report, json.dumps(result.as_dict(), indent=2) + "\n")
-    click.echo(text)
+        write_report(report, dump(value))
+    click.echo(json.dumps(value))
     for database in result.databases:
         for line in unconfirmed_lines(database.unconfirmed):
             click.echo(line, err=True)

@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from migrator.verification.result import VerifyResult
 
 
-def print_result(
-    result: JobResult, config: JobConfig, history: HistoryListener, verification: VerifyResult | None = None
-) -> None:
+def print_result(result: JobResult, config: JobConfig, history: HistoryListener) -> None:
     """Print a run's report, and write it to the file that the job names.
 
     Raises:
         StorageError, ConfigError: the file cannot be written.
     """
-    write_result(result, config, history, verification)
+    write_result(result, config, history)
     if config.report != "-" and not config.json:
         click.echo(
             report_to_table(result.report, dry_run=config.dry_run), nl=False, err=is_standard_output(config.target)
