@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from migrator.couch.id_ranges import Part, Rank, parts
-from migrator.couch.parallel import ParallelRows
 from migrator.couch.responses import Answer
 from migrator.couch.rows import Row, read_rows
 from migrator.errors import EndpointError, TransientError
@@ -118,6 +117,8 @@ def _in_order(
     page_rows: int,
     at_once: int,
 ) -> Iterator[Row]:
+    from migrator.couch.parallel import ParallelRows  # most lists are read page after page
+
     def read(part: Part) -> Generator[Row]:
         def read_part(page: Mapping[str, Any]) -> Iterator[Row]:
             return read_page({**page, "inclusive_end": False})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -157,22 +158,14 @@ class PipedExtractor(ExtractorWrapper):
         super().close()
         released(self._copy)
 
-    def _own_name(self) -> _OwnName:
-        return _OwnName(self)
+    @contextlib.contextmanager
+    def _own_name(self) -> Iterator[None]:
+        """Name the stream in messages in place of its copy."""
+        try:
+            yield
+        except MigratorError as error:
+            error.message = self._told(error.message)
+            raise
 
     def _told(self, text: str) -> str:
         return text.replace(str(self._copy), self._name)
-
-
-class _OwnName:
-    """Names the stream in messages in place of its copy."""
-
-    def __init__(self, extractor: PipedExtractor) -> None:
-        self._extractor = extractor
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _at: object) -> None:
-        if isinstance(error, MigratorError):
-            error.message = self._extractor._told(error.message)  # noqa: SLF001 its own part

@@ -22,7 +22,7 @@ from migrator.errors import ConfigError, EndpointError, Interrupted, RejectsErro
 from migrator.jobs.dispatch import run_any
 from migrator.jobs.distributed import split
 from migrator.jobs.distributed.coordinator import run_distributed
-from migrator.jobs.distributed.shared_paths import from_root
+from migrator.jobs.distributed.split import from_root
 from migrator.jobs.run import run_job
 from migrator.verification.job import verify_job
 from tests import support

@@ -35,11 +35,16 @@ from migrator.events import (
 )
 from migrator.files.failures import writing
 from migrator.jobs.distributed.engine import DaskEngine
-from migrator.jobs.distributed.merged_rejects import merge_rejects
-from migrator.jobs.distributed.shared_paths import everywhere
-from migrator.jobs.distributed.split import Split, divide
-from migrator.jobs.distributed.targets import open_targets, other_target
-from migrator.jobs.distributed.worker import STOP_FILE, counts_of, event_of, split_paths
+from migrator.jobs.distributed.split import Split, divide, everywhere
+from migrator.jobs.distributed.worker import (
+    STOP_FILE,
+    counts_of,
+    event_of,
+    merge_rejects,
+    open_targets,
+    other_target,
+    split_paths,
+)
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects, open_extractor
 from migrator.jobs.run import JobResult

@@ -1,4 +1,7 @@
-"""What a worker does: moves one split, and goes on with it where another worker was killed."""
+"""What a worker does: moves one split, and goes on with it where another worker was killed.
+
+What workers leave is put together here too: they wrote to one target, and their rejects go into one file.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from migrator.checkpoint.file import CheckpointFile
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
+from migrator.checkpoint.reject_file import file_digest
+from migrator.checkpoint.rejects import line_to_reject
+from migrator.checkpoint.target_guard import TargetGuard, is_same
 from migrator.config import JobConfig
 from migrator.errors import (
     EndpointError,
@@ -19,12 +25,25 @@ from migrator.errors import (
     MigratorError,
     StorageError,
     TargetMissing,
+    TargetReplaced,
     Unauthorized,
 )
-from migrator.events import BatchLoaded, BatchSplit, Event, LimitsChanged, RetryScheduled
+from migrator.events import (
+    BatchLoaded,
+    BatchSplit,
+    DocumentRejected,
+    Event,
+    LimitsChanged,
+    Listener,
+    RetryScheduled,
+)
+from migrator.files.durable import keep_older, link_target, replacing
+from migrator.files.failures import RESUME, writing
+from migrator.files.streams import is_stream
 from migrator.jobs.distributed.split import RangeExtractor, Split
+from migrator.jobs.open import OpenJob
 from migrator.jobs.registry import open_extractor
-from migrator.jobs.run import run_job
+from migrator.jobs.run import refuse_other_targets, run_job
 from migrator.model import Counts
 
 STOP_FILE = "stop"
@@ -164,3 +183,93 @@ def event_of(name: str, fields: Mapping[str, Any]) -> Event:
         values["counts"] = Counts(**values["counts"])
     made: Event = FORWARDED[name](**values)
     return made
+
+
+def open_targets(job: OpenJob, checkpoint: Checkpoint) -> TargetGuard:
+    """The guard of a job's targets; databases are made here, once for all workers.
+
+    Raises:
+        TargetReplaced: a target is not the one that earlier runs of this job wrote to.
+    """
+    refuse_other_targets(job.loader, checkpoint)
+    guard = TargetGuard(job.loader)
+    for name in job.collections:
+        state = checkpoint.collections.get(name, CollectionState())
+        if job.loader.traits.couchdb:
+            job.loader.prepare(name, None)
+        elif not state.finished:
+            # Each file is one worker's own, who looks after it while it is made.
+            continue
+        guard.begin(name, state.target if state.begun else None)
+    return guard
+
+
+def other_target(guard: TargetGuard, folder: Path, split: Split) -> TargetReplaced | None:
+    """What is wrong where a worker's split went to another target than the job's, or None."""
+    written, begun = _target_of(folder, split), guard.known(split.collection)
+    if written is None:
+        return None
+    try:
+        if begun is None:
+            guard.begin(split.collection, written)
+        elif not is_same(begun, written):
+            guard.check(split.collection)
+            return guard.replaced(split.collection)
+    except TargetReplaced as error:
+        return error
+    return None
+
+
+def _target_of(folder: Path, split: Split) -> str | None:
+    file = CheckpointFile(split_paths(folder, split.number)[0])
+    state = file.load().collections.get(split.collection) if file.exists() else None
+    return state.target if state else None
+
+
+# Rejects that listeners hear of; all are in the file.
+MAX_REJECTS_TOLD = 1_000
+
+
+def merge_rejects(path: Path, parts: Sequence[Path], checkpoint: Checkpoint, listener: Listener) -> int:
+    """Write all splits' rejects into one file, from the beginning each time, so that none stands there twice.
+
+    Args:
+        path: the file; what another run has left there keeps a name of its own.
+        parts: the splits' reject files, which need not be there.
+        checkpoint: the job's, which tells what this job wrote there before.
+        listener: told of the first of them.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        StorageError: there is no room, or no right to write.
+        ConfigError: the path is wrong.
+    """
+    parts = [part for part in parts if part.exists() and part.stat().st_size]
+    if not parts:
+        return 0
+    told = 0
+    instead = "name another with --rejects FILE"
+    with writing(path, what="Reject file", instead=instead, again=RESUME):
+        _keep_another_runs(path, checkpoint)
+        with replacing(path) as merged:
+            for part in parts:
+                with part.open("rb") as lines:
+                    for line in lines:
+                        merged.write(line)
+                        told += 1
+                        if told <= MAX_REJECTS_TOLD:
+                            listener(DocumentRejected(line_to_reject(line, str(part))))
+        if not is_stream(path):
+            checkpoint.rejects_bytes = path.stat().st_size
+            checkpoint.rejects_digest = file_digest(path, checkpoint.rejects_bytes)
+    return told
+
+
+def _keep_another_runs(path: Path, checkpoint: Checkpoint) -> None:
+    real, mine = link_target(path), checkpoint.rejects_bytes
+    if is_stream(path) or not real.exists() or not real.stat().st_size:
+        return
+    if not mine or file_digest(real, mine) != checkpoint.rejects_digest:
+        keep_older(real)

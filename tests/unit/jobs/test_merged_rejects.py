@@ -9,7 +9,7 @@ import pytest
 
 from migrator.checkpoint.file import Checkpoint
 from migrator.checkpoint.rejects import reject_to_line
-from migrator.jobs.distributed.merged_rejects import merge_rejects
+from migrator.jobs.distributed.worker import merge_rejects
 from migrator.model import Reject
 
 
