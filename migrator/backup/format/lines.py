@@ -62,7 +62,7 @@ def index_line(id: str, rev: str, attachments: Sequence[StoredAttachment]) -> by
 def fault_line(fault: LeafFault) -> bytes:
     """The line of a leaf that could not be read, in a segment and in its index alike."""
     value = {"id": fault.id, "rev": fault.rev, "fault": {"error": fault.error, "reason": fault.reason}}
-    return _dumps(value)
+    return _dumps(value, fault.id)
 
 
 def piece_line(name: str, at: int, data: bytes | memoryview) -> bytes:
@@ -120,7 +120,7 @@ def _head(id: str, rev: str, attachments: Sequence[StoredAttachment], *, deleted
         value["deleted"] = True
     if attachments:
         value["attachments"] = [_attachment(each) for each in attachments]
-    return _dumps(value)[:-1]
+    return _dumps(value, id)[:-1]
 
 
 def _attachment(stored: StoredAttachment) -> dict[str, Any]:
@@ -131,19 +131,13 @@ def _attachment(stored: StoredAttachment) -> dict[str, Any]:
 
 
 def _text(text: str) -> bytes:
-    try:
-        return orjson.dumps(text)
-    except TypeError:
-        raise MigratorError(
-            f"{text!a} holds half a surrogate pair, which no server takes.", hint="Rename it at the source."
-        ) from None
+    return _dumps(text, text)
 
 
-def _dumps(value: Any) -> bytes:
+def _dumps(value: Any, named: str) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:
         raise MigratorError(
-            f"{value.get('id')!a} holds half a surrogate pair, which no server takes.",
-            hint="Rename it at the source.",
+            f"{named!a} holds half a surrogate pair, which no server takes.", hint="Rename it at the source."
         ) from None
