@@ -25,7 +25,7 @@ from migrator.extractors.opening import (
     foreign_position,
     select_collections,
 )
-from migrator.extractors.row_faults import Unreadable, mismatch_fault, unreadable_fault
+from migrator.extractors.row_faults import Unreadable, mismatch_fault, row_record
 from migrator.model import Extractor, Position, Record
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
@@ -160,12 +160,12 @@ def _record(collection: str, item: Mapping[str, Any], key: Sequence[str]) -> Rec
         except Exception as error:  # noqa: BLE001 a type of tomorrow is a fault of its item
             reason = f"a value of the type {next(iter(value), '')!r:.80} cannot be read: {error!r}"
             document[name] = Unreadable("invalid_value", reason, json.dumps(value, default=str))
-    fault = unreadable_fault(place, {"_id": id, **document}, id)
-    if fault is not None:
-        return Record(position, fault=fault)
-    if "_id" in document and list(key) != ["_id"] and document["_id"] != id:
+    record = row_record(position, place, {"_id": id, **document}, id)
+    if record.fault is not None or "_id" not in document:
+        return record
+    if list(key) != ["_id"] and document["_id"] != id:
         return Record(position, fault=mismatch_fault(place, id, document, "the item"))
-    return Record(position, {"_id": id, **document, **({"_id": id} if "_id" in document else {})})
+    return Record(position, {"_id": None} | document | {"_id": id})
 
 
 def _plain(value: Mapping[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.arrow_values import finer, values_of
 from migrator.extractors.files import FileExtractor, find_files, parse_position
 from migrator.extractors.opening import factory
-from migrator.extractors.row_faults import unreadable_fault
+from migrator.extractors.row_faults import row_record
 from migrator.model import Position, Record
 from migrator.naming import shown
 
@@ -77,7 +77,8 @@ class ParquetExtractor(FileExtractor):
                         for found in _rows(*(each.slice(skipped) for each in batch)):
                             row += 1
                             place = f"{path} row group {group}, row {row - 1}"
-                            yield _record(found, f"{group}:{row}", place)
+                            id = found.get("_id")
+                            yield row_record(f"{group}:{row}", place, found, id if isinstance(id, str) else "")
                 if row != file.metadata.row_group(group).num_rows:
                     raise ConfigError(
                         f"{path} is damaged: its row group {group} should have "
@@ -137,12 +138,6 @@ def _translated(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise ConfigError(f"{path} cannot be read: {reason}.", hint="Fetch or make it again.") from error
-
-
-def _record(row: dict[str, Any], position: str, place: str) -> Record:
-    id = row.get("_id")
-    fault = unreadable_fault(place, row, id if isinstance(id, str) else "")
-    return Record(position, row) if fault is None else Record(position, fault=fault)
 
 
 def _rows(batch: pa.RecordBatch, coarse: pa.RecordBatch | None = None) -> Iterator[dict[str, Any]]:

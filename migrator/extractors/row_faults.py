@@ -15,7 +15,7 @@ from typing import Any
 from migrator.codec import InvalidDocument
 from migrator.codec.faults import find_all
 from migrator.codec.rejected import Unfixed, changed, id_in
-from migrator.model import Fault
+from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 
 # What says what a text is stands near its beginning, and a long one must not cost long.
@@ -81,14 +81,15 @@ def text_fault(invalid: InvalidDocument, text: bytes, place: str = "", *, id: st
     return row_fault(place, invalid.error, invalid.reason, id=id or id_in(text), document=text)
 
 
-def unreadable_fault(place: str, document: Mapping[str, Any], id: str = "") -> Fault | None:
-    """The fault of a row that holds an `Unreadable` at any depth; None where it holds none."""
+def row_record(position: Position, place: str, document: dict[str, Any], id: str = "") -> Record:
+    """The record of a row; where it holds an `Unreadable`, at any depth, its fault."""
     for name, value in document.items():
         found = _find(value, name)
         if found is not None:
             column, bad = found
-            return row_fault(place, bad.error, bad.reason, column=column, id=id, document=document)
-    return None
+            fault = row_fault(place, bad.error, bad.reason, column=column, id=id, document=document)
+            return Record(position, fault=fault)
+    return Record(position, document)
 
 
 def text_of(raw: str) -> str:

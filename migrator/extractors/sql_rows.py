@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import ConfigError
 from migrator.extractors.keys import NoId, document_id, shown_key
-from migrator.extractors.row_faults import Unreadable, row_fault, unreadable_fault
+from migrator.extractors.row_faults import Unreadable, row_fault, row_record
 from migrator.extractors.sql_engine import Database
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
@@ -76,9 +76,9 @@ class Rows:
         # After the columns, so that a key named _id is the text that an id must be.
         whole = {"_id": None} | document | {"_id": id} if self._key_at else document
         if self._nested or any(isinstance(value, Unreadable) for value in row):
-            fault = unreadable_fault(place, whole if id else document, id)
-            if fault is not None:
-                return Record(position, fault=fault)
+            record = row_record(position, place, whole if id else document, id)
+            if record.fault is not None:
+                return record
         return Record(position, whole)
 
     def failed(self, key: Sequence[Any], position: Position, reason: str) -> Record:

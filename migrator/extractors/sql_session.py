@@ -84,21 +84,20 @@ def _load_all(connection: Any, _record: object) -> None:
     from psycopg.adapt import Loader
     from psycopg.pq import Format
 
-    def or_text(inner: type[Loader]) -> type[Loader]:
-        class OrText(Loader):
-            """The driver's value where Python has one, else the database's own text."""
+    usual = {oid: connection.adapters.get_loader(oid, Format.TEXT) for oid in _TIMES}
 
-            def __init__(self, oid: int, context: Any = None) -> None:
-                super().__init__(oid, context)
-                self._inner = inner(oid, context)
+    class OrText(Loader):
+        """The driver's value where Python has one, else the database's own text."""
 
-            def load(self, data: Any) -> Any:
-                try:
-                    return self._inner.load(data)
-                except (Error, ValueError, OverflowError):
-                    return bytes(data).decode()
+        def __init__(self, oid: int, context: Any = None) -> None:
+            super().__init__(oid, context)
+            self._usual = usual[oid](oid, context)
 
-        return OrText
+        def load(self, data: Any) -> Any:
+            try:
+                return self._usual.load(data)
+            except (Error, ValueError, OverflowError):
+                return bytes(data).decode()
 
     class AnyText(Loader):
         """A text whose encoding the server never looked at."""
@@ -111,8 +110,7 @@ def _load_all(connection: Any, _record: object) -> None:
                 return bad_text(raw)
 
     for oid in _TIMES:
-        inner = connection.adapters.get_loader(oid, Format.TEXT)
-        connection.adapters.register_loader(oid, or_text(inner))
+        connection.adapters.register_loader(oid, OrText)
     if _unchecked(connection):
         for oid in _TEXTS:
             connection.adapters.register_loader(oid, AnyText)
