@@ -22,7 +22,7 @@ from migrator.couch.leaves import listed_leaves
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
-from migrator.files.merging import side_by_side
+from migrator.files.sorting import side_by_side
 from migrator.jobs.registry import open_client
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy

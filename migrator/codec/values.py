@@ -9,7 +9,7 @@ import base64
 import dataclasses
 import math
 from collections import UserString
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -37,6 +37,9 @@ _KINDS: dict[type, str] = {
     frozenset: "frozenset",
 }
 
+
+# Divided by three, so that pieces of base64 fit together.
+PIECE_BYTES = 3 << 16
 
 MARK = "$type"
 """The key that marks an object as standing for a value of another type."""
@@ -131,6 +134,19 @@ def _finite(value: float) -> float | None:
 def base64_text(value: bytes | bytearray | memoryview) -> str:
     """Bytes as text."""
     return base64.b64encode(bytes(value)).decode()
+
+
+def base64_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Base64 of bytes that come in pieces of any size and are never held whole."""
+    rest = b""
+    for piece in pieces:
+        data = rest + piece
+        whole = len(data) - len(data) % 3
+        for begin in range(0, whole, PIECE_BYTES):
+            yield base64.b64encode(data[begin : min(begin + PIECE_BYTES, whole)])
+        rest = data[whole:]
+    if rest:
+        yield base64.b64encode(rest)
 
 
 def _isoformat(value: date | time) -> str:

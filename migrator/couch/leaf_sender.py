@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import orjson
 
-from migrator.codec.pieces import PIECE_BYTES, base64_pieces
+from migrator.codec.values import PIECE_BYTES, base64_pieces
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import has_path, id_path
 from migrator.couch.responses import bulk_rows, refuse_bulk

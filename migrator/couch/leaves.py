@@ -21,8 +21,7 @@ from migrator.couch.stored_attachments import StoredAttachments
 from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
 from migrator.errors import Interrupted, TransientError
 from migrator.files.failures import temporary_folder
-from migrator.files.merging import side_by_side
-from migrator.files.sorting import ExternalSorter
+from migrator.files.sorting import ExternalSorter, side_by_side
 from migrator.retry.retrier import Retrier, repeat_while
 from migrator.retry.window import Window
 from migrator.revisions import DatabaseFacts, Leaf, LeafFault

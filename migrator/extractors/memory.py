@@ -1,4 +1,4 @@
-"""Reads the documents of a live process: a mapping, or the application's in-memory database service."""
+"""Reads the documents of a Python object: a mapping, or the application's in-memory database service."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any, TypeAlias
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.memory_positions import chained, key_position, parsed_position
-from migrator.extractors.opening import BaseExtractor, select_collections
+from migrator.extractors.opening import BaseExtractor, factory, select_collections
 from migrator.extractors.row_faults import mismatch_fault, row_fault
 from migrator.files.identity import content_identity
-from migrator.model import Fault, Position, Record
+from migrator.model import Extractor, Fault, Position, Record
 from migrator.naming import shown
+from migrator.plugins.imports import failure, load_attribute
 
 USUAL_COLLECTIONS = ("agents", "deployments", "users", "sessions", "tickets", "demos")
 """Looked for in a service that does not say what it holds."""
@@ -245,6 +246,26 @@ class MemoryExtractor(BaseExtractor):
                 yield Record(position, fault=Fault("not_an_object", reason, "", document))
 
 
+def load_object(spec: str) -> object:
+    """Import the source that `package.module:attribute` names; a class or function is called for what it gives.
+
+    Something that can be called but is a source itself, such as a service with `__call__`, is not called.
+
+    Raises:
+        ConfigError: there is no such module or attribute, or the user's code failed.
+    """
+    found = load_attribute(spec)
+    is_source = data_of(found) is not None or callable(getattr(found, "list_all", None))
+    if not inspect.isclass(found) and (not callable(found) or is_source):
+        return found
+    try:
+        return found()
+    except (Exception, SystemExit) as error:
+        # The frame of this function is not the user's.
+        within = error.__traceback__.tb_next if error.__traceback__ else None
+        raise failure(f"Calling {spec}()", error.with_traceback(within)) from error
+
+
 def data_of(source: object) -> Mapping[Any, Any] | None:
     """The mapping that a service is or has."""
     if isinstance(source, Mapping):
@@ -266,3 +287,10 @@ def _keys(mapping: Mapping[Any, Any], place: str) -> list[Any]:
 def _kind(value: object) -> str:
     name = type(value).__name__
     return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def _open(name: str, collections: Sequence[str] | None) -> Extractor:
+    return MemoryExtractor(load_object(name), name=name, collections=collections)
+
+
+open_source = factory(_open, "memory")

@@ -1,4 +1,7 @@
-"""Sorts documents by id on disk: any number of them, in bounded memory, and kept for a resumed run if asked."""
+"""Sorts documents by id on disk: any number of them, in bounded memory, and kept for a resumed run if asked.
+
+Two sorted sides are walked together by `side_by_side`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,14 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from migrator.files.durable import replace_file
 from migrator.files.failures import ANOTHER_TMPDIR, writing
 from migrator.files.sorted_runs import BLOCK_BYTES, Entry, Run, RunReader, RunWriter, entry_key, is_whole, merge
+
+L = TypeVar("L")
+R = TypeVar("R")
 
 MAX_OPEN_RUNS = 64
 """How many runs are read at once; more are merged into fewer first."""
@@ -220,6 +226,31 @@ class ExternalSorter:
         for path in self._folder.iterdir() if self._folder.exists() else ():
             if _RUN_NAME.fullmatch(path.name):
                 path.unlink()
+
+
+def side_by_side(
+    left: Iterator[tuple[str, L]], right: Iterator[tuple[str, R]]
+) -> Iterator[tuple[str, L | None, R | None]]:
+    """Both sides by key; None where one side has nothing of it.
+
+    Of several equal keys on one side the first meets the other side's first, and so on.
+
+    Args:
+        left: in ascending order of the keys: of their characters, which is the order of their UTF-8 bytes too.
+        right: in the same order.
+    """
+    one, other = next(left, None), next(right, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one[0] < other[0]):
+            assert one is not None
+            yield one[0], one[1], None
+            one = next(left, None)
+        elif one is None or other[0] < one[0]:
+            yield other[0], None, other[1]
+            other = next(right, None)
+        else:
+            yield one[0], one[1], other[1]
+            one, other = next(left, None), next(right, None)
 
 
 def _read_manifest(folder: Path, label: str) -> list[Run] | None:

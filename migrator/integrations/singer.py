@@ -12,7 +12,7 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.events import Listener, ignore
-from migrator.extractors.singer_messages import Streams, batch_texts, message_lines
+from migrator.extractors.singer import Streams, batch_texts, message_lines
 from migrator.jobs.stream import StreamWriter
 from migrator.model import Counts, Record
 

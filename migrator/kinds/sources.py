@@ -41,7 +41,7 @@ SOURCES = (
         ("memory:package.module:attribute",),
         "`{collection: {id: document}}`, a database service that has one as `dbs` or `_data`, or a function that "
         "gives either",
-        "migrator.extractors.memory_object:open_source",
+        "migrator.extractors.memory:open_source",
         schemes=("memory",),
     ),
     Source(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
 from migrator.codec import decode
-from migrator.files.merging import side_by_side
+from migrator.files.sorting import side_by_side
 from migrator.model import Document, EncodedDocument
 
 # Documents whose equality needs the stored body are read so many, or so many bytes of source, at a time.

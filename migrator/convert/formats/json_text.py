@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from migrator.codec import InvalidDocument, one_line, top_level
-from migrator.codec.pieces import base64_pieces
+from migrator.codec.values import base64_pieces
 from migrator.couch.documents import DEFAULT_CONTENT_TYPE
 from migrator.couch.raw_json import members
 from migrator.couch.revision import first_revision

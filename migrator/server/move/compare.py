@@ -11,7 +11,7 @@ from migrator.couch.changes import BEGINNING
 from migrator.couch.leaf_equality import proofs, unlike
 from migrator.couch.leaves import LeafReader
 from migrator.events import TaskProgressed
-from migrator.files.merging import side_by_side
+from migrator.files.sorting import side_by_side
 from migrator.model import BatchLimits
 from migrator.naming import printable, shown
 from migrator.retry.dividing import in_batches

@@ -21,8 +21,7 @@ import pytest
 from migrator import database as ours
 from migrator.codec.rejected import Unfixed
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.memory import MemoryExtractor
-from migrator.extractors.memory_object import load_object
+from migrator.extractors.memory import MemoryExtractor, load_object
 from migrator.files.identity import same_identity
 from migrator.model import Fault, Record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.files.merging import side_by_side
+from migrator.files.sorting import side_by_side
 
 SIDES = st.dictionaries(st.text(alphabet="aé線😀\ud800", max_size=3), st.integers())
 
