@@ -64,12 +64,18 @@ class FileExtractor(BaseExtractor):
     def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
         """Positions at records' ends that divide a plain file into about so many parts; none of a packed one.
 
-        The file is read once: what ends a record, and its number, is known from its beginning only.
+        The parts are of about one size. The file is read once: what ends a record, and its number, is known from
+        its beginning only.
         """
         path = self._files[collection]
-        return (
-            [] if is_packed(path) else dividing_positions(self._ends(path), self.size(collection), parts, min_rows)
-        )
+        size = self.size(collection)
+        found: list[str] = []
+        last = 0
+        for offset, number in () if is_packed(path) else self._ends(path):
+            if offset * parts >= size * (len(found) + 1) and number - last >= min_rows and offset < size:
+                found.append(f"{offset}:{number}")
+                last = number
+        return found
 
     def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
         """Yield what comes after one position, up to and with another."""
@@ -144,24 +150,6 @@ def parse_position(position: Position, of: str = "a file's") -> tuple[int, int]:
     if not (offset.isdecimal() and number.isdecimal()):
         raise foreign_position(position, f"none of {of}")
     return int(offset), int(number)
-
-
-def dividing_positions(ends: Iterable[tuple[int, int]], size: int, parts: int, min_rows: int) -> list[str]:
-    """Positions that divide a file into about so many parts of about one size.
-
-    Args:
-        ends: offset and number after each of its records.
-        size: its bytes.
-        parts: so many at most.
-        min_rows: so many records or lines has each at least.
-    """
-    found: list[str] = []
-    last = 0
-    for offset, number in ends:
-        if offset * parts >= size * (len(found) + 1) and number - last >= min_rows and offset < size:
-            found.append(f"{offset}:{number}")
-            last = number
-    return found
 
 
 def up_to(records: Iterator[Record], bound: Position, key: Callable[[Position], Any]) -> Iterator[Record]:

@@ -23,7 +23,7 @@ from migrator.codec import canonical
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
 from migrator.plugins.imports import extra
-from migrator.transformers.paths import MISSING, Path, effect_on, get, incomplete, parse_path, parse_paths
+from migrator.transformers.paths import MISSING, Path, effect_on, get, incomplete, parse_path, split
 
 MIN_KEY_BYTES = 16
 KEY_VARIABLE = "MIGRATOR_MASK_KEY"
@@ -86,7 +86,7 @@ def parse_mask(text: str, key: bytes) -> Mask:
     kind, colon, rest = text.partition(":")
     if not (colon and rest):
         raise ConfigError(f"{spec} is incomplete.", hint=f"Write {FORMS}.")
-    paths = tuple(parse_paths(rest, spec))
+    paths = tuple(parse_path(part, spec) for part in split(rest, ","))
     make = _maker(kind, key, spec)
 
     def transform(document: Document) -> Document:

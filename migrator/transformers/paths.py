@@ -55,11 +55,6 @@ def parse_path(text: str, spec: str) -> Path:
     return names
 
 
-def parse_paths(text: str, spec: str) -> list[Path]:
-    """Read several dotted paths with commas between them."""
-    return [parse_path(part, spec) for part in split(text, ",")]
-
-
 def get(document: Document, path: Path) -> Any:
     """The value at a path, or MISSING."""
     value: Any = document
