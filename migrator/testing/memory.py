@@ -54,7 +54,7 @@ class MemoryLoader:
             ConfigError: it is empty.
         """
         if not collection:
-            raise ConfigError("A collection has an empty name.")
+            raise ConfigError("A collection has an empty name.", hint="Give it one.")
         return collection
 
     def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:  # noqa: ARG002
