@@ -76,7 +76,8 @@ def legal_database(database: str, *, of: str = "", allow_system: bool = True) ->
             f"{who} {shown(database)}: that is a system database, which is not written to here.",
             hint="Choose another database.",
         )
-    near = database_name(database) if database and database not in SYSTEM_DATABASES else ""
+    # A URL in place of a name can hold a password, which a name made of it would show.
+    near = database_name(database) if database and "://" not in database and "@" not in database else ""
     raise ConfigError(
         f"{who} {shown(database)}: that is not a legal name.",
         hint=f"{f'Write {near}. ' if _is_legal(near) else ''}{LEGAL_NAMES}",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.codec import InvalidDocument, Unencodable, ValueCodec, decode, encode
+from migrator.codec.faults import shown
 from migrator.codec.rejected import marked_again, read_loosely, shown_raw, write_loosely
 from migrator.codec.values import PLAIN
 from migrator.errors import ConfigError
@@ -64,8 +65,19 @@ def reject_to_line(reject: Reject, values: ValueCodec = PLAIN, *, run: str = "")
         return encode(frame, codecs[-1]) + b"\n"
     if text is None and not isinstance(document, bytes):
         # What has no text at all is shown as Python shows it, so that a person can fix it.
-        frame["document"] = repr(document)
+        frame["document"] = _as_python_shows(document)
     return json.dumps(frame, ensure_ascii=True, default=str, separators=(",", ":")).encode() + b"\n"
+
+
+def _as_python_shows(document: Any) -> str:
+    """A value as Python shows it; field by field where one of them, or the depth, does not let it be shown."""
+    try:
+        return repr(document)
+    except Exception:  # noqa: BLE001 what shows itself runs code of its own
+        if not isinstance(document, dict):
+            return shown(document)
+    fields = [f"{shown(key)}: {shown(value)}" for key, value in document.items()]
+    return f"{{{', '.join(fields)}}}"
 
 
 def is_of_run(head: bytes, run: str) -> bool:

@@ -106,19 +106,26 @@ def find(document: Any, wanted: Callable[[Any], bool]) -> list[str | int] | None
 
 
 def find_all(document: Any, wanted: Callable[[Any], bool]) -> Iterator[tuple[list[str | int], Any]]:
-    """The path of each value that is wanted or whose key is, and the value; nothing within such a one."""
+    """The path of each value that is wanted or whose key is, and the value; nothing within such a one.
+
+    What holds itself, as an object of a live process can, is not entered again.
+    """
     path: list[str | int] = []
     pending = [_children(document)]
+    # In order, as the last one is left first.
+    entered = {id(document): None}
     while pending:
         for step, value in pending[-1]:
             if wanted(value) or wanted(step):
                 yield [*path, step], value
-            elif isinstance(value, dict | list):
+            elif isinstance(value, dict | list) and id(value) not in entered:
                 path.append(step)
                 pending.append(_children(value))
+                entered[id(value)] = None
                 break
         else:
             pending.pop()
+            entered.popitem()
             if path:
                 path.pop()
 

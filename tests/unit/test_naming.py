@@ -192,3 +192,12 @@ def test_a_legal_chosen_name_stays(name: str) -> None:
     if name.startswith("_"):
         with pytest.raises(ConfigError, match="system database"):
             legal_database(name, allow_system=False)
+
+
+@pytest.mark.parametrize("name", ["http://joe:geh3im@host:5984/db", "joe:geh3im@host/db"])
+def test_a_url_in_place_of_a_name_gives_no_name_to_write(name: str) -> None:
+    """A name made of it would show its password where no URL is recognised any more."""
+    with pytest.raises(ConfigError) as caught:
+        legal_database(name)
+    assert "geh3im" not in str(caught.value.hint)
+    assert "Write" not in str(caught.value.hint)

@@ -71,6 +71,44 @@ def test_what_json_cannot_hold_is_shown(document: Any) -> None:
     assert found.id == "\ud800"
 
 
+class Unshowable:
+    """Fails where it is asked how it looks."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+def holds_itself() -> dict[str, Any]:
+    """A document that no text can hold whole."""
+    document: dict[str, Any] = {"name": "kept"}
+    document["self"] = [document]
+    return document
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Deeper than Python shows, with an object in it that JSON lacks."""
+    document: dict[str, Any] = {"o": object()}
+    for _ in range(levels):
+        document = {"d": document}
+    return document | {"name": "kept"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        holds_itself(),
+        {"name": "kept", "long": 10**5000},
+        {"name": "kept", "odd": Unshowable()},
+        nested(100_000),
+    ],
+    ids=["cycle", "digits", "unshowable", "deep"],
+)
+def test_what_does_not_let_itself_be_shown_is_shown_in_part(document: Any) -> None:
+    """A value with code of its own, an integer over Python's limit, a cycle: none of them ends a run."""
+    found = line_to_reject(reject_to_line(Reject("c", "a", "load", "e", "r", document=document)), "r:1")
+    assert "'name': 'kept'" in found.document
+
+
 def test_values_that_json_lacks_are_written_plainly() -> None:
     """A date in a document that was refused for something else stays readable."""
     line = reject_to_line(Reject("c", "a", "load", "e", "r", document={"at": datetime(2024, 1, 2)}))  # noqa: DTZ001

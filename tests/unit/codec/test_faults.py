@@ -1,5 +1,7 @@
 """How a place in a document is named."""
 
+from typing import Any
+
 import pytest
 
 from migrator.codec.faults import find, path_text
@@ -40,3 +42,15 @@ def test_find_gives_the_first_in_document_order() -> None:
     assert find(document, lambda value: value == "b") == ["a", 1, "b"]
     assert find(document, lambda value: value == 3) == ["c", "b"]
     assert find(document, lambda value: value == 4) is None
+
+
+def test_find_ends_where_a_container_holds_itself() -> None:
+    """An object of a live process can hold itself; what stands twice is looked at twice."""
+    shared = {"x": 5}
+    document: dict[str, Any] = {"a": [shared, shared]}
+    document["self"] = document
+    document["a"].append(document["a"])
+    document["last"] = 6
+    assert find(document, lambda value: value == 6) == ["last"]
+    assert find(document, lambda value: value == 7) is None
+    assert find({"a": {}, "b": shared, "c": shared | {"x": 6}}, lambda value: value == 6) == ["c", "x"]
