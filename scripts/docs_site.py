@@ -20,7 +20,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from migrator import errors
 from migrator.cli import COMMANDS, cli
 from migrator.config import JobConfig
-from migrator.config.job_file import ALIASES
+from migrator.config.job import ALIASES
 from migrator.config.option import options_of
 
 ROOT = Path(__file__).resolve().parents[1]
