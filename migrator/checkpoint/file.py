@@ -21,6 +21,7 @@ from migrator.files.durable import replace_file
 from migrator.files.failures import RESUME, writing
 from migrator.files.lock import held
 from migrator.files.own_json import Damaged, from_json, seal, unseal
+from migrator.files.streams import is_stream
 from migrator.model import Counts, Position, Reject
 
 VERSION = 1
@@ -137,6 +138,9 @@ class CheckpointFile:
         assert self.path is not None
         path = self.path
         damaged = "Start over with --restart (documents that are there already stay as they are)."
+        if is_stream(path):
+            # Opening a pipe would wait for a writer who never comes.
+            raise CheckpointError(f"{path} is a pipe or a device, not a checkpoint.", hint="Name another file.")
         try:
             with path.open("rb") as file:
                 text = file.read(MAX_FILE_BYTES + 1)

@@ -73,19 +73,25 @@ def this_command(*more: str) -> str:
     Args:
         more: the words.
     """
+    return _command(_typed(), *more)
+
+
+def _typed() -> Sequence[str]:
     context = click.get_current_context(silent=True)
-    return _command(context.meta.get(WORDS, ()) if context else (), *more)
+    words: Sequence[str] = context.meta.get(WORDS, ()) if context else ()
+    return words
 
 
-def whole_hint(error: MigratorError, words: Sequence[str]) -> str:
+def whole_hint(error: MigratorError, words: Sequence[str] | None = None) -> str:
     """What to do about an error, with the whole command to type next where that is this one with a flag.
 
     A command that has no --resume goes on by being run again.
 
     Args:
         error: what ended it.
-        words: what was typed after `migrator`.
+        words: what was typed after `migrator`; None for that of the command that runs now.
     """
+    words = _typed() if words is None else words
     hint = with_place(error.hint or error.usual_hint, words)
     if isinstance(error, TargetReplaced):
         flags = [] if error.flag is None else [error.flag]

@@ -142,9 +142,13 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
         report: the report file; "" for none.
         again: the command that does what was rejected, after a fix.
     """
+    from migrator.cli.again import whole_hint
     from migrator.cli.rendering import write_report
     from migrator.report.summary import dump, unconfirmed_lines
 
+    for database in result.databases:
+        if database.error is not None:
+            database.error.hint = whole_hint(database.error)
     value = result.as_dict()
     if report and report != "-":
         write_report(report, dump(value))

@@ -591,3 +591,11 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         CheckpointFile(tmp_path / "no" / "c").lock(),
     ):
         pytest.fail("locked nothing")
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    """Opening one would wait for a writer who never comes."""
+    pipe = tmp_path / "c"
+    os.mkfifo(pipe)
+    with pytest.raises(CheckpointError, match="is a pipe or a device"):
+        CheckpointFile(pipe).load()

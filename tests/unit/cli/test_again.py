@@ -12,6 +12,7 @@ from typing import Any
 import click
 import pytest
 
+from migrator.backup.result import DatabaseResult, RevisionsResult
 from migrator.checkpoint.file import CheckpointFile
 from migrator.checkpoint.rejects import reject_to_line
 from migrator.cli import main
@@ -292,3 +293,24 @@ def test_the_command_that_starts_over_shows_no_password() -> None:
     said = whole_hint(TargetReplaced("m", hint="h", flag="--restart"), words)
     assert "geh3im" not in said
     assert shlex.split(said)[-2:] == ["--to=http://h:1", "--restart"]
+
+
+def test_what_ended_one_database_has_the_whole_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A restore has no --resume: neither its message nor its line of JSON names it."""
+
+    def full(*_: object, **__: object) -> RevisionsResult:
+        ended = DatabaseResult("d", error=TransientError("m", hint=TROUBLE_HINT))
+        return RevisionsResult("restore", "a", "b", [ended], 1.0)
+
+    monkeypatch.setattr("migrator.backup.restore.run_restore", full)
+    words = ["restore", "--from", str(tmp_path), "--to", URL]
+    monkeypatch.setattr(sys, "argv", ["migrator", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 5
+    out, err = capsys.readouterr()
+    for said in (json.loads(out)["databases"]["d"]["error"], err):
+        assert "--resume" not in said
+        assert said.rstrip().endswith(f"Then run the same command again. Type: migrator {shlex.join(words)}")
