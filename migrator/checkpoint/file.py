@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from migrator.errors import CheckpointError
+from migrator.errors import CheckpointError, without_passwords
 from migrator.files.durable import replace_file
 from migrator.files.failures import RESUME, writing
 from migrator.files.lock import held
@@ -228,9 +228,12 @@ def open_checkpoint(
     Raises:
         CheckpointError: it exists, or is another job's, or damaged.
     """
+    # A transformer can set a URL with a password. Files of the versions before may hold one.
+    job = _shown_job(job)
     if restart or not file.exists():
         return Checkpoint(job=dict(job)), False
     found = file.load()
+    found.job = _shown_job(found.job)
     if not resume:
         if not found.begun or (found.finished and not keep_existing):
             return Checkpoint(job=dict(job)), False
@@ -251,6 +254,15 @@ def open_checkpoint(
     if found.finished:
         return Checkpoint(job=dict(job), seed=found.seed, started_ms=found.started_ms), False
     return found, True
+
+
+def _shown_job(value: Any) -> Any:
+    """The fingerprint of a job without the users and passwords of URLs in it."""
+    if isinstance(value, str):
+        return without_passwords(value)
+    if isinstance(value, Mapping):
+        return {key: _shown_job(item) for key, item in value.items()}
+    return [_shown_job(item) for item in value] if isinstance(value, list) else value
 
 
 def _difference(name: str, old: object, new: object) -> tuple[str, object, object]:

@@ -15,7 +15,7 @@ from migrator.checkpoint.rejects import stages_in
 from migrator.config import Connection, JobConfig
 from migrator.config.option import options_of
 from migrator.couch.endpoint import is_server_url, redact
-from migrator.errors import MigratorError, TargetReplaced
+from migrator.errors import MigratorError, TargetReplaced, without_passwords
 from migrator.jobs.registry import target_text
 
 WORDS = "migrator.words"
@@ -45,7 +45,7 @@ def retry_commands(rejects: str | os.PathLike[str], config: JobConfig, counts: M
     for name, database in config.map.items() if is_server_url(target) else ():
         if counts.get(name):
             words += ["--map", f"{name}={database}"]
-    transforms = [word for spec in config.transform for word in ("--transform", spec)]
+    transforms = [word for spec in config.transform for word in ("--transform", without_passwords(spec))]
     stages = stages_in(Path(rejects)) if transforms else set()
     early = [stage for stage in _BEFORE_LOADING if stage in stages]
     loaded = sorted(stages.difference(_BEFORE_LOADING))
@@ -60,11 +60,14 @@ def retry_commands(rejects: str | os.PathLike[str], config: JobConfig, counts: M
 
 
 def credentials_hint(config: JobConfig) -> str:
-    """What to do about credentials that a hint's URL leaves out; "" where there were none in it."""
+    """What to do about credentials that a hint's command leaves out; "" where there were none in it."""
     target = target_text(config)
-    if not is_server_url(target) or redact(target) == target:
-        return ""
-    return " (set COUCHDB_USER and COUCHDB_PASSWORD first, as credentials are not shown)"
+    hint = ""
+    if is_server_url(target) and redact(target) != target:
+        hint = " (set COUCHDB_USER and COUCHDB_PASSWORD first, as credentials are not shown)"
+    if any(spec != without_passwords(spec) for spec in config.transform):
+        hint += " (--transform had credentials, which are not shown: add them)"
+    return hint
 
 
 def this_command(*more: str) -> str:

@@ -599,3 +599,19 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with pytest.raises(CheckpointError, match="is a pipe or a device"):
         CheckpointFile(pipe).load()
+
+
+def test_holds_no_password_of_a_transformer(tmp_path: Path) -> None:
+    """A transformer can set a URL; a file of a version before, which had it, is gone on from."""
+    job = {"source": "s", "transform": ["set:at=http://joe:geh3im@h/x"], "collections": {"c": "d"}}
+    file = CheckpointFile(tmp_path / "c")
+    started = {"c": CollectionState(position="1")}
+    file.save(Checkpoint(job=job, collections=started))
+    found, resumed = open_checkpoint(file, job, resume=True, restart=False)
+    assert resumed
+    file.save(found)
+    assert b"geh3im" not in (tmp_path / "c").read_bytes()
+    assert open_checkpoint(file, job, resume=True, restart=False)[1]
+    assert "geh3im" not in str(open_checkpoint(file, job, resume=False, restart=True)[0].job)
+    with pytest.raises(CheckpointError, match="another job"):
+        open_checkpoint(file, job | {"transform": ["set:at=http://joe:geh3im@h/y"]}, resume=True, restart=False)

@@ -16,7 +16,7 @@ from migrator.backup.result import DatabaseResult, RevisionsResult
 from migrator.checkpoint.file import CheckpointFile
 from migrator.checkpoint.rejects import reject_to_line
 from migrator.cli import main
-from migrator.cli.again import WORDS, retry_commands, this_command, whole_hint
+from migrator.cli.again import WORDS, credentials_hint, retry_commands, this_command, whole_hint
 from migrator.config import JobConfig
 from migrator.couch.trouble import TROUBLE_HINT
 from migrator.errors import (
@@ -116,6 +116,15 @@ def test_any_name_of_a_file_can_be_pasted(name: str, tmp_path: Path, monkeypatch
     path = shlex.split(command)[2]
     assert not path.startswith("-")
     assert Path(path).samefile(tmp_path / name)
+
+
+def test_a_transformer_shows_no_password(tmp_path: Path) -> None:
+    """A transformer can set a URL; the command says that something is to be added."""
+    config = JobConfig(target=URL, transform=("set:at=http://joe:geh3im@h/x",))
+    (command,) = retry_commands(rejects(tmp_path / "r", "transform"), config, {})
+    assert shlex.split(command)[-2:] == ["--transform", "set:at=http://h/x"]
+    assert "--transform had credentials" in credentials_hint(config)
+    assert not credentials_hint(JobConfig(target=URL, transform=("set:at=http://h/x",)))
 
 
 def words(*given: str, more: tuple[str, ...] = ()) -> str:
