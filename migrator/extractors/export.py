@@ -189,10 +189,11 @@ class ExportExtractor(BaseExtractor):
         sections: list[_Section] = []
         others: list[str] = []
         within_data: list[_Section] | None = None
+        unfit = ""
         for key in text.entries(keyed=True):
             name = _name(key)
             if name == "data" and text.peek() == "{":
-                section, within_data = _data_section(text)
+                section, within_data, unfit = _data_section(text)
                 sections.append(section)
             else:
                 found = _section(text, name)
@@ -204,6 +205,8 @@ class ExportExtractor(BaseExtractor):
                 raise ConfigError(f"{self._path} has more than {MAX_COLLECTIONS} collections.", hint=_FORMS)
         if within_data is not None and {section.name for section in sections} <= {"metadata", "data"}:
             return within_data
+        if unfit and {section.name for section in sections} == {"metadata", "data"}:
+            others.insert(0, unfit)
         if others:
             raise ConfigError(
                 f"The collection {shown(others[0])} in {self._path} is neither a list nor an object.", hint=_FORMS
@@ -226,20 +229,32 @@ def _section(text: JsonText, name: str) -> _Section | None:
     return _Section(name, offset, count, keyed, text.lost)
 
 
-def _data_section(text: JsonText) -> tuple[_Section, list[_Section] | None]:
-    """Pass over an object called `data`; the collections in it too, None where it cannot hold collections."""
+def _data_section(text: JsonText) -> tuple[_Section, list[_Section] | None, str]:
+    """Pass over an object called `data`, which may be a collection itself.
+
+    Returns:
+        It as a collection; the collections in it, None where it cannot hold collections; the name of what is none
+        beside a list, which no document is, so that there it is not taken for a collection of documents.
+    """
     text.take("{")
     offset = text.offset
     count = 0
     within: list[_Section] | None = []
+    unfit = ""
+    listed = False
     for key in text.entries(keyed=True):
-        section = _section(text, _name(key))
+        name = _name(key)
+        section = _section(text, name)
         count += 1
+        if section is None:
+            unfit = unfit or name
+        elif not section.keyed:
+            listed = True
         if within is not None and section and count <= MAX_COLLECTIONS:
             within.append(section)
         else:
             within = None
-    return _Section("data", offset, count, keyed=True), within
+    return _Section("data", offset, count, keyed=True), within, unfit if listed else ""
 
 
 def _name(key: Value | None) -> str:

@@ -49,6 +49,8 @@ def texts(opened: ExportExtractor, collection: str) -> list[str]:
         ({"metadata": {}, "data": {}}, {}),
         ({"a": [{}], "data": {"b": [1], "c": {}}}, {"a": 1, "data": 2}),
         ({"data": {"x": {"_id": "x"}, "y": 5}}, {"data": 2}),
+        ({"data": {"x": {"_id": "x"}, "y": 5, "z": []}}, {"data": 3}),
+        ({"metadata": {}, "data": {"x": {"_id": "x"}, "y": 5}}, {"metadata": 0, "data": 2}),
         ({"metadata": {"x": {}}, "data": [{}, {}]}, {"metadata": 1, "data": 2}),
         ({"metadata": {"x": {}}}, {"metadata": 1}),
         ([{}, {}, {}], {"dump": 3}),
@@ -69,6 +71,13 @@ def test_forms_are_told_apart(tmp_path: Path, content: Any, expected: dict[str, 
 def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
     """What is no collection is named, with the forms that are expected."""
     with pytest.raises(ConfigError, match=r'Expected \{"metadata"'):
+        extractor(tmp_path, content).collections()
+
+
+def test_a_collection_that_is_none_makes_no_documents_of_the_others(tmp_path: Path) -> None:
+    """An export with null for an empty collection was taken for two collections, `metadata` and `data`."""
+    content = {"metadata": {"v": 1}, "data": {"a": [{"_id": "x"}], "b": {}, "c": None}}
+    with pytest.raises(ConfigError, match=r"The collection 'c' .* is neither a list nor an object"):
         extractor(tmp_path, content).collections()
 
 
