@@ -162,9 +162,11 @@ def _credentials(userinfo: str, host: str, environ: Mapping[str, str], role: str
 
 
 def _password(prefix: str, environ: Mapping[str, str]) -> str:
+    password = environ.get(f"{prefix}PASSWORD", "")
     path = environ.get(f"{prefix}PASSWORD_FILE")
-    if f"{prefix}PASSWORD" in environ or not path:
-        return environ.get(f"{prefix}PASSWORD", "")
+    # An empty variable, as a Compose file passes on what is not set, is none.
+    if password or not path:
+        return password
     try:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -128,6 +128,8 @@ def test_a_file_gives_the_password(tmp_path: Path) -> None:
     environ = {"COUCHDB_USER": "ada", "COUCHDB_PASSWORD_FILE": str(path)}
     assert parse("http://host", environ)[0].password == " p@ss wörd "
     assert parse("http://host", {**environ, "COUCHDB_PASSWORD": "x"})[0].password == "x"
+    # As a Compose file passes on a variable that is not set.
+    assert parse("http://host", {**environ, "COUCHDB_PASSWORD": ""})[0].password == " p@ss wörd "
 
 
 def test_an_unreadable_password_file_is_named(tmp_path: Path) -> None:
