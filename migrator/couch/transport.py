@@ -165,40 +165,49 @@ class Transport:
     def _translate(self, method: str, error: Exception) -> EndpointError:
         url = self._endpoint.url
 
-        def failed(why: str, signature: str, hint: str = WAIT_HINT, **more: bool) -> TransientError:
-            return TransientError(f"{url}: {why}.", hint=hint.format(url=url), signature=signature, **more)
+        def failed(message: str, signature: str, hint: str = WAIT_HINT, **more: bool) -> TransientError:
+            return TransientError(message, hint=hint.format(url=url), signature=signature, **more)
 
         if isinstance(error, ProxyError):
             return self._of_proxy(error)
         if isinstance(error, NameResolutionError):
-            return failed("the host's name is not known", "name")
+            return failed(f"{url}: the host's name is not known.", "name")
         if isinstance(error, NewConnectionError):
             cause = error.__cause__ or error.__context__
-            return failed(getattr(cause, "strerror", None) or "connection failed", "connect")
+            return failed(f"{url}: {getattr(cause, 'strerror', None) or 'connection failed'}.", "connect")
         if isinstance(error, ConnectTimeoutError):
-            return failed(f"no connection within {self._endpoint.connect_timeout_s:g} s", "connect timeout")
+            timeout_s = self._endpoint.connect_timeout_s
+            return failed(f"{url}: no connection within {timeout_s:g} s.", "connect timeout")
         if isinstance(error, TlsError):
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 return EndpointError(
                     f"{url}: the server's certificate is not trusted ({_tls_reason(error)}).",
                     hint="Name the authority that signed it with --ca-file FILE.",
                 )
-            return failed(f"TLS failed ({_tls_reason(error)})", "tls", outcome_unknown=True)
+            return failed(f"{url}: TLS failed ({_tls_reason(error)}).", "tls", outcome_unknown=True)
         if isinstance(error, ReadTimeoutError) and "handshake" in f"{error.__cause__} {error.__context__}":
             hint = "Check that the port speaks https (CouchDB: 6984); 5984 usually speaks http."
-            return failed(f"no TLS answer within {self._endpoint.connect_timeout_s:g} s", "tls", hint)
+            return failed(f"{url}: no TLS answer within {self._endpoint.connect_timeout_s:g} s.", "tls", hint)
         cause = error.args[-1] if isinstance(error, ProtocolError) and error.args else error
-        within = f"within {self._endpoint.read_timeout_s:g} s"
+        timeout_s = self._endpoint.read_timeout_s
         unknown = method != "GET"
         if isinstance(error.__cause__, TooSlow) or isinstance(cause, TimeoutError):
-            slow = f"the answer came too slowly ({error.__cause__})"
-            why = slow if isinstance(error.__cause__, TooSlow) else f"it did not take the request {within}"
-            return failed(why, "read timeout", outcome_unknown=unknown, overload=True)
+            message = f"{url}: it did not take the request within {timeout_s:g} s."
+            if isinstance(error.__cause__, TooSlow):
+                message = f"{url}: the answer came too slowly ({error.__cause__})."
+            return failed(message, "read timeout", outcome_unknown=unknown, overload=True)
         if isinstance(error, ReadTimeoutError):
             hint = "Give it more time with --timeout SECONDS."
-            return failed(f"no answer {within}", "read timeout", hint, outcome_unknown=unknown, overload=True)
+            return failed(
+                f"{url}: no answer within {timeout_s:g} s.",
+                "read timeout",
+                hint,
+                outcome_unknown=unknown,
+                overload=True,
+            )
         reason = getattr(cause, "strerror", None) or type(cause).__name__
-        return failed(f"the connection broke during {method} ({reason})", "reset", outcome_unknown=unknown)
+        message = f"{url}: the connection broke during {method} ({reason})."
+        return failed(message, "reset", outcome_unknown=unknown)
 
     def _of_proxy(self, error: ProxyError) -> EndpointError:
         """Nothing came to the server: the proxy itself cannot be reached, or it does not let us through."""

@@ -17,6 +17,7 @@ from tests.docs.pages import name_of
 NOT_RUN = {
     r"^pip install ": "would change the environment of the tests; the extras that it names are looked up",
     r"^scripts/(test|lint|demo)\b|^COUCHDB_TEST_URL=\S+ scripts/test": "would run these tests; the file is looked up",
+    r"^python -m pytest tests/": "would run these tests",
     r"^mkdocs ": "serves, or builds what test_site.py builds",
     r"^migrator sandbox ": "serves; tests/integration/test_sandbox.py starts it, and the test has a server already",
     r"^export COUCHDB_\S*USER=": "the test's server has credentials of its own",
