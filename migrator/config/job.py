@@ -182,6 +182,9 @@ class JobConfig(Connection, Watch):
             path = getattr(self, name)
             if path in {"", "-"}:
                 continue
+            # Said now, and not when the work is done and the file is to be written.
+            if Path(path).is_dir():
+                raise ConfigError(f"The {name} file {path} is a folder.", hint=f"Name a file: --{name} FILE.")
             owner = owners.setdefault(os.path.realpath(path), name)
             if owner != name:
                 raise ConfigError(

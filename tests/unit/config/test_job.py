@@ -265,3 +265,10 @@ def test_any_bytes_are_a_job_or_an_error(tmp_path_factory: pytest.TempPathFactor
     except ConfigError:
         return
     assert set(values) <= {field.name for field in fields(JobConfig)}
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "rejects", "report", "metrics"])
+def test_a_folder_is_no_file_to_write(name: str, tmp_path: Path) -> None:
+    """Said before the run, not when it is done."""
+    with pytest.raises(ConfigError, match=f"The {name} file .* is a folder"):
+        JobConfig(**{name: str(tmp_path)})  # type: ignore[arg-type]
