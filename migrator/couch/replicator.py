@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from migrator.couch.client import CouchClient
+from migrator.couch.copies import bring_together
 from migrator.couch.endpoint import Endpoint, database_url
 from migrator.errors import ConfigError, TransientError
 
@@ -120,7 +121,8 @@ class Replicator:
             # The replicator writes into the document too.
             ok = (200, 202, 404, 409)
             if self._client.ask(what, "DELETE", REPLICATOR, id, ok=ok, params={"rev": rev}).status != 409:
-                return
+                # A cluster's copy may have had what the replicator wrote beside it, which then wins: look again.
+                bring_together(self._client, REPLICATOR)
         raise TransientError(
             f"{self._client.url}: the document {REPLICATOR}/{id} changes faster than it can be removed.",
             hint=f"Remove it by hand: {database_url(self._client.endpoint, REPLICATOR)}/{id}",

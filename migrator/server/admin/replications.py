@@ -12,7 +12,7 @@ from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint, database_url, redact
-from migrator.couch.replicator import side
+from migrator.couch.replicator import Replicator, side
 from migrator.couch.responses import refuse
 from migrator.errors import ConfigError, EndpointError, TransientError
 from migrator.naming import printable, shown
@@ -175,12 +175,11 @@ def stop(server: Server, name: str, *, wait_s: float = 15.0, dry_run: bool = Fal
         ConfigError: there is none of that name.
         EndpointError: its job is still there after `wait_s`.
     """
-    stored = _existing(server, name)
+    _existing(server, name)
     found = find(server, name)
     if dry_run:
         return replace(found, state=f"{found.state}, would be stopped")
-    params = {"rev": stored["_rev"]}
-    server.ask(f"Stopping the replication {name}", "DELETE", DATABASE, name, ok=(200, 202, 404), params=params)
+    server.retrier.call(f"stop the replication {name}", lambda _: Replicator(server.client).remove(name))
     deadline = time.monotonic() + wait_s
     while any(job.get("doc_id") == name for job in _scheduled(server, "jobs")):
         if time.monotonic() > deadline:
