@@ -139,7 +139,14 @@ def _pool(job: OpenJob, checkpoint: Checkpoint) -> Iterator[Preparing | None]:
         return
     from migrator.transformers.pool import TransformPool  # most jobs have none
 
-    pool = TransformPool(config, seed=checkpoint.seed, started_ms=checkpoint.started_ms, stopping=job.stopping)
+    pool = TransformPool(
+        config.transform_workers,
+        config.transform,
+        codec=config.codec,
+        seed=checkpoint.seed,
+        started_ms=checkpoint.started_ms,
+        stopping=job.stopping,
+    )
     with contextlib.closing(pool):
         yield pool
 

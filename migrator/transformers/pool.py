@@ -1,27 +1,27 @@
 """Runs transformers in several processes: for functions of the user's own that need much of a processor.
 
-JSON texts go to and fro, and why one is at fault; never Python's own objects. Records stay in order, and what is
-said of each is what would be said without the pool.
+Only JSON texts go to and fro, never Python's own objects. Records stay in order, and what is said of each is what
+would be said without the pool.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
-from migrator.config import JobConfig
 from migrator.errors import ConfigError, Interrupted, MigratorError
 from migrator.model import BatchLimits, Fault, Record
 from migrator.pipeline.batching import Assembly
 from migrator.retry.dividing import in_batches
 from migrator.retry.window import Window
-from migrator.transformers.worker import UNREADABLE, read_frame, write_frame
+from migrator.transformers.worker import FAULTY, FILTERED, UNREADABLE, read_frame, write_frame
 
 CHUNK = BatchLimits(max_docs=100, max_bytes=256_000)
 # So many chunks are on their way for each process, so that none waits for the next one.
@@ -33,22 +33,32 @@ class TransformPool:
     """Prepares records in other processes; see `Assembly.prepare`. Close it in the end.
 
     Args:
-        config: names the transformers, the value codec, and how many processes; each is started when there is work
-            for it.
+        workers: how many processes; each is started when there is work for it.
+        specs: the transformers.
+        codec: name of the value codec.
         seed: of made-up ids.
         started_ms: when the run began.
         stopping: set it to stop waiting for them.
     """
 
-    def __init__(self, config: JobConfig, *, seed: str, started_ms: int, stopping: threading.Event) -> None:
-        self._workers = config.transform_workers
+    def __init__(
+        self,
+        workers: int,
+        specs: Sequence[str],
+        *,
+        codec: str,
+        seed: str,
+        started_ms: int,
+        stopping: threading.Event,
+    ) -> None:
+        self._workers = workers
         self._stopping = stopping
-        asked = {"transform": list(config.transform), "codec": config.codec, "path": sys.path}
-        self._asked = {**asked, "seed": seed, "started_ms": started_ms}
+        asked = {"transform": list(specs), "codec": codec, "seed": seed, "started_ms": started_ms}
+        self._asked = json.dumps({**asked, "path": sys.path}).encode()
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._started: list[_Worker] = []
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="transform")
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="transform")
         self._closed = False
 
     def __call__(self, records: Iterable[Record], assembly: Assembly) -> Iterator[Record]:
@@ -97,11 +107,16 @@ class TransformPool:
                 made.append(record)
                 continue
             answer = next(answers)
-            if answer is UNREADABLE:
+            kind = answer[:1]
+            if kind == UNREADABLE:
                 # Why it is no document is said where all others are said.
                 made.append(record)
+            elif kind == FILTERED:
+                made.append(assembly.finished(record, None))
+            elif kind == FAULTY:
+                made.append(assembly.finished(record, Fault(*json.loads(answer[1:]))))
             else:
-                made.append(assembly.finished(record, Fault(*answer) if isinstance(answer, tuple) else answer))
+                made.append(assembly.finished(record, answer[1:]))
         return made
 
     def _worker(self) -> _Worker:
@@ -127,10 +142,10 @@ class _Worker:
         self._stdout = cast("BinaryIO", self._process.stdout)
         self._closing = False
 
-    def begin(self, asked: dict[str, Any]) -> None:
+    def begin(self, asked: bytes) -> None:
         refused = self.transform([asked])
         if refused:
-            message, hint = refused
+            message, hint = (text.decode() for text in refused)
             raise ConfigError(message, hint=hint)
 
     def close(self) -> None:
@@ -147,11 +162,11 @@ class _Worker:
         """Close what nobody reads any more."""
         self._stdout.close()
 
-    def transform(self, items: Sequence[Any]) -> list[Any]:
+    def transform(self, items: Sequence[bytes]) -> list[bytes]:
         try:
             write_frame(self._stdin, items)
             return read_frame(self._stdout)
-        except (OSError, EOFError, ValueError, TypeError):
+        except (OSError, EOFError, ValueError):
             raise self._ended() from None
 
     def _ended(self) -> MigratorError:

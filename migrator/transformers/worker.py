@@ -5,57 +5,64 @@ It is started as `python -m migrator.transformers.worker`, and ends when its sta
 
 from __future__ import annotations
 
-import marshal
+import json
 import os
 import queue
 import signal
+import struct
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from migrator.codec import VALUE_CODECS, InvalidDocument, ValueCodec, decode
 from migrator.errors import MigratorError
 from migrator.model import Fault, Transformer
 from migrator.pipeline.batching import transformed
 
-UNREADABLE = False
-"""The answer to a text that is no document."""
+# What an answer's first byte says of a text.
+MADE, FILTERED, FAULTY, UNREADABLE = b"m", b"-", b"f", b"u"
+_COUNT = struct.Struct(">I")
 
 
-def write_frame(stream: BinaryIO, items: Sequence[Any]) -> None:
-    """Write some byte strings, texts and the like, so that they can be read as they are."""
-    marshal.dump(list(items), stream)
+def write_frame(stream: BinaryIO, items: Sequence[bytes]) -> None:
+    """Write some byte strings, so that they can be read as they are."""
+    lengths = struct.pack(f">{len(items) + 1}I", len(items), *map(len, items))
+    stream.write(b"".join((lengths, *items)))
     stream.flush()
 
 
-def read_frame(stream: BinaryIO) -> list[Any]:
+def read_frame(stream: BinaryIO) -> list[bytes]:
     """Read what was written.
 
     Raises:
         EOFError: the stream is at its end, or ends in the middle.
     """
-    # Of our own process, over a pipe of our own.
-    found: list[Any] = marshal.load(stream)  # noqa: S302
-    return found
+    (count,) = _COUNT.unpack(_whole(stream, _COUNT.size))
+    lengths = struct.unpack(f">{count}I", _whole(stream, 4 * count))
+    return [_whole(stream, length) for length in lengths]
 
 
-def answer(text: bytes, transform: Transformer, values: ValueCodec) -> Any:
-    """What becomes of one text: its bytes, None where it is filtered out, the fields of its fault.
+def _whole(stream: BinaryIO, length: int) -> bytes:
+    data = stream.read(length)
+    if len(data) != length:
+        raise EOFError
+    return data
 
-    How to say that it is no document is left to who sent it.
-    """
+
+def answer(text: bytes, transform: Transformer, values: ValueCodec) -> bytes:
+    """What becomes of one text; how to say that it is none is left to who sent it."""
     try:
         document = decode(text)
     except InvalidDocument:
         return UNREADABLE
     made = transformed(document, transform, values)
     if made is None:
-        return None
+        return FILTERED
     if isinstance(made, Fault):
-        # An id may be of a class of the user's own, which is not handed on.
-        return made.error, made.reason, str.__str__(made.id)
-    return made[1]
+        # Half a surrogate pair may stand in an id or a message.
+        return FAULTY + json.dumps([made.error, made.reason, made.id]).encode()
+    return MADE + made[1]
 
 
 def main() -> None:
@@ -67,9 +74,9 @@ def main() -> None:
     # What a function of the user's prints or reads must not get between the frames.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    frames: queue.Queue[list[Any]] = queue.Queue(2)
+    frames: queue.Queue[list[bytes]] = queue.Queue(2)
     threading.Thread(target=_receive, args=(source, frames), daemon=True).start()
-    (asked,) = frames.get()
+    asked = json.loads(frames.get()[0])
     sys.path[:] = asked["path"]
     try:
         from migrator import transformers  # with the path that was asked for
@@ -77,7 +84,7 @@ def main() -> None:
         run = {"seed": bytes.fromhex(asked["seed"]), "started_ms": asked["started_ms"]}
         transform = transformers.compose([transformers.parse(spec, **run) for spec in asked["transform"]])
     except MigratorError as error:
-        write_frame(target, [text.encode(errors="replace").decode() for text in (error.message, error.hint)])
+        write_frame(target, [error.message.encode(errors="replace"), error.hint.encode(errors="replace")])
         return
     values = VALUE_CODECS[asked["codec"]]
     write_frame(target, [])
@@ -85,7 +92,7 @@ def main() -> None:
         write_frame(target, [answer(text, transform, values) for text in frames.get()])
 
 
-def _receive(source: BinaryIO, frames: queue.Queue[list[Any]]) -> None:
+def _receive(source: BinaryIO, frames: queue.Queue[list[bytes]]) -> None:
     try:
         while True:
             frames.put(read_frame(source))

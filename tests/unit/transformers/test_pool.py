@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from migrator import transformers
 from migrator.codec import VALUE_CODECS
-from migrator.config import JobConfig
 from migrator.errors import ConfigError, Interrupted, MigratorError
 from migrator.model import Batch, BatchLimits, Fault, Record
 from migrator.pipeline.batching import Assembly, batches
@@ -64,8 +63,9 @@ def pool_of(
     workers: int = 2, specs: tuple[str, ...] = SPECS, stopping: threading.Event | None = None
 ) -> TransformPool:
     """A pool for these transformers."""
-    config = JobConfig(transform=specs, transform_workers=workers)
-    return TransformPool(config, seed=SEED, started_ms=0, stopping=stopping or threading.Event())
+    return TransformPool(
+        workers, specs, codec="plain", seed=SEED, started_ms=0, stopping=stopping or threading.Event()
+    )
 
 
 def assembly_of(pool: TransformPool | None, specs: tuple[str, ...] = SPECS) -> Assembly:
