@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.config.option import BYTES, option, options_class, options_of
-from migrator.config.shared import Connection, Watch
+from migrator.config.shared import Connection, Watch, refuse_folder
 from migrator.errors import ConfigError
 from migrator.files.streams import is_standard_output
 from migrator.kinds import sources, targets, transformers
@@ -182,9 +182,7 @@ class JobConfig(Connection, Watch):
             path = getattr(self, name)
             if path in {"", "-"}:
                 continue
-            # Said now, and not when the work is done and the file is to be written.
-            if Path(path).is_dir():
-                raise ConfigError(f"The {name} file {path} is a folder.", hint=f"Name a file: --{name} FILE.")
+            refuse_folder(name, path)
             owner = owners.setdefault(os.path.realpath(path), name)
             if owner != name:
                 raise ConfigError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from migrator.config.shared import refuse_folder
 from migrator.errors import EXIT_OK, ConfigError
 from migrator.files.durable import replace_file
 from migrator.model import Counts
@@ -47,10 +48,10 @@ def check_metrics_file(path: Path) -> None:
     """
     with extra("metrics", what="--metrics"):
         importlib.import_module("prometheus_client")
-    if not path.parent.is_dir() or path.is_dir():
+    refuse_folder("metrics", str(path))
+    if not path.parent.is_dir():
         raise ConfigError(
-            f"Metrics file {path} cannot be written: "
-            + ("it is a folder." if path.is_dir() else f"there is no folder {path.parent}."),
+            f"Metrics file {path} cannot be written: there is no folder {path.parent}.",
             hint="Name a file of the textfile collector's folder, such as /var/lib/node_exporter/orders.prom",
         )
 

@@ -190,7 +190,7 @@ class LoaderContract:
         assert {outcome.status for outcome in outcomes} <= {Status.WRITTEN, Status.UNCHANGED}
         assert list(TICKETS) == by_id(target.documents(collection))
 
-    def test_starts_over_over_what_was_left(self, target: Target) -> None:
+    def test_starts_over_where_something_was_left(self, target: Target) -> None:
         """A run without a mark does not trip over one that ended in the middle."""
         collection = target.collection("tickets")
         first = target.open()
