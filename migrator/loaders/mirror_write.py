@@ -22,14 +22,15 @@ class MirrorWrite(BatchWrite):
     """
 
     def _write(self, indexes: list[int]) -> None:
-        tombstones = [index for index in indexes if self._documents[index].body.endswith(DELETED)]
+        tombstones = self._tombstones(indexes)
         if len(tombstones) < len(indexes):
-            super()._write([index for index in indexes if index not in set(tombstones)])
+            deleted = set(tombstones)
+            super()._write([index for index in indexes if index not in deleted])
         if tombstones and (conflicts := self._send(self._examine(tombstones))):
             self._settle(conflicts)
 
     def _examine(self, indexes: Sequence[int]) -> dict[int, str | None]:
-        tombstones = [index for index in indexes if self._documents[index].body.endswith(DELETED)]
+        tombstones = self._tombstones(indexes)
         if not tombstones:
             return super()._examine(indexes)
         sending: dict[int, str | None] = {}
@@ -50,3 +51,6 @@ class MirrorWrite(BatchWrite):
                 self._target.overwriting.add(id)
                 sending[index] = str(state["rev"])
         return sending
+
+    def _tombstones(self, indexes: Sequence[int]) -> list[int]:
+        return [index for index in indexes if self._documents[index].body.endswith(DELETED)]
