@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from concurrent.futures import TimeoutError as NotYet
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -86,11 +85,9 @@ class Window(Generic[T, R]):
     def oldest(self) -> tuple[T, R]:
         """Wait for the oldest; what its work raised is raised here."""
         item, future = self._items[0]
-        while self._look is not None:
-            try:
-                return item, future.result(_LOOK_S)
-            except NotYet:
-                self._look()
+        # What the work raised may be a timeout itself, so none is asked of its result.
+        while self._look is not None and not wait([future], _LOOK_S).done:
+            self._look()
         return item, future.result()
 
     def drop(self) -> None:

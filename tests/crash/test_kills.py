@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests import support
+from tests.support.processes import ended, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 DOCUMENTS = 6_000
@@ -139,11 +140,11 @@ def test_a_polite_signal_settles_and_saves(
     """SIGINT and SIGTERM end with 130, what was in flight is settled, and nothing is sent twice afterwards."""
     name = f"{database_prefix}a"
     write_source(tmp_path / "source", name, make_documents(ordered=True))
-    process = subprocess.Popen(command(server_url, "--resume"), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while settled(tmp_path) < 200:
-        time.sleep(0.005)
-    os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=60)
+    words = command(server_url, "--resume")
+    with ended(subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)) as process:
+        wait_until(lambda: settled(tmp_path) >= 200, pause_s=0.005, process=process)
+        os.kill(process.pid, number)
+        _, errors = process.communicate(timeout=60)
     assert 130 == process.returncode, errors
     assert "--resume" in errors
     before = settled(tmp_path)
@@ -159,15 +160,11 @@ def test_a_polite_signal_settles_and_saves(
 def test_a_second_run_at_once_is_refused(tmp_path: Path, server_url: str, database_prefix: str) -> None:
     """While a run holds its checkpoint, another is told so; after a kill, the lock is free."""
     write_source(tmp_path / "source", f"{database_prefix}a", make_documents(ordered=True))
-    process = subprocess.Popen(command(server_url, "--resume"), cwd=tmp_path, stderr=subprocess.DEVNULL)
-    while settled(tmp_path) < 100:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGSTOP)
-    second = subprocess.run(
-        command(server_url, "--resume"), cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    process.kill()
-    process.wait()
+    words = command(server_url, "--resume")
+    with ended(subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL)) as process:
+        wait_until(lambda: settled(tmp_path) >= 100, pause_s=0.005, process=process)
+        process.send_signal(signal.SIGSTOP)
+        second = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert 7 == second.returncode
     assert str(process.pid) in second.stderr
     third = subprocess.run(
@@ -182,13 +179,13 @@ def test_a_server_that_is_killed_and_comes_back(tmp_path: Path) -> None:
 
     write_source(tmp_path / "source", "a", make_documents(ordered=True))
     with Sandbox(folder=tmp_path / "server") as sandbox:
-        process = subprocess.Popen(command(sandbox.url, "--resume"), cwd=tmp_path, stderr=subprocess.DEVNULL)
-        while settled(tmp_path) < 400:
-            time.sleep(0.005)
-        sandbox.kill()
-        time.sleep(0.3)
-        sandbox.restart()
-        assert 3 == process.wait(120)
+        words = command(sandbox.url, "--resume")
+        with ended(subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL)) as process:
+            wait_until(lambda: settled(tmp_path) >= 400, pause_s=0.005, process=process)
+            sandbox.kill()
+            time.sleep(0.3)
+            sandbox.restart()
+            assert 3 == process.wait(120)
         stored = support.documents(sandbox.url, "a")
     assert DOCUMENTS == len(stored)
     assert {"1"} == {document["_rev"].partition("-")[0] for document in stored.values()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -14,6 +14,7 @@ import pytest
 from migrator.server.admin.connection import Server
 from tests import support
 from tests.support.commands import Command, run
+from tests.support.processes import wait_until
 
 
 @pytest.fixture
@@ -277,7 +278,7 @@ def test_a_replication_from_set_up_to_stop(
     ran = command(*arguments, "--json")
     assert ran.code == 0, ran.output
     assert ran.value["replications"][0]["state"] == "running"
-    wait_for(lambda: support.request("GET", url_of(server_url, target))[1].get("doc_count") == 50)
+    wait_until(lambda: support.request("GET", url_of(server_url, target))[1].get("doc_count") == 50)
     listed = command("replicate", "list", server_url)
     assert listed.code == 0
     assert job in listed.output
@@ -350,12 +351,4 @@ def test_a_paused_replication_does_not_start(
     assert all(item["doc_id"] != job for item in support.get(f"{server_url}/_scheduler/jobs")["jobs"])
     started = command("replicate", "start", server_url, job, "--json")
     assert started.code == 0, started.output
-    wait_for(lambda: support.request("GET", url_of(server_url, target))[1].get("doc_count") == 50)
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "in vain"
-        time.sleep(0.1)
+    wait_until(lambda: support.request("GET", url_of(server_url, target))[1].get("doc_count") == 50)

@@ -25,6 +25,7 @@ from migrator.jobs.run import JobResult
 from migrator.jobs.since_last import since_last_job
 from tests import support
 from tests.support.fault_proxy import FaultProxy, at_random
+from tests.support.processes import ended, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -102,15 +103,12 @@ def following(job: JobConfig) -> Iterator[tuple[Callable[[Callable[[], bool]], N
     )
     thread.start()
 
-    def wait_until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert thread.is_alive(), "following ended by itself"
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    def until(condition: Callable[[], bool]) -> None:
+        wait_until(lambda: not thread.is_alive() or condition(), pause_s=0.1)
+        assert thread.is_alive(), "following ended by itself"
 
     try:
-        yield wait_until, results
+        yield until, results
     finally:
         stopping.set()
         thread.join(60)
@@ -119,10 +117,10 @@ def following(job: JobConfig) -> Iterator[tuple[Callable[[Callable[[], bool]], N
 
 def test_changes_arrive_while_they_happen(urls: tuple[str, str], tmp_path: Path) -> None:
     """All, then a writer's changes; asked to stop it ends well, the numbers add up, and a later run goes on."""
-    with following(config(urls, tmp_path)) as (wait_until, results):
+    with following(config(urls, tmp_path)) as (until, results):
         with Writer(urls[0], 1) as writer:
-            wait_until(lambda: writer.operations > 300)
-        wait_until(
+            until(lambda: writer.operations > 300)
+        until(
             lambda: (
                 support.request("GET", urls[1])[0] == 200
                 and support.contents(urls[0]) == support.contents(urls[1])
@@ -144,15 +142,15 @@ def test_faults_while_following(urls: tuple[str, str], tmp_path: Path) -> None:
     target, _, copy = urls[1].rpartition("/")
     with FaultProxy(source) as first, FaultProxy(target) as second:
         job = config((f"{first.url}/{name}", f"{second.url}/{copy}"), tmp_path, max_attempts=30)
-        with following(job) as (wait_until, results):
-            wait_until(lambda: support.request("GET", urls[1])[0] == 200)
+        with following(job) as (until, results):
+            until(lambda: support.request("GET", urls[1])[0] == 200)
             first.plan = at_random(3, 0.15, faults=faults)
             second.plan = at_random(4, 0.15, faults=faults)
             with Writer(urls[0], 2) as writer:
                 # A fast machine has written so much before many faults have come.
-                wait_until(lambda: writer.operations > 300 and _injected(first) + _injected(second) > 5)
+                until(lambda: writer.operations > 300 and _injected(first) + _injected(second) > 5)
             first.plan = second.plan = lambda _request: None
-            wait_until(lambda: support.contents(urls[0]) == support.contents(urls[1]))
+            until(lambda: support.contents(urls[0]) == support.contents(urls[1]))
         assert _injected(first) + _injected(second) > 5
     assert results[0].report.ok
 
@@ -171,12 +169,12 @@ def test_several_databases_are_followed_in_turn(
     assert support.request("PUT", f"{server}/{other}")[0] in {201, 202}
     names = {name: copy, other: f"{other}_copy"}
     job = config((server, target), tmp_path, collection=tuple(names), map=names)
-    with following(job) as (wait_until, _):
-        wait_until(lambda: support.request("GET", f"{target}/{other}_copy")[0] == 200)
+    with following(job) as (until, _):
+        until(lambda: support.request("GET", f"{target}/{other}_copy")[0] == 200)
         support.request("PUT", f"{server}/{other}/x", {"n": 1})
-        wait_until(lambda: support.request("GET", f"{target}/{other}_copy/x")[0] == 200)
+        until(lambda: support.request("GET", f"{target}/{other}_copy/x")[0] == 200)
         support.request("PUT", f"{server}/{name}/y", {"n": 1})
-        wait_until(lambda: support.request("GET", f"{target}/{copy}/y")[0] == 200)
+        until(lambda: support.request("GET", f"{target}/{copy}/y")[0] == 200)
     support.request("DELETE", f"{target}/{other}_copy")
 
 
@@ -234,13 +232,13 @@ def test_the_command_ends_well_when_told_to_stop(
     words = ["--from", urls[0], "--to", urls[1], "--follow", "--checkpoint", "cp.json", "--json"]
     words += ["--metrics", "orders.prom", "--log-format", "json"]
     command = [sys.executable, "-m", "migrator", "run", *words]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        deadline = time.monotonic() + 60
-        while not (support.request("GET", urls[1])[0] == 200 and len(support.contents(urls[1])) == DOCUMENTS):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+    pipe = subprocess.PIPE
+    with ended(subprocess.Popen(command, cwd=tmp_path, text=True, stdout=pipe, stderr=pipe)) as process:
+        wait_until(
+            lambda: support.request("GET", urls[1])[0] == 200 and len(support.contents(urls[1])) == DOCUMENTS,
+            pause_s=0.2,
+            process=process,
+        )
         time.sleep(1.0)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
@@ -255,12 +253,9 @@ def test_the_cut_over(urls: tuple[str, str], tmp_path: Path) -> None:
     """The recipe: follow while the application writes, freeze it, catch up, verify; nothing is missing."""
     words = ["run", "--from", urls[0], "--to", urls[1], "--follow", "--checkpoint", "cp.json"]
     command = [sys.executable, "-m", "migrator", *words]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with ended(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)) as process:
         with Writer(urls[0], 3) as writer:
-            deadline = time.monotonic() + 60
-            while writer.operations < 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            wait_until(lambda: writer.operations >= 200, process=process)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     done = subprocess.run(

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from migrator.errors import EndpointError, Interrupted, LockedError
 from migrator.events import CollectionStarted, Event
 from migrator.jobs.replicate import replicate_job
 from tests import support
+from tests.support.processes import ended, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -177,11 +177,8 @@ def test_a_killed_run_is_taken_up(pair: tuple[str, str], tmp_path: Path) -> None
     source, target = pair
     command = [sys.executable, "-m", "migrator", "run", "--replicate", "--from", source, "--to", target]
     command += ["--checkpoint", str(tmp_path / "lock"), "--log-format", "json"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not jobs_left(target, source):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    with ended(subprocess.Popen(command, stderr=subprocess.PIPE, text=True)) as process:
+        wait_until(lambda: bool(jobs_left(target, source)), process=process)
         config: dict[str, Any] = {"source": source, "target": target, "replicate": True}
         with pytest.raises(LockedError):
             replicate_job(JobConfig(**config, checkpoint=str(tmp_path / "lock")), environ={})

@@ -21,6 +21,7 @@ from migrator.errors import ConfigError, EndpointError
 from migrator.sandbox import Sandbox, server
 from migrator.sandbox.install import find_node
 from tests import support
+from tests.support.processes import ended
 
 LONG_S = 30.0
 
@@ -39,17 +40,9 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @contextlib.contextmanager
 def command(*args: str) -> Iterator[subprocess.Popen[str]]:
     """A `migrator sandbox` process, ended at the latest with the test."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "migrator", "sandbox", *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    words = [sys.executable, "-m", "migrator", "sandbox", *args]
+    with ended(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def is_up(url: str) -> bool:

@@ -16,6 +16,7 @@ import pytest
 
 from tests import support
 from tests.support import whole_server
+from tests.support.processes import ended, wait_until
 from tests.support.whole_server import Pair
 
 KILLS = 6
@@ -97,18 +98,18 @@ def test_an_interrupted_move_is_not_started_over_by_mistake(
     names = whole_server.odd_names(pair.source_prefix, is_couchdb=pair.is_couchdb)[:4]
     whole_server.fill(pair.source, names, is_couchdb=pair.is_couchdb, documents=300)
     plan(pair, tmp_path, environ)
-    process = subprocess.Popen(apply(pair), cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not any(name.startswith(pair.target_prefix) for name in support.get(f"{pair.target}/_all_dbs")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    # It stands still, so that it is under way for certain when the second one comes.
-    process.send_signal(signal.SIGSTOP)
-    second = subprocess.run(apply(pair), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-    assert second.returncode == 7, second.stderr
-    process.kill()
-    process.communicate()
+
+    def begun() -> bool:
+        return any(name.startswith(pair.target_prefix) for name in support.get(f"{pair.target}/_all_dbs"))
+
+    with ended(subprocess.Popen(apply(pair), cwd=tmp_path, env=environ)) as process:
+        wait_until(begun, process=process)
+        # It stands still, so that it is under way for certain when the second one comes.
+        process.send_signal(signal.SIGSTOP)
+        second = subprocess.run(
+            apply(pair), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 7, second.stderr
     again = subprocess.run(apply(pair), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert again.returncode == 6, again.stderr
     assert "--resume" in again.stderr
@@ -123,14 +124,8 @@ def test_a_target_that_somebody_removed_is_told(pair: Pair, tmp_path: Path, envi
     names = whole_server.odd_names(pair.source_prefix, is_couchdb=pair.is_couchdb)[:2]
     whole_server.fill(pair.source, names, is_couchdb=pair.is_couchdb, documents=1_500)
     plan(pair, tmp_path, environ)
-    process = subprocess.Popen(apply(pair), cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while _settled(tmp_path / "plan.json.checkpoint") == 0:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.kill()
-    process.communicate()
+    with ended(subprocess.Popen(apply(pair), cwd=tmp_path, env=environ)) as process:
+        wait_until(lambda: _settled(tmp_path / "plan.json.checkpoint") > 0, process=process)
     for name in names:
         support.request("DELETE", whole_server.url_of(pair.target, pair.at_target(name)))
     command = apply(pair, "--resume")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tests.support.processes import ended, wait_until
 
 
 def killed_and_resumed(
@@ -22,12 +22,9 @@ def killed_and_resumed(
     done = 0
     while done < kills:
         before = settled(folder)
-        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **(environ or {})})
-        while process.poll() is None and settled(folder) <= before:
-            time.sleep(0.01)
-        assert process.poll() is None, f"it ended with {process.returncode} before it could be killed"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        with ended(subprocess.Popen(command, cwd=folder, env={**os.environ, **(environ or {})})) as process:
+            wait_until(lambda: settled(folder) > before, timeout_s=300, pause_s=0.01, process=process)  # noqa: B023
+            assert process.poll() is None, f"it ended with {process.returncode} before it could be killed"
         done += 1
     subprocess.run(command, cwd=folder, env={**os.environ, **(environ or {})}, check=True)
     report = json.loads((folder / "report.json").read_text())

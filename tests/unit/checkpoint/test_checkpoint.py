@@ -23,6 +23,7 @@ from migrator.checkpoint import file as module
 from migrator.checkpoint.file import VERSION, Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.errors import CheckpointError, ConfigError, LockedError, StorageError
 from migrator.model import Counts
+from tests.support.processes import ended
 
 JOB = {"source": "memory:app:db", "target": "http://h:5984", "collections": {"a": "a", "b": "b"}, "transform": []}
 
@@ -523,11 +524,10 @@ with CheckpointFile(Path(sys.argv[1])).lock():
 def holder(file: CheckpointFile) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock."""
     command = [sys.executable, "-c", HOLDER, str(file.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with ended(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         yield process
-        process.kill()
 
 
 def test_one_run_at_a_time(file: CheckpointFile, holder: subprocess.Popen[str]) -> None:

@@ -142,3 +142,19 @@ def test_abandoned_work_has_ended_or_never_begins() -> None:
 
 def test_nothing_under_way_is_nothing_to_abandon(pool: ThreadPoolExecutor) -> None:
     assert not Window(pool, int, at_once=lambda: 1).abandon()
+
+
+def test_a_timeout_of_the_work_is_its_error_and_not_a_reason_to_wait_on(pool: ThreadPoolExecutor) -> None:
+    looked = 0
+
+    def look() -> None:
+        nonlocal looked
+        looked += 1
+        assert looked < 5
+
+    def work(_: int) -> None:
+        raise TimeoutError("no answer")
+
+    window: Window[int, None] = Window(pool, work, at_once=lambda: 2, look=look)
+    with pytest.raises(TimeoutError, match="no answer"):
+        list(window.results(range(3)))

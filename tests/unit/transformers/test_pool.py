@@ -22,6 +22,7 @@ from migrator.model import Batch, BatchLimits, Fault, Record
 from migrator.pipeline.batching import Assembly, batches
 from migrator.transformers.pool import CHUNK, TransformPool
 from tests.support.fakes import FakeExtractor, Item
+from tests.support.processes import ended
 
 SEED = "00" * 16
 USER_CODE = """
@@ -181,7 +182,7 @@ def test_processes_do_not_outlive_a_killed_one(tmp_path: Path) -> None:
     (tmp_path / "c.ndjson").write_text(lines + "\n")
     command = [sys.executable, "-m", "migrator", "run", "--from", "c.ndjson", "--to", "out"]
     command += ["--transform", SPECS[0], "--transform-workers", "1"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
+    with ended(subprocess.Popen(command, stderr=subprocess.DEVNULL)) as run:
         children: list[str] = []
         deadline = time.monotonic() + 30
         while not children and time.monotonic() < deadline:
