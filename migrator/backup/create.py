@@ -26,10 +26,10 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.leaves import Held, Known, LeafReader, listed_leaves
 from migrator.couch.settings import read_facts
 from migrator.errors import ConfigError, DamagedBackup, Interrupted, TransientError, UnreadableLeaf
-from migrator.events import Listener, ignore
 from migrator.jobs.registry import open_client
+from migrator.model.events import Listener, ignore
+from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
-from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
 
 def run_backup(

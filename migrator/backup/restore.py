@@ -22,12 +22,12 @@ from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.errors import ConfigError, DamagedBackup
-from migrator.events import Listener, ignore
 from migrator.jobs.registry import open_client
 from migrator.model import BatchLimits
+from migrator.model.events import Listener, ignore
+from migrator.model.revisions import Leaf, LeafFault
 from migrator.naming import legal_database, shown
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
-from migrator.revisions import Leaf, LeafFault
 
 DESIGN = "_design/"
 REPLICATOR = "_replicator"

@@ -20,13 +20,13 @@ from migrator.couch.client import CouchClient
 from migrator.couch.leaf_equality import Proof, proofs, unlike
 from migrator.couch.leaves import listed_leaves
 from migrator.errors import ConfigError, EndpointError, MigratorError
-from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import side_by_side
 from migrator.jobs.registry import open_client
+from migrator.model.events import Listener, ignore
+from migrator.model.revisions import Leaf, LeafFault
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy
-from migrator.revisions import Leaf, LeafFault
 
 DEFAULT_REVS_LIMIT = 1_000
 """The server's own, of a database that nobody gave another one."""

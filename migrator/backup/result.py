@@ -12,7 +12,8 @@ from typing import Any
 from migrator.backup.format.manifest import Manifest
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.errors import EXIT_OK, EXIT_REJECTS, ConfigError, Interrupted, MigratorError
-from migrator.events import (
+from migrator.model import CollectionReport, Counts, Outcome, Report
+from migrator.model.events import (
     BatchLoaded,
     CollectionFinished,
     CollectionStarted,
@@ -21,10 +22,9 @@ from migrator.events import (
     RunFinished,
     RunStarted,
 )
-from migrator.model import CollectionReport, Counts, Outcome, Report
+from migrator.model.revisions import Leaf, LeafFault, leaf_bytes
 from migrator.naming import shown
 from migrator.pipeline.accounting import Tally, account_leaves
-from migrator.revisions import Leaf, LeafFault, leaf_bytes
 
 # The server's own. Whoever wants one names it.
 SYSTEM = "_"

@@ -19,10 +19,10 @@ from migrator.couch.leaf_sender import held_bytes
 from migrator.couch.settings import apply_revs_limit, apply_security, check_security, create_like, read_facts
 from migrator.errors import Forbidden, Interrupted, Unauthorized
 from migrator.model import BatchLimits, Outcome
+from migrator.model.revisions import Attachment, Leaf, LeafFault, RevisionWriter
 from migrator.retry.dividing import in_batches
 from migrator.retry.retrier import Retrier
 from migrator.retry.window import Window
-from migrator.revisions import Attachment, Leaf, LeafFault, RevisionWriter
 
 # Design documents that the server makes in its own databases, which the backup's would be in conflict with.
 SERVERS_OWN = {"_users": "_design/_auth", "_replicator": "_design/_replicator"}

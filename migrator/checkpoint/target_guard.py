@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from migrator.capabilities import Emptiable, Identified
 from migrator.errors import TargetMissing, TargetReplaced
 from migrator.model import Batch, Loader, Outcome
+from migrator.model.capabilities import Emptiable, Identified
 
 T = TypeVar("T")
 

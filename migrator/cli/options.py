@@ -21,7 +21,7 @@ from migrator.cli.flags import flags, given, made
 from migrator.config import Connection, JobConfig, LogOptions, Watch, load_job_file
 from migrator.config.option import option, options_class, options_of
 from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, ConfigError, MigratorError
-from migrator.events import Event, Listener
+from migrator.model.events import Event, Listener
 
 if TYPE_CHECKING:
     from migrator.monitoring.timed import TimedRun

@@ -54,7 +54,8 @@ def plan(**values: Any) -> None:
         plan_and_print(config, values)
         return
     from migrator.cli.rendering import show
-    from migrator.jobs.plan import make_plan, plan_to_text
+    from migrator.jobs.plan import make_plan
+    from migrator.report.plan import plan_to_text
 
     made = make_plan(config)
     show(made, f"{plan_to_text(made)}\n", as_json=values["as_json"])

@@ -16,7 +16,7 @@ from migrator.cli.flags import flags, made
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError, Interrupted
-from migrator.events import Listener
+from migrator.model.events import Listener
 
 if TYPE_CHECKING:
     from migrator.checkpoint.file import Checkpoint

@@ -19,9 +19,9 @@ from migrator.convert.group import count, designs_last, is_design, repeats, sort
 from migrator.errors import Interrupted, UnreadableLeaf
 from migrator.files.failures import temporary_file, temporary_folder
 from migrator.model import BatchLimits, Outcome, Reject, Status
+from migrator.model.revisions import Attachment, Leaf, LeafFault, RevisionReader, RevisionWriter, leaf_bytes
 from migrator.pipeline.accounting import account_leaves
 from migrator.retry.dividing import in_batches
-from migrator.revisions import Attachment, Leaf, LeafFault, RevisionReader, RevisionWriter, leaf_bytes
 
 _ONE_REVISION = re.compile(rb'"_revisions":\{"start":\d+,"ids":\["[^"]*"\]\}')
 BATCH = BatchLimits()

@@ -9,7 +9,7 @@ from pathlib import Path
 from migrator.convert.formats.json_text import document_pieces, leaf_of
 from migrator.convert.formats.writer import winner_of
 from migrator.files.sorting import ExternalSorter
-from migrator.revisions import Leaf, LeafFault
+from migrator.model.revisions import Leaf, LeafFault
 
 SORT_MEMORY_BYTES = 64_000_000
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.convert.copy import Conversion, Converter, convert_file
 from migrator.convert.formats.reader import FileReader
@@ -22,13 +21,14 @@ from migrator.couch.endpoint import is_server_url, redact
 from migrator.couch.locate import client_of
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError, StorageError, UnaccountedError
-from migrator.events import Listener, ignore
 from migrator.files.failures import temporary_folder
 from migrator.files.identity import file_identity
 from migrator.files.streams import STDOUT, STREAM, copied, is_stream, open_stream, standard_output, stem_of
+from migrator.model.capabilities import unconfirmed_of
+from migrator.model.events import Listener, ignore
+from migrator.model.revisions import RevisionReader, RevisionWriter
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy
-from migrator.revisions import RevisionReader, RevisionWriter
 
 _BLOCK_BYTES = 1 << 20
 # A backup's place is named by one of these, or by others that fsspec knows.

@@ -15,7 +15,7 @@ import orjson
 from migrator.codec import InvalidDocument, decode, decode_value, one_line
 from migrator.couch.raw_json import elements, members, values
 from migrator.couch.rows import torn
-from migrator.revisions import Attachment, Leaf, LeafFault
+from migrator.model.revisions import Attachment, Leaf, LeafFault
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _BEGIN = re.compile(rb'\s*\{"results":\[\{"id":' + _STRING + rb',"docs":\[\{"ok":')

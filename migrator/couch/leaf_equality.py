@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from migrator.codec import decode
 from migrator.codec.equality import canonical_digest, content
+from migrator.model.revisions import Leaf, LeafFault
 from migrator.naming import shown
-from migrator.revisions import Leaf, LeafFault
 
 
 class Proof(NamedTuple):

@@ -17,7 +17,7 @@ from migrator.couch.endpoint import has_path, id_path
 from migrator.couch.responses import bulk_rows, refuse_bulk
 from migrator.errors import TransientError
 from migrator.files.failures import temporary_file
-from migrator.revisions import Attachment, Leaf
+from migrator.model.revisions import Attachment, Leaf
 
 # Attachments that together are smaller go along inline: a request of their own would cost more.
 MAX_INLINE_BYTES = 65_536

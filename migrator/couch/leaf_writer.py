@@ -17,11 +17,11 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.leaf_sender import inline_bytes, post_leaves, stream_leaf
 from migrator.couch.trouble import NOT_STORED, STORED, VERDICTS, Suspects, is_verdict
 from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
-from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import BatchLimits, Outcome, Status
+from migrator.model.events import BatchSplit, Listener, ignore
+from migrator.model.revisions import Leaf
 from migrator.retry.dividing import divide_refused, in_batches, refuse_trouble, refused_alone
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier
-from migrator.revisions import Leaf
 
 T = TypeVar("T")
 

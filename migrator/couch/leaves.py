@@ -22,9 +22,9 @@ from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
 from migrator.errors import Interrupted, TransientError
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter, side_by_side
+from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.retry.retrier import Retrier, repeat_while
 from migrator.retry.window import Window
-from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 
 MAX_LEAVES_ASKED = 1_000
 # Nobody knows how large documents are before the first ones have come.

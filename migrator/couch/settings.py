@@ -12,7 +12,7 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.refused import security_fault
 from migrator.couch.responses import Answer, refuse
 from migrator.errors import ConfigError, TargetMissing
-from migrator.revisions import DatabaseFacts
+from migrator.model.revisions import DatabaseFacts
 
 ADMIN_ROLE = "_admin"
 

@@ -19,8 +19,8 @@ from migrator.couch.endpoint import has_path, id_path
 from migrator.couch.rows import torn
 from migrator.errors import TargetMissing, TransientError, UnreadableLeaf
 from migrator.files.failures import temporary_file
+from migrator.model.revisions import Attachment
 from migrator.retry.retrier import Retrier
-from migrator.revisions import Attachment
 
 # Four characters of base64 are three bytes.
 _PIECE = 1 << 18

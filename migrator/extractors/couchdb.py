@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from migrator.capabilities import Traits
 from migrator.codec import InvalidDocument, Unencodable, encode, top_level
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
@@ -17,6 +16,7 @@ from migrator.errors import ConfigError, TargetMissing
 from migrator.extractors.files import up_to
 from migrator.extractors.opening import chosen, select_collections
 from migrator.model import Extractor, Fault, Position, Record
+from migrator.model.capabilities import Traits
 
 PAGE_ROWS = 5_000
 

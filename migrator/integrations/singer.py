@@ -11,10 +11,10 @@ from typing import BinaryIO
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
-from migrator.events import Listener, ignore
 from migrator.extractors.singer import Streams, batch_texts, message_lines
 from migrator.jobs.stream import StreamWriter
 from migrator.model import Counts, Record
+from migrator.model.events import Listener, ignore
 
 PIECE_RECORDS = 10_000
 PIECE_BYTES = 32_000_000

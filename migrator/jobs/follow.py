@@ -13,7 +13,11 @@ from typing import Unpack
 from migrator.config import JobConfig
 from migrator.couch.changes import ChangesFeed
 from migrator.errors import Interrupted, RejectsError
-from migrator.events import (
+from migrator.jobs.open import Around
+from migrator.jobs.run import JobResult
+from migrator.jobs.since_last import Sync, open_sync
+from migrator.model import CollectionReport, Counts, Report
+from migrator.model.events import (
     CollectionFinished,
     CollectionStarted,
     Event,
@@ -23,10 +27,6 @@ from migrator.events import (
     RunStarted,
     ignore,
 )
-from migrator.jobs.open import Around
-from migrator.jobs.run import JobResult
-from migrator.jobs.since_last import Sync, open_sync
-from migrator.model import CollectionReport, Counts, Report
 
 # Each database is asked for news so often.
 POLL_S = 1.0

@@ -18,9 +18,9 @@ from migrator.codec import VALUE_CODECS, ValueCodec
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
-from migrator.events import Listener, ignore
 from migrator.jobs.registry import open_extractor, open_loader, target_database, target_text
 from migrator.model import BatchLimits, Extractor, Loader, Transformer
+from migrator.model.events import Listener, ignore
 from migrator.pipeline.wrapper import (
     BisectingLoader,
     ExtractorWrapper,

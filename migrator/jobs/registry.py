@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator import plugins
-from migrator.capabilities import NO_EFFECT, Effect, NeedsIds, effect_of
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.couch.locate import client_of, server_of
@@ -24,6 +23,7 @@ from migrator.jobs.piped import PipedExtractor, copy_of, pipe_of
 from migrator.kinds import sources, targets
 from migrator.kinds.transformers import KINDS
 from migrator.model import Extractor, Loader
+from migrator.model.capabilities import NO_EFFECT, Effect, NeedsIds, effect_of
 from migrator.plugins.imports import extra
 
 if TYPE_CHECKING:

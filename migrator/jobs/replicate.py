@@ -21,7 +21,12 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.identity import guard_database
 from migrator.couch.replicator import COMPLETED, History, JobState, Numbers, Replicator, read_history, side
 from migrator.errors import EndpointError, Interrupted
-from migrator.events import (
+from migrator.jobs.dispatch import check_modes
+from migrator.jobs.open import Around, OpenJob, default_paths, open_job
+from migrator.jobs.registry import open_client
+from migrator.jobs.run import JobResult
+from migrator.model import CollectionReport, Counts, Report
+from migrator.model.events import (
     BatchLoaded,
     CollectionFinished,
     CollectionStarted,
@@ -30,11 +35,6 @@ from migrator.events import (
     RunFinished,
     RunStarted,
 )
-from migrator.jobs.dispatch import check_modes
-from migrator.jobs.open import Around, OpenJob, default_paths, open_job
-from migrator.jobs.registry import open_client
-from migrator.jobs.run import JobResult
-from migrator.model import CollectionReport, Counts, Report
 from migrator.retry.retrier import FIRST_CONTACT, Retrier
 
 POLL_S = 0.2

@@ -13,16 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from migrator.capabilities import effect_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig, parse_max_errors
 from migrator.errors import CheckpointError, ConfigError, MigratorError
-from migrator.events import CollectionFinished, Event, FolderChosen, Listener
 from migrator.files.identity import same_identity
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.model import Extractor, Loader, Report, Transformer
+from migrator.model.capabilities import effect_of
+from migrator.model.events import CollectionFinished, Event, FolderChosen, Listener
 from migrator.pipeline.batching import Assembly, Preparing
 from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.pipeline.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
@@ -68,7 +68,7 @@ def run_job(
             loader = job.loader
             refuse_other_targets(job.first, checkpoint)
             if config.dry_run:
-                from migrator.loaders.dry_run import DryLoader  # most jobs write
+                from migrator.pipeline.dry_run import DryLoader  # most jobs write
 
                 dry = DryLoader(job.bare_loader)
                 loader = BisectingLoader(RetryingLoader(dry, job.retrier), job.listener)

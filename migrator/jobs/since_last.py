@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Unpack
 
-from migrator.capabilities import effect_of, with_effect
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, is_same
@@ -21,7 +20,6 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import is_surely_empty
 from migrator.couch.identity import start_of
 from migrator.errors import TransformError
-from migrator.events import LagMeasured, ignore
 from migrator.extractors.changes import ChangesExtractor, Since
 from migrator.jobs.dispatch import check_modes
 from migrator.jobs.marks import DATABASE, Mark, former, keep_marks, paths_of, read_marks
@@ -31,6 +29,8 @@ from migrator.jobs.run import JobResult, in_order, job_rejects
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
 from migrator.model import Document, Extractor, Reject, Report, Transformer
+from migrator.model.capabilities import effect_of, with_effect
+from migrator.model.events import LagMeasured, ignore
 from migrator.pipeline.loop import MaxErrors, Pipeline
 
 AGAIN = "Run it again: it then copies everything once more, and what is there stays as it is."

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from migrator import naming
-from migrator.capabilities import Traits
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_info
@@ -22,6 +21,7 @@ from migrator.loaders.batch_write import BatchWrite, Target
 from migrator.loaders.conflicts import OnConflict, parse_policy
 from migrator.loaders.mirror_write import DELETED, MirrorWrite
 from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
+from migrator.model.capabilities import Traits
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 

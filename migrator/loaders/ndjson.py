@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from migrator.capabilities import Traits
 from migrator.checkpoint.target_guard import NOTHING_THERE
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
@@ -14,6 +13,7 @@ from migrator.files.durable import link_target
 from migrator.files.failures import RESUME, write_error
 from migrator.loaders.ndjson_file import NdjsonFile
 from migrator.model import Batch, Document, Fault, Loader, Outcome
+from migrator.model.capabilities import Traits
 from migrator.naming import file_name
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from migrator.capabilities import Traits
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, StorageError
 from migrator.files.streams import STDOUT, STREAM, open_stream, standard_output
 from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
+from migrator.model.capabilities import Traits
 
 
 class StreamLoader:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import EXIT_OK, MigratorError
-from migrator.events import BatchLoaded, CollectionStarted, DocumentRejected, Event, LagMeasured
 from migrator.model import Counts
+from migrator.model.events import BatchLoaded, CollectionStarted, DocumentRejected, Event, LagMeasured
 from migrator.report.logs import describe
 from migrator.report.summary import SCHEMA
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 from migrator.codec import InvalidDocument, decode
 from migrator.errors import UnaccountedError
 from migrator.model import Batch, Counts, EncodedDocument, Outcome, Reject, Status
+from migrator.model.revisions import Leaf, LeafFault, leaf_bytes
 from migrator.naming import shown
-from migrator.revisions import Leaf, LeafFault, leaf_bytes
 
 T = TypeVar("T", EncodedDocument, Leaf)
 

@@ -10,22 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, RejectSink
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.codec import PLAIN, ValueCodec
 from migrator.errors import Interrupted, RejectsError
-from migrator.events import (
-    BatchLoaded,
-    CheckpointSaved,
-    CollectionFinished,
-    CollectionStarted,
-    DocumentRejected,
-    Listener,
-    RunFinished,
-    RunStarted,
-    ignore,
-)
 from migrator.model import (
     Batch,
     BatchLimits,
@@ -37,6 +25,18 @@ from migrator.model import (
     Position,
     Report,
     Transformer,
+)
+from migrator.model.capabilities import unconfirmed_of
+from migrator.model.events import (
+    BatchLoaded,
+    CheckpointSaved,
+    CollectionFinished,
+    CollectionStarted,
+    DocumentRejected,
+    Listener,
+    RunFinished,
+    RunStarted,
+    ignore,
 )
 from migrator.pipeline.accounting import account
 from migrator.pipeline.batching import Assembly, Preparing, batches

@@ -9,19 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from migrator.capabilities import (
-    Destined,
-    Emptiable,
-    Identified,
-    Located,
-    Previewing,
-    Surveyable,
-    Traits,
-    traits_of,
-    unconfirmed_of,
-)
 from migrator.errors import BatchRefused, TransientError
-from migrator.events import BatchSplit, Listener, ignore
 from migrator.model import (
     Batch,
     Document,
@@ -34,6 +22,18 @@ from migrator.model import (
     Record,
     Status,
 )
+from migrator.model.capabilities import (
+    Destined,
+    Emptiable,
+    Identified,
+    Located,
+    Previewing,
+    Surveyable,
+    Traits,
+    traits_of,
+    unconfirmed_of,
+)
+from migrator.model.events import BatchSplit, Listener, ignore
 from migrator.retry.dividing import divide_refused, refuse_trouble, refused_alone
 from migrator.retry.retrier import Retrier, is_transient
 

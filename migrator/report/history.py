@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from migrator import events
-from migrator.events import Event
-from migrator.model import Reject
+from migrator.model import Reject, events
+from migrator.model.events import Event
 
 FIRST_INTERVAL_S = 0.25
 MAX_SLICES = 120

@@ -10,8 +10,8 @@ from collections.abc import MutableMapping
 from functools import cached_property
 from typing import Any, TextIO
 
-from migrator import events
-from migrator.events import Event
+from migrator.model import events
+from migrator.model.events import Event
 from migrator.naming import printable
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}

@@ -7,8 +7,8 @@ from typing import Never, TextIO
 
 from tqdm import tqdm
 
-from migrator import events
-from migrator.events import Event
+from migrator.model import events
+from migrator.model.events import Event
 from migrator.naming import printable
 from migrator.report.logs import MAX_REJECTS_SHOWN
 

@@ -21,7 +21,7 @@ from tenacity import (
 )
 
 from migrator.errors import BatchRefused, Interrupted, TransientError
-from migrator.events import Listener, RetryScheduled, ignore
+from migrator.model.events import Listener, RetryScheduled, ignore
 from migrator.retry.throttle import Throttle
 
 T = TypeVar("T")

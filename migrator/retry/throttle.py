@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from migrator.events import LimitsChanged, Listener, ignore
 from migrator.model import BatchLimits
+from migrator.model.events import LimitsChanged, Listener, ignore
 
 SUCCESSES_PER_STEP = 4
 # Smaller batches than this make no server's life easier.

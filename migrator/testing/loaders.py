@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from migrator.capabilities import Identified
 from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, identity_of, is_same
 from migrator.errors import ConfigError, TargetReplaced
 from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
+from migrator.model.capabilities import Identified
 from migrator.testing.extractors import DOCUMENTS, by_id
 
 TICKETS = DOCUMENTS["tickets"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from migrator.capabilities import effect_of, with_effect
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import effect_of, with_effect
 from migrator.transformers.paths import MISSING, get, parse_path
 from migrator.transformers.setting import field_and_value, set_field
 

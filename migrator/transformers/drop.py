@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from migrator.capabilities import with_effect
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import with_effect
 from migrator.transformers.paths import effect_on, listed, parse_path, without
 
 

@@ -7,10 +7,10 @@ import re
 from typing import Any
 from uuid import UUID
 
-from migrator.capabilities import Effect, with_effect
 from migrator.codec import BOOKKEEPING, canonical, content_hash
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import Effect, with_effect
 from migrator.transformers.paths import MISSING, Path, get, incomplete, parse_path, split, with_value
 
 # CouchDB's notes on one copy of a document are no part of its content.

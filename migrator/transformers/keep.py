@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from migrator.capabilities import Effect, with_effect
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import Effect, with_effect
 from migrator.transformers.paths import listed, parse_path
 
 # What is kept of an object: nothing more than named fields, or, where there are none, all of it.

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, TypeAlias
 
-from migrator.capabilities import Effect, with_effect
 from migrator.codec import canonical
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import Effect, with_effect
 from migrator.plugins.imports import extra
 from migrator.transformers.paths import MISSING, Path, effect_on, get, incomplete, parse_path, split
 

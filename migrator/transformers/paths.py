@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from migrator.capabilities import Effect
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document
+from migrator.model.capabilities import Effect
 from migrator.naming import shown
 
 Path: TypeAlias = tuple[str, ...]

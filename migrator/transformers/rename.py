@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from migrator.capabilities import with_effect
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import with_effect
 from migrator.transformers.paths import (
     MISSING,
     Path,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from migrator.capabilities import with_effect
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import with_effect
 from migrator.transformers.copying import detached
 from migrator.transformers.paths import effect_on, incomplete, parse_path, split, with_value
 from migrator.transformers.where import read_value

@@ -7,10 +7,10 @@ import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 
 from migrator import plugins
-from migrator.capabilities import NO_EFFECT, Effect, PerRun, effect_of, with_effect
 from migrator.errors import ConfigError
 from migrator.kinds.transformers import FORMS, KINDS
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import NO_EFFECT, Effect, PerRun, effect_of, with_effect
 from migrator.naming import shown
 from migrator.plugins import imports
 from migrator.transformers.user_function import load_function, user_function

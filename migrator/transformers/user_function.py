@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from migrator.capabilities import effect_of, with_effect
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import effect_of, with_effect
 from migrator.plugins.imports import at, described, load_attribute
 from migrator.transformers.copying import detached
 

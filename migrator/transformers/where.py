@@ -15,10 +15,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from migrator.capabilities import NO_EFFECT, with_effect
 from migrator.codec import InvalidDocument, decode_value, plain
 from migrator.errors import ConfigError
 from migrator.model import Document, Transformer
+from migrator.model.capabilities import NO_EFFECT, with_effect
 from migrator.transformers.paths import MISSING, Path, get, incomplete, nested, parse_path
 
 # The first operator that no backslash goes before divides field and value.

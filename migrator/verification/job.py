@@ -12,12 +12,17 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
-from migrator.capabilities import effect_of, unconfirmed_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, Interrupted
-from migrator.events import (
+from migrator.files.identity import same_identity
+from migrator.files.sorting import ExternalSorter
+from migrator.jobs.open import OpenJob, default_paths, open_job
+from migrator.jobs.registry import effects
+from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject
+from migrator.model.capabilities import effect_of, unconfirmed_of
+from migrator.model.events import (
     CheckpointSaved,
     CollectionStarted,
     DocumentRejected,
@@ -26,11 +31,6 @@ from migrator.events import (
     RunStarted,
     ignore,
 )
-from migrator.files.identity import same_identity
-from migrator.files.sorting import ExternalSorter
-from migrator.jobs.open import OpenJob, default_paths, open_job
-from migrator.jobs.registry import effects
-from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject
 from migrator.pipeline.batching import Assembly
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
 from migrator.verification.read_target import SORT_MEMORY_BYTES, open_reader

@@ -12,7 +12,7 @@ import migrator
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.errors import ConfigError
 from migrator.model import Outcome, Status
-from migrator.revisions import Leaf
+from migrator.model.revisions import Leaf
 from migrator.server.move.copy import Copier
 from migrator.server.move.plan import DatabasePlan, PlanError, ServerPlan
 from tests import support

@@ -15,7 +15,7 @@ from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.backup.result import selected
 from migrator.backup.storage.base import open_place
 from migrator.errors import ConfigError, Interrupted, LockedError
-from migrator.events import BatchLoaded, CollectionStarted
+from migrator.model.events import BatchLoaded, CollectionStarted
 from tests import support
 from tests.support.backup_world import World
 from tests.support.fault_proxy import FaultProxy, at_random

@@ -27,8 +27,8 @@ from migrator.convert.job import open_source
 from migrator.convert.options import ConvertJob
 from migrator.errors import ConfigError, MigratorError
 from migrator.model import BatchLimits
+from migrator.model.revisions import DatabaseFacts, Leaf
 from migrator.retry.retrier import Retrier
-from migrator.revisions import DatabaseFacts, Leaf
 from tests import support
 from tests.support.leaf_states import leaf, make, odd_leaves, random_leaves, state, write
 from tests.support.stub_server import Asked, Reply, StubServer

@@ -18,9 +18,9 @@ from migrator.couch import listing as listing_module
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.errors import CheckpointError, EndpointError, Interrupted, TargetMissing, TransientError
-from migrator.events import BatchLoaded, Event
 from migrator.extractors.couchdb import CouchExtractor
 from migrator.jobs.run import run_job
+from migrator.model.events import BatchLoaded, Event
 from migrator.pipeline.wrapper import RetryingExtractor
 from migrator.retry.retrier import Retrier
 from tests import support

@@ -19,7 +19,7 @@ from migrator.backup.restore import run_restore
 from migrator.backup.restore_test import Drill, drill
 from migrator.config import JobConfig
 from migrator.errors import EndpointError, Interrupted
-from migrator.revisions import LeafFault
+from migrator.model.revisions import LeafFault
 from tests import support
 from tests.support.backup_world import World
 from tests.support.leaf_states import leaf, odd_leaves, write

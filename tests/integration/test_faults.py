@@ -12,8 +12,8 @@ import pytest
 
 from migrator.config import JobConfig
 from migrator.errors import EndpointError, TransientError
-from migrator.events import BatchSplit, Event, LimitsChanged, RetryScheduled
 from migrator.jobs.run import JobResult, run_job
+from migrator.model.events import BatchSplit, Event, LimitsChanged, RetryScheduled
 from tests import support
 from tests.support.fault_proxy import FAULTS, FaultProxy, Request, at_random, on_writes
 

@@ -19,10 +19,10 @@ import pytest
 
 from migrator.config import JobConfig
 from migrator.errors import Interrupted, RejectsError
-from migrator.events import BatchLoaded, Event, LagMeasured
 from migrator.jobs.follow import follow_job
 from migrator.jobs.run import JobResult
 from migrator.jobs.since_last import since_last_job
+from migrator.model.events import BatchLoaded, Event, LagMeasured
 from tests import support
 from tests.support.fault_proxy import FaultProxy, at_random
 from tests.support.processes import ended, wait_until

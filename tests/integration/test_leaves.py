@@ -20,8 +20,8 @@ from migrator.couch.leaves import Held, LeafReader
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like, read_facts
 from migrator.errors import Interrupted, TargetMissing, TransientError, UnreadableLeaf
 from migrator.model import BatchLimits, Outcome, Status
+from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.retry.retrier import Retrier, RetryPolicy
-from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 from tests import support
 from tests.support.fault_proxy import FaultProxy, at_random
 from tests.support.leaf_states import leaf, make, odd_leaves, random_leaves, state, write

@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 from migrator.cli import cli
 from migrator.config import JobConfig
 from migrator.errors import EndpointError, Interrupted, LockedError
-from migrator.events import CollectionStarted, Event
 from migrator.jobs.replicate import replicate_job
+from migrator.model.events import CollectionStarted, Event
 from tests import support
 from tests.support.processes import ended, wait_until
 

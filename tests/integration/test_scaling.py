@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from migrator import events
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, EndpointError, Interrupted, RejectsError, TargetReplaced
 from migrator.jobs.dispatch import run_any
@@ -24,6 +23,7 @@ from migrator.jobs.distributed import split
 from migrator.jobs.distributed.coordinator import run_distributed
 from migrator.jobs.distributed.split import from_root
 from migrator.jobs.run import run_job
+from migrator.model import events
 from migrator.verification.job import verify_job
 from tests import support
 from tests.sources import postgresql

@@ -20,10 +20,10 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.identity import MARK, mark_database, read_identity
 from migrator.errors import EndpointError, MigratorError, TargetReplaced
-from migrator.events import DocumentsCompared, Event
 from migrator.jobs.run import run_job
 from migrator.jobs.stream import StreamWriter
 from migrator.model import Record
+from migrator.model.events import DocumentsCompared, Event
 from migrator.verification.job import verify_job
 from tests import support
 from tests.support.commands import Ran, run

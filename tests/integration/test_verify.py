@@ -13,9 +13,9 @@ import pytest
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, Interrupted
-from migrator.events import DocumentRejected, DocumentsCompared, Event
 from migrator.extractors.memory import MemoryExtractor
 from migrator.jobs.run import run_job
+from migrator.model.events import DocumentRejected, DocumentsCompared, Event
 from migrator.verification.compare import Difference
 from migrator.verification.job import verify_job
 from migrator.verification.result import VerifyResult, result_to_text

@@ -10,7 +10,7 @@ from migrator.backup.format.snapshot_reader import ChainIndex
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.codec import encode
 from migrator.errors import TransientError
-from migrator.revisions import Attachment, Leaf
+from migrator.model.revisions import Attachment, Leaf
 from tests.property.documents import documents, texts
 from tests.support.backups import (
     FACTS,

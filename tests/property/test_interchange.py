@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from migrator.codec import decode, encode
 from migrator.convert.formats.table import WRITERS, sniff
 from migrator.errors import MigratorError
-from migrator.revisions import Leaf
+from migrator.model.revisions import Leaf
 from tests.property.documents import documents, texts
 from tests.unit.convert.support import attached, read, write
 

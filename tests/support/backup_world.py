@@ -14,7 +14,7 @@ from migrator.backup.restore import run_restore
 from migrator.backup.result import DatabaseResult, RevisionsResult
 from migrator.backup.storage.base import open_place
 from migrator.config import JobConfig
-from migrator.events import Event
+from migrator.model.events import Event
 from tests import support
 from tests.support.leaf_states import make, state, write
 

@@ -18,7 +18,7 @@ from migrator.backup.format.snapshot_reader import ChainIndex, SnapshotReader
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.backup.storage.base import Place, open_place
 from migrator.backup.storage.local import LocalPlace
-from migrator.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
+from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 
 FACTS = DatabaseFacts(
     "orders", q=2, n=1, revs_limit=7, security={"admins": {"roles": ["boss"]}}, instance_start_time="1700000000"

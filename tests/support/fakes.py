@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from migrator.events import Event
 from migrator.model import (
     Batch,
     Document,
@@ -22,6 +21,7 @@ from migrator.model import (
     Reject,
     Status,
 )
+from migrator.model.events import Event
 from migrator.testing.memory import MemoryLoader
 
 Item = Mapping[str, Any] | bytes | Fault

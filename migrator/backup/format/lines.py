@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from migrator.errors import MigratorError
-from migrator.revisions import Leaf, LeafFault
+from migrator.model.revisions import Leaf, LeafFault
 
 PIECE = b'{"piece":'
 # No string of JSON has a bare quotation mark in it, so this is a member of the line and the last one.

@@ -14,7 +14,7 @@ from typing import Any
 from migrator.backup.format.cipher import Cipher, opens
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.files.own_json import from_json
-from migrator.revisions import DatabaseFacts
+from migrator.model.revisions import DatabaseFacts
 
 VERSION = 1
 FILE = "manifest.json"

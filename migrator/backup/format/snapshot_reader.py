@@ -12,8 +12,8 @@ from migrator.backup.format.manifest import Manifest, damaged
 from migrator.backup.format.merge import Entry, entries, merged
 from migrator.backup.format.stored_files import StoredFiles, read_attachment
 from migrator.backup.storage.base import Place
+from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 from migrator.naming import shown
-from migrator.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 
 
 class _Chain:

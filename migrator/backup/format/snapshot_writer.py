@@ -26,8 +26,8 @@ from migrator.backup.format.snapshot_reader import ChainIndex
 from migrator.backup.options import SEGMENT_BYTES
 from migrator.backup.storage.base import Place
 from migrator.errors import TransientError
+from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 from migrator.naming import shown
-from migrator.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 
 PIECE_BYTES = 786_432
 """Decoded; a megabyte in base64."""

@@ -12,7 +12,7 @@ from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.errors import ConfigError
 from migrator.extractors.json_text import JsonText
 from migrator.extractors.lines import BLOCK_BYTES, TextFile
-from migrator.revisions import Leaf, LeafFault
+from migrator.model.revisions import Leaf, LeafFault
 
 MARKER = b'{"marker":"@cloudant/couchbackup:resume"}'
 NAME = "@cloudant/couchbackup"

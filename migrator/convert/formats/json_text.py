@@ -15,7 +15,7 @@ from migrator.codec.values import base64_pieces
 from migrator.couch.documents import DEFAULT_CONTENT_TYPE
 from migrator.couch.raw_json import members
 from migrator.couch.revision import first_revision
-from migrator.revisions import Attachment, Leaf, LeafFault
+from migrator.model.revisions import Attachment, Leaf, LeafFault
 
 # Divided by four, so that no piece of base64 ends in the middle of a group.
 _BASE64_CHARS = 4 << 16

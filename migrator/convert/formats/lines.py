@@ -9,7 +9,7 @@ from migrator.convert.formats.reader import Element, FileReader
 from migrator.convert.formats.writer import FileWriter
 from migrator.couch.raw_json import elements, values
 from migrator.extractors.lines import TextFile
-from migrator.revisions import Leaf, LeafFault
+from migrator.model.revisions import Leaf, LeafFault
 
 POUCHDB_BATCH = 50
 

@@ -13,7 +13,7 @@ from migrator.convert.formats.reader import Element, FileReader
 from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.couch.raw_json import members, values
 from migrator.extractors.lines import TextFile
-from migrator.revisions import Leaf, LeafFault
+from migrator.model.revisions import Leaf, LeafFault
 
 _CONTINUOUS = re.compile(rb'\s*\{\s*"(?:seq|last_seq|id|changes)"')
 _FEED_END = re.compile(rb'\s*\{\s*"last_seq"')

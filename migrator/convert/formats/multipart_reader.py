@@ -23,7 +23,7 @@ from migrator.convert.formats.json_text import leaf_of
 from migrator.convert.formats.reader import FileReader
 from migrator.errors import TransientError
 from migrator.extractors.lines import BLOCK_BYTES, TextFile
-from migrator.revisions import Attachment, Leaf, LeafFault
+from migrator.model.revisions import Attachment, Leaf, LeafFault
 
 MAX_HEADER_BYTES = 1 << 20
 _BOUNDARY = re.compile(r'multipart/[^;]*;.*?boundary=(?:"([^"]+)"|([^\s;]+))', re.IGNORECASE | re.DOTALL)

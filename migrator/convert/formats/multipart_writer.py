@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.errors import EndpointError
-from migrator.revisions import Attachment, Leaf
+from migrator.model.revisions import Attachment, Leaf
 
 # All else would end the header, or be taken for something encoded.
 _PLAIN = re.compile(r"(?!.*=\?)[!-~](?:[ -~]*[!-~])?", re.ASCII)

@@ -14,7 +14,7 @@ from migrator.errors import ConfigError
 from migrator.extractors.json_text import JsonText
 from migrator.extractors.json_values import Value
 from migrator.extractors.lines import BOM, TextFile, read_lines, text_lines
-from migrator.revisions import DatabaseFacts, Leaf, LeafFault
+from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
 
 # A document may hold attachments of up to 1 GiB by CouchDB's own limit, in base64; whoever has such raises it.
 # What follows the list is a few numbers.

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from migrator.convert.formats.json_text import document_pieces, without
 from migrator.convert.formats.output import WholeFile
-from migrator.revisions import Leaf
+from migrator.model.revisions import Leaf
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from migrator import errors
-from migrator.capabilities import unconfirmed_of
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.reject_file import check_rejects_path
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
@@ -25,13 +24,6 @@ from migrator.errors import (
     RejectsError,
     TargetReplaced,
     Unauthorized,
-)
-from migrator.events import (
-    CollectionFinished,
-    CollectionStarted,
-    Listener,
-    RunFinished,
-    RunStarted,
 )
 from migrator.files.failures import writing
 from migrator.jobs.distributed.engine import DaskEngine
@@ -49,6 +41,14 @@ from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects, open_extractor
 from migrator.jobs.run import JobResult
 from migrator.model import CollectionReport, Counts, Report
+from migrator.model.capabilities import unconfirmed_of
+from migrator.model.events import (
+    CollectionFinished,
+    CollectionStarted,
+    Listener,
+    RunFinished,
+    RunStarted,
+)
 from migrator.pipeline.loop import MaxErrors
 
 SPLITS_PER_WORKER = 4

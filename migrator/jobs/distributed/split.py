@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from migrator.capabilities import Divisible
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.files.streams import is_stream
@@ -21,6 +20,7 @@ from migrator.jobs.piped import refuse_pipe
 from migrator.jobs.registry import scheme_of, target_text
 from migrator.kinds.sources import ENDINGS
 from migrator.model import Extractor, Position, Record
+from migrator.model.capabilities import Divisible
 from migrator.pipeline.wrapper import ExtractorWrapper
 
 # A smaller split is not worth its own checkpoint and its turn.

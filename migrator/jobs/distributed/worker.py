@@ -28,15 +28,6 @@ from migrator.errors import (
     TargetReplaced,
     Unauthorized,
 )
-from migrator.events import (
-    BatchLoaded,
-    BatchSplit,
-    DocumentRejected,
-    Event,
-    LimitsChanged,
-    Listener,
-    RetryScheduled,
-)
 from migrator.files.durable import keep_older, link_target, replacing
 from migrator.files.failures import RESUME, writing
 from migrator.files.streams import is_stream
@@ -45,6 +36,15 @@ from migrator.jobs.open import OpenJob
 from migrator.jobs.registry import open_extractor
 from migrator.jobs.run import refuse_other_targets, run_job
 from migrator.model import Counts
+from migrator.model.events import (
+    BatchLoaded,
+    BatchSplit,
+    DocumentRejected,
+    Event,
+    LimitsChanged,
+    Listener,
+    RetryScheduled,
+)
 
 STOP_FILE = "stop"
 TELL_EVERY_S = 0.5

@@ -21,10 +21,10 @@ from migrator.couch.responses import Answer
 from migrator.couch.settings import ANSWERED, index_of, read_facts
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import ConfigError, Interrupted
-from migrator.events import Listener, TaskProgressed, ignore
+from migrator.model.events import Listener, TaskProgressed, ignore
+from migrator.model.revisions import DatabaseFacts
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy
-from migrator.revisions import DatabaseFacts
 
 DEFAULT_MAX_ATTACHMENT_BYTES = 1 << 30
 UNLIMITED = 1 << 62

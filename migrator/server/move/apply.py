@@ -16,8 +16,8 @@ from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, Interrupted
-from migrator.events import CollectionFinished, CollectionStarted, Listener, RunStarted, ignore
 from migrator.model import BatchLimits, Counts
+from migrator.model.events import CollectionFinished, CollectionStarted, Listener, RunStarted, ignore
 from migrator.server.admin import replications
 from migrator.server.admin.secure import USERS
 from migrator.server.move.compare import Compared, Comparer, Verified

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from migrator.config import Connection
 from migrator.errors import ConfigError
-from migrator.events import Event, Listener
+from migrator.model.events import Event, Listener
 from migrator.server.admin.connection import Server, open_server
 
 

@@ -12,11 +12,11 @@ from migrator.couch.identity import guard_database
 from migrator.couch.leaf_sender import held_bytes
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like
-from migrator.events import Listener, ignore
 from migrator.model import BatchLimits
+from migrator.model.events import Listener, ignore
+from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.pipeline.accounting import Tally, account_leaves
 from migrator.retry.dividing import in_batches
-from migrator.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ADMIN_ROLE
 from migrator.server.move.designs import END, PREFIX

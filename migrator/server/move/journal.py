@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import RejectFile
-from migrator.events import BatchLoaded, CheckpointSaved, DocumentRejected, Listener, ignore
 from migrator.model import Outcome
+from migrator.model.events import BatchLoaded, CheckpointSaved, DocumentRejected, Listener, ignore
+from migrator.model.revisions import Leaf, LeafFault
 from migrator.pipeline.accounting import Tally, account_leaves
-from migrator.revisions import Leaf, LeafFault
 
 # A save costs a flush to disk, and databases side by side would save all the time.
 SAVE_INTERVAL_S = 1.0

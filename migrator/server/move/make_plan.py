@@ -12,7 +12,7 @@ from typing import Any
 
 from migrator.config import Connection
 from migrator.errors import ConfigError, EndpointError
-from migrator.events import Listener, ignore
+from migrator.model.events import Listener, ignore
 from migrator.naming import counted, legal_database, shown
 from migrator.server.admin import replications
 from migrator.server.admin.connection import Server, selected

@@ -9,8 +9,8 @@ from itertools import groupby
 
 from migrator.codec import decode
 from migrator.couch.validate import document_size
-from migrator.events import TaskProgressed
-from migrator.revisions import Leaf, LeafFault
+from migrator.model.events import TaskProgressed
+from migrator.model.revisions import Leaf, LeafFault
 from migrator.server.admin.connection import Limits, Server
 from migrator.server.move.plan import CannotGo, DatabasePlan
 

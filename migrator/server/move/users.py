@@ -13,8 +13,8 @@ from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.couch.identity import guard_database
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.model import BatchLimits, Outcome, Status
+from migrator.model.revisions import Leaf, LeafFault
 from migrator.retry.dividing import in_batches
-from migrator.revisions import Leaf, LeafFault
 from migrator.server.admin import replications
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS

@@ -10,7 +10,7 @@ import pytest
 from migrator.backup.result import Progress
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.model import Reject
-from migrator.revisions import LeafFault
+from migrator.model.revisions import LeafFault
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])

@@ -24,7 +24,7 @@ from migrator.backup.format.snapshot_reader import ChainIndex, SnapshotReader
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, DamagedBackup, EndpointError, TransientError
-from migrator.revisions import Attachment, Leaf, LeafFault
+from migrator.model.revisions import Attachment, Leaf, LeafFault
 from tests.support.backups import (
     FACTS,
     TINY,

@@ -19,8 +19,8 @@ from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.cli import options
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, MigratorError
-from migrator.events import RetryScheduled, RunStarted
 from migrator.model import Counts
+from migrator.model.events import RetryScheduled, RunStarted
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

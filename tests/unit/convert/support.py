@@ -11,7 +11,7 @@ from migrator.convert.copy import Conversion, Converter, convert_file
 from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.table import WRITERS, open_reader
 from migrator.model import Reject
-from migrator.revisions import Attachment, Leaf, LeafFault
+from migrator.model.revisions import Attachment, Leaf, LeafFault
 
 DATA = Path(__file__).parents[2] / "data" / "interchange"
 

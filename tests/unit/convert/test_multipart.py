@@ -17,7 +17,7 @@ import pytest
 from migrator.convert.formats.json_text import without
 from migrator.convert.formats.multipart_reader import header_text
 from migrator.convert.formats.table import open_reader
-from migrator.revisions import Leaf
+from migrator.model.revisions import Leaf
 from tests.unit.convert.support import DATA, attached, leaf, read, shown, write
 
 LEAVES = [

@@ -10,7 +10,7 @@ import pytest
 from migrator.convert.copy import Conversion, Converter, convert_file
 from migrator.convert.formats.table import READERS, WRITERS, open_reader
 from migrator.model import Reject
-from migrator.revisions import Leaf, LeafFault
+from migrator.model.revisions import Leaf, LeafFault
 from tests.unit.convert.support import leaf, read, write
 
 HEAD = '{"name":"@cloudant/couchbackup","version":"2.11.12","mode":"full","attachments":false}\n'

@@ -15,7 +15,7 @@ from migrator.couch.bulk_get import Asked, leaf_of, read_leaves
 from migrator.couch.changes import Change, Tail, read_changes
 from migrator.couch.raw_json import elements, members
 from migrator.errors import TransientError
-from migrator.revisions import Leaf, LeafFault
+from migrator.model.revisions import Leaf, LeafFault
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -11,8 +11,8 @@ from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.errors import EXIT_UNREACHABLE, EndpointError, TargetMissing, TargetReplaced
 from migrator.model import Outcome, Status
+from migrator.model.revisions import Leaf
 from migrator.retry.retrier import Retrier, RetryPolicy
-from migrator.revisions import Leaf
 from tests.support.stub_server import Asked, Reply, StubServer
 
 LEAVES = [Leaf(id, "1-a", f'{{"_id":"{id}","_rev":"1-a"}}'.encode()) for id in "abc"]

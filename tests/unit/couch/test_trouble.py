@@ -16,9 +16,9 @@ from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, NEVER_OF_A_DOCUMENT, VER
 from migrator.errors import EXIT_UNREACHABLE, EndpointError, TargetMissing, TransientError
 from migrator.loaders.couchdb import CouchLoader
 from migrator.model import Batch, EncodedDocument, Outcome, Status
+from migrator.model.revisions import Leaf
 from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, RetryPolicy
-from migrator.revisions import Leaf
 from tests.support.stub_server import Asked, Reply, StubServer, recorded_reply
 
 # What CouchDB, its parts and what stands before it were seen to say while they could not store, and some made up.

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from migrator.capabilities import Traits
 from migrator.checkpoint.file import Checkpoint, CollectionState
 from migrator.config import JobConfig
-from migrator.events import CollectionFinished
 from migrator.jobs import run
 from migrator.jobs.open import OpenJob
 from migrator.jobs.run import in_order
 from migrator.model import BatchLimits, Counts
+from migrator.model.capabilities import Traits
+from migrator.model.events import CollectionFinished
 from migrator.pipeline import spooling
 from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper, RetryingLoader
 from migrator.retry.retrier import Retrier

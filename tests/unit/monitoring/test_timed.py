@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from migrator.cli import cli
 from migrator.cli.options import exit_code_of
 from migrator.errors import ConfigError, EndpointError, RejectsError
-from migrator.events import BatchLoaded, CollectionStarted, DocumentRejected, LagMeasured
 from migrator.model import Counts, Reject
+from migrator.model.events import BatchLoaded, CollectionStarted, DocumentRejected, LagMeasured
 from migrator.monitoring.metrics import Numbers, read_last_success, write_metrics
 from migrator.monitoring.ping import Ping
 from migrator.monitoring.timed import TELL_EVERY_S, TimedRun

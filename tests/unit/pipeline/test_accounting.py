@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from migrator.errors import UnaccountedError
 from migrator.model import Batch, Outcome, Reject, Status
+from migrator.model.revisions import Leaf, LeafFault
 from migrator.pipeline.accounting import account, account_leaves
-from migrator.revisions import Leaf, LeafFault
 from tests.support.fakes import batch_of
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.errors import BatchRefused, TransientError
-from migrator.events import BatchSplit
 from migrator.model import Batch, Loader, Outcome, Status
+from migrator.model.events import BatchSplit
 from migrator.pipeline.wrapper import BisectingLoader
 from tests.support.fakes import FakeLoader, FaultyLoader, Forwarding, Recorder, batch_of, encoded
 

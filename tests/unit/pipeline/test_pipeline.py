@@ -23,7 +23,10 @@ from migrator.errors import (
     UnaccountedError,
     Unauthorized,
 )
-from migrator.events import (
+from migrator.extractors.ndjson import NdjsonExtractor
+from migrator.loaders.ndjson import NdjsonLoader
+from migrator.model import Batch, BatchLimits, Counts, Fault, Loader, Outcome, Reject
+from migrator.model.events import (
     BatchLoaded,
     CheckpointSaved,
     CollectionFinished,
@@ -32,9 +35,6 @@ from migrator.events import (
     RunFinished,
     RunStarted,
 )
-from migrator.extractors.ndjson import NdjsonExtractor
-from migrator.loaders.ndjson import NdjsonLoader
-from migrator.model import Batch, BatchLimits, Counts, Fault, Loader, Outcome, Reject
 from migrator.pipeline import batching
 from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.pipeline.wrapper import RetryingExtractor

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.errors import BatchRefused, ConfigError, MigratorError, TransientError, Unauthorized
-from migrator.events import RetryScheduled
 from migrator.model import Batch, BatchLimits, Extractor, Loader, Outcome, Status
+from migrator.model.events import RetryScheduled
 from migrator.pipeline.wrapper import (
     MIN_BYTES_TO_SPLIT_AFTER_RESET,
     SAME_FAILURES_BEFORE_SPLIT,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from migrator import events
-from migrator.model import CollectionReport, Counts, Reject, Report
+from migrator.model import CollectionReport, Counts, Reject, Report, events
 from migrator.report.history import HistoryListener
 from migrator.report.summary import report_to_json
 from migrator.verification.compare import Comparison, Difference

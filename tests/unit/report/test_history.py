@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from migrator import events
-from migrator.model import Counts, Reject
+from migrator.model import Counts, Reject, events
 from migrator.report.history import MAX_LIMITS_KEPT, MAX_REASONS, MAX_SAMPLE, MAX_SLICES, HistoryListener
 
 

@@ -10,9 +10,8 @@ from typing import Any, get_args
 
 import pytest
 
-from migrator import events
-from migrator.events import Event
-from migrator.model import CollectionReport, Counts, Reject, Report
+from migrator.model import CollectionReport, Counts, Reject, Report, events
+from migrator.model.events import Event
 from migrator.report.logs import MAX_REJECTS_SHOWN, LogListener, describe
 
 REJECT = Reject("c", "d1", "load", "forbidden", "not you", document={"password": "hunter2"})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 
-from migrator import events
-from migrator.model import Counts, Reject, Report
+from migrator.model import Counts, Reject, Report, events
 from migrator.report.logs import MAX_REJECTS_SHOWN
 from migrator.report.progress import MAX_COLLECTION_BARS, ProgressListener
 

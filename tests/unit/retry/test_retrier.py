@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.errors import BatchRefused, Interrupted, TransientError, Unauthorized
-from migrator.events import LimitsChanged, Listener, RetryScheduled, ignore
 from migrator.model import BatchLimits
+from migrator.model.events import LimitsChanged, Listener, RetryScheduled, ignore
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier, RetryPolicy, repeat_while
 from migrator.retry.throttle import Throttle
 from tests.support.fakes import Recorder

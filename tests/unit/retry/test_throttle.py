@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.events import LimitsChanged
 from migrator.model import BatchLimits
+from migrator.model.events import LimitsChanged
 from migrator.retry.throttle import SUCCESSES_PER_STEP, Throttle
 from tests.support.fakes import Recorder
 

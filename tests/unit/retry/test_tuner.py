@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from migrator.events import LimitsChanged
 from migrator.model import BatchLimits
+from migrator.model.events import LimitsChanged
 from migrator.retry.throttle import DOWN, START_DOCS, START_IN_FLIGHT, Throttle
 from tests.support.fakes import Recorder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.model import BatchLimits, Outcome, Status
-from migrator.revisions import Attachment, Leaf, LeafFault
+from migrator.model.revisions import Attachment, Leaf, LeafFault
 from migrator.server.move.copy import Copier
 from migrator.server.move.journal import Journal
 

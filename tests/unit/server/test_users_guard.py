@@ -16,7 +16,7 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.identity import MARK
 from migrator.errors import TargetReplaced
-from migrator.revisions import Leaf
+from migrator.model.revisions import Leaf
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
 from migrator.server.move import users

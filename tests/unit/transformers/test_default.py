@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from migrator.capabilities import effect_of
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Transformer
+from migrator.model.capabilities import effect_of
 from migrator.testing import TransformerContract
 from migrator.transformers import parse
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from migrator.capabilities import Effect, effect_of, with_effect
 from migrator.errors import ConfigError
 from migrator.kinds.transformers import KINDS, Kind
 from migrator.model import Transformer
+from migrator.model.capabilities import Effect, effect_of, with_effect
 from migrator.transformers import compose, drop, parse, parse_all, set_field, user_function, where
 
 DOCUMENT = {"_id": "old", "a": 1, "b": {"c": 2}, "n": "x", "a,b": 3, "a=b": 4}

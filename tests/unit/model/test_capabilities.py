@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 import migrator
-from migrator import capabilities
-from migrator.capabilities import Effect, Traits, effect_of, traits_of, unconfirmed_of, with_effect
-from migrator.model import Batch, Extractor, Loader, Outcome, Position, Status
+from migrator.model import Batch, Extractor, Loader, Outcome, Position, Status, capabilities
+from migrator.model.capabilities import Effect, Traits, effect_of, traits_of, unconfirmed_of, with_effect
 from migrator.pipeline.wrapper import (
     BisectingLoader,
     ExtractorWrapper,

@@ -1,0 +1,1 @@
+"""Unit tests of the nouns and of what a stage can declare."""
