@@ -20,7 +20,7 @@ MAX_LINES = 300
 # From the ground up. A room imports its own modules and what is on a lower floor, never a neighbour.
 FLOORS: list[tuple[str, set[str]]] = [
     ("1 nouns", {"errors", "model", "version"}),
-    ("2 texts and files", {"codec", "files", "kinds", "naming"}),
+    ("2 texts and files", {"codec", "files", "naming"}),
     ("3 what a run keeps and tries again", {"checkpoint", "config", "plugins", "report", "retry"}),
     ("4 the server, and the loop", {"couch", "pipeline", "sandbox", "testing"}),
     ("5 ways in and out", {"database", "extractors", "loaders", "monitoring", "transformers"}),

@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.kinds.sources import SOURCES
-from migrator.kinds.targets import TARGETS
-from migrator.kinds.transformers import KINDS
-from migrator.plugins.imports import DISTRIBUTION
+from migrator.config.kinds import KINDS, SOURCES, TARGETS
+from migrator.plugins import DISTRIBUTION
 from tests.docs.pages import ROOT
 
 

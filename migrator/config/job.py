@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from migrator.config import kinds
 from migrator.config.option import BYTES, option, options_class, options_of
 from migrator.config.shared import Connection, Watch, refuse_folder
 from migrator.errors import ConfigError
 from migrator.files.streams import is_standard_output
-from migrator.kinds import sources, targets, transformers
 from migrator.model import BatchLimits
 
 SORTS = ("auto", "always", "never")
@@ -35,13 +35,13 @@ ALIASES = {"from": "source", "to": "target"}
 class JobConfig(Connection, Watch):
     """One job. Paths are texts as given."""
 
-    source: str = option("", sources.HELP, unit="SOURCE", group=DOCUMENTS, flag="--from")
-    target: str = option("", f"{targets.HELP}.", unit="TARGET", group=DOCUMENTS, flag="--to", text="COUCHDB_URL")
+    source: str = option("", kinds.SOURCE_HELP, unit="SOURCE", group=DOCUMENTS, flag="--from")
+    target: str = option("", kinds.TARGET_HELP, unit="TARGET", group=DOCUMENTS, flag="--to", text="COUCHDB_URL")
     collection: tuple[str, ...] = option((), "Move only this collection.", unit="NAME", group=DOCUMENTS)
     map: Mapping[str, str] = option({}, "Name a collection's database.", unit="NAME=DATABASE", group=DOCUMENTS)
     transform: tuple[str, ...] = option(
         (),
-        f"{transformers.FORMS}; the last is a function of your own, which is code that runs. Applied in order.",
+        f"{kinds.SPEC_FORMS}; the last is a function of your own, which is code that runs. Applied in order.",
         unit="SPEC",
         group=DOCUMENTS,
     )

@@ -16,7 +16,7 @@ from migrator.extractors.row_faults import mismatch_fault, row_fault
 from migrator.files.identity import content_identity
 from migrator.model import Extractor, Fault, Position, Record
 from migrator.naming import shown
-from migrator.plugins.imports import failure, load_attribute
+from migrator.plugins import failure, load_attribute
 
 USUAL_COLLECTIONS = ("agents", "deployments", "users", "sessions", "tickets", "demos")
 """Looked for in a service that does not say what it holds."""

@@ -19,7 +19,7 @@ from migrator.extractors.row_faults import Unreadable
 from migrator.extractors.sql_session import fix_session, read_json
 from migrator.files.identity import file_identity
 from migrator.naming import shown
-from migrator.plugins.imports import extra
+from migrator.plugins import extra
 
 _QUERY = "query."
 # What may be in a URL's query and is no secret.

@@ -11,7 +11,7 @@ from migrator.config import JobConfig
 from migrator.errors import MigratorError, TransientError
 from migrator.extractors.keys import keyed_record
 from migrator.jobs.stream import StreamWriter
-from migrator.plugins.imports import extra
+from migrator.plugins import extra
 
 PIECE_ITEMS = 5_000
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from migrator.config import JobConfig
+from migrator.config.kinds import ENDINGS
 from migrator.errors import ConfigError, MigratorError
 from migrator.files.streams import copied, is_descriptor, is_stream, released, shown, stem_of
-from migrator.kinds.sources import ENDINGS
 from migrator.model import Extractor, Position, Record
 from migrator.model.capabilities import Traits
 from migrator.naming import file_name

@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator import plugins
-from migrator.config import JobConfig
+from migrator.config import JobConfig, kinds
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.couch.locate import client_of, server_of
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError
 from migrator.files.streams import is_stream
 from migrator.jobs.piped import PipedExtractor, copy_of, pipe_of
-from migrator.kinds import sources, targets
-from migrator.kinds.transformers import KINDS
 from migrator.model import Extractor, Loader
 from migrator.model.capabilities import NO_EFFECT, Effect, NeedsIds, effect_of
-from migrator.plugins.imports import extra
+from migrator.plugins import extra
 
 if TYPE_CHECKING:
     from migrator.couch.client import CouchClient
@@ -48,7 +46,7 @@ def open_extractor(
     """
     source = config.source
     if not source:
-        raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {sources.FORMS}.")
+        raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {kinds.SOURCE_FORMS}.")
     environ = os.environ if environ is None else environ
     source = source_text(config)
     config = replace(config, source=source)
@@ -56,18 +54,18 @@ def open_extractor(
         config, copy = copy_of(config, pipe, stopping)
         return PipedExtractor(open_extractor(config, environ), pipe.name, copy)
     scheme = scheme_of(source)
-    if scheme in sources.ENDINGS and re.match(r"//[^/]", source[len(scheme) + 1 :]):
+    if scheme in kinds.ENDINGS and re.match(r"//[^/]", source[len(scheme) + 1 :]):
         raise ConfigError(
             f"{redact(source)} names a server, and {scheme}: reads files.",
-            hint=f"Write {scheme}:FILE. Known are: {sources.FORMS}.",
+            hint=f"Write {scheme}:FILE. Known are: {kinds.SOURCE_FORMS}.",
         )
-    if scheme and scheme not in sources.BY_SCHEME and not Path(source).exists():
+    if scheme and scheme not in kinds.SOURCE_BY_SCHEME and not Path(source).exists():
         plugin = plugins.find(plugins.EXTRACTORS, scheme)
         if plugin is None:
-            raise _unknown(source, scheme, sources.BY_SCHEME, plugins.EXTRACTORS, sources.FORMS)
+            raise _unknown(source, scheme, kinds.SOURCE_BY_SCHEME, plugins.EXTRACTORS, kinds.SOURCE_FORMS)
         extractor: Extractor = plugin.make(Extractor, source, config, environ)
     else:
-        row = sources.BY_SCHEME.get(scheme) or sources.by_name(source)
+        row = kinds.SOURCE_BY_SCHEME.get(scheme) or kinds.by_name(source)
         with extra(row.extra, what=row.title):
             factory = pkgutil.resolve_name(row.factory)
         extractor = factory(source, config, environ)
@@ -104,7 +102,9 @@ def open_loader(
     if plugin is not None:
         loader: Loader = plugin.make(Loader, target, config, names, os.environ if environ is None else environ)
     else:
-        row = targets.BY_SCHEME.get(scheme_of(target)) or (targets.STREAM if is_stream(target) else targets.FOLDER)
+        row = kinds.TARGET_BY_SCHEME.get(scheme_of(target)) or (
+            kinds.STREAM if is_stream(target) else kinds.FOLDER
+        )
         loader = pkgutil.resolve_name(row.factory)(target, config, names, environ)
     return loader
 
@@ -135,7 +135,7 @@ def source_text(config: JobConfig) -> str:
 def _source_words(source: str) -> tuple[str, ...]:
     # Plugins are looked for only where a word is none of this package's own.
     scheme = scheme_of(source)
-    own = tuple(sources.BY_SCHEME)
+    own = tuple(kinds.SOURCE_BY_SCHEME)
     return own if not scheme or scheme in own else (*own, *plugins.words(plugins.EXTRACTORS))
 
 
@@ -148,7 +148,9 @@ def target_text(config: JobConfig, environ: Mapping[str, str] | None = None) -> 
     environ = os.environ if environ is None else environ
     target = config.target or environ.get("COUCHDB_URL", "")
     if not target:
-        raise ConfigError("There is no target.", hint=f"Add --to TARGET ({targets.FORMS}) or set COUCHDB_URL.")
+        raise ConfigError(
+            "There is no target.", hint=f"Add --to TARGET ({kinds.TARGET_FORMS}) or set COUCHDB_URL."
+        )
     what = "--to" if config.target else "COUCHDB_URL"
     return checked_place(target, what, known=tuple(plugins.words(plugins.LOADERS)) if ":" in target else ())
 
@@ -183,17 +185,17 @@ def refuse_plugin_target(target: str) -> None:
 def own_words(group: str) -> list[str]:
     """The words of a group of plugins that are this package's own, which no plugin can take."""
     if group == plugins.TRANSFORMERS:
-        return sorted(kind.word for kind in KINDS if kind.word)
-    return sorted(sources.BY_SCHEME if group == plugins.EXTRACTORS else targets.BY_SCHEME)
+        return sorted(kind.word for kind in kinds.KINDS if kind.word)
+    return sorted(kinds.SOURCE_BY_SCHEME if group == plugins.EXTRACTORS else kinds.TARGET_BY_SCHEME)
 
 
 def _target_plugin(target: str) -> plugins.Plugin | None:
     scheme = scheme_of(target)
-    if not scheme or scheme in targets.BY_SCHEME or Path(target).exists():
+    if not scheme or scheme in kinds.TARGET_BY_SCHEME or Path(target).exists():
         return None
     plugin = plugins.find(plugins.LOADERS, scheme)
     if plugin is None:
-        raise _unknown(target, scheme, targets.BY_SCHEME, plugins.LOADERS, targets.FORMS)
+        raise _unknown(target, scheme, kinds.TARGET_BY_SCHEME, plugins.LOADERS, kinds.TARGET_FORMS)
     return plugin
 
 

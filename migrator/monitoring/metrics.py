@@ -13,7 +13,7 @@ from migrator.config.shared import refuse_folder
 from migrator.errors import EXIT_OK, ConfigError
 from migrator.files.durable import replace_file
 from migrator.model import Counts
-from migrator.plugins.imports import extra
+from migrator.plugins import extra
 
 OUTCOMES = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
 LAST_SUCCESS = "migrator_last_success_timestamp_seconds"

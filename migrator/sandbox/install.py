@@ -15,7 +15,7 @@ from pathlib import Path
 
 from migrator.errors import ConfigError, EndpointError
 from migrator.files.failures import write_error, writing
-from migrator.plugins.imports import install_command
+from migrator.plugins import install_command
 
 FILES = ("package.json", "package-lock.json")
 SERVER = Path("node_modules", "pouchdb-server", "bin", "pouchdb-server")

@@ -22,7 +22,7 @@ from migrator.codec import canonical
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
 from migrator.model.capabilities import Effect, with_effect
-from migrator.plugins.imports import extra
+from migrator.plugins import extra
 from migrator.transformers.paths import MISSING, Path, effect_on, get, incomplete, parse_path, split
 
 MIN_KEY_BYTES = 16

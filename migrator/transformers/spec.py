@@ -7,12 +7,11 @@ import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 
 from migrator import plugins
+from migrator.config.kinds import KINDS, SPEC_FORMS
 from migrator.errors import ConfigError
-from migrator.kinds.transformers import FORMS, KINDS
 from migrator.model import Document, Transformer
 from migrator.model.capabilities import NO_EFFECT, Effect, PerRun, effect_of, with_effect
 from migrator.naming import shown
-from migrator.plugins import imports
 from migrator.transformers.user_function import load_function, user_function
 
 _BY_WORD = {kind.word: kind for kind in KINDS if kind.factory}
@@ -37,11 +36,11 @@ def parse(spec: str, *, seed: bytes = b"", started_ms: int = 0, search_cwd: bool
     plugin = plugins.find(plugins.TRANSFORMERS, kind) if kind.isidentifier() else None
     if plugin is not None:
         return user_function(plugin.make(Callable, rest), name=spec)  # type: ignore[arg-type]
-    if not colon or not imports.is_spec(spec):
+    if not colon or not plugins.is_spec(spec):
         raise _unknown(spec, f"--transform {shown(spec)} names no transformer.")
     try:
         return load_function(spec, search_cwd=search_cwd)
-    except imports.NoSuchModule as error:
+    except plugins.NoSuchModule as error:
         if "." in kind and not _nearest(spec):
             raise ConfigError(f"--transform {shown(spec)}: {error.message}", hint=error.hint) from error
         raise _unknown(spec, f"--transform {shown(spec)} names no transformer: {error.message}") from error
@@ -88,5 +87,5 @@ def _nearest(spec: str) -> str:
 def _unknown(spec: str, message: str) -> ConfigError:
     nearest = _nearest(spec)
     question = f"Did you mean {nearest}? " if nearest else ""
-    known = [FORMS, *(f"{word}:…" for word in plugins.words(plugins.TRANSFORMERS))]
+    known = [SPEC_FORMS, *(f"{word}:…" for word in plugins.words(plugins.TRANSFORMERS))]
     return ConfigError(message, hint=f"{question}There are: {', '.join(known)}.")

@@ -10,7 +10,7 @@ from typing import Any
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
 from migrator.model.capabilities import effect_of, with_effect
-from migrator.plugins.imports import at, described, load_attribute
+from migrator.plugins import at, described, load_attribute
 from migrator.transformers.copying import detached
 
 _FORM = "Write it as def transform(document: dict) -> dict | None, where None leaves the document out."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.errors import ConfigError
-from migrator.plugins.imports import extra
+from migrator.plugins import extra
 
 
 class Cipher:

@@ -13,7 +13,7 @@ from migrator.backup.storage.base import Place
 from migrator.backup.storage.object_lock import LOCKS, ObjectLock
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.files.failures import storage_failure, write_error
-from migrator.plugins.imports import extra
+from migrator.plugins import extra
 
 DRIVERS = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),

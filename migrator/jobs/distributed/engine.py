@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from migrator.errors import ConfigError, EndpointError
 from migrator.jobs.distributed.worker import SplitFailed, move_split
-from migrator.plugins.imports import extra
+from migrator.plugins import extra
 
 SCHEME = "dask://"
 TOPIC = "migrator"

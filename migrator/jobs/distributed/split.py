@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from migrator.config import JobConfig
+from migrator.config.kinds import ENDINGS
 from migrator.errors import ConfigError
 from migrator.files.streams import is_stream
 from migrator.jobs.open import OpenJob
 from migrator.jobs.piped import refuse_pipe
 from migrator.jobs.registry import scheme_of, target_text
-from migrator.kinds.sources import ENDINGS
 from migrator.model import Extractor, Position, Record
 from migrator.model.capabilities import Divisible
 from migrator.pipeline.wrapper import ExtractorWrapper

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import ConfigError
-from migrator.plugins.imports import is_spec, load_attribute
+from migrator.plugins import is_spec, load_attribute
 
 APPLICATION = """
 class Service:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from migrator.config.kinds import KINDS, Kind
 from migrator.errors import ConfigError
-from migrator.kinds.transformers import KINDS, Kind
 from migrator.model import Transformer
 from migrator.model.capabilities import Effect, effect_of, with_effect
 from migrator.transformers import compose, drop, parse, parse_all, set_field, user_function, where
