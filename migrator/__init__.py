@@ -59,7 +59,15 @@ def run(source: object, target: str = "", **options: Any) -> Report:
 
 
 def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
-    """Compare what a source holds, after its transformers, with a target; the arguments are those of `run`.
+    """Compare what a source holds, after its transformers, with a target.
+
+    Args:
+        source: as for `run`.
+        target: as for `run`.
+        options: as for `run`.
+
+    Returns:
+        Per collection how many documents match, and where the others differ, are missing or extra.
 
     Raises:
         MigratorError: a side is out of reach. Differences are in the result, not raised.
@@ -81,6 +89,9 @@ def plan_server(source: str, target: str, **options: Any) -> ServerPlan:
         options: fields of `migrator.server.move.options.PlanOptions`, and `config`, `environ`, `listener` and
             `stopping` as in `migrator.server.move.make_plan.plan_server`.
 
+    Returns:
+        The plan: what to create, copy and set, in order; `apply` takes it.
+
     Raises:
         MigratorError: a side is out of reach, or something asked for cannot be.
     """
@@ -98,6 +109,9 @@ def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
         plan: the plan.
         options: fields of `migrator.server.move.options.ApplyOptions`, and `config`, `environ`, `listener` and
             `stopping` as in `migrator.server.move.apply.apply_plan`.
+
+    Returns:
+        What was done with each database, and what failed.
 
     Raises:
         MigratorError: see `migrator.errors`; the checkpoint is saved.

@@ -52,6 +52,12 @@ def without_passwords(text: str) -> str:
 
     >>> without_passwords("There is no file http:/ada:p@ss/word@host:5984/x.")
     'There is no file http:/host:5984/x.'
+
+    Args:
+        text: any text.
+
+    Returns:
+        The same text; of each URL only what follows its `@`.
     """
     return _CREDENTIALS.sub(r"\1", text) if "@" in text else text
 

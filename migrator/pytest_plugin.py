@@ -25,7 +25,11 @@ WORKER = "PYTEST_XDIST_WORKER"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare where the fixtures' folder is, and what ${now} is."""
+    """Declare where the fixtures' folder is, and what ${now} is.
+
+    Args:
+        parser: pytest's own.
+    """
     group = parser.getgroup("migrator", "CouchDB databases with test data")
     group.addoption(
         "--couchdb-fixtures", metavar="FOLDER", help="Folder for the fixture seeded; see migrator seed."

@@ -20,7 +20,14 @@ _MAX_STEPS = 20
 
 
 def json_fault(error: JSONDecodeError) -> tuple[str, int]:
-    """What is wrong with a JSON text, and at which character: the same on every Python."""
+    """Find what is wrong with a JSON text, in the same words on every Python.
+
+    Args:
+        error: what the standard library raised.
+
+    Returns:
+        What is wrong, and the offset in characters.
+    """
     if error.msg.startswith("Illegal trailing comma"):
         return _TRAILING_COMMA, error.pos
     # Before Python 3.13 a key or a value is missed at the bracket after the comma.
@@ -31,9 +38,12 @@ def json_fault(error: JSONDecodeError) -> tuple[str, int]:
 
 
 class InvalidDocument(Exception):
-    """A text is no document. `error` is one machine-readable word, `reason` one sentence for people.
+    """A text is no document.
 
-    `at` is the character where it is no JSON; None where it is JSON, or no text.
+    Args:
+        error: one machine-readable word.
+        reason: one sentence for people.
+        at: the offset in characters where it is no JSON; None where it is JSON, or no text.
     """
 
     def __init__(self, error: str, reason: str, at: int | None = None) -> None:
@@ -47,7 +57,13 @@ class InvalidDocument(Exception):
 
 
 class Unencodable(Exception):
-    """A document cannot be written as JSON. `path` names the value, `reason` is a sentence that holds it."""
+    """A document cannot be written as JSON.
+
+    Args:
+        path: the name of the value.
+        error: one machine-readable word.
+        reason: a sentence that holds the path.
+    """
 
     def __init__(self, path: str, error: str, reason: str) -> None:
         super().__init__(path, error, reason)

@@ -27,6 +27,12 @@ _EXCERPT_LENGTH = 30
 def decode(text: bytes | str) -> dict[str, Any]:
     """Read one document. Of a repeated key the last value counts. Half a surrogate pair is kept as it is.
 
+    Args:
+        text: one JSON object; bytes are UTF-8.
+
+    Returns:
+        The document; integers of any size and every float are exact.
+
     Raises:
         InvalidDocument: the text is no JSON object in UTF-8, or holds a number that Python cannot.
     """
@@ -36,6 +42,12 @@ def decode(text: bytes | str) -> dict[str, Any]:
 def decode_value(text: bytes | str) -> Any:
     """Read one JSON value of any kind, as `decode` does.
 
+    Args:
+        text: one JSON value; bytes are UTF-8.
+
+    Returns:
+        The value, as exact as from `decode`.
+
     Raises:
         InvalidDocument: as for decode.
     """
@@ -44,6 +56,12 @@ def decode_value(text: bytes | str) -> Any:
 
 def top_level(text: bytes) -> dict[str, Any]:
     """Check a text that is to be passed on unparsed, and give its object, whose numbers may be inexact.
+
+    Args:
+        text: one JSON object as UTF-8.
+
+    Returns:
+        Its fields; for looking at, not for writing.
 
     Raises:
         InvalidDocument: as for decode; half a surrogate pair is refused too.
@@ -61,7 +79,14 @@ def top_level(text: bytes) -> dict[str, Any]:
 
 
 def one_line(text: bytes) -> bytes:
-    """The same JSON text without line breaks. In valid JSON they only stand between tokens, never in a string."""
+    """Take the line breaks out of a JSON text; in valid JSON they only stand between tokens, never in a string.
+
+    Args:
+        text: valid JSON as UTF-8.
+
+    Returns:
+        The same JSON on one line.
+    """
     return text.translate(None, b"\r\n")
 
 

@@ -39,6 +39,12 @@ _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 def tag(value: Any) -> Any:
     """Plain JSON values for any value, with the types marked; `untag` is the inverse.
 
+    Args:
+        value: any value.
+
+    Returns:
+        Values as JSON holds them.
+
     Raises:
         Unencodable: a value is of no known type.
     """
@@ -49,6 +55,13 @@ def untag(value: Any, classes: Iterable[type] = ()) -> Any:
     """Bring back what `tag` marked.
 
     No name in the data is ever imported: enums, dataclasses and namedtuples come back only as one of `classes`.
+
+    Args:
+        value: what `tag` gave, also after it was JSON.
+        classes: the classes whose values may be made.
+
+    Returns:
+        The value as it was before `tag`.
 
     Raises:
         InvalidDocument: a mark is unknown or damaged, or its class was not given.

@@ -34,6 +34,13 @@ def encode(document: Mapping[str, Any], values: ValueCodec = PLAIN) -> bytes:
     >>> encode({"name": "Zoë", "_rev": "1-a", "_id": "z"})
     b'{"_id":"z","name":"Zo\xc3\xab"}'
 
+    Args:
+        document: any mapping; it stays as it is.
+        values: how to write what JSON lacks.
+
+    Returns:
+        The text as UTF-8, without a line break.
+
     Raises:
         Unencodable: it holds what JSON cannot hold and `values` does not convert; the reason names the place.
     """
@@ -57,6 +64,13 @@ def canonical(value: Any, values: ValueCodec = PLAIN) -> bytes:
 
     Floats are spelled as Python does, so the text is the same in every version of this library.
 
+    Args:
+        value: any value that `values` can write.
+        values: how to write what JSON lacks.
+
+    Returns:
+        The text as UTF-8.
+
     Raises:
         Unencodable: as for encode.
     """
@@ -64,7 +78,13 @@ def canonical(value: Any, values: ValueCodec = PLAIN) -> bytes:
 
 
 def content_hash(value: Any) -> str:
-    """The SHA-256 of a value's canonical text, in hexadecimal: the id of a document that has no other.
+    """The id of a document that has no other: the SHA-256 of its canonical text.
+
+    Args:
+        value: any value that the codec `plain` can write.
+
+    Returns:
+        64 hexadecimal digits.
 
     Raises:
         Unencodable: as for encode.
@@ -73,7 +93,13 @@ def content_hash(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON holds it after the codec `plain`.
+    """Convert a value as the codec `plain` writes it.
+
+    Args:
+        value: any value.
+
+    Returns:
+        The value as JSON holds it: dict, list, str, int, float, bool and None.
 
     Raises:
         Unencodable: as for encode.

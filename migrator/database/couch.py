@@ -11,22 +11,10 @@ from migrator.couch import mango
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
 from migrator.couch.trouble import CONFLICT
+from migrator.database import checks
 from migrator.database.couch_bulk import SaveMany, Write, delete_many, delete_once, post
 from migrator.database.selector import found_in
-from migrator.database.service import (
-    Documents,
-    Row,
-    Saved,
-    check_fields,
-    check_id,
-    check_ids,
-    check_index_fields,
-    check_limit,
-    check_paths,
-    check_selector,
-    is_id,
-    not_found,
-)
+from migrator.database.service import Documents, Row, Saved
 from migrator.errors import (
     BatchRefused,
     ConfigError,
@@ -73,7 +61,7 @@ class CouchDatabase:
 
     def get(self, db_name: str, doc_id: str) -> dict[str, Any]:
         """See DatabaseService.get."""
-        check_id(doc_id)
+        checks.check_id(doc_id)
 
         def read(database: str) -> dict[str, Any] | None:
             document = self._client.get_document(database, doc_id)
@@ -84,20 +72,14 @@ class CouchDatabase:
 
         document = self._within(db_name, read)
         if document is None:
-            raise not_found(db_name, doc_id)
+            raise checks.not_found(db_name, doc_id)
         return document
 
     def save(self, db_name: str, doc_id: str, doc: Mapping[str, Any]) -> Saved:
-        """See DatabaseService.save; a race with other writers is run again with the fresh revision.
-
-        Raises:
-            DocumentConflict: other writers won every time.
-            DatabaseError: the document holds a value that JSON lacks, or the server refuses it.
-            EndpointError: the server is out of reach; the document may have been saved all the same.
-        """
-        check_id(doc_id)
+        """See DatabaseService.save; a race with other writers is run again with the fresh revision.""" ""
+        checks.check_id(doc_id)
         try:
-            body = encode({"_id": doc_id, **check_fields(doc)})
+            body = encode({"_id": doc_id, **checks.check_fields(doc)})
         except Unencodable as error:
             raise DatabaseError(f"Document {doc_id!r} of {db_name}: {error.reason}.", hint=JSON_HINT) from None
 
@@ -110,14 +92,14 @@ class CouchDatabase:
 
     def delete(self, db_name: str, doc_id: str) -> None:
         """See DatabaseService.delete; a race is run again as in save."""
-        check_id(doc_id)
+        checks.check_id(doc_id)
 
         def write(database: str) -> str | None:
             (row,) = delete_once(self._client, database, [doc_id])
             if row["ok"] and "rev" not in row:
                 # Of a cluster, lists come from one copy, which may lag behind; this asks more of them.
                 if self._client.get_document(database, doc_id) is None:
-                    raise not_found(db_name, doc_id)
+                    raise checks.not_found(db_name, doc_id)
                 return None
             return _settled(row, db_name)
 
@@ -135,7 +117,7 @@ class CouchDatabase:
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """See DatabaseService.find; the order is that of the index that the server chooses, by id without one."""
-        wanted, paths, most = check_selector(selector), check_paths(fields), check_limit(limit)
+        wanted, paths, most = checks.check_find(selector, fields, limit)
 
         def read(database: str) -> list[dict[str, Any]]:
             try:
@@ -149,7 +131,7 @@ class CouchDatabase:
 
     def ensure_index(self, db_name: str, fields: Sequence[Any], index_name: str | None = None) -> None:
         """See DatabaseService.ensure_index; the server builds it in the background."""
-        wanted = check_index_fields(fields)
+        wanted = checks.check_index_fields(fields)
         names = [next(iter(each)) if isinstance(each, Mapping) else each for each in wanted]
         name = index_name or f"idx-{'_'.join(names)}"
 
@@ -171,11 +153,7 @@ class CouchDatabase:
             raise error
 
     def save_many(self, db_name: str, docs: Iterable[Mapping[str, Any]]) -> list[Row]:
-        """See DatabaseService.save_many; one request, and more only where documents are there already.
-
-        Raises:
-            EndpointError: the server is out of reach or in trouble; save them all again.
-        """
+        """See DatabaseService.save_many; one request, and more only where documents are there already.""" ""
         rows: list[Row] = []
         waiting = iter(docs)
         while True:
@@ -186,8 +164,8 @@ class CouchDatabase:
 
     def get_many(self, db_name: str, doc_ids: Iterable[str]) -> Documents:
         """See DatabaseService.get_many."""
-        ids = check_ids(doc_ids)
-        wanted = list(dict.fromkeys(id for id in ids if is_id(id)))
+        ids = checks.check_ids(doc_ids)
+        wanted = list(dict.fromkeys(id for id in ids if checks.is_id(id)))
 
         def read(database: str) -> dict[str, dict[str, Any]]:
             rows = self._client.lookup(database, wanted, include_docs=True) if wanted else {}
@@ -196,12 +174,8 @@ class CouchDatabase:
         return Documents(ids, self._within(db_name, read))
 
     def delete_many(self, db_name: str, doc_ids: Iterable[str]) -> list[Row]:
-        """See DatabaseService.delete_many; two requests, one of them for the revisions.
-
-        Raises:
-            EndpointError: the server is out of reach or in trouble; delete them all again.
-        """
-        ids = check_ids(doc_ids)
+        """See DatabaseService.delete_many; two requests, one of them for the revisions.""" ""
+        ids = checks.check_ids(doc_ids)
         return self._within(db_name, lambda database: delete_many(self._client, database, ids))
 
     def close(self) -> None:

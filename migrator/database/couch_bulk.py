@@ -10,7 +10,8 @@ from migrator.couch.client import CouchClient
 from migrator.couch.documents import fidelity_of, with_revision
 from migrator.couch.endpoint import database_url
 from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict, trouble
-from migrator.database.service import Row, is_id, refused_row, row_of
+from migrator.database import checks
+from migrator.database.service import Row
 from migrator.errors import BatchRefused
 from migrator.retry.dividing import divide_refused
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, repeat_while
@@ -67,7 +68,7 @@ def post(client: CouchClient, database: str, writes: Sequence[Write]) -> list[Ro
             if error is None and "rev" in row:
                 rows[write.id] = Row(id=write.id, ok=True, rev=str(row["rev"]))
             elif is_verdict(error) or row.get("verdict"):
-                rows[write.id] = row_of(write.id, str(error), str(row.get("reason", "")))
+                rows[write.id] = checks.row_of(write.id, str(error), str(row.get("reason", "")))
             else:
                 troubles[write.id] = {**NO_ANSWER, **row, "id": write.id}
         return bool(troubles)
@@ -77,7 +78,7 @@ def post(client: CouchClient, database: str, writes: Sequence[Write]) -> list[Ro
         guilty = Suspects(client, database, attempts=1).guilty(troubles, others_stored=stored)
         for id in guilty:
             row = troubles.pop(id)
-            rows[str(id)] = row_of(id, str(row["error"]), str(row["reason"]))
+            rows[str(id)] = checks.row_of(id, str(row["error"]), str(row["reason"]))
         if troubles:
             where = database_url(client.endpoint, database)
             raise trouble(where, next(iter(troubles.values())), len(troubles))
@@ -99,9 +100,9 @@ def delete_once(client: CouchClient, database: str, ids: Sequence[str]) -> list[
 def delete_many(client: CouchClient, database: str, ids: Sequence[Any]) -> list[Row]:
     """Delete documents, whatever others write meanwhile; a row for each, in order."""
     rows: dict[int, Row] = {
-        index: row_of(id, "bad_id", f"{id!r:.100} cannot be a document's id.")
+        index: checks.row_of(id, "bad_id", f"{id!r:.100} cannot be a document's id.")
         for index, id in enumerate(ids)
-        if not is_id(id)
+        if not checks.is_id(id)
     }
     waiting = [index for index in range(len(ids)) if index not in rows]
 
@@ -155,7 +156,7 @@ class SaveMany:
 
     def _take(self, index: int, doc: Mapping[str, Any]) -> int:
         """Take in a document; the bytes that it adds."""
-        found = refused_row(doc)
+        found = checks.refused_row(doc)
         if not isinstance(found, tuple):
             self._rows[index] = found
             return 0
@@ -163,7 +164,7 @@ class SaveMany:
         try:
             body = encode({"_id": id, **fields})
         except Unencodable as error:
-            self._rows[index] = row_of(id, error.error, f"{error.reason}.")
+            self._rows[index] = checks.row_of(id, error.error, f"{error.reason}.")
             return 0
         rev = doc.get("_rev")
         if isinstance(rev, str) and rev:

@@ -43,6 +43,12 @@ class CouchDBService(CouchDatabase):
             username: the account; "" for none.
             password: its password; "" for that of COUCHDB_PASSWORD_FILE.
             environ: certificates and the password's file are looked up here.
+
+        Returns:
+            The service; it has not asked the server anything but where it begins.
+
+        Raises:
+            ConfigError: the URL names no server, or a database.
         """
         known = {key: value for key, value in environ.items() if key not in {"COUCHDB_USER", "COUCHDB_PASSWORD"}}
         given = {"COUCHDB_USER": username, "COUCHDB_PASSWORD": password}

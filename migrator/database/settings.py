@@ -47,6 +47,10 @@ class Settings:
         couchdb_url: the server, with an account in it or without.
         couchdb_user: the account, unless the URL holds one.
         couchdb_password: its password.
+        DATABASE_PROVIDER: as `database_provider`.
+        COUCHDB_URL: as `couchdb_url`.
+        COUCHDB_USER: as `couchdb_user`.
+        COUCHDB_PASSWORD: as `couchdb_password`.
 
     Raises:
         TypeError: a setting is given under both of its names.
@@ -122,6 +126,9 @@ class Settings:
         Args:
             environ: the environment and the file `.env` when left out; else these variables alone.
 
+        Returns:
+            The settings, with the defaults for what is not set.
+
         Raises:
             ConfigError: the file `.env` cannot be read.
         """
@@ -135,6 +142,9 @@ def get_database_service(settings: Any = None) -> DatabaseService:
     Args:
         settings: a Settings, or any object or mapping that has DATABASE_PROVIDER, COUCHDB_URL, COUCHDB_USER and
             COUCHDB_PASSWORD (also in lower case); from the environment when left out.
+
+    Returns:
+        A memory service that is empty, or one on a CouchDB server.
 
     Raises:
         ConfigError: the provider or the URL is not known, or there is no DATABASE_PROVIDER in it.

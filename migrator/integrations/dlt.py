@@ -35,6 +35,9 @@ def couchdb(
         piece_items: items written at once.
         options: further fields of JobConfig, such as `transform` and `on_conflict`.
 
+    Returns:
+        The destination, for `dlt.pipeline`.
+
     Raises:
         ConfigError: dlt is not installed, or an option cannot be.
     """

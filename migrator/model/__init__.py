@@ -7,11 +7,32 @@ Only then does the checkpoint move to `Batch.end`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from migrator.model.outcomes import CollectionReport, Counts, Outcome, Reject, Report, Status
+
+__all__ = [
+    "Batch",
+    "BatchLimits",
+    "CollectionReport",
+    "Counts",
+    "Document",
+    "EncodedDocument",
+    "Extractor",
+    "Fault",
+    "Loader",
+    "Outcome",
+    "Position",
+    "Record",
+    "Reject",
+    "Report",
+    "Status",
+    "Transformer",
+]
+
 
 Document: TypeAlias = Mapping[str, Any]
 """A JSON object as Python holds it. Never changed after it was read; stages make new ones."""
@@ -60,50 +81,6 @@ class Record(NamedTuple):
     encoded: EncodedDocument | None = None
 
 
-class Reject(NamedTuple):
-    """A document that was not written, for the reject file. `status` is the HTTP status, None where none was.
-
-    `document` and `notation` are those of the `Fault`. `database` is the database or file that was meant, ""
-    where that is not known; `again` the command that writes what `retry` cannot, such as a whole revision.
-    """
-
-    collection: str
-    id: str
-    stage: str  # "extract", "transform" or "load"
-    error: str
-    reason: str
-    attempts: int = 1
-    status: int | None = None
-    document: Any = None
-    database: str = ""
-    again: str = ""
-    notation: str = ""
-
-
-class Status(Enum):
-    """How a document that reached the loader ended."""
-
-    WRITTEN = "written"
-    UNCHANGED = "unchanged"
-    SKIPPED = "skipped"
-    REJECTED = "rejected"
-
-
-class Outcome(NamedTuple):
-    """What became of one document; a loader answers exactly one for each document, in the batch's order.
-
-    `conflict` says that another content stood at the target under this id, whatever the policy then did.
-    """
-
-    id: str
-    status: Status
-    error: str = ""
-    reason: str = ""
-    conflict: bool = False
-    attempts: int = 1
-    http_status: int | None = None
-
-
 @dataclass(frozen=True)
 class Batch:
     """Documents that travel together, with the counts of what was read to make them.
@@ -130,87 +107,12 @@ class Batch:
         return frozenset([document.id for document in self.documents])
 
 
-@dataclass(slots=True)
-class Counts:
-    """The fate of every document of one collection; `accounted` is the product's promise."""
-
-    read: int = 0
-    written: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    filtered: int = 0
-    rejected: int = 0
-    conflicts: int = 0
-
-    @property
-    def accounted(self) -> bool:
-        """True when every document that was read has ended in exactly one way."""
-        return self.read == self.written + self.unchanged + self.skipped + self.filtered + self.rejected
-
-    def add(self, other: Counts) -> None:
-        """Add another's numbers to this one's."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    @classmethod
-    def sum(cls, all_counts: Iterable[Counts]) -> Counts:
-        """The numbers of several together."""
-        totals = cls()
-        for counts in all_counts:
-            totals.add(counts)
-        return totals
-
-    def as_dict(self) -> dict[str, int]:
-        """The numbers by name, in the report's order."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
 @dataclass(frozen=True)
 class BatchLimits:
     """A batch is full at whichever comes first. A larger document travels alone."""
 
     max_docs: int = 1_000
     max_bytes: int = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionReport:
-    """What one run did with one collection. `database` is the database or file it went to."""
-
-    database: str
-    counts: Counts
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one run did.
-
-    Args:
-        collections: by name.
-        seconds: how long it took.
-        carried: what earlier, interrupted runs of the same checkpoint had settled.
-        unconfirmed: what could not be made sure of, as sentences.
-    """
-
-    collections: dict[str, CollectionReport]
-    seconds: float
-    carried: Counts = field(default_factory=Counts)
-    unconfirmed: tuple[str, ...] = ()
-
-    @property
-    def totals(self) -> Counts:
-        """The sum over all collections."""
-        return Counts.sum(collection.counts for collection in self.collections.values())
-
-    @property
-    def rejected(self) -> int:
-        """Rejected documents of the whole job: of this run and of those that it went on from."""
-        return self.totals.rejected + self.carried.rejected
-
-    @property
-    def ok(self) -> bool:
-        """True when every document is accounted for and none was rejected, here or in the runs gone on from."""
-        return self.rejected == 0 and all(c.counts.accounted for c in self.collections.values())
 
 
 @runtime_checkable
@@ -221,23 +123,60 @@ class Extractor(Protocol):
     """True when `extract` yields documents in ascending order of their ids' UTF-8 bytes."""
 
     def describe(self) -> str:
-        """A stable name of the source without credentials: it goes into the checkpoint and to people."""
+        """Name the source for the checkpoint and for people.
+
+        Returns:
+            A stable text without credentials.
+        """
         ...
 
     def collections(self) -> Sequence[str]:
-        """The names of the collections, in the order in which they are read."""
+        """Name the collections.
+
+        Returns:
+            Names in the order in which they are read.
+
+        Raises:
+            MigratorError: the source cannot be listed.
+        """
         ...
 
     def count(self, collection: str) -> int | None:
-        """How many documents there are, for progress only; None where that would cost a reading."""
+        """Count the documents of a collection, for progress only.
+
+        Args:
+            collection: its name.
+
+        Returns:
+            Documents; None where counting would mean reading them all.
+        """
         ...
 
     def identity(self, collection: str) -> str:
-        """Something that changes when positions taken earlier no longer fit; "" where they always do."""
+        """Name the state of a collection that positions belong to.
+
+        Args:
+            collection: its name.
+
+        Returns:
+            A text that changes when earlier positions no longer fit; "" where they always do.
+        """
         ...
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
-        """Yield what comes after a position; a record that is no document is yielded as a `Fault`, not raised."""
+        """Read a collection, or what comes after a position in it.
+
+        Args:
+            collection: its name.
+            after: the position of the last record that is not wanted again; None from the beginning.
+
+        Yields:
+            One record for each thing read; what is no document is a record with a `Fault`, not an error.
+
+        Raises:
+            TransientError: the source does not answer; the same call may work later.
+            MigratorError: the source cannot be read.
+        """
         ...
 
     def close(self) -> None:
@@ -253,19 +192,50 @@ class Loader(Protocol):
     """How many `load` calls may run at once, from as many threads."""
 
     def describe(self) -> str:
-        """A stable name of the target without credentials."""
+        """Name the target for the checkpoint and for people.
+
+        Returns:
+            A stable text without credentials.
+        """
         ...
 
     def target_name(self, collection: str) -> str:
-        """The database or file that the collection goes to. Raises ConfigError for a name that cannot be."""
+        """Name the database or file that a collection goes to.
+
+        Args:
+            collection: its name.
+
+        Returns:
+            The database's name, or the file's path.
+
+        Raises:
+            ConfigError: no such name is possible.
+        """
         ...
 
     def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
-        """Say why the target is sure to refuse a document, or None. `top_level` may hold inexact numbers."""
+        """Find a document that the target is sure to refuse, before it is sent.
+
+        Args:
+            id: the document's id.
+            top_level: its fields; numbers may be inexact.
+            body: its text, as it would be sent.
+
+        Returns:
+            Why it would be refused; None where it may pass.
+        """
         ...
 
     def prepare(self, collection: str, mark: int | None) -> None:
-        """Create or open the target once, before the first batch; `mark` is what `flush` gave the checkpoint."""
+        """Create or open the target once, before the first batch.
+
+        Args:
+            collection: the collection's name.
+            mark: what `flush` returned for the checkpoint; None at the beginning.
+
+        Raises:
+            MigratorError: the target cannot be created or opened.
+        """
         ...
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
@@ -275,6 +245,9 @@ class Loader(Protocol):
             batch: the documents.
             resend: an earlier attempt's outcome is unknown, so documents may be there already.
 
+        Returns:
+            One outcome for each document, in the batch's order.
+
         Raises:
             TransientError: nothing is known or nothing was done; the same call may work later.
             BatchRefused: the target refuses the batch as a whole; a part of it may pass.
@@ -283,11 +256,28 @@ class Loader(Protocol):
         ...
 
     def flush(self, collection: str) -> int | None:
-        """Make what was loaded durable; the answer is kept in the checkpoint and given to `prepare` on resume."""
+        """Make what was loaded durable.
+
+        Args:
+            collection: the collection's name.
+
+        Returns:
+            A mark that the checkpoint keeps and `prepare` gets on resume; None where none is needed.
+
+        Raises:
+            MigratorError: it cannot be made durable.
+        """
         ...
 
     def finish(self, collection: str) -> None:
-        """The collection is complete."""
+        """Complete the collection: no further batch follows.
+
+        Args:
+            collection: its name.
+
+        Raises:
+            MigratorError: it cannot be completed.
+        """
         ...
 
     def close(self) -> None:

@@ -5,8 +5,8 @@ Subclass a contract in a test module and give it what it asks for as a fixture; 
 """
 
 from migrator.testing.extractors import DOCUMENTS, ExtractorContract, Source, by_id, documents_of
-from migrator.testing.loaders import LoaderContract, Target, batch_of, load_all
-from migrator.testing.memory import MemoryLoader
+from migrator.testing.loaders import LoaderContract, Target
+from migrator.testing.memory import MemoryLoader, batch_of, load_all
 from migrator.testing.transformers import EXAMPLES, TransformerContract, same, transformed
 
 __all__ = [

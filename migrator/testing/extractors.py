@@ -41,16 +41,37 @@ class Source(Protocol):
     """What must never show."""
 
     def open(self, collections: Sequence[str] | None = None) -> Extractor:
-        """A new extractor; `collections` are the source's own names."""
+        """Open a new extractor on the source.
+
+        Args:
+            collections: the source's own names of what to read; None for all.
+
+        Returns:
+            The extractor; the test closes it.
+        """
         ...
 
     def collection(self, name: str) -> str:
-        """The source's own name for a collection of DOCUMENTS."""
+        """Find a collection of DOCUMENTS in the source.
+
+        Args:
+            name: its name in DOCUMENTS.
+
+        Returns:
+            The source's own name for it.
+        """
         ...
 
 
 def documents_of(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """The documents, without what a database adds."""
+    """Parse what an extractor read; a fault among it fails the test.
+
+    Args:
+        records: what it yielded.
+
+    Returns:
+        The documents, without what a database adds.
+    """
     documents = []
     for record in records:
         assert record.fault is None, record.fault
@@ -60,7 +81,14 @@ def documents_of(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 
 def by_id(documents: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Sorted by the ids' UTF-8 bytes."""
+    """Sort documents by their ids' UTF-8 bytes.
+
+    Args:
+        documents: documents with an `_id`.
+
+    Returns:
+        A sorted list of the same documents.
+    """
     return sorted(documents, key=lambda document: str(document["_id"]).encode())
 
 
@@ -72,7 +100,7 @@ class ExtractorContract:
 
     @pytest.fixture
     def source(self) -> Source:
-        """The implementation's own."""
+        """What the extractors are opened on; each implementation defines its own."""
         raise NotImplementedError
 
     @pytest.fixture

@@ -7,18 +7,18 @@ class TestFooLoader(LoaderContract):
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import pytest
 
 from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, identity_of, is_same
 from migrator.errors import ConfigError, TargetReplaced
-from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
+from migrator.model import Batch, Loader, Outcome, Status
 from migrator.model.capabilities import Identified
 from migrator.testing.extractors import DOCUMENTS, by_id
+from migrator.testing.memory import batch_of, load_all
 
 TICKETS = DOCUMENTS["tickets"]
 
@@ -33,44 +33,37 @@ class Target(Protocol):
     """What must never show."""
 
     def open(self, on_conflict: str = "fail") -> Loader:
-        """A new loader."""
+        """Open a new loader on the target.
+
+        Args:
+            on_conflict: what to do about other content under an id: fail, skip or overwrite.
+
+        Returns:
+            The loader; the test closes it.
+        """
         ...
 
     def collection(self, name: str) -> str:
-        """A collection's name under which the target is empty when the test begins."""
+        """Name a collection whose target is empty when the test begins.
+
+        Args:
+            name: the name that the test has for it.
+
+        Returns:
+            The name under which to write it.
+        """
         ...
 
     def documents(self, collection: str) -> list[Mapping[str, Any]]:
-        """All that the collection's target holds when it is finished, without what a database adds."""
+        """Read what a finished collection has at the target.
+
+        Args:
+            collection: a name that `collection` gave.
+
+        Returns:
+            All its documents, without what a database adds.
+        """
         ...
-
-
-def batch_of(collection: str, documents: Iterable[Mapping[str, Any]], end: int = 1) -> Batch:
-    """A batch as the pipeline makes it."""
-    encoded = tuple(
-        EncodedDocument(document["_id"], json.dumps(document, ensure_ascii=False).encode())
-        for document in documents
-    )
-    return Batch(collection, encoded, end=end, read=len(encoded))
-
-
-def load_all(
-    loader: Loader,
-    collection: str,
-    documents: Sequence[Mapping[str, Any]],
-    *,
-    size: int = 7,
-    mark: int | None = None,
-) -> list[Outcome]:
-    """A whole run of one collection."""
-    outcomes: list[Outcome] = []
-    with contextlib.closing(loader):
-        loader.prepare(collection, mark)
-        for begin in range(0, len(documents), size):
-            outcomes += loader.load(batch_of(collection, documents[begin : begin + size], end=begin + size))
-        loader.flush(collection)
-        loader.finish(collection)
-    return outcomes
 
 
 class LoaderContract:
@@ -78,7 +71,7 @@ class LoaderContract:
 
     @pytest.fixture
     def target(self) -> Target:
-        """The implementation's own."""
+        """What the loaders are opened on; each implementation defines its own."""
         raise NotImplementedError
 
     def test_is_a_loader(self, target: Target) -> None:

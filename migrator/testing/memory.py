@@ -1,16 +1,17 @@
-"""A target in memory, for tests of sources and transformers."""
+"""Loading without a job: a target in memory, for tests of sources and transformers, and a run of any loader."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from migrator.codec import decode
 from migrator.codec.equality import differing_path
 from migrator.errors import ConfigError
-from migrator.model import Batch, Document, EncodedDocument, Fault, Outcome, Status
+from migrator.model import Batch, Document, EncodedDocument, Fault, Loader, Outcome, Status
 
 CONFLICT_STATUS = 409
 
@@ -44,11 +45,11 @@ class MemoryLoader:
         self._lock = threading.Lock()
 
     def describe(self) -> str:
-        """It has no other name."""
+        """See Loader.describe; all loaders in memory have one name."""
         return "memory"
 
     def target_name(self, collection: str) -> str:
-        """The collection's own.
+        """See Loader.target_name; it is the collection's own.
 
         Raises:
             ConfigError: it is empty.
@@ -58,15 +59,15 @@ class MemoryLoader:
         return collection
 
     def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:  # noqa: ARG002
-        """Everything fits into memory."""
+        """See Loader.screen; everything fits into memory."""
         return None
 
     def prepare(self, collection: str, mark: int | None) -> None:  # noqa: ARG002
-        """Make room for the collection."""
+        """See Loader.prepare; it makes room for the collection."""
         self.store.setdefault(collection, {})
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:  # noqa: ARG002
-        """Keep what is not there yet."""
+        """See Loader.load; it keeps what is not there yet."""
         with self._lock:
             return [self.keep(batch.collection, document) for document in batch.documents]
 
@@ -76,6 +77,9 @@ class MemoryLoader:
         Args:
             collection: where it belongs.
             document: its id and text.
+
+        Returns:
+            What became of it.
         """
         kept = self.store.setdefault(collection, {})
         there = kept.get(document.id)
@@ -90,11 +94,11 @@ class MemoryLoader:
         return Outcome(document.id, Status.WRITTEN, conflict=there is not None)
 
     def flush(self, collection: str) -> int | None:  # noqa: ARG002
-        """Nothing waits to be written."""
+        """See Loader.flush; nothing waits to be written."""
         return None
 
     def finish(self, collection: str) -> None:
-        """There is nothing to complete."""
+        """See Loader.finish; there is nothing to complete."""
 
     def close(self) -> None:
         """There is nothing to let go of."""
@@ -106,6 +110,54 @@ class MemoryLoader:
             collection: its name.
 
         Returns:
-            the documents; none where nothing was prepared.
+            The documents; none where nothing was prepared.
         """
         return [json.loads(text) for _, text in sorted(self.store.get(collection, {}).items())]
+
+
+def batch_of(collection: str, documents: Iterable[Mapping[str, Any]], end: int = 1) -> Batch:
+    """Make a batch as the pipeline makes it.
+
+    Args:
+        collection: the collection's name.
+        documents: documents with an `_id`.
+        end: the position after them.
+
+    Returns:
+        The batch.
+    """
+    encoded = tuple(
+        EncodedDocument(document["_id"], json.dumps(document, ensure_ascii=False).encode())
+        for document in documents
+    )
+    return Batch(collection, encoded, end=end, read=len(encoded))
+
+
+def load_all(
+    loader: Loader,
+    collection: str,
+    documents: Sequence[Mapping[str, Any]],
+    *,
+    size: int = 7,
+    mark: int | None = None,
+) -> list[Outcome]:
+    """Load one collection as a whole run does, and close the loader.
+
+    Args:
+        loader: an open loader.
+        collection: the collection's name.
+        documents: documents with an `_id`.
+        size: documents per batch.
+        mark: what an earlier `flush` returned; None at the beginning.
+
+    Returns:
+        One outcome for each document, in order.
+    """
+    outcomes: list[Outcome] = []
+    with contextlib.closing(loader):
+        loader.prepare(collection, mark)
+        for begin in range(0, len(documents), size):
+            outcomes += loader.load(batch_of(collection, documents[begin : begin + size], end=begin + size))
+        loader.flush(collection)
+        loader.finish(collection)
+    return outcomes

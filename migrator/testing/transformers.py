@@ -29,7 +29,15 @@ EXAMPLES: Sequence[Mapping[str, Any]] = (
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal in value and type at every depth: 1 is not 1.0, 0.0 is not -0.0; the order of keys counts too."""
+    """Compare two values in type and value at every depth: 1 is not 1.0, 0.0 not -0.0; the order of keys counts.
+
+    Args:
+        one: any JSON value.
+        other: any JSON value.
+
+    Returns:
+        True where they are the same.
+    """
     pending = [(one, other)]
     while pending:
         left, right = pending.pop()
@@ -52,7 +60,15 @@ def same(one: Any, other: Any) -> bool:
 
 
 def transformed(transform: Transformer, document: Mapping[str, Any]) -> Any:
-    """What a transformer makes of a document, a refusal included, in a form that can be compared."""
+    """Apply a transformer, and give what it makes in a form that can be compared.
+
+    Args:
+        transform: the transformer.
+        document: what it gets.
+
+    Returns:
+        The encoded document, None where it was filtered out, or the text of a refusal.
+    """
     try:
         outcome = transform(document)
     except TransformError as error:
@@ -66,7 +82,7 @@ class TransformerContract:
 
     @pytest.fixture
     def transform(self) -> Transformer:
-        """The implementation's own."""
+        """What the cases are about; each implementation defines its own."""
         raise NotImplementedError
 
     @pytest.fixture

@@ -12,6 +12,12 @@ def drop(*fields: str) -> Transformer:
 
     Args:
         fields: dotted paths.
+
+    Returns:
+        The transformer.
+
+    Raises:
+        ConfigError: a path is empty or damaged.
     """
     spec = f"drop:{','.join(fields)}"
     paths = [parse_path(field, spec) for field in fields]

@@ -29,6 +29,12 @@ def id_from_field(field: str) -> Transformer:
 
     Args:
         field: dotted path.
+
+    Returns:
+        The transformer; it raises TransformError where the field is missing or can be no id.
+
+    Raises:
+        ConfigError: the path is empty or damaged.
     """
     spec = f"id:field={field}"
     path = parse_path(field, spec)
@@ -47,6 +53,12 @@ def id_from_template(template: str) -> Transformer:
 
     Args:
         template: dotted paths in braces, and text.
+
+    Returns:
+        The transformer; it raises TransformError where a field is missing or can be no part of an id.
+
+    Raises:
+        ConfigError: the template cannot be read, or names no field.
     """
     spec = f"id:template={template}"
     parts: list[str | Path] = []
@@ -81,6 +93,12 @@ def id_from_hash(*fields: str) -> Transformer:
 
     Args:
         fields: dotted paths of what alone is hashed; all of them must be there. The whole document by default.
+
+    Returns:
+        The transformer; it raises TransformError where a field is missing.
+
+    Raises:
+        ConfigError: a path is empty or damaged.
     """
     spec = f"id:hash={','.join(fields)}" if fields else "id:hash"
     paths = [parse_path(field, spec) for field in fields]
@@ -108,6 +126,12 @@ def id_uuid7(*, seed: bytes, started_ms: int) -> Transformer:
     Args:
         seed: the run's own random bytes.
         started_ms: when the run started, in milliseconds since 1970; the time in every id.
+
+    Returns:
+        The transformer.
+
+    Raises:
+        ConfigError: `started_ms` is out of range.
     """
     if not 0 <= started_ms < _MAX_MS:
         raise ConfigError(f"started_ms is {started_ms}.", hint="It is the milliseconds since 1970, of 48 bits.")

@@ -18,6 +18,12 @@ def keep(*fields: str) -> Transformer:
 
     Args:
         fields: dotted paths; of an object on the way only what is named is kept.
+
+    Returns:
+        The transformer.
+
+    Raises:
+        ConfigError: a path is empty or damaged.
     """
     spec = f"keep:{','.join(fields)}"
     tree: _Tree = {"_id": {}}

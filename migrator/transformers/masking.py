@@ -98,7 +98,18 @@ def parse_mask(text: str, key: bytes) -> Mask:
 
 
 def mask(text: str, key: bytes) -> Transformer:
-    """The transformer of `parse_mask`."""
+    """Replace the values of fields: by a pseudonym, a hash, something invented, or not at all.
+
+    Args:
+        text: `pseudonym:a,b`, `hash:a`, `drop:a` or `fake.email:a`, with dotted paths.
+        key: the secret that decides what comes of a value, at least 16 bytes; equal keys give equal values.
+
+    Returns:
+        The transformer; it raises TransformError for a value that cannot be masked.
+
+    Raises:
+        ConfigError: there is no such kind, or no field.
+    """
     return parse_mask(text, key).transform
 
 
@@ -115,6 +126,12 @@ def sample(text: str) -> Transformer:
     """Keep a share of the documents, always the same ones: `5%`, or `5%,customer` by the value of a field.
 
     A document without that field goes by its _id; so `5%,customer` keeps a customer and just its orders.
+
+    Args:
+        text: the share, and the field after a comma.
+
+    Returns:
+        The transformer; it gives the document itself, or None.
 
     Raises:
         ConfigError: it is no percentage.

@@ -30,6 +30,12 @@ def rename(names: Mapping[str, str]) -> Transformer:
 
     Args:
         names: the new dotted path by the old one.
+
+    Returns:
+        The transformer; it raises TransformError for a document that has the new field already.
+
+    Raises:
+        ConfigError: a path is empty or damaged, or two fields get one name.
     """
     spec = "rename:" + ",".join(f"{old}={new}" for old, new in names.items())
     pairs = [(parse_path(old, spec), parse_path(new, spec)) for old, new in names.items()]

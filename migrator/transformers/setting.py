@@ -17,6 +17,12 @@ def set_field(field: str, value: Any) -> Transformer:
     Args:
         field: dotted path.
         value: any JSON value; each document gets a copy.
+
+    Returns:
+        The transformer; it raises TransformError where something on the way is no object.
+
+    Raises:
+        ConfigError: the path is empty or damaged.
     """
     spec = f"set:{field}"
     path = parse_path(field, spec)

@@ -22,9 +22,12 @@ def parse(spec: str, *, seed: bytes = b"", started_ms: int = 0, search_cwd: bool
 
     Args:
         spec: the text.
-        seed: as in `PerRun.in_run`.
-        started_ms: as in `PerRun.in_run`.
+        seed: the run's own random bytes, for ids that belong to a run.
+        started_ms: when the run started, in milliseconds since 1970.
         search_cwd: look for the user's own functions in the working folder first.
+
+    Returns:
+        The transformer.
 
     Raises:
         ConfigError: the text names no transformer, or its arguments are wrong.
@@ -47,13 +50,32 @@ def parse(spec: str, *, seed: bytes = b"", started_ms: int = 0, search_cwd: bool
 
 
 def parse_all(specs: Sequence[str], *, seed: bytes = b"", started_ms: int = 0) -> Transformer | None:
-    """The transformers that texts name as one; None when there are none. The arguments are as in `parse`."""
+    """Make one transformer of several texts.
+
+    Args:
+        specs: as for `parse`, in the order in which they apply.
+        seed: as for `parse`.
+        started_ms: as for `parse`.
+
+    Returns:
+        The transformer; None when there are no texts.
+
+    Raises:
+        ConfigError: as for `parse`.
+    """
     steps = [parse(spec, seed=seed, started_ms=started_ms) for spec in specs]
     return compose(steps) if steps else None
 
 
 def compose(transformers: Iterable[Transformer]) -> Transformer:
-    """One transformer that applies several in order; the first that gives None filters the document out."""
+    """Apply several transformers in order; the first that gives None filters the document out.
+
+    Args:
+        transformers: what to apply.
+
+    Returns:
+        One transformer that does what they all do.
+    """
     steps = tuple(transformers)
     if len(steps) == 1:
         return steps[0]

@@ -23,6 +23,9 @@ def load_function(spec: str, *, search_cwd: bool = True) -> Transformer:
         spec: the name.
         search_cwd: look into the working folder first, as `python -m` does.
 
+    Returns:
+        The transformer, guarded as by `user_function`.
+
     Raises:
         ConfigError: there is no such function, or importing it failed.
     """
@@ -38,6 +41,9 @@ def user_function(function: Callable[..., Any], *, name: str) -> Transformer:
     Args:
         function: takes a dict, gives a mapping or None.
         name: what people call it.
+
+    Returns:
+        The transformer; it raises TransformError for what the function raises.
 
     Raises:
         ConfigError: it cannot be called with one argument.

@@ -37,6 +37,12 @@ def where(condition: str) -> Transformer:
         condition: `field=value`, with `!=`, `<`, `<=`, `>`, `>=` too; `field~regex`, which is found anywhere in a
             text; `field`, which is there and truthy; `!field`, which is not. A value is JSON where it can be read
             as such, else text. An operator in a field's name is written with a backslash before it.
+
+    Returns:
+        The transformer; it gives the document itself, or None.
+
+    Raises:
+        ConfigError: the condition cannot be read.
     """
     spec = f"where:{condition}"
     match = _CONDITION.fullmatch(condition)
