@@ -187,9 +187,9 @@ def retry(rejects_file: Path, **values: Any) -> None:
     from migrator.checkpoint.target_guard import advising
     from migrator.cli.rendering import print_result, rejects_advice
     from migrator.couch.endpoint import is_server_url
-    from migrator.extractors.rejects import AppendedRejects, RejectsExtractor
     from migrator.files.streams import copied, is_stream
     from migrator.jobs.registry import scheme_of, target_text
+    from migrator.jobs.rejects import AppendedRejects, RejectsExtractor
     from migrator.jobs.run import run_job
     from migrator.naming import file_name
     from migrator.report.history import HistoryListener

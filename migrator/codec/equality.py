@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, zip_longest
 from json import JSONEncoder
 from typing import Any
 
 from migrator.codec import BOOKKEEPING, deep
-from migrator.codec.faults import path_text
-from migrator.model import Document
+from migrator.codec.faults import find_all, path_text
+from migrator.codec.rejected import changed
 
 DIGEST_BYTES = 16
 
@@ -20,7 +20,7 @@ _CANONICAL = JSONEncoder(ensure_ascii=False, check_circular=False, separators=("
 _MISSING = object()
 
 
-def content(document: Document) -> dict[str, Any]:
+def content(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document without CouchDB's bookkeeping of one copy of it, such as `_rev`."""
     return {key: value for key, value in document.items() if key not in BOOKKEEPING}
 
@@ -59,7 +59,7 @@ def differing_path(source: Any, target: Any, *, stored: bool) -> str | None:
     return None
 
 
-def canonical_digest(document: Document, *, stored: bool) -> bytes:
+def canonical_digest(document: Mapping[str, Any], *, stored: bool) -> bytes:
     """Sixteen bytes that are equal for two documents when `differing_path` finds nothing, and only then."""
     text = deep.write(document, _CANONICAL)
     # Only such floats change, and most documents have none.
@@ -96,15 +96,6 @@ def _stored_float(value: float) -> float:
     return value or 0.0
 
 
-def _as_stored(document: Document) -> dict[str, Any]:
-    copy = dict(document)
-    pending: list[Any] = [copy]
-    while pending:
-        container = pending.pop()
-        for step, value in container.items() if isinstance(container, dict) else enumerate(container):
-            if isinstance(value, float):
-                container[step] = _stored_float(value)
-            elif isinstance(value, dict | list):
-                container[step] = value.copy()
-                pending.append(container[step])
-    return copy
+def _as_stored(document: Mapping[str, Any]) -> Any:
+    floats = find_all(document, lambda value: isinstance(value, float))
+    return changed(document, [(path, _stored_float(value)) for path, value in floats])

@@ -137,7 +137,7 @@ def _pool(job: OpenJob, checkpoint: Checkpoint) -> Iterator[Preparing | None]:
     if not (config.transform_workers and config.transform):
         yield None
         return
-    from migrator.transformers.pool import TransformPool  # most jobs have none
+    from migrator.jobs.transform_pool import TransformPool  # most jobs have none
 
     pool = TransformPool(
         config.transform_workers,

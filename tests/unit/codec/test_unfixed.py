@@ -17,7 +17,7 @@ from migrator.checkpoint.rejects import line_to_reject, reject_to_line
 from migrator.codec import Unencodable, encode
 from migrator.codec.rejected import Unfixed, marked_again, shown_raw
 from migrator.extractors import dynamodb
-from migrator.extractors.rejects import RejectsExtractor
+from migrator.jobs.rejects import RejectsExtractor
 from migrator.model import Reject
 from tests.support.commands import run
 

@@ -11,7 +11,7 @@ import pytest
 
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.errors import ConfigError
-from migrator.extractors.rejects import RejectsExtractor
+from migrator.jobs.rejects import RejectsExtractor
 from migrator.model import Extractor, Record, Reject
 from tests.support.commands import run
 

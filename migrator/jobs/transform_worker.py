@@ -1,6 +1,6 @@
 """The other process of a transform pool: texts come in, what the transformers make of them goes out.
 
-It is started as `python -m migrator.transformers.worker`, and ends when its standard input does.
+It is started as `python -m migrator.jobs.transform_worker`, and ends when its standard input does.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from migrator import transformers
 from migrator.codec import VALUE_CODECS
 from migrator.errors import ConfigError, Interrupted, MigratorError
+from migrator.jobs.transform_pool import CHUNK, TransformPool
 from migrator.model import Batch, BatchLimits, Fault, Record
 from migrator.pipeline.batching import Assembly, batches
-from migrator.transformers.pool import CHUNK, TransformPool
 from tests.support.fakes import FakeExtractor, Item
 from tests.support.processes import ended
 

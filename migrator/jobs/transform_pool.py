@@ -17,11 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, cast
 
 from migrator.errors import ConfigError, Interrupted, MigratorError
+from migrator.jobs.transform_worker import FAULTY, FILTERED, UNREADABLE, read_frame, write_frame
 from migrator.model import BatchLimits, Fault, Record
 from migrator.pipeline.batching import Assembly
 from migrator.retry.dividing import in_batches
 from migrator.retry.window import Window
-from migrator.transformers.worker import FAULTY, FILTERED, UNREADABLE, read_frame, write_frame
 
 CHUNK = BatchLimits(max_docs=100, max_bytes=256_000)
 # So many chunks are on their way for each process, so that none waits for the next one.
@@ -136,7 +136,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "migrator.transformers.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "migrator.jobs.transform_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._stdin = cast("BinaryIO", self._process.stdin)
         self._stdout = cast("BinaryIO", self._process.stdout)
