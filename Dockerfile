@@ -1,7 +1,7 @@
 # A job container: it runs one command and ends. Non-root, no compiler, nothing but the package and what it needs.
-FROM python:3.13-slim AS build
+FROM python:3.13 AS build
 WORKDIR /src
-COPY setup.cfg pyproject.toml README.md LICENSE ./
+COPY setup.cfg setup.py pyproject.toml README.md LICENSE ./
 COPY migrator migrator
 RUN python -m venv --without-pip /opt/migrator && pip --python /opt/migrator/bin/python install --no-cache-dir .
 

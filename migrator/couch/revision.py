@@ -12,13 +12,20 @@ import math
 import re
 import struct
 import sys
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from itertools import repeat
 from typing import Any, NoReturn
 
 import orjson
 
 from migrator.codec import BOOKKEEPING, deep
+
+compiled_terms: Callable[[dict[str, Any]], bytes] | None
+try:
+    # Where a C compiler was there at the installation: seven times as fast as `terms`, which is the reference.
+    from migrator.couch._terms import terms as compiled_terms
+except ImportError:
+    compiled_terms = None
 
 APACHE = "The Apache Software Foundation"
 
@@ -94,7 +101,7 @@ def _revision(body: bytes | str, start: int, parent: bytes) -> str | None:
         document = _decode(body.encode() if isinstance(body, str) else body)
         deleted = _take_special_fields(document)
         head = (b"\x83l\x00\x00\x00\x05", _CONSTANTS[deleted], _integer(start), parent)
-        term = b"".join((*head, *_terms(document), _NIL, _NIL))
+        term = b"".join((*head, (compiled_terms or terms)(document), _NIL, _NIL))
     except ValueError:  # also invalid UTF-8, invalid JSON, lone surrogates, integers of too many digits
         return None
     return f"{start + 1}-{hashlib.md5(term, usedforsecurity=False).hexdigest()}"
@@ -120,10 +127,17 @@ def _take_special_fields(document: dict[str, Any]) -> bool:
     return deleted
 
 
-def _terms(document: dict[str, Any]) -> list[bytes]:
-    """The external term format of `{[{Key, Value}, ...]}`, in pieces, at any depth."""
-    terms = [_OBJECT]
-    append = terms.append
+def terms(document: dict[str, Any]) -> bytes:
+    """The external term format of `{[{Key, Value}, ...]}`, at any depth.
+
+    Args:
+        document: values as a JSON parser makes them.
+
+    Raises:
+        ValueError: it is not certain what the server makes of it.
+    """
+    pieces = [_OBJECT]
+    append = pieces.append
     outer: list[Iterator[tuple[str | None, Any]]] = []
     items: Iterator[tuple[str | None, Any]] = iter(document.items())
     if document:
@@ -166,7 +180,7 @@ def _terms(document: dict[str, Any]) -> list[bytes]:
         else:
             append(_NIL)
             if not outer:
-                return terms
+                return b"".join(pieces)
             items = outer.pop()
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from migrator.couch.responses import Answer
+from migrator.couch.revision import compiled_terms, rule_holds
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import EndpointError, Forbidden, MigratorError, Unauthorized
 from migrator.server.admin import exposure, probes
@@ -114,6 +115,9 @@ def _version(answer: Answer) -> Iterator[Finding]:
         yield Finding("version", PROBLEM, f"CouchDB {text} is out of support", remedy)
     else:
         yield Finding("version", OK, f"CouchDB {text}")
+    if isinstance(value, dict) and rule_holds(value):
+        how = "compiled code" if compiled_terms else "Python, as no C compiler was there at the installation"
+        yield Finding("revisions", OK, f"they prove documents without reading them; computed here by {how}")
 
 
 def _log_in(server: Server) -> tuple[list[Finding], bool, bool]:
