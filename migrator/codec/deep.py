@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from json import JSONDecodeError, JSONDecoder, JSONEncoder
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _END: Any = object()
+_IMMUTABLE = frozenset(
+    {str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, Decimal, UUID},
+)
 
 
 def read(text: str, decoder: JSONDecoder) -> Any:
@@ -91,6 +100,40 @@ def dumps(value: Any, encoder: JSONEncoder) -> str:
             pending[-1] = (inside[0][0][1:], inside[0][1])
         parts.append(opening)
     return "".join(parts)
+
+
+def detached(value: Any) -> Any:
+    """A deep copy, of any depth; mappings become dicts.
+
+    Several times as fast as `copy.deepcopy`, which still copies what is neither mapping, list nor immutable.
+    """
+    holder: list[Any] = []
+    pending: list[tuple[Any, Any]] = [([value], holder)]
+    # Keeps the sources alive beside the copies, so that no other object gets their identity.
+    copied: dict[int, tuple[Any, Any]] = {}
+    while pending:
+        source, target = pending.pop()
+        keyed = isinstance(source, Mapping)
+        for step, child in source.items() if keyed else enumerate(source):
+            kind = type(child)
+            made: Any
+            if kind in _IMMUTABLE or isinstance(child, Enum):
+                made = child
+            elif kind is list or isinstance(child, Mapping):
+                known = copied.get(id(child))
+                if known is None:
+                    made = [] if kind is list else {}
+                    copied[id(child)] = (child, made)
+                    pending.append((child, made))
+                else:
+                    made = known[1]
+            else:
+                made = copy.deepcopy(child)
+            if keyed:
+                target[step] = made
+            else:
+                target.append(made)
+    return holder[0]
 
 
 def _skip(text: str, index: int) -> int:

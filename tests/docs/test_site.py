@@ -61,7 +61,7 @@ def test_the_python_reference_is_made_of_docstrings(site: Path) -> None:
         assert f'id="migrator.{name}"' in text
     for name in (
         "model.Record.text",
-        "transformers.drop.drop",
+        "transformers.fields.drop",
         "testing.ExtractorContract",
         "integrations.dlt.couchdb",
     ):

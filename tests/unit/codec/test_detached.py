@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given
 
 from migrator.codec import decode, encode
-from migrator.transformers.copying import detached
+from migrator.codec.deep import detached
 from tests.property.documents import json_values
 from tests.support.exactness import same
 
