@@ -117,7 +117,7 @@ def _in_order(
     page_rows: int,
     at_once: int,
 ) -> Iterator[Row]:
-    from migrator.couch.parallel import ParallelRows  # most lists are read page after page
+    from migrator.couch.parallel import parallel_rows  # most lists are read page after page
 
     def read(part: Part) -> Generator[Row]:
         def read_part(page: Mapping[str, Any]) -> Iterator[Row]:
@@ -126,7 +126,7 @@ def _in_order(
         return walk(read_part, (IdRange(part.first, part.end),), what, after=None, page_rows=page_rows)
 
     last = after
-    with closing(ParallelRows(found, read, at_once=at_once).rows()) as rows:
+    with closing(parallel_rows(found, read, at_once=at_once)) as rows:
         for row in rows:
             if last is not None and row.id <= last:
                 raise out_of_order(what, row.id, last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,7 +42,7 @@ from migrator.pipeline.accounting import account
 from migrator.pipeline.batching import Assembly, Preparing, batches
 from migrator.pipeline.wrapper import ExtractorWrapper
 from migrator.retry.throttle import Throttle
-from migrator.retry.window import Window
+from migrator.retry.window import Window, until_broken
 
 # So many batches may have ended while an older one is still on its way.
 AHEAD = 2
@@ -181,7 +181,7 @@ class Pipeline:
         )
         broken: list[Exception] = []
         try:
-            for batch in _until_broken(source, broken):
+            for batch in until_broken(source, broken):
                 while not window.has_room(batch):
                     self._settle(window, state, counts)
                 if self.stopping.is_set():
@@ -258,11 +258,3 @@ class Pipeline:
         if self.checkpoint_interval_s:
             self._save_next_at = ended + max(self.checkpoint_interval_s, (ended - started) / SAVING_SHARE)
         self.listener(CheckpointSaved(collection))
-
-
-def _until_broken(source: Iterable[Batch], broken: list[Exception]) -> Iterator[Batch]:
-    """What can be read; the error that ends it is kept, so that what is in flight can be settled first."""
-    try:
-        yield from source
-    except Exception as error:  # noqa: BLE001 raised by whoever gave the list
-        broken.append(error)

@@ -95,8 +95,12 @@ class Window(Generic[T, R]):
         self._items.popleft()
 
     def results(self, items: Iterable[T]) -> Iterator[R]:
-        """Do all of it, and yield the results in the items' order. The next item is taken when there is room."""
-        waiting = iter(items)
+        """Do all of it, and yield the results in the items' order. The next item is taken when there is room.
+
+        An error of the items themselves is raised after the results of those before it.
+        """
+        broken: list[Exception] = []
+        waiting = until_broken(items, broken)
         while True:
             while not self.has_room():
                 yield self._taken()
@@ -109,6 +113,8 @@ class Window(Generic[T, R]):
             self.submit(item)
         while self._items:
             yield self._taken()
+        if broken:
+            raise broken[0]
 
     def abandon(self) -> bool:
         """Wait for what has begun and begin nothing more; True when some of it may be done."""
@@ -120,3 +126,11 @@ class Window(Generic[T, R]):
         _, result = self.oldest()
         self.drop()
         return result
+
+
+def until_broken(items: Iterable[T], broken: list[Exception]) -> Iterator[T]:
+    """What can be read; the error that ends it is kept, so that what is under way can be settled first."""
+    try:
+        yield from items
+    except Exception as error:  # noqa: BLE001 raised by whoever gave the list
+        broken.append(error)
