@@ -13,7 +13,6 @@ from migrator.checkpoint.target_guard import checked
 from migrator.couch.bulk_get import Asked, read_leaves
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of
-from migrator.couch.endpoint import database_url
 from migrator.couch.leaf_sender import inline_bytes, post_leaves, stream_leaf
 from migrator.couch.trouble import NOT_STORED, STORED, VERDICTS, Suspects, is_verdict
 from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
@@ -134,6 +133,10 @@ class LeafWriter:
         ends: dict[int, Outcome] = {}
         waiting = list(range(len(leaves)))
 
+        def refuse(index: int, row: Mapping[str, Any], status: int | None) -> None:
+            error, reason = str(row.get("error")), str(row.get("reason", ""))
+            ends[index] = Outcome(leaves[index].id, Status.REJECTED, error, reason, http_status=status)
+
         def attempt(number: int) -> None:
             nonlocal waiting
             waiting = [index for index in waiting if index not in ends]
@@ -149,37 +152,22 @@ class LeafWriter:
             }
             verdicts = {index: row for index, row in rows.items() if row and is_verdict(row.get("error"))}
             for index in self._not_held(leaves, list(verdicts)):
-                ends[index] = _rejected(leaves[index], verdicts[index], VERDICTS[verdicts[index]["error"]])
+                refuse(index, verdicts[index], VERDICTS[verdicts[index]["error"]])
             asked = [index for index in waiting if index not in ends]
             waiting = self._unconfirmed(leaves, asked, ends)
             if len(waiting) < len(asked):
                 self._suspects.passed()
             if waiting:
-                self._judge({index: rows[index] or _vanished(leaves[index]) for index in waiting}, leaves, ends)
+                self._suspects.settle(
+                    {index: rows[index] or _vanished(leaves[index]) for index in waiting},
+                    lambda index: (leaves[index].id, leaves[index].rev),
+                    lambda index, row: refuse(index, row, row.get("status")),
+                    others_stored=any(o.status in STORED for o in ends.values()),
+                    size_bytes=max(len(leaves[index].body) for index in waiting),
+                )
 
         self._retried(f"write to {self._database}", attempt)
         return [ends[index] for index in range(len(leaves))]
-
-    def _judge(
-        self, troubles: Mapping[int, Mapping[str, Any]], leaves: Sequence[Leaf], ends: dict[int, Outcome]
-    ) -> None:
-        """Reject the leaves that are the cause.
-
-        Raises:
-            TransientError: others are not stored either, and none of them is known to be the cause.
-        """
-        indexes = {(leaves[index].id, leaves[index].rev): index for index in troubles}
-
-        def refuse(key: tuple[str, str], row: Mapping[str, Any]) -> None:
-            ends[indexes[key]] = _rejected(leaves[indexes[key]], row, row.get("status"))
-
-        self._suspects.settle(
-            {key: troubles[index] for key, index in indexes.items()},
-            refuse,
-            database_url(self._client.endpoint, self._database),
-            others_stored=any(o.status in STORED for o in ends.values()),
-            size_bytes=max(len(leaves[index].body) for index in troubles),
-        )
 
     def _unconfirmed(self, leaves: Sequence[Leaf], indexes: Sequence[int], ends: dict[int, Outcome]) -> list[int]:
         """Give those that the server does not hold; the others have their end."""
@@ -245,11 +233,6 @@ class LeafWriter:
         if not isinstance(found, dict):
             raise TransientError(f"{what}: the answer is to another question.", signature="foreign rows")
         return {id: row.get("missing", ()) for id, row in found.items()}
-
-
-def _rejected(leaf: Leaf, row: Mapping[str, Any], status: int | None) -> Outcome:
-    error, reason = str(row.get("error")), str(row.get("reason", ""))
-    return Outcome(leaf.id, Status.REJECTED, error=error, reason=reason, http_status=status)
 
 
 def _vanished(leaf: Leaf) -> dict[str, Any]:

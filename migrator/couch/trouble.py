@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from migrator.couch.endpoint import database_url
 from migrator.errors import BatchRefused, TransientError
 from migrator.model import Status
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 if TYPE_CHECKING:
     from migrator.couch.client import CouchClient
-
-K = TypeVar("K", bound=Hashable)
 
 CONFLICT = "conflict"
 # What is at the target now as it was to be.
@@ -208,20 +207,45 @@ class Suspects:
                 return send()
             raise
 
-    def guilty(
-        self, troubles: Mapping[K, Mapping[str, Any]], *, others_stored: bool, size_bytes: int = 0
-    ) -> set[K]:
-        """Which documents have failed often enough on their own; the others are to be tried again.
+    def settle(
+        self,
+        troubles: Mapping[int, Mapping[str, Any]],
+        key_of: Callable[[int], Hashable],
+        refuse: Callable[[int, Mapping[str, Any]], None],
+        *,
+        others_stored: bool,
+        size_bytes: int = 0,
+    ) -> None:
+        """Refuse the documents that have failed often enough on their own; of the others nothing is known.
 
         Args:
-            troubles: the rows of the documents that one request could not store, by any key of a document.
+            troubles: the rows of the documents that one request could not store, by a document's index.
+            key_of: what a document, given by its index, is known by in the next request.
+            refuse: gives a document its end, by its index and row.
             others_stored: the database holds other documents of the same request. A row without `status` is as
                 good as that: the server answered 201, and stands by it.
             size_bytes: the size of the largest of them.
 
         Raises:
+            TransientError: others are not stored either, and none of them is known to be the cause.
             EndpointError: the database is gone, or the server refuses us.
         """
+        keys = {index: key_of(index) for index in troubles}
+        guilty = self._guilty(troubles, keys, others_stored=others_stored, size_bytes=size_bytes)
+        for index in guilty:
+            del self._failures[keys[index]]
+            refuse(index, troubles[index])
+        if left := [row for index, row in troubles.items() if index not in guilty]:
+            raise trouble(database_url(self._client.endpoint, self._database), left[0], len(left))
+
+    def _guilty(
+        self,
+        troubles: Mapping[int, Mapping[str, Any]],
+        keys: Mapping[int, Hashable],
+        *,
+        others_stored: bool,
+        size_bytes: int,
+    ) -> set[int]:
         first = next(iter(troubles.values()))
         # A function that validates may throw any word. It sees all documents but our own, and may refuse them all.
         others_stored = others_stored or all(
@@ -232,15 +256,13 @@ class Suspects:
             or not (others_stored or len(troubles) == 1)
             or not stores(self._client, self._database, like=str(first.get("id", "")), size_bytes=size_bytes)
         ):
-            for key in troubles:
+            for key in keys.values():
                 self._failures.pop(key, None)
             return set()
-        found: set[K] = set()
-        for key in troubles:
+        for key in keys.values():
             self._failures[key] = self._failures.get(key, 0) + 1
-            if self._failures[key] >= self._attempts:
-                found.add(key)
-        if any(_needs_a_function(troubles[key]) for key in found) and not self._validates():
+        found = {index for index, key in keys.items() if self._failures[key] >= self._attempts}
+        if any(_needs_a_function(troubles[index]) for index in found) and not self._validates():
             return set()
         if others_stored:
             self.passed()
@@ -248,37 +270,7 @@ class Suspects:
             self._blamed_in_a_row += 1
             if self._blamed_in_a_row > MAX_BLAMED_IN_A_ROW:
                 return set()
-        for key in found:
-            del self._failures[key]
         return found
-
-    def settle(
-        self,
-        troubles: Mapping[K, Mapping[str, Any]],
-        refuse: Callable[[K, Mapping[str, Any]], None],
-        where: str,
-        *,
-        others_stored: bool,
-        size_bytes: int,
-    ) -> None:
-        """Refuse the documents that are the cause; the others have no end, and are found by reading next time.
-
-        Args:
-            troubles: as in `guilty`.
-            refuse: gives a document its end, by its key and row.
-            where: the database's URL without credentials.
-            others_stored: as in `guilty`.
-            size_bytes: as in `guilty`.
-
-        Raises:
-            TransientError: others are not stored either, and none of them is known to be the cause.
-            EndpointError: as of `guilty`.
-        """
-        guilty = self.guilty(troubles, others_stored=others_stored, size_bytes=size_bytes)
-        for key in guilty:
-            refuse(key, troubles[key])
-        if left := [row for key, row in troubles.items() if key not in guilty]:
-            raise trouble(where, left[0], len(left))
 
     def _validates(self) -> bool:
         self._validating = self._validating or validates(self._client, self._database)

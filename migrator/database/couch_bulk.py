@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from migrator.codec import Unencodable, encode
 from migrator.couch.client import CouchClient
 from migrator.couch.documents import fidelity_of, with_revision
-from migrator.couch.endpoint import database_url
-from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict, trouble
+from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict
 from migrator.database import checks
 from migrator.database.service import Row
 from migrator.errors import BatchRefused
@@ -49,7 +48,7 @@ def post(client: CouchClient, database: str, writes: Sequence[Write]) -> list[Ro
         TransientError: the server is in trouble; some of them may be written.
     """
     rows: dict[str, Row] = {}
-    troubles: dict[Hashable, Mapping[str, Any]] = {}
+    troubles: dict[int, Mapping[str, Any]] = {}
 
     def send(part: Sequence[Write], resend: bool) -> list[Mapping[str, Any]]:  # noqa: ARG001 conflicts are settled
         answered = {row.get("id"): row for row in client.bulk_docs(database, [write.text for write in part])}
@@ -60,28 +59,26 @@ def post(client: CouchClient, database: str, writes: Sequence[Write]) -> list[Ro
         return {**row, ALONE: True} if refused.server_fault else {**row, "verdict": True}
 
     def attempt() -> bool:
-        waiting = [write for write in writes if write.id not in rows]
+        waiting = {index: write for index, write in enumerate(writes) if write.id not in rows}
         troubles.clear()
-        answers = divide_refused(waiting, send, alone, id_of=lambda write: write.id)
-        for write, row in zip(waiting, answers, strict=True):
+        answers = divide_refused([*waiting.values()], send, alone, id_of=lambda write: write.id)
+        for (index, write), row in zip(waiting.items(), answers, strict=True):
             error = row.get("error")
             if error is None and "rev" in row:
                 rows[write.id] = Row(id=write.id, ok=True, rev=str(row["rev"]))
             elif is_verdict(error) or row.get("verdict"):
                 rows[write.id] = checks.row_of(write.id, str(error), str(row.get("reason", "")))
             else:
-                troubles[write.id] = {**NO_ANSWER, **row, "id": write.id}
+                troubles[index] = {**NO_ANSWER, **row, "id": write.id}
         return bool(troubles)
+
+    def refuse(index: int, row: Mapping[str, Any]) -> None:
+        rows[writes[index].id] = checks.row_of(writes[index].id, str(row["error"]), str(row["reason"]))
 
     if repeat_while(bool, attempt, max_attempts=MAX_ATTEMPTS_AT_ONE_DOCUMENT):
         stored = any(row["ok"] for row in rows.values())
-        guilty = Suspects(client, database, attempts=1).guilty(troubles, others_stored=stored)
-        for id in guilty:
-            row = troubles.pop(id)
-            rows[str(id)] = checks.row_of(id, str(row["error"]), str(row["reason"]))
-        if troubles:
-            where = database_url(client.endpoint, database)
-            raise trouble(where, next(iter(troubles.values())), len(troubles))
+        suspects = Suspects(client, database, attempts=1)
+        suspects.settle(troubles, lambda index: writes[index].id, refuse, others_stored=stored)
     return [rows[write.id] for write in writes]
 
 

@@ -155,7 +155,13 @@ class BatchWrite:
                 signature="missing rows",
             )
         if troubles:
-            self._judge(troubles)
+            self._target.suspects.settle(
+                troubles,
+                lambda index: self._documents[index].id,
+                lambda index, row: self._refuse(index, row, row.get("status")),
+                others_stored=any(o is not None and o.status in STORED for o in self._outcomes),
+                size_bytes=max(len(self._documents[index].body) for index in troubles),
+            )
         return conflicts
 
     def _all_written(self, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -166,21 +172,6 @@ class BatchWrite:
         self._outcomes = [Outcome(id, Status.WRITTEN) for id in ids]
         self._target.suspects.passed()
         return True
-
-    def _judge(self, troubles: Mapping[int, Mapping[str, Any]]) -> None:
-        """Reject the documents that are the cause; the others have no end, and are found by reading next time."""
-        indexes = {self._documents[index].id: index for index in troubles}
-
-        def refuse(id: str, row: Mapping[str, Any]) -> None:
-            self._refuse(indexes[id], row, row.get("status"))
-
-        self._target.suspects.settle(
-            {id: troubles[index] for id, index in indexes.items()},
-            refuse,
-            self._url,
-            others_stored=any(o is not None and o.status in STORED for o in self._outcomes),
-            size_bytes=max(len(self._documents[index].body) for index in troubles),
-        )
 
     def _refuse(self, index: int, row: Mapping[str, Any], status: int | None) -> None:
         reason = str(row.get("reason", ""))
