@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from migrator import naming
-from migrator.checkpoint.file import Checkpoint
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, RejectSink, open_checkpoint
 from migrator.codec import VALUE_CODECS, ValueCodec
-from migrator.config import JobConfig
+from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
 from migrator.jobs.registry import open_extractor, open_loader, target_database, target_text
 from migrator.model import BatchLimits, Extractor, Loader, Transformer
 from migrator.model.events import Listener, ignore
+from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.pipeline.wrapper import (
     BisectingLoader,
     ExtractorWrapper,
@@ -78,6 +79,35 @@ class OpenJob:
     def values(self) -> ValueCodec:
         """How values that JSON lacks are written."""
         return VALUE_CODECS[self.config.codec]
+
+    @property
+    def max_errors(self) -> MaxErrors:
+        """How many rejected documents the job bears."""
+        return MaxErrors(*parse_max_errors(self.config.max_errors))
+
+    def begin(self, file: CheckpointFile, *, later: Sequence[str] = ()) -> tuple[Checkpoint, bool]:
+        """The checkpoint to begin with, and whether it was gone on from; as in `open_checkpoint`."""
+        return open_checkpoint(
+            file,
+            self.fingerprint,
+            resume=self.config.resume,
+            restart=self.config.restart,
+            keep_existing=bool(self.config.checkpoint),
+            later=later,
+        )
+
+    def pipeline(self, rejects: RejectSink, transform: Transformer | None, **other: Any) -> Pipeline:
+        """The loop over the job's stages; `other` are fields of `Pipeline` that differ from them."""
+        own = {
+            "extractor": self.extractor,
+            "loader": self.loader,
+            "values": self.values,
+            "throttle": self.throttle,
+            "max_errors": self.max_errors,
+            "listener": self.listener,
+            "stopping": self.stopping,
+        }
+        return Pipeline(rejects=rejects, transform=transform, **{**own, **other})
 
     def transform(self, checkpoint: Checkpoint) -> Transformer | None:
         """The transformers as one; None when there are none. Made-up ids depend on the checkpoint's seed."""

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
+from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import TargetGuard
-from migrator.config import JobConfig, parse_max_errors
+from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, MigratorError
 from migrator.files.identity import same_identity
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
@@ -24,7 +24,6 @@ from migrator.model import Extractor, Loader, Report, Transformer
 from migrator.model.capabilities import effect_of
 from migrator.model.events import CollectionFinished, Event, FolderChosen, Listener
 from migrator.pipeline.batching import Assembly, Preparing
-from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.pipeline.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
 from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
 
@@ -37,6 +36,13 @@ class JobResult:
     rejects: Path | None
     checkpoint: Path | None
     state: Checkpoint
+
+    @classmethod
+    def of(cls, report: Report, rejects: RejectFile, file: CheckpointFile, state: Checkpoint) -> JobResult:
+        """What a run with these files left."""
+        # Rejects of the runs gone on from are in the same file.
+        rejected = rejects.count or report.carried.rejected
+        return cls(report, rejects.kept if rejected else None, file.path if file.exists() else None, state)
 
 
 def run_job(
@@ -56,13 +62,7 @@ def run_job(
         kept = not config.dry_run and (job.repeatable or bool(config.checkpoint))
         file = CheckpointFile(checkpoint_path if kept else None)
         with file.lock(), _without_resume(job):
-            checkpoint, resumed = open_checkpoint(
-                file,
-                job.fingerprint,
-                resume=config.resume,
-                restart=config.restart,
-                keep_existing=bool(config.checkpoint),
-            )
+            checkpoint, resumed = job.begin(file)
             _check_identities(job, checkpoint, file)
             transform = job.transform(checkpoint)
             loader = job.loader
@@ -82,31 +82,20 @@ def run_job(
                     file.save(checkpoint)
                 path = checkpoint_path.resolve()
                 extractor, listener = in_order(job, checkpoint, transform, path, prepare)
-                report = Pipeline(
+                report = job.pipeline(
+                    rejects,
+                    transform,
                     extractor=extractor,
                     loader=loader,
-                    rejects=rejects,
-                    transform=transform,
-                    values=job.values,
                     prepare=prepare,
-                    throttle=job.throttle,
                     checkpoint=checkpoint,
                     checkpoint_file=file,
-                    max_errors=MaxErrors(*parse_max_errors(config.max_errors)),
                     listener=listener,
-                    stopping=job.stopping,
                 ).run(job.collections)
             if not config.checkpoint and report.ok:
                 # The default file is only for going on after an interruption.
                 file.remove()
-        # Rejects of the runs gone on from are in the same file.
-        rejected = rejects.count or report.carried.rejected
-        return JobResult(
-            report,
-            rejects.kept if rejected else None,
-            file.path if file.exists() else None,
-            checkpoint,
-        )
+        return JobResult.of(report, rejects, file, checkpoint)
 
 
 def job_rejects(path: Path | None, job: OpenJob, checkpoint: Checkpoint, *, resumed: bool) -> RejectFile:

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Unpack
 
-from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, is_same
-from migrator.config import JobConfig, parse_max_errors
+from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import is_surely_empty
 from migrator.couch.identity import start_of
@@ -31,7 +31,6 @@ from migrator.loaders.couchdb import CouchLoader
 from migrator.model import Document, Extractor, Reject, Report, Transformer
 from migrator.model.capabilities import effect_of, with_effect
 from migrator.model.events import LagMeasured, ignore
-from migrator.pipeline.loop import MaxErrors, Pipeline
 
 AGAIN = "Run it again: it then copies everything once more, and what is there stays as it is."
 
@@ -117,19 +116,14 @@ class Sync:
         listener = job.listener
         if not self.copied and self.file.path is not None:
             extractor, listener = in_order(job, self.checkpoint, transform, self.file.path)
-        return Pipeline(
+        return job.pipeline(
+            _Remembered(self),
+            transform,
             extractor=extractor,
-            loader=job.loader,
-            rejects=_Remembered(self),
-            transform=transform,
-            values=job.values,
-            throttle=job.throttle,
             checkpoint=self.checkpoint,
             checkpoint_file=self.file,
             guard=TargetGuard(job.loader, hint=AGAIN, flag=""),
-            max_errors=MaxErrors(*parse_max_errors(job.config.max_errors)),
             listener=listener,
-            stopping=job.stopping,
         ).run(job.collections)
 
     def next(self) -> None:
@@ -140,9 +134,7 @@ class Sync:
 
     def result(self, report: Report) -> JobResult:
         """What a run leaves; the checkpoint stays, for it says where the next one begins."""
-        rejected = self.rejects.count or report.carried.rejected
-        path = self.file.path if self.file.exists() else None
-        return JobResult(report, self.rejects.kept if rejected else None, path, self.checkpoint)
+        return JobResult.of(report, self.rejects, self.file, self.checkpoint)
 
     @property
     def ids_are_kept(self) -> bool:
@@ -244,9 +236,7 @@ def open_sync(config: JobConfig, **around: Unpack[Around]) -> Iterator[Sync]:
         file = CheckpointFile(path)
         stack.enter_context(file.lock())
         before = former(file, restart=config.restart)
-        checkpoint, resumed = open_checkpoint(
-            file, job.fingerprint, resume=not config.restart, restart=config.restart, later=(DATABASE,)
-        )
+        checkpoint, resumed = job.begin(file, later=(DATABASE,))
         for name in job.collections:
             # So does a missing right to create a database; and what was taken away is found to be another.
             job.first.prepare(name, None)

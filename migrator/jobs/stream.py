@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Unpack
 
 from migrator.checkpoint.file import Checkpoint
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import TargetGuard
-from migrator.config import JobConfig, parse_max_errors
+from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
 from migrator.jobs.open import Around, open_job
 from migrator.jobs.registry import target_text
 from migrator.model import Counts, Position, Record
-from migrator.pipeline.loop import MaxErrors, Pipeline
 
 AGAIN = "Send everything again, from the beginning: what is there already stays as it is."
 
@@ -58,22 +58,16 @@ class StreamWriter:
         """
         self._collections.update(dict.fromkeys(records))
         piece = _Piece(self._source, list(self._collections), records)
-        max_errors = MaxErrors(*parse_max_errors(self._config.max_errors))
-        if max_errors.count is not None:
-            max_errors = MaxErrors(count=max_errors.count - self.counts.rejected)
         with open_job(self._config, source=piece, **self._around) as job:
-            report = Pipeline(
-                extractor=job.extractor,
-                loader=job.loader,
-                rejects=self._rejects,
-                transform=job.transform(self._checkpoint),
-                values=job.values,
-                throttle=job.throttle,
+            borne = job.max_errors
+            if borne.count is not None:
+                borne = replace(borne, count=borne.count - self.counts.rejected)
+            report = job.pipeline(
+                self._rejects,
+                job.transform(self._checkpoint),
                 # All pieces belong together: what earlier ones left must be there still.
                 guard=TargetGuard(job.loader, hint=AGAIN, flag=None, known=self._targets),
-                max_errors=max_errors,
-                listener=job.listener,
-                stopping=job.stopping,
+                max_errors=borne,
             ).run(job.collections)
         self.counts.add(report.totals)
         return report.totals

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from migrator import errors
-from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import check_rejects_path
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
-from migrator.config import JobConfig, parse_max_errors
+from migrator.config import JobConfig
 from migrator.errors import (
     ConfigError,
     EndpointError,
@@ -49,7 +49,6 @@ from migrator.model.events import (
     RunFinished,
     RunStarted,
 )
-from migrator.pipeline.loop import MaxErrors
 
 SPLITS_PER_WORKER = 4
 
@@ -73,13 +72,7 @@ def run_distributed(config: JobConfig, **around: Unpack[Around]) -> JobResult:
             file.lock(),
             DaskEngine(config.executor, lambda messages: _hear(job.listener, messages)) as engine,
         ):
-            checkpoint, resumed = open_checkpoint(
-                file,
-                job.fingerprint,
-                resume=config.resume,
-                restart=config.restart,
-                keep_existing=bool(config.checkpoint),
-            )
+            checkpoint, resumed = job.begin(file)
             targets = open_targets(job, checkpoint)
             folder = file.real.with_name(file.real.name + ".splits")
             if not resumed:
@@ -105,7 +98,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.config, self.listener = self.job.config, self.job.listener
         self.splits = [Split(**fields) for fields in self.checkpoint.details["splits"]]
-        self.max_errors = MaxErrors(*parse_max_errors(self.config.max_errors))
+        self.max_errors = self.job.max_errors
         self.done: set[int] = set(self.checkpoint.details.get("done", ()))
 
     def run(self, engine: DaskEngine) -> JobResult:
