@@ -1,9 +1,10 @@
-"""A sorted run on disk: blocks of records, each a zstd frame with its own checksum, and an index after them.
+"""A sorted run on disk: blocks of records, each a zstd frame with its own checksum.
 
-    kind length frame | kind length frame | ... | index frame
+    kind length frame | kind length frame | ...
 
-A body larger than a block lies in a frame of its own, in front of the block that refers to it, and is read when
-its record is asked for; so reading many runs at once takes one small block of each.
+Before each block stands its last key, by which blocks are passed over. A body larger than a block lies in a frame
+of its own, in front of the block that refers to it, and is read when its record is asked for; so reading many runs
+at once takes one small block of each.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -26,16 +28,10 @@ from migrator.files.durable import create_file, flush_to_disk
 BLOCK_BYTES = 65_536
 """The usual size of a block before compression."""
 
-KEY_PREFIX_BYTES = 128
-"""How much of a block's first key the index holds, so that long keys do not make it long."""
-
-MAX_INDEX_ENTRIES = 16_384
-"""With more blocks than these the index holds every second, every fourth, ..."""
-
 LEVEL = 1
 _CHUNK_BYTES = 1 << 20
 _HEAD = struct.Struct(">BQ")
-_BLOCK, _LARGE_BODY = 0, 1
+_BLOCK, _LARGE_BODY, _LAST_KEY = 0, 1, 2
 # In place of a body's length: the offset of its frame follows instead of the body.
 _APART = 0xFFFFFFFF
 _OFFSET = struct.Struct(">Q")
@@ -58,13 +54,13 @@ Entry: TypeAlias = tuple[bytes, bytes | LargeBody]
 entry_key = itemgetter(0)
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Run:
     """What must be known of a finished run to read it, and to see that it is whole."""
 
     name: str
     records: int
     size_bytes: int
-    index_offset: int
     checksum: int
 
 
@@ -88,9 +84,6 @@ class RunWriter:
         self._bodies: list[bytes] = []
         self._lengths: list[int] = []
         self._pending_bytes = 0
-        self._index: list[tuple[bytes, int]] = []
-        self._blocks = 0
-        self._stride = 1
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Add entries, each key not below the one before."""
@@ -107,20 +100,14 @@ class RunWriter:
                 self._end_block()
 
     def finish(self, *, durable: bool) -> Run:
-        """Write the index; `durable` waits until all of it is on disk."""
+        """Write what is left; `durable` waits until all of it is on disk."""
         if self._keys:
             self._end_block()
-        index_offset = self._offset
-        prefixes = [prefix for prefix, _ in self._index]
-        count = len(prefixes)
-        lengths = struct.pack(f">{count}I", *map(len, prefixes))
-        offsets = struct.pack(f">{count}Q", *(offset for _, offset in self._index))
-        self._put(self._compress(b"".join((_OFFSET.pack(count), lengths, offsets, *prefixes))))
         if durable:
             flush_to_disk(self._file)
         else:
             self._file.flush()
-        return Run(self._name, self._records, self._offset, index_offset, self._checksum)
+        return Run(self._name, self._records, self._offset, self._checksum)
 
     def close(self) -> None:
         """Close the file, finished or not."""
@@ -129,14 +116,8 @@ class RunWriter:
     def _end_block(self) -> None:
         count = len(self._keys)
         lengths = struct.pack(f">I{2 * count}I", count, *map(len, self._keys), *self._lengths)
-        first = self._keys[0][:KEY_PREFIX_BYTES]
-        offset = self._append(_BLOCK, b"".join((lengths, *self._keys, *self._bodies)))
-        if self._blocks % self._stride == 0:
-            self._index.append((first, offset))
-            if len(self._index) > MAX_INDEX_ENTRIES:
-                del self._index[1::2]
-                self._stride *= 2
-        self._blocks += 1
+        self._append(_LAST_KEY, self._keys[-1])
+        self._append(_BLOCK, b"".join((lengths, *self._keys, *self._bodies)))
         self._records += count
         self._keys.clear()
         self._bodies.clear()
@@ -169,18 +150,23 @@ class RunReader:
         """Close the file."""
         self._file.close()
 
-    def blocks(self, after: bytes | None = None) -> Iterator[list[Entry]]:
-        """Yield the entries in order, a block at a time, from the first whose key is above `after`."""
-        offset = 0 if after is None else self._offset_before(after)
-        while offset < self._run.index_offset:
+    def entries(self, after: bytes | None = None) -> Iterator[Entry]:
+        """Yield the entries in order, from the first whose key is above `after`."""
+        offset = 0
+        wanted = True
+        while offset < self._run.size_bytes:
             kind, frame_bytes = self._head(offset)
-            if kind == _BLOCK:
+            if kind == _LAST_KEY and after is not None:
+                wanted = self._inflate(self._file.read(frame_bytes)) > after
+            elif kind == _BLOCK and wanted:
                 entries = self._entries(self._inflate(self._file.read(frame_bytes)))
                 if after is not None:
                     del entries[: bisect_right(entries, after, key=entry_key)]
-                if entries:
                     after = None
-                    yield entries
+                entries.reverse()
+                # What was given is not held any longer.
+                while entries:
+                    yield entries.pop()
             offset += _HEAD.size + frame_bytes
 
     def _entries(self, block: bytes) -> list[Entry]:
@@ -194,17 +180,6 @@ class RunReader:
                 if length == _APART:
                     bodies[index] = LargeBody(self._frame, *_OFFSET.unpack(parts[count + index]))
         return list(zip(parts[:count], bodies, strict=True))
-
-    def _offset_before(self, after: bytes) -> int:
-        """The last indexed block that is sure to begin below `after`, or the first block."""
-        self._file.seek(self._run.index_offset)
-        index = self._inflate(self._file.read())
-        (count,) = _OFFSET.unpack_from(index)
-        lengths = struct.unpack_from(f">{count}I", index, 8)
-        offsets = struct.unpack_from(f">{count}Q", index, 8 + 4 * count)
-        prefixes = [index[start:end] for start, end in pairwise(accumulate(lengths, initial=8 + 12 * count))]
-        below = bisect_left(prefixes, after[:KEY_PREFIX_BYTES])
-        return int(offsets[below - 1]) if below else 0
 
     def _head(self, offset: int) -> tuple[int, int]:
         self._file.seek(offset)
@@ -243,36 +218,3 @@ def is_whole(folder: Path, run: Run) -> bool:
     except OSError:
         return False
     return (size_bytes, checksum) == (run.size_bytes, run.checksum)
-
-
-def merge(sources: Iterable[Iterator[list[Entry]]]) -> Iterator[list[Entry]]:
-    """Merge sorted blocks; entries of equal keys stay in the order of their sources."""
-    feeds = [(source, head) for source in sources if (head := next(source, []))]
-    while len(feeds) > 1:
-        # What lies below the first block end has been read whole, so sorting a handful of blocks merges it.
-        bound: bytes = min(head[-1][0] for _, head in feeds)
-        ready: list[Entry] = []
-        for _, head in feeds:
-            cut = bisect_left(head, bound, key=entry_key)
-            ready += head[:cut]
-            del head[:cut]
-        ready.sort(key=entry_key)
-        # Entries of that very key may go on in later blocks of a source that comes first.
-        for number, (source, first_head) in enumerate(feeds):
-            head = first_head
-            while head:
-                cut = bisect_right(head, bound, key=entry_key)
-                ready += head[:cut]
-                del head[:cut]
-                if head:
-                    break
-                yield ready
-                ready = []
-                head = next(source, [])
-                feeds[number] = (source, head)
-        if ready:
-            yield ready
-        feeds = [feed for feed in feeds if feed[1]]
-    for source, head in feeds:
-        yield head
-        yield from source

@@ -6,17 +6,18 @@ Two sorted sides are walked together by `side_by_side`.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from heapq import merge
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from migrator.files.durable import replace_file
 from migrator.files.failures import ANOTHER_TMPDIR, writing
-from migrator.files.sorted_runs import BLOCK_BYTES, Entry, Run, RunReader, RunWriter, entry_key, is_whole, merge
+from migrator.files.own_json import Damaged, from_json, seal, unseal
+from migrator.files.sorted_runs import BLOCK_BYTES, Entry, Run, RunReader, RunWriter, entry_key, is_whole
 
 L = TypeVar("L")
 R = TypeVar("R")
@@ -24,13 +25,22 @@ R = TypeVar("R")
 MAX_OPEN_RUNS = 64
 """How many runs are read at once; more are merged into fewer first."""
 
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16_000_000
 
 # What CPython needs for a record in addition to its bytes: a tuple, two bytes objects, a place in a list.
 RECORD_OVERHEAD_BYTES = 160
 _RUN_NAME = re.compile(r"run-[0-9]{6,}\.sorted", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """What a kept sort says of itself."""
+
+    version: int
+    label: str
+    runs: tuple[Run, ...]
 
 
 class ExternalSorter:
@@ -129,10 +139,9 @@ class ExternalSorter:
         self._merge_to_few()
         if self._keep:
             # The runs are on disk already.
-            manifest = {"version": VERSION, "label": self._label, "runs": self._runs}
-            checksum = _checksum(self._label, self._runs)
+            manifest = _Manifest(VERSION, self._label, tuple(self._runs))
             with self._on_disk():
-                replace_file(self._folder / MANIFEST, json.dumps({**manifest, "checksum": checksum}))
+                replace_file(self._folder / MANIFEST, seal(asdict(manifest)))
         self._finished = True
 
     def sorted_items(self, after: str | None = None) -> Iterator[tuple[str, bytes]]:
@@ -166,25 +175,21 @@ class ExternalSorter:
         return writing(self._folder, instead=ANOTHER_TMPDIR)
 
     def _items(self, after: bytes | None) -> Iterator[tuple[str, bytes]]:
-        if not self._runs:
-            start = 0 if after is None else bisect_right(self._buffer, after, key=entry_key)
-            blocks = iter([self._buffer[start:]])
+        start = 0 if after is None else bisect_right(self._buffer, after, key=entry_key)
         with self._on_disk(), contextlib.ExitStack() as opened:
-            if self._runs:
-                blocks = self._merged(self._runs, opened, after)
-            for entries in blocks:
-                for key, body in entries:
-                    yield key.decode(errors="surrogatepass"), body if isinstance(body, bytes) else body.read()
+            entries = self._merged(self._runs, opened, after) if self._runs else iter(self._buffer[start:])
+            for key, body in entries:
+                yield key.decode(errors="surrogatepass"), body if isinstance(body, bytes) else body.read()
 
     def _merged(
         self, runs: Sequence[Run], opened: contextlib.ExitStack, after: bytes | None = None
-    ) -> Iterator[list[Entry]]:
+    ) -> Iterator[Entry]:
         readers = [opened.enter_context(contextlib.closing(RunReader(self._folder, run))) for run in runs]
-        return merge(reader.blocks(after) for reader in readers)
+        return merge(*(reader.entries(after) for reader in readers), key=entry_key)
 
     def _spill(self) -> None:
         self._buffer.sort(key=entry_key)
-        self._runs.append(self._write_run([self._buffer]))
+        self._runs.append(self._write_run(self._buffer))
         self._buffer = []
         self._buffer_bytes = 0
 
@@ -207,14 +212,13 @@ class ExternalSorter:
             (self._folder / merged.name).unlink()
         return run
 
-    def _write_run(self, blocks: Iterable[Iterable[Entry]]) -> Run:
+    def _write_run(self, entries: Iterable[Entry]) -> Run:
         self._run_number += 1
         path = self._folder / f"run-{self._run_number:06}.sorted"
         with self._on_disk():
             writer = RunWriter(path, block_bytes=self._block_bytes)
             try:
-                for entries in blocks:
-                    writer.write(entries)
+                writer.write(entries)
                 return writer.finish(durable=self._keep)
             finally:
                 writer.close()
@@ -258,21 +262,11 @@ def _read_manifest(folder: Path, label: str) -> list[Run] | None:
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             return None
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["version"] != VERSION or manifest["label"] != label:
-            return None
-        runs = [_parse_run(*run) for run in manifest["runs"]]
-        return runs if manifest["checksum"] == _checksum(label, runs) else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        value, sealed = unseal(path.read_bytes())
+        manifest = from_json(_Manifest, value)
+    except (OSError, Damaged, TypeError):
         return None
-
-
-def _checksum(label: str, runs: Sequence[Run]) -> int:
-    return zlib.crc32(json.dumps([label, runs]).encode())
-
-
-def _parse_run(name: Any, *numbers: Any) -> Run:
     # A name from elsewhere must not lead out of the folder.
-    if not _RUN_NAME.fullmatch(name) or not all(type(number) is int and number >= 0 for number in numbers):
-        raise ValueError
-    return Run(name, *numbers)
+    names_fit = all(_RUN_NAME.fullmatch(run.name) for run in manifest.runs)
+    ours = sealed and names_fit and (manifest.version, manifest.label) == (VERSION, label)
+    return list(manifest.runs) if ours else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from heapq import merge
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.files.sorted_runs import Entry, RunReader, RunWriter, entry_key, is_whole, merge
+from migrator.files.sorted_runs import Entry, RunReader, RunWriter, entry_key, is_whole
 from migrator.files.sorting import ExternalSorter
 
 # Few different ids, so that equal ones meet across blocks and runs.
@@ -62,7 +63,7 @@ def test_runs_of_tiny_blocks_are_merged(
             writer.close()
             assert is_whole(folder, written)
             readers.append(RunReader(folder, written))
-        merged = [entry for entries in merge(reader.blocks(above) for reader in readers) for entry in entries]
+        merged = merge(*(reader.entries(above) for reader in readers), key=entry_key)
         found = [(key, body if isinstance(body, bytes) else body.read()) for key, body in merged]
         for reader in readers:
             reader.close()

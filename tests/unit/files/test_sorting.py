@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import tracemalloc
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 
 from migrator.errors import MigratorError
 from migrator.files import sorted_runs
+from migrator.files.own_json import seal
 from migrator.files.sorting import MANIFEST, ExternalSorter
 
 LETTERS = ["a", "b", "ab", "é", "\uffff", "\U0001f600", "", "z" * 200]
@@ -128,27 +128,6 @@ def test_reading_goes_on_behind_any_id(folder: Path, max_memory_bytes: int, pref
         for start in starts:
             behind = [item for item in expected if item[0].encode() > start.encode()]
             assert behind == list(sorter.sorted_items(start))
-
-
-def test_the_index_stays_small(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run of many blocks has an index of few entries, which still leads to the right place."""
-    monkeypatch.setattr(sorted_runs, "MAX_INDEX_ENTRIES", 4)
-    items = records(3_000)
-    expected = in_order(items)
-    with fill(ExternalSorter(folder, max_memory_bytes=400_000, max_open_runs=100), items) as sorter:
-        for start in (0, 1, 700, 1500, 2999):
-            behind = [item for item in expected if item[0].encode() > expected[start][0].encode()]
-            assert behind == list(sorter.sorted_items(expected[start][0]))
-
-
-def test_the_index_is_thinned_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many blocks there are, the entries that are kept lie as far apart at the end as at the beginning."""
-    monkeypatch.setattr(sorted_runs, "MAX_INDEX_ENTRIES", 8)
-    writer = sorted_runs.RunWriter(tmp_path / "run", block_bytes=10)
-    writer.write([(b"%05d" % number, b"x" * 8) for number in range(200)])
-    keys = [int(key) for key, _ in writer._index]
-    writer.close()
-    assert keys == list(range(0, 200, 32))
 
 
 def test_few_blocks_are_read_to_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +311,8 @@ def test_damage_while_reading_is_an_error(folder: Path, kept: list[tuple[str, by
         list(sorter.sorted_items())
 
 
-RUN = ["run-000001.sorted", 1, 1, 1, 1]
+RUN = {"name": "run-000001.sorted", "records": 1, "size_bytes": 1, "checksum": 1}
+MANIFEST_OF_ONE = {"version": 2, "label": "job", "runs": [RUN]}
 
 
 @pytest.mark.parametrize(
@@ -344,18 +324,18 @@ RUN = ["run-000001.sorted", 1, 1, 1, 1]
         b"[]",
         b"null",
         b"[" * 100_000,
+        json.dumps(MANIFEST_OF_ONE).encode(),
         {},
-        {"version": 2, "label": "job", "runs": []},
-        {"version": 1, "label": "job"},
-        {"version": 1, "label": "job", "runs": 1},
-        {"version": 1, "label": "job", "runs": [RUN[:4]]},
-        {"version": 1, "label": "job", "runs": [[*RUN, 1]]},
-        {"version": 1, "label": "job", "runs": [["../run-000001.sorted", 1, 1, 1, 1]]},
-        {"version": 1, "label": "job", "runs": [["/etc/passwd", 1, 1, 1, 1]]},
-        {"version": 1, "label": "job", "runs": [[1, 1, 1, 1, 1]]},
-        {"version": 1, "label": "job", "runs": [["run-000001.sorted", "1", 1, 1, 1]]},
-        {"version": 1, "label": "job", "runs": [["run-000001.sorted", True, 1, 1, 1]]},
-        {"version": 1, "label": "job", "runs": [["run-000001.sorted", -1, 1, 1, 1]]},
+        {**MANIFEST_OF_ONE, "version": 1},
+        {"version": 2, "label": "job"},
+        {**MANIFEST_OF_ONE, "runs": 1},
+        {**MANIFEST_OF_ONE, "runs": [["run-000001.sorted", 1, 1, 1]]},
+        {**MANIFEST_OF_ONE, "runs": [{"name": "run-000001.sorted", "records": 1, "size_bytes": 1}]},
+        {**MANIFEST_OF_ONE, "runs": [{**RUN, "name": "../run-000001.sorted"}]},
+        {**MANIFEST_OF_ONE, "runs": [{**RUN, "name": "/etc/passwd"}]},
+        {**MANIFEST_OF_ONE, "runs": [{**RUN, "name": 1}]},
+        {**MANIFEST_OF_ONE, "runs": [{**RUN, "records": "1"}]},
+        {**MANIFEST_OF_ONE, "runs": [{**RUN, "records": True}]},
     ],
 )
 def test_a_manifest_that_is_none_is_not_followed(
@@ -363,31 +343,34 @@ def test_a_manifest_that_is_none_is_not_followed(
 ) -> None:
     """Whatever lies there, nothing outside is read and nothing is raised."""
     folder.mkdir()
-    if isinstance(manifest, dict):
-        checksum = zlib.crc32(json.dumps([manifest.get("label"), manifest.get("runs")]).encode())
-        manifest = json.dumps({**manifest, "checksum": checksum}).encode()
-    (folder / MANIFEST).write_bytes(manifest)
+    (folder / MANIFEST).write_bytes(seal(manifest) if isinstance(manifest, dict) else manifest)
     # Were a run of it looked for, it would be found whole.
     monkeypatch.setattr("migrator.files.sorting.is_whole", lambda folder, run: True)
     assert ExternalSorter.reopen(folder, label="job") is None
+
+
+def test_a_manifest_that_fits_is_followed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the ones above are refused for what is wrong with them."""
+    folder.mkdir()
+    (folder / MANIFEST).write_bytes(seal(MANIFEST_OF_ONE))
+    monkeypatch.setattr("migrator.files.sorting.is_whole", lambda folder, run: True)
+    assert ExternalSorter.reopen(folder, label="job") is not None
 
 
 def test_a_changed_manifest_is_found(folder: Path, kept: list[tuple[str, bytes]]) -> None:
     """A number that is another one could hide records."""
     assert kept
     path = folder / MANIFEST
-    manifest = json.loads(path.read_bytes())
-    for place in range(5):
-        for value in (manifest["runs"][0][place] - 1, str(manifest["runs"][0][place]), True) if place else ("x",):
-            runs = [
-                [*manifest["runs"][0][:place], value, *manifest["runs"][0][place + 1 :]],
-                *manifest["runs"][1:],
-            ]
-            path.write_text(json.dumps({**manifest, "runs": runs}))
+    whole = path.read_bytes()
+    first, *others = json.loads(whole)["runs"]
+    for name in first:
+        for value in ("x", True, 0):
+            changed = json.dumps({**json.loads(whole), "runs": [{**first, name: value}, *others]}, indent=1)
+            path.write_text(f"{changed}\n")
             assert ExternalSorter.reopen(folder, label="job") is None
-    path.write_text(json.dumps({**manifest, "runs": manifest["runs"][1:]}))
+    path.write_text(json.dumps({**json.loads(whole), "runs": others}, indent=1) + "\n")
     assert ExternalSorter.reopen(folder, label="job") is None
-    path.write_text(json.dumps(manifest))
+    path.write_bytes(whole)
     assert ExternalSorter.reopen(folder, label="job") is not None
 
 
@@ -438,6 +421,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 CHILD = """
 import os, signal, sys
 from pathlib import Path
+from migrator.files.own_json import seal
 from migrator.files.sorting import ExternalSorter
 calls = 0
 def counted(function):
