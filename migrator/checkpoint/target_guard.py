@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from migrator.errors import TargetMissing, TargetReplaced
@@ -12,6 +13,8 @@ from migrator.model import Batch, Loader, Outcome
 from migrator.model.capabilities import Emptiable, Identified
 
 T = TypeVar("T")
+
+_ATTEMPTS = attrgetter("attempts")
 
 RESTART = "--restart"
 # A cluster's node can answer from an old list of databases for a moment: a difference is read again first.
@@ -176,7 +179,7 @@ class TargetGuard:
         return checked(
             lambda resend: loader.load(batch, resend=resend),
             lambda: self.check(batch.collection),
-            lambda outcomes: any(outcome.attempts > 1 for outcome in outcomes),
+            lambda outcomes: max(map(_ATTEMPTS, outcomes), default=1) > 1,
         )
 
     def _compare(self, collection: str, recorded: str | None) -> str | None:

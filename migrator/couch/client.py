@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from typing import Any
@@ -13,10 +13,9 @@ from urllib.parse import quote, urlencode
 from migrator.codec import decode_value
 from migrator.couch.documents import StoredDocument, read_documents, with_plain_attachments
 from migrator.couch.endpoint import MAX_QUERY_BYTES, Endpoint, database_url, has_path, id_path
-from migrator.couch.listing import COUCHDB_RANGES, POUCHDB_RANGES, IdRange, boundaries, list_rows
+from migrator.couch.listing import COUCHDB_RANGES, POUCHDB_RANGES, IdRange, Listing
 from migrator.couch.package import couchdb
 from migrator.couch.responses import Answer, bulk_rows, refuse, refuse_bulk
-from migrator.couch.rows import Row
 from migrator.couch.transport import Transport
 from migrator.errors import ConfigError, EndpointError, TransientError
 
@@ -251,25 +250,10 @@ class CouchClient:
         for stored in self.stored(database, ids):
             yield stored.id, self.document_of(database, stored)
 
-    def rows(
-        self,
-        database: str,
-        *,
-        after: str | None = None,
-        include_docs: bool = False,
-        page_rows: int = 5_000,
-        at_once: int = 1,
-    ) -> Iterator[Row]:
-        """All rows of `_all_docs` in order of their ids' bytes, streamed, as `list_rows` has it."""
-        what = f"Reading {database_url(self.endpoint, database)}"
-        ask = partial(self._all_docs, database, what=what)
-        options: dict[str, Any] = {"include_docs": include_docs, "page_rows": page_rows, "at_once": at_once}
-        return list_rows(ask, self._ranges(), what, after=after, **options)
-
-    def boundaries(self, database: str, max_rows: int) -> list[str]:
-        """Keys that divide a database, as `listing.boundaries` has it."""
-        what = f"Dividing {database}"
-        return boundaries(partial(self._all_docs, database, what=what), self._ranges(), what, max_rows)
+    def listing(self, database: str, what: str = "") -> Listing:
+        """The list of a database's ids; `what` is done with it, for errors."""
+        what = what or f"Reading {database_url(self.endpoint, database)}"
+        return Listing(partial(self._all_docs, database, what=what), self._ranges(), what)
 
     def _ranges(self) -> Sequence[IdRange]:
         if self._id_ranges is None:

@@ -5,8 +5,8 @@ A key in the middle between two ids costs one request, which the server answers 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 from migrator.errors import TransientError
 
@@ -44,30 +44,25 @@ class _Open(NamedTuple):
     vain: int = 0
 
 
-class Ranking(Protocol):
-    """What is asked of the server."""
-
-    def rank(self, key: str) -> Rank:
-        """How many ids come before a key, and the first one that does not."""
-        ...
-
-    def last(self, key: str | None = None) -> str | None:
-        """The last id up to a key, or of all."""
-        ...
+RankOf: TypeAlias = Callable[[str], Rank]
+"""Gives the rank of a key."""
+LastOf: TypeAlias = Callable[[str | None], str | None]
+"""Gives the last id up to a key, or of all."""
 
 
-def parts(server: Ranking, first: str, total: int, max_rows: int) -> Iterator[Part]:
+def parts(rank: RankOf, last: LastOf, first: str, total: int, max_rows: int) -> Iterator[Part]:
     """Yield parts in order that hold every id from `first` on, those included that appear meanwhile.
 
     Args:
-        server: knows the ranks.
+        rank: asks the server for a rank.
+        last: asks it for a last id.
         first: where to begin.
         total: how many ids there are in all.
         max_rows: most rows in a part, where ids can be parted.
     """
     held: Part | None = None
     held_rows = 0
-    for part, rows in _divided(server, first, total, max_rows):
+    for part, rows in _divided(rank, last, first, total, max_rows):
         if held is None:
             held, held_rows = part, rows
         elif held_rows + rows <= max_rows:
@@ -79,9 +74,9 @@ def parts(server: Ranking, first: str, total: int, max_rows: int) -> Iterator[Pa
         yield held
 
 
-def _divided(server: Ranking, first: str, total: int, max_rows: int) -> Iterator[tuple[Part, int]]:
+def _divided(rank: RankOf, last_of: LastOf, first: str, total: int, max_rows: int) -> Iterator[tuple[Part, int]]:
     try:
-        begin, last = server.rank(first), server.last()
+        begin, last = rank(first), last_of(None)
     except TransientError:
         begin, last = Rank(0, None), None
     if begin.id is None or last is None:
@@ -95,8 +90,8 @@ def _divided(server: Ranking, first: str, total: int, max_rows: int) -> Iterator
             yield now.part, now.rows
             continue
         try:
-            at = server.rank(key)
-            upper = server.last(key) if at.before - now.before >= now.rows else None
+            at = rank(key)
+            upper = last_of(key) if at.before - now.before >= now.rows else None
         except TransientError:
             # Who is in trouble need not be asked for what only makes reading faster.
             yield Part(now.part.first, None), total

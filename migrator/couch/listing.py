@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from migrator.couch.id_ranges import Part, Rank, parts
@@ -15,123 +16,6 @@ from migrator.errors import EndpointError, TransientError
 PART_ROWS = 2_000
 # With fewer rows after a position there is nothing to gain.
 MIN_PARTS = 4
-
-
-def list_rows(
-    ask: Callable[[Mapping[str, Any]], Generator[bytes]],
-    id_ranges: Sequence[IdRange],
-    what: str,
-    *,
-    after: str | None = None,
-    include_docs: bool = False,
-    page_rows: int = 5_000,
-    at_once: int = 1,
-) -> Iterator[Row]:
-    """Yield all rows after an id.
-
-    Args:
-        ask: sends a query to `_all_docs` and gives the answer's body.
-        id_ranges: how the server must be walked through.
-        what: what is read, for errors.
-        after: begin after this id.
-        include_docs: with the documents.
-        page_rows: rows asked for at once.
-        at_once: how many ranges are read at once; with one, and where it gains nothing, page comes after page.
-    """
-
-    def read_page(params: Mapping[str, Any]) -> Iterator[Row]:
-        # What is given up in the middle lets go of its connection at once.
-        with closing(ask({**params, "include_docs": include_docs})) as pieces:
-            yield from read_rows(pieces, what, include_docs=include_docs)
-
-    def look(params: Mapping[str, Any]) -> Mapping[str, Any]:
-        return dict(Answer(200, {}, b"".join(ask(params))).json(what))
-
-    if at_once > 1 and id_ranges is COUCHDB_RANGES:
-        found = _parts(look, after)
-        if found is not None:
-            return _in_order(read_page, found, what, after=after, page_rows=page_rows, at_once=at_once)
-    return walk(read_page, id_ranges, what, after=after, page_rows=page_rows)
-
-
-class _Server:
-    """Knows ranks by asking.
-
-    Args:
-        look: gives the answer to a query of few rows, without documents.
-    """
-
-    def __init__(self, look: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-        self._look = look
-
-    def rank(self, key: str) -> Rank:
-        """`offset` of the first row from the key on, which the server knows without reading what is before."""
-        answer = self._look({"startkey": key, "limit": 1})
-        before, rows = answer.get("offset"), answer.get("rows")
-        if not isinstance(before, int) or not isinstance(rows, list):
-            raise TransientError("The server does not say any more how many ids come first.", signature="no rank")
-        return Rank(before, str(rows[0]["id"]) if rows else None)
-
-    def last(self, key: str | None = None) -> str | None:
-        """The first row from the key on, backwards."""
-        params: dict[str, Any] = {"descending": True, "limit": 1}
-        rows = self._look(params if key is None else {**params, "startkey": key}).get("rows")
-        return str(rows[0]["id"]) if rows else None
-
-
-def boundaries(
-    ask: Callable[[Mapping[str, Any]], Generator[bytes]], id_ranges: Sequence[IdRange], what: str, max_rows: int
-) -> list[str]:
-    """Keys between which there are about `max_rows` rows: asked for where ranks are known, else read."""
-
-    def look(params: Mapping[str, Any]) -> Mapping[str, Any]:
-        return dict(Answer(200, {}, b"".join(ask(params))).json(what))
-
-    if id_ranges is COUCHDB_RANGES:
-        total = look({"limit": 0}).get("total_rows")
-        if isinstance(total, int):
-            return [part.first for part in parts(_Server(look), "", total, max_rows)][1:]
-    rows = list_rows(ask, id_ranges, what)
-    return [row.id for number, row in enumerate(rows, 1) if number % max_rows == 0]
-
-
-def _parts(look: Callable[[Mapping[str, Any]], Mapping[str, Any]], after: str | None) -> Iterator[Part] | None:
-    """The parts to read; None where one reading is as good."""
-    first = "" if after is None else after + SUCCESSOR
-    try:
-        answer = look({"startkey": first, "limit": 1})
-    except TransientError:
-        return None
-    total, before = answer.get("total_rows"), answer.get("offset")
-    if not isinstance(total, int) or not isinstance(before, int) or total - before < MIN_PARTS * PART_ROWS:
-        return None
-    return parts(_Server(look), first, total, PART_ROWS)
-
-
-def _in_order(
-    read_page: Callable[[Mapping[str, Any]], Iterator[Row]],
-    found: Iterator[Part],
-    what: str,
-    *,
-    after: str | None,
-    page_rows: int,
-    at_once: int,
-) -> Iterator[Row]:
-    from migrator.couch.parallel import parallel_rows  # most lists are read page after page
-
-    def read(part: Part) -> Generator[Row]:
-        def read_part(page: Mapping[str, Any]) -> Iterator[Row]:
-            return read_page({**page, "inclusive_end": False})
-
-        return walk(read_part, (IdRange(part.first, part.end),), what, after=None, page_rows=page_rows)
-
-    last = after
-    with closing(parallel_rows(found, read, at_once=at_once)) as rows:
-        for row in rows:
-            if last is not None and row.id <= last:
-                raise out_of_order(what, row.id, last)
-            last = row.id
-            yield row
 
 
 # The next key in byte order after a given one is the same with a NUL after it.
@@ -153,6 +37,105 @@ POUCHDB_RANGES = (
     IdRange("\ue000", "\uffff" * 8),
     IdRange("\U00010000", "\U0010ffff" * 8),
 )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The list of one database.
+
+    Args:
+        ask: sends a query to `_all_docs` and gives the answer's body.
+        id_ranges: how the server must be walked through.
+        what: what is read, for errors.
+    """
+
+    ask: Callable[[Mapping[str, Any]], Generator[bytes]]
+    id_ranges: Sequence[IdRange]
+    what: str
+
+    def rows(
+        self,
+        *,
+        after: str | None = None,
+        include_docs: bool = False,
+        page_rows: int = 5_000,
+        at_once: int = 1,
+    ) -> Iterator[Row]:
+        """Yield all rows in order of their ids' bytes, streamed.
+
+        Args:
+            after: begin after this id.
+            include_docs: with the documents.
+            page_rows: rows asked for at once.
+            at_once: how many ranges are read at once; with one, and where it gains nothing, page comes after page.
+        """
+
+        def read_page(params: Mapping[str, Any]) -> Iterator[Row]:
+            # What is given up in the middle lets go of its connection at once.
+            with closing(self.ask({**params, "include_docs": include_docs})) as pieces:
+                yield from read_rows(pieces, self.what, include_docs=include_docs)
+
+        found = self._parts(after) if at_once > 1 and self.id_ranges is COUCHDB_RANGES else None
+        if found is None:
+            return walk(read_page, self.id_ranges, self.what, after=after, page_rows=page_rows)
+
+        def read(part: Part) -> Generator[Row]:
+            def read_part(page: Mapping[str, Any]) -> Iterator[Row]:
+                return read_page({**page, "inclusive_end": False})
+
+            return walk(read_part, (IdRange(part.first, part.end),), self.what, after=None, page_rows=page_rows)
+
+        return self._in_order(found, read, after, at_once)
+
+    def boundaries(self, max_rows: int) -> list[str]:
+        """Keys between which there are about `max_rows` rows: asked for where ranks are known, else read."""
+        if self.id_ranges is COUCHDB_RANGES:
+            total = self._look({"limit": 0}).get("total_rows")
+            if isinstance(total, int):
+                return [part.first for part in parts(self.rank, self.last, "", total, max_rows)][1:]
+        return [row.id for number, row in enumerate(self.rows(), 1) if number % max_rows == 0]
+
+    def rank(self, key: str) -> Rank:
+        """`offset` of the first row from the key on, which the server knows without reading what is before."""
+        answer = self._look({"startkey": key, "limit": 1})
+        before, rows = answer.get("offset"), answer.get("rows")
+        if not isinstance(before, int) or not isinstance(rows, list):
+            raise TransientError("The server does not say any more how many ids come first.", signature="no rank")
+        return Rank(before, str(rows[0]["id"]) if rows else None)
+
+    def last(self, key: str | None = None) -> str | None:
+        """The first row from the key on, backwards."""
+        params: dict[str, Any] = {"descending": True, "limit": 1}
+        rows = self._look(params if key is None else {**params, "startkey": key}).get("rows")
+        return str(rows[0]["id"]) if rows else None
+
+    def _look(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer to a query of few rows, without documents."""
+        return dict(Answer(200, {}, b"".join(self.ask(params))).json(self.what))
+
+    def _parts(self, after: str | None) -> Iterator[Part] | None:
+        """The parts to read; None where one reading is as good."""
+        first = "" if after is None else after + SUCCESSOR
+        try:
+            answer = self._look({"startkey": first, "limit": 1})
+        except TransientError:
+            return None
+        total, before = answer.get("total_rows"), answer.get("offset")
+        if not isinstance(total, int) or not isinstance(before, int) or total - before < MIN_PARTS * PART_ROWS:
+            return None
+        return parts(self.rank, self.last, first, total, PART_ROWS)
+
+    def _in_order(
+        self, found: Iterator[Part], read: Callable[[Part], Generator[Row]], last: str | None, at_once: int
+    ) -> Iterator[Row]:
+        from migrator.couch.parallel import parallel_rows  # most lists are read page after page
+
+        with closing(parallel_rows(found, read, at_once=at_once)) as rows:
+            for row in rows:
+                if last is not None and row.id <= last:
+                    raise out_of_order(self.what, row.id, last)
+                last = row.id
+                yield row
 
 
 def walk(

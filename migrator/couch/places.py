@@ -210,7 +210,7 @@ def _check_authority(text: str, what: str, shown: str) -> None:
     if host.startswith(".") or ".." in host:
         place = re.sub(r"\.{2,}", ".", host).lstrip(".") + rest[len(host) :]
         raise _mistyped(text, what, f"{scheme.lower()}://{place}")
-    if any(character.isspace() for character in host):
+    if re.search(r"\s", host):
         raise ConfigError(f"{what} {shown!r} has a blank in its host's name.", hint="Write http://host:5984.")
 
 

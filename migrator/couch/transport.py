@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Generator, Mapping
 from copy import copy
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -35,22 +36,6 @@ from migrator.errors import ConfigError, EndpointError, TransientError
 from migrator.version import __version__
 
 WAIT_HINT = "Check the address, or wait for the server with: migrator wait {url}"
-
-
-class Body:
-    """A whole answer's body with the face that the `couchdb` package expects."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def read(self, size: int | None = None) -> bytes:
-        """The body; it was read whole, so that the connection is free again."""
-        return self.data if size is None else self.data[:size]
-
-    def close(self) -> None:
-        """There is nothing to close."""
 
 
 class Transport:
@@ -90,7 +75,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         credentials: Any = None,  # noqa: ARG002 the endpoint's own are used
         num_redirects: int = 0,  # noqa: ARG002 none is followed
-    ) -> tuple[int, Mapping[str, str], Body]:
+    ) -> tuple[int, Mapping[str, str], BytesIO]:
         """Send one request once and read the whole answer, whatever its status.
 
         Raises:
@@ -99,7 +84,7 @@ class Transport:
         """
         timeout = _timeout(self._endpoint)
         response = self._urlopen(method, url, body, headers, of=method, timeout=timeout)
-        return response.status, response.headers, Body(response.data)
+        return response.status, response.headers, BytesIO(response.data)
 
     def stream(
         self,
@@ -271,6 +256,3 @@ def _tls_reason(error: Exception) -> str:
     return (
         text.partition("CERTIFICATE_VERIFY_FAILED] certificate verify failed: ")[2].partition(" (_ssl")[0] or text
     )
-
-
-__all__ = ["Body", "Transport"]

@@ -185,7 +185,7 @@ class CouchDatabase:
     def _listed(self, database: str) -> Iterator[dict[str, Any]]:
         # A cluster lists one copy, which can lack what was saved a moment ago.
         settle(self._client, database)
-        for row in self._client.rows(database, include_docs=True):
+        for row in self._client.listing(database).rows(include_docs=True):
             if row.document and not row.id.startswith("_design/"):
                 yield {"_id": row.id, "_rev": row.rev, **_own(decode(row.document))}
 

@@ -88,8 +88,8 @@ class CouchExtractor:
         if after is not None and not isinstance(after, str):
             raise ConfigError(f"The position {after!r} is no document id.", hint="Start over with --restart.")
         settle(self._client, collection)
-        rows = self._client.rows(
-            collection, after=after, include_docs=True, page_rows=self._page_rows, at_once=self._at_once
+        rows = self._client.listing(collection).rows(
+            after=after, include_docs=True, page_rows=self._page_rows, at_once=self._at_once
         )
         for row in rows:
             text = row.document
@@ -106,7 +106,7 @@ class CouchExtractor:
     def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
         """Keys that divide a database into about so many ranges of at least so many documents."""
         rows = max(-(-(self.count(collection) or 0) // parts), min_rows)
-        return self._client.boundaries(collection, rows)
+        return self._client.listing(collection, f"Dividing {collection}").boundaries(rows)
 
     def size(self, collection: str) -> int:
         """The number of documents."""

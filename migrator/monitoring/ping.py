@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from migrator.couch.endpoint import Endpoint, redact
@@ -21,7 +22,7 @@ class Ping:
     """One check of such a service. Its URL is a secret, so errors name only the host.
 
     Args:
-        url: `http(s)://host/…`; `/start` and `/fail` are put after its path.
+        url: `http(s)://host/…`.
     """
 
     def __init__(self, url: str) -> None:
@@ -50,23 +51,16 @@ class Ping:
             max_connections=1,
         )
 
-    def start(self) -> None:
-        """The run begins.
+    def send(self, what: Literal["/start", "", "/fail"], text: str = "") -> None:
+        """Tell it how the run is.
+
+        Args:
+            what: what is put after the path of the URL; nothing for a run that has ended well.
+            text: what the service keeps with it.
 
         Raises:
             EndpointError: nobody heard it.
         """
-        self._post("/start", "")
-
-    def succeed(self, text: str) -> None:
-        """The run has ended well."""
-        self._post("", text)
-
-    def fail(self, text: str) -> None:
-        """The run has failed."""
-        self._post("/fail", text)
-
-    def _post(self, what: str, text: str) -> None:
         body = text.encode("utf-8", "replace")[:MAX_BODY_BYTES]
         url = f"{self._root}{self._path}{what}{self._query}"
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from migrator.errors import EXIT_OK, MigratorError
 from migrator.model import Counts
@@ -78,7 +78,7 @@ class TimedRun:
 
     def start(self) -> None:
         """Say that the run begins."""
-        self._send(lambda ping: ping.start())
+        self._send("/start")
 
     def listener(self, event: Event) -> None:
         """Gather an event."""
@@ -104,10 +104,10 @@ class TimedRun:
         result = self._result(exit_code, error)
         self._write(exit_code)
         if exit_code == EXIT_OK:
-            self._send(lambda ping: ping.succeed(json.dumps(result, ensure_ascii=False)))
+            self._send("", json.dumps(result, ensure_ascii=False))
         else:
             text = "\n".join([f"exit code {exit_code}", str(result.get("error", "")), *self._lines])
-            self._send(lambda ping: ping.fail(self._clean(text)))
+            self._send("/fail", self._clean(text))
         return result
 
     def _result(self, exit_code: int, error: BaseException | None) -> dict[str, Any]:
@@ -156,11 +156,11 @@ class TimedRun:
         except OSError as error:
             self.say(f"The metrics file {self.metrics} cannot be written: {error.strerror}.")
 
-    def _send(self, send: Callable[[Ping], None]) -> None:
+    def _send(self, what: Literal["/start", "", "/fail"], text: str = "") -> None:
         if self._ping is None:
             return
         try:
-            send(self._ping)
+            self._ping.send(what, text)
         except MigratorError as error:
             self.say(f"The ping failed, which changes nothing else: {self._clean(error.message)}")
 

@@ -124,7 +124,7 @@ class CouchReader:
             self._fidelity[collection] = fidelity_of(self._client.welcome(), database)
             if self._client.database_info(database) is None:
                 return iter(())
-            rows = self._client.rows(database, after=last, page_rows=PAGE_ROWS)
+            rows = self._client.listing(database).rows(after=last, page_rows=PAGE_ROWS)
             return (Stored(row.id, rev=row.rev) for row in rows)
 
         for row in self._retrier.iterate(f"read {database}", opened):

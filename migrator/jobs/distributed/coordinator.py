@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -36,6 +34,7 @@ from migrator.jobs.distributed.worker import (
     open_targets,
     other_target,
     split_paths,
+    watching,
 )
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects, open_extractor
@@ -144,7 +143,7 @@ class _Run:
         waiting = [split for split in self.splits if split.number not in self.done]
         failed: MigratorError | None = None
         fields = {**asdict(self.config), **_OF_A_SPLIT, "max_errors": str(self.max_errors.count or "")}
-        with self._watching_stop():
+        with watching(self.job.stopping.is_set, self._stop):
             for end in engine.move(fields, [split.as_dict() for split in waiting], str(self.folder)):
                 if end["error"]:
                     # The first one counts; those that stop because of it say only that they were stopped.
@@ -170,24 +169,6 @@ class _Run:
                     self._stop()
         if failed is not None:
             raise failed
-
-    @contextlib.contextmanager
-    def _watching_stop(self) -> Iterator[None]:
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(0.2):
-                if self.job.stopping.is_set():
-                    self._stop()
-                    return
-
-        watcher = threading.Thread(target=watch, daemon=True, name="stopping")
-        watcher.start()
-        try:
-            yield
-        finally:
-            over.set()
-            watcher.join()
 
     def _stop(self) -> None:
         (self.folder / STOP_FILE).touch()

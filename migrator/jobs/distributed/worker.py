@@ -48,6 +48,7 @@ from migrator.model.events import (
 
 STOP_FILE = "stop"
 TELL_EVERY_S = 0.5
+LOOK_S = 0.2
 # The system lets go of a killed worker's lock at once; one that is only slow is given this long.
 WAIT_FOR_LOCK_S = 60.0
 # No other try ends differently, and a refused login must not be repeated.
@@ -101,7 +102,9 @@ def move_split(
         return outcome
     forward = _Forwarder(tell)
     try:
-        with _stopping(Path(folder) / STOP_FILE) as stopping:
+        # A file reaches workers that no message reaches.
+        stopping = threading.Event()
+        with watching((Path(folder) / STOP_FILE).exists, stopping.set):
             _when_unlocked(job, part, forward, stopping)
     except MigratorError as error:
         if isinstance(error, EndpointError) and not isinstance(error, FINAL):
@@ -132,21 +135,27 @@ def _when_unlocked(job: JobConfig, split: Split, forward: _Forwarder, stopping: 
 
 
 @contextlib.contextmanager
-def _stopping(file: Path) -> Iterator[threading.Event]:
-    """Set while the coordinator wants everybody to stop; a file reaches workers that no message reaches."""
-    stopping, done = threading.Event(), threading.Event()
+def watching(found: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
+    """Meanwhile look now and then in a thread, and act once on what is found.
+
+    Args:
+        found: True when there is something to act on.
+        act: done then.
+    """
+    over = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.3):
-            if file.exists():
-                stopping.set()
+        while not over.wait(LOOK_S):
+            if found():
+                act()
+                return
 
-    watcher = threading.Thread(target=watch, daemon=True, name="stop-file")
+    watcher = threading.Thread(target=watch, daemon=True, name="stopping")
     watcher.start()
     try:
-        yield stopping
+        yield
     finally:
-        done.set()
+        over.set()
         watcher.join()
 
 

@@ -331,7 +331,7 @@ def test_lists_in_pages(bench: Bench) -> None:
         return recorded_reply("after missing stub" if "startkey" in asked.path else "all_docs page")
 
     bench.reply = reply
-    found = list(bench.client.rows("rec", include_docs=False, page_rows=2))
+    found = list(bench.client.listing("rec").rows(include_docs=False, page_rows=2))
     assert [row.id for row in found] == ["a", "b", "stray"]
     paths = [asked.path for asked in bench.server.asked]
     assert paths == [
@@ -346,7 +346,7 @@ def test_names_an_end_where_lists_end_early(bench: Bench) -> None:
     welcome = Reply(200, {"express-pouchdb": "Welcome!"})
     empty = Reply(200, {"rows": [], "offset": 0, "total_rows": 0})
     bench.reply = lambda asked: welcome if asked.path == "/" else empty
-    assert list(bench.client.rows("db")) == []
+    assert list(bench.client.listing("db").rows()) == []
     asked = [parse_qs(urlsplit(asked.path).query) for asked in bench.server.asked[1:]]
     assert [json.loads(query["endkey"][0])[0] for query in asked] == ["\ud7ff", "\uffff", "\U0010ffff"]
 
@@ -354,7 +354,7 @@ def test_names_an_end_where_lists_end_early(bench: Bench) -> None:
 def test_long_keys_go_into_a_body(bench: Bench) -> None:
     """No request line holds them."""
     bench.reply = lambda asked: recorded_reply("welcome" if asked.path == "/" else "after missing stub")
-    list(bench.client.rows("rec", after="a" * 10_000, page_rows=5))
+    list(bench.client.listing("rec").rows(after="a" * 10_000, page_rows=5))
     assert (bench.asked.method, bench.asked.path) == ("POST", "/rec/_all_docs")
     assert bench.asked.json == {"limit": 5, "startkey": "a" * 10_000 + "\x00", "include_docs": False}
 
@@ -363,4 +363,4 @@ def test_a_listing_of_a_missing_database(bench: Bench) -> None:
     """404 is told before any row."""
     bench.reply = lambda asked: recorded_reply("welcome" if asked.path == "/" else "no database")
     with pytest.raises(TargetMissing):
-        list(bench.client.rows("rec"))
+        list(bench.client.listing("rec").rows())

@@ -51,7 +51,7 @@ IDS = {
 def test_parts_are_short_and_cheap(kind: str) -> None:
     """No part is longer than it may be, and a part costs a handful of questions."""
     server = Server(IDS[kind])
-    found = list(parts(server, "", len(server.ids), 200))
+    found = list(parts(server.rank, server.last, "", len(server.ids), 200))
     assert server.ids == [id for part in found for id in server.within(part)]
     assert max(len(server.within(part)) for part in found) <= 200
     assert len(found) <= 2 * len(server.ids) / 200
@@ -65,7 +65,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6
 def test_parts_hold_everything_once(ids: set[str], first: str, max_rows: int) -> None:
     """Part follows part without a gap from the first key to the end, whatever ids there are."""
     server = Server(list(ids))
-    found = list(parts(server, first, len(ids), max_rows))
+    found = list(parts(server.rank, server.last, first, len(ids), max_rows))
     assert found[0].first == first
     assert [part.first for part in found[1:]] == [part.end for part in found[:-1]]
     assert found[-1].end is None
@@ -75,7 +75,7 @@ def test_parts_hold_everything_once(ids: set[str], first: str, max_rows: int) ->
 def test_ids_that_no_middle_parts_cost_no_endless_questions() -> None:
     """Where each id is the beginning of the next, asking stops, and what is left is one part."""
     server = Server(["x" * length for length in range(1, 3_000)])
-    found = list(parts(server, "", 2_999, 100))
+    found = list(parts(server.rank, server.last, "", 2_999, 100))
     assert server.ids == [id for part in found for id in server.within(part)]
     assert server.asked <= 200
 
@@ -91,7 +91,7 @@ def test_a_server_in_trouble_is_asked_no_more(fails_at: int) -> None:
             return super().rank(key)
 
     server = Failing(IDS["hex"])
-    found = list(parts(server, "", 5_000, 200))
+    found = list(parts(server.rank, server.last, "", 5_000, 200))
     assert server.ids == [id for part in found for id in server.within(part)]
     assert server.asked <= fails_at + 1
 

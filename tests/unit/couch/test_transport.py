@@ -304,7 +304,7 @@ def test_a_redirect_takes_no_credentials_elsewhere(status: int) -> None:
                 client.welcome,
                 lambda: client.database_info("db"),
                 lambda: client.bulk_docs("db", [b"{}"]),
-                lambda: list(client.rows("db")),
+                lambda: list(client.listing("db").rows()),
             ):
                 with pytest.raises(EndpointError, match="points to") as caught:
                     ask()

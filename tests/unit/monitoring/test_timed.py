@@ -142,8 +142,8 @@ def test_a_watchdog_must_prove_who_it_is(tmp_path: Path) -> None:
 def test_what_the_url_holds_is_sent_as_it_is_meant(watchdog: StubServer) -> None:
     """Path, query and a user of its own; words go between path and query."""
     ping = Ping(watchdog.url.replace("//", "//ada:p%40ss@") + "/key/orders/?create=1")
-    ping.start()
-    ping.fail("x" * 20_000)
+    ping.send("/start")
+    ping.send("/fail", "x" * 20_000)
     assert [asked.path for asked in watchdog.asked] == ["/key/orders/start?create=1", "/key/orders/fail?create=1"]
     assert watchdog.asked[0].headers["Authorization"] == "Basic YWRhOnBAc3M="
     assert len(watchdog.asked[1].body) == 10_000
@@ -155,7 +155,7 @@ def test_the_environments_credentials_go_to_no_watchdog(
     """COUCHDB_USER is for databases."""
     monkeypatch.setenv("COUCHDB_USER", "ada")
     monkeypatch.setenv("COUCHDB_PASSWORD", "secret")
-    Ping(f"{watchdog.url}/x").succeed("")
+    Ping(f"{watchdog.url}/x").send("")
     assert "Authorization" not in watchdog.asked[0].headers
 
 
