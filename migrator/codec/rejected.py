@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from migrator.codec.faults import Path, find, find_all
 
 # The id stands near the beginning, and a long text must not cost long.
 _MAX_SEARCHED_BYTES = 1_000_000
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]', re.DOTALL)
-_VALUE = re.compile(rb'\s*:\s*(?:("[^"\\]*(?:\\.[^"\\]*)*")|(-?\d+)(?=\s*[,}\s]))', re.DOTALL)
-_OBJECT_ID = re.compile(rb'\s*:\s*\{\s*"\$oid"\s*:\s*("[0-9A-Fa-f]*")\s*\}')
-_ANY_ID = re.compile(rb'"_id"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# A string with the colon after it, where it is a key; or a bracket.
+_TOKEN = re.compile(rf"({_STRING})(\s*+:\s*+)?|[{{}}\[\]]", re.DOTALL)
+# Anything but what opens a string, list or object.
+_WORD = re.compile(r'[^\s,{}\[\]"]+')
+_OBJECT_ID = re.compile(r'\{\s*"\$oid"\s*:\s*("[0-9A-Fa-f]*")\s*\}')
+_ANY_ID = re.compile(rf'"_id"\s*:\s*({_STRING})', re.DOTALL)
 
 
 class NotANumber:
@@ -63,38 +66,62 @@ def write_loosely(document: object) -> bytes | None:
 
 def id_in(text: bytes) -> str:
     """The `_id` that a text shows, whatever else is wrong with it; "" where it shows none or not whose it is."""
-    text = text[:_MAX_SEARCHED_BYTES]
-    stack: list[bytes] = []
-    before = b""
+    shown = text[:_MAX_SEARCHED_BYTES].decode("utf-8", "replace")
     nested = False
-    for match in _TOKEN.finditer(text):
-        token = match[0]
-        if token in (b"{", b"["):
-            stack.append(token)
-        elif token in (b"}", b"]"):
-            stack[-1:] = []
-        elif token == b'"_id"' and before in (b"{", b",", b""):
-            if stack == [b"{"]:
-                return _id_at(text, match.end())
+    for depth, key, value_at in _members(shown):
+        if key == '"_id"':
+            if depth == 1:
+                value = _value_text(shown, value_at)
+                of_mongo = _OBJECT_ID.fullmatch(value)
+                # A number that was cut off, or goes on as something else, is another one.
+                whole = not value[-1:].isdigit() or shown[value_at + len(value) :][:1] in {*",} \t\r\n"}
+                return text_of(of_mongo[1] if of_mongo else value) if whole else ""
             nested = True
-        before = token
-    found = _ANY_ID.findall(text)
+    found = _ANY_ID.findall(shown)
     # Something is wrong before it: a quote that is not closed hides what is a key.
-    return _text_of(found[0]) if len(found) == 1 and not nested else ""
+    return text_of(found[0]) if len(found) == 1 and not nested else ""
 
 
-def _id_at(text: bytes, place: int) -> str:
-    if match := _VALUE.match(text, place):
-        return _text_of(match[1]) if match[1] else match[2].decode()
-    match = _OBJECT_ID.match(text, place)
-    return _text_of(match[1]) if match else ""
+def field_in_text(text: bytes | str, name: str) -> str:
+    """What stands after a key of the outermost object of a text, which need be no JSON; "" for nothing."""
+    shown = text if isinstance(text, str) else text[:_MAX_SEARCHED_BYTES].decode("utf-8", "surrogateescape")
+    places = (at for depth, key, at in _members(shown) if depth == 1 and key == f'"{name}"')
+    return next((_value_text(shown, at) for at in places), "")
 
 
-def _text_of(quoted: bytes) -> str:
+def text_of(raw: str) -> str:
+    """The text of a value that stands so in JSON: of a string or a whole number; else ""."""
+    if re.fullmatch(r"-?\d+", raw):
+        return raw
     try:
-        return str(json.loads(quoted.decode("utf-8", "replace"), strict=False))
+        found = json.loads(raw, strict=False) if raw.startswith('"') else ""
+        found.encode()
     except ValueError:
+        # Broken, or with bytes that are no UTF-8: another id would be named.
         return ""
+    return str(found)
+
+
+def _members(text: str) -> Iterator[tuple[int, str, int]]:
+    """How deep each key of a text lies, the key in its quotes, and where its value begins."""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token[2]:
+            yield depth, token[1], token.end()
+        elif not token[1]:
+            depth = max(0, depth + (1 if token[0] in "{[" else -1))
+
+
+def _value_text(text: str, begin: int) -> str:
+    word = _WORD.match(text, begin)
+    if word is not None:
+        return word[0]
+    depth = 0
+    for token in _TOKEN.finditer(text, begin):
+        depth += (token[0] in ("{", "[")) - (token[0] in ("}", "]"))
+        if depth <= 0:
+            return text[begin : token.end(1) if token[1] else token.end()]
+    return text[begin:]
 
 
 def _float(text: str) -> float | NotANumber:

@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.extractors.keys import NoId, document_id
-from migrator.extractors.row_faults import Unreadable
+from migrator.extractors.rows import NoId, Unreadable, document_id
 
 _NS = 1_000_000_000
 _NS_EACH = {"s": _NS, "ms": 1_000_000, "us": 1_000, "ns": 1}

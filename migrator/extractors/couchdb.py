@@ -13,8 +13,7 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.identity import start_of
 from migrator.couch.locate import client_of
 from migrator.errors import ConfigError, TargetMissing
-from migrator.extractors.files import up_to
-from migrator.extractors.opening import chosen, select_collections
+from migrator.extractors.base import chosen, select_collections, up_to
 from migrator.model import Extractor, Fault, Position, Record
 from migrator.model.capabilities import Traits
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from migrator.errors import ConfigError
+from migrator.extractors.base import FileExtractor, divide, factory, find_files, parse_position
 from migrator.extractors.csv_faults import (
     REASON,
     decode_line,
@@ -18,10 +19,8 @@ from migrator.extractors.csv_faults import (
     named_fault,
 )
 from migrator.extractors.csv_options import OPTIONS, BadValue, CsvOptions, parse_options
-from migrator.extractors.files import FileExtractor, find_files, parse_position
 from migrator.extractors.lines import BLOCK_BYTES, BOM, TextFile
-from migrator.extractors.opening import divide, factory
-from migrator.extractors.row_faults import row_fault
+from migrator.extractors.rows import row_fault
 from migrator.model import Fault, Position, Record
 
 MAX_RECORD_BYTES = 64 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.extractors.csv_options import BadValue, CsvOptions
-from migrator.extractors.row_faults import Unreadable, row_fault
+from migrator.extractors.rows import Unreadable, row_fault
 from migrator.model import Fault
 
 # Some programs write a blank after a comma, which makes the quotes a part of the value.

@@ -16,7 +16,7 @@ from uuid import UUID
 from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import ConfigError
 from migrator.extractors.exact import exact_datetime, exact_decimal, exact_float, exact_time
-from migrator.extractors.keys import document_id
+from migrator.extractors.rows import document_id
 from migrator.naming import shown
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")

@@ -16,8 +16,7 @@ from botocore import exceptions
 
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.keys import document_id
-from migrator.extractors.opening import (
+from migrator.extractors.base import (
     BaseExtractor,
     after_scheme,
     chosen,
@@ -25,7 +24,7 @@ from migrator.extractors.opening import (
     foreign_position,
     select_collections,
 )
-from migrator.extractors.row_faults import Unreadable, mismatch_fault, row_record
+from migrator.extractors.rows import Unreadable, document_id, mismatch_fault, row_record
 from migrator.model import Extractor, Position, Record
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
-from migrator.extractors.files import absolute, parse_position
+from migrator.extractors.base import BaseExtractor, absolute, chosen, parse_position, select_collections
 from migrator.extractors.json_records import holds_lines
 from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Value, keyed, listed
 from migrator.extractors.lines import TextFile
 from migrator.extractors.ndjson import NdjsonExtractor
-from migrator.extractors.opening import BaseExtractor, chosen, select_collections
 from migrator.files.identity import file_identity
 from migrator.model import Extractor, Position, Record
 from migrator.naming import collection_name, shown

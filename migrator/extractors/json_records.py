@@ -10,7 +10,7 @@ import orjson
 
 from migrator.codec.rejected import id_in
 from migrator.errors import ConfigError, MigratorError
-from migrator.extractors.files import parse_position
+from migrator.extractors.base import parse_position
 from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Problem, Value
 from migrator.extractors.lines import BLANK, BOM, MAX_LINE_BYTES, TextFile, text_lines

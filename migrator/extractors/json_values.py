@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from migrator.codec.rejected import read_loosely
 from migrator.errors import ConfigError
-from migrator.extractors.row_faults import mismatch_fault
+from migrator.extractors.rows import mismatch_fault
 from migrator.model import Fault, Record
 
 _ABSENT = object()

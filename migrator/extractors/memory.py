@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.base import BaseExtractor, factory, select_collections
 from migrator.extractors.memory_positions import chained, key_position, parsed_position
-from migrator.extractors.opening import BaseExtractor, factory, select_collections
-from migrator.extractors.row_faults import mismatch_fault, row_fault
+from migrator.extractors.rows import mismatch_fault, row_fault
 from migrator.files.identity import content_identity
 from migrator.model import Extractor, Fault, Position, Record
 from migrator.naming import shown

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from migrator.codec import TAGGED, encode
-from migrator.extractors.opening import foreign_position
+from migrator.extractors.base import foreign_position
 from migrator.model import Position
 
 # Without references between equal objects, which differ from process to process.

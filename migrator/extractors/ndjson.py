@@ -8,9 +8,8 @@ from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError
-from migrator.extractors.files import FileExtractor, find_files, parse_position
+from migrator.extractors.base import FileExtractor, after_scheme, chosen, find_files, parse_position
 from migrator.extractors.lines import BLOCK_BYTES, BOM, MAX_LINE_BYTES, TextFile, is_packed, read_lines
-from migrator.extractors.opening import after_scheme, chosen
 from migrator.model import Extractor, Fault, Position, Record
 
 _SUFFIXES = tuple(f"{kind}{packing}" for kind in (".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))

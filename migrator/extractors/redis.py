@@ -16,8 +16,8 @@ from redis import exceptions
 from migrator.codec import InvalidDocument, decode_value
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.opening import BaseExtractor, chosen, foreign_position, select_collections
-from migrator.extractors.row_faults import Unreadable, row_fault, text_fault
+from migrator.extractors.base import BaseExtractor, chosen, foreign_position, select_collections
+from migrator.extractors.rows import Unreadable, row_fault, text_fault
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter
 from migrator.model import Extractor, Position, Record

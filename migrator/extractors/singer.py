@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from migrator.codec import InvalidDocument, decode
-from migrator.codec.rejected import read_loosely
+from migrator.codec.rejected import field_in_text, read_loosely, text_of
 from migrator.errors import ConfigError
-from migrator.extractors.files import absolute, parse_position
-from migrator.extractors.keys import document_id, keyed_record
+from migrator.extractors.base import BaseExtractor, absolute, factory, parse_position, select_collections
 from migrator.extractors.lines import MAX_LINE_BYTES, Readable, TextFile, text_lines
-from migrator.extractors.opening import BaseExtractor, factory, select_collections
-from migrator.extractors.row_faults import field_in_text, row_fault, text_fault, text_of
+from migrator.extractors.rows import document_id, keyed_record, row_fault, text_fault
 from migrator.files.identity import file_identity
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown

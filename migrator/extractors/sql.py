@@ -10,12 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.keys import key_position, position_key, shown_key
-from migrator.extractors.opening import BaseExtractor, factory, foreign_position
+from migrator.extractors.base import BaseExtractor, factory, foreign_position
+from migrator.extractors.rows import key_position, position_key, shown_key
 from migrator.extractors.sql_catalog import Catalog, Relation
 from migrator.extractors.sql_engine import Database, UnreadableRow, divide_queries, translated
-from migrator.extractors.sql_ranges import KeyRanges
-from migrator.extractors.sql_rows import Rows
+from migrator.extractors.sql_rows import KeyRanges, Rows
 from migrator.model import Position, Record
 from migrator.naming import shown
 

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from migrator.errors import ConfigError
-from migrator.extractors.opening import select_collections
+from migrator.extractors.base import select_collections
 from migrator.extractors.sql_engine import Database, translated
 from migrator.extractors.sql_rows import query_columns
 from migrator.extractors.sql_session import default_schema

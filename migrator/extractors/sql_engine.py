@@ -14,8 +14,7 @@ from urllib.parse import quote, unquote
 import sqlalchemy as sa
 
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.keys import bad_text
-from migrator.extractors.row_faults import Unreadable
+from migrator.extractors.rows import Unreadable, bad_text
 from migrator.extractors.sql_session import fix_session, read_json
 from migrator.files.identity import file_identity
 from migrator.naming import shown

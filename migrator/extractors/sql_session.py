@@ -9,8 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from migrator.codec import InvalidDocument, decode_value
-from migrator.extractors.keys import bad_text
-from migrator.extractors.row_faults import Unreadable
+from migrator.extractors.rows import Unreadable, bad_text
 
 # What decides how a value is written. Set in each transaction, so that a pooler passes none of it on to others.
 _SETTINGS = {

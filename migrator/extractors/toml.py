@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from migrator.errors import ConfigError
-from migrator.extractors.files import absolute
+from migrator.extractors.base import absolute, factory
 from migrator.extractors.memory import MemoryExtractor
-from migrator.extractors.opening import factory
 
 # A TOML file is read as a whole; what people write by hand is far smaller.
 MAX_BYTES = 64_000_000

@@ -9,7 +9,7 @@ from typing import Any
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import MigratorError, TransientError
-from migrator.extractors.keys import keyed_record
+from migrator.extractors.rows import keyed_record
 from migrator.jobs.stream import StreamWriter
 from migrator.plugins import extra
 

@@ -15,8 +15,8 @@ from migrator.checkpoint.rejects import MAX_LINE_BYTES, line_to_reject
 from migrator.codec import InvalidDocument, Unencodable, decode, encode
 from migrator.codec.rejected import id_in, read_loosely, shown_raw
 from migrator.errors import ConfigError
+from migrator.extractors.base import BaseExtractor
 from migrator.extractors.lines import TextFile, text_lines
-from migrator.extractors.opening import BaseExtractor
 from migrator.files.identity import file_identity
 from migrator.model import EncodedDocument, Fault, Position, Record, Reject
 from migrator.pipeline.wrapper import ExtractorWrapper

@@ -15,7 +15,7 @@ import pytest
 from migrator.errors import ConfigError
 from migrator.extractors.arrow_values import finer, values_of
 from migrator.extractors.parquet import ParquetExtractor
-from migrator.extractors.row_faults import Unreadable
+from migrator.extractors.rows import Unreadable
 
 UTC = dt.UTC
 BAD = "bad"

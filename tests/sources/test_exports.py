@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 
 import migrator
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.exports import JsonExportExtractor, from_elastic, from_mongo
-from migrator.extractors.extended_json import plain_values
+from migrator.extractors.exports import JsonExportExtractor, from_elastic, from_mongo, plain_values
 from migrator.extractors.json_records import read_texts
 from migrator.testing import DOCUMENTS, ExtractorContract, Source, same
 from tests.contract.test_extractors import Local

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from migrator.checkpoint.reject_file import RejectFile
+from migrator.codec.rejected import field_in_text
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, TransientError
-from migrator.extractors.row_faults import field_in_text
 from migrator.extractors.singer import SingerExtractor
 from migrator.integrations.singer import SingerTarget
 from migrator.jobs.stream import StreamWriter

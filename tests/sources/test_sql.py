@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import migrator
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
-from migrator.extractors.keys import document_id, key_position, position_key
+from migrator.extractors.rows import document_id, key_position, position_key
 from migrator.extractors.sql import SqlExtractor
 from migrator.extractors.sql_engine import translated
 from migrator.testing import ExtractorContract, Source
@@ -299,7 +299,7 @@ def test_ranges_of_any_key_add_up(kind: str, pg: str, monkeypatch: pytest.Monkey
     records = read(pg, "two")
     for ranked in (2_000_000, 0):
         # All keys are ranked, or a sample of them, which is all of so few.
-        monkeypatch.setattr("migrator.extractors.sql_ranges.RANKED_ROWS", ranked)
+        monkeypatch.setattr("migrator.extractors.sql_rows.RANKED_ROWS", ranked)
         found = ranges_of(pg, "two", 3)
         assert [record for part in found for record in part] == records
         assert len(found) in {2, 3}
@@ -329,8 +329,8 @@ def test_ranges_of_an_odd_order_add_up(url: str) -> None:
 
 def test_a_sample_divides_well_enough(pg: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a large table, and of one in partitions, pages are sampled: the ranges are about equal, and add up."""
-    monkeypatch.setattr("migrator.extractors.sql_ranges.RANKED_ROWS", 10_000)
-    monkeypatch.setattr("migrator.extractors.sql_ranges.SAMPLED_ROWS", 8_000)
+    monkeypatch.setattr("migrator.extractors.sql_rows.RANKED_ROWS", 10_000)
+    monkeypatch.setattr("migrator.extractors.sql_rows.SAMPLED_ROWS", 8_000)
     rows = "SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i"
     statements(
         pg,

@@ -26,6 +26,8 @@ IDS = [
     (b'{"_id":"caf\xe9"}', "caf\ufffd"),
     (b'{"_id":"a","s":"tab\there"}', "a"),
     (b'{"_id":7,"n":NaN}', "7"),
+    (b'{"_id":7', ""),
+    (b'{"_id":7"8","n":NaN}', ""),
     (b'{"_id":{"$oid":"0123abCD"},"n":NaN}', "0123abCD"),
     (b'{"x":[{"_id":"no"}],"_id":"yes",', "yes"),
     (b'{"x":{"_id":"no"},"_id":"yes"', "yes"),

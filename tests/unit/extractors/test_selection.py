@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from migrator.errors import ConfigError
-from migrator.extractors.opening import select_collections
+from migrator.extractors.base import select_collections
 
 
 def test_all_or_the_chosen_ones() -> None:

@@ -1,4 +1,8 @@
-"""What the key of a row makes: the `_id` of its document, and a position."""
+"""From a row to its record: the `_id` and the position that its key makes, or why there is none, for all sources.
+
+A fault names what people need to find the row again: its place (file and line, table and key), the column, the
+reason, the id where it can be read, and what could be had of the row.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,92 @@ from typing import Any
 from uuid import UUID
 
 from migrator.codec import BOOKKEEPING, InvalidDocument, Unencodable, content_hash, decode_value, tag, untag
-from migrator.extractors.opening import foreign_position
-from migrator.extractors.row_faults import Unreadable, row_fault
-from migrator.model import Position, Record
+from migrator.codec.faults import find_all
+from migrator.codec.rejected import Unfixed, changed, id_in
+from migrator.extractors.base import foreign_position
+from migrator.model import Fault, Position, Record
+from migrator.naming import shown
 
 _SEPARATOR = ":"
 # What taps note on the transport of a record is another at each run, and no part of its content.
 _NOTES = ("_sdc_", "_dlt_")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands in a row for a value that cannot be given: one word, one sentence, and what the source holds."""
+
+    error: str
+    reason: str
+    raw: Any = None
+
+
+def row_fault(
+    place: str, error: str, reason: object, *, column: str = "", id: str = "", document: Any = None
+) -> Fault:
+    """The fault of one row.
+
+    Args:
+        place: where it stands, for people.
+        error: one machine-readable word.
+        reason: what is wrong.
+        column: the column or path of the value that is at fault.
+        id: the document's, where it can be read.
+        document: what could be had of it; what is unreadable in it is kept as `Unfixed`.
+    """
+    one_line = " ".join(str(reason).split())[:500]
+    parts = [part for part in (place, column, one_line) if part]
+    return Fault(error, ": ".join(parts), id, _kept(document))
+
+
+def mismatch_fault(place: str, id: str, document: Mapping[str, Any], what: str = "the document") -> Fault:
+    """The fault of a document whose own `_id` is not the one that its place in the source says.
+
+    Args:
+        place: where it stands, for people.
+        id: what the place says.
+        document: with its own `_id`, which is not written before somebody has chosen one.
+        what: it is, for people.
+    """
+    own = document["_id"]
+    reason = f"{what} has the _id {shown(own) if isinstance(own, str) else repr(own)}, which is not its key"
+    unsure = {**document, "_id": Unreadable("id_mismatch", reason, own)}
+    return row_fault(place, "id_mismatch", reason, id=id, document=unsure)
+
+
+def text_fault(invalid: InvalidDocument, text: bytes, place: str = "", *, id: str = "") -> Fault:
+    """The fault of a text that is no document, which is kept as it is; its id is looked for in the text.
+
+    Args:
+        invalid: what the codec says.
+        text: as the source holds it.
+        place: where it stands, for people.
+        id: the id, where something else than the text says it.
+    """
+    return row_fault(place, invalid.error, invalid.reason, id=id or id_in(text), document=text)
+
+
+def row_record(position: Position, place: str, document: dict[str, Any], id: str = "") -> Record:
+    """The record of a row; where it holds an `Unreadable`, at any depth, its fault."""
+    for (name, *inner), bad in find_all(document, lambda value: isinstance(value, Unreadable)):
+        column = f"{name}" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in inner)
+        fault = row_fault(place, bad.error, bad.reason, column=column, id=id, document=document)
+        return Record(position, fault=fault)
+    return Record(position, document)
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, Unreadable):
+        return _unfixed(value)
+    if not isinstance(value, dict | list):
+        return value
+    found = find_all(value, lambda item: isinstance(item, Unreadable))
+    return changed(value, [(path, _unfixed(bad)) for path, bad in found])
+
+
+def _unfixed(bad: Unreadable) -> Unfixed:
+    raw = bad.raw
+    return Unfixed(bytes(raw).decode("utf-8", "backslashreplace") if isinstance(raw, bytes | memoryview) else raw)
 
 
 @dataclass(frozen=True)
