@@ -27,6 +27,10 @@ The number is the exit code of the command.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+_T = TypeVar("_T")
 
 EXIT_OK = 0
 EXIT_UNEXPECTED = 1
@@ -47,19 +51,36 @@ _CREDENTIALS = re.compile(
 )
 
 
-def without_passwords(text: str) -> str:
-    """A text for people without the users and passwords of the URLs in it.
+# A secret among the options of a URL.
+_SECRET = re.compile(r"([?&;](?:password|passwd|pwd|token|secret|api_?key)=)[^&;#\s'\"]*", re.IGNORECASE)
+# A flag that a hint names, for who reads it at a command line.
+FLAG = re.compile(r"\b(with|[Aa]dd|or|then) --(resume|restart)\b")
+
+
+def without_passwords(value: _T, *secrets: str | None) -> _T:
+    """Take the users and passwords of URLs out of what people will see.
 
     >>> without_passwords("There is no file http:/ada:p@ss/word@host:5984/x.")
     'There is no file http:/host:5984/x.'
 
     Args:
-        text: any text.
+        value: a text, or a JSON value with texts in it at any depth.
+        secrets: passwords that are known, which may stand anywhere; "" and None are none.
 
     Returns:
-        The same text; of each URL only what follows its `@`.
+        The same value, of each URL only what follows its `@`, and `…` for a secret among its options.
     """
-    return _CREDENTIALS.sub(r"\1", text) if "@" in text else text
+    shown: Any = value
+    if isinstance(value, str):
+        shown = _CREDENTIALS.sub(r"\1", value) if "@" in value else value
+        shown = _SECRET.sub(r"\1…", shown) if "=" in shown else shown
+        for secret in filter(None, secrets):
+            shown = shown.replace(secret, "***")
+    elif isinstance(value, Mapping):
+        shown = {key: without_passwords(item, *secrets) for key, item in value.items()}
+    elif isinstance(value, list):
+        shown = [without_passwords(item, *secrets) for item in value]
+    return cast("_T", shown)
 
 
 class MigratorError(Exception):
@@ -76,13 +97,19 @@ class MigratorError(Exception):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         # A URL with a password can stand wherever people type: also where a path belongs.
-        message, hint = without_passwords(message), without_passwords(hint)
+        message, hint = without_passwords(message), without_passwords(hint.strip())
         super().__init__(message)
         self.message = message
         self.hint = hint
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """Message and hint, in which a flag is one of a command."""
         return f"{self.message} {self.hint}".strip()
+
+    def __str__(self) -> str:
+        """The text for a program, where a flag is the argument of that name."""
+        return FLAG.sub(r"\1 \2=True", self.text)
 
 
 class ConfigError(MigratorError):

@@ -1,4 +1,4 @@
-"""What a collection is called at a target: the legal name of a database, the safe name of a file."""
+"""What a collection is called at a target, a legal database or a safe file; and what a wrong name stands for."""
 
 from __future__ import annotations
 
@@ -187,3 +187,20 @@ def is_database_name(name: str) -> bool:
 
 def _is_legal(name: str) -> bool:
     return len(name) <= MAX_DATABASE_NAME_CHARS and _LEGAL.fullmatch(name) is not None
+
+
+def did_you_mean(word: str, known: Iterable[str], form: str = "{!r}") -> str:
+    """Ask whether another word was meant.
+
+    Args:
+        word: what was given.
+        known: what could have been given.
+        form: how the other word is shown.
+
+    Returns:
+        `Did you mean 'other'?`; "" where none is near.
+    """
+    import difflib  # only for a wrong word
+
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {form.format(near[0])}?" if near else ""

@@ -7,7 +7,6 @@ looked for only where a word is none of this package's own, so that a start cost
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import re
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import ConfigError, MigratorError
-from migrator.naming import shown
+from migrator.naming import did_you_mean, shown
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -233,9 +232,8 @@ def _imported(module_name: str) -> Any:
 
 def _what_there_is(found: object, name: str) -> str:
     names = sorted(known for known in getattr(found, "__dict__", {}) if not known.startswith("_"))
-    nearest = difflib.get_close_matches(name, names, n=1)
-    if nearest:
-        return f"Did you mean {nearest[0]}?"
+    if question := did_you_mean(name, names, "{}"):
+        return question
     return f"It has: {', '.join(names[:_MAX_SHOWN])}." if names else "Look at the spelling."
 
 

@@ -60,7 +60,7 @@ class DatabaseResult:
         if self.unconfirmed:
             value["unconfirmed"] = self.unconfirmed
         if self.error is not None:
-            value["error"] = str(self.error)
+            value["error"] = self.error.text
         return value
 
 

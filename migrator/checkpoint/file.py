@@ -149,7 +149,7 @@ class CheckpointFile:
             value, sealed = unseal(text)
         except OSError as error:
             raise CheckpointError(
-                f"Checkpoint {path} cannot be read: {error.strerror}.", hint="Check its rights."
+                f"Checkpoint {path} cannot be read: {error.strerror}.", hint="Check the path and its rights."
             ) from None
         except Damaged as error:
             raise CheckpointError(f"Checkpoint {path} is damaged: {error}.", hint=damaged) from None
@@ -229,11 +229,11 @@ def open_checkpoint(
         CheckpointError: it exists, or is another job's, or damaged.
     """
     # A transformer can set a URL with a password. Files of the versions before may hold one.
-    job = _shown_job(job)
+    job = without_passwords(job)
     if restart or not file.exists():
         return Checkpoint(job=dict(job)), False
     found = file.load()
-    found.job = _shown_job(found.job)
+    found.job = without_passwords(found.job)
     if not resume:
         if not found.begun or (found.finished and not keep_existing):
             return Checkpoint(job=dict(job)), False
@@ -254,15 +254,6 @@ def open_checkpoint(
     if found.finished:
         return Checkpoint(job=dict(job), seed=found.seed, started_ms=found.started_ms), False
     return found, True
-
-
-def _shown_job(value: Any) -> Any:
-    """The fingerprint of a job without the users and passwords of URLs in it."""
-    if isinstance(value, str):
-        return without_passwords(value)
-    if isinstance(value, Mapping):
-        return {key: _shown_job(item) for key, item in value.items()}
-    return [_shown_job(item) for item in value] if isinstance(value, list) else value
 
 
 def _difference(name: str, old: object, new: object) -> tuple[str, object, object]:

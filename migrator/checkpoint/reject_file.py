@@ -20,7 +20,7 @@ from migrator.checkpoint.rejects import (
 )
 from migrator.codec import PLAIN, ValueCodec
 from migrator.errors import ConfigError, LockedError, MigratorError
-from migrator.files.durable import keep_older, link_target, sync_folder
+from migrator.files.durable import keep_older, link_target, refuse_place, sync_folder
 from migrator.files.failures import RESUME, write_error
 from migrator.files.streams import is_stream, open_stream
 from migrator.model import Reject
@@ -246,15 +246,8 @@ def check_rejects_path(path: Path, *, content: bool = True) -> None:
             "Rejects cannot go to standard output, which has the result.",
             hint="Name a file, a pipe or /dev/stderr with --rejects.",
         )
-    if is_stream(path):
-        return
-    folder = link_target(path).parent
-    if not folder.is_dir():
-        raise ConfigError(
-            f"Reject file {path} cannot be written: there is no folder {folder}.",
-            hint="Make it, or name another with --rejects FILE.",
-        )
-    if content:
+    refuse_place(path, what="Reject file", instead=_OTHER)
+    if content and not is_stream(path):
         _check_is_reject_file(path)
 
 

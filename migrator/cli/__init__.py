@@ -10,13 +10,7 @@ import sys
 import click
 
 from migrator.cli.streams import safe_streams
-from migrator.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_UNEXPECTED,
-    ConfigError,
-    MigratorError,
-    without_passwords,
-)
+from migrator.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, ConfigError, MigratorError, without_passwords
 from migrator.version import __version__
 
 # Command, module, one line of help: importing a module for its help line alone would cost the start its speed.
@@ -73,10 +67,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command, or say which one was meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib  # only for a wrong word
+            from migrator.naming import did_you_mean  # only for a wrong word
 
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+            ctx.fail(f"No such command {args[0]!r}. {did_you_mean(args[0], COMMANDS)}".strip())
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -15,7 +15,7 @@ from migrator.checkpoint.rejects import stages_in
 from migrator.config import Connection, JobConfig
 from migrator.config.option import options_of
 from migrator.couch.endpoint import is_server_url, redact
-from migrator.errors import MigratorError, TargetReplaced, without_passwords
+from migrator.errors import FLAG, MigratorError, TargetReplaced, without_passwords
 from migrator.jobs.registry import target_text
 
 WORDS = "migrator.words"
@@ -23,10 +23,8 @@ WORDS = "migrator.words"
 
 # What decides how and where documents are written.
 _CARRIED = {"on_conflict", "newer_field", "q", "n", "partitioned"} | {each.name for each in options_of(Connection)}
-_SECRET = re.compile(r"((?:^|[?&;])(?:password|passwd|pwd|token|secret|api_?key)=)[^&;#]*", re.IGNORECASE)
 # These say how far to go on, which another run decides for itself; a ping's address is a secret.
 _NOT_AGAIN = {"--resume": 0, "--restart": 0, "--ping": 1}
-_NAMED = re.compile(r"\b(?:with|[Aa]dd|or|then) (--resume|--restart)\b")
 _GO_ON = re.compile(r"\b[Gg]o on( later)? with --resume")
 # What was not rejected at the target has not passed the run's transformers.
 _BEFORE_LOADING = ("extract", "transform")
@@ -99,7 +97,7 @@ def whole_hint(error: MigratorError, words: Sequence[str] | None = None) -> str:
     if isinstance(error, TargetReplaced):
         flags = [] if error.flag is None else [error.flag]
     else:
-        flags = _NAMED.findall(hint)
+        flags = [f"--{name}" for _, name in FLAG.findall(hint)]
     if not words or not flags:
         return hint
     if "--resume" in flags and "--resume" not in _options(words):
@@ -147,15 +145,8 @@ def _command(words: Sequence[str], *more: str) -> str:
         if option in _NOT_AGAIN:
             skipped = 0 if equals else _NOT_AGAIN[option]
             continue
-        kept.append(without_secrets(word))
+        kept.append(without_passwords(redact(word) if "://" in word else word))
     return shlex.join(["migrator", *kept, *more])
-
-
-def without_secrets(word: str) -> str:
-    """A word of a command line without the user and the passwords of a URL in it."""
-    if "://" in word and "@" in word:
-        word = redact(word)
-    return _SECRET.sub(r"\1…", word) if "://" in word else word
 
 
 def _carried(config: JobConfig) -> list[str]:

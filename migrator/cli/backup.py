@@ -157,7 +157,7 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
         for line in unconfirmed_lines(database.unconfirmed):
             click.echo(line, err=True)
         if database.error is not None:
-            click.echo(f"Error: {database.database}: {database.error}", err=True)
+            click.echo(f"Error: {database.database}: {database.error.text}", err=True)
         elif database.rejected:
             what = "1 revision was" if database.rejected == 1 else f"{database.rejected:,} revisions were"
             where = result.rejects or "the backup"

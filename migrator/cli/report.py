@@ -107,7 +107,7 @@ def status(checkpoint: Path, as_json: bool | None) -> None:
     from migrator.report.summary import table
 
     file = CheckpointFile(checkpoint)
-    if not file.exists():
+    if not file.exists() and not file.real.is_symlink():
         raise CheckpointError(
             f"There is no checkpoint {checkpoint}.", hint="Name the file that run --checkpoint wrote."
         )

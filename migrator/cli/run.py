@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -195,7 +196,11 @@ def retry(rejects_file: Path, **values: Any) -> None:
     from migrator.report.history import HistoryListener
 
     config = options.job_config(values)
-    if config.rejects and not is_stream(rejects_file) and Path(config.rejects).resolve() == rejects_file.resolve():
+    if (
+        config.rejects
+        and not is_stream(rejects_file)
+        and os.path.realpath(config.rejects) == os.path.realpath(rejects_file)
+    ):
         raise ConfigError(
             f"--rejects names {rejects_file} itself.", hint="Name another file for what is rejected again."
         )

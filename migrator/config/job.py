@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -14,8 +13,10 @@ from migrator.config import kinds
 from migrator.config.option import BYTES, option, options_class, options_of
 from migrator.config.shared import Connection, Watch, refuse_folder
 from migrator.errors import ConfigError
+from migrator.files.durable import refuse_place
 from migrator.files.streams import is_standard_output
 from migrator.model import BatchLimits
+from migrator.naming import did_you_mean
 
 SORTS = ("auto", "always", "never")
 POLICIES = ("fail", "skip", "overwrite", "newer")
@@ -183,6 +184,9 @@ class JobConfig(Connection, Watch):
             if path in {"", "-"}:
                 continue
             refuse_folder(name, path)
+            if name == "report":
+                instead = "name another with --report FILE"
+                refuse_place(Path(path), what="Report", instead=instead, made=self.target)
             owner = owners.setdefault(os.path.realpath(path), name)
             if owner != name:
                 raise ConfigError(
@@ -230,10 +234,9 @@ def load_job_file(path: str, environ: Mapping[str, str] | None = None) -> dict[s
     for key, value in raw.items():
         name = ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
         if name not in kinds:
-            near = difflib.get_close_matches(key, known, n=1)
             raise ConfigError(
                 f"Job file {path}: there is no key {key!r}.",
-                hint=f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}.",
+                hint=did_you_mean(key, known) or f"Known are: {', '.join(known)}.",
             )
         if name in values:
             raise ConfigError(f"Job file {path}: {key!r} is given twice.", hint="Its other names count too.")

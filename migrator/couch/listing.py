@@ -184,5 +184,5 @@ def out_of_order(what: str, id: str, last: str) -> EndpointError:
     """What is raised when an id comes after one that it should come before."""
     return EndpointError(
         f"{what}: {id!r:.100} came after {last!r:.100}, out of order.",
-        hint="Something between here and the server mixes up answers; then start over: --restart.",
+        hint="Something between here and the server mixes up answers; then start over with --restart.",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
@@ -15,7 +14,7 @@ from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.lines import is_packed
 from migrator.files.identity import file_identity
 from migrator.model import Extractor, Position, Record
-from migrator.naming import collection_name, shown
+from migrator.naming import collection_name, did_you_mean, shown
 
 _MAX_SHOWN = 12
 
@@ -85,11 +84,10 @@ def divide(text: str, known: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
             forms = "; ".join(f"{option}={meaning}" for option, meaning in known.items())
             raise ConfigError(
                 f"The source has an option {shown(name)}, which is not known.",
-                hint=(f"Did you mean {near[0]}? " if near else "") + f"There are: {forms}.",
+                hint=f"{did_you_mean(name, known, '{}')} There are: {forms}.",
             )
         if name in options:
             raise ConfigError(f"The source has the option {name} twice.", hint="Keep one of them.")

@@ -16,6 +16,9 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from migrator.errors import ConfigError
+from migrator.files.streams import is_stream
+
 PRIVATE = 0o600
 """The mode of every file: what is written names documents, databases and people."""
 PRIVATE_FOLDER = 0o700
@@ -190,6 +193,31 @@ def sync_folder(folder: Path) -> None:
 def link_target(path: Path) -> Path:
     """The file that a path names in the end, whether it exists or not: symbolic links are followed."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def refuse_place(path: Path, *, what: str, instead: str, made: str = "") -> None:
+    """Say at the start that no file can be written there, and not when the work is done.
+
+    Args:
+        path: where the file will be written.
+        what: its kind as the sentence's first word, such as "Report".
+        instead: how another place is named, such as "name another with --report FILE".
+        made: a folder that the work itself makes; "" for none.
+
+    Raises:
+        ConfigError: there is no folder for it, or the path is a link to itself.
+    """
+    if is_stream(path):
+        return
+    target = link_target(path)
+    if target.is_symlink():
+        raise ConfigError(
+            f"{what} {path} cannot be written: it is a link to itself.", hint=f"Remove it, or {instead}."
+        )
+    if not target.parent.is_dir() and not (made and os.path.realpath(target.parent) == os.path.realpath(made)):
+        raise ConfigError(
+            f"{what} {path} cannot be written: there is no folder {target.parent}.", hint=f"Make it, or {instead}."
+        )
 
 
 def _set_mode(descriptor: int, found: os.stat_result | None) -> None:

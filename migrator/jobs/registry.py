@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import pkgutil
 import re
@@ -22,6 +21,7 @@ from migrator.files.streams import is_stream
 from migrator.jobs.piped import PipedExtractor, copy_of, pipe_of
 from migrator.model import Extractor, Loader
 from migrator.model.capabilities import NO_EFFECT, Effect, NeedsIds, effect_of
+from migrator.naming import did_you_mean
 from migrator.plugins import extra
 
 if TYPE_CHECKING:
@@ -207,9 +207,8 @@ def scheme_of(text: str) -> str:
 
 def _unknown(text: str, scheme: str, own: Mapping[str, object], group: str, forms: str) -> ConfigError:
     others = plugins.words(group)
-    near = difflib.get_close_matches(scheme, [*own, *others], n=1)
     more = f"; by plugins: {', '.join(others)}" if others else ""
     return ConfigError(
         f"{redact(text)}: the scheme {scheme!r} is not known.",
-        hint=(f"Did you mean {near[0]}:? " if near else "") + f"Known are: {forms}{more}.",
+        hint=f"{did_you_mean(scheme, [*own, *others], '{}:')} Known are: {forms}{more}.",
     )

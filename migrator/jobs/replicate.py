@@ -20,7 +20,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
 from migrator.couch.identity import guard_database
 from migrator.couch.replicator import COMPLETED, History, JobState, Numbers, Replicator, read_history, side
-from migrator.errors import EndpointError, Interrupted
+from migrator.errors import EndpointError, Interrupted, without_passwords
 from migrator.jobs.dispatch import check_modes
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import open_client
@@ -223,10 +223,7 @@ class _Replication:
 
     def _safe(self, reason: str) -> str:
         """The server's reason without a password, should it quote one."""
-        for client in (self.source, self.target):
-            if client.endpoint.password:
-                reason = reason.replace(client.endpoint.password, "***")
-        return reason
+        return without_passwords(reason, self.source.endpoint.password, self.target.endpoint.password)
 
 
 def _counts(numbers: Numbers, history: History) -> Counts:

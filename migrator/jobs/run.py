@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from os.path import realpath
 from pathlib import Path
 from typing import Unpack
 
@@ -146,7 +147,7 @@ def _refuse_to_overwrite_source(job: OpenJob) -> None:
     if job.loader.traits.couchdb or not source.exists():
         return
     for name in job.names.values():
-        if source.resolve() in {folder.resolve(), (folder / name).resolve()}:
+        if realpath(source) in {realpath(folder), realpath(folder / name)}:
             raise ConfigError(
                 f"{folder / name} is the source itself, and would be written over.", hint="Name another folder."
             )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from migrator.config.shared import refuse_folder
-from migrator.errors import EXIT_OK, ConfigError
-from migrator.files.durable import replace_file
+from migrator.errors import EXIT_OK
+from migrator.files.durable import refuse_place, replace_file
 from migrator.model import Counts
 from migrator.plugins import extra
 
@@ -49,11 +49,8 @@ def check_metrics_file(path: Path) -> None:
     with extra("metrics", what="--metrics"):
         importlib.import_module("prometheus_client")
     refuse_folder("metrics", str(path))
-    if not path.parent.is_dir():
-        raise ConfigError(
-            f"Metrics file {path} cannot be written: there is no folder {path.parent}.",
-            hint="Name a file of the textfile collector's folder, such as /var/lib/node_exporter/orders.prom",
-        )
+    instead = "name one of the textfile collector's folder, such as /var/lib/node_exporter/orders.prom"
+    refuse_place(path, what="Metrics file", instead=instead)
 
 
 def write_metrics(path: Path, numbers: Numbers) -> None:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from migrator.errors import EXIT_OK, MigratorError
+from migrator.errors import EXIT_OK, MigratorError, without_passwords
 from migrator.model import Counts
 from migrator.model.events import BatchLoaded, CollectionStarted, DocumentRejected, Event, LagMeasured
 from migrator.report.logs import describe
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 MAX_LINES = 40
 # A run that goes on tells its numbers so often.
 TELL_EVERY_S = 15.0
-_USERINFO = re.compile(r"//[^/@\s]+@")
 _SECRET = re.compile(r"COUCHDB_(\w+_)?PASSWORD")
 
 
@@ -128,7 +127,7 @@ class TimedRun:
         if self.lag:
             result["behind"] = sum(self.lag.values())
         if isinstance(error, MigratorError):
-            result["error"] = self._clean(str(error))
+            result["error"] = self._clean(error.text)
         elif error is not None and not isinstance(error, SystemExit):
             result["error"] = self._clean(f"{type(error).__name__}: {error}")
         return result
@@ -166,8 +165,4 @@ class TimedRun:
 
     def _clean(self, text: str) -> str:
         """A text without credentials, for those who are told."""
-        text = _USERINFO.sub("//", text)
-        for name, value in self.environ.items():
-            if _SECRET.fullmatch(name) and value:
-                text = text.replace(value, "***")
-        return text
+        return without_passwords(text, *(self.environ[name] for name in self.environ if _SECRET.fullmatch(name)))

@@ -20,7 +20,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from migrator.errors import BatchRefused, Interrupted, TransientError
+from migrator.errors import BatchRefused, Interrupted, MigratorError, TransientError
 from migrator.model.events import Listener, RetryScheduled, ignore
 from migrator.retry.throttle import Throttle
 
@@ -182,7 +182,9 @@ class Retrier:
             error = state.outcome.exception() if state.outcome else None
             if self.throttle is not None and isinstance(error, TransientError):
                 self.throttle.failed(overload=error.overload, reason=error.message)
-            self.listener(RetryScheduled(operation, state.attempt_number, state.upcoming_sleep, str(error)))
+            # What to do about it is for whoever reads an error that ended a run.
+            reason = error.message if isinstance(error, MigratorError) else str(error)
+            self.listener(RetryScheduled(operation, state.attempt_number, state.upcoming_sleep, reason))
 
         retrying = Retrying(
             retry=retry_if_exception(retry_on),

@@ -13,7 +13,6 @@ import time
 import uuid
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import urllib3
@@ -135,9 +134,7 @@ class Sandbox:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _launch(self, node: Node, server: Path) -> None:

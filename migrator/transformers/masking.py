@@ -7,7 +7,6 @@ and collection and on every run with the same key. Without the key nobody can tr
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
 import hmac
 import os
@@ -22,6 +21,7 @@ from migrator.codec import canonical
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
 from migrator.model.capabilities import Effect, with_effect
+from migrator.naming import did_you_mean
 from migrator.plugins import extra
 from migrator.transformers.paths import MISSING, Path, effect_on, get, incomplete, parse_path, split
 
@@ -247,12 +247,10 @@ class _Faking:
             raise ConfigError(f"{spec}: Faker knows no locale {locale}.", hint="Write one like de_DE.") from error
         found: Any = getattr(self._faker, method, None)
         if not self._usable(found):
-            near = difflib.get_close_matches(
-                method, ["name", "email", "phone_number", "address", *dir(self._faker)], n=1
-            )
+            known = ["name", "email", "phone_number", "address", *dir(self._faker)]
             raise ConfigError(
                 f"{spec}: Faker makes no text or number called {method!r}.",
-                hint=f"Did you mean fake.{near[0]}?" if near else "Write fake.name, fake.email or fake.address.",
+                hint=did_you_mean(method, known, "fake.{}") or "Write fake.name, fake.email or fake.address.",
             )
         self._draw: Callable[[], Any] = found
         self._purpose = f"fake {method} {locale}".encode()

@@ -5,7 +5,6 @@ A function of the user's own is code that the user names and that runs with the 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import pkgutil
 import traceback
@@ -18,7 +17,7 @@ from migrator.config.kinds import KINDS, SPEC_FORMS
 from migrator.errors import ConfigError, TransformError
 from migrator.model import Document, Transformer
 from migrator.model.capabilities import NO_EFFECT, Effect, PerRun, effect_of, with_effect
-from migrator.naming import shown
+from migrator.naming import did_you_mean, shown
 from migrator.plugins import at, described, load_attribute
 
 _FORM = "Write it as def transform(document: dict) -> dict | None, where None leaves the document out."
@@ -169,15 +168,12 @@ def user_function(function: Callable[..., Any], *, name: str) -> Transformer:
 
 def _nearest(spec: str) -> str:
     kind = spec.partition(":")[0].strip().casefold()
-    found = difflib.get_close_matches(kind, [*_BY_WORD, *plugins.words(plugins.TRANSFORMERS)], n=1)
-    return found[0] if found else ""
+    return did_you_mean(kind, [*_BY_WORD, *plugins.words(plugins.TRANSFORMERS)], "{}")
 
 
 def _unknown(spec: str, message: str) -> ConfigError:
-    nearest = _nearest(spec)
-    question = f"Did you mean {nearest}? " if nearest else ""
     known = [SPEC_FORMS, *(f"{word}:…" for word in plugins.words(plugins.TRANSFORMERS))]
-    return ConfigError(message, hint=f"{question}There are: {', '.join(known)}.")
+    return ConfigError(message, hint=f"{_nearest(spec)} There are: {', '.join(known)}.")
 
 
 def _takes_one_argument(function: Callable[..., Any]) -> bool:

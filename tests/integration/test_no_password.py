@@ -151,6 +151,7 @@ def test_what_a_storage_driver_says_of_a_url_shows_no_password(url: str, monkeyp
         ("mail ada@host.org: no", "mail ada@host.org: no"),
         ("no file //u:p@h/x.", "no file //h/x."),
         ("no file https:u:p@h/x.", "no file https:h/x."),
+        ("sql://h/db?user=a&password=p;x=1", "sql://h/db?user=a&password=…;x=1"),
         ("no file 'http:u:p@ss@h:1/x'.", "no file 'http:h:1/x'."),
         ("org.couchdb.user:ada@host.org: forbidden", "org.couchdb.user:ada@host.org: forbidden"),
         ("//folder/ada@host.org", "//folder/ada@host.org"),
@@ -161,3 +162,21 @@ def test_credentials_are_cut_out_of_a_text(text: str, wanted: str) -> None:
     assert without_passwords(text) == wanted
     error = MigratorError(text, hint=text)
     assert (error.message, error.hint, error.args) == (wanted, wanted, (wanted,))
+
+
+def test_credentials_are_cut_out_of_all_that_a_value_holds() -> None:
+    """At every depth, and of the passwords that are known wherever they stand; the value itself stays."""
+    value = {"from": "http://u:p@h/x", "transform": ["set:a=http://u:p@h", {"deep": ["secret", 7, None]}]}
+    wanted = {"from": "http://h/x", "transform": ["set:a=http://h", {"deep": ["***", 7, None]}]}
+    assert without_passwords(value, "secret", "", None) == wanted
+    assert value["from"] == "http://u:p@h/x"
+
+
+def test_a_hint_is_for_who_reads_it() -> None:
+    """A program reads of the argument, a command of its flag."""
+    error = EndpointError(
+        "The server is busy.", hint="Go on with --resume, or --restart: see migrator run --resume."
+    )
+    assert str(error) == "The server is busy. Go on with resume=True, or restart=True: see migrator run --resume."
+    assert error.text == f"{error.message} {error.hint}"
+    assert "--resume, or --restart" in error.hint

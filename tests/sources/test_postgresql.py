@@ -319,7 +319,7 @@ def test_tables_that_inherit_are_read_once_with_all_their_columns(pg: str, more:
     assert sorted(document["_id"] for document in found) == ["1", "2", "3"]
     assert ([document.get("extra") for document in found if document["id"] == 2] == ["x"]) is bool(more)
     assert sorted(document["_id"] for document in documents(pg, "child")) == ["2", "3"]
-    with pytest.raises(CheckpointError, match="--restart"):
+    with pytest.raises(CheckpointError, match="with restart=True"):
         read(pg, "base", "row:1")
 
 

@@ -145,7 +145,7 @@ def test_tables_without_a_key_views_and_queries_need_an_id(file: Path, tmp_path:
             )
             == 2
         )
-    with pytest.raises(CheckpointError, match="--restart"):
+    with pytest.raises(CheckpointError, match="with restart=True"):
         read(file, "t", "row:1", ids_given=True)
 
 

@@ -7,7 +7,6 @@ import gzip
 import os
 import shutil
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 import zstandard
@@ -93,9 +92,7 @@ class WholeFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # What a full disk did not take is still in the buffer, and would fail once more.
         with contextlib.suppress(OSError):
             self._file.close()

@@ -12,9 +12,10 @@ from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint, database_url, redact
+from migrator.couch.places import divide_credentials
 from migrator.couch.replicator import Replicator, side
 from migrator.couch.responses import refuse
-from migrator.errors import ConfigError, EndpointError, TransientError
+from migrator.errors import ConfigError, EndpointError, TransientError, without_passwords
 from migrator.naming import printable, shown
 from migrator.report.summary import table
 from migrator.server.admin.connection import Server
@@ -264,16 +265,13 @@ def _shown_place(place: Any) -> str:
 
 def _without_credentials(text: str, doc: Mapping[str, Any]) -> str:
     """What the server says of a failure can quote the URLs of the document, password and all."""
+    secrets = []
     for place in (doc.get("source"), doc.get("target")):
         url = place.get("url") if isinstance(place, Mapping) else place
-        if isinstance(url, str) and "@" in url:
-            secret = url.partition("://")[2].rpartition("@")[0]
-            text = text.replace(f"{secret}@", "")
-            text = text.replace(secret.partition(":")[2] or secret, "*****")
+        user, _, password = divide_credentials(url)[0].partition(":") if isinstance(url, str) else ("", "", "")
         auth = place.get("auth", {}).get("basic", {}) if isinstance(place, Mapping) else {}
-        if auth.get("password"):
-            text = text.replace(str(auth["password"]), "*****")
-    return text
+        secrets += [password or user, str(auth.get("password") or "")]
+    return without_passwords(text, *secrets)
 
 
 def replications_to_text(found: Sequence[Replication]) -> str:

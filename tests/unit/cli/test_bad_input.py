@@ -177,6 +177,42 @@ def test_status_of_nothing(folder: Path) -> None:
     assert "none.json" in done.stderr
 
 
+def test_a_link_to_itself_is_called_one(folder: Path) -> None:
+    """Whatever it stands for: nothing unexpected, and nothing done before it is said."""
+    (folder / "loop").symlink_to("loop")
+    for words, code in (
+        (["status", "loop"], 6),
+        (["run", "--from", "good", "--to", "out", "--report", "loop"], 2),
+        (["run", "--from", "good", "--to", "out", "--rejects", "loop"], 2),
+        (["run", "--from", "good", "--to", "loop"], 2),
+        (["retry", "loop", "--to", "out", "--rejects", "loop"], 2),
+    ):
+        done = migrator(folder, *words)
+        assert (code, "") == (done.returncode, done.stdout), words
+        assert "loop" in done.stderr
+        assert "unexpected" not in done.stderr
+    assert not list(folder.glob("out/*"))
+    assert "symbolic links" in migrator(folder, "status", "loop").stderr
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "seed"])
+def test_a_report_without_a_folder_is_refused_before_anything_is_done(folder: Path, command: str) -> None:
+    """And not when the work is done."""
+    sides = ["good"] if command == "seed" else ["--from", "good", "--to", "out"]
+    done = migrator(folder, command, *sides, "--report", "missing/report.json")
+    assert (2, "") == (done.returncode, done.stdout)
+    wanted = "Report missing/report.json cannot be written: there is no folder missing. Make it, or name another"
+    assert wanted in done.stderr
+    assert not (folder / "out").exists()
+
+
+def test_a_report_may_go_into_the_folder_that_the_run_makes(folder: Path) -> None:
+    """It is there when the report is written."""
+    done = migrator(folder, "run", "--from", "good", "--to", "out", "--report", "out/report.json")
+    assert 0 == done.returncode, done.stderr
+    assert json.loads((folder / "out" / "report.json").read_text())["ok"] is True
+
+
 def test_standard_output_carries_results_only(folder: Path) -> None:
     """Logs go to standard error, as JSON when asked; the report alone is on standard output."""
     done = process(folder, "run", "--from", "good", "--to", "out", "--report", "-", "--log-format", "json")

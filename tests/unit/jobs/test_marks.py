@@ -85,5 +85,5 @@ def test_damaged_marks_are_named(damage: object) -> None:
     """Exit 6 with the way out, never a run from nowhere."""
     checkpoint = Checkpoint(job={})
     checkpoint.details[KEY] = damage
-    with pytest.raises(CheckpointError, match="--restart"):
+    with pytest.raises(CheckpointError, match="with restart=True"):
         read_marks(checkpoint)

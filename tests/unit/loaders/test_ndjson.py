@@ -243,7 +243,7 @@ def test_a_part_that_is_not_as_it_was_is_refused(
             (folder / name).write_bytes(text)
     before = content(folder)
     with (
-        pytest.raises(CheckpointError, match=rf"{message} since the checkpoint.*--restart"),
+        pytest.raises(CheckpointError, match=rf"{message} since the checkpoint.*restart=True"),
         opened(folder, mark=mark),
     ):
         pass
@@ -289,7 +289,7 @@ def test_a_full_disk_leaves_whole_batches(folder: Path, monkeypatch: pytest.Monk
             full_disk(patch, after_bytes=3)
             with pytest.raises(
                 EndpointError,
-                match=r"a\.ndjson\.part cannot be written: No space left on device\. Make room.*--resume",
+                match=r"a\.ndjson\.part cannot be written: No space left on device\. Make room.*resume=True",
             ):
                 loader.load(batch("33", "44", end=2))
         assert content(folder) == {"a.ndjson.part": b"1\n2\n"}

@@ -354,7 +354,7 @@ def test_stopping_drains_and_saves() -> None:
     loader = FakeLoader(hold=hold)
     items = numbered(50)
     made = pipeline(items, loader, stopping=stopping)
-    with pytest.raises(Interrupted, match="--resume"):
+    with pytest.raises(Interrupted, match="with resume=True"):
         made.run(["c"])
     saved = saves(made).states[-1]
     assert loader.sent == saved.collections["c"].position == saved.totals.read < 50

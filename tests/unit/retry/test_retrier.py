@@ -158,13 +158,13 @@ def test_waits_differ() -> None:
 
 
 def test_each_wait_is_announced() -> None:
-    """Nobody wonders why nothing happens."""
+    """Nobody wonders why nothing happens; what to do is said only where the run ends."""
     time = Time()
     recorder = Recorder()
     errors = [TransientError("busy.", hint="Wait."), TransientError("still busy.")]
     retrier(time, recorder).call("load c", Attempts(errors))
     assert [
-        RetryScheduled("load c", 1, time.waits[0], "busy. Wait."),
+        RetryScheduled("load c", 1, time.waits[0], "busy."),
         RetryScheduled("load c", 2, time.waits[1], "still busy."),
     ] == recorder.events
 
@@ -198,7 +198,7 @@ def test_stopping_ends_a_wait() -> None:
         stopping.set()
         raise TransientError("busy", retry_after_s=60.0)
 
-    with pytest.raises(Interrupted, match="--resume"):
+    with pytest.raises(Interrupted, match="with resume=True"):
         made.call("load", attempt)
 
 
