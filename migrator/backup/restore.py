@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import cast
 
 from migrator.backup.catalog import HINT, Catalog
 from migrator.backup.format.cipher import Cipher, fitting, open_cipher
@@ -17,7 +16,7 @@ from migrator.backup.listing import snapshot_at
 from migrator.backup.options import RestoreOptions
 from migrator.backup.result import DatabaseResult, Progress, RevisionsResult, attempted, selected
 from migrator.backup.storage.base import Place, open_place
-from migrator.backup.target import Target, opened_safely, sent
+from migrator.backup.target import Target
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_writer import LeafWriter
@@ -27,6 +26,7 @@ from migrator.model import BatchLimits
 from migrator.model.events import Listener, ignore
 from migrator.model.revisions import Leaf, LeafFault
 from migrator.naming import legal_database, shown
+from migrator.pipeline.leaves import carry_leaves
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 
 DESIGN = "_design/"
@@ -163,11 +163,12 @@ class _Run:
         ids = self.options.ids or None
         fresh = target.prepare(result.notes)
         self.progress.started(name, None if ids else _leaves(chain), resumed=target.resumed)
+        limits = BatchLimits(self.config.batch_docs, self.config.batch_bytes)
         writer = LeafWriter(
             self.client,
             target.database,
             self.retrier,
-            limits=BatchLimits(self.config.batch_docs, self.config.batch_bytes),
+            limits=limits,
             fresh=fresh,
             check=target.still_there,
         )
@@ -187,10 +188,15 @@ class _Run:
 
         def send(wanted: Callable[[Leaf | LeafFault], bool], ids: Collection[str] | None) -> None:
             with SnapshotReader(self.place, chain, self.cipher, ids=ids) as reader:
-                leaves = cast("Iterator[Leaf]", filter(wanted, opened_safely(reader.leaves())))
-                with contextlib.closing(sent(leaves, writer, self.config, self.retrier.stopping)) as batches:
-                    for batch, outcomes in batches:
-                        self.progress.settled(name, batch, outcomes)
+                carry_leaves(
+                    name,
+                    filter(wanted, reader.leaves()),
+                    writer.write,
+                    lambda settled: self.progress.settled(name, settled.tally),
+                    limits=limits,
+                    at_once=self.config.in_flight,
+                    stopping=self.retrier.stopping,
+                )
 
         send(plain, ids)
         # Validation functions judge what is written after them, and indexes are built once.

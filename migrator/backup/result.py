@@ -12,7 +12,7 @@ from typing import Any
 from migrator.backup.format.manifest import Manifest
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.errors import EXIT_OK, EXIT_REJECTS, ConfigError, Interrupted, MigratorError
-from migrator.model import CollectionReport, Counts, Outcome, Report
+from migrator.model import CollectionReport, Counts, Report
 from migrator.model.events import (
     BatchLoaded,
     CollectionFinished,
@@ -191,9 +191,9 @@ class Progress:
         if counts.read >= TELL_EVERY or time.monotonic() - self._told > TELL_EVERY_S:
             self.flush(name)
 
-    def settled(self, name: str, leaves: Sequence[Leaf], outcomes: Sequence[Outcome]) -> None:
+    def settled(self, name: str, tally: Tally) -> None:
         """Leaves have come to their end at a server."""
-        self._account(account_leaves(name, leaves, outcomes))
+        self._account(tally)
         self.flush(name)
 
     def fault(self, name: str, fault: LeafFault) -> None:

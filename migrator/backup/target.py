@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
-from itertools import takewhile
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.options import RestoreOptions
-from migrator.config import JobConfig
 from migrator.couch.claim import Claim
 from migrator.couch.client import CouchClient
-from migrator.couch.leaf_sender import held_bytes
 from migrator.couch.settings import apply_revs_limit, apply_security, check_security, create_like, read_facts
-from migrator.errors import Forbidden, Interrupted, Unauthorized
-from migrator.model import BatchLimits, Outcome
-from migrator.model.revisions import Attachment, Leaf, LeafFault, RevisionWriter
-from migrator.retry.dividing import in_batches
+from migrator.errors import Forbidden, Unauthorized
 from migrator.retry.retrier import Retrier
-from migrator.retry.window import Window
 
 # Design documents that the server makes in its own databases, which the backup's would be in conflict with.
 SERVERS_OWN = {"_users": "_design/_auth", "_replicator": "_design/_replicator"}
 SYSTEM = "_"
 ELSEWHERE = "Restore to another name with --map OLD=NEW, or into this one with --into-existing."
-T = TypeVar("T")
 
 
 class Target:
@@ -160,66 +148,3 @@ class Target:
 
 def _job(manifest: Manifest) -> str:
     return f"{manifest.database} {manifest.snapshot}"
-
-
-def sent(
-    leaves: Iterable[Leaf], writer: RevisionWriter, config: JobConfig, stopping: threading.Event
-) -> Generator[tuple[list[Leaf], Sequence[Outcome]]]:
-    """Send leaves, and give those of each batch that is settled with their outcomes, in the order of reading.
-
-    Args:
-        leaves: those of one document one after the other.
-        writer: writes; used by several threads.
-        config: how large batches are, and how many are sent at once.
-        stopping: ends the sending.
-
-    Raises:
-        Interrupted: it was asked to stop; what was under way is settled.
-        MigratorError: a batch failed as a whole.
-    """
-    batches = in_batches(leaves, BatchLimits(config.batch_docs, config.batch_bytes), held_bytes)
-    with ThreadPoolExecutor(config.in_flight, thread_name_prefix="restore") as pool:
-        # Two batches at one document would wait for each other at the server.
-        window: Window[list[Leaf], tuple[list[Leaf], Sequence[Outcome]]] = Window(
-            pool,
-            lambda batch: (batch, writer.write(batch)),
-            at_once=lambda: config.in_flight,
-            queued=1,
-            clash=lambda batch, other: batch[0].id == other[-1].id,
-        )
-        try:
-            yield from window.results(takewhile(lambda _: not stopping.is_set(), batches))
-        finally:
-            window.abandon()
-    if stopping.is_set():
-        raise Interrupted("Stopped while restoring.", hint="The same command goes on.")
-
-
-def opened_safely(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
-    """The same leaves, whose attachments may be read in other threads while the reading goes on."""
-    lock = threading.Lock()
-    for leaf in _one_at_a_time(leaves, lock):
-        if isinstance(leaf, Leaf) and leaf.attachments:
-            yield leaf._replace(attachments=tuple(_safe(each, lock) for each in leaf.attachments))
-        else:
-            yield leaf
-
-
-def _safe(attachment: Attachment, lock: threading.Lock) -> Attachment:
-    return replace(attachment, open=partial(_opened, attachment, lock))
-
-
-def _opened(attachment: Attachment, lock: threading.Lock) -> Iterator[bytes]:
-    with lock:
-        pieces = attachment.open()
-    return _one_at_a_time(pieces, lock)
-
-
-def _one_at_a_time(items: Iterator[T], lock: threading.Lock) -> Iterator[T]:
-    nothing = object()
-    while True:
-        with lock:
-            item = next(items, nothing)
-        if item is nothing:
-            return
-        yield item  # type: ignore[misc]

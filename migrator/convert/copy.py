@@ -18,13 +18,13 @@ from migrator.convert.formats.writer import FileWriter, Holds
 from migrator.convert.group import count, designs_last, is_design, repeats, sorted_leaves, winners
 from migrator.errors import Interrupted, UnreadableLeaf
 from migrator.files.failures import temporary_file, temporary_folder
-from migrator.model import BatchLimits, Outcome, Reject, Status
+from migrator.model import BatchLimits, Reject
 from migrator.model.revisions import Attachment, Leaf, LeafFault, RevisionReader, RevisionWriter, leaf_bytes
-from migrator.pipeline.accounting import account_leaves
-from migrator.retry.dividing import in_batches
+from migrator.pipeline.leaves import Settled, carry_leaves
 
 _ONE_REVISION = re.compile(rb'"_revisions":\{"start":\d+,"ids":\["[^"]*"\]\}')
 BATCH = BatchLimits()
+AT_ONCE = 4
 # What is smaller need not go to disk.
 _MEMORY_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 20
@@ -118,21 +118,27 @@ class Converter:
             scratch: a folder for sorting what does not fit into memory.
         """
         chosen = self._whole(self._chosen(source, Holds(), scratch / "sorted", once=False), wanted=is_design)
-        leaves = designs_last(chosen, scratch / "designs")
-        for batch in in_batches(leaves, BATCH, leaf_bytes):
-            outcomes = writer.write(batch)
-            tally = account_leaves(self.result.source, batch, outcomes, _reason)
-            self.result.written += tally.counts.written
-            self.result.unchanged += tally.counts.unchanged
-            kept = (
-                leaf
-                for leaf, outcome in zip(batch, outcomes, strict=True)
-                if outcome.status is not Status.REJECTED
-            )
-            self.result.attachments += sum(len(leaf.attachments) for leaf in kept)
-            for reject in tally.rejects:
-                # The revision is to be carried again, which its document alone does not tell.
-                self._rejected(reject._replace(document=None))
+        carry_leaves(
+            self.result.source,
+            designs_last(chosen, scratch / "designs"),
+            writer.write,
+            self._settle,
+            limits=BATCH,
+            at_once=AT_ONCE,
+            # A file's attachments are in memory with their documents.
+            size_bytes=leaf_bytes,
+            stopping=self._stopping,
+            reason=lambda leaf, outcome: f"{leaf.rev}: {outcome.reason}",
+        )
+
+    def _settle(self, settled: Settled) -> None:
+        counts = settled.tally.counts
+        self.result.written += counts.written
+        self.result.unchanged += counts.unchanged
+        self.result.attachments += settled.tally.attachments
+        for reject in settled.tally.rejects:
+            # The revision is to be carried again, which its document alone does not tell.
+            self._rejected(reject._replace(document=None))
 
     def _chosen(self, source: RevisionReader, holds: Holds, scratch: Path, *, once: bool) -> Iterator[Leaf]:
         """The leaves that the target has a place for, each `once` if need be; faults are rejected here."""
@@ -228,7 +234,3 @@ def _read(file: IO[bytes]) -> Iterator[bytes]:
     file.seek(0)
     while block := file.read(_BLOCK_BYTES):
         yield block
-
-
-def _reason(leaf: Leaf, outcome: Outcome) -> str:
-    return f"{leaf.rev}: {outcome.reason}"

@@ -19,25 +19,6 @@ from migrator.errors import TransientError
 from migrator.files.failures import temporary_file
 from migrator.model.revisions import Attachment, Leaf
 
-# Attachments that together are smaller go along inline: a request of their own would cost more.
-MAX_INLINE_BYTES = 65_536
-
-
-def inline_bytes(leaf: Leaf) -> int | None:
-    """How large a leaf is when its attachments go along inline; None when they are to be streamed."""
-    size = 0
-    for attachment in leaf.attachments:
-        if attachment.length_bytes is None:
-            return None
-        size += attachment.length_bytes
-    return len(leaf.body) + size * 4 // 3 if size <= MAX_INLINE_BYTES else None
-
-
-def held_bytes(leaf: Leaf) -> int:
-    """How much of a leaf is held while it is sent; of large attachments, which are streamed, nothing."""
-    size = inline_bytes(leaf)
-    return len(leaf.body) if size is None else size
-
 
 def post_leaves(client: CouchClient, database: str, leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
     """Write leaves whose attachments are small; the rows say what was not written.

@@ -13,12 +13,12 @@ from migrator.checkpoint.target_guard import checked
 from migrator.couch.bulk_get import Asked, read_leaves
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of
-from migrator.couch.leaf_sender import inline_bytes, post_leaves, stream_leaf
+from migrator.couch.leaf_sender import post_leaves, stream_leaf
 from migrator.couch.trouble import NOT_STORED, STORED, VERDICTS, Suspects, is_verdict
 from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.model.events import BatchSplit, Listener, ignore
-from migrator.model.revisions import Leaf
+from migrator.model.revisions import Leaf, inline_bytes
 from migrator.retry.dividing import divide_refused, in_batches, refuse_trouble, refused_alone
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier
 

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, Protocol
 
 from migrator.model import Outcome
 
+# Attachments that together are smaller go along inline: a request of their own would cost more.
+MAX_INLINE_BYTES = 65_536
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
@@ -53,6 +56,22 @@ class Leaf(NamedTuple):
 def leaf_bytes(leaf: Leaf) -> int:
     """How much a leaf carries: its body, and its attachments as far as their lengths are known."""
     return len(leaf.body) + sum(attachment.length_bytes or 0 for attachment in leaf.attachments)
+
+
+def inline_bytes(leaf: Leaf) -> int | None:
+    """How large a leaf is when its attachments go along inline; None when they are to be streamed."""
+    size = 0
+    for attachment in leaf.attachments:
+        if attachment.length_bytes is None:
+            return None
+        size += attachment.length_bytes
+    return len(leaf.body) + size * 4 // 3 if size <= MAX_INLINE_BYTES else None
+
+
+def held_bytes(leaf: Leaf) -> int:
+    """How much of a leaf is held while it is sent; of large attachments, which are streamed, nothing."""
+    size = inline_bytes(leaf)
+    return len(leaf.body) if size is None else size
 
 
 class LeafFault(NamedTuple):

@@ -20,17 +20,19 @@ MAX_IDS_SHOWN = 20
 
 @dataclass
 class Tally:
-    """What became of some leaves, without their bodies but those of rejects."""
+    """What became of some leaves, without their bodies but those of rejects; `attachments` of what is not one."""
 
     counts: Counts = field(default_factory=Counts)
     rejects: list[Reject] = field(default_factory=list)
     size_bytes: int = 0
+    attachments: int = 0
 
     def add(self, other: Tally) -> None:
         """Take another one in."""
         self.counts.add(other.counts)
         self.rejects += other.rejects
         self.size_bytes += other.size_bytes
+        self.attachments += other.attachments
 
 
 def account(batch: Batch, outcomes: Sequence[Outcome], database: str = "") -> tuple[Counts, list[Reject]]:
@@ -79,7 +81,9 @@ def account_leaves(
     counts.read += len(faults)
     counts.rejected += len(faults)
     unread = [Reject(collection, fault.id, "extract", fault.error, fault.reason) for fault in faults]
-    return Tally(counts, [*unread, *rejects], sum(map(leaf_bytes, sent)))
+    kept = (leaf for leaf, outcome in zip(sent, outcomes, strict=True) if outcome.status is not Status.REJECTED)
+    attachments = sum(len(leaf.attachments) for leaf in kept)
+    return Tally(counts, [*unread, *rejects], sum(map(leaf_bytes, sent)), attachments)
 
 
 def _settled(

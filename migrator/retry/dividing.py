@@ -29,11 +29,14 @@ def in_batches(
         if length is None:
             yield [item]
             continue
-        if batch and (len(batch) >= limits.max_docs or size + length > limits.max_bytes):
+        if batch and size + length > limits.max_bytes:
             yield batch
             batch, size = [], 0
         batch.append(item)
         size += length
+        if len(batch) >= limits.max_docs or size >= limits.max_bytes:
+            yield batch
+            batch, size = [], 0
     if batch:
         yield batch
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from migrator.backup.format.cipher import PLAIN, Cipher
 from migrator.backup.format.lines import StoredAttachment, stored_attachments
@@ -14,6 +16,8 @@ from migrator.backup.format.stored_files import StoredFiles, read_attachment
 from migrator.backup.storage.base import Place
 from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 from migrator.naming import shown
+
+T = TypeVar("T")
 
 
 class _Chain:
@@ -72,11 +76,13 @@ class SnapshotReader(_Chain):
     def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
         """Yield all leaves in ascending order of ids, from the first id after `after`.
 
+        Attachments may be read in other threads while the reading goes on.
+
         Raises:
             DamagedBackup: a file is missing, or not as it was written; nothing of it was given.
             ConfigError: it is encrypted, and there is no key that fits.
         """
-        return map(self._leaf, self._entries(after))
+        return _opened_safely(map(self._leaf, self._entries(after)))
 
     def _leaf(self, entry: Entry) -> Leaf | LeafFault:
         head = entry.head
@@ -158,3 +164,33 @@ def _index_entry(entry: Entry) -> IndexEntry:
         for each in stored_attachments(entry.head)
     )
     return IndexEntry(entry.head["id"], entry.head["rev"], "fault" in entry.head, stored)
+
+
+def _opened_safely(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
+    """The same leaves, whose attachments may be read in other threads while the reading goes on."""
+    lock = threading.Lock()
+    for leaf in _one_at_a_time(leaves, lock):
+        if isinstance(leaf, Leaf) and leaf.attachments:
+            yield leaf._replace(attachments=tuple(_safe(each, lock) for each in leaf.attachments))
+        else:
+            yield leaf
+
+
+def _safe(attachment: Attachment, lock: threading.Lock) -> Attachment:
+    return replace(attachment, open=partial(_opened, attachment, lock))
+
+
+def _opened(attachment: Attachment, lock: threading.Lock) -> Iterator[bytes]:
+    with lock:
+        pieces = attachment.open()
+    return _one_at_a_time(pieces, lock)
+
+
+def _one_at_a_time(items: Iterator[T], lock: threading.Lock) -> Iterator[T]:
+    nothing = object()
+    while True:
+        with lock:
+            item = next(items, nothing)
+        if item is nothing:
+            return
+        yield item  # type: ignore[misc]

@@ -208,7 +208,7 @@ class _Move:
         def work(number: int) -> None:
             while not failed.is_set():
                 if self._stopping.is_set():
-                    raise Interrupted("Stopped; what was in flight is settled.", hint="Go on with --resume.")
+                    raise _stopped()
                 with self._lock:
                     if not queue:
                         return
@@ -229,6 +229,8 @@ class _Move:
         errors.sort(key=lambda error: isinstance(error, Interrupted))
         for error in errors:
             if error is not None:
+                if isinstance(error, Interrupted):
+                    raise _stopped() from error
                 raise error
 
     def _report(self, ready: Mapping[str, int], verified: Verified | None, seconds: float) -> Applied:
@@ -259,3 +261,7 @@ class _Move:
 
     def _counts(self, part: str, planned: int | None) -> Counts | None:
         return None if planned is None else self._journal.state(part).counts
+
+
+def _stopped() -> Interrupted:
+    return Interrupted("Stopped; what was in flight is settled.", hint="Go on with --resume.")

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
 
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.couch.identity import guard_database
-from migrator.couch.leaf_sender import held_bytes
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.couch.settings import apply_revs_limit, apply_security, create_like
 from migrator.model import BatchLimits
 from migrator.model.events import Listener, ignore
 from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
-from migrator.pipeline.accounting import Tally, account_leaves
-from migrator.retry.dividing import in_batches
+from migrator.pipeline.leaves import Settled, carry_leaves
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ADMIN_ROLE
 from migrator.server.move.designs import END, PREFIX
@@ -27,6 +23,8 @@ CLOSED = {"admins": {"roles": [ADMIN_ROLE]}, "members": {"roles": [ADMIN_ROLE]}}
 MADE = "made"
 START_OVER = "Start over with --restart, after deleting what is there."
 SEQUENCE = "sequence"
+# Of each database, several of which are carried side by side.
+AT_ONCE = 2
 
 
 @dataclass
@@ -143,24 +141,19 @@ class Copier:
         *,
         positions: bool = True,
     ) -> None:
-        # Of the document that a batch divides, nothing counts before all its leaves have their end.
-        begun, seconds = Tally(), 0.0
-        divided = in_batches(leaves, self.limits, lambda leaf: held_bytes(leaf) if isinstance(leaf, Leaf) else 0)
-        for batch, following in pairwise(chain(divided, ([],))):
-            open_id = batch[-1].id if following and following[0].id == batch[-1].id else None
-            started = time.monotonic()
-            outcomes = writer.write([leaf for leaf in batch if isinstance(leaf, Leaf)])
-            seconds += time.monotonic() - started
-            whole = sum(leaf.id != open_id for leaf in batch)
-            done = sum(isinstance(leaf, Leaf) for leaf in batch[:whole])
-            begun.add(account_leaves(part, batch[:whole], outcomes[:done], told))
-            rest = account_leaves(part, batch[whole:], outcomes[done:], told)
-            if whole:
-                position = batch[whole - 1].id if positions else None
-                self.journal.settle_tally(part, begun, position=position, seconds=seconds)
-                begun, seconds = rest, 0.0
-            else:
-                begun.add(rest)
+        def settle(settled: Settled) -> None:
+            self.journal.settle(part, settled, position=positions)
+
+        carry_leaves(
+            part,
+            leaves,
+            writer.write,
+            settle,
+            limits=self.limits,
+            at_once=AT_ONCE,
+            stopping=self.target.stopping,
+            reason=told,
+        )
 
     def _writer(self, plan: DatabasePlan, *, fresh: bool = False) -> LeafWriter:
         return LeafWriter(

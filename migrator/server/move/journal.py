@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.model import Outcome
 from migrator.model.events import BatchLoaded, CheckpointSaved, DocumentRejected, Listener, ignore
-from migrator.model.revisions import Leaf, LeafFault
-from migrator.pipeline.accounting import Tally, account_leaves
+from migrator.model.revisions import Leaf
+from migrator.pipeline.leaves import Settled
 
 # A save costs a flush to disk, and databases side by side would save all the time.
 SAVE_INTERVAL_S = 1.0
@@ -60,42 +59,22 @@ class Journal:
             self.checkpoint.details.setdefault(kind, {})[database] = value
             self.save()
 
-    def settle(
-        self,
-        part: str,
-        leaves: Sequence[Leaf | LeafFault],
-        outcomes: Sequence[Outcome],
-        *,
-        position: str | None = None,
-        seconds: float = 0.0,
-    ) -> None:
-        """Note what became of leaves, one outcome for each; a leaf that could not be read is rejected.
-
-        Args:
-            part: the part of the move.
-            leaves: what was read.
-            outcomes: of the leaves that were no faults, in their order.
-            position: the id up to which everything is settled.
-            seconds: how long it took.
-        """
-        tally = account_leaves(part, leaves, outcomes, told)
-        self.settle_tally(part, tally, position=position, seconds=seconds)
-
-    def settle_tally(self, part: str, settled: Tally, *, position: str | None, seconds: float = 0.0) -> None:
-        """Note what became of leaves that are tallied; all of a document together, so that none counts twice."""
+    def settle(self, part: str, settled: Settled, *, position: bool = True) -> None:
+        """Note what became of leaves, and with `position` up to which id everything has its end."""
+        tally = settled.tally
         with self._lock:
             state = self.state(part)
-            if settled.rejects:
-                self._rejects.write(settled.rejects)
-            state.counts.add(settled.counts)
-            if position is not None:
-                state.position = position
+            if tally.rejects:
+                self._rejects.write(tally.rejects)
+            state.counts.add(tally.counts)
+            if position:
+                state.position = settled.position
             if time.monotonic() - self._saved >= SAVE_INTERVAL_S:
                 self.save()
                 self._listener(CheckpointSaved(part))
-            for reject in settled.rejects:
+            for reject in tally.rejects:
                 self._listener(DocumentRejected(reject))
-            self._listener(BatchLoaded(part, settled.counts, settled.size_bytes, seconds))
+            self._listener(BatchLoaded(part, tally.counts, tally.size_bytes, settled.seconds))
 
     def finish(self, part: str) -> None:
         """A part is complete."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import chain, groupby
 from typing import Any
 
 import orjson
@@ -13,13 +12,14 @@ from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.couch.identity import guard_database
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.model import BatchLimits, Outcome, Status
-from migrator.model.revisions import Leaf, LeafFault
-from migrator.retry.dividing import in_batches
+from migrator.model.revisions import Leaf
+from migrator.pipeline.accounting import account_leaves
+from migrator.pipeline.leaves import Settled, carry_leaves
 from migrator.server.admin import replications
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
 from migrator.server.move.copy import START_OVER
-from migrator.server.move.journal import Journal
+from migrator.server.move.journal import Journal, told
 
 IDENTITY = "identity"
 BATCH = BatchLimits(max_docs=100)
@@ -40,11 +40,18 @@ def carry_users(source: Server, target: Server, journal: Journal) -> None:
         # What is no user, as `_design/_auth`, is each server's own.
         after = str(journal.state(USERS).position or ID_PREFIX)
         users = (leaf for leaf in reader.leaves(after=after) if leaf.id.startswith(ID_PREFIX))
-        # All leaves of one user in the same batch: which past is whose is told by all of them.
-        groups = (list(group) for _, group in groupby(users, key=lambda leaf: leaf.id))
-        for batch in map(list, map(chain.from_iterable, in_batches(groups, BATCH, lambda _: 0))):
-            leaves = [leaf for leaf in batch if isinstance(leaf, Leaf)]
-            journal.settle(USERS, batch, _written(target, writer, leaves), position=batch[-1].id)
+        carry_leaves(
+            USERS,
+            users,
+            lambda leaves: _written(target, writer, leaves),
+            lambda settled: journal.settle(USERS, settled),
+            limits=BATCH,
+            at_once=1,
+            stopping=target.stopping,
+            # Which past is whose is told by all leaves of a user.
+            together=True,
+            reason=told,
+        )
     if guard is not None:
         guard.check(USERS)
     journal.finish(USERS)
@@ -105,8 +112,8 @@ def carry_replications(source: Server, target: Server, journal: Journal) -> None
         paused = replications.as_paused(document)
         paused.pop("_rev", None)
         leaf = Leaf(row["id"], str(document.get("_rev", "")), orjson.dumps(paused))
-        batch: list[Leaf | LeafFault] = [leaf]
-        journal.settle(part, batch, [_laid_down(target, row["id"], paused)])
+        tally = account_leaves(part, [leaf], [_laid_down(target, row["id"], paused)], told)
+        journal.settle(part, Settled(tally, "", 0.0), position=False)
     journal.finish(part)
 
 
