@@ -17,11 +17,12 @@ import urllib3
 from hypothesis import HealthCheck, settings
 
 from tests import support
+from tests.support.processes import SOON_S, ended
 
 # An example package with tests of its own, which tests/unit/plugins/test_plugins.py runs.
 collect_ignore = ["data"]
 # By its name, so that it is the same whether the package's entry point is installed or not.
-pytest_plugins = ("migrator.pytest_plugin",)
+pytest_plugins = ("migrator.pytest_plugin", "tests.support.last_limit")
 
 # A machine with one busy core is slow, not wrong.
 settings.register_profile("default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
@@ -114,14 +115,11 @@ def s3_server() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
-    try:
-        urllib3.PoolManager(retries=urllib3.Retry(60, backoff_factor=0.2, backoff_max=0.5)).request("GET", url)
+    with ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)):
+        often = urllib3.Retry(60, backoff_factor=0.2, backoff_max=0.5)
+        urllib3.PoolManager(retries=often, timeout=SOON_S).request("GET", url)
         yield url
-    finally:
-        server.kill()
-        server.wait()
 
 
 @pytest.fixture(scope="session")

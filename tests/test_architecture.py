@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import migrator
+from tests.support.processes import LIMIT_S
 
 PACKAGE = Path(migrator.__file__).parent
 MAX_LINES = 300
@@ -211,5 +212,7 @@ def test_can_be_read_in_one_sitting(module: str) -> None:
 def test_starts_quickly(code: str) -> None:
     """Help and mistyped flags wait for no package that only a run needs."""
     look = f"import sys; {code}; print(sorted({SLOW_TO_IMPORT!r} & set(sys.modules)), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, check=True, timeout=LIMIT_S
+    )
     assert done.stderr == "[]\n"

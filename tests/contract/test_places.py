@@ -18,6 +18,7 @@ from migrator.backup.storage import object_lock
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, EndpointError, LockedError
 from tests.support.backups import read, simple, write
+from tests.support.processes import SOON_S, ended, joined, started
 
 KINDS = ["folder", "file", "memory", "s3", "renaming"]
 
@@ -125,11 +126,7 @@ def test_of_many_at_once_at_most_one_holds(place: Place, url: str) -> None:
         except LockedError:
             pass
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    joined(*[started(work) for _ in range(4)])
     assert [] == failures
     with place.lock():
         pass
@@ -181,8 +178,8 @@ def test_a_killed_runs_lock_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         place.write(f"{object_lock.LOCKS}/x.json", f'{{"host":"{host}","pid":{pid},"renewed":{renewed}}}'.encode())
 
     monkeypatch.setattr(socket, "gethostname", lambda: "here")
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        gone.wait()
+    with ended(subprocess.Popen([sys.executable, "-c", ""])) as gone:
+        gone.wait(SOON_S)
     for host, pid, age_s in (("here", gone.pid, 1), ("there", 1, 700), ("here", os.getppid(), 700)):
         leave(host, pid, age_s)
         with place.lock():

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests import support
 from tests.support.backup_world import World
 from tests.support.commands import run
 from tests.support.leaf_states import leaf, random_leaves
+from tests.support.processes import LIMIT_S, SOON_S, ended, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -48,14 +48,16 @@ def killed(
 ) -> bool:
     """Kill a run when it has come on by so much; False when it was through before, and ended well."""
     begin = progress()
-    while process.poll() is None and progress() < begin + more:
-        time.sleep(0.002)
-    # It stands still while we look: a kill after its last effect would meet a run that is through.
-    process.send_signal(signal.SIGSTOP)
-    if process.poll() is None and not is_through():
-        process.kill()
-    process.send_signal(signal.SIGCONT)
-    _, errors = process.communicate(timeout=60)
+    with ended(process):
+        wait_until(
+            lambda: process.poll() is not None or progress() >= begin + more, timeout_s=LIMIT_S, pause_s=0.002
+        )
+        # It stands still while we look: a kill after its last effect would meet a run that is through.
+        process.send_signal(signal.SIGSTOP)
+        if process.poll() is None and not is_through():
+            process.kill()
+        process.send_signal(signal.SIGCONT)
+        _, errors = process.communicate(timeout=SOON_S)
     if process.returncode == -signal.SIGKILL:
         return True
     assert process.returncode == 0, errors.decode()

@@ -17,6 +17,7 @@ from migrator.backup.prune import plan_pruning
 from migrator.backup.retention import Policy
 from migrator.backup.storage.base import open_place
 from tests.support.backups import PlainAttachment, PlainLeaf, Sizes, begin, leaf, read, simple, write
+from tests.support.processes import LIMIT_S
 
 WRITER = """
 import sys
@@ -75,7 +76,7 @@ def test_a_writer_that_is_killed_and_run_again(tmp_path: Path) -> None:
         for attempt in range(40):
             effect = str(rng.randrange(12, 40) if attempt < 8 else 0)
             command = [sys.executable, "-c", WRITER, str(tmp_path), effect]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=LIMIT_S)
             resumed += done.stdout == "resumed\n"
             code = done.returncode
             kills += code == -9
@@ -110,7 +111,7 @@ def test_a_pruning_that_is_killed_and_run_again(tmp_path: Path) -> None:
         effect = str(rng.randrange(2, 60) if attempt < 12 else 0)
         command = [sys.executable, "-c", PRUNING, effect, *words]
         process = subprocess.run(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, timeout=LIMIT_S
         )
         kills += process.returncode == -9
         assert process.returncode in {0, -9}, process.stderr
@@ -147,13 +148,13 @@ def test_what_killed_runs_left_goes(tmp_path: Path) -> None:
     assert [early.snapshot, unsaved.snapshot] == plan.stale
     command = [sys.executable, "-m", "migrator", "backups", "prune", "--from", str(tmp_path), "--keep-last", "9"]
     with place.lock():
-        refused = subprocess.run(command, capture_output=True, text=True, check=False)
+        refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     assert 7 == refused.returncode
     assert "Another run" in refused.stderr
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_S)
     assert done.stdout.count("unfinished") == 2
     assert [full.snapshot, second.snapshot, going.snapshot] == place.folders("databases/orders")
     old = f"{datetime.now(UTC) - timedelta(days=8):%Y%m%dT%H%M%S}.000Z-abcdef"
     place.write(f"databases/users/{old}/progress.json", b"{}")
-    subprocess.run(command, capture_output=True, text=True, check=True)
+    subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_S)
     assert ["orders"] == place.folders("databases")

@@ -11,11 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.processes import LIMIT_S, SOON_S, ended, wait_until
 
 DOCUMENTS = {"accounts": 6_000, "zebras": 4_000}
 
@@ -53,16 +56,16 @@ class Job:
         ]
         return [*command, "--rejects", "rejects.ndjson", "--report", "-", "--batch-docs", "1", *self.flags]
 
-    def start(self, *flags: str) -> subprocess.Popen[str]:
-        """Begin a run."""
-        return subprocess.Popen(
-            [*self.command, *flags], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def start(self, *flags: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Begin a run, which ends with the block at the latest."""
+        pipe = subprocess.PIPE
+        words = [*self.command, *flags]
+        return ended(subprocess.Popen(words, cwd=self.folder, stdout=pipe, stderr=pipe, text=True))
 
     def finish(self, *flags: str) -> tuple[int, dict[str, Any], str]:
         """A whole run: its exit code, report and standard error."""
-        process = self.start(*flags)
-        out, err = process.communicate(timeout=300)
+        with self.start(*flags) as process:
+            out, err = process.communicate(timeout=LIMIT_S)
         return process.returncode, json.loads(out) if out else {}, err
 
     @property
@@ -77,10 +80,11 @@ class Job:
 
     def wait_until(self, process: subprocess.Popen[str], written_bytes: int) -> bool:
         """Wait until the target is so far; False when the process ended before."""
-        while self.written_bytes < written_bytes:
-            if process.poll() is not None:
-                return False
-            time.sleep(0.001)
+        wait_until(
+            lambda: self.written_bytes >= written_bytes or process.poll() is not None,
+            timeout_s=LIMIT_S,
+            pause_s=0.001,
+        )
         return process.poll() is None
 
     def check(self) -> None:
@@ -153,12 +157,10 @@ def test_a_job_that_is_killed_again_and_again(
     places = sorted(chance.uniform(0.0, 0.95) * job.whole_bytes for _ in range(kills))
     killed = 0
     for place in places:
-        process = job.start("--resume")
-        job.wait_until(process, int(place))
-        # Not always right after a write.
-        time.sleep(chance.uniform(0.0, 0.02))
-        process.kill()
-        process.communicate()
+        with job.start("--resume") as process:
+            job.wait_until(process, int(place))
+            # Not always right after a write.
+            time.sleep(chance.uniform(0.0, 0.02))
         killed += process.returncode == -signal.SIGKILL
     assert killed >= kills // 2
     states = json.loads((tmp_path / "job.json").read_text())["collections"].values()
@@ -178,10 +180,10 @@ def test_a_job_that_is_killed_again_and_again(
 def test_a_job_that_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
     """It ends with 130 when all is settled and saved, says how to go on, and the next run does the rest."""
     job = make_job(tmp_path)
-    process = job.start()
-    assert job.wait_until(process, job.whole_bytes // 5)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    with job.start() as process:
+        assert job.wait_until(process, job.whole_bytes // 5)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=SOON_S)
     assert (process.returncode, out) == (130, "")
     assert "--resume" in err
     assert "Traceback" not in err
@@ -199,16 +201,16 @@ def test_a_job_that_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> N
 def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
     """While one holds the checkpoint, another ends with 7 and names it; the first is not disturbed."""
     job = make_job(tmp_path)
-    process = job.start()
-    assert job.wait_until(process, 1)
-    os.kill(process.pid, signal.SIGSTOP)
-    for flag in ("--resume", "--restart"):
-        code, report, err = job.finish(flag)
-        assert (code, report) == (7, {})
-        assert f"process {process.pid}" in err
-        assert "Traceback" not in err
-    os.kill(process.pid, signal.SIGCONT)
-    process.communicate(timeout=60)
+    with job.start() as process:
+        assert job.wait_until(process, 1)
+        os.kill(process.pid, signal.SIGSTOP)
+        for flag in ("--resume", "--restart"):
+            code, report, err = job.finish(flag)
+            assert (code, report) == (7, {})
+            assert f"process {process.pid}" in err
+            assert "Traceback" not in err
+        os.kill(process.pid, signal.SIGCONT)
+        process.communicate(timeout=SOON_S)
     assert process.returncode == 0
     job.check()
 
@@ -216,10 +218,8 @@ def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
 def test_a_job_that_was_killed_is_not_begun_by_mistake(tmp_path: Path) -> None:
     """Without --resume or --restart the checkpoint that a kill left is in the way; --restart starts over."""
     job = make_job(tmp_path)
-    process = job.start()
-    assert job.wait_until(process, job.whole_bytes // 3)
-    process.kill()
-    process.communicate()
+    with job.start() as process:
+        assert job.wait_until(process, job.whole_bytes // 3)
     code, _, err = job.finish()
     assert code == 6
     assert "--resume" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests import support
+from tests.support.processes import LIMIT_S, SOON_S, ended, joined, wait_until
 
 DOCUMENTS = 800
 KILLS = 4
@@ -43,7 +45,7 @@ class Application:
     def freeze(self) -> None:
         """Write no more."""
         self._frozen.set()
-        self._thread.join()
+        joined(self._thread)
         assert self.failure is None, self.failure
 
     def _work(self) -> None:
@@ -103,19 +105,16 @@ def test_killed_again_and_again(urls: tuple[str, str], tmp_path: Path, mode: str
     with Application(urls[0], seed):
         # A round that is over before it is killed says nothing: another follows, as there is always more to carry.
         while killed < KILLS and missed < MISSES:
-            begun = killed + missed > 0
-            process = subprocess.Popen(
-                [*command, mode], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            before = (tmp_path / "cp.json").read_bytes() if begun else b""
-            deadline = time.monotonic() + 60
-            # A kill before the first step proves nothing; the checkpoint says that one was made.
-            while process.poll() is None and _read(tmp_path / "cp.json") == before:
-                assert time.monotonic() < deadline
-                time.sleep(0.002)
-            time.sleep(chance.uniform(0.0, 0.6) / 2**missed)
-            process.kill()
-            _, err = process.communicate()
+            before = _read(tmp_path / "cp.json")
+            pipe = subprocess.PIPE
+            with ended(
+                subprocess.Popen([*command, mode], cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
+            ) as process:
+                # A kill before the first step proves nothing; the checkpoint says that one was made.
+                wait_until(functools.partial(_has_moved, process, tmp_path / "cp.json", before), pause_s=0.002)
+                time.sleep(chance.uniform(0.0, 0.6) / 2**missed)
+                process.kill()
+                _, err = process.communicate(timeout=SOON_S)
             assert "Traceback" not in err
             assert process.returncode in {0, -signal.SIGKILL}, err
             killed += process.returncode == -signal.SIGKILL
@@ -127,6 +126,7 @@ def test_killed_again_and_again(urls: tuple[str, str], tmp_path: Path, mode: str
         capture_output=True,
         text=True,
         check=False,
+        timeout=LIMIT_S,
     )
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert json.loads(done.stdout)["behind"] == 0
@@ -138,8 +138,14 @@ def test_killed_again_and_again(urls: tuple[str, str], tmp_path: Path, mode: str
     # The target never has more revisions of a document than the source: each write of ours stands for one there.
     source = generations(urls[0])
     assert {id for id, generation in generations(urls[1]).items() if generation > source[id]} == set()
-    again = subprocess.run([*command, "--since-last"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    again = subprocess.run(
+        [*command, "--since-last"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
     assert json.loads(again.stdout)["totals"]["read"] == 0
+
+
+def _has_moved(process: subprocess.Popen[str], path: Path, before: bytes) -> bool:
+    return process.poll() is not None or _read(path) != before
 
 
 def _read(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests import support
-from tests.support.processes import ended, wait_until
+from tests.support.processes import LIMIT_S, ended, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 DOCUMENTS = 6_000
@@ -97,21 +97,21 @@ def test_every_document_is_there_once_after_any_kills(
         line = command(url, *flags)
         if kind == "folder":
             line[:3] = LETS_US_GO_FIRST
-        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL)
-        if kills < 8:
-            # Wait for a little progress, so that the loop ends, and then for some moment.
-            until = settled(tmp_path) + rng.randrange(1, count // 10)
-            deadline = time.monotonic() + 20
-            while process.poll() is None and settled(tmp_path) < until and time.monotonic() < deadline:
-                time.sleep(0.002)
-            time.sleep(rng.random() * 0.03)
-            # It stands still while we look: a kill after its last checkpoint would meet a job that is done.
-            process.send_signal(signal.SIGSTOP)
-            if process.poll() is None and not finished(tmp_path):
-                process.kill()
-                kills += 1
-            process.send_signal(signal.SIGCONT)
-        code = process.wait()
+        with ended(subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL)) as process:
+            if kills < 8:
+                # Wait for a little progress, so that the loop ends, and then for some moment.
+                until = settled(tmp_path) + rng.randrange(1, count // 10)
+                deadline = time.monotonic() + 20
+                while process.poll() is None and settled(tmp_path) < until and time.monotonic() < deadline:
+                    time.sleep(0.002)
+                time.sleep(rng.random() * 0.03)
+                # It stands still while we look: a kill after its last checkpoint would meet a job that is done.
+                process.send_signal(signal.SIGSTOP)
+                if process.poll() is None and not finished(tmp_path):
+                    process.kill()
+                    kills += 1
+                process.send_signal(signal.SIGCONT)
+            code = process.wait(LIMIT_S)
         if code != -signal.SIGKILL:
             break
         carried = max(carried, settled(tmp_path))
@@ -151,7 +151,9 @@ def test_a_polite_signal_settles_and_saves(
     assert len(support.documents(server_url, name)) == before - sum(
         line in (17, 2500, 5900) for line in range(before)
     )
-    done = subprocess.run(command(server_url, "--resume"), cwd=tmp_path, capture_output=True, check=False)
+    done = subprocess.run(
+        command(server_url, "--resume"), cwd=tmp_path, capture_output=True, check=False, timeout=LIMIT_S
+    )
     assert 3 == done.returncode
     totals = json.loads((tmp_path / "report.json").read_text())["totals"]
     assert (0, DOCUMENTS + 3 - before) == (totals["unchanged"], totals["read"])
@@ -164,11 +166,11 @@ def test_a_second_run_at_once_is_refused(tmp_path: Path, server_url: str, databa
     with ended(subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL)) as process:
         wait_until(lambda: settled(tmp_path) >= 100, pause_s=0.005, process=process)
         process.send_signal(signal.SIGSTOP)
-        second = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        second = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     assert 7 == second.returncode
     assert str(process.pid) in second.stderr
     third = subprocess.run(
-        command(server_url, "--resume"), cwd=tmp_path, capture_output=True, text=True, check=False
+        command(server_url, "--resume"), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LIMIT_S
     )
     assert 3 == third.returncode, third.stderr
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import selectors
@@ -22,6 +23,7 @@ from tests import support
 from tests.docs.pages import OUTPUT, ROOT, SHELL, Block, blocks, name_of
 from tests.docs.private_server import PrivateServer
 from tests.docs.scenes import Scene, scene_of
+from tests.support.processes import LIMIT_S, ended
 
 TIMEOUT_S = 90
 # Hosts that pages name; each is a view of the test's server with databases of its own.
@@ -72,12 +74,14 @@ class Shell:
         # A here-document ends with its word alone on a line, so the brace has one of its own.
         self._bash.stdin.write(f"{{ {command}\n}} </dev/null\necho {self.end} $?\n".encode())
         self._bash.stdin.flush()
-        text, waits = b"", 0
+        text, waits, deadline = b"", 0, time.monotonic() + LIMIT_S
         mark = re.compile(rf"{self.end} (\d+)\n".encode())
         with selectors.DefaultSelector() as waiting:
             assert self._bash.stdout is not None
             waiting.register(self._bash.stdout, selectors.EVENT_READ)
             while not (found := mark.search(text)):
+                # Not even where something is printed again and again.
+                assert time.monotonic() < deadline, f"no end: {command}\n{text!r}"
                 if not waiting.select(1.0):
                     # Seconds are counted, not read from a clock: a machine may stand still.
                     waits += 1
@@ -91,15 +95,19 @@ class Shell:
     def run_until(self, command: str, said: str) -> tuple[int, str]:
         """Type a command that goes on and on, and press Ctrl-C when it has said something."""
         log = self.folder / f".until-{uuid.uuid4().hex}"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec {command}"],
-                cwd=self.folder,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+        with (
+            log.open("wb") as output,
+            ended(
+                subprocess.Popen(
+                    ["bash", "-c", f"exec {command}"],
+                    cwd=self.folder,
+                    env=self.environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                )
+            ) as process,
+        ):
             for _ in range(TIMEOUT_S * 10):
                 if re.search(said, log.read_text()) or process.poll() is not None:
                     break
@@ -113,8 +121,9 @@ class Shell:
 
     def close(self) -> None:
         """End the shell and what it has started."""
-        os.killpg(self._bash.pid, signal.SIGKILL)
-        self._bash.communicate()
+        with contextlib.suppress(ProcessLookupError), ended(self._bash):
+            # What left the group may hold the pipes still, so their end is not waited for.
+            os.killpg(self._bash.pid, signal.SIGKILL)
 
 
 @dataclass

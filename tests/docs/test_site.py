@@ -17,6 +17,7 @@ import pytest
 from migrator.cli import COMMANDS
 from tests.browser import open_browser
 from tests.docs.pages import ROOT
+from tests.support.processes import LIMIT_S
 
 # Nobody listens there: whoever asks another host on the way fails.
 NOWHERE = "http://127.0.0.1:9"
@@ -30,7 +31,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE}
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
     assert done.returncode == 0, done.stderr
     return folder
 

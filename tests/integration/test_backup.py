@@ -20,6 +20,7 @@ from tests import support
 from tests.support.backup_world import World
 from tests.support.fault_proxy import FaultProxy, at_random
 from tests.support.leaf_states import BYTES, leaf, make, odd_leaves, random_leaves
+from tests.support.processes import joined, started
 from tests.support.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
@@ -232,14 +233,13 @@ def test_a_database_that_is_written_to_meanwhile(world: World) -> None:
             world.write("a", leaf(id, f"2-{number:08x}", "1-a", n=number))
             written.append(number)
 
-    thread = threading.Thread(target=keep_writing)
-    thread.start()
+    thread = started(keep_writing)
     try:
         for _ in range(4):
             world.backed_up("a", segment_bytes=3_000)
     finally:
         stop.set()
-        thread.join()
+        joined(thread)
     assert len(written) > 5
     world.backed_up("a")
     assert world.restored("a", "b") == world.state("a")

@@ -25,6 +25,7 @@ from migrator.pipeline.wrapper import RetryingExtractor
 from migrator.retry.retrier import Retrier
 from tests import support
 from tests.support.fault_proxy import FaultProxy, Request
+from tests.support.processes import wait_until
 from tests.support.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
@@ -246,13 +247,16 @@ def test_a_database_created_again_ends_a_resume(
     with pytest.raises(Interrupted):
         run_job(config(), environ={}, listener=stop_at_first, stopping=stopping)
     before = support.get(f"{server_url}/{name}")["instance_start_time"]
-    while True:
+
+    def made_again() -> bool:
         # A database is gone some moments after its deletion was confirmed, and its age is told in whole seconds.
         support.request("DELETE", f"{server_url}/{name}")
-        if support.request("PUT", f"{server_url}/{name}")[0] == 201:
-            status, info = support.request("GET", f"{server_url}/{name}")
-            if status == 200 and (not is_couchdb or info["instance_start_time"] != before):
-                break
+        if support.request("PUT", f"{server_url}/{name}")[0] != 201:
+            return False
+        status, info = support.request("GET", f"{server_url}/{name}")
+        return status == 200 and (not is_couchdb or info["instance_start_time"] != before)
+
+    wait_until(made_again)
     assert support.request("POST", f"{server_url}/{name}/_bulk_docs", {"docs": documents[:50]})[0] == 201
     if is_couchdb:
         with pytest.raises(CheckpointError, match="has changed") as caught:

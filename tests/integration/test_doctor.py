@@ -25,6 +25,7 @@ from migrator.server.admin.doctor import examine
 from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNREACHABLE, Diagnosis
 from tests import support
 from tests.support.fault_proxy import FaultProxy, Request
+from tests.support.processes import SOON_S, ended
 from tests.support.stub_server import Asked, Reply, StubServer
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
@@ -89,10 +90,9 @@ def test_a_scratch_database_that_a_kill_left_is_removed(server_url: str) -> None
         return {old, young, other}.intersection(support.get(f"{server_url}/_all_dbs"))
 
     with FaultProxy(server_url, hang) as proxy:
-        process = subprocess.Popen([sys.executable, "-c", code, "doctor", proxy.url, "--quiet"])
-        assert written.wait(30)
-        process.kill()
-        process.wait()
+        words = [sys.executable, "-c", code, "doctor", proxy.url, "--quiet"]
+        with ended(subprocess.Popen(words)):
+            assert written.wait(SOON_S)
     support.request("PUT", f"{server_url}/{young}")
     support.request("PUT", f"{server_url}/{other}")
     try:

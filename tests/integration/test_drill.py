@@ -23,6 +23,7 @@ from migrator.model.revisions import LeafFault
 from tests import support
 from tests.support.backup_world import World
 from tests.support.leaf_states import leaf, odd_leaves, write
+from tests.support.processes import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -76,11 +77,13 @@ def test_the_command_says_so(world: World) -> None:
     """One line for each database, the numbers as JSON, a watchdog's file, exit 0; nothing is left."""
     command = [sys.executable, "-m", "migrator", "backups", "check", "--from", world.place, "--drill", "-q"]
     command += ["--to", world.server, "--metrics", str(world.folder / "drill.prom")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     assert (0, "") == (done.returncode, done.stderr)
     assert "was restored and is equal" in done.stdout
     assert "migrator_" in (world.folder / "drill.prom").read_text()
-    told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    told = json.loads(
+        subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, timeout=LIMIT_S).stdout
+    )
     assert [(True, world.name("a"), len(world.state("a")))] == [
         (each["ok"], each["database"], each["leaves"]) for each in told["drills"]
     ]

@@ -25,7 +25,7 @@ from migrator.jobs.since_last import since_last_job
 from migrator.model.events import BatchLoaded, Event, LagMeasured
 from tests import support
 from tests.support.fault_proxy import FaultProxy, at_random
-from tests.support.processes import ended, wait_until
+from tests.support.processes import LIMIT_S, ended, joined, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -49,7 +49,7 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        self._thread.join()
+        joined(self._thread)
 
     def _work(self) -> None:
         revisions: dict[str, str] = {}
@@ -264,6 +264,7 @@ def test_the_cut_over(urls: tuple[str, str], tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=LIMIT_S,
     )
     assert done.returncode == 0, done.stderr
     assert "both sides hold the same" in done.stderr

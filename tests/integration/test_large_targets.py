@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import LIMIT_S
 from tests.support.stub_server import Asked, Reply, StubServer, recorded_reply
 
 DOCUMENTS = 30
@@ -88,7 +89,7 @@ def peak_kb(folder: Path, *arguments: str) -> tuple[int, int]:
     environ = {key: value for key, value in os.environ.items() if not key.startswith("COUCHDB_")}
     environ |= {"HOME": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-S", "-c", MEASURE, *arguments]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=LIMIT_S)
     code, kb = done.stderr.splitlines()[-1].split()
     return int(code), int(kb)
 

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import open_browser
+from tests.support.processes import LIMIT_S
 from tests.unit.report.example import example
 
 HOSTILE = "</script><img src=http://192.0.2.1/x onerror=document.title='stolen'>"
@@ -45,7 +46,7 @@ def page_of(folder: Path, report: object) -> Path:
     """The page that the command makes of a report."""
     (folder / "report.json").write_text(json.dumps(report))
     command = [sys.executable, "-m", "migrator", "report", "report.json", "--html"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=LIMIT_S)
     return folder / "report.html"
 
 
@@ -137,7 +138,7 @@ def test_a_page_of_many_rejects_stays_small(browser: Browser, tmp_path: Path) ->
     command += ["--transform", "refusing:refused", "--report", "report.json"]
     program = "def refused(document):\n    raise ValueError(document['_id'])\n"
     (tmp_path / "refusing.py").write_text(program)
-    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, timeout=LIMIT_S)
     assert done.returncode == 3, done.stderr
     path = page_of(tmp_path, json.loads((tmp_path / "report.json").read_text()))
     assert path.stat().st_size < 150_000

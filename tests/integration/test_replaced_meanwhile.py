@@ -11,6 +11,7 @@ import pytest
 from tests import support
 from tests.reliability.soak_jobs import JOBS, MIGRATOR, Job
 from tests.support.fault_proxy import FaultProxy, Request
+from tests.support.processes import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -50,7 +51,9 @@ def test_nothing_is_lost_unsaid(
         with FaultProxy(server_url, chaos) as proxy:
             while 0 not in codes:
                 command = [*MIGRATOR, *job.arguments(proxy.url), "-q", *([flag] if flag else [])]
-                done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+                done = subprocess.run(
+                    command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=LIMIT_S
+                )
                 codes.append(done.returncode)
                 assert done.returncode in {0, 6}, done.stderr
                 if done.returncode:

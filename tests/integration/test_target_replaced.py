@@ -28,6 +28,7 @@ from migrator.verification.job import verify_job
 from tests import support
 from tests.support.commands import Ran, run
 from tests.support.fault_proxy import FaultProxy, Request
+from tests.support.processes import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -192,7 +193,7 @@ def test_by_the_command(job: Job) -> None:
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     words = [sys.executable, "-m", "migrator", *arguments]
-    return subprocess.run(words, check=False, capture_output=True, text=True)
+    return subprocess.run(words, check=False, capture_output=True, text=True, timeout=LIMIT_S)
 
 
 def retried(job: Job, target: str, *options: str) -> Ran:

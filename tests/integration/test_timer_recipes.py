@@ -16,6 +16,7 @@ import yaml
 
 from migrator.cli import cli
 from migrator.config import JobConfig, load_job_file
+from tests.support.processes import LIMIT_S
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 JOB = CONFIGS / "scheduled-backup-sync.toml"
@@ -171,11 +172,12 @@ def test_systemd_itself_finds_no_fault(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=LIMIT_S,
     )
     told = [line for line in done.stderr.splitlines() if "migrator-sync" in line or "migrator-backup" in line]
     assert told == [], done.stderr
     calendar = [checker, "calendar", unit(TIMER)["Timer"]["OnCalendar"][0]]
-    assert subprocess.run(calendar, capture_output=True, check=False).returncode == 0
+    assert subprocess.run(calendar, capture_output=True, check=False, timeout=LIMIT_S).returncode == 0
 
 
 @pytest.mark.parametrize("recipe", ["cron", "systemd", "kubernetes"])

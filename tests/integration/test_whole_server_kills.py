@@ -16,7 +16,7 @@ import pytest
 
 from tests import support
 from tests.support import whole_server
-from tests.support.processes import ended, wait_until
+from tests.support.processes import LIMIT_S, ended, wait_until
 from tests.support.whole_server import Pair
 
 KILLS = 6
@@ -32,7 +32,9 @@ def environ() -> dict[str, str]:
 def plan(pair: Pair, folder: Path, environ: dict[str, str]) -> None:
     """Make the plan `plan.json`."""
     command = [*MIGRATOR, "plan-server", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json"]
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -51,14 +53,13 @@ def test_a_move_survives_kills(pair: Pair, tmp_path: Path, environ: dict[str, st
     checkpoint = tmp_path / "plan.json.checkpoint"
     settled: list[int] = []
     while True:
-        process = subprocess.Popen(apply(pair, "--resume"), cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
-        before = settled[-1] if settled else 0
-        if len(settled) == KILLS or not _gets_into_the_middle(process, checkpoint, before):
-            _, errors = process.communicate(timeout=300)
-            break
-        time.sleep(rng.uniform(0, 0.3))
-        process.kill()
-        process.communicate()
+        words = apply(pair, "--resume")
+        with ended(subprocess.Popen(words, cwd=tmp_path, env=environ, stderr=subprocess.PIPE)) as process:
+            before = settled[-1] if settled else 0
+            if len(settled) == KILLS or not _gets_into_the_middle(process, checkpoint, before):
+                _, errors = process.communicate(timeout=LIMIT_S)
+                break
+            time.sleep(rng.uniform(0, 0.3))
         settled.append(_settled(checkpoint))
     assert process.returncode == 0, errors
     assert len(settled) >= 2, "too fast to be killed in the middle"
@@ -82,13 +83,13 @@ def _settled(checkpoint: Path) -> int:
 
 def _gets_into_the_middle(process: subprocess.Popen[bytes], checkpoint: Path, before: int) -> bool:
     """Wait until the checkpoint has gone on and names a place inside a database; False when all is done first."""
-    while process.poll() is None:
-        states = _states(checkpoint)
-        inside = any(state["position"] and not state["finished"] for state in states)
-        if inside and _settled(checkpoint) > before:
-            return True
-        time.sleep(0.01)
-    return False
+
+    def inside() -> bool:
+        found = any(state["position"] and not state["finished"] for state in _states(checkpoint))
+        return found and _settled(checkpoint) > before
+
+    wait_until(lambda: process.poll() is not None or inside(), timeout_s=LIMIT_S, pause_s=0.01)
+    return process.poll() is None
 
 
 def test_an_interrupted_move_is_not_started_over_by_mistake(
@@ -107,14 +108,18 @@ def test_an_interrupted_move_is_not_started_over_by_mistake(
         # It stands still, so that it is under way for certain when the second one comes.
         process.send_signal(signal.SIGSTOP)
         second = subprocess.run(
-            apply(pair), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+            apply(pair), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
         )
         assert second.returncode == 7, second.stderr
-    again = subprocess.run(apply(pair), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    again = subprocess.run(
+        apply(pair), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
     assert again.returncode == 6, again.stderr
     assert "--resume" in again.stderr
     command = apply(pair, "--restart")
-    restarted = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    restarted = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
     assert restarted.returncode == 0, restarted.stderr
     whole_server.assert_same(pair, names)
 
@@ -129,6 +134,8 @@ def test_a_target_that_somebody_removed_is_told(pair: Pair, tmp_path: Path, envi
     for name in names:
         support.request("DELETE", whole_server.url_of(pair.target, pair.at_target(name)))
     command = apply(pair, "--resume")
-    resumed = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    resumed = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
     assert resumed.returncode == 6, resumed.stderr
     assert "is gone: it was deleted or replaced since this job began" in resumed.stderr

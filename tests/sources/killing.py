@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import ended, wait_until
+from tests.support.processes import LIMIT_S, ended, wait_until
 
 
 def killed_and_resumed(
@@ -26,7 +26,7 @@ def killed_and_resumed(
             wait_until(lambda: settled(folder) > before, timeout_s=300, pause_s=0.01, process=process)  # noqa: B023
             assert process.poll() is None, f"it ended with {process.returncode} before it could be killed"
         done += 1
-    subprocess.run(command, cwd=folder, env={**os.environ, **(environ or {})}, check=True)
+    subprocess.run(command, cwd=folder, env={**os.environ, **(environ or {})}, check=True, timeout=LIMIT_S)
     report = json.loads((folder / "report.json").read_text())
     assert report["ok"]
     files = sorted((folder / "out").glob("*.ndjson"))

@@ -14,6 +14,7 @@ import pytest
 from migrator.errors import ConfigError
 from migrator.integrations.dlt import couchdb
 from tests import support
+from tests.support.processes import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -54,6 +55,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=LIMIT_S,
     )
 
 

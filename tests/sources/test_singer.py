@@ -29,6 +29,7 @@ from tests.contract.test_extractors import Local
 from tests.sources.killing import killed_and_resumed
 from tests.sources.record import DATA
 from tests.sources.record import TAP as TAP_VERSION
+from tests.support.processes import LIMIT_S, ended
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -326,7 +327,9 @@ def test_standard_input_is_a_source_too(tmp_path: Path) -> None:
         "--rejects",
         "r",
     ]
-    done = subprocess.run(command, input=text, cwd=tmp_path, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        command, input=text, cwd=tmp_path, text=True, capture_output=True, check=False, timeout=LIMIT_S
+    )
     assert done.returncode == 3, done.stderr
     assert json.loads((tmp_path / "out" / "a.ndjson").read_text()) == {"x": "1:2", "y": 3, "_id": "1%3A2:3"}
     assert json.loads((tmp_path / "r").read_text())["error"] == "no_key"
@@ -434,6 +437,7 @@ def command(url: str, folder: Path, text: str, *more: str) -> subprocess.Complet
         text=True,
         capture_output=True,
         check=False,
+        timeout=LIMIT_S,
     )
 
 
@@ -483,27 +487,25 @@ def test_a_killed_target_goes_on_from_the_last_state(
     )
     last = 0
     kills = 0
+    pipe = subprocess.PIPE
+    words = [sys.executable, "-c", program, "singer-target", "--to", server_url, "-q"]
     while True:
-        tap = subprocess.Popen([sys.executable, "tap.py", name, str(last)], cwd=tmp_path, stdout=subprocess.PIPE)
-        target = subprocess.Popen(
-            [sys.executable, "-c", program, "singer-target", "--to", server_url, "-q"],
-            cwd=tmp_path,
-            stdin=tap.stdout,
-            stdout=subprocess.PIPE,
-        )
-        assert tap.stdout is not None
-        assert target.stdout is not None
-        tap.stdout.close()
-        given = []
-        if kills < 2:
-            given.append(target.stdout.readline())
-            time.sleep(0.02)
-            os.kill(target.pid, signal.SIGKILL)
-            kills += 1
-        given += target.stdout.read().splitlines()
-        code = target.wait()
-        tap.wait()
-        target.stdout.close()
+        tap_words = [sys.executable, "tap.py", name, str(last)]
+        with (
+            ended(subprocess.Popen(tap_words, cwd=tmp_path, stdout=pipe)) as tap,
+            ended(subprocess.Popen(words, cwd=tmp_path, stdin=tap.stdout, stdout=pipe)) as target,
+        ):
+            assert tap.stdout is not None
+            assert target.stdout is not None
+            tap.stdout.close()
+            given = []
+            if kills < 2:
+                given.append(target.stdout.readline())
+                time.sleep(0.02)
+                os.kill(target.pid, signal.SIGKILL)
+                kills += 1
+            given += target.stdout.read().splitlines()
+            code = target.wait(LIMIT_S)
         states = [int(line) for line in given if line.strip()]
         assert states == sorted(states)
         last = states[-1] if states else last

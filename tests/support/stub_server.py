@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.support.processes import joined, started
 
 ANSWERS = Path(__file__).parents[1] / "data" / "couchdb-3.5.0-answers.ndjson"
 
@@ -124,14 +125,13 @@ class StubServer:
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
         self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
+        self._thread = started(lambda: self._server.serve_forever(0.01))
 
     def close(self) -> None:
         """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
+        joined(self._thread)
 
     def __enter__(self) -> Self:
         return self

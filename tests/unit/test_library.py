@@ -10,6 +10,7 @@ import pytest
 
 import migrator
 from migrator.errors import ConfigError
+from tests.support.processes import LIMIT_S
 from tests.test_architecture import MODULES
 
 
@@ -22,7 +23,9 @@ for _ in range(2):
     assert migrator.run(source, "out", checkpoint="cp", restart=True).ok
     assert migrator.verify(source, "out").ok
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
     assert (0, "") == (done.returncode, done.stderr)
 
 

@@ -24,6 +24,7 @@ import yaml
 from migrator.cli import COMMANDS
 from migrator.version import __version__
 from tests.support.compiled import compiler
+from tests.support.processes import LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 BUILD = "from setuptools import build_meta as b; b.build_sdist('out'); b.build_wheel('out')"
@@ -38,7 +39,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(path, tree)
     shutil.copy(ROOT / "LICENSE", tree)
     shutil.copytree(ROOT / "migrator", tree / "migrator", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    done = subprocess.run([sys.executable, "-c", BUILD], cwd=tree, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD], cwd=tree, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
     assert done.returncode == 0, done.stderr
     return tree / "out"
 
@@ -146,7 +149,7 @@ def test_the_wheel_says_what_it_is(built: Path) -> None:
 def test_the_console_script_starts() -> None:
     """What is installed under the command's name runs the command."""
     script = Path(sysconfig.get_path("scripts")) / "migrator"
-    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False, timeout=LIMIT_S)
     assert (done.returncode, done.stdout) == (0, f"migrator, version {__version__}\n")
 
 
@@ -244,7 +247,11 @@ def test_the_images_health_check_runs(stages: list[list[tuple[str, str]]]) -> No
     program, *arguments = json.loads(called)
     assert program == "migrator"
     done = subprocess.run(
-        [sys.executable, "-m", "migrator", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "migrator", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
     )
     assert (done.returncode, done.stdout.strip()) == (0, f"migrator, version {__version__}")
 

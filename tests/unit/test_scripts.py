@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import LIMIT_S
+
 ROOT = Path(__file__).parents[2]
 RECORDER = """#!/bin/sh
 IFS='|'
@@ -54,6 +56,7 @@ class Checkout:
             capture_output=True,
             text=True,
             check=False,
+            timeout=LIMIT_S,
         )
         calls = [line.split("|") for line in self.calls.read_text().splitlines()]
         self.folders = [folder for folder, *_ in calls]

@@ -18,6 +18,7 @@ from migrator.backup.format.snapshot_writer import SnapshotWriter
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError
 from tests.support.backups import FACTS, TINY, PlainAttachment, begin, files, leaf, read, revs, simple, write
+from tests.support.processes import LIMIT_S
 
 PHOTO = PlainAttachment("photo.png", b"not for everyone's eyes" * 9)
 
@@ -170,7 +171,9 @@ def test_nonsense_is_no_key_of_ssh() -> None:
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="this machine has no ssh-keygen")
 def test_keys_of_ssh_serve_too(place: Place, tmp_path: Path) -> None:
     """Where a machine has one already."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "id")], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "id")], check=True, timeout=LIMIT_S
+    )
     public = " ".join((tmp_path / "id.pub").read_text().split()[:2])
     manifest = write(place, [simple(1)], cipher=open_cipher([public]))
     assert [simple(1)] == read(place, manifest, open_cipher([], str(tmp_path / "id")))

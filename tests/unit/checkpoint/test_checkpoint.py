@@ -23,7 +23,7 @@ from migrator.checkpoint import file as module
 from migrator.checkpoint.file import VERSION, Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.errors import CheckpointError, ConfigError, LockedError, StorageError
 from migrator.model import Counts
-from tests.support.processes import ended
+from tests.support.processes import SOON_S, ended
 
 JOB = {"source": "memory:app:db", "target": "http://h:5984", "collections": {"a": "a", "b": "b"}, "transform": []}
 
@@ -538,7 +538,7 @@ def test_one_run_at_a_time(file: CheckpointFile, holder: subprocess.Popen[str]) 
         assert caught.value.exit_code == 7
         assert caught.value.hint
     holder.send_signal(signal.SIGKILL)
-    holder.wait()
+    holder.wait(SOON_S)
     with file.lock():
         assert path_of(file).with_name("nightly.json.lock").read_text() == f"{os.getpid()}\n"
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from migrator.cli import COMMANDS, cli
 from migrator.cli.completion import SHELLS
+from tests.support.processes import LIMIT_S
 
 COMMAND = "import sys; sys.argv[0] = 'migrator'; from migrator.cli import main; main()"
 
@@ -23,7 +24,13 @@ def asked(words: str, place: int, folder: Path) -> list[str]:
     """What bash is told when it asks for the word at a place."""
     environ = {**os.environ, "_MIGRATOR_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(place)}
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND], env=environ, cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", COMMAND],
+        env=environ,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
     )
     assert done.stderr == ""
     return done.stdout.splitlines()
@@ -56,7 +63,9 @@ def test_prints_a_script(shell: str) -> None:
     script = CliRunner().invoke(cli, ["completion", shell], catch_exceptions=False).stdout
     assert f"_MIGRATOR_COMPLETE={shell}_complete" in script
     if program := shutil.which(shell):
-        done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [program, "-n"], input=script, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -103,7 +112,13 @@ def test_a_real_shell_completes(shell: str, tmp_path: Path) -> None:
     program.chmod(0o755)
     environ = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
     done = subprocess.run(
-        [shell, "-c", ASKED[shell]], env=environ, capture_output=True, text=True, check=False, cwd=tmp_path
+        [shell, "-c", ASKED[shell]],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=LIMIT_S,
     )
     assert (done.stdout, done.stderr) == ("completion\n", "")
 

@@ -13,6 +13,7 @@ import pytest
 import zstandard
 
 from tests.support import commands
+from tests.support.processes import joined, started
 from tests.unit.cli.test_streams import shell
 
 Pipe = Callable[[bytes], str]
@@ -56,7 +57,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
     """A function that gives a descriptor's name, from which some bytes can be read once."""
-    threads = []
+    threads: list[threading.Thread] = []
 
     def made(content: bytes) -> str:
         reading, writing = os.pipe()
@@ -65,8 +66,7 @@ def pipe() -> Iterator[Pipe]:
             with os.fdopen(writing, "wb") as file:
                 file.write(content)
 
-        threads.append(threading.Thread(target=write))
-        threads[-1].start()
+        threads.append(started(write))
         opened.append(reading)
         return f"/dev/fd/{reading}"
 
@@ -74,16 +74,13 @@ def pipe() -> Iterator[Pipe]:
     yield made
     for descriptor in opened:
         os.close(descriptor)
-    for thread in threads:
-        thread.join()
+    joined(*threads)
 
 
 def fifo(name: str, content: bytes) -> threading.Thread:
     """Make a FIFO that one reader is given some bytes from."""
     os.mkfifo(name)
-    thread = threading.Thread(target=lambda: Path(name).write_bytes(content))
-    thread.start()
-    return thread
+    return started(lambda: Path(name).write_bytes(content))
 
 
 def names() -> list[str]:
@@ -117,7 +114,7 @@ def test_a_fifo_is_read(
     """Its name is the collection's."""
     thread = fifo("users", content)
     ran = commands.run("run", "-q", "--from", f"{scheme}users{options}", "--to", "out", *words)
-    thread.join()
+    joined(thread)
     assert ran.code == 0, ran.output
     assert ids(Path("out")) == {name or "users": found for name, found in expected.items()}
 
@@ -138,7 +135,7 @@ def test_the_name_of_a_fifo_says_what_it_is(name: str, content: bytes) -> None:
     """As that of a file does."""
     thread = fifo(name, content)
     ran = commands.run("run", "-q", "--from", name, "--to", "out")
-    thread.join()
+    joined(thread)
     assert (ran.code, ids(Path("out"))) == (0, {"users": {"a", "b"}}), ran.output
 
 
@@ -191,10 +188,9 @@ def test_a_fifo_is_written(tmp_path: Path) -> None:
     Path("in.ndjson").write_bytes(LINES)
     os.mkfifo("sink")
     got: list[bytes] = []
-    thread = threading.Thread(target=lambda: got.append(Path("sink").read_bytes()))
-    thread.start()
+    thread = started(lambda: got.append(Path("sink").read_bytes()))
     assert commands.run("run", "-q", "--from", "in.ndjson", "--to", "sink").code == 0
-    thread.join()
+    joined(thread)
     assert got == [LINES]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +13,7 @@ import pytest
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint, proxy_of
 from migrator.errors import ConfigError, EndpointError, TransientError
+from tests.support.processes import joined, started
 from tests.support.stub_server import Asked, Reply, StubServer
 
 P = "http://proxy:3128"
@@ -175,12 +175,11 @@ def test_a_tunnel_that_is_refused_is_named(status: str, kind: type[Exception]) -
                 connection.recv(65536)
                 connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
 
-        thread = threading.Thread(target=serve)
-        thread.start()
+        thread = started(serve)
         environ = {"https_proxy": f"http://127.0.0.1:{listening.getsockname()[1]}", "HOME": "/nonexistent"}
         endpoint, _ = parse_endpoint("https://db.example.com", environ=environ)
         with closing(CouchClient(endpoint)) as client, pytest.raises(kind) as failed:
             client.welcome()
-        thread.join()
+        joined(thread)
     assert "the proxy" in str(failed.value)
     assert isinstance(failed.value, TransientError) == (kind is TransientError)

@@ -24,6 +24,7 @@ from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.memory import MemoryExtractor, load_object
 from migrator.files.identity import same_identity
 from migrator.model import Fault, Record
+from tests.support.processes import LIMIT_S
 
 
 class Service:
@@ -336,6 +337,7 @@ def test_a_digest_is_the_same_in_every_process() -> None:
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             check=True,
+            timeout=LIMIT_S,
         ).stdout
         for seed in ("1", "2", "3")
     }

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from migrator.files.durable import create_file, create_whole, make_folder, publish, replace_file, replacing
+from tests.support.processes import joined, started
 
 Write = Callable[[Path, bytes], None]
 
@@ -140,10 +140,9 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     """It takes the bytes and stays a pipe; so do devices."""
     os.mkfifo(tmp_path / "pipe")
     got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()))
-    reader.start()
+    reader = started(lambda: got.append((tmp_path / "pipe").read_bytes()))
     replace_file(tmp_path / "pipe", b"through")
-    reader.join()
+    joined(reader)
     assert got == [b"through"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     (tmp_path / "null").symlink_to("/dev/null")

@@ -19,6 +19,7 @@ from migrator.errors import MigratorError
 from migrator.files import sorted_runs
 from migrator.files.own_json import seal
 from migrator.files.sorting import MANIFEST, ExternalSorter
+from tests.support.processes import LIMIT_S
 
 LETTERS = ["a", "b", "ab", "é", "\uffff", "\U0001f600", "", "z" * 200]
 
@@ -446,7 +447,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def killed(folder: Path, at_call: int) -> bytes:
     """Sort in a process that kills itself at its nth call to the disk, or else when it has finished."""
     command = [sys.executable, "-c", CHILD, str(folder), str(at_call)]
-    process = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    process = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=LIMIT_S)
     assert process.returncode == -signal.SIGKILL
     return process.stdout
 

@@ -17,6 +17,7 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.errors import ConfigError, EndpointError, LockedError, MigratorError
 from migrator.files import streams
 from migrator.model import Reject
+from tests.support.processes import LIMIT_S
 
 
 def rejects(*ids: str) -> list[Reject]:
@@ -345,7 +346,7 @@ def test_a_file_behind_standard_error_is_gone_on_with(path: Path, name: str) -> 
         "print('more', file=sys.stderr, flush=True)"
     )
     with path.open("wb") as err:
-        subprocess.run([sys.executable, "-c", code], stderr=err, check=True)
+        subprocess.run([sys.executable, "-c", code], stderr=err, check=True, timeout=LIMIT_S)
     first, reject, last = path.read_text().splitlines()
     assert (first, json.loads(reject)["id"], last) == ("a log", "a", "more")
 

@@ -18,6 +18,7 @@ import migrator
 from migrator import plugins
 from migrator.errors import ConfigError
 from tests.contract.extractor_contract import DOCUMENTS
+from tests.support.processes import LIMIT_S
 
 EXAMPLE = Path(__file__).parents[2] / "data" / "plugin"
 ROOT = Path(__file__).parents[3]
@@ -62,6 +63,7 @@ def command(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=LIMIT_S,
     )
 
 
@@ -78,6 +80,7 @@ def run_tests(folder: Path, *tests: Path, path: Path) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         check=False,
+        timeout=LIMIT_S,
     )
 
 
@@ -87,7 +90,7 @@ def test_an_installed_package_is_found(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     pip += ["--no-index", "--no-build-isolation", "--target", str(site), str(project)]
-    done = subprocess.run(pip, capture_output=True, text=True, check=False)
+    done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
     listed = command(site, "plugins")
     assert listed.returncode == 0, listed.stderr

