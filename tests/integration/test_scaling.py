@@ -241,6 +241,31 @@ def test_it_stops_and_goes_on(cluster: Cluster, tmp_path: Path, server_url: str,
     assert len((tmp_path / "rejects.ndjson").read_text().splitlines()) == 4
 
 
+@pytest.mark.parametrize("told_to_stop", [False, True], ids=["waits for one", "told to stop"])
+def test_no_worker_is_waited_for_without_end(tmp_path: Path, told_to_stop: bool) -> None:
+    """When the last one is gone the job ends, at once when told to stop; --resume goes on with another."""
+    made = Cluster(tmp_path, 1)
+    stopping = threading.Event()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.BatchLoaded):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(made.processes[1].pid, signal.SIGKILL)
+            if told_to_stop:
+                stopping.set()
+
+    with contextlib.closing(made):
+        folder = {"source": str(source(tmp_path, "c", 12_000)), "target": str(tmp_path / "out"), "batch_docs": 200}
+        config = job(made, tmp_path, **folder, max_outage_s=600.0 if told_to_stop else 1.0)
+        with pytest.raises(Interrupted if told_to_stop else EndpointError) as caught:
+            run_distributed(config, listener=listen, stopping=stopping)
+        assert "--resume" in caught.value.hint
+        assert told_to_stop or "no workers any more" in str(caught.value)
+        made.add_worker()
+        report = run_distributed(job(made, tmp_path, **folder, resume=True), listener=lambda _event: None).report
+        assert report.carried.read + report.totals.read == 12_002
+
+
 @pytest.mark.parametrize("again", [True, False], ids=["made_again", "deleted"])
 @pytest.mark.parametrize("when", ["meanwhile", "between"])
 def test_a_target_that_is_replaced_is_told(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from migrator.errors import ConfigError, EndpointError
-from migrator.jobs.distributed.worker import SplitFailed, move_split
+from migrator.jobs.distributed.worker import STOP_FILE, SplitFailed, move_split
 from migrator.plugins import extra
 
 SCHEME = "dask://"
 TOPIC = "migrator"
 RETRIES = 3
 CONNECT_TIMEOUT_S = 20
+LOOK_S = 0.1
 
 
 class DaskEngine:
@@ -63,10 +67,9 @@ class DaskEngine:
     def move(
         self, config: Mapping[str, Any], splits: Sequence[Mapping[str, Any]], folder: str
     ) -> Iterator[dict[str, Any]]:
-        """Have all splits moved, and yield the end of each.
+        """Have all splits moved, and yield the end of each, with its error where there is one.
 
-        Raises:
-            EndpointError: a split failed as often as it may, or its workers died.
+        Where no worker is left, for as long as the job bears an outage or when it is to stop, the rest has failed.
         """
         run = uuid.uuid4().hex
         futures = {
@@ -82,7 +85,15 @@ class DaskEngine:
             ): split["number"]
             for split in splits
         }
-        for future in self._distributed.as_completed(futures, loop=self._client.loop):
+        patience_s = float(config["max_outage_s"])
+        stop = Path(folder) / STOP_FILE
+        for future in self._ended(futures, patience_s, stop):
+            if future is None:
+                kind = "Interrupted" if stop.exists() else "EndpointError"
+                message = f"The scheduler at {self.address} has no workers any more."
+                hint = f"Start one with: dask worker {self.address}; then go on with --resume."
+                yield {"number": -1, "error": [kind, message, hint]}
+                return
             error = future.exception() if future.status == "error" else None
             if error is None and future.status == "finished":
                 yield future.result()
@@ -95,6 +106,27 @@ class DaskEngine:
                 message = f"Split {futures[future]} was given up by the workers: {words}."
                 hint = "Look at the workers' logs (they may need more memory), then go on with --resume."
                 yield {"number": futures[future], "error": ["EndpointError", message, hint]}
+
+    def _ended(self, futures: Iterable[Any], patience_s: float, stop: Path) -> Iterator[Any]:
+        """Yield each future when it has ended; None, and no more, when nobody is there to end them."""
+        waiting = self._distributed.as_completed(futures, loop=self._client.loop)
+        seen = time.monotonic()
+        while not waiting.is_empty():
+            if ended := waiting.next_batch(block=False):
+                yield from ended
+            else:
+                time.sleep(LOOK_S)
+                if self._has_workers():
+                    seen = time.monotonic()
+                elif stop.exists() or time.monotonic() - seen > patience_s:
+                    yield None
+                    return
+
+    def _has_workers(self) -> bool:
+        # Whether the scheduler itself is there is told by the futures.
+        with contextlib.suppress(OSError):
+            return self.workers() > 0
+        return True
 
     def __enter__(self) -> Self:
         return self
