@@ -11,6 +11,8 @@ import sysconfig
 from pathlib import Path
 from types import ModuleType
 
+from tests.support.processes import LIMIT_S
+
 ROOT = Path(__file__).parents[2]
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
 
@@ -34,6 +36,7 @@ def build(folder: Path, *, sanitized: bool = False) -> Path:
         capture_output=True,
         text=True,
         check=False,
+        timeout=LIMIT_S,
     )
     found = list((folder / "migrator" / "couch").glob("_terms*.so"))
     assert found, done.stderr

@@ -16,6 +16,7 @@ from migrator.couch import revision
 from migrator.couch.revision import first_revision
 from tests.property.test_revision import DOCUMENTS
 from tests.support.compiled import ROOT, build, compiler, load
+from tests.support.processes import LIMIT_S
 from tests.support.revision_rule import revision_after
 
 DATA = ROOT / "tests" / "data"
@@ -120,10 +121,12 @@ def test_odd_values_under_the_sanitizers(tmp_path: Path) -> None:
     cc = compiler()
     if (
         cc is None
-        or not Path(subprocess.check_output([cc, "-print-file-name=libasan.so"], text=True).strip()).is_absolute()
+        or not Path(
+            subprocess.check_output([cc, "-print-file-name=libasan.so"], text=True, timeout=LIMIT_S).strip()
+        ).is_absolute()
     ):
         pytest.skip("there is no C compiler with sanitizers here")
     words = [sys.executable, "-m", "tests.reliability.fuzz_terms", "--seconds", "1", "--seed", "1"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
     assert "no difference, no fault" in done.stdout
