@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from migrator.codec import decode
 from migrator.codec.equality import content, differing_path
 from migrator.couch.revision import first_revision, rule_holds
-from migrator.couch.rows import HEAD, lines, listed, parsed, row_texts, torn
+from migrator.couch.rows import HEAD, Row, lines, listed, parsed, row_texts, torn
 from migrator.errors import TransientError
 from migrator.model import Document
 
@@ -54,6 +54,12 @@ class StoredDocument(NamedTuple):
             if isinstance(row.get("value"), dict) and "doc" in row:
                 return row["doc"] or None
         raise missing(self.what, self.id)
+
+
+def stored_document(row: Row) -> StoredDocument:
+    """What a row of a list holds, as one that was asked for by its id."""
+    document = None if row.document is None else {**decode(row.document), "_rev": row.rev}
+    return StoredDocument(row.id, row.document or b"", row.id, {"key": row.id, "value": {}, "doc": document})
 
 
 class _TooLong(Exception):

@@ -6,20 +6,17 @@ goes by the declared policy. A batch whose answer was lost is settled the same w
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.codec import decode
-from migrator.couch.client import CouchClient
-from migrator.couch.documents import Fidelity, with_revision
+from migrator.couch.documents import StoredDocument, stored_document, with_revision
 from migrator.couch.endpoint import database_url
-from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, Suspects, is_verdict
+from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, is_verdict
 from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer, rounds
+from migrator.loaders.target import Look, Target
 from migrator.model import EncodedDocument, Outcome, Status
 from migrator.retry.retrier import repeat_while
 
@@ -27,43 +24,6 @@ from migrator.retry.retrier import repeat_while
 MAX_CONFLICT_ROUNDS = 12
 # Of stored documents from this size on one is parsed at a time, however many batches are on their way.
 LARGE_BYTES = 500_000
-
-
-@dataclass
-class Target:
-    """One database of one run.
-
-    Args:
-        client: the server.
-        database: its name there.
-        on_conflict: the policy.
-        newer_field: dotted path of the field that OnConflict.NEWER compares.
-        fidelity: what the server keeps of a document.
-        was_empty: it held nothing when the run began, so what is found there after a lost answer is ours.
-        dry_run: read and decide, but send nothing.
-        overwriting: ids whose overwriting was sent and not yet confirmed: found equal later, it was our write.
-        confirmed: ids whose writing a failed attempt had confirmed, and whether that was over a conflict.
-        suspects: documents that the server does not store; those of `client` and `database` by default.
-        sleep: waits between the rounds of a race.
-        one_large: held while a large stored document is compared.
-    """
-
-    client: CouchClient
-    database: str
-    on_conflict: OnConflict = OnConflict.FAIL
-    newer_field: str = ""
-    fidelity: Fidelity = field(default_factory=Fidelity)
-    was_empty: bool = False
-    dry_run: bool = False
-    # Ids of batches in flight are disjoint, and adding to or discarding from a set is one step.
-    overwriting: set[str] = field(default_factory=set)
-    confirmed: dict[str, bool] = field(default_factory=dict)
-    suspects: Suspects = None  # type: ignore[assignment] # by default made below
-    sleep: Callable[[float], None] = time.sleep
-    one_large: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self.suspects = self.suspects or Suspects(self.client, self.database)
 
 
 class BatchWrite:
@@ -103,9 +63,30 @@ class BatchWrite:
             # this batch itself wrote is looked up too: a late copy of a cluster would take the same id as new.
             conflicts = self._send(self._examine(indexes))
         else:
-            conflicts = self._send(dict.fromkeys(indexes, None))
+            conflicts = self._send_absent(indexes)
         if conflicts:
             self._settle(conflicts)
+
+    def _send_absent(self, indexes: list[int]) -> list[int]:
+        """Send what the target is not seen to hold; give what it holds with other content, or met a conflict."""
+        look = self._target.look
+        there = look.revisions([self._documents[index].id for index in indexes]) if look else {}
+        unsure: list[int] = []
+        absent: list[int] = []
+        for index in indexes:
+            id, body = self._documents[index]
+            if id not in there:
+                absent.append(index)
+            elif self._target.fidelity.proves(body, there[id]):
+                self._equal(index)
+            else:
+                unsure.append(index)
+        sending: dict[int, str | None] = dict.fromkeys(absent, None)
+        self._read(unsure, sending, look)
+        conflicts = self._send(sending)
+        if look:
+            look.met(len(conflicts), len(sending))
+        return conflicts
 
     # -- sending ----------------------------------------------------------------------------------------------
 
@@ -215,13 +196,27 @@ class BatchWrite:
                 self._equal(index)
             else:
                 unsure.append(index)
-        places = {self._documents[index].id: index for index in unsure}
+        self._read(unsure, sending)
+        return sending
+
+    def _read(self, indexes: Sequence[int], sending: dict[int, str | None], look: Look | None = None) -> None:
+        """Read what stands there of these documents, and compare it."""
+        places = {self._documents[index].id: index for index in indexes}
+        for row in look.documents(list(places), len(self._documents)) if look and places else ():
+            if row.id in places and row.document is not None:
+                index = places.pop(row.id)
+                if row.document == self._documents[index].body:
+                    self._equal(index)
+                else:
+                    self._compare_stored(index, stored_document(row), sending)
         with closing(self._client.stored(self._database, places)) as found:
             for stored in found:
-                large = len(stored.text) >= LARGE_BYTES or b'"_attachments":' in stored.text
-                with self._target.one_large if large else nullcontext():
-                    self._compare(places[stored.id], self._client.document_of(self._database, stored), sending)
-        return sending
+                self._compare_stored(places[stored.id], stored, sending)
+
+    def _compare_stored(self, index: int, stored: StoredDocument, sending: dict[int, str | None]) -> None:
+        large = len(stored.text) >= LARGE_BYTES or b'"_attachments":' in stored.text
+        with self._target.one_large if large else nullcontext():
+            self._compare(index, self._client.document_of(self._database, stored), sending)
 
     def _compare(self, index: int, stored: dict[str, Any] | None, sending: dict[int, str | None]) -> None:
         """Compare content, and apply the policy where it differs."""

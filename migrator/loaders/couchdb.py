@@ -17,9 +17,10 @@ from migrator.couch.locate import client_of
 from migrator.couch.trouble import Suspects
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES, screen
 from migrator.errors import TransientError
-from migrator.loaders.batch_write import BatchWrite, Target
+from migrator.loaders.batch_write import BatchWrite
 from migrator.loaders.conflicts import OnConflict, parse_policy
 from migrator.loaders.mirror_write import DELETED, MirrorWrite
+from migrator.loaders.target import Look, Target
 from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
 from migrator.model.capabilities import Traits
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
@@ -164,12 +165,15 @@ class CouchLoader:
 
     def _target(self, database: str, info: Mapping[str, Any]) -> Target:
         self._partitioned = bool(info.get("props", {}).get("partitioned"))
+        fidelity = fidelity_of(self._welcome, database)
+        holds_some = not is_empty(info, deletions=False)
         return Target(
             client=self._client,
             database=database,
             on_conflict=self._on_conflict,
             newer_field=self._newer_field,
-            fidelity=fidelity_of(self._welcome, database),
+            fidelity=fidelity,
+            look=Look(self._client, database, wanted=holds_some, by_ranges=fidelity.keeps_numbers),
             # Of a cluster's database that was there before, one copy can seem empty.
             was_empty=is_empty(info) and (database in self._created or copies_of(info) < 2),
             suspects=Suspects(self._client, database, self._attempts),

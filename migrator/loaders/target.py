@@ -1,0 +1,159 @@
+"""One database of one run, and what it is seen to hold before documents are sent.
+
+Most of what a scheduled run brings is there already. To send it, meet a conflict and read it costs three times what
+the first load does; to list ids and revisions, a tenth of that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from migrator.couch.client import CouchClient
+from migrator.couch.copies import bring_together
+from migrator.couch.documents import Fidelity
+from migrator.couch.listing import IdRange
+from migrator.couch.rows import Row
+from migrator.couch.trouble import Suspects
+from migrator.errors import TransientError
+from migrator.loaders.conflicts import OnConflict
+
+# A look that finds less of a batch than this finds too little; it is worth it again when so many meet a conflict.
+WORTH = 0.05
+# So many in a row that find too little are enough.
+MAX_VAIN = 2
+# Between the first and the last id of a batch the target may hold so many times as many as the batch, and these.
+MAX_ROWS_EACH = 4
+MORE_ROWS = 100
+
+
+class Look:
+    """Looks for the documents of one database, for as long as it finds some. Safe for threads.
+
+    Args:
+        client: the server.
+        database: its name there.
+        wanted: it held documents when the run began; else looking begins when documents meet conflicts.
+        by_ranges: the server lists ids in the order of their bytes; else each id is asked for.
+    """
+
+    def __init__(self, client: CouchClient, database: str, *, wanted: bool, by_ranges: bool) -> None:
+        self._client = client
+        self._database = database
+        self._wanted = wanted
+        self._by_ranges = by_ranges
+        self._together: bool | None = None
+        self._vain = 0
+        self._lock = threading.Lock()
+
+    def revisions(self, ids: Sequence[str]) -> dict[str, str]:
+        """The revision of each of these ids that is there; of the others it is not known that they are not.
+
+        Args:
+            ids: of one batch.
+        """
+        if not self._wanted:
+            return {}
+        try:
+            found = self._in_range(ids) if self._listed() else self._each(ids)
+        except TransientError:
+            # Sending will meet the same trouble, and is tried again.
+            return {}
+        self._note(len(found), len(ids))
+        return found
+
+    def met(self, conflicts: int, sent: int) -> None:
+        """So many documents that were sent met a conflict."""
+        if not self._wanted and conflicts > WORTH * sent:
+            self._vain = 0
+            self._wanted = True
+
+    def _note(self, found: int, asked: int) -> None:
+        self._vain = 0 if found >= WORTH * asked else self._vain + 1
+        if self._vain >= MAX_VAIN:
+            self._wanted = False
+
+    def _listed(self) -> bool:
+        """True when a list holds all that was acknowledged before this run; each id is asked of most copies."""
+        if not self._by_ranges:
+            return False
+        with self._lock:
+            if self._together is None:
+                self._together = not bring_together(self._client, self._database)
+        return self._together
+
+    def _in_range(self, ids: Sequence[str]) -> dict[str, str]:
+        rows = {row.id: row.rev for row in self._rows(ids, _most_rows(ids))}
+        if len(rows) < _most_rows(ids):
+            return {id: rows[id] for id in ids if id in rows}
+        # The batch is spread among many others.
+        end = next(reversed(rows))
+        left = [id for id in ids if id > end]
+        self._by_ranges = 2 * len(left) < len(ids)
+        return {**{id: rows[id] for id in ids if id in rows}, **self._each(left)}
+
+    def documents(self, ids: Sequence[str], asked: int) -> Iterator[Row]:
+        """Documents of a range that holds these ids, some of its others among them, where that is how to read them.
+
+        Args:
+            ids: what is wanted.
+            asked: how many the batch has that they are of.
+        """
+        if self._wanted and self._by_ranges and self._together and len(ids) * MAX_ROWS_EACH >= asked:
+            yield from self._rows(ids, _most_rows(ids), include_docs=True)
+
+    def _rows(self, ids: Sequence[str], limit: int, *, include_docs: bool = False) -> Iterator[Row]:
+        # Python compares texts by code points, which is the order of their bytes.
+        within = IdRange(min(ids), max(ids))
+        listing = replace(self._client.listing(self._database), id_ranges=(within,))
+        return islice(listing.rows(page_rows=limit, include_docs=include_docs), limit)
+
+    def _each(self, ids: Sequence[str]) -> dict[str, str]:
+        states = self._client.lookup(self._database, ids)
+        return {id: state["rev"] for id, state in states.items() if state is not None and not state.get("deleted")}
+
+
+def _most_rows(ids: Sequence[str]) -> int:
+    return MAX_ROWS_EACH * len(ids) + MORE_ROWS
+
+
+@dataclass
+class Target:
+    """One database of one run.
+
+    Args:
+        client: the server.
+        database: its name there.
+        on_conflict: the policy.
+        newer_field: dotted path of the field that OnConflict.NEWER compares.
+        fidelity: what the server keeps of a document.
+        was_empty: it held nothing when the run began, so what is found there after a lost answer is ours.
+        dry_run: read and decide, but send nothing.
+        overwriting: ids whose overwriting was sent and not yet confirmed: found equal later, it was our write.
+        confirmed: ids whose writing a failed attempt had confirmed, and whether that was over a conflict.
+        look: sees which documents are there before they are sent; None to find out by their conflicts.
+        suspects: documents that the server does not store; those of `client` and `database` by default.
+        sleep: waits between the rounds of a race.
+        one_large: held while a large stored document is compared.
+    """
+
+    client: CouchClient
+    database: str
+    on_conflict: OnConflict = OnConflict.FAIL
+    newer_field: str = ""
+    fidelity: Fidelity = field(default_factory=Fidelity)
+    was_empty: bool = False
+    dry_run: bool = False
+    # Ids of batches in flight are disjoint, and adding to or discarding from a set is one step.
+    overwriting: set[str] = field(default_factory=set)
+    confirmed: dict[str, bool] = field(default_factory=dict)
+    look: Look | None = None
+    suspects: Suspects = None  # type: ignore[assignment] # by default made below
+    sleep: Callable[[float], None] = time.sleep
+    one_large: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.suspects = self.suspects or Suspects(self.client, self.database)
