@@ -1,7 +1,7 @@
 """One database of one run, and what it is seen to hold before documents are sent.
 
 Most of what a scheduled run brings is there already. To send it, meet a conflict and read it costs three times what
-the first load does; to list ids and revisions, a tenth of that.
+the first load does; to list ids and revisions, a tenth.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Look:
         return {**{id: rows[id] for id in ids if id in rows}, **self._each(left)}
 
     def documents(self, ids: Sequence[str], asked: int) -> Iterator[Row]:
-        """Documents of a range that holds these ids, some of its others among them, where that is how to read them.
+        """The documents of a range that holds these ids, and others of it, where that is the way to read them.
 
         Args:
             ids: what is wanted.
