@@ -62,7 +62,7 @@ def stored_document(row: Row) -> StoredDocument:
     return StoredDocument(row.id, row.document or b"", row.id, {"key": row.id, "value": {}, "doc": document})
 
 
-class _TooLong(Exception):
+class TooLong(Exception):
     """Rows that stand in one line are too many to be held."""
 
 
@@ -92,7 +92,7 @@ def read_documents(stream: Stream, database: str, ids: Iterable[str]) -> Generat
                         raise torn(text[:500], what)
                     given += 1
                     yield StoredDocument(part[given - 1], text, what, row)
-        except _TooLong:
+        except TooLong:
             count = max(1, len(part) // 2)
             continue
         if given < len(part):
@@ -112,7 +112,7 @@ def missing(what: str, id: str) -> TransientError:
 
 def _rows(pieces: Iterable[bytes], asked: int, what: str) -> Generator[tuple[bytes, Any]]:
     """The rows of an answer: a line each, as CouchDB writes them, or all in one."""
-    rest = lines(_bounded(pieces, asked))
+    rest = lines(bounded(pieces, asked))
     head = next(rest, b"")
     if not HEAD.fullmatch(head):
         text = b"\n".join([head, *rest])
@@ -126,7 +126,7 @@ def _rows(pieces: Iterable[bytes], asked: int, what: str) -> Generator[tuple[byt
         yield text.removesuffix(b","), None
 
 
-def _bounded(pieces: Iterable[bytes], asked: int) -> Generator[bytes]:
+def bounded(pieces: Iterable[bytes], asked: int) -> Generator[bytes]:
     """The pieces, as long as they are not many rows in one line that has grown too long."""
     length = 0
     divided = asked == 1
@@ -134,7 +134,7 @@ def _bounded(pieces: Iterable[bytes], asked: int) -> Generator[bytes]:
         divided = divided or b"\n" in piece
         length += len(piece)
         if not divided and length > MAX_LINE_BYTES:
-            raise _TooLong
+            raise TooLong
         yield piece
 
 

@@ -1,11 +1,12 @@
 """One database of one run, and what it is seen to hold before documents are sent.
 
-Most of what a scheduled run brings is there already. To send it, meet a conflict and read it costs three times what
-the first load does; to list ids and revisions, a tenth.
+Most of what a scheduled run brings is there already. To send it, meet a conflict and read it costs three times as
+much as the first load; to list ids and revisions, a tenth.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from itertools import islice
 
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import bring_together
-from migrator.couch.documents import Fidelity
+from migrator.couch.documents import Fidelity, TooLong, bounded
 from migrator.couch.listing import IdRange
 from migrator.couch.rows import Row
 from migrator.couch.trouble import Suspects
@@ -103,12 +104,16 @@ class Look:
             asked: how many the batch has that they are of.
         """
         if self._wanted and self._by_ranges and self._together and len(ids) * MAX_ROWS_EACH >= asked:
-            yield from self._rows(ids, _most_rows(ids), include_docs=True)
+            # What is read one by one instead is held one at a time.
+            with contextlib.suppress(TooLong):
+                yield from self._rows(ids, _most_rows(ids), include_docs=True)
 
     def _rows(self, ids: Sequence[str], limit: int, *, include_docs: bool = False) -> Iterator[Row]:
         # Python compares texts by code points, which is the order of their bytes.
         within = IdRange(min(ids), max(ids))
-        listing = replace(self._client.listing(self._database), id_ranges=(within,))
+        listing = self._client.listing(self._database)
+        ask = listing.ask
+        listing = replace(listing, id_ranges=(within,), ask=lambda params: bounded(ask(params), limit))
         return islice(listing.rows(page_rows=limit, include_docs=include_docs), limit)
 
     def _each(self, ids: Sequence[str]) -> dict[str, str]:
