@@ -10,17 +10,20 @@ from typing import Any, NamedTuple
 
 from migrator.errors import ConfigError
 from migrator.extractors.base import FileExtractor, divide, factory, find_files, parse_position
-from migrator.extractors.csv_faults import (
+from migrator.extractors.csv_options import (
+    OPTIONS,
     REASON,
+    CsvOptions,
     decode_line,
     field_or_bad,
     has_blank_before_quote,
     hint,
     named_fault,
+    parse_options,
 )
-from migrator.extractors.csv_options import OPTIONS, BadValue, CsvOptions, parse_options
 from migrator.extractors.lines import BLOCK_BYTES, BOM, TextFile
 from migrator.extractors.rows import row_fault
+from migrator.extractors.text_values import BadValue
 from migrator.model import Fault, Position, Record
 
 MAX_RECORD_BYTES = 64 << 20

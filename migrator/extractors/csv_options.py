@@ -1,105 +1,21 @@
-"""What is said of a CSV file beside its path: dialect, header, encoding, and types, which make values of texts."""
+"""What is said of a CSV file beside its path, such as dialect and types; and its records that are at fault."""
 
 from __future__ import annotations
 
 import codecs
 import csv
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import ConfigError
-from migrator.extractors.exact import exact_datetime, exact_decimal, exact_float, exact_time
-from migrator.extractors.rows import document_id
+from migrator.extractors.rows import Unreadable, row_fault
+from migrator.extractors.text_values import KINDS, BadValue, converter
+from migrator.model import Fault
 from migrator.naming import shown
 
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
-_BOOLEANS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
-
-
-class BadValue(ValueError):
-    """A text that is not of its column's type."""
-
-
-def converter(name: str, kind: str, null: str | None) -> Callable[[str], Any]:
-    """The function from text to value of a column; an empty text is null, but for texts.
-
-    Raises (the function):
-        BadValue: the text is none of that kind.
-    """
-    convert = _KINDS[kind]
-    if name == "_id" and kind != "text":
-        # Whatever it is, an id is a text.
-        typed = converter("", "text" if kind == "auto" else kind, null)
-        return lambda text: None if (value := _named(typed, text)) is None else document_id([value])
-    if kind == "text":
-        return str if null is None else lambda text: None if text == null else text
-
-    def checked(text: str) -> Any:
-        if text in {"", null}:
-            return None
-        try:
-            return convert(text)
-        except (ValueError, ArithmeticError, InvalidDocument):
-            raise BadValue(f"{name} is {text!r:.80}, which is no {kind}") from None
-
-    return checked
-
-
-def _named(convert: Callable[[str], Any], text: str) -> Any:
-    try:
-        return convert(text)
-    except BadValue as error:
-        raise BadValue(f"_id{error}") from None
-
-
-def _integer(text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", text.strip()):
-        raise ValueError(text)
-    return int(text)
-
-
-def _boolean(text: str) -> bool:
-    try:
-        return _BOOLEANS[text.strip().lower()]
-    except KeyError:
-        raise ValueError(text) from None
-
-
-def _guessed(text: str) -> Any:
-    """Only what would be written back the very same is taken for a number; all else stays text."""
-    if _INTEGER.fullmatch(text) and text != "-0" and len(text) < 4_000:
-        return int(text)
-    if text in {"true", "false"}:
-        return text == "true"
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    return value if math.isfinite(value) and repr(value) == text else text
-
-
-_KINDS: dict[str, Callable[[str], Any]] = {
-    "text": str,
-    "int": _integer,
-    "float": lambda text: exact_float(text.strip()),
-    "decimal": lambda text: exact_decimal(text.strip()),
-    "bool": _boolean,
-    "date": date.fromisoformat,
-    "datetime": exact_datetime,
-    "time": exact_time,
-    "uuid": UUID,
-    "json": decode_value,
-    "auto": _guessed,
-}
-KINDS = tuple(_KINDS)[:-1]
-"""The types that can be asked for by name."""
 OPTIONS = {
     "delimiter": "one character, or tab",
     "quote": "one character, or none",
@@ -111,6 +27,8 @@ OPTIONS = {
     "skip_space": "true to skip blanks after a delimiter",
 }
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "none": ""}
+# Some programs write a blank after a comma, which makes the quotes a part of the value.
+REASON = "a field begins with a blank before its quote"
 
 
 @dataclass(frozen=True)
@@ -212,3 +130,80 @@ def _character(name: str, value: str) -> str:
     if len(value) > 1 or (not value and name != "quote") or value in {"\n", "\r"}:
         raise ConfigError(f"The option {name} is {shown(value)}.", hint=f"It takes {OPTIONS[name]}.")
     return value
+
+
+def decode_line(
+    raw: bytes, encoding: str, bad: UnicodeDecodeError | None
+) -> tuple[str, UnicodeDecodeError | None]:
+    """A line's text, and the first fault of its record; bytes that are not of the encoding are half surrogates."""
+    try:
+        return raw.decode(encoding), bad
+    except UnicodeDecodeError as error:
+        bad = bad or error
+    try:
+        return raw.decode(encoding, "surrogateescape"), bad
+    except UnicodeDecodeError:
+        # In some encodings a byte of ASCII can be at fault.
+        return raw.decode(encoding, "backslashreplace"), bad
+
+
+def field_or_bad(text: str, encoding: str) -> Any:
+    """A field, or what stands for it where it holds bytes that are not of the encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return Unreadable("invalid_encoding", "", text.encode(encoding, "surrogateescape"))
+    return text
+
+
+def named_fault(
+    fault: Fault, names: Sequence[str], convert: Sequence[Callable[[str], Any]], row: Sequence[Any]
+) -> Fault:
+    """A fault of a record whose fields are known: with its columns, its id, and the column that is at fault."""
+    values = [_value(make, field) for make, field in zip(convert, row, strict=True)]
+    undecoded = next((name for name, field in zip(names, row, strict=True) if isinstance(field, Unreadable)), "")
+    id = dict(zip(names, row, strict=True)).get("_id", "")
+    return row_fault(
+        fault.reason,
+        fault.error,
+        f"in {undecoded}" if undecoded else "",
+        id=id if isinstance(id, str) else "",
+        document=dict(zip(names, values, strict=True)),
+    )
+
+
+def _value(convert: Callable[[str], Any], field: Any) -> Any:
+    if isinstance(field, Unreadable):
+        return field
+    try:
+        return convert(field)
+    except BadValue as error:
+        return Unreadable("invalid_value", str(error), field)
+
+
+def hint(path: Path, options: CsvOptions) -> str:
+    """How to have such a file read."""
+    more = f"&{options.text}" if options.text else ""
+    return f"Have blanks after a {_named(options.delimiter)} skipped: 'csv:{path}?skip_space=true{more}'"
+
+
+def has_blank_before_quote(row: Sequence[str], text: Callable[[], str], options: CsvOptions) -> bool:
+    """True of a record in which a quote stands after a blank with which its field begins.
+
+    Args:
+        row: its fields.
+        text: gives what stands in the file; asked only where a field begins with a blank.
+        options: how it is read.
+    """
+    if options.skip_space or options.escape or not options.quote or not any(field[:1] == " " for field in row):
+        return False
+    # A field that is quoted rightly may begin with a blank and a quote too, so the text decides.
+    quote, delimiter = re.escape(options.quote), re.escape(options.delimiter)
+    quoted = rf"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}"
+    field = rf"(?:{quoted}[^{delimiter}\r\n]*|(?! +{quote})[^{delimiter}\r\n]*)"
+    rightly = re.match(rf"{field}(?:{delimiter}{field})*[\r\n]*\Z", text())
+    return rightly is None
+
+
+def _named(delimiter: str) -> str:
+    return {",": "comma", ";": "semicolon", "\t": "tab"}.get(delimiter, delimiter)

@@ -18,9 +18,9 @@ from uuid import UUID
 
 from migrator.codec import InvalidDocument, canonical, decode
 from migrator.extractors.base import FileExtractor, factory, find_files, parse_position
-from migrator.extractors.exact import exact_decimal, exact_float
 from migrator.extractors.json_records import read_texts
 from migrator.extractors.rows import NoId, document_id, row_fault, text_fault
+from migrator.extractors.text_values import exact_decimal, exact_float
 from migrator.model import Fault, Position, Record
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 
@@ -13,7 +15,7 @@ from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.base import BaseExtractor, factory, foreign_position
 from migrator.extractors.rows import key_position, position_key, shown_key
 from migrator.extractors.sql_catalog import Catalog, Relation
-from migrator.extractors.sql_engine import Database, UnreadableRow, divide_queries, translated
+from migrator.extractors.sql_engine import Database, UnreadableRow, translated
 from migrator.extractors.sql_rows import KeyRanges, Rows
 from migrator.model import Position, Record
 from migrator.naming import shown
@@ -21,6 +23,7 @@ from migrator.naming import shown
 # Rows held at once.
 FETCH_ROWS = 200
 _NULLS = "null"
+_QUERY = "query."
 
 
 class SqlExtractor(BaseExtractor):
@@ -217,6 +220,35 @@ class SqlExtractor(BaseExtractor):
         reason = f"the key {', '.join(column.name for column in nullable)} is null"
         for number, row in enumerate(islice(self._read([rows.select(where, order)]), read, None), read + 1):
             yield Record(f"{_NULLS}:{number}", fault=rows.fault(row, "null_key", reason))
+
+
+def divide_queries(url: str) -> tuple[str, dict[str, str]]:
+    """The URL that the driver takes, and the named queries.
+
+    Args:
+        url: as given; within a query only `&`, `#` and `%` before two hexadecimal digits must be percent-encoded.
+
+    Raises:
+        ConfigError: a query has no name, no text, or the name of another.
+    """
+    base, mark, options = url.partition("?")
+    queries: dict[str, str] = {}
+    others = []
+    for option in options.split("&") if mark else ():
+        name, _, text = option.partition("=")
+        if not name.startswith(_QUERY):
+            others.append(option)
+            continue
+        collection = unquote(name[len(_QUERY) :])
+        query = re.sub(r"[;\s]+\Z", "", unquote(text)).strip()
+        if not collection or not query or collection in queries:
+            what = "twice" if collection in queries else "without a name" if not collection else "without a text"
+            raise ConfigError(
+                f"The source has the query {shown(collection)} {what}.",
+                hint="Write ?query.NAME=select …, each name once, with & in it written %26.",
+            )
+        queries[collection] = query
+    return base + (f"?{'&'.join(others)}" if others else ""), queries
 
 
 open_source = factory(SqlExtractor)

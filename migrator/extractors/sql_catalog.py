@@ -14,9 +14,8 @@ import sqlalchemy as sa
 
 from migrator.errors import ConfigError
 from migrator.extractors.base import select_collections
-from migrator.extractors.sql_engine import Database, translated
+from migrator.extractors.sql_engine import Database, default_schema, translated
 from migrator.extractors.sql_rows import query_columns
-from migrator.extractors.sql_session import default_schema
 from migrator.naming import shown
 
 # Partitions and inherited tables are parts of their parents, where those are read too.

@@ -15,8 +15,7 @@ import sqlalchemy as sa
 import migrator
 from migrator.codec.rejected import Unfixed
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.sql import SqlExtractor
-from migrator.extractors.sql_engine import divide_queries
+from migrator.extractors.sql import SqlExtractor, divide_queries
 from tests.sources import postgresql
 from tests.sources.test_sql import statements
 
