@@ -65,7 +65,7 @@ def from_json(kind: type[T], value: Any, *, defaults: bool = False) -> T:
     """The inverse of `dataclasses.asdict` after JSON; what only a later version knows is left out.
 
     Args:
-        kind: a dataclass, whose fields are JSON's own types, dataclasses, tuples, mappings and unions of them.
+        kind: a dataclass, whose fields are JSON's own types, dataclasses, sequences, mappings and unions of them.
         value: what was read.
         defaults: take the default of a field that is absent.
 
@@ -86,8 +86,8 @@ def _made(hint: Any, value: Any, defaults: bool) -> Any:
         for part in parts:
             with contextlib.suppress(TypeError):
                 return _made(part, value, defaults)
-    elif kind is tuple and isinstance(value, list):
-        return tuple(_made(parts[0], item, defaults) for item in value)
+    elif kind in {tuple, list} and isinstance(value, list):
+        return kind(_made(parts[0], item, defaults) for item in value)
     elif kind in {dict, Mapping} and isinstance(value, dict):
         return {key: _made(parts[1], item, defaults) for key, item in value.items()}
     elif dataclasses.is_dataclass(hint):

@@ -6,13 +6,12 @@ left is found here too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.errors import CheckpointError
+from migrator.files.own_json import from_json
 from migrator.jobs.open import OpenJob, default_paths
 from migrator.model import Reject
 
@@ -85,7 +84,9 @@ def read_marks(checkpoint: Checkpoint | None) -> dict[str, Mark]:
     if checkpoint is None:
         return {}
     try:
-        return {name: _mark(value) for name, value in checkpoint.details.get(KEY, {}).items()}
+        return {
+            name: from_json(Mark, value, defaults=True) for name, value in checkpoint.details.get(KEY, {}).items()
+        }
     except (TypeError, AttributeError):
         raise CheckpointError(
             "The checkpoint is damaged where it says how far the target follows.",
@@ -96,14 +97,6 @@ def read_marks(checkpoint: Checkpoint | None) -> dict[str, Mark]:
 def keep_marks(checkpoint: Checkpoint, marks: dict[str, Mark]) -> None:
     """Put the marks into a checkpoint, to be saved with its positions."""
     checkpoint.details[KEY] = {name: asdict(mark) for name, mark in marks.items()}
-
-
-def _mark(value: dict[str, Any]) -> Mark:
-    mark = Mark(**value)
-    texts: Sequence[Any] = [mark.until, mark.source, mark.target, *mark.retried, *mark.rejected]
-    if not all(isinstance(each, str) for each in texts) or not isinstance(mark.since, str | None):
-        raise TypeError
-    return mark
 
 
 DATABASE = "database"

@@ -30,6 +30,7 @@ from migrator.errors import (
 )
 from migrator.files.durable import keep_older, link_target, replacing
 from migrator.files.failures import RESUME, writing
+from migrator.files.own_json import from_json
 from migrator.files.streams import is_stream
 from migrator.jobs.distributed.split import RangeExtractor, Split
 from migrator.jobs.open import OpenJob
@@ -187,10 +188,7 @@ class _Forwarder:
 
 def event_of(name: str, fields: Mapping[str, Any]) -> Event:
     """An event that was forwarded."""
-    values = dict(fields)
-    if "counts" in values:
-        values["counts"] = Counts(**values["counts"])
-    made: Event = FORWARDED[name](**values)
+    made: Event = from_json(FORWARDED[name], fields)
     return made
 
 
