@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
-from migrator.couch.responses import refuse
 from migrator.couch.rows import lines, listed, parsed, torn
 from migrator.errors import Interrupted
 from migrator.retry.retrier import Retrier
@@ -126,12 +125,9 @@ def takes_since(client: CouchClient, database: str, since: str) -> bool:
     Raises:
         EndpointError: the database cannot be read.
     """
-    answer = client.call("GET", database, "_changes", params={"since": since, "limit": "1"})
-    if answer.status == 400:
+    what, params = f"Reading the changes of {database}", {"since": since, "limit": "1"}
+    if client.ask(what, "GET", database, "_changes", ok=(200, 400), params=params).status == 400:
         return False
-    what = f"Reading the changes of {database}"
-    if answer.status != 200:
-        refuse(answer, what, client.url)
     info = client.database_info(database) or {}
     return _number(since) <= _number(info.get("update_seq", since))
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from migrator.checkpoint.target_guard import MISSING, NOTHING_THERE, UNKNOWN, TargetGuard
 from migrator.couch.client import CouchClient
-from migrator.couch.responses import refuse
 from migrator.errors import TransientError
 from migrator.retry.retrier import Retrier
 
@@ -67,28 +66,21 @@ def mark_database(client: CouchClient, database: str) -> None:
     """
     if _token(client, database, MARK) != MISSING:
         return
-    body = json.dumps({TOKEN: new_token()}).encode()
-    answer = client.call("PUT", database, "_local", MARK, body=body)
     # Of two who give it one at the same time the second is told 409, and reads the first one's.
-    if answer.status in {200, 201, 202, 409} or (answer.status in NOT_FOR_US and answer.status != 404):
-        return
-    if answer.status != 404:
-        refuse(answer, f"Marking {database}", client.url)
-    if client.database_info(database) is None:
+    ok, body = (200, 201, 202, 409, *NOT_FOR_US), json.dumps({TOKEN: new_token()}).encode()
+    answer = client.ask(f"Marking {database}", "PUT", database, "_local", MARK, ok=ok, body=body)
+    if answer.status == 404 and client.database_info(database) is None:
         raise TransientError(f"Database {database} is not there.", signature="database not there")
 
 
 def _token(client: CouchClient, database: str, mark: str) -> str:
-    answer = client.call("GET", database, "_local", mark)
-    if answer.status == 200:
-        value = answer.json(f"Reading the mark of {database} at {client.url}")
-        token = value.get(TOKEN) if isinstance(value, dict) else None
-        return token if isinstance(token, str) and token.isalnum() else UNKNOWN
-    if answer.status == 404:
-        return MISSING
-    if answer.status not in NOT_FOR_US:
-        refuse(answer, f"Reading the mark of {database}", client.url)
-    return UNKNOWN
+    what = f"Reading the mark of {database}"
+    answer = client.ask(what, "GET", database, "_local", mark, ok=(200, *NOT_FOR_US))
+    if answer.status != 200:
+        return MISSING if answer.status == 404 else UNKNOWN
+    value = answer.json(f"{what} at {client.url}")
+    token = value.get(TOKEN) if isinstance(value, dict) else None
+    return token if isinstance(token, str) and token.isalnum() else UNKNOWN
 
 
 class DatabaseTarget:

@@ -7,7 +7,6 @@ from typing import Any
 
 from migrator.codec import encode
 from migrator.couch.client import CouchClient
-from migrator.couch.responses import Answer, refuse
 from migrator.errors import BatchRefused, TransientError
 
 MAX_PAGE_DOCS = 10_000
@@ -72,13 +71,12 @@ def create_index(client: CouchClient, database: str, fields: Sequence[Any], name
     """
     body = encode({"index": {"fields": list(fields)}, "name": name, "type": "json"})
     what = f"Creating the index {name!r:.100} of {database}"
-    answer = client.call("POST", database, "_index", body=body)
-    return bool(_taken(answer, what, client.url).get("result") != "exists")
+    return bool(_taken(client, what, database, "_index", body=body).get("result") != "exists")
 
 
 def _page(client: CouchClient, database: str, query: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
     what = f"Querying {database}"
-    value = _taken(client.call("POST", database, "_find", body=encode(query)), what, client.url)
+    value = _taken(client, what, database, "_find", body=encode(query))
     documents = value.get("docs")
     if not isinstance(documents, list):
         raise TransientError(f"{what} at {client.url}: the answer has no documents.", signature="no docs")
@@ -86,11 +84,10 @@ def _page(client: CouchClient, database: str, query: Mapping[str, Any]) -> tuple
     return documents, bookmark if isinstance(bookmark, str) and bookmark != "nil" else None
 
 
-def _taken(answer: Answer, what: str, url: str) -> dict[str, Any]:
+def _taken(client: CouchClient, what: str, *path: str, body: bytes) -> dict[str, Any]:
+    answer = client.ask(what, "POST", *path, ok=(200, 400), body=body)
     if answer.status == 400:
         error, reason = answer.error()
-        raise BatchRefused(f"{what} at {url}: {error} ({reason}).", status=400, error=error, reason=reason)
-    if answer.status != 200:
-        refuse(answer, what, url)
-    value = answer.json(f"{what} at {url}")
+        raise BatchRefused(f"{what} at {client.url}: {error} ({reason}).", status=400, error=error, reason=reason)
+    value = answer.json(f"{what} at {client.url}")
     return value if isinstance(value, dict) else {}
