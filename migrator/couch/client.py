@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -14,10 +15,21 @@ from migrator.codec import decode_value
 from migrator.couch.documents import StoredDocument, read_documents, with_plain_attachments
 from migrator.couch.endpoint import MAX_QUERY_BYTES, Endpoint, database_url, has_path, id_path
 from migrator.couch.listing import COUCHDB_RANGES, POUCHDB_RANGES, IdRange, Listing
-from migrator.couch.package import couchdb
 from migrator.couch.responses import Answer, bulk_rows, refuse, refuse_bulk
 from migrator.couch.transport import Transport
 from migrator.errors import ConfigError, EndpointError, TransientError
+
+# To say its own version, which nobody here asks for, the package imports pkg_resources: that takes longer than the
+# rest of a start, warns of its end in newer releases, and the package does without where there is none.
+_HIDDEN = "pkg_resources"
+if _absent := _HIDDEN not in sys.modules:
+    sys.modules[_HIDDEN] = None  # type: ignore[assignment]
+try:
+    import couchdb
+    import couchdb.json
+finally:
+    if _absent:
+        del sys.modules[_HIDDEN]
 
 
 def _encode(value: object) -> str:

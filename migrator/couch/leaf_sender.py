@@ -7,7 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import orjson
 
@@ -51,26 +51,16 @@ def stream_leaf(client: CouchClient, database: str, leaf: Leaf, *, multipart: bo
         if multipart and has_path(leaf.id):
             boundary = uuid.uuid4().hex
             parts = _multipart(leaf, sources, boundary)
-            answer = client.call(
-                "PUT",
-                database,
-                *id_path(leaf.id),
-                params={"new_edits": "false"},
-                body=parts.pieces(),
-                headers={
-                    "Content-Type": f'multipart/related; boundary="{boundary}"',
-                    "Content-Length": str(parts.length),
-                },
-            )
+            headers = {
+                "Content-Type": f'multipart/related; boundary="{boundary}"',
+                "Content-Length": _length(parts),
+            }
+            path, params = id_path(leaf.id), {"new_edits": "false"}
+            answer = client.call("PUT", database, *path, params=params, body=_pieces(parts), headers=headers)
         else:
             parts = _json(leaf, sources)
-            answer = client.call(
-                "POST",
-                database,
-                "_bulk_docs",
-                body=parts.pieces(),
-                headers={"Content-Length": str(parts.length)},
-            )
+            headers = {"Content-Length": _length(parts)}
+            answer = client.call("POST", database, "_bulk_docs", body=_pieces(parts), headers=headers)
             rows = bulk_rows(answer, what)
             if rows is not None:
                 return rows
@@ -125,62 +115,57 @@ class _Source:
             yield piece
 
 
-class _Parts:
-    """Texts and attachments one after the other, and how long they are together."""
+class _AsBase64:
+    """The bytes of an attachment as they stand in JSON."""
 
-    def __init__(self) -> None:
-        self._parts: list[bytes | tuple[_Source, bool]] = []
-        self.length = 0
-
-    def text(self, text: bytes) -> None:
-        """Add a text."""
-        self._parts.append(text)
-        self.length += len(text)
-
-    def attachment(self, source: _Source, *, as_base64: bool) -> None:
-        """Add the bytes of an attachment."""
-        self._parts.append((source, as_base64))
-        self.length += (source.length + 2) // 3 * 4 if as_base64 else source.length
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self.length = (source.length + 2) // 3 * 4
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes."""
-        for part in self._parts:
-            if isinstance(part, bytes):
-                yield part
-            else:
-                source, as_base64 = part
-                with closing(base64_pieces(source.pieces()) if as_base64 else source.pieces()) as pieces:  # type: ignore[type-var]
-                    yield from pieces
+        """The characters."""
+        return base64_pieces(self._source.pieces())
 
 
-def _multipart(leaf: Leaf, sources: Sequence[_Source], boundary: str) -> _Parts:
-    parts = _Parts()
+_Part: TypeAlias = bytes | _Source | _AsBase64
+
+
+def _length(parts: Sequence[_Part]) -> str:
+    """Of all of them together, as a header tells it."""
+    return str(sum(len(part) if isinstance(part, bytes) else part.length for part in parts))
+
+
+def _pieces(parts: Sequence[_Part]) -> Iterator[bytes]:
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+        else:
+            with closing(part.pieces()) as pieces:  # type: ignore[type-var]
+                yield from pieces
+
+
+def _multipart(leaf: Leaf, sources: Sequence[_Source], boundary: str) -> list[_Part]:
     stubs = {
         source.attachment.name: {**_described(source.attachment), "follows": True, "length": source.length}
         for source in sources
     }
     line = b"\r\n--" + boundary.encode()
     document = _with_attachments(leaf.body, orjson.dumps(stubs))
-    parts.text(line[2:] + b"\r\nContent-Type: application/json\r\n\r\n" + document)
+    parts: list[_Part] = [line[2:] + b"\r\nContent-Type: application/json\r\n\r\n" + document]
     for source in sources:
         # They come in the order in which the document names them.
-        parts.text(line + b"\r\n\r\n")
-        parts.attachment(source, as_base64=False)
-    parts.text(line + b"--")
-    return parts
+        parts += [line + b"\r\n\r\n", source]
+    return [*parts, line + b"--"]
 
 
-def _json(leaf: Leaf, sources: Sequence[_Source]) -> _Parts:
-    parts = _Parts()
-    parts.text(b'{"new_edits":false,"docs":[' + leaf.body[:-1] + b',"_attachments":{')
+def _json(leaf: Leaf, sources: Sequence[_Source]) -> list[_Part]:
+    parts: list[_Part] = [b'{"new_edits":false,"docs":[' + leaf.body[:-1] + b',"_attachments":{']
     for number, source in enumerate(sources):
         described = orjson.dumps(_described(source.attachment))
         name = orjson.dumps(source.attachment.name)
-        parts.text((b"," if number else b"") + name + b":" + described[:-1] + b',"data":"')
-        parts.attachment(source, as_base64=True)
-        parts.text(b'"}')
-    parts.text(b"}}]}")
-    return parts
+        head = (b"," if number else b"") + name + b":" + described[:-1] + b',"data":"'
+        parts += [head, _AsBase64(source), b'"}']
+    return [*parts, b"}}]}"]
 
 
 def _inline(leaf: Leaf) -> bytes:

@@ -5,9 +5,10 @@ Two try again what may pass later, and one divides a refused batch.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from migrator.errors import BatchRefused, TransientError
 from migrator.model import (
@@ -38,6 +39,7 @@ from migrator.retry.dividing import divide_refused, refuse_trouble, refused_alon
 from migrator.retry.retrier import Retrier, is_transient
 
 S = TypeVar("S", Extractor, Loader)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Wrapper(Generic[S]):
@@ -190,6 +192,16 @@ SAME_FAILURES_BEFORE_SPLIT = 3
 MIN_BYTES_TO_SPLIT_AFTER_RESET = 65_536
 
 
+def _tried_again(what: str, method: F) -> F:
+    """As the wrapped one's, tried again; `what` is done with a collection, for people."""
+
+    @functools.wraps(method)
+    def tried(self: RetryingLoader | RetryingExtractor, collection: str, *rest: Any, **named: Any) -> Any:
+        return self._retrier.call(what.format(collection), lambda _: method(self, collection, *rest, **named))
+
+    return cast("F", tried)
+
+
 class RetryingLoader(LoaderWrapper):
     """A loader that tries again. After an unknown outcome it says so with `resend`."""
 
@@ -197,9 +209,10 @@ class RetryingLoader(LoaderWrapper):
         super().__init__(inner)
         self._retrier = retrier
 
-    def prepare(self, collection: str, mark: int | None) -> None:
-        """As the wrapped loader's, tried again."""
-        self._retrier.call(f"prepare {collection}", lambda _: self._inner.prepare(collection, mark))
+    prepare = _tried_again("prepare {}", LoaderWrapper.prepare)
+    identity = _tried_again("identify the target of {}", LoaderWrapper.identity)
+    is_empty = _tried_again("look at the target of {}", LoaderWrapper.is_empty)
+    finish = _tried_again("finish {}", LoaderWrapper.finish)
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
         """As the wrapped loader's, tried again; a failure that goes with the batch becomes BatchRefused."""
@@ -242,22 +255,6 @@ class RetryingLoader(LoaderWrapper):
             self._retrier.throttle.succeeded(len(batch.documents), self._retrier.clock() - start)
         return result
 
-    def identity(self, collection: str) -> str | None:
-        """As the wrapped loader's, tried again."""
-        return self._retrier.call(
-            f"identify the target of {collection}", lambda _: super(RetryingLoader, self).identity(collection)
-        )
-
-    def is_empty(self, collection: str) -> bool:
-        """As the wrapped loader's, tried again."""
-        return self._retrier.call(
-            f"look at the target of {collection}", lambda _: super(RetryingLoader, self).is_empty(collection)
-        )
-
-    def finish(self, collection: str) -> None:
-        """As the wrapped loader's, tried again."""
-        self._retrier.call(f"finish {collection}", lambda _: self._inner.finish(collection))
-
     @staticmethod
     def _goes_with_the_batch(batch: Batch, signatures: list[str]) -> bool:
         last = signatures[-SAME_FAILURES_BEFORE_SPLIT:]
@@ -279,13 +276,8 @@ class RetryingExtractor(ExtractorWrapper):
         """As the wrapped extractor's, tried again."""
         return self._retrier.call("list collections", lambda _: self._inner.collections())
 
-    def count(self, collection: str) -> int | None:
-        """As the wrapped extractor's, tried again."""
-        return self._retrier.call(f"count {collection}", lambda _: self._inner.count(collection))
-
-    def identity(self, collection: str) -> str:
-        """As the wrapped extractor's, tried again."""
-        return self._retrier.call(f"look at {collection}", lambda _: self._inner.identity(collection))
+    count = _tried_again("count {}", ExtractorWrapper.count)
+    identity = _tried_again("look at {}", ExtractorWrapper.identity)
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """As the wrapped extractor's; a broken reading is taken up after the last record."""

@@ -102,7 +102,7 @@ class _Run:
 
     def run(self, engine: DaskEngine) -> JobResult:
         started = time.monotonic()
-        before = {split.number: counts_of(self.folder, split) for split in self.splits}
+        before = self._counts()
         carried = Counts.sum(before.values())
         names = tuple(self.job.collections)
         totals = [self.job.extractor.count(name) for name in names]
@@ -113,16 +113,13 @@ class _Run:
         try:
             self._move(engine)
         finally:
-            counts = {split.number: counts_of(self.folder, split) for split in self.splits}
+            counts = self._counts()
             rejected = merge_rejects(self.rejects, self._parts(), self.checkpoint, self.listener)
             self._save(counts)
         collections = {
             name: CollectionReport(
                 self.job.names[name],
-                _difference(
-                    Counts.sum(counts[s.number] for s in self.splits if s.collection == name),
-                    Counts.sum(before[s.number] for s in self.splits if s.collection == name),
-                ),
+                _difference(self._total(name, counts), self._total(name, before)),
             )
             for name in names
         }
@@ -154,12 +151,11 @@ class _Run:
                 if failed is None and (failed := other_target(self.targets, self.folder, split)):
                     self._stop()
                 self.done.add(split.number)
-                self._save({each.number: counts_of(self.folder, each) for each in self.splits})
+                counts = self._counts()
+                self._save(counts)
                 if all(s.number in self.done for s in self.splits if s.collection == split.collection):
-                    counts = Counts.sum(
-                        counts_of(self.folder, s) for s in self.splits if s.collection == split.collection
-                    )
-                    self.listener(CollectionFinished(split.collection, counts))
+                    total = self._total(split.collection, counts)
+                    self.listener(CollectionFinished(split.collection, total))
                 totals = self.checkpoint.totals
                 if self.max_errors.passed(totals):
                     failed = failed or RejectsError(
@@ -173,6 +169,12 @@ class _Run:
     def _stop(self) -> None:
         (self.folder / STOP_FILE).touch()
 
+    def _counts(self) -> dict[int, Counts]:
+        return {split.number: counts_of(self.folder, split) for split in self.splits}
+
+    def _total(self, collection: str, counts: Mapping[int, Counts]) -> Counts:
+        return Counts.sum(counts[split.number] for split in self.splits if split.collection == collection)
+
     def _parts(self) -> list[Path]:
         return [split_paths(self.folder, split.number)[1] for split in self.splits]
 
@@ -183,7 +185,7 @@ class _Run:
                 # Where a split stands is in its own file; this says only that there is something to go on from.
                 position="splits" if any(counts[split.number].read for split in own) else None,
                 finished=all(split.number in self.done for split in own),
-                counts=Counts.sum(counts[split.number] for split in own),
+                counts=self._total(name, counts),
                 target=self.targets.known(name),
             )
         self.checkpoint.details["done"] = sorted(self.done)
