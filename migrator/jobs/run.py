@@ -23,7 +23,7 @@ from migrator.files.identity import same_identity
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.model import Extractor, Loader, Report, Transformer
 from migrator.model.capabilities import effect_of
-from migrator.model.events import CollectionFinished, Event, FolderChosen, Listener
+from migrator.model.events import FolderChosen
 from migrator.pipeline.batching import Assembly, Preparing
 from migrator.pipeline.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
 from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
@@ -82,16 +82,14 @@ def run_job(
                 if not resumed:
                     file.save(checkpoint)
                 path = checkpoint_path.resolve()
-                extractor, listener = in_order(job, checkpoint, transform, path, prepare)
                 report = job.pipeline(
                     rejects,
                     transform,
-                    extractor=extractor,
+                    extractor=in_order(job, checkpoint, transform, path, prepare),
                     loader=loader,
                     prepare=prepare,
                     checkpoint=checkpoint,
                     checkpoint_file=file,
-                    listener=listener,
                 ).run(job.collections)
             if not config.checkpoint and report.ok:
                 # The default file is only for going on after an interruption.
@@ -187,10 +185,10 @@ def in_order(
     transform: Transformer | None,
     path: Path,
     prepare: Preparing | None = None,
-) -> tuple[Extractor, Listener]:
-    """The source with a spool where sorting gains, and a listener that removes a spool that is done with."""
+) -> Extractor:
+    """The source, with a spool where sorting gains."""
     if job.config.dry_run or not job.loader.traits.prefers_sorted:
-        return job.extractor, job.listener
+        return job.extractor
     # What was decided when the job began holds for its positions, whatever --sort says now.
     decided: dict[str, bool] = checkpoint.details.setdefault("spooled", {})
 
@@ -213,10 +211,4 @@ def in_order(
         if state is None or state.position is None:
             # What an earlier job left is of no use to one that begins.
             spool.remove(name)
-
-    def listen(event: Event) -> None:
-        job.listener(event)
-        if isinstance(event, CollectionFinished) and decided.get(event.collection):
-            spool.remove(event.collection)
-
-    return spool, listen
+    return spool

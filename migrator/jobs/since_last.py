@@ -113,9 +113,8 @@ class Sync:
                 loader.policies[name] = OnConflict.OVERWRITE if mark.again else OnConflict.FAIL
         transform = self._guarded(job.transform(self.checkpoint))
         extractor: Extractor = job.extractor
-        listener = job.listener
         if not self.copied and self.file.path is not None:
-            extractor, listener = in_order(job, self.checkpoint, transform, self.file.path)
+            extractor = in_order(job, self.checkpoint, transform, self.file.path)
         return job.pipeline(
             _Remembered(self),
             transform,
@@ -123,7 +122,6 @@ class Sync:
             checkpoint=self.checkpoint,
             checkpoint_file=self.file,
             guard=TargetGuard(job.loader, hint=AGAIN, flag=""),
-            listener=listener,
         ).run(job.collections)
 
     def next(self) -> None:

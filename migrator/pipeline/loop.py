@@ -164,7 +164,7 @@ class Pipeline:
         self.listener(CollectionStarted(name, database, total, state.position is not None or state.finished))
         if state.finished:
             state.target = self._guard.begin(name, state.target)
-            self.listener(CollectionFinished(name, counts))
+            self._finished(name, counts)
             return
         state.identity = self.extractor.identity(name)
         self.loader.prepare(name, state.mark if state.position is not None else None)
@@ -205,7 +205,11 @@ class Pipeline:
         state.target = self._guard.check(name)
         state.finished = True
         self._save(name)
+        self._finished(name, counts)
+
+    def _finished(self, name: str, counts: Counts) -> None:
         self.listener(CollectionFinished(name, counts))
+        ExtractorWrapper(self.extractor).finish(name)
 
     def _load(self, batch: Batch) -> _Loaded:
         if not batch.documents:

@@ -146,6 +146,12 @@ class SpoolingExtractor(ExtractorWrapper):
                     position = id
                 yield Record(position, encoded=EncodedDocument(id, body))
 
+    def finish(self, collection: str) -> None:
+        """Remove the collection's spool, where it was sorted."""
+        super().finish(collection)
+        if self._decided.get(collection):
+            self.remove(collection)
+
     def remove(self, collection: str) -> None:
         """Remove a collection's spool, which is needed no more."""
         folder = self._spool(collection)

@@ -99,6 +99,11 @@ class ExtractorWrapper(_Wrapper[Extractor]):
         """As the inner one's."""
         return self._inner.extract(collection, after=after)
 
+    def finish(self, collection: str) -> None:
+        """All of a collection is settled: what a wrapper has kept of it is needed no more."""
+        if isinstance(self._inner, ExtractorWrapper):
+            self._inner.finish(collection)
+
 
 class LoaderWrapper(_Wrapper[Loader]):
     """A loader that does what the inner one does."""

@@ -12,14 +12,13 @@ from migrator.config import JobConfig
 from migrator.jobs import run
 from migrator.jobs.open import OpenJob
 from migrator.jobs.run import in_order
-from migrator.model import BatchLimits, Counts
+from migrator.model import BatchLimits
 from migrator.model.capabilities import Traits
-from migrator.model.events import CollectionFinished
 from migrator.pipeline import spooling
 from migrator.pipeline.wrapper import ExtractorWrapper, LoaderWrapper, RetryingLoader
 from migrator.retry.retrier import Retrier
 from migrator.retry.throttle import Throttle
-from tests.support.fakes import FakeExtractor, FakeLoader, Item, Recorder, numbered
+from tests.support.fakes import FakeExtractor, FakeLoader, Item, numbered
 
 SHUFFLED: list[Item] = [*reversed(numbered(30))]
 
@@ -60,7 +59,7 @@ def job_of(
 
 def positions(job: OpenJob, checkpoint: Checkpoint, folder: Path) -> list[object]:
     """Where reading would go on after each record: ids where it is sorted, else the source's own."""
-    extractor, _ = in_order(job, checkpoint, job.transform(checkpoint), folder / "c.json")
+    extractor = in_order(job, checkpoint, job.transform(checkpoint), folder / "c.json")
     return [record.position for record in extractor.extract("c")]
 
 
@@ -103,20 +102,16 @@ def test_what_was_decided_holds(tmp_path: Path, sorts: tuple[str, str]) -> None:
 
 def test_a_spool_is_removed_when_its_collection_is_done(tmp_path: Path) -> None:
     """Nothing stays beside the checkpoint."""
-    recorder = Recorder()
-    job = job_of(SHUFFLED)
-    job.listener = recorder
-    extractor, listener = in_order(job, Checkpoint(job={}), None, tmp_path / "c.json")
+    extractor = ExtractorWrapper(in_order(job_of(SHUFFLED), Checkpoint(job={}), None, tmp_path / "c.json"))
     assert len(list(extractor.extract("c"))) == 30
     assert [path.name for path in tmp_path.iterdir()] == ["c.json.spool"]
-    listener(CollectionFinished("c", Counts()))
+    extractor.finish("c")
     assert list(tmp_path.iterdir()) == []
-    assert recorder.events == [CollectionFinished("c", Counts())]
 
 
 def test_what_an_earlier_job_left_goes(tmp_path: Path) -> None:
     """A job that begins, sorted or not, finds no use for a spool that a killed one left; one that goes on does."""
-    first, _ = in_order(job_of(SHUFFLED), Checkpoint(job={}), None, tmp_path / "c.json")
+    first = in_order(job_of(SHUFFLED), Checkpoint(job={}), None, tmp_path / "c.json")
     last = [record.position for record in first.extract("c")][3]
     going_on = Checkpoint(job={}, collections={"c": CollectionState(position=last)})
     in_order(job_of(SHUFFLED), going_on, None, tmp_path / "c.json")
