@@ -24,8 +24,8 @@ from migrator.retry.retrier import Retrier
 
 # Four characters of base64 are three bytes.
 _PIECE = 1 << 18
-# Of one attachment, one after the other and without a byte in between.
-MAX_BREAKS = 5
+# So often in a row one attachment may be shorter than it should be.
+MAX_CUT = 5
 
 
 class StoredAttachments:
@@ -59,37 +59,25 @@ class StoredAttachments:
     def _bytes(self, id: str, rev: str, name: str, length: int | None) -> Generator[bytes]:
         """The bytes; a stream that breaks off is opened again, and what was given already is passed over."""
         what = f"Reading attachment {name!r:.100} of {id!r:.100} ({rev}) in {self._database}"
-        given = 0
-        breaks = 0
+        given = cut = 0
 
-        def opened(_: int) -> tuple[Generator[bytes], bytes]:
-            pieces = _behind(given, self._opened(id, rev, name, what))
-            return pieces, next(pieces, b"")
-
-        while True:
-            try:
-                pieces, piece = self._retrier.call(f"read an attachment of {id!r:.100}", opened)
-            except TargetMissing as error:
-                raise UnreadableLeaf(error.message, error="attachment_missing") from error
-            with closing(pieces):
-                try:
-                    while piece:
-                        given += len(piece)
-                        breaks = 0
-                        yield piece
-                        piece = next(pieces, b"")
-                except TransientError:
-                    breaks += 1
-                    if breaks >= MAX_BREAKS:
-                        raise
-                    continue
+        def opened() -> Generator[bytes]:
+            nonlocal given, cut
+            for piece in _behind(given, self._opened(id, rev, name, what)):
+                given, cut = given + len(piece), 0
+                yield piece
             if length is not None and given != length:
                 # A proxy can cut an answer short and make it look whole.
-                breaks += 1
-                if given < length and breaks < MAX_BREAKS:
-                    continue
-                raise UnreadableLeaf(f"{what}: {given} bytes came in place of {length}.", error="wrong_length")
-            return
+                cut += 1
+                message = f"{what}: {given} bytes came in place of {length}."
+                if given > length or cut >= MAX_CUT:
+                    raise UnreadableLeaf(message, error="wrong_length")
+                raise TransientError(message, signature="cut short")
+
+        try:
+            yield from self._retrier.iterate(f"read an attachment of {id!r:.100}", opened)
+        except TargetMissing as error:
+            raise UnreadableLeaf(error.message, error="attachment_missing") from error
 
     def _opened(self, id: str, rev: str, name: str, what: str) -> Generator[bytes]:
         if has_path(id, name):
