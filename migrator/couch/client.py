@@ -185,7 +185,7 @@ class CouchClient:
         Raises:
             ConfigError: the server does not take the name.
         """
-        params = {k: v for k, v in options.items() if v is not None}
+        params = {k: "true" if v is True else v for k, v in options.items() if v is not None and v is not False}
         answer = self.ask(f"Creating database {database}", "PUT", database, ok=(201, 202, 400, 412), params=params)
         if answer.status == 400:
             error, reason = answer.error()

@@ -43,7 +43,7 @@ class Endpoint:
     @property
     def local(self) -> bool:
         """True when the server is on this machine, where compressing bodies costs more than it saves."""
-        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+        return _is_local(self.host)
 
 
 @dataclass(frozen=True)

@@ -65,11 +65,6 @@ def locate(url: str, *, server_only: bool = False, **reach: Unpack[Reach]) -> tu
     return below(root, segments[:depth]), database
 
 
-def tls_files(config: Connection) -> TlsFiles:
-    """The files that a job names for TLS."""
-    return TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
-
-
 def server_of(
     config: Connection, url: str, *, role: str, environ: Mapping[str, str] | None
 ) -> tuple[Endpoint, str | None]:
@@ -78,7 +73,8 @@ def server_of(
     Raises:
         ConfigError, TransientError: as `locate` does.
     """
-    return locate(url, environ=environ, role=role, tls=tls_files(config), read_timeout_s=config.longest_silence_s)
+    tls = TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
+    return locate(url, environ=environ, role=role, tls=tls, read_timeout_s=config.longest_silence_s)
 
 
 def client_of(

@@ -152,13 +152,9 @@ class _Replication:
             return
         info = self.source.database_info(name) or {}
         cluster, config = info.get("cluster", {}), self.job.config
-        partitioned = config.partitioned or info.get("props", {}).get("partitioned")
-        self.target.create_database(
-            database,
-            q=config.q or cluster.get("q"),
-            n=config.n or cluster.get("n"),
-            partitioned="true" if partitioned else None,
-        )
+        partitioned = config.partitioned or info.get("props", {}).get("partitioned") is True
+        q, n = config.q or cluster.get("q"), config.n or cluster.get("n")
+        self.target.create_database(database, q=q, n=n, partitioned=partitioned)
 
     def _look(self, each: _Job) -> bool:
         """Ask how a job is; True when it is done."""

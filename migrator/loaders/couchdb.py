@@ -193,7 +193,7 @@ def open_target(
         on_conflict=parse_policy(config.on_conflict, config.newer_field),
         newer_field=config.newer_field,
         max_in_flight=config.in_flight,
-        create_options={"q": config.q, "n": config.n, "partitioned": "true" if config.partitioned else None},
+        create_options={"q": config.q, "n": config.n, "partitioned": config.partitioned},
         mirror=config.since_last or config.follow,
         attempts=config.max_attempts,
     )
