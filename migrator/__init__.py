@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.version import __version__
 
 if TYPE_CHECKING:
+    from migrator.config import JobConfig
     from migrator.model import Report
     from migrator.server.move.plan import ServerPlan
     from migrator.server.move.result import Applied
@@ -50,12 +51,10 @@ def run(source: object, target: str = "", **options: Any) -> Report:
         MigratorError: see `migrator.errors`; the checkpoint is saved.
     """
     # Imported late: `import migrator` alone must cost nothing.
-    from migrator.config import JobConfig
     from migrator.jobs.dispatch import run_any
 
-    text, extractor = _source(source)
-    extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
-    return run_any(JobConfig(source=text, target=target, **options), source=extractor, **extras).report
+    config, around = _job(source, target, options)
+    return run_any(config, **around).report
 
 
 def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
@@ -72,12 +71,10 @@ def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
     Raises:
         MigratorError: a side is out of reach. Differences are in the result, not raised.
     """
-    from migrator.config import JobConfig
     from migrator.verification.job import verify_job
 
-    text, extractor = _source(source)
-    extras = {name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options}
-    return verify_job(JobConfig(source=text, target=target, **options), source=extractor, **extras)
+    config, around = _job(source, target, options)
+    return verify_job(config, **around)
 
 
 def plan_server(source: str, target: str, **options: Any) -> ServerPlan:
@@ -130,13 +127,18 @@ def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
     return apply_plan(made, ApplyOptions(**options), **extras)
 
 
-def _source(source: object) -> tuple[str, Any]:
+def _job(source: object, target: str, options: dict[str, Any]) -> tuple[JobConfig, dict[str, Any]]:
+    """The job, and what it runs in: its source where that is an object, and some of the options."""
+    from migrator.config import JobConfig
     from migrator.model import Extractor
 
+    around: dict[str, Any] = {
+        name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options
+    }
     if isinstance(source, str):
-        return source, None
-    if isinstance(source, Extractor):
-        return "", source
-    from migrator.extractors.memory import MemoryExtractor
+        return JobConfig(source=source, target=target, **options), around
+    if not isinstance(source, Extractor):
+        from migrator.extractors.memory import MemoryExtractor
 
-    return "", MemoryExtractor(source, name=type(source).__name__)
+        source = MemoryExtractor(source, name=type(source).__name__)
+    return JobConfig(target=target, **options), {**around, "source": source}

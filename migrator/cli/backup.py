@@ -12,9 +12,13 @@ import click
 
 from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.cli import options
+from migrator.cli.again import this_command, whole_hint
 from migrator.cli.flags import flags, made
+from migrator.cli.rendering import write_report
 from migrator.config import JobConfig
+from migrator.couch.places import checked_place, is_server_url
 from migrator.errors import EXIT_OK, ConfigError
+from migrator.report.summary import dump, unconfirmed_lines
 
 if TYPE_CHECKING:
     from migrator.backup.result import RevisionsResult
@@ -56,7 +60,6 @@ def backup(**values: Any) -> None:
       migrator backup --from http://localhost:5984/orders --to backups/ --recipient age1…
     """
     from migrator.backup.create import run_backup
-    from migrator.cli.again import this_command
 
     source = server(values["source"], "--from")
     config = options.part_of_job(values, "rejects", "report", source=source)
@@ -94,7 +97,6 @@ def restore(**values: Any) -> None:
       migrator restore --from backups/ --to http://localhost:5984 --at 2026-11-25T03:00:00Z
     """
     from migrator.backup.restore import run_restore
-    from migrator.cli.again import this_command
 
     target = server(values["target"], "--to")
     config = options.part_of_job(values, *OF_RESTORE, "report", target=target)
@@ -122,8 +124,6 @@ def server(url: str | None, flag: str) -> str:
     Raises:
         ConfigError: there is none, or it is something else.
     """
-    from migrator.couch.places import checked_place, is_server_url
-
     found = url or os.environ.get("COUCHDB_URL", "")
     found = checked_place(found, flag if url else "COUCHDB_URL")
     if not is_server_url(found):
@@ -142,10 +142,6 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
         report: the report file; "" for none.
         again: the command that does what was rejected, after a fix.
     """
-    from migrator.cli.again import whole_hint
-    from migrator.cli.rendering import write_report
-    from migrator.report.summary import dump, unconfirmed_lines
-
     for database in result.databases:
         if database.error is not None:
             database.error.hint = whole_hint(database.error)

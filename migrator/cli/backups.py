@@ -1,28 +1,36 @@
-"""`migrator backups`: list, check and prune what `migrator backup` wrote."""
+"""`migrator backups`: list, check and prune what `migrator backup` wrote, as a table or as JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from migrator.backup.catalog import Catalog
+from migrator.backup.listing import Listed, listing, matching
 from migrator.backup.options import RestoreOptions
 from migrator.backup.retention import Policy
-from migrator.cli import backups_printing as printing
+from migrator.backup.storage.base import open_place
 from migrator.cli import options
 from migrator.cli.backup import server
 from migrator.cli.flags import flags, made
 from migrator.cli.options import DryRun
+from migrator.cli.rendering import show
 from migrator.config import LogOptions, Watch
 from migrator.config.option import option, options_class, options_of
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.naming import printable
+from migrator.report.summary import table, unconfirmed_lines
 
 if TYPE_CHECKING:
+    from migrator.backup.check import Checked
     from migrator.backup.format.manifest import Manifest
+    from migrator.backup.prune import PrunePlan
     from migrator.backup.restore_test import Drill
 
 from_option = flags(RestoreOptions, "place")
@@ -76,15 +84,10 @@ def list_command(place: str, databases: tuple[str, ...], as_json: bool | None) -
       migrator backups list --from /var/backups/couchdb
       migrator backups list --from s3://bucket/couchdb --database 'orders*' --json
     """
-    from migrator.backup.catalog import Catalog
-    from migrator.backup.listing import listing, matching
-    from migrator.backup.storage.base import open_place
-    from migrator.cli.rendering import show
-
     opened = open_place(place)
     catalog = Catalog(opened)
     rows = listing(catalog, matching(catalog, databases))
-    text = printing.rows_to_text(rows) or f"There are no backups in {opened.describe()}.\n"
+    text = rows_to_text(rows) or f"There are no backups in {opened.describe()}.\n"
     show([row._asdict() for row in rows], text, as_json=as_json)
     if any(row.problem for row in rows):
         sys.exit(EXIT_DIFFERENCES)
@@ -114,12 +117,8 @@ def check_command(**values: Any) -> None:
       migrator backups check --from s3://bucket/couchdb --database orders --identity key.txt
       migrator backups check --from /var/backups/couchdb --drill --to http://localhost:5984
     """
-    from migrator.backup.catalog import Catalog
     from migrator.backup.check import check
     from migrator.backup.format.cipher import open_cipher
-    from migrator.backup.listing import matching
-    from migrator.backup.storage.base import open_place
-    from migrator.cli.rendering import show
 
     asked, wanted = made(DrillOptions, values), made(RestoreOptions, values)
     if asked.target and not asked.drill:
@@ -146,8 +145,8 @@ def check_command(**values: Any) -> None:
             restoring = partial(tell, what="restoring")
             drills += drill(config, wanted, names, stopping=stopping, told=restoring)
         show(
-            printing.checked_as_dict(checked, drills),
-            printing.checked_to_text(checked, drills, opened.describe()),
+            checked_as_dict(checked, drills),
+            checked_to_text(checked, drills, opened.describe()),
             as_json=values["as_json"],
         )
         if not checked.ok or not all(each.ok for each in drills):
@@ -173,11 +172,7 @@ def prune_command(place: str, databases: tuple[str, ...], **values: Any) -> None
       migrator backups prune --from /var/backups/couchdb --keep-daily 7 --keep-weekly 5 --dry-run
       migrator backups prune --from s3://bucket/couchdb --keep-last 3 --keep-within 30d
     """
-    from migrator.backup.catalog import Catalog
-    from migrator.backup.listing import matching
     from migrator.backup.prune import plan_pruning, prune
-    from migrator.backup.storage.base import open_place
-    from migrator.cli.rendering import show
 
     for each in options_of(Policy):
         if values[each.name] == 0:
@@ -199,7 +194,104 @@ def prune_command(place: str, databases: tuple[str, ...], **values: Any) -> None
         if not dry_run:
             for plan in plans:
                 prune(opened, plan)
-    text = printing.plans_to_text(plans, dry_run=dry_run)
-    show([printing.plan_as_dict(plan) for plan in plans], text, as_json=values["as_json"])
+    text = plans_to_text(plans, dry_run=dry_run)
+    show([plan_as_dict(plan) for plan in plans], text, as_json=values["as_json"])
     if any(plan.damaged or plan.repaired for plan in plans):
         sys.exit(EXIT_DIFFERENCES)
+
+
+def rows_to_text(rows: Sequence[Listed]) -> str:
+    """A table of snapshots, and what is wrong with them; "" where there are none."""
+    if not rows:
+        return ""
+    body: list[Sequence[str]] = [("database", "snapshot", "kind", "finished", "documents", "size", "chain")]
+    for row in rows:
+        numbers = (f"{row.documents:,}", readable(row.size_bytes), str(row.chain) if row.chain else "broken")
+        body.append((printable(row.database), row.snapshot, row.kind, row.finished, *numbers))
+    lines = [table(body, left=4)]
+    lines += [f"{printable(row.database)} {row.snapshot}: {row.problem}" for row in rows if row.problem]
+    return _text(lines)
+
+
+def checked_to_text(checked: Checked, drills: Sequence[Drill], place: str) -> str:
+    """What was looked at and restored, and each thing that is wrong."""
+    lines = []
+    for problem in checked.problems:
+        name = f"{printable(problem.database)} {problem.snapshot}".rstrip()
+        lines.append(f"DAMAGED {name}: {problem.what}")
+    lines.append(
+        f"{checked.snapshots:,} snapshots of {checked.databases:,} databases in {place}: {checked.files:,} files, "
+        f"{readable(checked.size_bytes)}, {checked.leaves:,} leaves, {checked.attachments:,} attachments"
+    )
+    if checked.sealed:
+        lines.append(
+            f"{checked.sealed:,} are encrypted: only digests were compared (--identity FILE looks inside)"
+        )
+    lines.append("All is as it was written." if checked.ok else f"{len(checked.problems):,} problems.")
+    for drill in drills:
+        name = f"{printable(drill.database)} {drill.snapshot}"
+        lines += [f"DIFFERENT {name}: {difference}" for difference in drill.differences]
+        if drill.faults:
+            lines.append(f"{name}: {drill.faults:,} leaves could not be read when the backup was made")
+        lines += unconfirmed_lines(drill.unconfirmed)
+        if drill.ok:
+            lines.append(
+                f"{name} was restored and is equal: {drill.leaves:,} leaves, {drill.attachments:,} attachments"
+            )
+    return _text(lines)
+
+
+def checked_as_dict(checked: Checked, drills: Sequence[Drill]) -> dict[str, Any]:
+    """The same for machines."""
+    value = {"ok": checked.ok and all(drill.ok for drill in drills), **asdict(checked)}
+    value["problems"] = [problem._asdict() for problem in checked.problems]
+    value["drills"] = [{"ok": drill.ok, **asdict(drill)} for drill in drills]
+    return value
+
+
+def plans_to_text(plans: Sequence[PrunePlan], *, dry_run: bool) -> str:
+    """What becomes of each snapshot, and why."""
+    remove = "would be removed" if dry_run else "removed"
+    rows = [("database", "snapshot", "kind", "finished", "what becomes of it", "size")]
+    for plan in plans:
+        name = printable(plan.database)
+        for manifest, reasons in plan.decisions:
+            fate = f"kept: {', '.join(reasons)}" if reasons else remove
+            size = readable(manifest.size_bytes)
+            rows.append((name, manifest.snapshot, manifest.kind, manifest.finished, fate, size))
+        rows += [(name, snapshot, "damaged", "", "kept: damaged", "") for snapshot in sorted(plan.damaged)]
+        rows += [(name, snapshot, "unfinished", "", remove, "") for snapshot in plan.stale]
+    lines = [table(rows, left=5)]
+    for plan in plans:
+        for snapshot, problem in sorted((plan.damaged | plan.repaired).items()):
+            lines.append(f"DAMAGED {printable(plan.database)} {snapshot}: {problem}")
+    gone = [manifest for plan in plans for manifest in plan.removed]
+    lines.append(f"{len(gone):,} snapshots {remove}, {readable(sum(each.size_bytes for each in gone))}")
+    return _text(lines)
+
+
+def plan_as_dict(plan: PrunePlan) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "database": plan.database,
+        "snapshots": [
+            {"snapshot": manifest.snapshot, "kept": bool(reasons), "reasons": reasons}
+            for manifest, reasons in plan.decisions
+        ],
+        "unfinished_removed": plan.stale,
+        "damaged": plan.damaged | plan.repaired,
+    }
+
+
+def readable(size_bytes: int) -> str:
+    """A length in the unit that suits it."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

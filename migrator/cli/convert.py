@@ -8,11 +8,15 @@ from typing import Any
 import click
 
 from migrator.cli import options
+from migrator.cli.again import this_command
 from migrator.cli.flags import flags, made
 from migrator.cli.rendering import rejected_text
 from migrator.config import JobConfig
 from migrator.convert.options import ConvertJob
+from migrator.couch.places import is_server_url
 from migrator.errors import RejectsError
+from migrator.files.streams import is_standard_output
+from migrator.report.summary import unconfirmed_lines
 
 SOURCE = (
     "http(s)://host:5984/database, the PLACE of backups, or a file of one of the formats; - for standard input."
@@ -50,11 +54,7 @@ def convert(**values: Any) -> None:
       migrator convert --from http://localhost:5984/orders --to orders.dump --format couchdb-python
       migrator convert --from /var/backups/couchdb --database orders --to orders.backup --format couchbackup
     """
-    from migrator.cli.again import this_command
     from migrator.convert.job import convert_leaves
-    from migrator.couch.endpoint import is_server_url
-    from migrator.files.streams import is_standard_output
-    from migrator.report.summary import unconfirmed_lines
 
     over = "into_existing" if is_server_url(values["target"]) else "overwrite"
     again = this_command(*(() if values[over] else (f"--{over.replace('_', '-')}",)))

@@ -11,9 +11,12 @@ from typing import Any
 import click
 
 from migrator.cli import options
+from migrator.cli.again import this_command
 from migrator.cli.flags import flags, given, made
+from migrator.cli.rendering import show
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
+from migrator.couch.places import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, EXIT_USAGE
 from migrator.server.move.options import ApplyOptions, PlanOptions
 
@@ -53,7 +56,6 @@ def plan(**values: Any) -> None:
         click.echo(f"This is the old form of: {_new_form()}", err=True)
         plan_and_print(config, values)
         return
-    from migrator.cli.rendering import show
     from migrator.jobs.plan import make_plan
     from migrator.report.plan import plan_to_text
 
@@ -68,15 +70,12 @@ def plan(**values: Any) -> None:
 
 
 def _new_form() -> str:
-    from migrator.cli.again import this_command
 
     return this_command().replace("migrator plan", "migrator plan-server", 1)
 
 
 def _whole(config: JobConfig) -> bool:
     """True for a move from one server to another, whole."""
-    from migrator.couch.endpoint import is_server_url
-
     if config.collection or config.transform or not is_server_url(config.source):
         return False
     from migrator.couch.locate import server_of
@@ -128,7 +127,6 @@ def plan_and_print(config: JobConfig, values: Mapping[str, Any]) -> None:
         config: source, target, new names, and how servers are reached.
         values: of all flags, by name.
     """
-    from migrator.cli.rendering import show
     from migrator.jobs.registry import target_text
     from migrator.server.move.make_plan import plan_server as make
     from migrator.server.move.plan import plan_to_text, save_plan
@@ -168,8 +166,6 @@ def apply(plan_file: Path, **values: Any) -> None:
     Example:
       migrator apply move.json --resume --report report.json
     """
-    from migrator.cli.again import this_command
-    from migrator.cli.rendering import show
     from migrator.server.move.apply import apply_plan
     from migrator.server.move.plan import load_plan
     from migrator.server.move.result import applied_to_json, applied_to_text

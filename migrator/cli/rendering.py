@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator.config import JobConfig
+from migrator.config import Connection, JobConfig
+from migrator.config.option import options_of
+from migrator.couch.places import is_server_url, redact
+from migrator.errors import without_passwords
 from migrator.files.durable import replace_file
 from migrator.files.failures import AGAIN, RESUME, writing
 from migrator.files.streams import is_standard_output
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
     from migrator.jobs.run import JobResult
     from migrator.report.history import HistoryListener
     from migrator.verification.result import VerifyResult
+
+# What decides how and where documents are written.
+_CARRIED = {"on_conflict", "newer_field", "q", "n", "partitioned"} | {each.name for each in options_of(Connection)}
+# What was not rejected at the target has not passed the run's transformers.
+_BEFORE_LOADING = ("extract", "transform")
 
 
 def print_result(result: JobResult, config: JobConfig, history: HistoryListener) -> None:
@@ -40,8 +49,6 @@ def write_result(
     """Write a run's report as JSON where the job wants it: to a file, or with `-` to standard output."""
     if not config.report:
         return
-    from migrator.cli.again import retry_commands  # only where there is a report
-
     compared: dict[str, Any] | None = None
     if verification is not None:
         from migrator.verification.result import result_to_json
@@ -115,7 +122,66 @@ def counts_of(result: JobResult) -> dict[str, int]:
 
 def retry_advice(rejects: str | os.PathLike[str], config: JobConfig, counts: Mapping[str, int]) -> str:
     """Where rejects are, and the whole commands that write them after a fix."""
-    from migrator.cli.again import credentials_hint, retry_commands  # only where there are rejects
-
     commands = retry_commands(rejects, config, counts)
     return f"They are in {rejects}; after a fix: {'; '.join(commands)}{credentials_hint(config)}"
+
+
+def retry_commands(rejects: str | os.PathLike[str], config: JobConfig, counts: Mapping[str, int]) -> list[str]:
+    """The commands that write a run's rejects again: one, or two where only some need the transformers again.
+
+    Args:
+        rejects: the reject file.
+        config: the run's job.
+        counts: rejected documents by collection.
+    """
+    from migrator.checkpoint.rejects import stages_in  # only where there are rejects
+    from migrator.jobs.registry import target_text
+
+    target = target_text(config)
+    words = ["migrator", "retry", _path(rejects), "--to", redact(target) if is_server_url(target) else target]
+    for name, database in config.map.items() if is_server_url(target) else ():
+        if counts.get(name):
+            words += ["--map", f"{name}={database}"]
+    transforms = [word for spec in config.transform for word in ("--transform", without_passwords(spec))]
+    stages = stages_in(Path(rejects)) if transforms else set()
+    early = [stage for stage in _BEFORE_LOADING if stage in stages]
+    loaded = sorted(stages.difference(_BEFORE_LOADING))
+    if not early:
+        return [shlex.join([*words, *_carried(config)])]
+    if not loaded:
+        return [shlex.join([*words, *transforms, *_carried(config)])]
+    return [
+        shlex.join([*words, *_stages(loaded), *_carried(config)]),
+        shlex.join([*words, *_stages(early), *transforms, *_carried(config)]),
+    ]
+
+
+def credentials_hint(config: JobConfig) -> str:
+    """What to do about credentials that a hint's command leaves out; "" where there were none in it."""
+    from migrator.jobs.registry import target_text  # only where there are rejects
+
+    target = target_text(config)
+    hint = ""
+    if is_server_url(target) and redact(target) != target:
+        hint = " (set COUCHDB_USER and COUCHDB_PASSWORD first, as credentials are not shown)"
+    if any(spec != without_passwords(spec) for spec in config.transform):
+        hint += " (--transform had credentials, which are not shown: add them)"
+    return hint
+
+
+def _carried(config: JobConfig) -> list[str]:
+    words: list[str] = []
+    usual = JobConfig()
+    for each in options_of(config):
+        if each.name in _CARRIED and each.value != getattr(usual, each.name):
+            words += [each.flags[-1]] if each.value is True else [each.flags[-1], each.default]
+    return words
+
+
+def _stages(stages: Sequence[str]) -> list[str]:
+    return [word for stage in stages for word in ("--stage", stage)]
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    return f"./{text}" if text.startswith("-") else text

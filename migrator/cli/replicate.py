@@ -12,7 +12,9 @@ import click
 from migrator.cli import options
 from migrator.cli.flags import flags, made
 from migrator.cli.options import DryRun
+from migrator.cli.rendering import show
 from migrator.config.option import option, options_class, said
+from migrator.couch.places import redact
 from migrator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,12 +70,10 @@ def set_up(**values: Any) -> None:
       migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --continuous
       migrator replicate set-up --from http://a:5984/shop --to http://b:5984/shop --create-target --dry-run
     """
-    from migrator.server.admin import replications
-
     sides = made(Sides, values)
     places = [_place(sides.source, "source"), _place(sides.target, "target")]
     asked = vars(made(ReplicationOptions, values))
-    _do(sides.runner or sides.target, values, lambda server: [replications.set_up(server, *places, **asked)])
+    _do(sides.runner or sides.target, values, lambda jobs, server: [jobs.set_up(server, *places, **asked)])
 
 
 @replicate.command("list")
@@ -88,9 +88,7 @@ def list_(url: str, **values: Any) -> None:
       migrator replicate list http://localhost:5984
       migrator replicate list http://localhost:5984 --json
     """
-    from migrator.server.admin import replications
-
-    _do(url, values, replications.listed)
+    _do(url, values, lambda jobs, server: jobs.listed(server))
 
 
 @replicate.command()
@@ -107,10 +105,8 @@ def stop(url: str, name: str, **values: Any) -> None:
       migrator replicate stop http://localhost:5984 shop-to-b --dry-run
       migrator replicate stop http://localhost:5984 shop-to-b
     """
-    from migrator.server.admin import replications
-
-    asked = vars(made(DryRun, values))
-    _do(url, values, lambda server: [replications.stop(server, name, **asked)])
+    dry_run = made(DryRun, values).dry_run
+    _do(url, values, lambda jobs, server: [jobs.stop(server, name, dry_run=dry_run)])
 
 
 @replicate.command()
@@ -126,14 +122,11 @@ def start(url: str, name: str, **values: Any) -> None:
     \b
       migrator replicate start http://localhost:5984 shop-to-b
     """
-    from migrator.server.admin import replications
-
-    asked = vars(made(DryRun, values))
-    _do(url, values, lambda server: [replications.start(server, name, **asked)])
+    dry_run = made(DryRun, values).dry_run
+    _do(url, values, lambda jobs, server: [jobs.start(server, name, dry_run=dry_run)])
 
 
 def _place(url: str, role: str) -> tuple[Endpoint, str]:
-    from migrator.couch.endpoint import redact
     from migrator.couch.locate import locate
 
     endpoint, database = locate(url, environ=os.environ, role=role)
@@ -142,12 +135,11 @@ def _place(url: str, role: str) -> tuple[Endpoint, str]:
     return endpoint, database
 
 
-def _do(url: str, values: dict[str, Any], act: Callable[[Server], list[Replication]]) -> None:
-    """Do something with replications at a server, and print them."""
-    from migrator.cli.rendering import show
-    from migrator.server.admin.replications import replications_to_text
+def _do(url: str, values: dict[str, Any], act: Callable[[Any, Server], list[Replication]]) -> None:
+    """Do something with replications at a server, by the module for them, and print them."""
+    from migrator.server.admin import replications
 
     with options.opened(url, values) as (server, _):
-        found = act(server)
+        found = act(replications, server)
     value = {"schema": 1, "ok": True, "replications": [asdict(job) for job in found]}
-    show(value, replications_to_text(found), as_json=values["as_json"])
+    show(value, replications.replications_to_text(found), as_json=values["as_json"])

@@ -11,8 +11,10 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags
+from migrator.cli.rendering import show, write_report
 from migrator.config.option import option, options_class
 from migrator.errors import CheckpointError, ConfigError
+from migrator.report.summary import report_from_json, report_to_table, table
 
 # A report has a few hundred bytes for each collection and a thousand differences; a larger file is something else.
 MAX_FILE_BYTES = 256_000_000
@@ -59,14 +61,12 @@ def report(report_file: str, html: str | None) -> None:
     path = Path(report_file).with_suffix(".html") if html == BESIDE else Path(html)
     if path.exists() and report_file != "-" and path.samefile(report_file):
         raise ConfigError(f"{path} is the report itself.", hint="Name another file with --html FILE.")
-    from migrator.cli.rendering import write_report
 
     write_report(str(path), page, instead="name another with --html FILE")
     click.echo(f"Wrote {path}.", err=True)
 
 
 def _text(value: Any, name: str) -> str:
-    from migrator.report.summary import report_from_json, report_to_table
     from migrator.verification.result import result_from_json, result_to_text
 
     if isinstance(value, dict) and "differences" in value:
@@ -103,8 +103,6 @@ def status(checkpoint: Path, as_json: bool | None) -> None:
       migrator status nightly.json
     """
     from migrator.checkpoint.file import CheckpointFile
-    from migrator.cli.rendering import show
-    from migrator.report.summary import table
 
     file = CheckpointFile(checkpoint)
     if not file.exists() and not file.real.is_symlink():

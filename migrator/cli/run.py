@@ -14,10 +14,15 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags, made
+from migrator.cli.rendering import print_result, rejects_advice, show, write_result
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
+from migrator.couch.places import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError, Interrupted
+from migrator.files.streams import copied, is_stream
 from migrator.model.events import Listener
+from migrator.naming import file_name
+from migrator.report.history import HistoryListener
 
 if TYPE_CHECKING:
     from migrator.checkpoint.file import Checkpoint
@@ -70,10 +75,8 @@ def run(**values: Any) -> None:
 
 
 def _run(config: JobConfig, values: Mapping[str, Any], *, stopping: threading.Event, told: Listener) -> None:
-    from migrator.cli.rendering import print_result, rejects_advice, write_result
     from migrator.jobs.dispatch import run_any
     from migrator.jobs.piped import refuse_second_reading
-    from migrator.report.history import HistoryListener
 
     if config.verify and not config.dry_run:
         refuse_second_reading(config)
@@ -147,7 +150,6 @@ def verify_and_print(
         differences: a file for every difference.
         run_checkpoint: what the run that is verified has left.
     """
-    from migrator.cli.rendering import show
     from migrator.verification.job import verify_job
     from migrator.verification.result import result_to_json, result_to_text
 
@@ -186,14 +188,9 @@ def retry(rejects_file: Path, **values: Any) -> None:
       migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
     """
     from migrator.checkpoint.target_guard import advising
-    from migrator.cli.rendering import print_result, rejects_advice
-    from migrator.couch.endpoint import is_server_url
-    from migrator.files.streams import copied, is_stream
     from migrator.jobs.registry import scheme_of, target_text
     from migrator.jobs.rejects import AppendedRejects, RejectsExtractor
     from migrator.jobs.run import run_job
-    from migrator.naming import file_name
-    from migrator.report.history import HistoryListener
 
     config = options.job_config(values)
     if (

@@ -14,6 +14,7 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags, made
+from migrator.cli.rendering import show
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
 from migrator.couch.endpoint import is_server_url
@@ -21,6 +22,7 @@ from migrator.couch.places import checked_place
 from migrator.couch.ready import wait_for_server
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError
 from migrator.fixtures.options import Masking, SeedOptions
+from migrator.report.summary import table, unconfirmed_lines
 
 if TYPE_CHECKING:
     from migrator.fixtures.model import Fixtures
@@ -195,9 +197,6 @@ def _seed(
 
 def _finish(value: dict[str, Any], text: str, report: str, unconfirmed: Sequence[str] = ()) -> None:
     """Print a result, as JSON or as text, and write the report where one is wanted."""
-    from migrator.cli.rendering import show
-    from migrator.report.summary import unconfirmed_lines
-
     if unconfirmed:
         value["unconfirmed"] = list(unconfirmed)
         text += "".join(f"{line}\n" for line in unconfirmed_lines(unconfirmed))
@@ -205,7 +204,6 @@ def _finish(value: dict[str, Any], text: str, report: str, unconfirmed: Sequence
 
 
 def _table(seeded: dict[str, Any], seconds: float) -> str:
-    from migrator.report.summary import table
 
     rows = [["database", "written", "unchanged", "removed", "also"]]
     for result in seeded.values():

@@ -16,6 +16,7 @@ import click
 from migrator.cli import options
 from migrator.cli.flags import flags, made
 from migrator.cli.options import DryRun
+from migrator.cli.rendering import show
 from migrator.config import Connection
 from migrator.config.option import SECONDS, documented, option, options_class, said
 from migrator.couch.ready import wait_for_server
@@ -146,7 +147,6 @@ def doctor(url: str, **values: Any) -> None:
       migrator doctor http://localhost:5984
       migrator doctor https://db.example.com/orders --json
     """
-    from migrator.cli.rendering import show
     from migrator.server.admin.doctor import examine
     from migrator.server.admin.findings import diagnosis_to_text
 
@@ -174,7 +174,6 @@ def secure(url: str, **values: Any) -> None:
     Example:
       migrator secure http://localhost:5984/orders --user nightly-backup
     """
-    from migrator.cli.rendering import show
     from migrator.server.admin import passwords, secure
 
     asked = made(SecureOptions, values)
@@ -208,7 +207,6 @@ def compact(url: str, patterns: Sequence[str], **values: Any) -> None:
       migrator compact http://localhost:5984 --database 'orders_*'
       migrator compact http://localhost:5984/orders --dry-run
     """
-    from migrator.cli.rendering import show
     from migrator.server.admin import compact
 
     asked = vars(made(DryRun, values))

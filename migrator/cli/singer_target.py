@@ -12,6 +12,7 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags
+from migrator.cli.rendering import rejected_text, retry_advice
 from migrator.config import JobConfig
 from migrator.errors import EXIT_REJECTS
 
@@ -51,7 +52,6 @@ def singer_target(**values: Any) -> None:
     policy_given = values.get("on_conflict") or (values["job_file"] and given.on_conflict != "fail")
     config = given if policy_given else replace(given, on_conflict=DEFAULTS.on_conflict)
     from migrator.checkpoint.reject_file import RejectFile
-    from migrator.cli.rendering import rejected_text, retry_advice
     from migrator.integrations.singer import SingerTarget
 
     with (

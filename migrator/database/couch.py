@@ -76,7 +76,7 @@ class CouchDatabase:
         return document
 
     def save(self, db_name: str, doc_id: str, doc: Mapping[str, Any]) -> Saved:
-        """See DatabaseService.save; a race with other writers is run again with the fresh revision.""" ""
+        """See DatabaseService.save; a race with other writers is run again with the fresh revision."""
         checks.check_id(doc_id)
         try:
             body = encode({"_id": doc_id, **checks.check_fields(doc)})
@@ -153,7 +153,7 @@ class CouchDatabase:
             raise error
 
     def save_many(self, db_name: str, docs: Iterable[Mapping[str, Any]]) -> list[Row]:
-        """See DatabaseService.save_many; one request, and more only where documents are there already.""" ""
+        """See DatabaseService.save_many; one request, and more only where documents are there already."""
         rows: list[Row] = []
         waiting = iter(docs)
         while True:
@@ -174,7 +174,7 @@ class CouchDatabase:
         return Documents(ids, self._within(db_name, read))
 
     def delete_many(self, db_name: str, doc_ids: Iterable[str]) -> list[Row]:
-        """See DatabaseService.delete_many; two requests, one of them for the revisions.""" ""
+        """See DatabaseService.delete_many; two requests, one of them for the revisions."""
         ids = checks.check_ids(doc_ids)
         return self._within(db_name, lambda database: delete_many(self._client, database, ids))
 

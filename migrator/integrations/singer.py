@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import BinaryIO, Unpack
 
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.extractors.singer import Streams, batch_texts, message_lines
+from migrator.jobs.open import Around
 from migrator.jobs.stream import StreamWriter
 from migrator.model import Counts, Record
-from migrator.model.events import Listener, ignore
 
 PIECE_RECORDS = 10_000
 PIECE_BYTES = 32_000_000
@@ -32,11 +32,9 @@ class SingerTarget:
         config: the job, but for its source.
         rejects: where rejected records go.
         give_state: gets the text of each STATE's value, without a line break.
-        environ: the environment; the process's own by default.
-        listener: receives every event.
-        stopping: set it to stop.
         piece_records: records of a piece.
         clock: seconds, for tests.
+        around: as in `open_job`.
     """
 
     def __init__(
@@ -45,17 +43,13 @@ class SingerTarget:
         rejects: RejectFile,
         give_state: Callable[[str], None],
         *,
-        environ: Mapping[str, str] | None = None,
-        listener: Listener = ignore,
-        stopping: threading.Event | None = None,
         piece_records: int = PIECE_RECORDS,
         clock: Callable[[], float] = time.monotonic,
+        **around: Unpack[Around],
     ) -> None:
-        self._writer = StreamWriter(
-            config, "singer:-", rejects, environ=environ, listener=listener, stopping=stopping
-        )
+        self._writer = StreamWriter(config, "singer:-", rejects, **around)
         self._give_state = give_state
-        self._stopping = stopping or threading.Event()
+        self._stopping = around.get("stopping") or threading.Event()
         self._piece_records = piece_records
         self._clock = clock
         self._streams = Streams()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from migrator.codec import decode
+from migrator.codec.equality import content, differing_path
 from migrator.files.sorting import side_by_side
 from migrator.model import Document, EncodedDocument
 
@@ -41,28 +42,28 @@ class Stored(NamedTuple):
     body: bytes | None = None
 
 
-class TargetReader(Protocol):
-    """What a target lets us read for verification."""
+class TargetReader:
+    """What a target lets us read for verification: here, one that is whole and gives each document's text."""
 
     def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
         """What is there, in ascending order of the ids' UTF-8 bytes, after an id."""
-        ...
+        raise NotImplementedError
 
-    def lists_surely(self, collection: str) -> bool:
+    def lists_surely(self, collection: str) -> bool:  # noqa: ARG002
         """True when what `stored` did not give is not there; else it is asked for before it is called missing."""
-        ...
+        return True
 
-    def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:
+    def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:  # noqa: ARG002
         """True when the revision proves that the stored content is this; False when that is not known."""
-        ...
+        return False
 
-    def differing(self, collection: str, body: bytes, there: Document) -> str | None:
+    def differing(self, collection: str, body: bytes, there: Document) -> str | None:  # noqa: ARG002
         """The first path at which what is there is not what the target makes of a document; None when equal."""
-        ...
+        return differing_path(content(decode(body)), content(there), stored=False)
 
-    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Document | None]]:
+    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Document | None]]:  # noqa: ARG002
         """Each of these ids, which differ, with its document and the attachments; None for what is not there."""
-        ...
+        return ((id, None) for id in ids)
 
 
 @dataclass(slots=True)

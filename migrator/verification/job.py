@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import dropwhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.target_guard import TargetGuard
@@ -18,7 +17,7 @@ from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, Interrupted
 from migrator.files.identity import same_identity
 from migrator.files.sorting import ExternalSorter
-from migrator.jobs.open import OpenJob, default_paths, open_job
+from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects
 from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject
 from migrator.model.capabilities import effect_of, unconfirmed_of
@@ -27,9 +26,7 @@ from migrator.model.events import (
     CollectionStarted,
     DocumentRejected,
     DocumentsCompared,
-    Listener,
     RunStarted,
-    ignore,
 )
 from migrator.pipeline.batching import Assembly
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
@@ -45,38 +42,31 @@ _BY_SETTINGS = frozenset({"document_too_large"})
 def verify_job(
     config: JobConfig,
     *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
     differences: str | None = None,
     source: Extractor | None = None,
     run_checkpoint: Checkpoint | None = None,
+    **around: Unpack[Around],
 ) -> VerifyResult:
     """Compare source and target of a job.
 
     Args:
         config: the job; its checkpoint is this verification's own (beside that of a run with `verify`).
-        environ: the environment.
-        listener: receives progress.
-        stopping: set it to stop; the checkpoint is saved.
         differences: a file for all differences, as NDJSON.
         source: an extractor to use in place of `config.source`.
         run_checkpoint: of the run that is verified: ids by uuid7 come from its seed.
+        around: as in `open_job`.
 
     Raises:
         Interrupted: it was asked to stop.
         MigratorError: a side is out of reach, or the checkpoint cannot be used.
     """
-    stopping = stopping or threading.Event()
     if run_checkpoint is None and not effects(config).same_each_run:
         raise ConfigError(
             "Ids by uuid7 are new in each run, so there is nothing to compare them with.",
             hint="Verify at the end of the run itself: migrator run … --verify",
         )
     with contextlib.ExitStack() as stack:
-        job = stack.enter_context(
-            open_job(config, environ=environ, listener=listener, stopping=stopping, source=source)
-        )
+        job = stack.enter_context(open_job(config, source=source, **around))
         job.fingerprint["operation"] = "verify"
         path = default_paths(job)[0]
         if config.verify and config.checkpoint:
@@ -95,12 +85,11 @@ def verify_job(
         spool = path.with_name(path.name + ".spool")
         # Last, when the sorters of both sides have removed what was theirs.
         stack.callback(_remove_if_empty, spool)
-        reader = stack.enter_context(open_reader(job, spool / "target", environ))
+        reader = stack.enter_context(open_reader(job, spool / "target", around.get("environ")))
         sink = stack.enter_context(
             contextlib.closing(DifferenceFile(differences, checkpoint.details.get("differences_bytes", 0)))
         )
-        run = _Verification(job, reader, checkpoint, file, sink, spool, listener, stopping)
-        result = run.run(resumed=resumed)
+        result = _Verification(job, reader, checkpoint, file, sink, spool).run(resumed=resumed)
         file.remove()
         return result
 
@@ -120,8 +109,6 @@ class _Verification:
     file: CheckpointFile
     sink: DifferenceFile
     spool: Path
-    listener: Listener
-    stopping: threading.Event
 
     def run(self, *, resumed: bool) -> VerifyResult:
         started = time.monotonic()
@@ -135,11 +122,11 @@ class _Verification:
         counts = [job.extractor.count(name) for name in job.collections]
         total = None if None in counts else sum(count for count in counts if count is not None)
         target = job.loader.describe()
-        self.listener(RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
+        self.job.listener(RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
         transform = job.transform(self.checkpoint)
         assembly = Assembly(transform, self._never_held, job.values)
         for name, count in zip(job.collections, counts, strict=True):
-            self.listener(CollectionStarted(name, job.names[name], count, resumed))
+            self.job.listener(CollectionStarted(name, job.names[name], count, resumed))
             self._collection(name, assembly)
         self.result.unconfirmed = unconfirmed_of(job.extractor, self.reader)
         self.result.seconds = time.monotonic() - started
@@ -183,9 +170,9 @@ class _Verification:
             for step in steps:
                 self._note(step)
                 state.position = step.settled or state.position
-                self.listener(DocumentsCompared(name, numbers.source - done))
+                self.job.listener(DocumentsCompared(name, numbers.source - done))
                 done = numbers.source
-                if self.stopping.is_set():
+                if self.job.stopping.is_set():
                     self._save(name)
                     raise Interrupted("Stopped; what was compared is kept.", hint="Go on with --resume.")
                 if time.monotonic() - self.saved_at >= MIN_SAVE_INTERVAL_S:
@@ -213,12 +200,10 @@ class _Verification:
             key = after.encode()
             return dropwhile(lambda document: document.id.encode() <= key, documents)
         folder = self.spool / f"source-{self.job.collections.index(name)}"
-        sorter = stack.enter_context(
-            contextlib.closing(ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES))
-        )
+        sorter = stack.enter_context(ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES))
         for document in self._assembled(name, assembly):
             sorter.add(document.id, document.body)
-            if self.stopping.is_set():
+            if self.job.stopping.is_set():
                 raise Interrupted("Stopped while the source was sorted.", hint="Go on with --resume.")
         return (EncodedDocument(id, body) for id, body in sorter.sorted_items(after))
 
@@ -234,7 +219,7 @@ class _Verification:
             else:
                 unwritable += 1
                 stage, _, error = made.error.partition(":")
-                self.listener(DocumentRejected(Reject(name, made.id, stage, error, made.reason)))
+                self.job.listener(DocumentRejected(Reject(name, made.id, stage, error, made.reason)))
         # Counted once, at the end, as a resumed verification reads from the beginning.
         self.result.filtered += filtered
         self.result.unwritable += unwritable
@@ -249,4 +234,4 @@ class _Verification:
         self.checkpoint.details = details
         self.file.save(self.checkpoint)
         self.saved_at = time.monotonic()
-        self.listener(CheckpointSaved(name))
+        self.job.listener(CheckpointSaved(name))

@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from migrator.codec import decode
-from migrator.codec.equality import content, differing_path
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
 from migrator.couch.documents import Fidelity, fidelity_of
@@ -46,7 +44,7 @@ def open_reader(job: OpenJob, spool: Path, environ: Mapping[str, str] | None = N
         yield CouchReader(client, job.names, job.retrier)
 
 
-class FolderReader:
+class FolderReader(TargetReader):
     """A TargetReader of a folder of NDJSON files."""
 
     def __init__(self, folder: Path, names: Mapping[str, str], spool: Path, stack: contextlib.ExitStack) -> None:
@@ -61,7 +59,7 @@ class FolderReader:
         if not path.exists():
             return
         sorter = self._stack.enter_context(
-            contextlib.closing(ExternalSorter(self._spool / path.name, max_memory_bytes=SORT_MEMORY_BYTES))
+            ExternalSorter(self._spool / path.name, max_memory_bytes=SORT_MEMORY_BYTES)
         )
         extractor = NdjsonExtractor(path)
         assembly = Assembly()
@@ -77,24 +75,8 @@ class FolderReader:
         for id, body in sorter.sorted_items(after):
             yield Stored(id, body=body)
 
-    def lists_surely(self, collection: str) -> bool:  # noqa: ARG002
-        """A file is whole."""
-        return True
 
-    def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:  # noqa: ARG002
-        """There are no revisions."""
-        return False
-
-    def differing(self, collection: str, body: bytes, there: Document) -> str | None:  # noqa: ARG002
-        """Exactly: a file keeps all."""
-        return differing_path(content(decode(body)), content(there), stored=False)
-
-    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Document | None]]:  # noqa: ARG002
-        """Never asked for: the bodies come with `stored`."""
-        return ((id, None) for id in ids)
-
-
-class CouchReader:
+class CouchReader(TargetReader):
     """A TargetReader of one server; a reading that breaks off is taken up again.
 
     Args:
