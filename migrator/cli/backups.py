@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator.backup.catalog import Catalog
+from migrator.backup.format.cipher import open_cipher
 from migrator.backup.listing import Listed, listing, matching
 from migrator.backup.options import RestoreOptions
 from migrator.backup.retention import Policy
@@ -118,7 +119,6 @@ def check_command(**values: Any) -> None:
       migrator backups check --from /var/backups/couchdb --drill --to http://localhost:5984
     """
     from migrator.backup.check import check
-    from migrator.backup.format.cipher import open_cipher
 
     asked, wanted = made(DrillOptions, values), made(RestoreOptions, values)
     if asked.target and not asked.drill:

@@ -90,7 +90,7 @@ def reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
     Path("p").chmod(0o600)
     monkeypatch.setattr("migrator.server.move.plan.load_plan", lambda _: None)
     write(open_place("place"), [simple(1)])
-    monkeypatch.setattr("migrator.backup.format.cipher.open_cipher", lambda **_: None)
+    monkeypatch.setattr("migrator.cli.backups.open_cipher", lambda **_: None)
     monkeypatch.setattr("migrator.cli.backups.matching", lambda *_, **__: ["orders"])
 
     def run(name: str, *more: str) -> dict[str, Any]:
