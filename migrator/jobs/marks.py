@@ -6,7 +6,7 @@ left is found here too.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile
@@ -92,11 +92,6 @@ def read_marks(checkpoint: Checkpoint | None) -> dict[str, Mark]:
             "The checkpoint is damaged where it says how far the target follows.",
             hint="Copy all once more with --restart; documents that are there already stay as they are.",
         ) from None
-
-
-def keep_marks(checkpoint: Checkpoint, marks: dict[str, Mark]) -> None:
-    """Put the marks into a checkpoint, to be saved with its positions."""
-    checkpoint.details[KEY] = {name: asdict(mark) for name, mark in marks.items()}
 
 
 DATABASE = "database"

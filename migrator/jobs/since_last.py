@@ -8,7 +8,7 @@ moves; and the mark moves when the whole round is settled. So a kill anywhere co
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Unpack
 
@@ -22,15 +22,15 @@ from migrator.couch.identity import start_of
 from migrator.errors import TransformError
 from migrator.extractors.changes import ChangesExtractor, Since
 from migrator.jobs.dispatch import check_modes
-from migrator.jobs.marks import DATABASE, Mark, former, keep_marks, paths_of, read_marks
+from migrator.jobs.marks import DATABASE, KEY, Mark, former, paths_of, read_marks
 from migrator.jobs.open import Around, OpenJob, open_job
 from migrator.jobs.registry import open_client
 from migrator.jobs.run import JobResult, in_order, job_rejects
 from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
-from migrator.model import Document, Extractor, Reject, Report, Transformer
+from migrator.model import Document, Extractor, Report, Transformer
 from migrator.model.capabilities import effect_of, with_effect
-from migrator.model.events import LagMeasured, ignore
+from migrator.model.events import DocumentRejected, Event, LagMeasured, ignore
 
 AGAIN = "Run it again: it then copies everything once more, and what is there stays as it is."
 
@@ -62,7 +62,7 @@ class Sync:
             resumed: the round of that checkpoint is not finished, and goes on.
             retry: read first what earlier rounds rejected.
         """
-        known = read_marks(before)
+        known = self.marks or read_marks(before)
         self.marks = {}
         for name in self.job.collections:
             source, target = self._info(self.source, name), self._info(self.target, self.job.names[name])
@@ -90,7 +90,8 @@ class Sync:
                 self.checkpoint.collections[name] = CollectionState()
             self.marks[name].target = identity
         self.checkpoint.finished = False
-        keep_marks(self.checkpoint, self.marks)
+        # As they are when it is saved.
+        self.checkpoint.details[KEY] = self.marks
         self.checkpoint.vouch_for(self.rejects)
         self.file.save(self.checkpoint)
 
@@ -116,12 +117,13 @@ class Sync:
         if not self.copied and self.file.path is not None:
             extractor = in_order(job, self.checkpoint, transform, self.file.path)
         return job.pipeline(
-            _Remembered(self),
+            self.rejects,
             transform,
             extractor=extractor,
             checkpoint=self.checkpoint,
             checkpoint_file=self.file,
             guard=TargetGuard(job.loader, hint=AGAIN, flag=""),
+            listener=self._remember,
         ).run(job.collections)
 
     def next(self) -> None:
@@ -134,10 +136,13 @@ class Sync:
         """What a run leaves; the checkpoint stays, for it says where the next one begins."""
         return JobResult.of(report, self.rejects, self.file, self.checkpoint)
 
-    @property
-    def ids_are_kept(self) -> bool:
-        """True when a document has one id on both sides: then it is known by the id that was rejected."""
-        return self.job.config.deletions != "ignore" or not self.job.config.transform
+    def _remember(self, event: Event) -> None:
+        """Remember rejected documents with the position that is saved next."""
+        if isinstance(event, DocumentRejected):
+            # A document has one id on both sides: then it is known by the id that was rejected.
+            kept = self.job.config.deletions != "ignore" or not self.job.config.transform
+            self.marks[event.reject.collection].note(event.reject, ids_are_kept=kept)
+        self.job.listener(event)
 
     def _guarded(self, transform: Transformer | None) -> Transformer | None:
         """With deletions carried, ids must stay, and what is filtered out now must go from the target."""
@@ -169,29 +174,6 @@ class Sync:
 
     def _info(self, client: CouchClient, database: str) -> dict[str, object]:
         return self.job.retrier.call(f"look at {database}", lambda _: client.database_info(database) or {})
-
-
-class _Remembered:
-    """The reject file, and a mark's memory of what stands in it."""
-
-    def __init__(self, sync: Sync) -> None:
-        self._sync = sync
-
-    def write(self, rejects: Sequence[Reject]) -> None:
-        """Append them, and remember them with the position that is saved next."""
-        self._sync.rejects.write(rejects)
-        for reject in rejects:
-            self._sync.marks[reject.collection].note(reject, ids_are_kept=self._sync.ids_are_kept)
-        keep_marks(self._sync.checkpoint, self._sync.marks)
-
-    def flush(self) -> int:
-        """Make them durable."""
-        return self._sync.rejects.flush()
-
-    @property
-    def digest(self) -> str:
-        """The file's."""
-        return self._sync.rejects.digest
 
 
 def since_last_job(config: JobConfig, **around: Unpack[Around]) -> JobResult:

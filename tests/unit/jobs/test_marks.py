@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from migrator.checkpoint.file import Checkpoint
+from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.errors import CheckpointError
-from migrator.jobs.marks import KEY, MAX_REMEMBERED, Mark, keep_marks, read_marks
+from migrator.jobs.marks import KEY, MAX_REMEMBERED, Mark, read_marks
 from migrator.model import Reject
 
 
@@ -69,12 +71,15 @@ def test_a_conflict_over_own_copies_is_remembered() -> None:
     assert (mark.rejected, mark.stays) == (["a"], False)
 
 
-def test_marks_are_kept_and_read_back() -> None:
-    """As they were, all of them."""
+def test_marks_are_kept_and_read_back(tmp_path: Path) -> None:
+    """As they are when the checkpoint is saved, all of them."""
     checkpoint = Checkpoint(job={})
     marks = {"orders": Mark(None, "5-a", "1", "2", True, ["a"], ["b"], True), "users": Mark("7", "8")}
-    keep_marks(checkpoint, marks)
-    assert read_marks(checkpoint) == marks
+    checkpoint.details[KEY] = marks
+    marks["users"].note(reject("a"), ids_are_kept=True)
+    file = CheckpointFile(tmp_path / "c.json")
+    file.save(checkpoint)
+    assert read_marks(file.load()) == marks
     assert read_marks(None) == read_marks(Checkpoint(job={})) == {}
 
 
