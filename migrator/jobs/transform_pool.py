@@ -1,14 +1,18 @@
 """Runs transformers in several processes: for functions of the user's own that need much of a processor.
 
 Only JSON texts go to and fro, never Python's own objects. Records stay in order, and what is said of each is what
-would be said without the pool.
+would be said without the pool. Such a process is `python -m migrator.jobs.transform_pool`: texts come in, what the
+transformers make of them goes out, and it ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
+import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -16,10 +20,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, cast
 
+from migrator.codec import VALUE_CODECS, InvalidDocument, ValueCodec, decode
 from migrator.errors import ConfigError, Interrupted, MigratorError
-from migrator.jobs.transform_worker import FAULTY, FILTERED, UNREADABLE, read_frame, write_frame
-from migrator.model import BatchLimits, Fault, Record
-from migrator.pipeline.batching import Assembly
+from migrator.model import BatchLimits, Fault, Record, Transformer
+from migrator.pipeline.batching import Assembly, transformed
 from migrator.retry.dividing import in_batches
 from migrator.retry.window import Window
 
@@ -27,6 +31,9 @@ CHUNK = BatchLimits(max_docs=100, max_bytes=256_000)
 # So many chunks are on their way for each process, so that none waits for the next one.
 CHUNKS_EACH = 2
 _LEAVE_S = 2.0
+# What an answer's first byte says of a text.
+MADE, FILTERED, FAULTY, UNREADABLE = b"m", b"-", b"f", b"u"
+_COUNT = struct.Struct(">I")
 
 
 class TransformPool:
@@ -136,7 +143,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "migrator.jobs.transform_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "migrator.jobs.transform_pool"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._stdin = cast("BinaryIO", self._process.stdin)
         self._stdout = cast("BinaryIO", self._process.stdout)
@@ -152,11 +159,7 @@ class _Worker:
         self._closing = True
         with contextlib.suppress(OSError):
             self._stdin.close()
-        try:
-            self._process.wait(_LEAVE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._left()
 
     def let_go(self) -> None:
         """Close what nobody reads any more."""
@@ -169,14 +172,18 @@ class _Worker:
         except (OSError, EOFError, ValueError):
             raise self._ended() from None
 
+    def _left(self) -> int:
+        """The exit code of the process, which is killed where it does not leave."""
+        try:
+            return self._process.wait(_LEAVE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
     def _ended(self) -> MigratorError:
         if self._closing:
             return Interrupted("The transform processes were ended.")
-        try:
-            code = self._process.wait(_LEAVE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+        code = self._left()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return MigratorError(
             f"A transform process ended by itself ({how}); what it was at is not settled.",
@@ -193,3 +200,84 @@ def _texts(records: Iterable[Record]) -> Iterator[Record]:
                 hint="Leave it out: they are transformed in this process.",
             )
         yield record
+
+
+def write_frame(stream: BinaryIO, items: Sequence[bytes]) -> None:
+    """Write some byte strings, so that they can be read as they are."""
+    lengths = struct.pack(f">{len(items) + 1}I", len(items), *map(len, items))
+    stream.write(b"".join((lengths, *items)))
+    stream.flush()
+
+
+def read_frame(stream: BinaryIO) -> list[bytes]:
+    """Read what was written.
+
+    Raises:
+        EOFError: the stream is at its end, or ends in the middle.
+    """
+    (count,) = _COUNT.unpack(_whole(stream, _COUNT.size))
+    lengths = struct.unpack(f">{count}I", _whole(stream, 4 * count))
+    return [_whole(stream, length) for length in lengths]
+
+
+def _whole(stream: BinaryIO, length: int) -> bytes:
+    data = stream.read(length)
+    if len(data) != length:
+        raise EOFError
+    return data
+
+
+def answer(text: bytes, transform: Transformer, values: ValueCodec) -> bytes:
+    """What becomes of one text; how to say that it is none is left to who sent it."""
+    try:
+        document = decode(text)
+    except InvalidDocument:
+        return UNREADABLE
+    made = transformed(document, transform, values)
+    if made is None:
+        return FILTERED
+    if isinstance(made, Fault):
+        # Half a surrogate pair may stand in an id or a message.
+        return FAULTY + json.dumps([made.error, made.reason, made.id]).encode()
+    return MADE + made[1]
+
+
+def main() -> None:
+    """Serve until nothing more comes."""
+    # The other process decides when to stop, and what is then still to be done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # What a function of the user's prints or reads must not get between the frames.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    frames: queue.Queue[list[bytes]] = queue.Queue(2)
+    threading.Thread(target=_receive, args=(source, frames), daemon=True).start()
+    asked = json.loads(frames.get()[0])
+    sys.path[:] = asked["path"]
+    try:
+        from migrator import transformers  # with the path that was asked for
+
+        run = {"seed": bytes.fromhex(asked["seed"]), "started_ms": asked["started_ms"]}
+        transform = transformers.compose([transformers.parse(spec, **run) for spec in asked["transform"]])
+    except MigratorError as error:
+        write_frame(target, [error.message.encode(errors="replace"), error.hint.encode(errors="replace")])
+        return
+    values = VALUE_CODECS[asked["codec"]]
+    write_frame(target, [])
+    while True:
+        write_frame(target, [answer(text, transform, values) for text in frames.get()])
+
+
+def _receive(source: BinaryIO, frames: queue.Queue[list[bytes]]) -> None:
+    try:
+        while True:
+            frames.put(read_frame(source))
+    except EOFError:
+        pass
+    # Whoever asked is gone; a function that does not come back must not outlive it.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
