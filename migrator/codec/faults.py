@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any, TypeAlias
 
@@ -37,6 +38,7 @@ def json_fault(error: JSONDecodeError) -> tuple[str, int]:
     return error.msg, error.pos
 
 
+@dataclass(eq=False)
 class InvalidDocument(Exception):
     """A text is no document.
 
@@ -46,16 +48,15 @@ class InvalidDocument(Exception):
         at: the offset in characters where it is no JSON; None where it is JSON, or no text.
     """
 
-    def __init__(self, error: str, reason: str, at: int | None = None) -> None:
-        super().__init__(error, reason, at)
-        self.error = error
-        self.reason = reason
-        self.at = at
+    error: str
+    reason: str
+    at: int | None = None
 
     def __str__(self) -> str:
         return self.reason
 
 
+@dataclass(eq=False)
 class Unencodable(Exception):
     """A document cannot be written as JSON.
 
@@ -65,23 +66,20 @@ class Unencodable(Exception):
         reason: a sentence that holds the path.
     """
 
-    def __init__(self, path: str, error: str, reason: str) -> None:
-        super().__init__(path, error, reason)
-        self.path = path
-        self.error = error
-        self.reason = reason
+    path: str
+    error: str
+    reason: str
 
     def __str__(self) -> str:
         return self.reason
 
 
+@dataclass(eq=False)
 class Refusal(Exception):
     """A value codec will not convert a value; whoever knows the path makes an Unencodable of it."""
 
-    def __init__(self, error: str, why: str) -> None:
-        super().__init__(error, why)
-        self.error = error
-        self.why = why
+    error: str
+    why: str
 
 
 def path_text(path: Path) -> str:

@@ -34,8 +34,12 @@ SUFFIXES = tuple(f"{kind}{packing}" for kind in (".json", ".ndjson", ".jsonl") f
 _BESIDE = (".mapping", ".analyzer", ".alias", ".settings", ".template", ".metadata")
 
 
-class NotExtended(ValueError):
-    """An object that is marked as a type and cannot be one."""
+class NotADocument(ValueError):
+    """What was read stands for no document; the arguments are a word and a sentence."""
+
+    def __init__(self, error: str, reason: str) -> None:
+        super().__init__(reason)
+        self.error = error
 
 
 def plain_values(value: Any, path: str = "") -> Any:
@@ -45,7 +49,7 @@ def plain_values(value: Any, path: str = "") -> Any:
     are out of Python's range or finer than microseconds) stays as it is marked, so nothing of it is lost.
 
     Raises:
-        NotExtended: a marked object is damaged; the message begins with the path to it.
+        NotADocument: a marked object is damaged; the message begins with the path to it.
     """
     if isinstance(value, list):
         return [plain_values(item, f"{path}[{number}]") for number, item in enumerate(value)]
@@ -57,7 +61,8 @@ def plain_values(value: Any, path: str = "") -> Any:
     try:
         return make(value)
     except (ValueError, TypeError, InvalidOperation, binascii.Error, AttributeError, KeyError):
-        raise NotExtended(f"{path or 'the document'} is marked as {next(iter(value))} and is none") from None
+        reason = f"{path or 'the document'} is marked as {next(iter(value))} and is none"
+        raise NotADocument("invalid_extended_json", reason) from None
 
 
 def id_text(value: Any) -> Any:
@@ -145,14 +150,6 @@ _MARKS: dict[frozenset[str], Callable[[Mapping[str, Any]], Any]] = {
 }
 
 
-class NotADocument(ValueError):
-    """What was read stands for no document; the arguments are a word and a sentence."""
-
-    def __init__(self, error: str, reason: str) -> None:
-        super().__init__(reason)
-        self.error = error
-
-
 class JsonExportExtractor(FileExtractor):
     """A file of a collection's documents, or a folder with one for each collection; `.gz` and `.zst` too.
 
@@ -222,8 +219,6 @@ def converted(
         error, reason = refused.error, str(refused)
     except RecursionError:
         error, reason = "too_deep", "the document is nested too deeply"
-    except NotExtended as refused:
-        error, reason = "invalid_extended_json", str(refused)
     except Exception as odd:  # noqa: BLE001 whatever is odd in one document is a fault of its own
         error, reason = "unreadable", f"{type(odd).__name__}: {odd}"
     fault = row_fault(place, error, reason, id=_id_of(found), document=found)

@@ -2,9 +2,8 @@
 
     kind length frame | kind length frame | ...
 
-Before each block stands its last key, by which blocks are passed over. A body larger than a block lies in a frame
-of its own, in front of the block that refers to it, and is read when its record is asked for; so reading many runs
-at once takes one small block of each.
+Before each block stands its last key, by which blocks are passed over. A body larger than a block stands alone
+after its key, and is read when its record is asked for; so reading many runs takes one small block of each.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import zstandard
 
@@ -31,25 +31,10 @@ BLOCK_BYTES = 65_536
 LEVEL = 1
 _CHUNK_BYTES = 1 << 20
 _HEAD = struct.Struct(">BQ")
-_BLOCK, _LARGE_BODY, _LAST_KEY = 0, 1, 2
-# In place of a body's length: the offset of its frame follows instead of the body.
-_APART = 0xFFFFFFFF
-_OFFSET = struct.Struct(">Q")
+_BLOCK, _BODY, _LAST_KEY = range(3)
 
-
-class LargeBody(NamedTuple):
-    """A body that is still on disk."""
-
-    load: Callable[[int], bytes]
-    offset: int
-
-    def read(self) -> bytes:
-        """Read it."""
-        return self.load(self.offset)
-
-
-Entry: TypeAlias = tuple[bytes, bytes | LargeBody]
-"""A key and its body."""
+Entry: TypeAlias = tuple[bytes, bytes | Callable[[], bytes]]
+"""A key and its body; a large one is still on disk, and read by a call."""
 
 entry_key = itemgetter(0)
 
@@ -82,27 +67,27 @@ class RunWriter:
         self._records = 0
         self._keys: list[bytes] = []
         self._bodies: list[bytes] = []
-        self._lengths: list[int] = []
         self._pending_bytes = 0
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Add entries, each key not below the one before."""
         for key, body in entries:
-            data = body if isinstance(body, bytes) else body.read()
-            size = len(data)
-            if size > self._block_bytes:
-                data, size = _OFFSET.pack(self._append(_LARGE_BODY, data)), _APART
+            data = body if isinstance(body, bytes) else body()
+            if len(data) > self._block_bytes:
+                self._end_block()
+                self._append(_LAST_KEY, key)
+                self._append(_BODY, data)
+                self._records += 1
+                continue
             self._keys.append(key)
             self._bodies.append(data)
-            self._lengths.append(size)
             self._pending_bytes += len(key) + len(data)
             if self._pending_bytes >= self._block_bytes:
                 self._end_block()
 
     def finish(self, *, durable: bool) -> Run:
         """Write what is left; `durable` waits until all of it is on disk."""
-        if self._keys:
-            self._end_block()
+        self._end_block()
         if durable:
             flush_to_disk(self._file)
         else:
@@ -114,22 +99,21 @@ class RunWriter:
         self._file.close()
 
     def _end_block(self) -> None:
+        if not self._keys:
+            return
         count = len(self._keys)
-        lengths = struct.pack(f">I{2 * count}I", count, *map(len, self._keys), *self._lengths)
+        lengths = struct.pack(f">I{2 * count}I", count, *map(len, self._keys), *map(len, self._bodies))
         self._append(_LAST_KEY, self._keys[-1])
         self._append(_BLOCK, b"".join((lengths, *self._keys, *self._bodies)))
         self._records += count
         self._keys.clear()
         self._bodies.clear()
-        self._lengths.clear()
         self._pending_bytes = 0
 
-    def _append(self, kind: int, data: bytes) -> int:
-        offset = self._offset
+    def _append(self, kind: int, data: bytes) -> None:
         frame = self._compress(data)
         self._put(_HEAD.pack(kind, len(frame)))
         self._put(frame)
-        return offset
 
     def _put(self, data: bytes) -> None:
         self._file.write(data)
@@ -153,33 +137,24 @@ class RunReader:
     def entries(self, after: bytes | None = None) -> Iterator[Entry]:
         """Yield the entries in order, from the first whose key is above `after`."""
         offset = 0
-        wanted = True
+        last = b""
         while offset < self._run.size_bytes:
             kind, frame_bytes = self._head(offset)
-            if kind == _LAST_KEY and after is not None:
-                wanted = self._inflate(self._file.read(frame_bytes)) > after
-            elif kind == _BLOCK and wanted:
-                entries = self._entries(self._inflate(self._file.read(frame_bytes)))
+            if kind == _LAST_KEY:
+                last = self._inflate(self._file.read(frame_bytes))
+            elif after is not None and last <= after:
+                pass
+            elif kind == _BODY:
+                yield last, partial(self._frame, offset)
+            else:
+                entries = _entries_of(self._inflate(self._file.read(frame_bytes)))
                 if after is not None:
                     del entries[: bisect_right(entries, after, key=entry_key)]
-                    after = None
                 entries.reverse()
                 # What was given is not held any longer.
                 while entries:
                     yield entries.pop()
             offset += _HEAD.size + frame_bytes
-
-    def _entries(self, block: bytes) -> list[Entry]:
-        (count,) = struct.unpack_from(">I", block)
-        lengths = struct.unpack_from(f">{2 * count}I", block, 4)
-        sizes = lengths if _APART not in lengths else [_OFFSET.size if n == _APART else n for n in lengths]
-        parts = [block[start:end] for start, end in pairwise(accumulate(sizes, initial=4 + 8 * count))]
-        bodies: list[bytes | LargeBody] = list(parts[count:])
-        if sizes is not lengths:
-            for index, length in enumerate(lengths[count:]):
-                if length == _APART:
-                    bodies[index] = LargeBody(self._frame, *_OFFSET.unpack(parts[count + index]))
-        return list(zip(parts[:count], bodies, strict=True))
 
     def _head(self, offset: int) -> tuple[int, int]:
         self._file.seek(offset)
@@ -218,3 +193,10 @@ def is_whole(folder: Path, run: Run) -> bool:
     except OSError:
         return False
     return (size_bytes, checksum) == (run.size_bytes, run.checksum)
+
+
+def _entries_of(block: bytes) -> list[Entry]:
+    (count,) = struct.unpack_from(">I", block)
+    lengths = struct.unpack_from(f">{2 * count}I", block, 4)
+    parts = [block[start:end] for start, end in pairwise(accumulate(lengths, initial=4 + 8 * count))]
+    return list(zip(parts[:count], parts[count:], strict=True))

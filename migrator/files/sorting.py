@@ -179,7 +179,7 @@ class ExternalSorter:
         with self._on_disk(), contextlib.ExitStack() as opened:
             entries = self._merged(self._runs, opened, after) if self._runs else iter(self._buffer[start:])
             for key, body in entries:
-                yield key.decode(errors="surrogatepass"), body if isinstance(body, bytes) else body.read()
+                yield key.decode(errors="surrogatepass"), body if isinstance(body, bytes) else body()
 
     def _merged(
         self, runs: Sequence[Run], opened: contextlib.ExitStack, after: bytes | None = None

@@ -64,7 +64,7 @@ def test_runs_of_tiny_blocks_are_merged(
             assert is_whole(folder, written)
             readers.append(RunReader(folder, written))
         merged = merge(*(reader.entries(above) for reader in readers), key=entry_key)
-        found = [(key, body if isinstance(body, bytes) else body.read()) for key, body in merged]
+        found = [(key, body if isinstance(body, bytes) else body()) for key, body in merged]
         for reader in readers:
             reader.close()
     assert expected == found

@@ -136,13 +136,13 @@ def test_few_blocks_are_read_to_go_on(folder: Path, monkeypatch: pytest.MonkeyPa
     items = records(20_000)
     with fill(ExternalSorter(folder, max_memory_bytes=2_000_000), items) as sorter:
         read: list[int] = []
-        entries_of = sorted_runs.RunReader._entries
+        entries_of = sorted_runs._entries_of
 
-        def counted(reader: sorted_runs.RunReader, block: bytes) -> list[sorted_runs.Entry]:
+        def counted(block: bytes) -> list[sorted_runs.Entry]:
             read.append(len(block))
-            return entries_of(reader, block)
+            return entries_of(block)
 
-        monkeypatch.setattr(sorted_runs.RunReader, "_entries", counted)
+        monkeypatch.setattr(sorted_runs, "_entries_of", counted)
         list(sorter.sorted_items())
         all_blocks = len(read)
         read.clear()
