@@ -18,6 +18,7 @@ from migrator.config import JobConfig
 from migrator.config.option import option, options_class
 from migrator.couch.places import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, EXIT_USAGE
+from migrator.report.summary import plan_to_text
 from migrator.server.move.options import ApplyOptions, PlanOptions
 
 OWN = ("patterns", "users", "replicator", "quick", "probe")
@@ -57,7 +58,6 @@ def plan(**values: Any) -> None:
         plan_and_print(config, values)
         return
     from migrator.jobs.plan import make_plan
-    from migrator.report.plan import plan_to_text
 
     made = make_plan(config)
     show(made, f"{plan_to_text(made)}\n", as_json=values["as_json"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from migrator.config import kinds
 from migrator.config.option import BYTES, option, options_class, options_of
-from migrator.config.shared import Connection, Watch, refuse_folder
+from migrator.config.shared import Connection, Watch
 from migrator.errors import ConfigError
 from migrator.files.durable import refuse_place
 from migrator.files.streams import is_standard_output
@@ -183,7 +183,8 @@ class JobConfig(Connection, Watch):
             path = getattr(self, name)
             if path in {"", "-"}:
                 continue
-            refuse_folder(name, path)
+            if Path(path).is_dir():
+                raise ConfigError(f"The {name} file {path} is a folder.", hint=f"Name a file: --{name} FILE.")
             if name == "report":
                 instead = "name another with --report FILE"
                 refuse_place(Path(path), what="Report", instead=instead, made=self.target)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from migrator.config.option import SECONDS, option, options_class
-from migrator.errors import ConfigError
 
 CONNECTION = "Connection"
 WATCHING = "Monitoring"
@@ -59,13 +56,3 @@ class LogOptions:
     log_format: str = option("text", "Format of standard error.", choices=("text", "json"))
     log_level: str = option("info", "Minimum log level.", choices=("debug", "info", "warning", "error"))
     quiet: bool = option(False, "No progress, and only warnings.", flag="-q --quiet")
-
-
-def refuse_folder(name: str, path: str) -> None:
-    """Refuse a folder where a file is to be written: now, and not when the work is done.
-
-    Raises:
-        ConfigError: it is one.
-    """
-    if Path(path).is_dir():
-        raise ConfigError(f"The {name} file {path} is a folder.", hint=f"Name a file: --{name} FILE.")

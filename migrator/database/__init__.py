@@ -13,8 +13,7 @@ without. What is given in is copied and not changed, what comes out is a copy. `
 `DocumentNotFound` for what is missing.
 """
 
-from migrator.database.couch import CouchDatabase
-from migrator.database.couchdb_service import CouchDBService
+from migrator.database.couch import CouchDatabase, CouchDBService
 from migrator.database.memory import MemoryDatabase, MemoryDBService
 from migrator.database.service import DatabaseService, Documents, Row, Saved
 from migrator.database.settings import Settings, get_database_service

@@ -53,6 +53,11 @@ def check_ids(doc_ids: Iterable[Any]) -> list[Any]:
     return list(doc_ids)
 
 
+def own_fields(doc: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without its id and revision."""
+    return {key: value for key, value in doc.items() if key not in {"_id", "_rev"}}
+
+
 def check_fields(doc: Mapping[str, Any]) -> dict[str, Any]:
     """The document's own fields, without the id and the revision that it may carry.
 
@@ -63,7 +68,7 @@ def check_fields(doc: Mapping[str, Any]) -> dict[str, Any]:
         raise DatabaseError(
             f"A document is a mapping, and this is of type {type(doc).__name__}.", hint="Give a dict."
         )
-    fields = {key: value for key, value in doc.items() if key not in {"_id", "_rev"}}
+    fields = own_fields(doc)
     for key in fields:
         if isinstance(key, str) and key[:1] == "_" and key != "_attachments":
             raise DatabaseError(

@@ -1,7 +1,8 @@
-"""Documents in CouchDB: a database per name, created on first access."""
+"""Documents in CouchDB, a database per name, created on first access: of a client, or of a URL and an account."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -10,9 +11,11 @@ from migrator.codec import Unencodable, decode, encode
 from migrator.couch import mango
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
+from migrator.couch.locate import locate
+from migrator.couch.places import redact
 from migrator.couch.trouble import CONFLICT
 from migrator.database import checks
-from migrator.database.couch_bulk import SaveMany, Write, delete_many, delete_once, post
+from migrator.database.couch_bulk import MAX_RACES, SaveMany, Write, delete_many, delete_once, post
 from migrator.database.selector import found_in
 from migrator.database.service import Documents, Row, Saved
 from migrator.errors import (
@@ -30,8 +33,6 @@ from migrator.retry.retrier import repeat_while
 
 T = TypeVar("T")
 
-# Each race lost means that another writer was faster; so many in a row mean something else.
-MAX_RACES = 30
 # A database that is deleted again and again while it is used is somebody's mistake.
 MAX_CREATIONS = 3
 JSON_HINT = "Make a JSON value of it."
@@ -145,10 +146,11 @@ class CouchDatabase:
                 return error
             return None
 
-        def attempt() -> EndpointError | None:
-            return self._asked(db_name, f"The index {name!r:.100} of {db_name}", create)
-
-        error = repeat_while(lambda result: result is not None, attempt, max_attempts=MAX_INDEX_ATTEMPTS)
+        error = repeat_while(
+            lambda result: result is not None,
+            lambda: self._asked(db_name, f"The index {name!r:.100} of {db_name}", create),
+            max_attempts=MAX_INDEX_ATTEMPTS,
+        )
         if error is not None:
             raise error
 
@@ -187,7 +189,7 @@ class CouchDatabase:
         settle(self._client, database)
         for row in self._client.listing(database).rows(include_docs=True):
             if row.document and not row.id.startswith("_design/"):
-                yield {"_id": row.id, "_rev": row.rev, **_own(decode(row.document))}
+                yield {"_id": row.id, "_rev": row.rev, **checks.own_fields(decode(row.document))}
 
     def _asked(self, db_name: str, what: str, question: Callable[[str], T]) -> T:
         try:
@@ -232,12 +234,55 @@ class CouchDatabase:
         return rev
 
 
+class CouchDBService(CouchDatabase):
+    """A DatabaseService on the CouchDB server of a URL; before the first use nothing is asked but where
+    the server of a URL with a path begins.
+
+    Args:
+        url: `http(s)://host:5984`, without a database.
+        username: the account; it counts before one in the URL. When left out, it is the URL's, else that of
+            COUCHDB_USER and COUCHDB_PASSWORD or of `~/.netrc`.
+        password: its password, which is in no name, message or repr.
+
+    Raises:
+        ConfigError: the URL names no server, or a database.
+    """
+
+    def __init__(self, url: str, username: str | None = None, password: str | None = None) -> None:
+        environ = dict(os.environ)
+        url = str(url)
+        if username:
+            url = redact(url)
+            environ |= {"COUCHDB_USER": str(username), "COUCHDB_PASSWORD": str(password or "")}
+        super().__init__(_client_of(url, environ))
+
+    @classmethod
+    def of_settings(cls, url: str, username: str, password: str, environ: Mapping[str, str]) -> CouchDBService:
+        """A service as settings have it: like the command, they take an account in the URL first.
+
+        Args:
+            url: the server.
+            username: the account; "" for none.
+            password: its password; "" for that of COUCHDB_PASSWORD_FILE.
+            environ: certificates and the password's file are looked up here.
+
+        Returns:
+            The service; it has not asked the server anything but where it begins.
+
+        Raises:
+            ConfigError: the URL names no server, or a database.
+        """
+        known = {key: value for key, value in environ.items() if key not in {"COUCHDB_USER", "COUCHDB_PASSWORD"}}
+        given = {"COUCHDB_USER": username, "COUCHDB_PASSWORD": password}
+        service = cls.__new__(cls)
+        CouchDatabase.__init__(service, _client_of(url, known | {k: v for k, v in given.items() if v}))
+        return service
+
+
 def _settled(row: Row, db_name: str) -> str | None:
     """The revision of what was written, or None after a conflict."""
-    if row["ok"]:
-        return row["rev"]
-    if row["error"] == CONFLICT:
-        return None
+    if row["ok"] or row["error"] == CONFLICT:
+        return row.get("rev")
     stub = row["error"] == "missing_stub"
     raise DatabaseError(
         f"Document {row['id']!r:.100} cannot be saved in {db_name}: {row['error']} ({row['reason']}).",
@@ -245,5 +290,11 @@ def _settled(row: Row, db_name: str) -> str | None:
     )
 
 
-def _own(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key not in {"_id", "_rev"}}
+def _client_of(url: str, environ: Mapping[str, str]) -> CouchClient:
+    endpoint, database = locate(url, environ=environ, server_only=True)
+    if database is not None:
+        raise ConfigError(
+            f"The URL names the database {database}, but a service uses one for each collection.",
+            hint=f"Set it to {endpoint.url}; where the server itself is below that path, write a slash after it.",
+        )
+    return CouchClient(endpoint)

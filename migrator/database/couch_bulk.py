@@ -19,7 +19,7 @@ NO_ANSWER = {"error": "no answer", "reason": "no row for it came back"}
 # One request holds so much; the server reads all of it before it writes.
 MAX_REQUEST_DOCS = 10_000
 MAX_REQUEST_BYTES = 32_000_000
-# As for a single document.
+# Each race lost means that another writer was faster; so many in a row mean something else.
 MAX_RACES = 30
 
 

@@ -130,7 +130,7 @@ class MemoryDBService:
 
 def _whole(doc_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
     # An application may have put documents into `dbs` by itself, where the id is the key alone.
-    return {"_id": doc_id, **{key: value for key, value in document.items() if key not in {"_id", "_rev"}}}
+    return {"_id": doc_id, **checks.own_fields(document)}
 
 
 def _given(doc_id: str, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.couch.places import redact
-from migrator.database.couchdb_service import CouchDBService
+from migrator.database.couch import CouchDBService
 from migrator.database.memory import MemoryDBService
 from migrator.database.service import DatabaseService
 from migrator.errors import ConfigError

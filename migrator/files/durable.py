@@ -205,11 +205,13 @@ def refuse_place(path: Path, *, what: str, instead: str, made: str = "") -> None
         made: a folder that the work itself makes; "" for none.
 
     Raises:
-        ConfigError: there is no folder for it, or the path is a link to itself.
+        ConfigError: there is no folder for it, or the path is one, or a link to itself.
     """
     if is_stream(path):
         return
     target = link_target(path)
+    if target.is_dir():
+        raise ConfigError(f"{what} {path} is a folder.", hint=f"{instead[:1].upper()}{instead[1:]}.")
     if target.is_symlink():
         raise ConfigError(
             f"{what} {path} cannot be written: it is a link to itself.", hint=f"Remove it, or {instead}."

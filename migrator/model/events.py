@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, dataclass_transform
 
 from migrator.model import Counts, Reject, Report
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+@dataclass(frozen=True)
+@dataclass_transform(frozen_default=True)
+class Event:
+    """Something that happened; each class of it is a frozen dataclass."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(frozen=True)(cls)
+
+
+class RunStarted(Event):
     """A run begins. `total` is the number of documents where every collection knows its own."""
 
     source: str
@@ -19,15 +28,13 @@ class RunStarted:
     total: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class FolderChosen:
+class FolderChosen(Event):
     """The target is a folder: files are written, and nothing goes to a server."""
 
     folder: str
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionStarted:
+class CollectionStarted(Event):
     """A collection begins; `resumed` says that an earlier run had settled a part of it."""
 
     collection: str
@@ -36,8 +43,7 @@ class CollectionStarted:
     resumed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLoaded:
+class BatchLoaded(Event):
     """Every document of a batch has its end.
 
     `documents` of `size_bytes` were sent; `seconds` is how long that took, retries included.
@@ -50,15 +56,13 @@ class BatchLoaded:
     documents: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentRejected:
+class DocumentRejected(Event):
     """One document goes to the reject file."""
 
     reject: Reject
 
 
-@dataclass(frozen=True, slots=True)
-class RetryScheduled:
+class RetryScheduled(Event):
     """A call failed and will be tried again after `wait_s` seconds."""
 
     operation: str
@@ -67,8 +71,7 @@ class RetryScheduled:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSplit:
+class BatchSplit(Event):
     """A refused batch of `documents` is sent again in parts."""
 
     collection: str
@@ -76,8 +79,7 @@ class BatchSplit:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class LimitsChanged:
+class LimitsChanged(Event):
     """Batch size and concurrency adapt to what the server bears."""
 
     max_docs: int
@@ -85,39 +87,34 @@ class LimitsChanged:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentsCompared:
+class DocumentsCompared(Event):
     """Verification went on by so many documents of the source."""
 
     collection: str
     documents: int
 
 
-@dataclass(frozen=True, slots=True)
-class LagMeasured:
+class LagMeasured(Event):
     """A target that follows its source is so many changes behind; 0 when it has caught up."""
 
     collection: str
     changes: int
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointSaved:
+class CheckpointSaved(Event):
     """The position moved and is on disk."""
 
     collection: str
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionFinished:
+class CollectionFinished(Event):
     """Every document of a collection has its end."""
 
     collection: str
     counts: Counts
 
 
-@dataclass(frozen=True, slots=True)
-class TaskProgressed:
+class TaskProgressed(Event):
     """The server itself is at something: `task` is its word, `where` a database or index, `share` from 0 to 1."""
 
     task: str
@@ -125,29 +122,11 @@ class TaskProgressed:
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(Event):
     """The run is over."""
 
     report: Report
 
-
-Event: TypeAlias = (
-    RunStarted
-    | FolderChosen
-    | CollectionStarted
-    | BatchLoaded
-    | DocumentRejected
-    | RetryScheduled
-    | BatchSplit
-    | LimitsChanged
-    | DocumentsCompared
-    | LagMeasured
-    | CheckpointSaved
-    | CollectionFinished
-    | TaskProgressed
-    | RunFinished
-)
 
 Listener: TypeAlias = Callable[[Event], None]
 """Called in the pipeline's own thread or a loader's; must not block."""

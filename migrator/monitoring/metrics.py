@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migrator.config.shared import refuse_folder
 from migrator.errors import EXIT_OK
 from migrator.files.durable import refuse_place, replace_file
 from migrator.model import Counts
@@ -48,7 +47,6 @@ def check_metrics_file(path: Path) -> None:
     """
     with extra("metrics", what="--metrics"):
         importlib.import_module("prometheus_client")
-    refuse_folder("metrics", str(path))
     instead = "name one of the textfile collector's folder, such as /var/lib/node_exporter/orders.prom"
     refuse_place(path, what="Metrics file", instead=instead)
 

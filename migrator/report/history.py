@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -37,15 +38,14 @@ class _Slice:
     retries: int = 0
     rejected: int = 0
     slowest_s: float = 0.0
-    latencies: dict[int, int] = field(default_factory=dict)
+    latencies: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: _Slice) -> None:
         for name in ("documents", "size_bytes", "batches", "retries", "rejected"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.largest_batch = max(self.largest_batch, other.largest_batch)
         self.slowest_s = max(self.slowest_s, other.slowest_s)
-        for step, count in other.latencies.items():
-            self.latencies[step] = self.latencies.get(step, 0) + count
+        self.latencies.update(other.latencies)
 
     def latency_ms(self, share: float) -> float | None:
         """The latency that this share of the batches did not pass; None where there were none."""
@@ -97,11 +97,11 @@ class HistoryListener:
         self._slices: list[_Slice] = []
         self._source = self._target = ""
         self._stays: dict[str, _Stay] = {}
-        self._sizes: dict[int, int] = {}
+        self._sizes: Counter[int] = Counter()
         self._limits: list[dict[str, Any]] = []
         self._limit_changes = 0
         self._retries = self._splits = 0
-        self._retry_reasons: dict[tuple[str, str], int] = {}
+        self._retry_reasons: Counter[tuple[str, str]] = Counter()
         self._kinds: dict[tuple[str, str], _Kind] = {}
 
     def __call__(self, event: Event) -> None:
@@ -149,7 +149,7 @@ class HistoryListener:
                 "splits": self._splits,
                 "retry_reasons": [
                     {"operation": operation, "reason": reason, "count": count}
-                    for (operation, reason), count in sorted(self._retry_reasons.items(), key=lambda kv: -kv[1])
+                    for (operation, reason), count in self._retry_reasons.most_common()
                 ],
                 "reject_reasons": [
                     asdict(kind) for kind in sorted(self._kinds.values(), key=lambda kind: -kind.count)
@@ -158,13 +158,9 @@ class HistoryListener:
 
     def _series(self) -> Mapping[str, Any]:
         slices = self._slices
+        names = ("documents", "bytes", "batches", "largest_batch", "retries", "rejected")
         return {
-            "documents": [s.documents for s in slices],
-            "bytes": [s.size_bytes for s in slices],
-            "batches": [s.batches for s in slices],
-            "largest_batch": [s.largest_batch for s in slices],
-            "retries": [s.retries for s in slices],
-            "rejected": [s.rejected for s in slices],
+            **{name: [getattr(s, "size_bytes" if name == "bytes" else name) for s in slices] for name in names},
             "latency_ms": {
                 "p50": [s.latency_ms(0.5) for s in slices],
                 "p95": [s.latency_ms(0.95) for s in slices],
@@ -185,11 +181,10 @@ class HistoryListener:
             return
         piece.batches += 1
         piece.largest_batch = max(piece.largest_batch, size)
-        power = max(size - 1, 0).bit_length()
-        self._sizes[power] = self._sizes.get(power, 0) + 1
+        self._sizes[max(size - 1, 0).bit_length()] += 1
         piece.slowest_s = max(piece.slowest_s, event.seconds)
         step = round(STEPS_PER_OCTAVE * math.log2(max(event.seconds * 1000, 0.01)))
-        piece.latencies[step] = piece.latencies.get(step, 0) + 1
+        piece.latencies[step] += 1
 
     def _rejected(self, reject: Reject) -> None:
         self._slice().rejected += 1
@@ -221,7 +216,7 @@ class HistoryListener:
         key = (operation[:MAX_ID_CHARS], reason[:MAX_TEXT_CHARS])
         if key not in self._retry_reasons and len(self._retry_reasons) >= MAX_REASONS:
             key = ("other", "")
-        self._retry_reasons[key] = self._retry_reasons.get(key, 0) + 1
+        self._retry_reasons[key] += 1
 
     def _stay(self, collection: str) -> _Stay:
         now = self._elapsed()
@@ -233,19 +228,14 @@ class HistoryListener:
     def _slice(self) -> _Slice:
         place = int(self._elapsed() / self._interval_s)
         while place >= MAX_SLICES:
-            self._slices = [_merged(self._slices[n : n + 2]) for n in range(0, len(self._slices), 2)]
+            for first, second in zip(self._slices[::2], self._slices[1::2], strict=False):
+                first.add(second)
+            del self._slices[1::2]
             self._interval_s *= 2
             place = int(self._elapsed() / self._interval_s)
         while len(self._slices) <= place:
             self._slices.append(_Slice())
         return self._slices[place]
-
-
-def _merged(slices: list[_Slice]) -> _Slice:
-    first, *others = slices
-    for other in others:
-        first.add(other)
-    return first
 
 
 def _rounded(number: float) -> float:

@@ -1,4 +1,4 @@
-"""The report of a run: as JSON for machines, as a table for people."""
+"""The report of a run: as JSON for machines, as a table for people; and the plan of one."""
 
 from __future__ import annotations
 
@@ -121,6 +121,30 @@ def report_to_table(report: Report, *, dry_run: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
+def plan_to_text(plan: Mapping[str, Any]) -> str:
+    """The plan of a job for people."""
+    rows = [("collection", "goes to", "target", "documents", "there now")]
+    for name, item in plan["collections"].items():
+        state = {True: "exists", False: "is created", None: "?"}[item["exists"]]
+        rows.append((name, item["target"], state, _number(item["documents"]), _number(item["documents_there"])))
+    lines = [
+        f"source       {plan['source']}",
+        f"target       {plan['target']}",
+        f"transform    {', then '.join(plan['transform']) or 'nothing; documents go as they are'}",
+        f"codec        {plan['codec']}",
+        f"on conflict  {plan['on_conflict']}",
+        f"batches      {plan['batch_docs']} documents, {plan['batch_bytes']} bytes, {plan['in_flight']} in flight",
+        f"checkpoint   {plan['checkpoint']}" + (" (exists)" if plan["checkpoint_exists"] else ""),
+        f"rejects      {plan['rejects']}",
+        "",
+        table(rows, left=3),
+        *unconfirmed_lines(plan.get("unconfirmed", ())),
+        "",
+        "Nothing was written. Do it with: migrator run (the same arguments)",
+    ]
+    return "\n".join(lines)
+
+
 def unconfirmed_lines(sentences: Iterable[str]) -> list[str]:
     """For people: what could not be made sure of, a line each."""
     return [printable(f"not confirmed: {text}") for text in sentences]
@@ -166,3 +190,7 @@ def _numbers(counts: Counts, columns: Sequence[str]) -> list[str]:
 
 def _counts(value: Mapping[str, Any], *, missing: int | None = None) -> Counts:
     return Counts(**{name: int(value[name] if missing is None else value.get(name, missing)) for name in COLUMNS})
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"

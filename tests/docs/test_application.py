@@ -18,6 +18,7 @@ import yaml
 
 from migrator.database import CouchDBService, DatabaseService, DocumentConflict, MemoryDBService, Settings
 from migrator.database import couch as couch_module
+from migrator.database.couch_bulk import MAX_RACES
 from migrator.database.operators import COMPARISONS, TESTS
 from migrator.database.settings import read_env_file
 from migrator.errors import EndpointError, TransientError, Unauthorized
@@ -270,7 +271,7 @@ def test_unauthorized_is_as_told(server_url: str, is_couchdb: bool) -> None:
 def test_a_conflict_is_as_told(server_url: str, database_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """So many races must be lost as the page says."""
     told = section("409 Conflict: Document update conflict")
-    assert f"after {couch_module.MAX_RACES} lost races (`DocumentConflict`)" in told.replace("\n", " ")
+    assert f"after {MAX_RACES} lost races (`DocumentConflict`)" in told.replace("\n", " ")
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     monkeypatch.setattr(couch_module, "MAX_RACES", 2)
     service = CouchDBService(server_url)
