@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from migrator.codec import PLAIN, ValueCodec
 from migrator.errors import ConfigError, LockedError, MigratorError
 from migrator.files.durable import keep_older, link_target, refuse_place, sync_folder
 from migrator.files.failures import RESUME, write_error
+from migrator.files.lock import open_locked
 from migrator.files.streams import is_stream, open_stream
 from migrator.model import Reject
 
@@ -195,26 +195,15 @@ class RejectFile:
         Raises:
             LockedError: another run is writing it.
         """
-        while True:
-            try:
-                file = os.open(real, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                raise self._failed(error) from error
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(file)
-                raise LockedError(
-                    f"Another run is writing the reject file {self.path}.",
-                    hint="Name another with --rejects FILE.",
-                ) from None
-            except OSError:
-                # A file system without locks: then nobody can say who writes there.
-                return file
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file), real.stat()):
-                    return file
-            os.close(file)
+        try:
+            # Of a file system without locks nobody can say who writes there.
+            return open_locked(real, needed=False)
+        except BlockingIOError:
+            raise LockedError(
+                f"Another run is writing the reject file {self.path}.", hint="Name another with --rejects FILE."
+            ) from None
+        except OSError as error:
+            raise self._failed(error) from error
 
     def _is_as_it_was(self) -> bool:
         """True when the file begins with what the checkpoint vouches for, as far as that is known."""

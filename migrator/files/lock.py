@@ -27,7 +27,25 @@ def held(path: Path, *, what: str, instead: str, elsewhere: str) -> Iterator[Non
         StorageError: there is no room for a lock file, or no right to write it.
         ConfigError: there can be none in this place.
     """
-    descriptor = _locked(path, what, instead, elsewhere)
+    try:
+        descriptor = open_locked(path)
+    except BlockingIOError:
+        holder = ""
+        with contextlib.suppress(OSError):
+            holder = path.read_bytes()[:32].decode("ascii", "replace").strip()
+        raise LockedError(
+            f"Another run{f' (process {holder})' if holder else ''} holds {what}.",
+            hint=f"Wait for it to end, or {instead}.",
+        ) from None
+    except OSError as error:
+        if error.filename is not None:
+            raise write_error(
+                error, path, what="The lock file", instead=f"name another place {elsewhere}"
+            ) from error
+        raise ConfigError(
+            f"{path} cannot be locked: {error.strerror}.",
+            hint=f"Name a place on another file system {elsewhere}.",
+        ) from error
     try:
         # Who holds it is good to know; a disk that has no room for it is no reason to stop here.
         with contextlib.suppress(OSError):
@@ -40,29 +58,29 @@ def held(path: Path, *, what: str, instead: str, elsewhere: str) -> Iterator[Non
         os.close(descriptor)
 
 
-def _locked(path: Path, what: str, instead: str, elsewhere: str) -> int:
+def open_locked(path: Path, *, needed: bool = True) -> int:
+    """Open a file, which is made where it is missing, and hold it for as long as it is open.
+
+    Args:
+        path: the file; no link is followed.
+        needed: refuse a file system without locks; else the file is opened all the same.
+
+    Returns:
+        The descriptor, of what stands under that name now.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be opened, or, where the error names no file, not be locked.
+    """
     while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise write_error(
-                error, path, what="The lock file", instead=f"name another place {elsewhere}"
-            ) from error
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-            os.close(descriptor)
-            raise LockedError(
-                f"Another run{f' (process {holder})' if holder else ''} holds {what}.",
-                hint=f"Wait for it to end, or {instead}.",
-            ) from None
         except OSError as error:
+            if not needed and not isinstance(error, BlockingIOError):
+                return descriptor
             os.close(descriptor)
-            raise ConfigError(
-                f"{path} cannot be locked: {error.strerror}.",
-                hint=f"Name a place on another file system {elsewhere}.",
-            ) from error
+            raise
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import math
 from datetime import datetime
@@ -13,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.rejects import FIELDS, line_to_reject, reject_to_line, stages_in
 from migrator.codec import STRICT, TAGGED
-from migrator.errors import ConfigError
+from migrator.errors import ConfigError, LockedError
 from migrator.model import Reject
 
 values: st.SearchStrategy[Any] = st.recursive(
@@ -242,3 +245,31 @@ def test_knows_its_stages(tmp_path: Path, lines: list[str], stages: set[str]) ->
             )
     assert stages == stages_in(path)
     assert stages_in(tmp_path / "none") == set()
+
+
+def test_one_run_writes_a_file_and_another_is_told(tmp_path: Path) -> None:
+    """Until it is closed, or the next free name is taken."""
+    path = tmp_path / "r.ndjson"
+    first = RejectFile(path)
+    first.write([Reject("c", "a", "load", "conflict", "there is another")])
+    with pytest.raises(LockedError, match=r"Another run is writing the reject file .*r\.ndjson"):
+        RejectFile(path)
+    other = RejectFile(path, shared=True)
+    other.write([Reject("c", "b", "load", "conflict", "there is another")])
+    assert other.path == tmp_path / "r.ndjson.1"
+    other.close()
+    first.close()
+    RejectFile(path).close()
+
+
+def test_a_file_system_without_locks_takes_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can say who writes there, which is no reason to keep none."""
+
+    def fail(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    rejects = RejectFile(tmp_path / "r.ndjson")
+    rejects.write([Reject("c", "a", "load", "conflict", "there is another")])
+    assert rejects.flush() == (tmp_path / "r.ndjson").stat().st_size > 0
+    rejects.close()
