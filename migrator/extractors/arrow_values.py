@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from typing import Any
@@ -81,7 +81,7 @@ def _of_struct(array: pa.StructArray) -> list[Any]:
 
 def _of_lists(array: pa.Array) -> list[Any]:
     try:
-        lengths = [length or 0 for length in _lengths(array)]
+        lengths = [length or 0 for length in pc.list_value_length(array).to_pylist()]
         inner = iter(values_of(array.flatten()))
     except (pa.ArrowException, AttributeError):
         # A nested type that is none of the lists, such as a union.
@@ -89,13 +89,6 @@ def _of_lists(array: pa.Array) -> list[Any]:
     there = array.is_valid().to_pylist()
     found = [list(islice(inner, length)) for length in lengths]
     return [items if valid else None for items, valid in zip(found, there, strict=True)]
-
-
-def _lengths(array: pa.Array) -> Iterator[int | None]:
-    if pa.types.is_fixed_size_list(array.type):
-        size = array.type.list_size
-        return (size if valid else 0 for valid in array.is_valid().to_pylist())
-    return iter(pc.list_value_length(array).to_pylist())
 
 
 def _of_map(array: pa.MapArray) -> list[Any]:

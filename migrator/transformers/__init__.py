@@ -7,7 +7,7 @@ gives None to filter it out. `parse` makes one from the text that people write.
 from migrator.transformers.fields import drop, keep, rename, set_field
 from migrator.transformers.ids import id_from_field, id_from_hash, id_from_template, id_uuid7
 from migrator.transformers.masking import mask, sample
-from migrator.transformers.spec import compose, load_function, parse, parse_all, user_function
+from migrator.transformers.spec import compose, parse, parse_all, user_function
 from migrator.transformers.where import where
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "id_from_template",
     "id_uuid7",
     "keep",
-    "load_function",
     "mask",
     "parse",
     "parse_all",

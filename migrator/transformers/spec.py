@@ -49,7 +49,7 @@ def parse(spec: str, *, seed: bytes = b"", started_ms: int = 0, search_cwd: bool
     if not colon or not plugins.is_spec(spec):
         raise _unknown(spec, f"--transform {shown(spec)} names no transformer.")
     try:
-        return load_function(spec, search_cwd=search_cwd)
+        return user_function(load_attribute(spec, search_cwd=search_cwd), name=spec)
     except plugins.NoSuchModule as error:
         if "." in kind and not _nearest(spec):
             raise ConfigError(f"--transform {shown(spec)}: {error.message}", hint=error.hint) from error
@@ -105,22 +105,6 @@ def compose(transformers: Iterable[Transformer]) -> Transformer:
             same_each_run=all(effect.same_each_run for effect in effects),
         ),
     )
-
-
-def load_function(spec: str, *, search_cwd: bool = True) -> Transformer:
-    """Import the function that `package.module:function` names, as `user_function`.
-
-    Args:
-        spec: the name.
-        search_cwd: look into the working folder first, as `python -m` does.
-
-    Returns:
-        The transformer, guarded as by `user_function`.
-
-    Raises:
-        ConfigError: there is no such function, or importing it failed.
-    """
-    return user_function(load_attribute(spec, search_cwd=search_cwd), name=spec)
 
 
 def user_function(function: Callable[..., Any], *, name: str) -> Transformer:

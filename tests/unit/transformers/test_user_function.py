@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from migrator.errors import ConfigError, TransformError
-from migrator.transformers import load_function, parse, user_function
+from migrator.transformers import parse, user_function
 
 CODE = '''
 """What a user may write."""
@@ -68,10 +68,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_function_of_the_working_folder_is_found(module: str) -> None:
-    """It is imported from there, by `parse` as by `load_function`, dotted names included."""
+    """It is imported from there, dotted names included."""
     document = {"name": "é", "tags": []}
     assert parse(f"{module}:upper")(document) == {"name": "É", "tags": ["seen"]}
-    assert load_function(f"{module}:Rules.tag")({"a": 1}) == {"a": 1, "tagged": True}
+    assert parse(f"{module}:Rules.tag")({"a": 1}) == {"a": 1, "tagged": True}
     assert parse(f"{module}:only_adults")({"age": 17}) is None
 
 
