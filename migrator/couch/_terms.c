@@ -1,7 +1,8 @@
-/* Erlang's external terms of a JSON object, as migrator/couch/revision.py makes them: that is the reference.
+/* Erlang's external terms of a JSON text, as migrator/couch/revision.py makes them: that is the reference.
  *
- * Walks the values that a JSON parser made: exact str, int, float, bool, None, dict and list. It runs no Python
- * code, keeps its own stack, so that depth costs memory and not the process's stack, and checks every size.
+ * Reads the text of a document once, without making Python's objects of it. Whatever is not plain (a repeated key, a
+ * number that not every server rounds alike, a special field, anything wrong) is left to the reference, by answering
+ * None. It keeps its own stack, so that depth costs memory and not the process's stack, and checks every bound.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -12,383 +13,638 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MAX_SMALL_LIST 65535
-#define MAX_INTEGER_BYTES 128
+/* A number of more characters is read by the reference, and so is an object of more keys. */
+#define MAX_NUMBER 31
+#define MAX_INTEGER_DIGITS 18
+#define MAX_KEYS 2000
+/* Erlang writes a list of at most so many bytes as if it were a string. */
+#define MAX_BYTE_LIST 65535
+
+enum { GONE_ON = 0, ASK_REFERENCE = -1, NO_MEMORY = -2 };
 
 typedef struct {
-    char *bytes;
-    size_t size;
-    size_t room;
-} Buffer;
+    size_t at; /* where its bytes are in the output */
+    uint32_t size;
+    uint32_t hash;
+} Key;
 
-/* A container that is being walked. It holds a reference of its own. */
 typedef struct {
-    PyObject *container;
-    Py_ssize_t at;
+    size_t head; /* where its head is in the output */
+    uint32_t count;
     int is_list;
+    int only_bytes; /* of a list: all members are integers from 0 to 255 */
+    size_t first_key;
 } Frame;
 
 typedef struct {
-    Frame *frames;
+    const unsigned char *at;
+    const unsigned char *end;
+    unsigned char *out;
     size_t size;
     size_t room;
-} Stack;
+    Frame *frames;
+    size_t depth;
+    size_t frames_room;
+    Key *keys;
+    size_t keys_size;
+    size_t keys_room;
+} Reader;
 
+/* Make room for one more item of an array. */
 static int
-uncertain(void)
+grow(void **items, size_t *room, size_t size, size_t more, size_t item_size)
 {
-    PyErr_SetString(PyExc_ValueError, "the server refuses this, or its version decides");
-    return -1;
+    if (more <= *room - size) {
+        return GONE_ON;
+    }
+    size_t most = (size_t)PY_SSIZE_T_MAX / item_size;
+    if (more > most || size > most - more) {
+        return NO_MEMORY;
+    }
+    size_t wanted = *room > most / 2 ? most : *room * 2;
+    if (wanted < size + more) {
+        wanted = size + more;
+    }
+    void *made = PyMem_Realloc(*items, wanted * item_size);
+    if (made == NULL) {
+        return NO_MEMORY;
+    }
+    *items = made;
+    *room = wanted;
+    return GONE_ON;
 }
 
-/* Make room for more bytes, twice as much each time. */
 static int
-reserve(Buffer *buffer, size_t more)
+reserve(Reader *reader, size_t more)
 {
-    if (more > (size_t)PY_SSIZE_T_MAX / 4 - buffer->size) {
-        PyErr_NoMemory();
+    return grow((void **)&reader->out, &reader->room, reader->size, more, 1);
+}
+
+static int
+append(Reader *reader, const void *bytes, size_t size)
+{
+    int status = reserve(reader, size);
+    if (status == GONE_ON) {
+        memcpy(reader->out + reader->size, bytes, size);
+        reader->size += size;
+    }
+    return status;
+}
+
+static void
+put_size(unsigned char *at, uint32_t value)
+{
+    at[0] = (unsigned char)(value >> 24);
+    at[1] = (unsigned char)(value >> 16);
+    at[2] = (unsigned char)(value >> 8);
+    at[3] = (unsigned char)value;
+}
+
+static void
+skip_space(Reader *reader)
+{
+    while (reader->at < reader->end) {
+        unsigned char c = *reader->at;
+        if (c != ' ' && c != '\n' && c != '\r' && c != '\t') {
+            return;
+        }
+        reader->at++;
+    }
+}
+
+/* Pass over one character that must come next. */
+static int
+expect(Reader *reader, unsigned char wanted)
+{
+    if (reader->at >= reader->end || *reader->at != wanted) {
+        return ASK_REFERENCE;
+    }
+    reader->at++;
+    return GONE_ON;
+}
+
+/* Four hexadecimal digits; -1 where they are not. */
+static int32_t
+hexadecimal(Reader *reader)
+{
+    int32_t value = 0;
+    if (reader->end - reader->at < 4) {
         return -1;
     }
-    size_t least = buffer->size + more;
-    if (least <= buffer->room) {
+    for (int index = 0; index < 4; index++) {
+        unsigned char c = *reader->at++;
+        int digit;
+        if ('0' <= c && c <= '9') {
+            digit = c - '0';
+        } else if ('a' <= c && c <= 'f') {
+            digit = c - 'a' + 10;
+        } else if ('A' <= c && c <= 'F') {
+            digit = c - 'A' + 10;
+        } else {
+            return -1;
+        }
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+/* What follows a backslash. */
+static int
+read_escape(Reader *reader)
+{
+    if (reader->at >= reader->end) {
+        return ASK_REFERENCE;
+    }
+    unsigned char c = *reader->at++;
+    unsigned char made[4];
+    switch (c) {
+    case '"':
+    case '\\':
+    case '/':
+        made[0] = c;
+        return append(reader, made, 1);
+    case 'b':
+        return append(reader, "\b", 1);
+    case 'f':
+        return append(reader, "\f", 1);
+    case 'n':
+        return append(reader, "\n", 1);
+    case 'r':
+        return append(reader, "\r", 1);
+    case 't':
+        return append(reader, "\t", 1);
+    case 'u':
+        break;
+    default:
+        return ASK_REFERENCE;
+    }
+    int32_t point = hexadecimal(reader);
+    if (point < 0 || (0xDC00 <= point && point <= 0xDFFF)) {
+        return ASK_REFERENCE;
+    }
+    if (0xD800 <= point && point <= 0xDBFF) {
+        if (reader->end - reader->at < 2 || reader->at[0] != '\\' || reader->at[1] != 'u') {
+            return ASK_REFERENCE;
+        }
+        reader->at += 2;
+        int32_t low = hexadecimal(reader);
+        if (low < 0xDC00 || low > 0xDFFF) {
+            return ASK_REFERENCE;
+        }
+        point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00);
+    }
+    if (point < 0x80) {
+        made[0] = (unsigned char)point;
+        return append(reader, made, 1);
+    }
+    if (point < 0x800) {
+        made[0] = (unsigned char)(0xC0 | (point >> 6));
+        made[1] = (unsigned char)(0x80 | (point & 0x3F));
+        return append(reader, made, 2);
+    }
+    if (point < 0x10000) {
+        made[0] = (unsigned char)(0xE0 | (point >> 12));
+        made[1] = (unsigned char)(0x80 | ((point >> 6) & 0x3F));
+        made[2] = (unsigned char)(0x80 | (point & 0x3F));
+        return append(reader, made, 3);
+    }
+    made[0] = (unsigned char)(0xF0 | (point >> 18));
+    made[1] = (unsigned char)(0x80 | ((point >> 12) & 0x3F));
+    made[2] = (unsigned char)(0x80 | ((point >> 6) & 0x3F));
+    made[3] = (unsigned char)(0x80 | (point & 0x3F));
+    return append(reader, made, 4);
+}
+
+/* The length of a well-formed character of several bytes; 0 where it is not one. */
+static size_t
+character(const unsigned char *at, const unsigned char *end)
+{
+    unsigned char c = at[0];
+    size_t size = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+    if (c < 0xC2 || c > 0xF4 || (size_t)(end - at) < size) {
         return 0;
     }
-    size_t room = buffer->room * 2 > least ? buffer->room * 2 : least;
-    char *bytes = PyMem_Realloc(buffer->bytes, room);
-    if (bytes == NULL) {
-        PyErr_NoMemory();
-        return -1;
+    for (size_t index = 1; index < size; index++) {
+        if ((at[index] & 0xC0) != 0x80) {
+            return 0;
+        }
     }
-    buffer->bytes = bytes;
-    buffer->room = room;
-    return 0;
+    /* Not the shortest form, half a surrogate pair, or beyond the last one. */
+    if ((c == 0xE0 && at[1] < 0xA0) || (c == 0xED && at[1] > 0x9F) || (c == 0xF0 && at[1] < 0x90)
+        || (c == 0xF4 && at[1] > 0x8F)) {
+        return 0;
+    }
+    return size;
+}
+
+/* A text from its quote on, as the term of a binary. */
+static int
+read_string(Reader *reader)
+{
+    int status = expect(reader, '"');
+    size_t head = reader->size;
+    if (status == GONE_ON) {
+        status = append(reader, "m\0\0\0\0", 5);
+    }
+    while (status == GONE_ON) {
+        const unsigned char *from = reader->at;
+        const unsigned char *at = from;
+        while (at < reader->end && *at != '"' && *at != '\\' && *at >= 0x20) {
+            size_t step = *at < 0x80 ? 1 : character(at, reader->end);
+            if (step == 0) {
+                return ASK_REFERENCE;
+            }
+            at += step;
+        }
+        reader->at = at;
+        status = append(reader, from, (size_t)(at - from));
+        if (status != GONE_ON) {
+            break;
+        }
+        if (at >= reader->end || *at < 0x20) {
+            return ASK_REFERENCE;
+        }
+        reader->at++;
+        if (*at == '"') {
+            size_t size = reader->size - head - 5;
+            if (size > UINT32_MAX) {
+                return ASK_REFERENCE;
+            }
+            put_size(reader->out + head + 1, (uint32_t)size);
+            return GONE_ON;
+        }
+        status = read_escape(reader);
+    }
+    return status;
 }
 
 static int
-append(Buffer *buffer, const void *bytes, size_t size)
+append_integer(Reader *reader, int64_t value)
 {
-    if (reserve(buffer, size) < 0) {
-        return -1;
+    unsigned char term[11];
+    if (0 <= value && value < 256) {
+        term[0] = 'a';
+        term[1] = (unsigned char)value;
+        return append(reader, term, 2);
     }
-    memcpy(buffer->bytes + buffer->size, bytes, size);
-    buffer->size += size;
-    return 0;
-}
-
-/* A tag and four bytes, the highest first: the head of a string, a list or a 32-bit integer. */
-static int
-append_head(Buffer *buffer, char tag, uint32_t value)
-{
-    unsigned char head[5] = {
-        (unsigned char)tag,
-        (unsigned char)(value >> 24),
-        (unsigned char)(value >> 16),
-        (unsigned char)(value >> 8),
-        (unsigned char)value,
-    };
-    return append(buffer, head, sizeof head);
-}
-
-static int
-append_string(Buffer *buffer, PyObject *text)
-{
-    Py_ssize_t size;
-    /* Fails for half a surrogate pair with an error that is a ValueError. */
-    const char *bytes = PyUnicode_AsUTF8AndSize(text, &size);
-    if (bytes == NULL) {
-        return -1;
+    if (INT32_MIN <= value && value <= INT32_MAX) {
+        term[0] = 'b';
+        put_size(term + 1, (uint32_t)(int32_t)value);
+        return append(reader, term, 5);
     }
-    if ((uint64_t)size > UINT32_MAX) {
-        return uncertain();
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    size_t size = 0;
+    for (; left != 0; left >>= 8) {
+        term[3 + size++] = (unsigned char)left;
     }
-    if (append_head(buffer, 'm', (uint32_t)size) < 0) {
-        return -1;
-    }
-    return append(buffer, bytes, (size_t)size);
+    term[0] = 'n';
+    term[1] = (unsigned char)size;
+    term[2] = value < 0;
+    return append(reader, term, 3 + size);
 }
 
 static int
-append_float(Buffer *buffer, PyObject *number)
+append_float(Reader *reader, const char *text)
 {
-    double value = PyFloat_AsDouble(number);
-    /* Some versions of the server round these otherwise. */
-    if (-DBL_MIN <= value && value <= DBL_MIN && value != 0.0) {
-        return uncertain();
+    double value = PyOS_string_to_double(text, NULL, NULL);
+    if (value == -1.0 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return ASK_REFERENCE;
+    }
+    /* Infinity, what was rounded to zero, and what some versions of the server round otherwise. */
+    if (value == 0.0 ? text[strspn(text, "-0.")] != '\0' : -DBL_MIN <= value && value <= DBL_MIN) {
+        return ASK_REFERENCE;
+    }
+    if (value > DBL_MAX || value < -DBL_MAX) {
+        return ASK_REFERENCE;
     }
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
     unsigned char term[9] = {'F'};
-    for (int index = 0; index < 8; index++) {
-        term[1 + index] = (unsigned char)(bits >> (56 - 8 * index));
-    }
-    return append(buffer, term, sizeof term);
+    put_size(term + 1, (uint32_t)(bits >> 32));
+    put_size(term + 5, (uint32_t)bits);
+    return append(reader, term, sizeof term);
 }
 
-/* An integer's size in bytes and its sign, and its bytes, the lowest first. */
-static int
-append_big(Buffer *buffer, const unsigned char *bytes, size_t size, int negative)
+static size_t
+digits(const unsigned char *at, const unsigned char *end)
 {
-    unsigned char head[3] = {'n', (unsigned char)size, (unsigned char)negative};
-    if (append(buffer, head, sizeof head) < 0) {
-        return -1;
+    const unsigned char *from = at;
+    while (at < end && '0' <= *at && *at <= '9') {
+        at++;
     }
-    return append(buffer, bytes, size);
+    return (size_t)(at - from);
 }
 
-/* An integer beyond 64 bits. */
+/* A number; `is_byte` becomes true for an integer from 0 to 255. */
 static int
-append_huge(Buffer *buffer, PyObject *number, int negative)
+read_number(Reader *reader, int *is_byte)
 {
-    int done = -1;
-    PyObject *positive = PyNumber_Absolute(number);
-    PyObject *bits = positive == NULL ? NULL : PyObject_CallMethod(positive, "bit_length", NULL);
-    PyObject *data = NULL;
-    if (bits == NULL) {
-        goto end;
+    const unsigned char *from = reader->at;
+    const unsigned char *end = reader->end;
+    int negative = from < end && *from == '-';
+    const unsigned char *at = from + negative;
+    size_t whole = digits(at, end);
+    if (whole == 0 || (whole > 1 && *at == '0')) {
+        return ASK_REFERENCE;
     }
-    Py_ssize_t length = PyLong_AsSsize_t(bits);
-    if (length < 0) {
-        goto end;
-    }
-    if (length > 8 * MAX_INTEGER_BYTES) {
-        uncertain();
-        goto end;
-    }
-    Py_ssize_t size = (length + 7) / 8;
-    data = PyObject_CallMethod(positive, "to_bytes", "ns", size, "little");
-    char *bytes;
-    Py_ssize_t found;
-    if (data == NULL || PyBytes_AsStringAndSize(data, &bytes, &found) < 0) {
-        goto end;
-    }
-    if (found == MAX_INTEGER_BYTES) {
-        /* From 2**1024 - 2**970 on, the highest 54 bits being set, the nearest float is infinite. */
-        const unsigned char *all = (const unsigned char *)bytes;
-        int infinite = (all[121] & 0xFC) == 0xFC;
-        for (int index = 122; index < MAX_INTEGER_BYTES; index++) {
-            infinite = infinite && all[index] == 0xFF;
+    at += whole;
+    int is_float = 0;
+    if (at < end && *at == '.') {
+        size_t part = digits(at + 1, end);
+        if (part == 0) {
+            return ASK_REFERENCE;
         }
-        if (infinite) {
-            uncertain();
-            goto end;
+        at += 1 + part;
+        is_float = 1;
+    }
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        at += at < end && (*at == '+' || *at == '-');
+        size_t part = digits(at, end);
+        if (part == 0) {
+            return ASK_REFERENCE;
         }
+        at += part;
+        is_float = 1;
     }
-    done = append_big(buffer, (const unsigned char *)bytes, (size_t)found, negative);
-end:
-    Py_XDECREF(positive);
-    Py_XDECREF(bits);
-    Py_XDECREF(data);
-    return done;
-}
-
-static int
-append_integer(Buffer *buffer, PyObject *number)
-{
-    int overflow;
-    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
-    if (overflow != 0) {
-        return append_huge(buffer, number, overflow < 0);
-    }
-    if (value == -1 && PyErr_Occurred()) {
-        return -1;
-    }
-    if (0 <= value && value < 256) {
-        unsigned char term[2] = {'a', (unsigned char)value};
-        return append(buffer, term, sizeof term);
-    }
-    if (INT32_MIN <= value && value <= INT32_MAX) {
-        return append_head(buffer, 'b', (uint32_t)(int32_t)value);
-    }
-    uint64_t positive = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    unsigned char bytes[8];
-    size_t size = 0;
-    for (; positive != 0; positive >>= 8) {
-        bytes[size++] = (unsigned char)positive;
-    }
-    return append_big(buffer, bytes, size, value < 0);
-}
-
-/* Erlang writes a list of at most 65,535 bytes as if it were a string: 1 when this is one, and was written. */
-static int
-append_bytes(Buffer *buffer, PyObject *list, Py_ssize_t size)
-{
-    if (size > MAX_SMALL_LIST || reserve(buffer, (size_t)size + 3) < 0) {
-        return size > MAX_SMALL_LIST ? 0 : -1;
-    }
-    unsigned char *term = (unsigned char *)buffer->bytes + buffer->size;
-    for (Py_ssize_t index = 0; index < size; index++) {
-        PyObject *item = PyList_GetItem(list, index);
-        if (item == NULL) {
-            return -1;
+    size_t size = (size_t)(at - from);
+    reader->at = at;
+    if (is_float) {
+        char text[MAX_NUMBER + 1];
+        if (size > MAX_NUMBER) {
+            return ASK_REFERENCE;
         }
-        if (!Py_IS_TYPE(item, &PyLong_Type)) {
-            return 0;
-        }
-        int overflow;
-        long long value = PyLong_AsLongLongAndOverflow(item, &overflow);
-        if (overflow != 0 || value < 0 || value > 255) {
-            return 0;
-        }
-        term[3 + index] = (unsigned char)value;
+        memcpy(text, from, size);
+        text[size] = '\0';
+        return append_float(reader, text);
     }
-    term[0] = 'k';
-    term[1] = (unsigned char)(size >> 8);
-    term[2] = (unsigned char)size;
-    buffer->size += (size_t)size + 3;
-    return 1;
+    if (whole > MAX_INTEGER_DIGITS || (negative && from[1] == '0')) {
+        return ASK_REFERENCE;
+    }
+    int64_t value = 0;
+    for (size_t index = (size_t)negative; index < size; index++) {
+        value = value * 10 + (from[index] - '0');
+    }
+    *is_byte = !negative && value < 256;
+    return append_integer(reader, negative ? -value : value);
 }
 
 static int
-push(Stack *stack, PyObject *container, int is_list)
+read_word(Reader *reader, const char *word, const char *term, size_t term_size)
 {
-    if (stack->size == stack->room) {
-        if (stack->room > (size_t)PY_SSIZE_T_MAX / 4 / sizeof(Frame)) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        size_t room = stack->room ? stack->room * 2 : 16;
-        Frame *frames = PyMem_Realloc(stack->frames, room * sizeof(Frame));
-        if (frames == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        stack->frames = frames;
-        stack->room = room;
+    size_t size = strlen(word);
+    if ((size_t)(reader->end - reader->at) < size || memcmp(reader->at, word, size) != 0) {
+        return ASK_REFERENCE;
     }
-    Py_INCREF(container);
-    stack->frames[stack->size++] = (Frame){container, 0, is_list};
-    return 0;
+    reader->at += size;
+    return append(reader, term, term_size);
 }
 
-/* Begin an object or a list; its members follow when it is on the stack. */
+/* Begin an object or a list. */
 static int
-open_container(Buffer *buffer, Stack *stack, PyObject *value, int is_list)
+enter(Reader *reader, int is_list)
 {
-    Py_ssize_t size = is_list ? PyList_Size(value) : PyDict_Size(value);
-    if (size < 0) {
-        return -1;
+    reader->at++;
+    int status = grow((void **)&reader->frames, &reader->frames_room, reader->depth, 1, sizeof(Frame));
+    if (status == GONE_ON && !is_list) {
+        status = append(reader, "h\1", 2);
     }
-    if (!is_list && append(buffer, "h\x01", 2) < 0) {
-        return -1;
+    if (status == GONE_ON) {
+        reader->frames[reader->depth++] = (Frame){reader->size, 0, is_list, is_list, reader->keys_size};
+        status = append(reader, "l\0\0\0\0", 5);
     }
-    if (size == 0) {
-        return append(buffer, "j", 1);
+    return status;
+}
+
+/* End the object or list on top: its count is known, and whether it is all bytes. */
+static int
+leave(Reader *reader)
+{
+    reader->at++;
+    Frame *frame = &reader->frames[--reader->depth];
+    unsigned char *head = reader->out + frame->head;
+    reader->keys_size = frame->first_key;
+    if (frame->count == 0) {
+        head[0] = 'j';
+        reader->size = frame->head + 1;
+        return GONE_ON;
     }
-    if ((uint64_t)size > UINT32_MAX) {
-        return uncertain();
+    if (frame->only_bytes && frame->count <= MAX_BYTE_LIST) {
+        /* Each member stands there as a tag and its byte. */
+        const unsigned char *member = head + 6;
+        head[0] = 'k';
+        head[1] = (unsigned char)(frame->count >> 8);
+        head[2] = (unsigned char)frame->count;
+        for (uint32_t index = 0; index < frame->count; index++) {
+            head[3 + index] = member[2 * (size_t)index];
+        }
+        reader->size = frame->head + 3 + frame->count;
+        return GONE_ON;
     }
-    if (is_list) {
-        int written = append_bytes(buffer, value, size);
-        if (written != 0) {
-            return written < 0 ? -1 : 0;
+    put_size(head + 1, frame->count);
+    return append(reader, "j", 1);
+}
+
+/* Remember a key of the object on top; a repeated one is left to the reference. */
+static int
+note_key(Reader *reader, size_t at)
+{
+    const Frame *frame = &reader->frames[reader->depth - 1];
+    const unsigned char *bytes = reader->out + at;
+    uint32_t size = (uint32_t)(reader->size - at);
+    uint32_t hash = 2166136261u;
+    for (uint32_t index = 0; index < size; index++) {
+        hash = (hash ^ bytes[index]) * 16777619u;
+    }
+    if (reader->keys_size - frame->first_key >= MAX_KEYS) {
+        return ASK_REFERENCE;
+    }
+    for (size_t index = frame->first_key; index < reader->keys_size; index++) {
+        const Key *other = &reader->keys[index];
+        if (other->hash == hash && other->size == size && memcmp(reader->out + other->at, bytes, size) == 0) {
+            return ASK_REFERENCE;
         }
     }
-    if (append_head(buffer, 'l', (uint32_t)size) < 0) {
-        return -1;
+    int status = grow((void **)&reader->keys, &reader->keys_room, reader->keys_size, 1, sizeof(Key));
+    if (status == GONE_ON) {
+        reader->keys[reader->keys_size++] = (Key){at, size, hash};
     }
-    return push(stack, value, is_list);
+    return status;
 }
 
+/* `_id`, which does not enter the terms: it must be a legal one, and come once. */
 static int
-append_value(Buffer *buffer, Stack *stack, PyObject *value)
+skip_id(Reader *reader, size_t from, int *has_id)
 {
-    if (Py_IS_TYPE(value, &PyUnicode_Type)) {
-        return append_string(buffer, value);
+    if (*has_id) {
+        return ASK_REFERENCE;
     }
-    if (Py_IS_TYPE(value, &PyLong_Type)) {
-        return append_integer(buffer, value);
+    *has_id = 1;
+    size_t at = reader->size + 5;
+    int status = read_string(reader);
+    if (status != GONE_ON) {
+        return status;
     }
-    if (Py_IS_TYPE(value, &PyFloat_Type)) {
-        return append_float(buffer, value);
+    const char *id = (const char *)reader->out + at;
+    size_t size = reader->size - at;
+    if (size == 0 || (id[0] == '_' && (size < 9 || memcmp(id, "_design/", 8) != 0))) {
+        return ASK_REFERENCE;
     }
-    if (Py_IS_TYPE(value, &PyDict_Type)) {
-        return open_container(buffer, stack, value, 0);
-    }
-    if (Py_IS_TYPE(value, &PyList_Type)) {
-        return open_container(buffer, stack, value, 1);
-    }
-    if (Py_IsNone(value)) {
-        return append(buffer, "d\x00\x04null", 7);
-    }
-    if (Py_IsTrue(value)) {
-        return append(buffer, "d\x00\x04true", 7);
-    }
-    if (Py_IsFalse(value)) {
-        return append(buffer, "d\x00\x05" "false", 8);
-    }
-    PyErr_SetString(PyExc_TypeError, "not a value that a JSON parser makes");
-    return -1;
+    reader->size = from;
+    return GONE_ON;
 }
 
-/* The next member of the container on top; the container is left when there is none. */
+/* A key, its colon, and that a value comes; `took_value` becomes true where the value was passed over too. */
 static int
-step(Buffer *buffer, Stack *stack)
+read_key(Reader *reader, int *has_id, int *took_value)
 {
-    Frame *frame = &stack->frames[stack->size - 1];
-    PyObject *key = NULL;
-    PyObject *value = NULL;
-    if (frame->is_list) {
-        if (frame->at < PyList_Size(frame->container)) {
-            value = PyList_GetItem(frame->container, frame->at++);
-            if (value == NULL) {
-                return -1;
+    size_t from = reader->size;
+    int status = append(reader, "h\2", 2);
+    size_t at = reader->size + 5;
+    if (status == GONE_ON) {
+        status = read_string(reader);
+    }
+    if (status != GONE_ON) {
+        return status;
+    }
+    skip_space(reader);
+    status = expect(reader, ':');
+    if (status != GONE_ON) {
+        return status;
+    }
+    skip_space(reader);
+    if (reader->depth == 1 && reader->size > at && reader->out[at] == '_') {
+        if (reader->size - at != 3 || memcmp(reader->out + at, "_id", 3) != 0) {
+            return ASK_REFERENCE;
+        }
+        *took_value = 1;
+        return skip_id(reader, from, has_id);
+    }
+    reader->frames[reader->depth - 1].count++;
+    return note_key(reader, at);
+}
+
+/* A value; of an object or a list only the beginning. */
+static int
+read_value(Reader *reader, int *is_byte)
+{
+    if (reader->at >= reader->end) {
+        return ASK_REFERENCE;
+    }
+    switch (*reader->at) {
+    case '"':
+        return read_string(reader);
+    case '{':
+        return enter(reader, 0);
+    case '[':
+        return enter(reader, 1);
+    case 'n':
+        return read_word(reader, "null", "d\0\4null", 7);
+    case 't':
+        return read_word(reader, "true", "d\0\4true", 7);
+    case 'f':
+        return read_word(reader, "false", "d\0\5" "false", 8);
+    default:
+        return read_number(reader, is_byte);
+    }
+}
+
+/* From behind a value: to the next one of what is open, or out of it, until a value has to be read. */
+static int
+read_document(Reader *reader)
+{
+    int has_id = 0;
+    int fresh = 1; /* what is on top has no member yet, and no comma */
+    skip_space(reader);
+    if (reader->at >= reader->end || *reader->at != '{') {
+        return ASK_REFERENCE;
+    }
+    int status = enter(reader, 0);
+    while (status == GONE_ON && reader->depth > 0) {
+        skip_space(reader);
+        if (reader->at >= reader->end) {
+            return ASK_REFERENCE;
+        }
+        size_t depth = reader->depth;
+        int is_list = reader->frames[depth - 1].is_list;
+        if (*reader->at == (is_list ? ']' : '}')) {
+            status = leave(reader);
+            fresh = 0;
+            continue;
+        }
+        if (!fresh) {
+            status = expect(reader, ',');
+            skip_space(reader);
+        }
+        fresh = 0;
+        int took_value = 0;
+        int is_byte = 0;
+        if (status == GONE_ON && !is_list) {
+            status = read_key(reader, &has_id, &took_value);
+        }
+        if (status != GONE_ON || took_value) {
+            continue;
+        }
+        status = read_value(reader, &is_byte);
+        if (is_list) {
+            Frame *frame = &reader->frames[depth - 1];
+            if (frame->count == UINT32_MAX) {
+                return ASK_REFERENCE;
             }
+            frame->count++;
+            frame->only_bytes = frame->only_bytes && is_byte;
         }
-    } else {
-        (void)PyDict_Next(frame->container, &frame->at, &key, &value);
+        fresh = reader->depth > depth;
     }
-    if (value == NULL) {
-        stack->size--;
-        Py_DECREF(frame->container);
-        return append(buffer, "j", 1);
+    if (status == GONE_ON) {
+        skip_space(reader);
+        status = reader->at == reader->end ? GONE_ON : ASK_REFERENCE;
     }
-    if (key != NULL) {
-        if (!Py_IS_TYPE(key, &PyUnicode_Type)) {
-            PyErr_SetString(PyExc_TypeError, "an object's key is not a string");
-            return -1;
-        }
-        if (append(buffer, "h\x02", 2) < 0 || append_string(buffer, key) < 0) {
-            return -1;
-        }
-    }
-    return append_value(buffer, stack, value);
+    return status;
 }
 
 static PyObject *
-terms(PyObject *Py_UNUSED(module), PyObject *document)
+terms(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    if (!Py_IS_TYPE(document, &PyDict_Type)) {
-        PyErr_SetString(PyExc_TypeError, "not an object that a JSON parser makes");
+    const char *text;
+    const char *head;
+    Py_ssize_t text_size;
+    Py_ssize_t head_size;
+    if (!PyArg_ParseTuple(arguments, "y#y#", &text, &text_size, &head, &head_size)) {
         return NULL;
     }
-    Buffer buffer = {NULL, 0, 0};
-    Stack stack = {NULL, 0, 0};
+    Reader reader = {.at = (const unsigned char *)text, .end = (const unsigned char *)text + text_size};
     PyObject *made = NULL;
-    int status = reserve(&buffer, 1024);
-    if (status == 0) {
-        status = open_container(&buffer, &stack, document, 0);
+    /* Most terms are a little longer than their text. */
+    int status = reserve(&reader, (size_t)head_size + (size_t)text_size / 4 * 5 + 64);
+    if (status == GONE_ON) {
+        status = append(&reader, head, (size_t)head_size);
     }
-    while (status == 0 && stack.size > 0) {
-        status = step(&buffer, &stack);
+    if (status == GONE_ON) {
+        status = read_document(&reader);
     }
-    while (stack.size > 0) {
-        Py_DECREF(stack.frames[--stack.size].container);
+    if (status == GONE_ON) {
+        made = PyBytes_FromStringAndSize((const char *)reader.out, (Py_ssize_t)reader.size);
+    } else if (status == ASK_REFERENCE) {
+        made = Py_NewRef(Py_None);
+    } else {
+        PyErr_NoMemory();
     }
-    if (status == 0) {
-        made = PyBytes_FromStringAndSize(buffer.bytes, (Py_ssize_t)buffer.size);
-    }
-    PyMem_Free(stack.frames);
-    PyMem_Free(buffer.bytes);
+    PyMem_Free(reader.out);
+    PyMem_Free(reader.frames);
+    PyMem_Free(reader.keys);
     return made;
 }
 
 static PyMethodDef methods[] = {
-    {"terms", terms, METH_O, "The external term format of `{[{Key, Value}, ...]}`; ValueError where it is not certain."},
+    {"terms", terms, METH_VARARGS,
+     "The external term format of a JSON text, after some bytes that go before; None where the reference decides."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_terms", "Erlang's external terms of a JSON object.", 0, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "_terms", "Erlang's external terms of a JSON text.", 0, methods, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC

@@ -1,5 +1,3 @@
 """Types of the compiled part; see _terms.c."""
 
-from typing import Any
-
-def terms(document: dict[str, Any], /) -> bytes: ...
+def terms(text: bytes, head: bytes, /) -> bytes | None: ...

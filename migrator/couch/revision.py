@@ -20,9 +20,9 @@ import orjson
 
 from migrator.codec import BOOKKEEPING, deep
 
-compiled_terms: Callable[[dict[str, Any]], bytes] | None
+compiled_terms: Callable[[bytes, bytes], bytes | None] | None
 try:
-    # Where a C compiler was there at the installation: seven times as fast as `terms`, which is the reference.
+    # Where a C compiler was there at the installation: ten times as fast as `terms`, which is the reference.
     from migrator.couch._terms import terms as compiled_terms
 except ImportError:
     compiled_terms = None
@@ -45,6 +45,9 @@ MAX_KEPT_KEYS = 4096
 MAX_KEPT_KEY_BYTES = 64
 
 _NIL = b"j"
+# A list of five members, the last of which, the attachments, is empty; then the list ends.
+_TERM = b"\x83l\x00\x00\x00\x05"
+_NO_ATTACHMENTS = _NIL + _NIL
 _OBJECT = b"h\x01"
 _CONSTANTS = {None: b"d\x00\x04null", True: b"d\x00\x04true", False: b"d\x00\x05false"}
 _SMALL_INTEGERS = tuple(bytes((97, value)) for value in range(256))
@@ -98,13 +101,17 @@ def first_revision(body: bytes | str) -> str | None:
 def _revision(body: bytes | str, start: int, parent: bytes) -> str | None:
     """The revision after a parent, whose number is `start` and whose term is `parent`."""
     try:
-        document = _decode(body.encode() if isinstance(body, str) else body)
-        deleted = _take_special_fields(document)
-        head = (b"\x83l\x00\x00\x00\x05", _CONSTANTS[deleted], _integer(start), parent)
-        term = b"".join((*head, (compiled_terms or terms)(document), _NIL, _NIL))
+        text = body.encode() if isinstance(body, str) else body
+        after = _integer(start) + parent
+        # It knows plain documents alone, and no tombstones.
+        term = compiled_terms(text, _TERM + _CONSTANTS[False] + after) if compiled_terms else None
+        if term is None:
+            document = _decode(text)
+            deleted = _take_special_fields(document)
+            term = b"".join((_TERM, _CONSTANTS[deleted], after, terms(document)))
     except ValueError:  # also invalid UTF-8, invalid JSON, lone surrogates, integers of too many digits
         return None
-    return f"{start + 1}-{hashlib.md5(term, usedforsecurity=False).hexdigest()}"
+    return f"{start + 1}-{hashlib.md5(term + _NO_ATTACHMENTS, usedforsecurity=False).hexdigest()}"
 
 
 def _take_special_fields(document: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from migrator.couch import revision
 from migrator.couch.revision import first_revision
@@ -53,70 +54,102 @@ def test_both_give_what_a_real_server_gave() -> None:
     assert (len(first), len(updates)) == (1506, 300)
 
 
-@given(DOCUMENTS)
-def test_both_make_the_same_terms(built: ModuleType, document: dict[str, Any]) -> None:
-    """Byte for byte."""
-    assert built.terms(document) == revision.terms(document)
+def reference(text: bytes) -> bytes:
+    """What the Python makes of a text without special fields."""
+    return revision.terms(revision._decode(text))
+
+
+@given(DOCUMENTS, st.booleans(), st.sampled_from([None, 0, 3]))
+def test_both_make_the_same_terms(
+    built: ModuleType, document: dict[str, Any], ascii_only: bool, indent: int | None
+) -> None:
+    """Byte for byte, however the text is spelled; where it leaves it to the Python, that is asked."""
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=indent).encode()
+    assert built.terms(text, b"head") in {None, b"head" + reference(text)}
 
 
 @pytest.mark.parametrize(
-    "value",
+    "text",
     [
-        "\ud800",
-        {"\udfff": 1},
-        5e-324,
-        -2.2250738585072014e-308,
-        2**1024 - 2**970,
-        -(2**1024),
-        2**4000,
+        "{}",
+        '{"_id":"a"}',
+        '{"_id":"_design/a","a":{"_id":1,"_rev":2}}',
+        '{"a":[1,255,0],"b":[1,256],"c":[1,true],"d":[],"e":{},"f":[[],{}],"g":[-1]}',
+        '{"a":0.0,"b":-0.0,"c":1.5e3,"d":0.1,"e":1E5,"f":123456.789e-12}',
+        '{"a":-1,"b":2147483647,"c":2147483648,"d":-2147483648,"e":-2147483649,"f":999999999999999999}',
+        ' { "a" : [ 1 , null ] ,\n"b":\ttrue,"c":false}\r\n',
+        '{"a":"\\u00e9\\ud83d\\ude00\\n\\/\\"\\\\","\\u0000":"€é😀"}',
+        json.dumps({"a": [255] * 65_535, "b": [0] * 65_536, "c": "x" * 70_000}),
+        json.dumps({str(n): n for n in range(1_999)}),
+        '{"deep":' + "[" * 100_000 + '{"a":1}' + "]" * 100_000 + "}",
     ],
-    ids=repr,
+    ids=lambda text: text[:40],
 )
-def test_both_say_what_is_not_certain(built: ModuleType, value: Any) -> None:
-    """With a ValueError."""
-    for terms in (built.terms, revision.terms):
-        with pytest.raises(ValueError):
-            terms({"a": [value]})
+def test_plain_documents_need_no_reference(built: ModuleType, text: str) -> None:
+    """They are the usual ones, for which it is there."""
+    assert built.terms(text.encode(), b"") == revision.terms(without_id(text))
+
+
+def without_id(text: str) -> dict[str, Any]:
+    """What enters the body."""
+    return {key: value for key, value in revision._decode(text.encode()).items() if key != "_id"}
 
 
 @pytest.mark.parametrize(
-    "value",
+    "text",
     [
-        2**1024 - 2**970 - 1,
-        -(2**63) - 1,
-        2**64,
-        [255] * 65_535,
-        [0] * 65_536,
-        [1, True],
-        [[], {}],
-        "\x00é😀",
-        float("inf"),
+        *(
+            "",
+            " ",
+            "null",
+            "[]",
+            "1",
+            '"a"',
+            "{",
+            "}",
+            '{"a"}',
+            '{"a":}',
+            '{"a":1,}',
+            '{"a":1}}',
+            '{"a":1} x',
+            "{,}",
+        ),
+        *('{"a":[1,]}', '{"a":[,1]}', '{"a":[1 2]}', '{"a":[1}', '{"a":{]}', "{'a':1}", '{"a":1 "b":2}', "{a:1}"),
+        *('{"a":01}', '{"a":-}', '{"a":1.}', '{"a":.5}', '{"a":1e}', '{"a":+1}', '{"a":NaN}', '{"a":Infinity}'),
+        *('{"a":nul}', '{"a":truex}', '{"a":"\\x"}', '{"a":"\\u12g4"}', '{"a":"\\u123"}', '{"a":"b', '{"a":"\\'),
+        *('{"a":"\\ud800"}', '{"a":"\\udc00"}', '{"a":"\\ud800\\u0041"}', '{"a":"\n"}', '{"a":"\x00"}', "﻿{}"),
+        # What only the reference is certain of, or nobody.
+        *('{"a":1,"a":2}', '{"a":{"b":1,"b":1}}', '{"a":-0}', '{"a":1000000000000000000}', '{"a":5e-324}'),
+        *('{"a":1e400}', '{"a":1e-400}', '{"a":2.2250738585072014e-308}', '{"a":' + "1" * 32 + "e1}"),
+        *('{"_rev":"1-a"}', '{"_deleted":true}', '{"_attachments":{}}', '{"_x":1}', '{"_id":1}', '{"_id":""}'),
+        *('{"_id":"_x"}', '{"_id":"_design/"}', '{"_id":"a","_id":"a"}', '{"_id":"a","_id":"b"}'),
+        json.dumps({str(n): n for n in range(2_001)}),
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda text: repr(text[:40]),
 )
-def test_both_agree_at_the_bounds(built: ModuleType, value: Any) -> None:
-    """Of integers, byte lists and texts."""
-    assert built.terms({"a": value}) == revision.terms({"a": value})
+def test_all_else_is_left_to_the_reference(built: ModuleType, text: str) -> None:
+    """It refuses nothing, and is certain of nothing, by itself."""
+    assert built.terms(text.encode(), b"") is None
 
 
-def test_depth_costs_memory_and_no_stack(built: ModuleType) -> None:
-    """100,000 levels in each of both kinds."""
-    deep: Any = 1
-    for level in range(100_000):
-        deep = [deep] if level % 2 else {"a": deep}
-    assert built.terms({"deep": deep}) == revision.terms({"deep": deep})
+@pytest.mark.parametrize(
+    "bad",
+    [b"\xff", b"\xc0\x80", b"\xc3", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf0\x80\x80\x80", b"\xf4\x90\x80\x80"],
+)
+def test_bytes_that_are_no_text_are_left_to_the_reference(built: ModuleType, bad: bytes) -> None:
+    """In a value, in a key, and at the end."""
+    for text in (b'{"a":"%s"}' % bad, b'{"%s":1}' % bad, b'{"a":"%s' % bad):
+        assert built.terms(text, b"") is None
 
 
-@pytest.mark.parametrize("value", [(), {1: 2}, b"x", {"a": {1}}, 1j, type("Text", (str,), {})("t")], ids=repr)
-def test_what_no_parser_makes_is_an_error(built: ModuleType, value: Any) -> None:
+@pytest.mark.parametrize("arguments", [(), (b"{}",), ("{}", b""), (b"{}", 1), ({}, b"")], ids=repr)
+def test_other_arguments_are_errors(built: ModuleType, arguments: tuple[Any, ...]) -> None:
     """And no crash."""
     with pytest.raises(TypeError):
-        built.terms(value)
-    with pytest.raises(TypeError):
-        built.terms({"a": value})
+        built.terms(*arguments)
 
 
-def test_odd_values_under_the_sanitizers(tmp_path: Path) -> None:
+def test_odd_texts_under_the_sanitizers(tmp_path: Path) -> None:
     """A moment of what `scripts/fuzz` does for longer: no fault of memory, and no difference."""
     cc = compiler()
     if (
