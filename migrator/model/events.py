@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, dataclass_transform
@@ -134,3 +135,14 @@ Listener: TypeAlias = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """The listener that listens to nothing."""
+
+
+def one_at_a_time(listener: Listener) -> Listener:
+    """The listener for several threads: it hears one event after the other."""
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            listener(event)
+
+    return tell

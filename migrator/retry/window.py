@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -134,3 +136,28 @@ def until_broken(items: Iterable[T], broken: list[Exception]) -> Iterator[T]:
         yield from items
     except Exception as error:  # noqa: BLE001 raised by whoever gave the list
         broken.append(error)
+
+
+@contextlib.contextmanager
+def watching(found: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
+    """Meanwhile look now and then in a thread, and act once on what is found.
+
+    Args:
+        found: True when there is something to act on.
+        act: done then.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK_S):
+            if found():
+                act()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True, name="stopping")
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()

@@ -12,7 +12,7 @@ import pytest
 import urllib3
 
 from migrator.server.admin import probes
-from migrator.server.move import designs, preflight
+from migrator.server.move import designs, survey
 from tests import support
 from tests.support import leaf_states, whole_server
 from tests.support.commands import Command, Ran, run
@@ -190,7 +190,7 @@ def test_a_source_that_has_become_another(command: Command, pair: Pair, monkeypa
     for name in names:
         support.request("PUT", url_of(pair.source, name))
     planned(command, pair)
-    monkeypatch.setattr(preflight, "MIN_GROWN_DOCUMENTS", 20)
+    monkeypatch.setattr(survey, "MIN_GROWN_DOCUMENTS", 20)
     for name, count in ((names[0], 30), (names[2], 10)):
         body = {"docs": [{"_id": f"d{number}"} for number in range(count)]}
         support.request("POST", f"{url_of(pair.source, name)}/_bulk_docs", body)

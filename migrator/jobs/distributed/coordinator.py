@@ -34,7 +34,6 @@ from migrator.jobs.distributed.worker import (
     open_targets,
     other_target,
     split_paths,
-    watching,
 )
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects, open_extractor
@@ -48,6 +47,7 @@ from migrator.model.events import (
     RunFinished,
     RunStarted,
 )
+from migrator.retry.window import watching
 
 SPLITS_PER_WORKER = 4
 

@@ -5,11 +5,10 @@ What workers leave is put together here too: they wrote to one target, and their
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +45,10 @@ from migrator.model.events import (
     Listener,
     RetryScheduled,
 )
+from migrator.retry.window import watching
 
 STOP_FILE = "stop"
 TELL_EVERY_S = 0.5
-LOOK_S = 0.2
 # The system lets go of a killed worker's lock at once; one that is only slow is given this long.
 WAIT_FOR_LOCK_S = 60.0
 # No other try ends differently, and a refused login must not be repeated.
@@ -133,31 +132,6 @@ def _when_unlocked(job: JobConfig, split: Split, forward: _Forwarder, stopping: 
                 raise
         else:
             return
-
-
-@contextlib.contextmanager
-def watching(found: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
-    """Meanwhile look now and then in a thread, and act once on what is found.
-
-    Args:
-        found: True when there is something to act on.
-        act: done then.
-    """
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(LOOK_S):
-            if found():
-                act()
-                return
-
-    watcher = threading.Thread(target=watch, daemon=True, name="stopping")
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
 
 
 class _Forwarder:

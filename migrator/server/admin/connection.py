@@ -214,6 +214,31 @@ def open_server(
     return Server(endpoint, config, listener=listener, stopping=stopping), database
 
 
+@contextlib.contextmanager
+def whole_server(
+    url: str,
+    role: str,
+    config: Connection,
+    environ: Mapping[str, str] | None,
+    listener: Listener,
+    stopping: threading.Event,
+) -> Iterator[Server]:
+    """A whole server, closed afterwards.
+
+    Raises:
+        ConfigError: its URL names a database.
+    """
+    server, database = open_server(
+        url, config=config, role=role, environ=environ, listener=listener, stopping=stopping
+    )
+    try:
+        if database is not None:
+            raise ConfigError(f"The {role} of a plan is a whole server.", hint="Write its URL without a database.")
+        yield server
+    finally:
+        server.close()
+
+
 def selected(names: Sequence[str], patterns: Sequence[str], where: str) -> list[str]:
     """The names that a pattern fits, in their order; all where there is no pattern.
 

@@ -17,18 +17,25 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, Interrupted
 from migrator.model import BatchLimits, Counts
-from migrator.model.events import CollectionFinished, CollectionStarted, Listener, RunStarted, ignore
+from migrator.model.events import (
+    CollectionFinished,
+    CollectionStarted,
+    Listener,
+    RunStarted,
+    ignore,
+    one_at_a_time,
+)
+from migrator.retry.window import watching
 from migrator.server.admin import replications
+from migrator.server.admin.connection import whole_server
 from migrator.server.admin.secure import USERS
 from migrator.server.move.compare import Compared, Comparer, Verified
-from migrator.server.move.context import one_at_a_time, opened, relayed
-from migrator.server.move.copy import MADE, SEQUENCE, Copier, designs_part
+from migrator.server.move.copy import MADE, SEQUENCE, Copier, Journal, designs_part
 from migrator.server.move.designs import warm
-from migrator.server.move.journal import Journal
 from migrator.server.move.options import ApplyOptions
 from migrator.server.move.plan import DatabasePlan, ServerPlan
-from migrator.server.move.preflight import refuse_unfit
 from migrator.server.move.result import Applied, DatabaseReport
+from migrator.server.move.survey import refuse_unfit
 from migrator.server.move.users import carry_replications, carry_users
 
 
@@ -61,10 +68,13 @@ def apply_plan(
     options = options or ApplyOptions()
     config = config or JobConfig()
     listener = one_at_a_time(listener)
+    stopping = stopping or threading.Event()
+    # One that fails stops the others, and not whoever called.
+    halt = threading.Event()
     with (
-        relayed(stopping) as halt,
-        opened(options.source or plan.source.url, "source", config, environ, listener, halt) as source,
-        opened(options.target or plan.target.url, "target", config, environ, listener, halt) as target,
+        watching(stopping.is_set, halt.set),
+        whole_server(options.source or plan.source.url, "source", config, environ, listener, halt) as source,
+        whole_server(options.target or plan.target.url, "target", config, environ, listener, halt) as target,
     ):
         file = CheckpointFile(options.checkpoint)
         with file.lock():

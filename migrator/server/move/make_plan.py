@@ -6,23 +6,21 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from migrator.config import Connection
-from migrator.errors import ConfigError, EndpointError
-from migrator.model.events import Listener, ignore
-from migrator.naming import counted, legal_database, shown
+from migrator.errors import EndpointError
+from migrator.model.events import Listener, ignore, one_at_a_time
+from migrator.naming import counted
 from migrator.server.admin import replications
-from migrator.server.admin.connection import Server, selected
+from migrator.server.admin.connection import Server, whole_server
 from migrator.server.admin.probes import SCRATCH_PREFIX, free_space, scratch_database
 from migrator.server.admin.secure import USERS
-from migrator.server.move.context import one_at_a_time, opened
 from migrator.server.move.options import PlanOptions
 from migrator.server.move.plan import DatabasePlan, Estimate, ServerFacts, ServerPlan
-from migrator.server.move.scan import Looked, look_inside
-from migrator.server.move.survey import Surveyed, between_versions, facts_of, survey
+from migrator.server.move.scan import look_inside
+from migrator.server.move.survey import Surveyed, between_versions, facts_of, movable, survey, target_names
 
 SAMPLE_DOCUMENTS = 500
 SAMPLE_BYTES = 4_000_000
@@ -61,16 +59,10 @@ def plan_server(
     stopping = stopping or threading.Event()
     listener = one_at_a_time(listener)
     with (
-        opened(source_url, "source", config or Connection(), environ, listener, stopping) as source,
-        opened(target_url, "target", config or Connection(), environ, listener, stopping) as target,
+        whole_server(source_url, "source", config or Connection(), environ, listener, stopping) as source,
+        whole_server(target_url, "target", config or Connection(), environ, listener, stopping) as target,
     ):
         return _plan(source, target, options)
-
-
-def movable(names: Sequence[str], patterns: Sequence[str], where: str) -> list[str]:
-    """The databases that a plan is about: all but the system's, or those that fit."""
-    plain = [name for name in names if not name.startswith(("_", SCRATCH_PREFIX))]
-    return selected(plain, patterns, where)
 
 
 def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
@@ -102,7 +94,7 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
         source=facts,
         target=target_facts,
         patterns=options.patterns,
-        databases=tuple(_counted(database, looked) for database in databases),
+        databases=tuple(looked.databases.values()),
         cannot_go=tuple(looked.cannot_go),
         found_by=looked.how,
         users=users,
@@ -116,16 +108,8 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
     )
 
 
-def _counted(database: DatabasePlan, looked: Looked) -> DatabasePlan:
-    found = looked.counted.get(database.source)
-    if found is None:
-        return database
-    return replace(database, leaves=found.leaves, attachments=found.attachments, conflicts=found.conflicts)
-
-
 def _same_server(source: ServerFacts, target: ServerFacts, mapped: Mapping[str, str]) -> Iterator[str]:
-    same = source.uuid == target.uuid if source.uuid and target.uuid else source.url == target.url
-    if same:
+    if source.is_same(target):
         for name, other in mapped.items():
             if name == other:
                 yield f"source and target are one server, so {name} would go onto itself: use --map {name}=NEW"
@@ -162,59 +146,6 @@ def _disk_needed(surveyed: Sequence[Surveyed]) -> int:
     return sum(
         ((found.plan.active_bytes or 0) + found.index_bytes) * max(found.plan.n or 1, 1) for found in surveyed
     )
-
-
-def target_names(databases: Sequence[str], pairs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The target's name of each database, and what is wrong with them, as sentences.
-
-    Args:
-        databases: names at the source.
-        pairs: new names by old ones; `old_*` with `new_*` maps whatever a star stands for.
-
-    Raises:
-        ConfigError: a pair is no pair, or fits no database.
-    """
-    for old, new in pairs.items():
-        if old.count("*") != new.count("*") or old.count("*") > 1:
-            raise ConfigError(
-                f"--map {old}={new} needs one * on both sides, or none.", hint="As in 'old_*=new_*'."
-            )
-    used = set()
-    names = {}
-    for name in databases:
-        names[name], pair = _mapped(name, pairs)
-        used.add(pair)
-    if unused := [old for old in pairs if old not in used]:
-        raise ConfigError(
-            f"--map {unused[0]}={pairs[unused[0]]} fits no database that goes.", hint="Check the name."
-        )
-    return names, problems_of(names)
-
-
-def _mapped(name: str, pairs: Mapping[str, str]) -> tuple[str, str]:
-    if name in pairs:
-        return pairs[name], name
-    for old, new in pairs.items():
-        head, star, tail = old.partition("*")
-        if star and len(name) >= len(head) + len(tail) and name.startswith(head) and name.endswith(tail):
-            middle = name[len(head) : len(name) - len(tail)]
-            return new.replace("*", middle), old
-    return name, ""
-
-
-def problems_of(names: Mapping[str, str]) -> list[str]:
-    """What is wrong with the target's names by those of the source, as sentences."""
-    found = []
-    owners: dict[str, str] = {}
-    for source, target in names.items():
-        try:
-            legal_database(target, allow_system=False)
-        except ConfigError:
-            what = f"{shown(source)} would go to {shown(target)}"
-            found.append(f"{what}, which is not a legal name: use --map OLD=NEW")
-        if (owner := owners.setdefault(target, source)) != source:
-            found.append(f"{shown(owner)} and {shown(source)} would both go to {shown(target)}: use --map OLD=NEW")
-    return found
 
 
 def estimate(source: Server, target: Server, databases: Sequence[DatabasePlan]) -> tuple[Estimate | None, str]:

@@ -40,6 +40,12 @@ class ServerFacts:
     version: str = ""
     uuid: str = ""
 
+    def is_same(self, other: ServerFacts) -> bool:
+        """True for the same server: one can have several addresses; one address can have had several servers."""
+        if self.uuid and other.uuid:
+            return self.uuid == other.uuid
+        return self.url == other.url
+
 
 @dataclass(frozen=True)
 class DatabasePlan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from migrator.codec import decode
@@ -34,9 +34,9 @@ class Counted:
 
 @dataclass
 class Looked:
-    """What looking inside found: counts by database, what cannot go, and how it was found."""
+    """What looking inside found: the databases with their counts, what cannot go, and how it was found."""
 
-    counted: dict[str, Counted] = field(default_factory=dict)
+    databases: dict[str, DatabasePlan]
     cannot_go: list[CannotGo] = field(default_factory=list)
     more: int = 0
     how: str = ""
@@ -68,10 +68,15 @@ def look_inside(
         with source.leaves(database.source) as reader:
             return _count(source, database, reader.leaves(), bears)
 
-    looked = Looked(how=_how(len(databases), len(chosen), have, bears, everything=everything))
+    looked = Looked(
+        {each.source: each for each in databases},
+        how=_how(len(databases), len(chosen), have, bears, everything=everything),
+    )
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="look") as pool:
         for database, counted in zip(chosen, pool.map(count, chosen), strict=True):
-            looked.counted[database.source] = counted
+            looked.databases[database.source] = replace(
+                database, leaves=counted.leaves, attachments=counted.attachments, conflicts=counted.conflicts
+            )
             room = MAX_NAMED - len(looked.cannot_go)
             looked.cannot_go += counted.cannot_go[:room]
             looked.more += counted.more + len(counted.cannot_go[room:])

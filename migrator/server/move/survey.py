@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from migrator.couch.refused import security_fault
+from migrator.errors import ConfigError
+from migrator.naming import legal_database, shown
 from migrator.server.admin.compact import sizes
-from migrator.server.admin.connection import Server
+from migrator.server.admin.connection import Server, selected
+from migrator.server.admin.probes import SCRATCH_PREFIX
 from migrator.server.admin.secure import open_to_everybody
 from migrator.server.move.designs import KNOWN_LANGUAGES, Design, designs_of
-from migrator.server.move.plan import ABSENT, EMPTY, OCCUPIED, DatabasePlan, ServerFacts
+from migrator.server.move.plan import ABSENT, EMPTY, OCCUPIED, DatabasePlan, PlanError, ServerFacts, ServerPlan
 
 PARALLEL = 4
+MAX_NAMED = 20
+# A source that lives grows; so much more is another disk and another night than were planned.
+MAX_GROWTH = 2
+MIN_GROWN_DOCUMENTS = 10_000
+MIN_GROWN_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ def _survey(source: Server, target: Server, name: str, target_name: str) -> Surv
     there = target.settled_info(target_name) if target_name[:1].islower() else None
     state = ABSENT
     if there is not None:
-        state = OCCUPIED if (there.get("doc_count") or 0) + (there.get("doc_del_count") or 0) else EMPTY
+        state = OCCUPIED if _held(there) else EMPTY
         problems += _occupied(name, target_name, state, facts.partitioned, there)
     if fault := security_fault(facts.security):
         problems.append(f"{name}: {fault}, which the target refuses for good")
@@ -123,3 +131,157 @@ def between_versions(source: ServerFacts, target: ServerFacts, databases: Sequen
 def _version(text: str) -> tuple[int, ...]:
     parts = text.split(".")[:2]
     return tuple(int(part) for part in parts) if len(parts) == 2 and all(part.isdigit() for part in parts) else ()
+
+
+def movable(names: Sequence[str], patterns: Sequence[str], where: str) -> list[str]:
+    """The databases that a plan is about: all but the system's, or those that fit."""
+    plain = [name for name in names if not name.startswith(("_", SCRATCH_PREFIX))]
+    return selected(plain, patterns, where)
+
+
+def target_names(databases: Sequence[str], pairs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The target's name of each database, and what is wrong with them, as sentences.
+
+    Args:
+        databases: names at the source.
+        pairs: new names by old ones; `old_*` with `new_*` maps whatever a star stands for.
+
+    Raises:
+        ConfigError: a pair is no pair, or fits no database.
+    """
+    for old, new in pairs.items():
+        if old.count("*") != new.count("*") or old.count("*") > 1:
+            raise ConfigError(
+                f"--map {old}={new} needs one * on both sides, or none.", hint="As in 'old_*=new_*'."
+            )
+    used = set()
+    names = {}
+    for name in databases:
+        names[name], pair = _mapped(name, pairs)
+        used.add(pair)
+    if unused := [old for old in pairs if old not in used]:
+        raise ConfigError(
+            f"--map {unused[0]}={pairs[unused[0]]} fits no database that goes.", hint="Check the name."
+        )
+    return names, problems_of(names)
+
+
+def _mapped(name: str, pairs: Mapping[str, str]) -> tuple[str, str]:
+    if name in pairs:
+        return pairs[name], name
+    for old, new in pairs.items():
+        head, star, tail = old.partition("*")
+        if star and len(name) >= len(head) + len(tail) and name.startswith(head) and name.endswith(tail):
+            middle = name[len(head) : len(name) - len(tail)]
+            return new.replace("*", middle), old
+    return name, ""
+
+
+def problems_of(names: Mapping[str, str]) -> list[str]:
+    """What is wrong with the target's names by those of the source, as sentences."""
+    found = []
+    owners: dict[str, str] = {}
+    for source, target in names.items():
+        try:
+            legal_database(target, allow_system=False)
+        except ConfigError:
+            what = f"{shown(source)} would go to {shown(target)}"
+            found.append(f"{what}, which is not a legal name: use --map OLD=NEW")
+        if (owner := owners.setdefault(target, source)) != source:
+            found.append(f"{shown(owner)} and {shown(source)} would both go to {shown(target)}: use --map OLD=NEW")
+    return found
+
+
+def refuse_unfit(plan: ServerPlan, source: Server, target: Server, ours: Collection[str] = ()) -> None:
+    """Refuse a plan that is not any more what it was made for.
+
+    Args:
+        plan: the plan.
+        source: the server that is left.
+        target: the server that is moved to.
+        ours: databases of the source whose copies an earlier run of this plan has begun.
+
+    Raises:
+        PlanError: it does not fit; every change is named.
+    """
+    # A file can have been changed by hand.
+    problems = [*plan.problems, *problems_of({database.source: database.target for database in plan.databases})]
+    if problems:
+        raise PlanError(
+            f"The plan has problems: {'; '.join(list(dict.fromkeys(problems))[:MAX_NAMED])}.",
+            hint="Fix them, and make a new plan: migrator plan-server --from URL --to URL --output FILE",
+        )
+    changes = [*_servers(plan, source, target)]
+    if not changes:
+        changes = [*_gone_and_new(plan, source, ours), *_made_meanwhile(plan, target, ours)]
+    if changes:
+        more = f" (and {len(changes) - MAX_NAMED:,} more)" if len(changes) > MAX_NAMED else ""
+        raise PlanError(
+            f"The plan of {plan.made} does not fit any more: {'; '.join(changes[:MAX_NAMED])}{more}.",
+            hint="Nothing was written. Make a new plan: migrator plan-server --from URL --to URL --output FILE",
+        )
+
+
+def _servers(plan: ServerPlan, source: Server, target: Server) -> Iterator[str]:
+    for side, planned, now in (
+        ("source", plan.source, facts_of(source)),
+        ("target", plan.target, facts_of(target)),
+    ):
+        if not planned.is_same(now):
+            yield f"the {side} was {planned.url} ({planned.uuid or '?'}), now it is {now.url} ({now.uuid or '?'})"
+
+
+def _gone_and_new(plan: ServerPlan, source: Server, ours: Collection[str]) -> Iterator[str]:
+    try:
+        names = set(movable(source.databases(), plan.patterns, source.url))
+    except ConfigError:
+        # A pattern fits nothing any more.
+        names = set()
+    planned = {database.source: database for database in plan.databases}
+    for name in sorted(names - set(planned)):
+        yield f"{name} is new at the source"
+    for name, database in planned.items():
+        info = source.info(name)
+        if info is None:
+            yield f"{name} is gone from the source"
+        elif str(info.get("instance_start_time", "")) != database.started:
+            yield f"{name} was deleted and created again at the source"
+        elif name not in ours:
+            yield from _changed(database, info, source)
+
+
+def _changed(database: DatabasePlan, info: Mapping[str, Any], source: Server) -> Iterator[str]:
+    """What makes a database another one than people have said yes to; a few documents more do not."""
+    planned = database.documents + database.deleted_documents
+    held = _held(info)
+    if held > planned * MAX_GROWTH + MIN_GROWN_DOCUMENTS:
+        yield f"{database.source} has grown from {planned:,} documents to {held:,}"
+    size = (info.get("sizes") or {}).get("external")
+    before = database.external_bytes
+    if size is not None and before is not None and size > before * MAX_GROWTH + MIN_GROWN_BYTES:
+        yield f"{database.source} has grown from {before:,} bytes to {size:,}"
+    designs = list(designs_of(source, database.source))
+    now = {design.name for design in designs}, {design.name for design in designs if design.validates}
+    if now != (set(database.design_documents), set(database.validators)):
+        changed = sorted((now[0] ^ set(database.design_documents)) | (now[1] ^ set(database.validators)))
+        named = ", ".join(f"_design/{name}" for name in changed)
+        yield f"{database.source} has other design documents by now: {named}"
+
+
+def _made_meanwhile(plan: ServerPlan, target: Server, ours: Collection[str]) -> Iterator[str]:
+    for database in plan.databases:
+        if database.source in ours:
+            continue
+        info = target.settled_info(database.target)
+        if info is None:
+            continue
+        held = _held(info)
+        if database.target_state == ABSENT or held:
+            yield f"{database.target} is there at the target by now" + (
+                f" with {held:,} documents" if held else ""
+            )
+
+
+def _held(info: Mapping[str, Any]) -> int:
+    """Documents of a database, deleted ones too."""
+    return int((info.get("doc_count") or 0) + (info.get("doc_del_count") or 0))

@@ -18,8 +18,7 @@ from migrator.pipeline.leaves import Settled, carry_leaves
 from migrator.server.admin import replications
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
-from migrator.server.move.copy import START_OVER
-from migrator.server.move.journal import Journal, told
+from migrator.server.move.copy import START_OVER, Journal, told
 
 IDENTITY = "identity"
 BATCH = BatchLimits(max_docs=100)

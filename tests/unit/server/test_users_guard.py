@@ -20,7 +20,7 @@ from migrator.model.revisions import Leaf
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
 from migrator.server.move import users
-from migrator.server.move.journal import Journal
+from migrator.server.move.copy import Journal
 from tests.support.fakes import Crash
 from tests.support.stub_server import Asked, Reply, StubServer
 
