@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from migrator.backup.format.cipher import PLAIN, Cipher
+from migrator.backup.format.cipher import PLAIN, Cipher, open_cipher
 from migrator.backup.format.head import head_name, known_in_head, read_head, write_head
 from migrator.backup.format.manifest import (
     COPY,
@@ -18,7 +18,7 @@ from migrator.backup.format.manifest import (
     load_manifest,
     snapshot_time,
 )
-from migrator.backup.storage.base import Place
+from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.naming import collection_name, file_name, shown
 
@@ -56,12 +56,12 @@ class Catalog:
     """
 
     def __init__(self, place: Place, cipher: Cipher = PLAIN) -> None:
-        self._place = place
-        self._cipher = cipher
+        self.place = place
+        self.cipher = cipher
 
     def databases(self, *, unfinished: bool = False) -> list[str]:
         """The databases that have a snapshot, sorted; with `unfinished` those too that have none finished."""
-        names = sorted(collection_name(folder) for folder in self._place.folders(ROOT))
+        names = sorted(collection_name(folder) for folder in self.place.folders(ROOT))
         return [
             name
             for name in names
@@ -70,11 +70,11 @@ class Catalog:
 
     def folders(self, database: str) -> list[str]:
         """The ids of all snapshots of a database whose folders are there, oldest first, unfinished ones too."""
-        return [name for name in self._place.folders(database_folder(database)) if is_snapshot_id(name)]
+        return [name for name in self.place.folders(database_folder(database)) if is_snapshot_id(name)]
 
     def head(self, database: str) -> dict[str, str]:
         """What was noted of finished snapshots: the digest of each one's manifest by its id."""
-        return known_in_head(self._place, database)
+        return known_in_head(self.place, database)
 
     def ids(self, database: str) -> list[str]:
         """The ids of all snapshots, oldest first: those whose folders are there, and those that should be."""
@@ -88,7 +88,7 @@ class Catalog:
     def has(self, database: str, snapshot: str) -> bool:
         """True when a snapshot is finished."""
         folder = snapshot_folder(database, snapshot)
-        return any(self._place.exists(f"{folder}/{name}") for name in (FILE, COPY))
+        return any(self.place.exists(f"{folder}/{name}") for name in (FILE, COPY))
 
     def read(self, database: str, snapshot: str, *, digest: str = "") -> Manifest | None:
         """The manifest of a snapshot, or its copy; None when the snapshot is not finished.
@@ -133,11 +133,11 @@ class Catalog:
 
     def _loaded(self, database: str, snapshot: str, name: str) -> Manifest | None:
         try:
-            text = self._place.read(f"{snapshot_folder(database, snapshot)}/{name}")
+            text = self.place.read(f"{snapshot_folder(database, snapshot)}/{name}")
         except FileNotFoundError:
             return None
         where = self._where(database, snapshot, name)
-        return load_manifest(text, self._cipher, database=database, snapshot=snapshot, place=where)
+        return load_manifest(text, self.cipher, database=database, snapshot=snapshot, place=where)
 
     def _missing(self, database: str, snapshot: str) -> DamagedBackup:
         return DamagedBackup(
@@ -146,7 +146,7 @@ class Catalog:
         )
 
     def _where(self, database: str, snapshot: str, name: str) -> str:
-        return f"{self._place.describe()}/{snapshot_folder(database, snapshot)}/{name}"
+        return f"{self.place.describe()}/{snapshot_folder(database, snapshot)}/{name}"
 
     def survey(self, database: str) -> Survey:
         """All finished snapshots of a database, the damaged ones apart: these stand in no other's way."""
@@ -182,8 +182,8 @@ class Catalog:
                 why = f"it is no copy of {FILE}"
                 found.setdefault(id, []).append(damaged(self._where(database, id, COPY), why).message)
         try:
-            if read_head(self._place, database) is None and copied:
-                found[""] = [f"{self._place.describe()}/{head_name(database)} is missing."]
+            if read_head(self.place, database) is None and copied:
+                found[""] = [f"{self.place.describe()}/{head_name(database)} is missing."]
         except DamagedBackup as error:
             found[""] = [error.message]
         return found
@@ -225,7 +225,7 @@ class Catalog:
                 raise self._instead(problem, fitting)
         if fitting:
             return fitting[-1]
-        what = f"There is no backup of {shown(database)} in {self._place.describe()}"
+        what = f"There is no backup of {shown(database)} in {self.place.describe()}"
         if not snapshots:
             raise ConfigError(f"{what}.", hint=HINT)
         raise ConfigError(
@@ -262,7 +262,16 @@ class Catalog:
 
     def place_of(self, manifest: Manifest) -> str:
         """Where a snapshot is, for people."""
-        return f"{self._place.describe()}/{snapshot_folder(manifest.database, manifest.snapshot)}"
+        return f"{self.place.describe()}/{snapshot_folder(manifest.database, manifest.snapshot)}"
+
+
+def open_catalog(place: str, identity: str = "", recipients: Sequence[str] = ()) -> Catalog:
+    """The snapshots of a place that a path or URL names, with the cipher that keys make.
+
+    Raises:
+        ConfigError: the place or a key cannot be.
+    """
+    return Catalog(open_place(place), open_cipher(recipients, identity or None))
 
 
 def note_finished(place: Place, manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ from migrator.backup.catalog import Catalog
 from migrator.backup.format.cipher import PLAIN, Cipher, opens
 from migrator.backup.format.lines import Head, StoredAttachment, piece, stored_attachments
 from migrator.backup.format.manifest import Manifest, Segment, SnapshotCounts
-from migrator.backup.format.merge import Entry, entries
+from migrator.backup.format.snapshot_reader import Entry, entries
 from migrator.backup.format.stored_files import StoredFiles, read_attachment
 from migrator.backup.storage.base import Place
 from migrator.codec import InvalidDocument, top_level

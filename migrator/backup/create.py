@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from migrator.backup.catalog import Catalog, snapshot_folder
-from migrator.backup.format.cipher import open_cipher
+from migrator.backup.catalog import Catalog, open_catalog, snapshot_folder
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.segments import FRAME_BYTES
 from migrator.backup.format.snapshot_reader import ChainIndex
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.backup.options import BackupOptions
 from migrator.backup.result import DatabaseResult, Progress, RevisionsResult, attempted, selected
-from migrator.backup.storage.base import Place, open_place
 from migrator.config import JobConfig
 from migrator.couch.changes import BEGINNING, takes_since
 from migrator.couch.client import CouchClient
@@ -55,7 +53,8 @@ def run_backup(
     with contextlib.ExitStack() as stack:
         client, named = open_client(config, "source", environ)
         stack.callback(client.close)
-        place = open_place(options.place)
+        catalog = open_catalog(options.place, options.identity, options.recipients)
+        place = catalog.place
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
         names, missing = _names(named, options, client, first)
         stack.enter_context(place.lock())
@@ -64,7 +63,7 @@ def run_backup(
             "backup", listener, client.url, place.describe(), {name: name for name in names}, **files
         )
         stack.callback(progress.close)
-        run = _Run(client, place, options, Retrier(RetryPolicy.of(config), listener, None, stopping), progress)
+        run = _Run(client, catalog, options, Retrier(RetryPolicy.of(config), listener, None, stopping), progress)
         results = [*(run.result_of(name, first) for name in names), *missing]
         return progress.finished(results, time.monotonic() - started)
 
@@ -99,14 +98,13 @@ def _names(
 @dataclass
 class _Run:
     client: CouchClient
-    place: Place
+    catalog: Catalog
     options: BackupOptions
     retrier: Retrier
     progress: Progress
 
     def __post_init__(self) -> None:
-        self.cipher = open_cipher(self.options.recipients, self.options.identity or None)
-        self.catalog = Catalog(self.place, self.cipher)
+        self.place, self.cipher = self.catalog.place, self.catalog.cipher
 
     def result_of(self, name: str, first: Retrier) -> DatabaseResult:
         """Back up one database, whatever comes of it."""

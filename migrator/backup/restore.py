@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from migrator.backup.catalog import HINT, Catalog
-from migrator.backup.format.cipher import Cipher, fitting, open_cipher
+from migrator.backup.catalog import HINT, Catalog, open_catalog
+from migrator.backup.format.cipher import fitting
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import SnapshotReader
 from migrator.backup.listing import snapshot_at
 from migrator.backup.options import RestoreOptions
 from migrator.backup.result import DatabaseResult, Progress, RevisionsResult, attempted, selected
-from migrator.backup.storage.base import Place, open_place
 from migrator.backup.target import Target
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
@@ -54,10 +53,8 @@ def run_restore(
     stopping = stopping or threading.Event()
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        place = open_place(options.place)
-        cipher = open_cipher((), options.identity or None)
-        catalog = Catalog(place, cipher)
-        manifests, unreadable = _manifests(place, catalog, options)
+        catalog = open_catalog(options.place, options.identity)
+        manifests, unreadable = _manifests(catalog, options)
         named = [*manifests, *(result.database for result in unreadable)]
         client, one = open_client(config, "target", environ)
         stack.callback(client.close)
@@ -66,10 +63,10 @@ def run_restore(
         # The list of databases is for admins, and whoever may write to one may restore into it.
         first.call("reach the target", lambda _: client.welcome())
         files = {"rejects": config.rejects, "again": options.again}
-        progress = Progress("restore", listener, place.describe(), client.url, names, **files)
+        progress = Progress("restore", listener, catalog.place.describe(), client.url, names, **files)
         stack.callback(progress.close)
         retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
-        run = _Run(config, options, place, catalog, cipher, client, retrier, progress)
+        run = _Run(config, options, catalog, client, retrier, progress)
         for manifest in manifests.values():
             # One that is damaged is told when its turn comes, and stops no other.
             with contextlib.suppress(DamagedBackup):
@@ -86,13 +83,11 @@ def run_restore(
         return progress.finished(results, time.monotonic() - started)
 
 
-def _manifests(
-    place: Place, catalog: Catalog, options: RestoreOptions
-) -> tuple[dict[str, Manifest], list[DatabaseResult]]:
+def _manifests(catalog: Catalog, options: RestoreOptions) -> tuple[dict[str, Manifest], list[DatabaseResult]]:
     """The snapshot of each database that is to be restored, and what is said of those whose own is damaged."""
-    names = selected(catalog.databases(), options.databases, place.describe())
+    names = selected(catalog.databases(), options.databases, catalog.place.describe())
     if not names:
-        raise ConfigError(f"There is no backup in {place.describe()}.", hint=HINT)
+        raise ConfigError(f"There is no backup in {catalog.place.describe()}.", hint=HINT)
     found: dict[str, Manifest] = {}
     missing: ConfigError | None = None
     unreadable: list[DatabaseResult] = []
@@ -141,9 +136,7 @@ def _targets(one: str | None, options: RestoreOptions, names: list[str]) -> dict
 class _Run:
     config: JobConfig
     options: RestoreOptions
-    place: Place
     catalog: Catalog
-    cipher: Cipher
     client: CouchClient
     retrier: Retrier
     progress: Progress
@@ -159,7 +152,7 @@ class _Run:
         chain = self.chains.get(name) or self.catalog.chain(manifest)
         for each in chain:
             # Before anything is written.
-            fitting(self.cipher, each.encryption, self.catalog.place_of(each))
+            fitting(self.catalog.cipher, each.encryption, self.catalog.place_of(each))
         ids = self.options.ids or None
         fresh = target.prepare(result.notes)
         self.progress.started(name, None if ids else _leaves(chain), resumed=target.resumed)
@@ -187,7 +180,7 @@ class _Run:
             return False
 
         def send(wanted: Callable[[Leaf | LeafFault], bool], ids: Collection[str] | None) -> None:
-            with SnapshotReader(self.place, chain, self.cipher, ids=ids) as reader:
+            with SnapshotReader(self.catalog.place, chain, self.catalog.cipher, ids=ids) as reader:
                 carry_leaves(
                     name,
                     filter(wanted, reader.leaves()),

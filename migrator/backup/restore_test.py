@@ -8,13 +8,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from migrator.backup.catalog import Catalog
-from migrator.backup.format.cipher import open_cipher
+from migrator.backup.catalog import open_catalog
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import SnapshotReader
 from migrator.backup.options import RestoreOptions
 from migrator.backup.restore import run_restore
-from migrator.backup.storage.base import open_place
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_equality import Proof, proofs, unlike
@@ -83,9 +81,7 @@ def drill(
         EndpointError: the server or the place is out of reach.
     """
     stopping = stopping or threading.Event()
-    cipher = open_cipher((), options.identity or None)
-    place = open_place(options.place)
-    catalog = Catalog(place, cipher)
+    catalog = open_catalog(options.place, options.identity)
     retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
     with contextlib.closing(open_client(config, "target", environ)[0]) as client:
         for database in databases:
@@ -121,7 +117,7 @@ def drill(
                     result.differences.append(f"it cannot be restored: {outcome.error.message}")
                 else:
                     with (
-                        SnapshotReader(place, catalog.chain(manifest), cipher) as backup,
+                        SnapshotReader(catalog.place, catalog.chain(manifest), catalog.cipher) as backup,
                         listed_leaves(client, scratch, retrier) as there,
                     ):
                         limit = manifest.facts.revs_limit or DEFAULT_REVS_LIMIT

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from migrator.convert.formats.output import WholeFile
 from migrator.convert.formats.reader import FileReader
-from migrator.convert.formats.writer import FileWriter, Holds
+from migrator.convert.formats.writer import FileWriter, Holds, WholeFile
 from migrator.convert.group import count, designs_last, is_design, repeats, sorted_leaves, winners
 from migrator.errors import Interrupted, UnreadableLeaf
 from migrator.files.failures import temporary_file, temporary_folder

@@ -213,15 +213,12 @@ def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iter
 
 @contextlib.contextmanager
 def _backup(job: ConvertJob) -> Iterator[RevisionReader]:
-    from migrator.backup.catalog import HINT, Catalog  # not for files
-    from migrator.backup.format.cipher import open_cipher
+    from migrator.backup.catalog import HINT, open_catalog  # not for files
     from migrator.backup.format.snapshot_reader import SnapshotReader
     from migrator.backup.listing import snapshot_at
-    from migrator.backup.storage.base import open_place
 
-    place = open_place(job.config.source)
-    cipher = open_cipher(identity_file=job.identity or None)
-    catalog = Catalog(place, cipher)
+    catalog = open_catalog(job.config.source, job.identity)
+    place = catalog.place
     names = catalog.databases()
     if not names:
         raise ConfigError(
@@ -235,5 +232,5 @@ def _backup(job: ConvertJob) -> Iterator[RevisionReader]:
             f"{place.describe()} holds {what}.", hint=f"Name one with --database: {', '.join(names[:20])}. {HINT}"
         )
     manifest = snapshot_at(catalog, database, job.at)
-    with SnapshotReader(place, catalog.chain(manifest), cipher) as reader:
+    with SnapshotReader(place, catalog.chain(manifest), catalog.cipher) as reader:
         yield reader
