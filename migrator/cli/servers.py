@@ -174,17 +174,17 @@ def secure(url: str, **values: Any) -> None:
     Example:
       migrator secure http://localhost:5984/orders --user nightly-backup
     """
-    from migrator.server.admin import passwords, secure
+    from migrator.server.admin import secure
 
     asked = made(SecureOptions, values)
     path = asked.password_file or Path(f"{asked.user.replace('/', '_')}.password")
     with options.opened(url, values) as (server, database):
         if database is None:
             raise ConfigError("The URL names no database.", hint=f"Write {server.url}/DATABASE.")
-        password = passwords.given_password(path, os.environ)
+        password = secure.given_password(path, os.environ)
         written = password is None and not asked.dry_run and secure.stored_user(server, asked.user) is None
         if written:
-            password = passwords.new_password(path)
+            password = secure.new_password(path)
         wanted = {name: value for name, value in vars(asked).items() if name != "password_file"}
         secured = secure.secure(server, database, password=password, **wanted)
     if written:

@@ -176,7 +176,6 @@ def stop(server: Server, name: str, *, wait_s: float = 15.0, dry_run: bool = Fal
         ConfigError: there is none of that name.
         EndpointError: its job is still there after `wait_s`.
     """
-    _existing(server, name)
     found = find(server, name)
     if dry_run:
         return replace(found, state=f"{found.state}, would be stopped")
@@ -210,10 +209,10 @@ def find(server: Server, name: str) -> Replication:
     Raises:
         ConfigError: there is none of that name.
     """
-    answer = server.ask(
-        f"Looking at the replication {name}", "GET", "_scheduler", "docs", DATABASE, name, ok=(200, 404)
-    )
-    return _replication(_existing(server, name), answer.json("_scheduler") if answer.status == 200 else {})
+    stored = _existing(server, name)
+    what = f"Looking at the replication {name}"
+    answer = server.ask(what, "GET", "_scheduler", "docs", DATABASE, name, ok=(200, 404))
+    return _replication(stored, answer.json("_scheduler") if answer.status == 200 else {})
 
 
 def document(server: Server, name: str) -> dict[str, Any] | None:

@@ -6,10 +6,13 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from migrator.couch.settings import check_security
 from migrator.errors import ConfigError, VerificationError
+from migrator.files.durable import create_whole
+from migrator.files.failures import writing
 from migrator.naming import printable, shown
 from migrator.server.admin.connection import Server
 
@@ -18,6 +21,8 @@ ID_PREFIX = "org.couchdb.user:"
 ADMIN_ROLE = "_admin"
 # Other databases that are looked at with the new user's eyes.
 MAX_NEIGHBOURS = 50
+VARIABLE = "MIGRATOR_USER_PASSWORD"
+PASSWORD_BYTES = 24
 
 
 @dataclass
@@ -254,3 +259,38 @@ def secured_to_text(secured: Secured) -> str:
     lines += [f"{verb}: {printable(text)}" for text in secured.changes or ["nothing; all is as it should be"]]
     lines += [f"proven: {printable(text)}" for text in secured.proofs]
     return "\n".join(lines) + "\n"
+
+
+def given_password(path: Path | None, environ: Mapping[str, str]) -> str | None:
+    """The password of `MIGRATOR_USER_PASSWORD`, or that in the file; None where there is neither.
+
+    Raises:
+        ConfigError: the file cannot be read, or is empty.
+    """
+    if environ.get(VARIABLE):
+        return environ[VARIABLE]
+    if path is None or not path.exists():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(
+            f"Password file {path} cannot be read: {reason}.", hint="Check path and rights."
+        ) from None
+    if not text:
+        raise ConfigError(f"Password file {path} is empty.", hint="Remove it, and a new password is made.")
+    return text
+
+
+def new_password(path: Path) -> str:
+    """Make a password and keep it in a new file that only its owner can read; on disk before it is used.
+
+    Raises:
+        ConfigError: the file is there already, or the path is wrong.
+        StorageError: there is no room, or no right to write.
+    """
+    password = secrets.token_urlsafe(PASSWORD_BYTES)
+    with writing(path, what="Password file", instead="name another with --password-file"):
+        create_whole(path, f"{password}\n")
+    return password

@@ -30,7 +30,6 @@ class Surveyed:
     """One database as both sides have it; `index_bytes` are in use by its indexes at the source."""
 
     plan: DatabasePlan
-    designs: tuple[Design, ...]
     index_bytes: int
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -96,7 +95,7 @@ def _survey(source: Server, target: Server, name: str, target_name: str) -> Surv
     )
     if not plan.security:
         warnings.append(f"{name}: its _security names no members, so everybody may read and write it")
-    return Surveyed(plan, designs, index_bytes, tuple(problems), tuple(warnings))
+    return Surveyed(plan, index_bytes, tuple(problems), tuple(warnings))
 
 
 def _occupied(source: str, target: str, state: str, partitioned: bool, there: Mapping[str, Any]) -> Iterator[str]:
