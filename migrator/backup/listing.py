@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-from migrator.backup.catalog import HINT, Catalog
+from migrator.backup.catalog import HINT, Catalog, Survey
 from migrator.backup.format.manifest import Manifest, is_snapshot_id
 from migrator.errors import ConfigError
 from migrator.naming import shown
@@ -56,38 +56,38 @@ def listing(catalog: Catalog, databases: Sequence[str]) -> list[Listed]:
     """All finished snapshots of some databases, oldest first; a damaged one is listed as such."""
     rows: list[Listed] = []
     for database in databases:
-        chains: dict[str, int] = {}
-        digests: dict[str, str] = {}
         survey = catalog.survey(database)
         found = [Listed(database, id, "damaged", "", 0, 0, 0, 0, what) for id, what in survey.damaged.items()]
-        for manifest in survey.manifests:
-            snapshot = manifest.snapshot
-            broken = ""
-            before = 0
-            if manifest.parent is not None:
-                before = chains.get(manifest.parent, 0)
-                if not before:
-                    broken = f"the snapshot {manifest.parent} that it adds to cannot be read"
-                elif digests[manifest.parent] != manifest.parent_digest:
-                    broken = f"it adds to another {manifest.parent} than the one that is there"
-            chains[snapshot] = 0 if broken else before + 1
-            digests[snapshot] = manifest.digest
-            counts = manifest.counts
+        for manifest, chain, broken in chains(survey):
             found.append(
                 Listed(
                     database,
-                    snapshot,
+                    manifest.snapshot,
                     manifest.kind,
                     manifest.finished,
-                    counts.documents,
-                    counts.leaves,
+                    manifest.counts.documents,
+                    manifest.counts.leaves,
                     manifest.size_bytes,
-                    chains[snapshot],
-                    broken or survey.repaired.get(snapshot, ""),
+                    chain,
+                    broken or survey.repaired.get(manifest.snapshot, ""),
                 )
             )
         rows += sorted(found, key=lambda row: row.snapshot)
     return rows
+
+
+def chains(survey: Survey) -> Iterator[tuple[Manifest, int, str]]:
+    """Each manifest with how many snapshots a restore of it reads; or 0, and why it cannot be restored."""
+    known: dict[str | None, tuple[str, int]] = {None: ("", 0)}
+    for manifest in survey.manifests:
+        digest, before = known.get(manifest.parent, ("", 0))
+        broken = ""
+        if manifest.parent is not None and not before:
+            broken = f"the snapshot {manifest.parent} that it adds to cannot be read"
+        elif digest != manifest.parent_digest:
+            broken = f"it adds to another {manifest.parent} than the one that is there"
+        known[manifest.snapshot] = manifest.digest, 0 if broken else before + 1
+        yield manifest, known[manifest.snapshot][1], broken
 
 
 def parse_moment(text: str) -> datetime:

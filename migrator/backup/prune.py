@@ -9,6 +9,7 @@ from typing import NamedTuple
 from migrator.backup.catalog import Catalog, database_folder, forget, snapshot_folder
 from migrator.backup.format.head import write_head
 from migrator.backup.format.manifest import COPY, FILE, PROGRESS, Manifest, snapshot_time
+from migrator.backup.listing import chains
 from migrator.backup.retention import Decision, Policy, decide
 from migrator.backup.storage.base import Place
 from migrator.errors import StorageError
@@ -47,11 +48,11 @@ def plan_pruning(place: Place, databases: Iterable[str], policy: Policy) -> Iter
         survey = catalog.survey(database)
         damaged = dict(survey.damaged)
         whole: list[Manifest] = []
-        for manifest in survey.manifests:
-            if manifest.parent is None or any(manifest.parent == each.snapshot for each in whole):
-                whole.append(manifest)
+        for manifest, _, broken in chains(survey):
+            if broken:
+                damaged[manifest.snapshot] = broken
             else:
-                damaged[manifest.snapshot] = f"it adds to {manifest.parent}, which cannot be read"
+                whole.append(manifest)
         decisions = _kept_for(damaged, decide(whole, policy))
         yield PrunePlan(database, decisions, _stale(place, catalog, database), damaged, survey.repaired)
 

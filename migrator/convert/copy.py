@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import IO, Any
 
 from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.writer import FileWriter, Holds, WholeFile
-from migrator.convert.group import count, designs_last, is_design, repeats, sorted_leaves, winners
+from migrator.convert.group import designs_last, is_design, repeats, sorted_leaves, winners
 from migrator.errors import Interrupted, UnreadableLeaf
 from migrator.files.failures import temporary_file, temporary_folder
 from migrator.model import BatchLimits, Reject
@@ -41,10 +42,10 @@ class Conversion:
     unchanged: int = 0
     rejected: int = 0
     attachments: int = 0
-    left_out: dict[str, int] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
     """Leaves that the format has no place for, or that a later one stands for."""
     ancestries_shortened: int = 0
-    notes: dict[str, int] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
     unconfirmed: list[str] = field(default_factory=list)
     """What could not be made sure of, as sentences."""
     seconds: float = 0.0
@@ -155,7 +156,7 @@ class Converter:
                 if isinstance(item, LeafFault):
                     self._rejected(Reject(self.result.source, item.id, "extract", item.error, item.reason))
                 elif item.deleted and not holds.tombstones:
-                    count(self.result.left_out, "tombstones")
+                    self.result.left_out["tombstones"] += 1
                 else:
                     yield item
         if file is not None:

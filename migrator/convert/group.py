@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +16,7 @@ SORT_MEMORY_BYTES = 64_000_000
 
 
 def sorted_leaves(
-    items: Iterable[Leaf | LeafFault], folder: Path, left_out: dict[str, int], *, newest_last: bool = False
+    items: Iterable[Leaf | LeafFault], folder: Path, left_out: Counter[str], *, newest_last: bool = False
 ) -> Iterator[Leaf | LeafFault]:
     """The same in ascending order of ids, each leaf once; faults come first.
 
@@ -77,7 +78,7 @@ def is_design(leaf: Leaf) -> bool:
     return leaf.id.startswith("_design/")
 
 
-def winners(items: Iterable[Leaf | LeafFault], left_out: dict[str, int]) -> Iterator[Leaf | LeafFault]:
+def winners(items: Iterable[Leaf | LeafFault], left_out: Counter[str]) -> Iterator[Leaf | LeafFault]:
     """Of each document the leaf that wins, of leaves that stand together; what does not win is counted.
 
     Args:
@@ -95,19 +96,14 @@ def winners(items: Iterable[Leaf | LeafFault], left_out: dict[str, int]) -> Iter
         else:
             winner = winner_of(best, item)
             loser = item if winner is best else best
-            count(left_out, "tombstones" if loser.deleted else "conflicts")
+            left_out["tombstones" if loser.deleted else "conflicts"] += 1
             best = winner
     if best is not None:
         yield best
 
 
-def count(counts: dict[str, int], name: str) -> None:
-    """One more of these."""
-    counts[name] = counts.get(name, 0) + 1
-
-
 def _of_one_document(
-    group: Iterable[tuple[str, bytes]], left_out: dict[str, int], *, newest_last: bool
+    group: Iterable[tuple[str, bytes]], left_out: Counter[str], *, newest_last: bool
 ) -> Iterator[Leaf | LeafFault]:
     # Of the leaves that were passed on, revisions alone are held: a document can have thousands.
     seen: set[str] = set()
@@ -116,10 +112,10 @@ def _of_one_document(
         leaf = leaf_of(text, "a sorted document")
         if newest_last:
             if last is not None:
-                count(left_out, "repeated" if last.rev == leaf.rev else "superseded")
+                left_out["repeated" if last.rev == leaf.rev else "superseded"] += 1
             last = leaf
         elif leaf.rev in seen:
-            count(left_out, "repeated")
+            left_out["repeated"] += 1
         else:
             seen.add(leaf.rev)
             yield leaf

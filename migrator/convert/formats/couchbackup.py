@@ -59,7 +59,7 @@ class CouchbackupReader(FileReader):
         except (ConfigError, InvalidDocument):
             note = {}
         if note.get("marker") == "@cloudant/couchbackup:resume":
-            self._note("resumed")
+            self.notes["resumed"] += 1
             return None
         if lines.number == 1 and all(isinstance(note.get(key), str) for key in ("name", "version", "mode")):
             return None
@@ -77,8 +77,8 @@ class CouchbackupReader(FileReader):
         except ConfigError as error:
             lines.drain()
             if lines.tail.rstrip().endswith(MARKER) and header:
-                self._note("resumed")
-                self._note("torn_lines_repeated")
+                self.notes["resumed"] += 1
+                self.notes["torn_lines_repeated"] += 1
                 return
             why = error.message.removeprefix(f"{place}:1:")
             if not header:

@@ -146,7 +146,7 @@ class ChangesReader(FileReader):
                     yield element
         if not ended:
             # A feed that is followed ends where somebody stopped it; only a torn row shows that more was coming.
-            self._note("feeds_without_end")
+            self.notes["feeds_without_end"] += 1
 
     def _row(self, element: Element) -> Iterator[Leaf | LeafFault]:
         row = element.members()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,7 +60,7 @@ class FileReader:
         self, path: Path, *, max_document_bytes: int = ConvertJob.max_document_bytes, compute_rev: bool = False
     ) -> None:
         self.path = path
-        self.notes: dict[str, int] = {}
+        self.notes: Counter[str] = Counter()
         """What was met that is neither leaf nor fault, such as torn lines that a resumed run repeated."""
         self._max_document_bytes = max_document_bytes
         self._compute_rev = compute_rev
@@ -84,9 +85,6 @@ class FileReader:
 
     def _leaves(self) -> Iterator[Leaf | LeafFault]:
         raise NotImplementedError
-
-    def _note(self, name: str) -> None:
-        self.notes[name] = self.notes.get(name, 0) + 1
 
     def _leaf(self, element: Element) -> Leaf | LeafFault:
         return element.fault or leaf_of(element.text, element.place, compute_rev=self._compute_rev)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,8 +25,8 @@ from migrator.server.move.plan import ABSENT, DatabasePlan
 # Of one database; more of it tell nobody more.
 MAX_NAMED = 20
 MAX_LINES = 20
-# So many revisions are asked about at once.
-ASKED = BatchLimits(max_docs=500)
+# So many documents, or revisions of them, are asked about at once.
+ASKED = BatchLimits(max_docs=500, max_bytes=500)
 TELL_EVERY = 20_000
 
 
@@ -149,7 +149,8 @@ class Comparer:
             _ = ours.last_seq, theirs.last_seq
             late = stack.enter_context(self.source.leaves(plan.source, since or BEGINNING))
             changed = late.revisions() if since else iter(())
-            for id, revs, changes in side_by_side(self._absent(plan, ours, theirs, compared), changed):
+            absent = self._missing(plan.target, self._lacking(plan, ours, theirs, compared))
+            for id, revs, changes in side_by_side(absent, changed):
                 if changes is not None:
                     compared.changed_since += revs is not None
                     continue
@@ -161,35 +162,30 @@ class Comparer:
         self._settings(plan, compared)
         return compared
 
-    def _absent(
+    def _lacking(
         self, plan: DatabasePlan, ours: LeafReader, theirs: LeafReader, compared: Compared
     ) -> Iterator[tuple[str, list[str]]]:
-        """Documents with the leaves that the target does not hold, not even as the ancestor of a newer one."""
-        doubtful: dict[str, list[str]] = {}
-        count = 0
+        """Documents with the leaves that are none of the target's; it may hold them as ancestors of newer ones."""
         for number, (id, mine, other) in enumerate(side_by_side(ours.revisions(), theirs.revisions()), 1):
             compared.leaves += len(mine or ())
             lacking = [rev for rev in mine or () if rev not in set(other or ())]
             compared.extra += len([rev for rev in other or () if rev not in set(mine or ())])
             if lacking:
-                doubtful[id] = lacking
-                count += len(lacking)
-            if count >= ASKED.max_docs:
-                yield from self._missing(plan.target, doubtful)
-                doubtful, count = {}, 0
+                yield id, lacking
             if number % TELL_EVERY == 0:
                 share = min(1.0, number / max(1, ours.listed))
                 self.source.listener(TaskProgressed("comparing", plan.source, share))
-        yield from self._missing(plan.target, doubtful)
 
-    def _missing(self, database: str, asked: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[str]]]:
-        if not asked:
-            return
+    def _missing(
+        self, database: str, doubtful: Iterable[tuple[str, list[str]]]
+    ) -> Iterator[tuple[str, list[str]]]:
+        """Of documents and their revisions those that the target does not hold."""
         what = f"Looking for revisions in {database}"
-        found = self.target.value(what, "POST", database, "_revs_diff", value=asked)
-        for id in asked:
-            if revs := list(found.get(id, {}).get("missing", ())):
-                yield id, revs
+        for asked in map(dict, in_batches(doubtful, ASKED, lambda item: len(item[1]))):
+            found = self.target.value(what, "POST", database, "_revs_diff", value=asked)
+            for id in asked:
+                if revs := list(found.get(id, {}).get("missing", ())):
+                    yield id, revs
 
     def _contents(self, ours: LeafReader, theirs: LeafReader, compared: Compared) -> None:
         faults: list[str] = []
@@ -236,12 +232,16 @@ class Comparer:
         """
         compared = Compared()
         with self.source.leaves(USERS) as ours:
-            users = ((id, revs) for id, revs in ours.revisions() if id.startswith(ID_PREFIX))
-            for part in map(dict, in_batches(users, ASKED, lambda _: 0)):
-                compared.leaves += sum(map(len, part.values()))
-                for id, revs in self._missing(USERS, part):
-                    compared.missing += len(revs)
-                    compared.name(f"{shown(id)} is not there with its past")
+
+            def users() -> Iterator[tuple[str, list[str]]]:
+                for id, revs in ours.revisions():
+                    if id.startswith(ID_PREFIX):
+                        compared.leaves += len(revs)
+                        yield id, revs
+
+            for id, revs in self._missing(USERS, users()):
+                compared.missing += len(revs)
+                compared.name(f"{shown(id)} is not there with its past")
         return compared
 
     def replications(self) -> Compared:

@@ -13,6 +13,8 @@ from migrator.backup.check import Checked, check
 from migrator.backup.format.head import head_name
 from migrator.backup.format.manifest import COPY, FILE, Manifest, snapshot_time, without_sum
 from migrator.backup.listing import listing
+from migrator.backup.prune import plan_pruning
+from migrator.backup.retention import Policy
 from migrator.backup.storage.base import open_place
 from migrator.errors import ConfigError, DamagedBackup
 from tests.support.backups import TINY, PlainAttachment, read, simple, write
@@ -215,6 +217,10 @@ def test_a_parent_that_was_created_again_is_not_the_parent(folder: Path) -> None
     assert any("adds to another" in problem.what for problem in problems)
     with pytest.raises(DamagedBackup, match="adds to another"):
         read_all(folder)
+    # What cannot be restored counts for no rule, nor does what adds to it.
+    (plan,) = plan_pruning(open_place(str(folder)), ["orders"], Policy(last=1))
+    assert [decision.manifest.snapshot for decision in plan.decisions if decision.kept] == [first.parent.name]
+    assert "adds to another" in plan.damaged[min(plan.damaged)]
 
 
 def test_names_do_not_lead_out_of_the_folder(folder: Path) -> None:
