@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -47,6 +48,7 @@ class Survey(NamedTuple):
     repaired: dict[str, str]
 
 
+@dataclass(frozen=True)
 class Catalog:
     """The snapshots of a place. Nothing is remembered: each question is answered by what is there.
 
@@ -55,9 +57,8 @@ class Catalog:
         cipher: opens what manifests seal; not needed to list.
     """
 
-    def __init__(self, place: Place, cipher: Cipher = PLAIN) -> None:
-        self.place = place
-        self.cipher = cipher
+    place: Place
+    cipher: Cipher = PLAIN
 
     def databases(self, *, unfinished: bool = False) -> list[str]:
         """The databases that have a snapshot, sorted; with `unfinished` those too that have none finished."""

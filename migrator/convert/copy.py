@@ -66,6 +66,7 @@ class Conversion:
         return value if self.unconfirmed else {key: each for key, each in value.items() if key != "unconfirmed"}
 
 
+@dataclass
 class Converter:
     """One conversion.
 
@@ -75,16 +76,9 @@ class Converter:
         stopping: set it to stop.
     """
 
-    def __init__(
-        self,
-        result: Conversion,
-        reject: Callable[[Sequence[Reject]], None],
-        *,
-        stopping: threading.Event | None = None,
-    ) -> None:
-        self.result = result
-        self._reject = reject
-        self._stopping = stopping or threading.Event()
+    result: Conversion
+    reject: Callable[[Sequence[Reject]], None]
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def into_file(self, source: RevisionReader, writer: FileWriter, *, scratch: Path) -> None:
         """Write all leaves that the format holds; the file appears at the end.
@@ -127,7 +121,7 @@ class Converter:
             at_once=AT_ONCE,
             # A file's attachments are in memory with their documents.
             size_bytes=leaf_bytes,
-            stopping=self._stopping,
+            stopping=self.stopping,
             reason=lambda leaf, outcome: f"{leaf.rev}: {outcome.reason}",
         )
 
@@ -188,13 +182,13 @@ class Converter:
 
     def _read(self, source: RevisionReader) -> Iterator[Leaf | LeafFault]:
         for item in source.leaves():
-            if self._stopping.is_set():
+            if self.stopping.is_set():
                 raise Interrupted("Stopped; nothing was put in place.", hint="Run it again.")
             yield item
 
     def _rejected(self, reject: Reject) -> None:
         self.result.rejected += 1
-        self._reject([reject])
+        self.reject([reject])
 
 
 def convert_file(

@@ -137,6 +137,7 @@ class WholeFile:
         self._file.flush()
 
 
+@dataclass
 class FileWriter:
     """Writes leaves into a file, in the order in which they come.
 
@@ -150,9 +151,8 @@ class FileWriter:
     type_key: ClassVar[str] = "content_type"
     """How an inline attachment's content type is called."""
 
-    def __init__(self, output: WholeFile, *, database: str = "") -> None:
-        self.output = output
-        self.database = database
+    output: WholeFile
+    database: str = ""
 
     def begin(self) -> None:
         """Write what stands before all."""

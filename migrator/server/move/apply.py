@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
@@ -124,30 +124,25 @@ def _earlier(file: CheckpointFile, job: Mapping[str, object]) -> Checkpoint | No
     return found if found is not None and found.job == job else None
 
 
+@dataclass
 class _Move:
-    def __init__(
-        self,
-        plan: ServerPlan,
-        copier: Copier,
-        options: ApplyOptions,
-        stopping: threading.Event,
-        listener: Listener,
-    ) -> None:
-        self._plan = plan
-        self._copier = copier
-        self._journal = copier.journal
-        self._options = options
-        self._stopping = stopping
-        self._listener = listener
-        self._caught_up = 0
-        self._lock = threading.Lock()
+    plan: ServerPlan
+    copier: Copier
+    options: ApplyOptions
+    stopping: threading.Event
+    listener: Listener
+
+    def __post_init__(self) -> None:
+        self.journal = self.copier.journal
+        self.caught_up = 0
+        self.lock = threading.Lock()
 
     def run(self) -> Applied:
         started = time.monotonic()
-        plan, copier = self._plan, self._copier
+        plan, copier = self.plan, self.copier
         databases = plan.databases
         total = sum(database.documents + database.deleted_documents for database in databases)
-        self._listener(RunStarted(plan.source.url, plan.target.url, tuple(d.source for d in databases), total))
+        self.listener(RunStarted(plan.source.url, plan.target.url, tuple(d.source for d in databases), total))
         self._all(self._documents)
         self._all(self._catch_up)
         self._all(lambda database: copier.designs(database, validating=False))
@@ -156,54 +151,54 @@ class _Move:
         self._all(lambda database: copier.designs(database, validating=True))
         ready = self._warm() or ready
         if plan.users is not None:
-            carry_users(copier.source, copier.target, self._journal)
+            carry_users(copier.source, copier.target, self.journal)
         if plan.replications is not None:
-            carry_replications(copier.source, copier.target, self._journal)
+            carry_replications(copier.source, copier.target, self.journal)
         self._all(copier.security)
         verified = self._verified()
         self._all(copier.check)
-        self._journal.checkpoint.finished = True
-        self._journal.save()
+        self.journal.checkpoint.finished = True
+        self.journal.save()
         return self._report(ready, verified, time.monotonic() - started)
 
     def _documents(self, database: DatabasePlan) -> None:
-        state = self._journal.state(database.source)
+        state = self.journal.state(database.source)
         total = database.documents + database.deleted_documents
-        self._listener(
+        self.listener(
             CollectionStarted(database.source, database.target, total, resumed=state.position is not None)
         )
-        self._copier.documents(database)
-        self._listener(CollectionFinished(database.source, state.counts))
+        self.copier.documents(database)
+        self.listener(CollectionFinished(database.source, state.counts))
 
     def _catch_up(self, database: DatabasePlan) -> None:
-        late = self._copier.catch_up(database)
-        with self._lock:
-            self._caught_up += late
+        late = self.copier.catch_up(database)
+        with self.lock:
+            self.caught_up += late
 
     def _warm(self) -> dict[str, int]:
-        if not self._options.warm:
+        if not self.options.warm:
             return {}
-        target = self._copier.target
-        names = [d.target for d in self._plan.databases if d.views or d.indexes]
-        return warm(target, names, stuck_s=self._options.stuck_s)
+        target = self.copier.target
+        names = [d.target for d in self.plan.databases if d.views or d.indexes]
+        return warm(target, names, stuck_s=self.options.stuck_s)
 
     def _verified(self) -> Verified | None:
-        if self._options.verify == "no":
+        if self.options.verify == "no":
             return None
         started = time.monotonic()
-        comparer = Comparer(self._copier.source, self._copier.target, self._options.verify == "contents")
+        comparer = Comparer(self.copier.source, self.copier.target, self.options.verify == "contents")
         found: dict[str, Compared] = {}
 
         def compare(database: DatabasePlan) -> None:
-            found[database.source] = comparer.database(database, self._journal.detail(SEQUENCE, database.source))
+            found[database.source] = comparer.database(database, self.journal.detail(SEQUENCE, database.source))
 
         self._all(compare)
-        databases = {database.source: found[database.source] for database in self._plan.databases}
-        if self._plan.users is not None:
+        databases = {database.source: found[database.source] for database in self.plan.databases}
+        if self.plan.users is not None:
             databases[USERS] = comparer.users()
-        if self._plan.replications is not None:
+        if self.plan.replications is not None:
             databases[replications.DATABASE] = comparer.replications()
-        contents = self._options.verify == "contents"
+        contents = self.options.verify == "contents"
         return Verified(databases, contents, time.monotonic() - started)
 
     def _all(self, step: Callable[[DatabasePlan], None]) -> None:
@@ -212,14 +207,14 @@ class _Move:
         Half of the workers begin with the smallest database, the others with the largest: so small ones are
         through soon, and the largest does not come last.
         """
-        queue = deque(sorted(self._plan.databases, key=lambda d: d.documents + d.deleted_documents))
+        queue = deque(sorted(self.plan.databases, key=lambda d: d.documents + d.deleted_documents))
         failed = threading.Event()
 
         def work(number: int) -> None:
             while not failed.is_set():
-                if self._stopping.is_set():
+                if self.stopping.is_set():
                     raise _stopped()
-                with self._lock:
+                with self.lock:
                     if not queue:
                         return
                     database = queue.popleft() if number % 2 else queue.pop()
@@ -228,10 +223,10 @@ class _Move:
                 except BaseException:
                     # The others end where they are: what failed may not be asked to wait for hours.
                     failed.set()
-                    self._stopping.set()
+                    self.stopping.set()
                     raise
 
-        workers = max(1, min(self._options.side_by_side, len(queue)))
+        workers = max(1, min(self.options.side_by_side, len(queue)))
         with ThreadPoolExecutor(workers, thread_name_prefix="apply") as pool:
             futures = [pool.submit(work, number) for number in range(workers)]
         errors = [future.exception() for future in futures]
@@ -245,11 +240,11 @@ class _Move:
 
     def _report(self, ready: Mapping[str, int], verified: Verified | None, seconds: float) -> Applied:
         reports = {}
-        for database in self._plan.databases:
+        for database in self.plan.databases:
             counts, designs = Counts(), Counts()
-            counts.add(self._journal.state(database.source).counts)
+            counts.add(self.journal.state(database.source).counts)
             for validating in (False, True):
-                designs.add(self._journal.state(designs_part(database.source, validating=validating)).counts)
+                designs.add(self.journal.state(designs_part(database.source, validating=validating)).counts)
             counts.add(designs)
             reports[database.source] = DatabaseReport(
                 database.target,
@@ -260,17 +255,17 @@ class _Move:
             )
         return Applied(
             reports,
-            self._counts(USERS, self._plan.users),
-            self._counts(replications.DATABASE, self._plan.replications),
-            self._caught_up,
+            self._counts(USERS, self.plan.users),
+            self._counts(replications.DATABASE, self.plan.replications),
+            self.caught_up,
             seconds,
-            self._options.warm,
+            self.options.warm,
             verified,
-            tuple(dict.fromkeys((*self._copier.source.client.doubts, *self._copier.target.client.doubts))),
+            tuple(dict.fromkeys((*self.copier.source.client.doubts, *self.copier.target.client.doubts))),
         )
 
     def _counts(self, part: str, planned: int | None) -> Counts | None:
-        return None if planned is None else self._journal.state(part).counts
+        return None if planned is None else self.journal.state(part).counts
 
 
 def _stopped() -> Interrupted:
