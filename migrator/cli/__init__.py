@@ -28,7 +28,7 @@ COMMANDS = {
     "restore": ("migrator.cli.backup", "Restore databases as they were at a point in time."),
     "backups": ("migrator.cli.backups", "List, check and prune backups."),
     "convert": ("migrator.cli.convert", "Turn databases and backups into other tools' files, and back."),
-    "singer-target": ("migrator.cli.singer_target", "Write what a Singer tap sends on standard input."),
+    "singer-target": ("migrator.cli.run", "Write what a Singer tap sends on standard input."),
     "plugins": ("migrator.cli.installed", "List installed plug-ins: extractors, transformers, loaders."),
     "plan-server": ("migrator.cli.plan", "Plan the move of a whole server, for apply."),
     "apply": ("migrator.cli.plan", "Move a whole server as its plan says."),

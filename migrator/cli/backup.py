@@ -14,7 +14,7 @@ from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.cli import options
 from migrator.cli.again import this_command, whole_hint
 from migrator.cli.flags import flags, made
-from migrator.cli.rendering import write_report
+from migrator.cli.rendering import rejected_text, write_report
 from migrator.config import JobConfig
 from migrator.couch.places import checked_place, is_server_url
 from migrator.errors import EXIT_OK, ConfigError
@@ -155,10 +155,7 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
         if database.error is not None:
             click.echo(f"Error: {database.database}: {database.error.text}", err=True)
         elif database.rejected:
-            what = "1 revision was" if database.rejected == 1 else f"{database.rejected:,} revisions were"
-            where = result.rejects or "the backup"
-            click.echo(
-                f"{database.database}: {what} rejected; they are in {where}; after a fix: {again}", err=True
-            )
+            what, where = rejected_text(database.rejected, "revision"), result.rejects or "the backup"
+            click.echo(f"{database.database}: {what}; they are in {where}; after a fix: {again}", err=True)
     if result.exit_code != EXIT_OK:
         sys.exit(result.exit_code)

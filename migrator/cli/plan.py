@@ -13,7 +13,7 @@ import click
 from migrator.cli import options
 from migrator.cli.again import this_command
 from migrator.cli.flags import flags, given, made
-from migrator.cli.rendering import show
+from migrator.cli.rendering import rejected_text, show
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
 from migrator.couch.places import is_server_url
@@ -187,7 +187,7 @@ def apply(plan_file: Path, **values: Any) -> None:
     show(value, applied_to_text(applied), report=config.report)
     if applied.totals.rejected:
         click.echo(
-            f"{applied.totals.rejected:,} revisions were rejected. They are in {rejects}.\n"
+            f"{rejected_text(applied.totals.rejected, 'revision')}. They are in {rejects}.\n"
             f"Fix what stands in their way, then: {settings.again} (what is there already stays as it is)",
             err=True,
         )

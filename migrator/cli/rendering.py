@@ -17,6 +17,7 @@ from migrator.errors import without_passwords
 from migrator.files.durable import replace_file
 from migrator.files.failures import AGAIN, RESUME, writing
 from migrator.files.streams import is_standard_output
+from migrator.naming import counted
 from migrator.report.summary import dump, report_to_json, report_to_table
 
 if TYPE_CHECKING:
@@ -99,9 +100,9 @@ def write_report(
         replace_file(Path(path), text)
 
 
-def rejected_text(count: int) -> str:
-    """How many documents were rejected, in words."""
-    return "1 document was rejected" if count == 1 else f"{count:,} documents were rejected"
+def rejected_text(count: int, what: str = "document") -> str:
+    """How many documents, or others, were rejected, in words."""
+    return f"{counted(count, what)} {'was' if count == 1 else 'were'} rejected"
 
 
 def rejects_advice(result: JobResult, config: JobConfig) -> str:

@@ -14,7 +14,7 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags, made
-from migrator.cli.rendering import show
+from migrator.cli.rendering import rejected_text, show
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
 from migrator.couch.endpoint import is_server_url
@@ -145,7 +145,7 @@ def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str
         click.echo("Original values are at the target: delete its databases, and fix the masks.", err=True)
         sys.exit(EXIT_DIFFERENCES)
     if staged.report.totals.rejected:
-        click.echo(f"{staged.report.totals.rejected} documents were rejected.", err=True)
+        click.echo(f"{rejected_text(staged.report.totals.rejected)}.", err=True)
         sys.exit(EXIT_REJECTS)
 
 

@@ -6,7 +6,6 @@ A flag, its TOML key and the field have one name: `--on-conflict`, `on_conflict`
 from __future__ import annotations
 
 from migrator.config.job import POLICIES, SORTS, JobConfig, load_job_file, parse_max_errors
-from migrator.config.option import texts
 from migrator.config.shared import Connection, LogOptions, Watch
 
 __all__ = [
@@ -18,5 +17,4 @@ __all__ = [
     "Watch",
     "load_job_file",
     "parse_max_errors",
-    "texts",
 ]

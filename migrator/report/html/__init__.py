@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 
 from migrator.errors import ConfigError
-from migrator.report.html import charts, tables, wording
+from migrator.report.html import charts, wording
 
 SCHEMA = 1
 
@@ -46,7 +46,7 @@ def _page(report: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     pages.filters |= {word.__name__: word for word in wording.FILTERS} | {"sha256": _sha256, "items_of": _items_of}
-    pages.globals |= {name: getattr(tables, name) for name in tables.__all__}
+    pages.globals |= {table.__name__: table for table in wording.TABLES}
     pages.globals |= {"charts": charts.over_time, "shares": charts.shares, "fates": wording.FATES}
     return pages.get_template("page.html").render(
         report=report,
