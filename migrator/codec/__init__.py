@@ -6,7 +6,7 @@ from migrator.codec.tags import TAGGED, tag, untag
 from migrator.codec.values import PLAIN, STRICT, ValueCodec
 from migrator.codec.writing import BOOKKEEPING, canonical, content_hash, encode, plain
 
-VALUE_CODECS: dict[str, ValueCodec] = {codec.name: codec for codec in (PLAIN, TAGGED, STRICT)}
+VALUE_CODECS: dict[str, ValueCodec] = {"plain": PLAIN, "tagged": TAGGED, "strict": STRICT}
 """The value codecs by the name that people give."""
 
 __all__ = [

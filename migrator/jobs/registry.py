@@ -6,7 +6,7 @@ import os
 import pkgutil
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,10 +133,14 @@ def source_text(config: JobConfig) -> str:
 
 
 def _source_words(source: str) -> tuple[str, ...]:
-    # Plugins are looked for only where a word is none of this package's own.
-    scheme = scheme_of(source)
-    own = tuple(kinds.SOURCE_BY_SCHEME)
-    return own if not scheme or scheme in own else (*own, *plugins.words(plugins.EXTRACTORS))
+    own = kinds.SOURCE_BY_SCHEME
+    return (*own, *_plugin_words(source, own, plugins.EXTRACTORS))
+
+
+def _plugin_words(text: str, own: Collection[str], group: str) -> tuple[str, ...]:
+    """The schemes that plugins add, which are looked for only where a text's own is none of this package's."""
+    scheme = scheme_of(text)
+    return tuple(plugins.words(group)) if scheme and scheme not in own else ()
 
 
 def target_text(config: JobConfig, environ: Mapping[str, str] | None = None) -> str:
@@ -152,7 +156,7 @@ def target_text(config: JobConfig, environ: Mapping[str, str] | None = None) -> 
             "There is no target.", hint=f"Add --to TARGET ({kinds.TARGET_FORMS}) or set COUCHDB_URL."
         )
     what = "--to" if config.target else "COUCHDB_URL"
-    return checked_place(target, what, known=tuple(plugins.words(plugins.LOADERS)) if ":" in target else ())
+    return checked_place(target, what, known=_plugin_words(target, kinds.TARGET_BY_SCHEME, plugins.LOADERS))
 
 
 def target_database(config: JobConfig, environ: Mapping[str, str] | None = None) -> str | None:
