@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -63,7 +64,8 @@ def pipe() -> Iterator[Pipe]:
         reading, writing = os.pipe()
 
         def write() -> None:
-            with os.fdopen(writing, "wb") as file:
+            # A command that refuses the pipe may end before it is written to.
+            with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as file:
                 file.write(content)
 
         threads.append(started(write))
