@@ -31,6 +31,10 @@ class BaseExtractor:
         """Not known before it is read."""
         return None
 
+    def identity(self, collection: str) -> str:  # noqa: ARG002
+        """Always the same: positions fit any state."""
+        return ""
+
     def describe_position(self, collection: str, position: Position) -> str:
         """Collection and key."""
         return f"{collection} {position!s:.100}"

@@ -12,6 +12,7 @@ from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
+from migrator.extractors.base import BaseExtractor
 from migrator.jobs.open import Around, open_job
 from migrator.jobs.registry import target_text
 from migrator.model import Counts, Position, Record
@@ -73,10 +74,8 @@ class StreamWriter:
         return report.totals
 
 
-class _Piece:
+class _Piece(BaseExtractor):
     """An extractor of records that are there; collections of earlier pieces are named too, so names stay apart."""
-
-    ordered = False
 
     def __init__(self, name: str, collections: Sequence[str], records: Mapping[str, Sequence[Record]]) -> None:
         self._name = name
@@ -92,14 +91,8 @@ class _Piece:
     def count(self, collection: str) -> int | None:
         return len(self._records.get(collection, ()))
 
-    def identity(self, collection: str) -> str:  # noqa: ARG002
-        return ""
-
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         records = self._records.get(collection, ())
         # A reading that is tried again goes on after the last one given.
         done = [record.position for record in records].index(after) + 1 if after is not None else 0
         yield from records[done:]
-
-    def close(self) -> None:
-        pass

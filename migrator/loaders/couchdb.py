@@ -26,7 +26,7 @@ from migrator.model.capabilities import Traits
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 
-class CouchLoader:
+class CouchLoader(Loader):
     """A loader for one server.
 
     Args:
@@ -145,13 +145,6 @@ class CouchLoader:
                 return [Outcome(document.id, Status.WRITTEN) for document in batch.documents]
             self._targets[batch.collection] = replace(self._target(database, info), dry_run=True)
         return BatchWrite(self._targets[batch.collection], batch.documents, resend=False).run()
-
-    def flush(self, collection: str) -> int | None:  # noqa: ARG002
-        """Nothing to do: a server's answer comes after its disk's."""
-        return None
-
-    def finish(self, collection: str) -> None:
-        """Nothing to do."""
 
     def close(self) -> None:
         """Close the connections."""

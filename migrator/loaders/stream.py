@@ -14,7 +14,7 @@ from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
 from migrator.model.capabilities import Traits
 
 
-class StreamLoader:
+class StreamLoader(Loader):
     """A target that is written once, from its beginning to its end, and cannot be looked at.
 
     Args:
@@ -81,13 +81,6 @@ class StreamLoader:
         except OSError as error:
             raise self._failed(error) from error
         return [Outcome(document.id, Status.WRITTEN) for document in batch.documents]
-
-    def flush(self, collection: str) -> int | None:  # noqa: ARG002 (the protocol's)
-        """Nothing is held back, and there is nothing to go on from."""
-        return None
-
-    def finish(self, collection: str) -> None:
-        """Nothing is held back."""
 
     def close(self) -> None:
         """Close the stream; standard output stays open for others."""

@@ -186,7 +186,10 @@ class Extractor(Protocol):
 
 @runtime_checkable
 class Loader(Protocol):
-    """A target. `load` is idempotent: the same batch twice leaves what once leaves."""
+    """A target. `load` is idempotent: the same batch twice leaves what once leaves.
+
+    A class that inherits from it may leave out `screen`, `flush`, `finish` and `close`.
+    """
 
     max_in_flight: int
     """How many `load` calls may run at once, from as many threads."""
@@ -213,7 +216,7 @@ class Loader(Protocol):
         """
         ...
 
-    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
+    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:  # noqa: ARG002
         """Find a document that the target is sure to refuse, before it is sent.
 
         Args:
@@ -224,7 +227,7 @@ class Loader(Protocol):
         Returns:
             Why it would be refused; None where it may pass.
         """
-        ...
+        return None
 
     def prepare(self, collection: str, mark: int | None) -> None:
         """Create or open the target once, before the first batch.
@@ -255,7 +258,7 @@ class Loader(Protocol):
         """
         ...
 
-    def flush(self, collection: str) -> int | None:
+    def flush(self, collection: str) -> int | None:  # noqa: ARG002
         """Make what was loaded durable.
 
         Args:
@@ -267,9 +270,9 @@ class Loader(Protocol):
         Raises:
             MigratorError: it cannot be made durable.
         """
-        ...
+        return None
 
-    def finish(self, collection: str) -> None:
+    def finish(self, collection: str) -> None:  # noqa: ARG002
         """Complete the collection: no further batch follows.
 
         Args:
@@ -278,8 +281,8 @@ class Loader(Protocol):
         Raises:
             MigratorError: it cannot be completed.
         """
-        ...
+        return
 
     def close(self) -> None:
         """Let go of files and connections; what is incomplete stays so."""
-        ...
+        return

@@ -11,12 +11,12 @@ from typing import Any
 from migrator.codec import decode
 from migrator.codec.equality import differing_path
 from migrator.errors import ConfigError
-from migrator.model import Batch, Document, EncodedDocument, Fault, Loader, Outcome, Status
+from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
 
 CONFLICT_STATUS = 409
 
 
-class MemoryLoader:
+class MemoryLoader(Loader):
     """A loader that keeps the texts of documents by id, so that the same batch twice leaves what once leaves.
 
     >>> from migrator.model import Batch, EncodedDocument
@@ -58,10 +58,6 @@ class MemoryLoader:
             raise ConfigError("A collection has an empty name.", hint="Give it one.")
         return collection
 
-    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:  # noqa: ARG002
-        """See Loader.screen; everything fits into memory."""
-        return None
-
     def prepare(self, collection: str, mark: int | None) -> None:  # noqa: ARG002
         """See Loader.prepare; it makes room for the collection."""
         self.store.setdefault(collection, {})
@@ -92,16 +88,6 @@ class MemoryLoader:
                 return Outcome(document.id, status, "conflict", reason, conflict=True, http_status=CONFLICT_STATUS)
         kept[document.id] = document.body
         return Outcome(document.id, Status.WRITTEN, conflict=there is not None)
-
-    def flush(self, collection: str) -> int | None:  # noqa: ARG002
-        """See Loader.flush; nothing waits to be written."""
-        return None
-
-    def finish(self, collection: str) -> None:
-        """See Loader.finish; there is nothing to complete."""
-
-    def close(self) -> None:
-        """There is nothing to let go of."""
 
     def documents(self, collection: str) -> list[Mapping[str, Any]]:
         """What a collection holds, in the order of ids.
