@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,6 @@ from migrator.plugins import extra
 
 OUTCOMES = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
 LAST_SUCCESS = "migrator_last_success_timestamp_seconds"
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """What is written.
-
-    Args:
-        now: seconds since 1970.
-        seconds: how long the run took, or has taken so far.
-        exit_code: how it ended; 0 too for one that goes on and is a success for now; None for one that goes on.
-        collections: the fate of documents by collection.
-        sizes: bytes written by collection.
-        lag: changes that the target is behind, by collection.
-    """
-
-    now: float
-    seconds: float
-    exit_code: int | None
-    collections: Mapping[str, Counts]
-    sizes: Mapping[str, int]
-    lag: Mapping[str, int]
 
 
 def check_metrics_file(path: Path) -> None:
@@ -51,10 +29,27 @@ def check_metrics_file(path: Path) -> None:
     refuse_place(path, what="Metrics file", instead=instead)
 
 
-def write_metrics(path: Path, numbers: Numbers) -> None:
+def write_metrics(
+    path: Path,
+    now: float,
+    seconds: float,
+    exit_code: int | None,
+    collections: Mapping[str, Counts],
+    sizes: Mapping[str, int],
+    lag: Mapping[str, int],
+) -> None:
     """Replace the file; the time of the last success is kept from the old one when this run is none.
 
     A new file is its owner's alone; one that is there keeps mode and group, so that a collector may be let in.
+
+    Args:
+        path: the file.
+        now: seconds since 1970.
+        seconds: how long the run took, or has taken so far.
+        exit_code: how it ended; 0 too for one that goes on and is a success for now; None for one that goes on.
+        collections: the fate of documents by collection.
+        sizes: bytes written by collection.
+        lag: changes that the target is behind, by collection.
 
     Raises:
         OSError: it cannot be written; the old one stays.
@@ -67,22 +62,22 @@ def write_metrics(path: Path, numbers: Numbers) -> None:
     def gauge(name: str, text: str, *labels: str) -> Any:
         return Gauge(name, text, ["job", *labels], registry=registry)
 
-    last_success = numbers.now if numbers.exit_code == EXIT_OK else read_last_success(path, job)
-    if last_success is not None:
-        gauge(LAST_SUCCESS, "When a run last ended well, or had caught up.").labels(job).set(last_success)
-    gauge("migrator_last_run_timestamp_seconds", "When these numbers were taken.").labels(job).set(numbers.now)
-    gauge("migrator_run_duration_seconds", "How long the run took, or has taken so far.").labels(job).set(
-        numbers.seconds
-    )
-    if numbers.exit_code is not None:
-        gauge("migrator_exit_code", "How the run ended.").labels(job).set(numbers.exit_code)
+    last_success = now if exit_code == EXIT_OK else read_last_success(path, job)
+    for name, text, single in (
+        (LAST_SUCCESS, "When a run last ended well, or had caught up.", last_success),
+        ("migrator_last_run_timestamp_seconds", "When these numbers were taken.", now),
+        ("migrator_run_duration_seconds", "How long the run took, or has taken so far.", seconds),
+        ("migrator_exit_code", "How the run ended.", exit_code),
+    ):
+        if single is not None:
+            gauge(name, text).labels(job).set(single)
     documents = gauge("migrator_documents", "Documents of the run by outcome.", "collection", "outcome")
-    for name, counts in numbers.collections.items():
+    for name, counts in collections.items():
         for outcome in OUTCOMES:
             documents.labels(job, name, outcome).set(getattr(counts, outcome))
     for name, text, values in (
-        ("migrator_bytes", "Bytes of documents that the run wrote or compared.", numbers.sizes),
-        ("migrator_lag_changes", "Changes of the source that the target has not seen.", numbers.lag),
+        ("migrator_bytes", "Bytes of documents that the run wrote or compared.", sizes),
+        ("migrator_lag_changes", "Changes of the source that the target has not seen.", lag),
     ):
         family = gauge(name, text, "collection")
         for collection, value in values.items():

@@ -144,13 +144,12 @@ class TimedRun:
     def _write(self, exit_code: int | None) -> None:
         if not self.metrics:
             return
-        from migrator.monitoring.metrics import Numbers, write_metrics
+        from migrator.monitoring.metrics import write_metrics
 
         now = self.clock()
         try:
             write_metrics(
-                Path(self.metrics),
-                Numbers(now, now - self._began, exit_code, self.collections, self.sizes, self.lag),
+                Path(self.metrics), now, now - self._began, exit_code, self.collections, self.sizes, self.lag
             )
         except OSError as error:
             self.say(f"The metrics file {self.metrics} cannot be written: {error.strerror}.")

@@ -18,7 +18,7 @@ from migrator.cli.options import exit_code_of
 from migrator.errors import ConfigError, EndpointError, RejectsError
 from migrator.model import Counts, Reject
 from migrator.model.events import BatchLoaded, CollectionStarted, DocumentRejected, LagMeasured
-from migrator.monitoring.metrics import Numbers, read_last_success, write_metrics
+from migrator.monitoring.metrics import read_last_success, write_metrics
 from migrator.monitoring.ping import Ping
 from migrator.monitoring.timed import TELL_EVERY_S, TimedRun
 from tests.support.stub_server import Reply, StubServer
@@ -184,10 +184,10 @@ def test_a_damaged_metrics_file_is_replaced(tmp_path: Path) -> None:
     """What cannot be read says nothing of a last success; the next success fixes it."""
     path = tmp_path / "x.prom"
     path.write_bytes(b"\xff{{{")
-    write_metrics(path, Numbers(100.0, 1.0, 5, {}, {}, {}))
+    write_metrics(path, 100.0, 1.0, 5, {}, {}, {})
     assert read_last_success(path, "x") is None
-    write_metrics(path, Numbers(200.0, 1.0, 0, {}, {}, {}))
-    write_metrics(path, Numbers(300.0, 1.0, 130, {}, {}, {}))
+    write_metrics(path, 200.0, 1.0, 0, {}, {}, {})
+    write_metrics(path, 300.0, 1.0, 130, {}, {}, {})
     assert read_last_success(path, "x") == 200.0
     assert [each.name for each in tmp_path.iterdir()] == ["x.prom"]
 
