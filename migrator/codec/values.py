@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from operator import methodcaller
 from typing import Any
 from uuid import UUID
 
@@ -149,10 +150,8 @@ def base64_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield base64.b64encode(rest)
 
 
-def _isoformat(value: date | time) -> str:
-    return value.isoformat()
-
-
+# By its own method: subclasses, such as those of pandas, know more digits.
+_isoformat = methodcaller("isoformat")
 # A timedelta becomes its seconds as a float, which sorts and adds up in a view; beyond 285 years the last
 # microseconds are rounded away. A time whose zone has no fixed offset is written without one.
 _PLAIN: dict[str, Callable[[Any], Any]] = {

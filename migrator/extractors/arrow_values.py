@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.extractors.rows import NoId, Unreadable, document_id
+from migrator.extractors.rows import NoId, Unreadable, bad_text, document_id
 
 _NS = 1_000_000_000
 _NS_EACH = {"s": _NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -53,7 +53,7 @@ def _one(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
     except UnicodeDecodeError as error:
-        return Unreadable("invalid_utf8", "the text is no UTF-8", error.object)
+        return bad_text(error.object)
     except Exception as error:  # noqa: BLE001 one value is at fault, whatever the library says of it
         return Unreadable("invalid_value", f"a value of {scalar.type} that Python lacks: {error}", _shown(scalar))
 

@@ -182,9 +182,8 @@ class RedisExtractor(BaseExtractor):
 
 def _record(key: bytes, kind: bytes, value: Any) -> Record:
     position = _position(key)
-    try:
-        id = key.decode()
-    except UnicodeDecodeError:
+    id = _text(key)
+    if isinstance(id, bytes):
         kept = _shown_fields(value) if isinstance(value, dict) else value if isinstance(value, bytes) else None
         return Record(position, fault=row_fault(f"the key {key!r:.100}", "invalid_utf8", _NO_UTF8, document=kept))
     place = f"the key {shown(id)}"
@@ -216,12 +215,11 @@ def _record(key: bytes, kind: bytes, value: Any) -> Record:
 
 def _shown_fields(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
     """A hash for people, where a name is no text; what stands after such a name is not to be written so."""
-    named = {name: _text(field) for name, field in fields.items()}
     return {
-        name.decode("utf-8", "backslashreplace"): value
+        name.decode("utf-8", "backslashreplace"): _text(field)
         if isinstance(_text(name), str)
-        else Unreadable("invalid_utf8", _NO_UTF8, value)
-        for name, value in named.items()
+        else Unreadable("invalid_utf8", _NO_UTF8, _text(field))
+        for name, field in fields.items()
     }
 
 
@@ -233,11 +231,8 @@ def _text(value: bytes) -> str | bytes:
 
 
 def _position(key: bytes) -> str:
-    try:
-        text = key.decode()
-    except UnicodeDecodeError:
-        return f"hex:{key.hex()}"
-    return f"key:{text}"
+    text = _text(key)
+    return f"key:{text}" if isinstance(text, str) else f"hex:{key.hex()}"
 
 
 def _key(position: Position) -> bytes:

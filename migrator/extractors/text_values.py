@@ -101,7 +101,7 @@ def converter(name: str, kind: str, null: str | None) -> Callable[[str], Any]:
             return None
         try:
             return convert(text)
-        except (ValueError, ArithmeticError, InvalidDocument):
+        except (ValueError, ArithmeticError, KeyError, InvalidDocument):
             raise BadValue(f"{name} is {text!r:.80}, which is no {kind}") from None
 
     return checked
@@ -118,13 +118,6 @@ def _integer(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+", text.strip()):
         raise ValueError(text)
     return int(text)
-
-
-def _boolean(text: str) -> bool:
-    try:
-        return _BOOLEANS[text.strip().lower()]
-    except KeyError:
-        raise ValueError(text) from None
 
 
 def _guessed(text: str) -> Any:
@@ -145,7 +138,7 @@ _KINDS: dict[str, Callable[[str], Any]] = {
     "int": _integer,
     "float": lambda text: exact_float(text.strip()),
     "decimal": lambda text: exact_decimal(text.strip()),
-    "bool": _boolean,
+    "bool": lambda text: _BOOLEANS[text.strip().lower()],
     "date": date.fromisoformat,
     "datetime": exact_datetime,
     "time": exact_time,
