@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import support
 from tests.support.processes import SOON_S, ended
+from tests.support.seeds import EXAMPLES, THOROUGH
 
 # An example package with tests of its own, which tests/unit/plugins/test_plugins.py runs.
 collect_ignore = ["data"]
@@ -25,9 +26,11 @@ collect_ignore = ["data"]
 pytest_plugins = ("migrator.pytest_plugin", "tests.support.last_limit")
 
 # A machine with one busy core is slow, not wrong.
-settings.register_profile("default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "default", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
+)
 # For whoever has changed what the properties are about: --hypothesis-profile thorough.
-settings.register_profile("thorough", settings.get_profile("default"), max_examples=2_000)
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=THOROUGH)
 settings.load_profile("default")
 
 

@@ -9,20 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
-
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    retry_if_result,
-    stop_after_attempt,
-    wait_random_exponential,
-)
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from migrator.errors import BatchRefused, Interrupted, MigratorError, TransientError
 from migrator.model.events import Listener, RetryScheduled, ignore
 from migrator.retry.throttle import Throttle
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -161,7 +155,9 @@ class Retrier:
         first: Exception,
         retry_on: Callable[[BaseException], bool],
     ) -> T:
-        jitter = wait_random_exponential(multiplier=self.policy.first_wait_s, max=self.policy.max_wait_s)
+        import tenacity  # most runs need it never, and it loads asyncio, and tornado where that is there
+
+        jitter = tenacity.wait_random_exponential(multiplier=self.policy.first_wait_s, max=self.policy.max_wait_s)
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
@@ -186,8 +182,8 @@ class Retrier:
             reason = error.message if isinstance(error, MigratorError) else str(error)
             self.listener(RetryScheduled(operation, state.attempt_number, state.upcoming_sleep, reason))
 
-        retrying = Retrying(
-            retry=retry_if_exception(retry_on),
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(retry_on),
             wait=wait,
             stop=stop,
             before_sleep=announce,
@@ -229,11 +225,13 @@ def repeat_while(
     first = step()
     if not condition(first) or max_attempts < 2:
         return first
+    import tenacity  # as above
+
     done = iter([first])
-    retrying = Retrying(
-        retry=retry_if_result(condition),
-        stop=stop_after_attempt(max_attempts),
-        wait=wait_random_exponential(multiplier=0.02, max=1.0),
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_result(condition),
+        stop=tenacity.stop_after_attempt(max_attempts),
+        wait=tenacity.wait_random_exponential(multiplier=0.02, max=1.0),
         sleep=sleep,
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )

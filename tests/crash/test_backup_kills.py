@@ -20,6 +20,7 @@ from tests.support.backup_world import World
 from tests.support.commands import run
 from tests.support.leaf_states import leaf, random_leaves
 from tests.support.processes import LIMIT_S, SOON_S, ended, wait_until
+from tests.support.seeds import seeds
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -64,7 +65,7 @@ def killed(
     return False
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(1, 4))
 def test_kills_leave_no_half_backup_and_lose_nothing(world: World, seed: int) -> None:
     """Full and incremental runs are killed until they are through, while the database goes on changing."""
     rng = random.Random(seed)
@@ -135,7 +136,7 @@ def test_a_backup_to_an_object_store_is_killed_and_goes_on(world: World, bucket:
     assert world.restored("a", "b") == world.state("a")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(1, 4))
 @pytest.mark.parametrize("made_by_an_admin", [False, True])
 def test_killed_restores_go_on_until_all_is_there(world: World, seed: int, made_by_an_admin: bool) -> None:
     """The same command again writes what is missing; in the end source and copy are equal."""

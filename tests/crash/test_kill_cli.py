@@ -139,9 +139,9 @@ def make_job(folder: Path, *, torn_every: int = 0, packed: bool = False, flags: 
 @pytest.mark.parametrize(
     ("seed", "kills", "torn_every", "packed", "flags"),
     [
-        (1, 10, 0, False, []),
-        (2, 5, 100, False, ["--in-flight", "1"]),
-        (3, 5, 250, True, ["--transform", "where:n"]),
+        (1, 5, 0, False, []),
+        (2, 4, 100, False, ["--in-flight", "1"]),
+        (3, 4, 250, True, ["--transform", "where:n"]),
     ],
     ids=["plain", "with rejects", "packed and transformed"],
 )

@@ -18,6 +18,7 @@ import pytest
 
 from tests import support
 from tests.support.processes import LIMIT_S, SOON_S, ended, joined, wait_until
+from tests.support.seeds import seeds
 
 DOCUMENTS = 800
 KILLS = 4
@@ -82,9 +83,8 @@ def generations(url: str) -> dict[str, int]:
     return {id: int(rev.partition("-")[0]) for id, rev in support.revisions(server, name).items()}
 
 
-@pytest.mark.parametrize(
-    ("mode", "seed"), [("--since-last", 1), ("--since-last", 2), ("--follow", 3), ("--follow", 4)], ids=str
-)
+@pytest.mark.parametrize("seed", seeds(1, 4))
+@pytest.mark.parametrize("mode", ["--since-last", "--follow"])
 def test_killed_again_and_again(urls: tuple[str, str], tmp_path: Path, mode: str, seed: int) -> None:
     """Killed at random places, in the first copy and after, no document is lost, doubled or brought back."""
     chance = random.Random(seed)

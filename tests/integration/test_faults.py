@@ -17,6 +17,7 @@ from migrator.jobs.run import JobResult, run_job
 from migrator.model.events import BatchSplit, Event, LimitsChanged, RetryScheduled
 from tests import support
 from tests.support.fault_proxy import FAULTS, FaultProxy, Request, at_random, on_writes
+from tests.support.seeds import seeds
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -99,7 +100,7 @@ def test_the_same_fault_at_every_third_write(
     assert_whole(server_url, name, documents)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, 20))
 def test_random_faults_everywhere(seed: int, tmp_path: Path, server_url: str, database_prefix: str) -> None:
     """A third of all requests spoiled, reads and creations too, still ends with every document once."""
     documents = make_documents(800)

@@ -18,6 +18,7 @@ from migrator.jobs.run import run_job
 from migrator.verification.job import verify_job
 from tests import support
 from tests.property.documents import json_values
+from tests.support.seeds import examples
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -96,7 +97,7 @@ def test_random_documents(server_url: str, database_prefix: str, tmp_path: Path,
         strategy = json_values.filter(lambda value: "9" * 309 not in json.dumps(value))
     collected: list[Any] = []
 
-    @settings(max_examples=300, database=None)
+    @settings(max_examples=examples(100), database=None)
     @given(strategy)
     def collect(value: Any) -> None:
         collected.append(value)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,9 +24,8 @@ from migrator.model import Record
 from migrator.model.events import DocumentsCompared, Event
 from migrator.verification.job import verify_job
 from tests import support
-from tests.support.commands import Ran, run
+from tests.support.commands import Ran, run, run_whole
 from tests.support.fault_proxy import FaultProxy, Request
-from tests.support.processes import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -180,20 +177,14 @@ def test_by_the_command(job: Job) -> None:
         config = job.config(proxy.url)
         arguments = ["run", "--from", config.source, "--to", proxy.url, "--checkpoint", config.checkpoint]
         arguments += ["--rejects", config.rejects, "-q", "--batch-docs", "20", "--in-flight", "1"]
-        ended = command(*arguments, "--resume")
+        ended = run_whole(job.folder, *arguments, "--resume")
         assert (ended.returncode, ended.stdout) == (6, "")
         said = " ".join(ended.stderr.split())
         assert f"/{job.name} is gone: it was deleted or replaced since this job began." in said
         assert said.endswith("--in-flight 1 --restart")
         assert "password@" not in said
-        assert command(*arguments, "--restart").returncode == 0
+        assert run_whole(job.folder, *arguments, "--restart").returncode == 0
     assert job.is_whole()
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    words = [sys.executable, "-m", "migrator", *arguments]
-    return subprocess.run(words, check=False, capture_output=True, text=True, timeout=LIMIT_S)
 
 
 def retried(job: Job, target: str, *options: str) -> Ran:

@@ -26,6 +26,7 @@ from tests.support.backups import (
     state,
     write,
 )
+from tests.support.seeds import examples
 
 IDS = st.sampled_from(["a", "aa", "b", ',"body":', '{"piece":', "\uffff", "\U0001f600", "\u2028", "k" * 400]) | (
     texts.filter(bool)
@@ -60,7 +61,7 @@ SIZES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(20))
 @given(st.lists(SNAPSHOT, min_size=1, max_size=4), SIZES, st.none() | IDS, st.none() | st.sets(IDS, max_size=3))
 def test_the_newest_state_of_each_document_comes_out(
     snapshots: list[dict[str, list[PlainLeaf]]], sizes: Sizes, after: str | None, ids: set[str] | None
@@ -87,7 +88,7 @@ def test_the_newest_state_of_each_document_comes_out(
                 assert {each.rev for each in expected if each.id == id} == revs(index, id)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(20))
 @given(SNAPSHOT, SIZES, st.data())
 def test_a_writer_goes_on_where_another_stopped(
     snapshot: dict[str, list[PlainLeaf]], sizes: Sizes, data: st.DataObject
@@ -117,7 +118,7 @@ def test_a_writer_goes_on_where_another_stopped(
         assert (len(snapshot), len(everything)) == (manifest.counts.documents, manifest.counts.leaves)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(20))
 @given(SNAPSHOT, SIZES, st.integers(0, 400))
 def test_an_attachment_that_breaks_off_leaves_nothing(
     snapshot: dict[str, list[PlainLeaf]], sizes: Sizes, length: int

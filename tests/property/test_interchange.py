@@ -16,6 +16,7 @@ from migrator.convert.formats.table import WRITERS, sniff
 from migrator.errors import MigratorError
 from migrator.model.revisions import Leaf
 from tests.property.documents import documents, texts
+from tests.support.seeds import examples
 from tests.unit.convert.support import attached, read, write
 
 FULL = [name for name, writer in WRITERS.items() if writer.holds.conflicts]
@@ -72,7 +73,7 @@ def exactly(found: list[Leaf], *, escaped: bool = False) -> list[Any]:
 
 @pytest.mark.parametrize("format", FULL)
 @given(wanted=many())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_what_is_written_is_read(format: str, wanted: list[Leaf]) -> None:
     """Ids, revisions, ancestry, tombstones, every number, text and byte."""
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +89,7 @@ def test_what_is_written_is_read(format: str, wanted: list[Leaf]) -> None:
 
 @pytest.mark.parametrize("format", WINNERS)
 @given(wanted=many(single=True))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_winners_are_read_as_they_were_written(format: str, wanted: list[Leaf]) -> None:
     """Formats without ancestry hold all the rest."""
     # These have no place for the ancestors that a stemmed revision stands for.
@@ -103,7 +104,7 @@ def test_winners_are_read_as_they_were_written(format: str, wanted: list[Leaf]) 
 
 @pytest.mark.parametrize("format", WRITERS)
 @given(wanted=many(single=True).filter(len), data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_no_cut_goes_unseen(format: str, wanted: list[Leaf], data: st.DataObject) -> None:
     """What is left of a file that was cut off is read, and that there was more is a fault."""
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +121,7 @@ def test_no_cut_goes_unseen(format: str, wanted: list[Leaf], data: st.DataObject
 
 @pytest.mark.parametrize("format", WRITERS)
 @given(wanted=many(single=True).filter(len), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_no_changed_byte_makes_a_leaf_vanish(format: str, wanted: list[Leaf], data: st.DataObject) -> None:
     """Where nothing is a fault there are as many leaves as before."""
     with tempfile.TemporaryDirectory() as folder:

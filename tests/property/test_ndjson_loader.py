@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from migrator.loaders.ndjson import NdjsonLoader
 from migrator.model import Batch, EncodedDocument
+from tests.support.seeds import examples
 
 LINES = st.lists(st.sampled_from(["1", "2", "22", "é" * 9]), max_size=12)
 
@@ -48,7 +49,7 @@ def run(folder: Path, lines: list[str], sizes: list[int], stops: list[int]) -> N
     stops=st.lists(st.integers(min_value=0, max_value=4), max_size=3),
     ended=st.booleans(),
 )
-@settings(max_examples=150)
+@settings(max_examples=examples(60))
 def test_a_file_is_what_was_loaded(
     old: list[str] | None, lines: list[str], sizes: list[int], stops: list[int], ended: bool
 ) -> None:

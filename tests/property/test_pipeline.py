@@ -38,6 +38,7 @@ from tests.support.fakes import (
     MortalExtractor,
     MortalLoader,
 )
+from tests.support.seeds import examples
 
 JOB = {"source": "s"}
 
@@ -304,7 +305,7 @@ def decoded(item: Item) -> Any:
     return None if isinstance(item, Fault) else item
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(60))
 @given(plans())
 def test_a_job_that_dies_ends_like_one_that_does_not(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> None:
     """All documents, all rejects, the true numbers; and no run begins from nothing when something was saved."""

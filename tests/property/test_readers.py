@@ -17,6 +17,7 @@ from migrator.extractors.export import ExportExtractor
 from migrator.extractors.json_text import JsonText
 from migrator.extractors.lines import TextFile, read_lines
 from migrator.extractors.ndjson import NdjsonExtractor
+from tests.support.seeds import examples
 
 PIECES = st.lists(
     st.sampled_from([b"a", b"\n", b"\r", b"\r\n", "\u2028é".encode(), b" ", b"xyz" * 5, b"\xff"]), max_size=40
@@ -77,7 +78,7 @@ def test_lines_are_those_of_a_split(pieces: list[bytes], steps: list[int], max_l
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.integers(min_value=0, max_value=1500))
-@settings(max_examples=50)
+@settings(max_examples=examples(25))
 def test_frames_are_read_as_their_texts(texts: list[bytes], offset: int) -> None:
     """A file of several frames gives their texts, from any offset within."""
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +124,7 @@ def test_values_passed_over_end_where_they_end(values: list[Any], steps: list[in
 
 
 @given(COLLECTIONS, st.booleans(), st.sampled_from([None, 1]), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=examples(25))
 def test_an_export_is_what_json_load_gives(
     collections: dict[str, Any], wrapped: bool, indent: int | None, escaped: bool
 ) -> None:
@@ -146,7 +147,7 @@ def test_an_export_is_what_json_load_gives(
 
 
 @given(st.lists(DOCUMENTS, max_size=6), st.lists(st.sampled_from(["", " ", "\t\r"]), max_size=4), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=examples(25))
 def test_ndjson_is_its_lines(documents: list[Any], blanks: list[str], ended: bool) -> None:
     """Documents come out as they were written, blank lines between them or not, and from every position."""
     lines = [json.dumps(document, ensure_ascii=False) for document in documents]

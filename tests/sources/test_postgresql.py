@@ -167,9 +167,8 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("whose", ["ROLE", "DATABASE"])
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_a_role_or_databases_settings_change_nothing(pg: str, setting: str, whose: str) -> None:
-    """Ids and values are those of a session without the setting."""
+def test_a_role_or_databases_settings_change_nothing(pg: str, whose: str) -> None:
+    """Ids and values are those of a session without the setting, with each of them in its turn."""
     name = sa.make_url(pg).database
     statements(
         pg,
@@ -181,19 +180,18 @@ def test_a_role_or_databases_settings_change_nothing(pg: str, setting: str, whos
     )
     before = documents(pg, "t")
     assert before[0]["_id"] == "2020-01-01T12:00:00+00:00"
+    of, other = f"DATABASE {name}", pg
     if whose == "ROLE":
         # A server has its roles in common.
-        statements(
-            pg, "DROP ROLE IF EXISTS asker", "CREATE ROLE asker LOGIN SUPERUSER", f"ALTER ROLE asker SET {setting}"
-        )
+        of = "ROLE asker"
+        statements(pg, "DROP ROLE IF EXISTS asker", "CREATE ROLE asker LOGIN SUPERUSER")
         other = sa.make_url(pg).set(username="asker").render_as_string(hide_password=False)
-    else:
-        statements(pg, f"ALTER DATABASE {name} SET {setting}")
-        other = pg
     try:
-        assert documents(other, "t") == before
-        with closing(SqlExtractor(other)) as extractor:
-            assert extractor.collections() == ["t"]
+        for setting in SETTINGS:
+            statements(pg, f"ALTER {of} RESET ALL", f"ALTER {of} SET {setting}")
+            assert documents(other, "t") == before, setting
+            with closing(SqlExtractor(other)) as extractor:
+                assert extractor.collections() == ["t"], setting
     finally:
         if whose == "ROLE":
             statements(pg, "DROP ROLE asker")

@@ -25,6 +25,12 @@ app: dict[str, dict[str, Any]] = {"t": {"m": {"_id": "other", "k": 1}}}
 """A document whose key and id differ, as `memory:` reads it."""
 
 
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints go where the command stands."""
+    monkeypatch.chdir(tmp_path)
+
+
 def from_csv(folder: Path) -> str:
     """A text where a number should be."""
     (folder / "t.csv").write_text("_id,n,k\nm,many,1\n")

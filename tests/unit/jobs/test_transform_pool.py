@@ -23,6 +23,7 @@ from migrator.model import Batch, BatchLimits, Fault, Record
 from migrator.pipeline.batching import Assembly, batches
 from tests.support.fakes import FakeExtractor, Item
 from tests.support.processes import ended
+from tests.support.seeds import examples
 
 SEED = "00" * 16
 USER_CODE = """
@@ -106,7 +107,7 @@ def two_processes() -> Iterator[TransformPool]:
     pool.close()
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=items)
 def test_all_is_as_without_a_pool(two_processes: TransformPool, found: list[Item]) -> None:
     """Every body, count, position and reject, whatever comes, with several processes at work."""
