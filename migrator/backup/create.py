@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
@@ -238,13 +238,4 @@ def _known(index: ChainIndex) -> Known:
 
 
 def _numbers(manifest: Manifest, *, resumed: bool) -> dict[str, object]:
-    counts = manifest.counts
-    return {
-        "documents": counts.documents,
-        "leaves": counts.leaves,
-        "attachments": counts.attachments,
-        "attachment_bytes": counts.attachment_bytes,
-        "faults": counts.faults,
-        "stored_bytes": manifest.size_bytes,
-        "resumed": resumed,
-    }
+    return {**asdict(manifest.counts), "stored_bytes": manifest.size_bytes, "resumed": resumed}

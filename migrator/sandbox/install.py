@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from migrator.errors import ConfigError, EndpointError
-from migrator.files.failures import write_error, writing
+from migrator.files.failures import writing
 from migrator.plugins import install_command
 
 FILES = ("package.json", "package-lock.json")
@@ -68,11 +68,9 @@ def installed_server(node: Node) -> Path:
     program = folder / SERVER
     if program.is_file():
         return program
-    try:
+    with writing(cache, what="The cache", instead=OTHER_CACHE):
         cache.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix="installing-", dir=cache))
-    except OSError as error:
-        raise write_error(error, cache, what="The cache", instead=OTHER_CACHE) from error
     try:
         for name, text in texts.items():
             with writing(work / name, instead=OTHER_CACHE):

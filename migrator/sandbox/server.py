@@ -18,7 +18,7 @@ from typing import Self
 import urllib3
 
 from migrator.errors import ConfigError, EndpointError
-from migrator.files.failures import write_error
+from migrator.files.failures import write_error, writing
 from migrator.sandbox.install import Node, find_node, installed_server
 
 START_TIMEOUT_S = 60.0
@@ -150,7 +150,9 @@ class Sandbox:
         if self._in_memory:
             command += ["--in-memory"]
         else:
-            command += ["--dir", str(_made(self._folder))]
+            with writing(self._folder, what="The sandbox's folder", instead=ELSEWHERE):
+                self._folder.mkdir(parents=True, exist_ok=True)
+            command += ["--dir", str(self._folder.resolve())]
         with (self._work / "output.txt").open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 no shell
                 command,
@@ -202,14 +204,6 @@ def _gist(output: str) -> str:
     lines = [line.strip() for line in output.splitlines()]
     telling = [line for line in lines if "rror" in line and not line.startswith(("at ", "throw "))]
     return (telling or lines)[0][:500]
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(error, folder, what="The sandbox's folder", instead=ELSEWHERE) from error
-    return folder.resolve()
 
 
 def _free_port(host: str, port: int) -> int:
