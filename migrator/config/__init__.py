@@ -6,7 +6,7 @@ A flag, its TOML key and the field have one name: `--on-conflict`, `on_conflict`
 from __future__ import annotations
 
 from migrator.config.job import POLICIES, SORTS, JobConfig, load_job_file, parse_max_errors
-from migrator.config.shared import Connection, LogOptions, Watch
+from migrator.config.option import Connection, LogOptions, Watch
 
 __all__ = [
     "POLICIES",

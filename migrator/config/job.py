@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.config import kinds
-from migrator.config.option import BYTES, option, options_class, options_of
-from migrator.config.shared import Connection, Watch
+from migrator.config.option import BYTES, Connection, Watch, option, options_class, options_of
 from migrator.errors import ConfigError
 from migrator.files.durable import refuse_place
 from migrator.files.streams import is_standard_output

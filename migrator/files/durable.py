@@ -211,15 +211,14 @@ def refuse_place(path: Path, *, what: str, instead: str, made: str = "") -> None
         return
     target = link_target(path)
     if target.is_dir():
-        raise ConfigError(f"{what} {path} is a folder.", hint=f"{instead[:1].upper()}{instead[1:]}.")
-    if target.is_symlink():
-        raise ConfigError(
-            f"{what} {path} cannot be written: it is a link to itself.", hint=f"Remove it, or {instead}."
-        )
-    if not target.parent.is_dir() and not (made and os.path.realpath(target.parent) == os.path.realpath(made)):
-        raise ConfigError(
-            f"{what} {path} cannot be written: there is no folder {target.parent}.", hint=f"Make it, or {instead}."
-        )
+        why, remedy = "it is a folder", f"{instead[:1].upper()}{instead[1:]}"
+    elif target.is_symlink():
+        why, remedy = "it is a link to itself", f"Remove it, or {instead}"
+    elif target.parent.is_dir() or (made and os.path.realpath(target.parent) == os.path.realpath(made)):
+        return
+    else:
+        why, remedy = f"there is no folder {target.parent}", f"Make it, or {instead}"
+    raise ConfigError(f"{what} {path} cannot be written: {why}.", hint=f"{remedy}.")
 
 
 def _set_mode(descriptor: int, found: os.stat_result | None) -> None:

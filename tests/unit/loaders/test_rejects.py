@@ -377,7 +377,7 @@ def test_a_place_that_cannot_be_written_is_named(path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no folder") as caught:
         RejectFile(path / "none")
     assert "--rejects" in caught.value.hint
-    with pytest.raises(ConfigError, match="Is a directory") as caught:
+    with pytest.raises(ConfigError, match="is a folder") as caught:
         RejectFile(path.parent)
     assert "--rejects" in caught.value.hint
 
