@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.lines import is_packed
+from migrator.extractors.lines import TextFile, is_packed, read_lines
 from migrator.files.identity import file_identity
 from migrator.model import Extractor, Position, Record
 from migrator.naming import collection_name, did_you_mean, shown
@@ -155,9 +155,11 @@ class FileExtractor(BaseExtractor):
         """Each kind's own."""
         raise NotImplementedError
 
-    def _ends(self, path: Path) -> Iterable[tuple[int, int]]:  # noqa: ARG002 some know it
-        """Offset and number after each record of a plain file; nothing where it cannot be divided so."""
-        return ()
+    def _ends(self, path: Path) -> Iterator[tuple[int, int]]:
+        """Offset and number after each record of a plain file: a line, where a kind does not say otherwise."""
+        with TextFile(path) as file:
+            for offset, number, _ in read_lines(file):
+                yield offset, number
 
     def size(self, collection: str) -> int:
         """The file's size."""

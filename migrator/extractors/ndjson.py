@@ -87,11 +87,6 @@ class NdjsonExtractor(FileExtractor):
                         continue
                 yield Record(f"{offset}:{number}", None, line)
 
-    def _ends(self, path: Path) -> Iterator[tuple[int, int]]:
-        with TextFile(path) as file:
-            for offset, number, _ in read_lines(file, max_line_bytes=MAX_LINE_BYTES):
-                yield offset, number
-
 
 def _called_json(entries: Sequence[Path]) -> str:
     called = [entry for entry in entries if entry.name.lower().endswith(_CALLED_JSON)]
