@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 from migrator.version import __version__
 
 if TYPE_CHECKING:
-    from migrator.config import JobConfig
     from migrator.model import Report
     from migrator.server.move.plan import ServerPlan
     from migrator.server.move.result import Applied
@@ -51,9 +50,9 @@ def run(source: object, target: str = "", **options: Any) -> Report:
         MigratorError: see `migrator.errors`; the checkpoint is saved.
     """
     # Imported late: `import migrator` alone must cost nothing.
-    from migrator.jobs.dispatch import run_any
+    from migrator.jobs.dispatch import job_of, run_any
 
-    config, around = _job(source, target, options)
+    config, around = job_of(source, target, options)
     return run_any(config, **around).report
 
 
@@ -71,9 +70,10 @@ def verify(source: object, target: str = "", **options: Any) -> VerifyResult:
     Raises:
         MigratorError: a side is out of reach. Differences are in the result, not raised.
     """
+    from migrator.jobs.dispatch import job_of
     from migrator.verification.job import verify_job
 
-    config, around = _job(source, target, options)
+    config, around = job_of(source, target, options)
     return verify_job(config, **around)
 
 
@@ -125,20 +125,3 @@ def apply(plan: ServerPlan | str | PathLike[str], **options: Any) -> Applied:
         if options.get(name) is not None:
             options[name] = Path(options[name])
     return apply_plan(made, ApplyOptions(**options), **extras)
-
-
-def _job(source: object, target: str, options: dict[str, Any]) -> tuple[JobConfig, dict[str, Any]]:
-    """The job, and what it runs in: its source where that is an object, and some of the options."""
-    from migrator.config import JobConfig
-    from migrator.model import Extractor
-
-    around: dict[str, Any] = {
-        name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options
-    }
-    if isinstance(source, str):
-        return JobConfig(source=source, target=target, **options), around
-    if not isinstance(source, Extractor):
-        from migrator.extractors.memory import MemoryExtractor
-
-        source = MemoryExtractor(source, name=type(source).__name__)
-    return JobConfig(target=target, **options), {**around, "source": source}
