@@ -16,20 +16,12 @@ import pytest
 
 from migrator.errors import MigratorError
 from migrator.model import Extractor, Position, Record
+from migrator.testing.data import read_data
 
 DOCUMENTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "tickets": [{"_id": f"t{number:03}", "number": number, "open": number % 2 == 0} for number in range(40)],
-    "users": [
-        {"_id": "!", "empty": {}, "list": [], "": "an empty key"},
-        {"_id": "a b/c", "text": 'tab \t, quote ", backslash \\, line separator \u2028, nul \u0000'},
-        {"_id": "line\nbreak", "nested": {"_id": "inner", "deep": [[[{"x": None}]]]}},
-        {"_id": "é", "big": 2**70 + 1, "small": -(10**30), "float": 1e-300, "whole": 1.0},
-        {"_id": "日本", "true": True, "false": False},
-        {"_id": "\U0001f600", "text": "\U0001f600" * 100},
-    ],
-    "nothing": [],
+    name: read_data(name) for name in ("tickets", "users", "nothing")
 }
-"""What the source of each implementation holds; ids ascend by their UTF-8 bytes."""
+"""What the source of each implementation holds, from `data/`; ids ascend by their UTF-8 bytes."""
 
 NAMES = tuple(DOCUMENTS)
 

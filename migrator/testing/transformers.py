@@ -10,21 +10,17 @@ from __future__ import annotations
 import copy
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from migrator.codec import encode
 from migrator.errors import TransformError
 from migrator.model import Transformer
+from migrator.testing.data import read_data, read_ndjson
 
-EXAMPLES: Sequence[Mapping[str, Any]] = (
-    {"_id": "old", "a": 1, "b": {"c": 2, "d": [1, {"e": "x"}]}, "n": "xyz", "_rev": "1-a"},
-    {"_id": "é", "a": None, "b": [], "n": 1.5},
-    {"_id": "\U0001f600", "a": {"": {}}, "b": {"c": []}, "big": 2**70 + 1},
-    {"a": "no id"},
-    {},
-)
+EXAMPLES: Sequence[Mapping[str, Any]] = read_data("examples")
 """Documents that any transformer must bear; refusing one by a TransformError is bearing it."""
 
 
@@ -77,6 +73,21 @@ def transformed(transform: Transformer, document: Mapping[str, Any]) -> Any:
     return None if outcome is None else encode(outcome)
 
 
+def check_case(transform: Transformer, case: Mapping[str, Any]) -> None:
+    """Fail unless a transformer makes of a document what a case says, in type, value and the order of keys.
+
+    Args:
+        transform: the transformer.
+        case: `document`, and `gives` (None leaves it out) or `refuses` with the reason.
+    """
+    if "refuses" not in case:
+        assert same(transform(case["document"]), case["gives"]), case
+        return
+    with pytest.raises(TransformError) as caught:
+        transform(case["document"])
+    assert str(caught.value) == case["refuses"]
+
+
 class TransformerContract:
     """The cases."""
 
@@ -85,10 +96,18 @@ class TransformerContract:
         """What the cases are about; each implementation defines its own."""
         raise NotImplementedError
 
+    cases: ClassVar[Path | None] = None
+    """NDJSON of what it is to make: `document`, and `gives` (null leaves it out), or `refuses` with the reason."""
+
     @pytest.fixture
     def documents(self) -> Sequence[Mapping[str, Any]]:
         """Documents to try it on; add some that it has much to do with."""
         return EXAMPLES
+
+    def test_gives_what_its_cases_say(self, transform: Transformer) -> None:
+        """For each line of the file."""
+        for case in read_ndjson(self.cases) if self.cases else ():
+            check_case(transform, case)
 
     def test_leaves_its_input_as_it_was(
         self, transform: Transformer, documents: Sequence[Mapping[str, Any]]

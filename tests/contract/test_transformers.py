@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator import transformers
+from migrator.config.kinds import KINDS
 from migrator.model import Transformer
 from migrator.testing import EXAMPLES, TransformerContract, transformed
+from migrator.testing.data import read_data
+from migrator.testing.transformers import check_case
 from tests.property.documents import documents, json_values
 from tests.support.exactness import same
 
@@ -40,6 +43,7 @@ TRANSFORMERS: dict[str, Transformer] = {
         [transformers.parse("rename:a=z"), transformers.parse("set:a=1"), transformers.parse("id:hash")]
     ),
 }
+CASES = read_data("transformers")
 # The fields that the transformers name, with any values.
 ABOUT = st.fixed_dictionaries(
     {},
@@ -61,6 +65,22 @@ def test_the_input_is_unchanged_and_the_outcome_always_the_same(document: dict[s
         assert same(document, before), name
         assert transformed(transform, before) == first, name
         assert same(document, before), name
+
+
+@pytest.mark.parametrize("spec", dict.fromkeys(case["spec"] for case in CASES))
+def test_the_cases_of_the_file(spec: str) -> None:
+    """What each kind makes of each document, as the file that other languages can read has it."""
+    cases = [case for case in CASES if case["spec"] == spec]
+    transform = transformers.parse(spec, seed=b"seed", started_ms=1)
+    assert len(cases) >= len(EXAMPLES)
+    for case in cases:
+        check_case(transform, case)
+
+
+def test_the_file_has_every_kind() -> None:
+    """Each row of the table of transformers, but those that need a secret or the user's own module."""
+    told = {case["spec"].partition(":")[0] for case in CASES}
+    assert told == {kind.word for kind in KINDS} - {"mask", ""}
 
 
 class TestEvery(TransformerContract):
