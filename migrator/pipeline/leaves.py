@@ -32,6 +32,7 @@ class _Batch(NamedTuple):
     ids: frozenset[str]
     size_bytes: int
     open_id: str | None
+    has_design: bool
 
 
 def carry_leaves(
@@ -89,7 +90,8 @@ def carry_leaves(
             at_once=lambda: at_once if held <= (at_once + 1) * limits.max_bytes else 0,
             queued=1,
             # Two batches at one document would wait for each other at the server, or both count what they wrote.
-            clash=lambda one, other: not one.ids.isdisjoint(other.ids),
+            # A design document could refuse what was read before it.
+            clash=lambda one, other: one.has_design or not one.ids.isdisjoint(other.ids),
         )
         begun, seconds = Tally(), 0.0
         try:
@@ -124,4 +126,5 @@ def _batches(
     divided = map(list, map(chain.from_iterable, in_batches(units, limits, size)))
     for batch, following in pairwise(chain(divided, ([],))):
         open_id = batch[-1].id if following and following[0].id == batch[-1].id else None
-        yield _Batch(batch, frozenset([leaf.id for leaf in batch]), size(batch), open_id)
+        ids = frozenset([leaf.id for leaf in batch])
+        yield _Batch(batch, ids, size(batch), open_id, any(id.startswith("_design/") for id in ids))

@@ -47,7 +47,7 @@ def run(*arguments: str, with_errors: bool = False) -> Ran:
     """
     result = CliRunner().invoke(cli, list(arguments))
     if isinstance(result.exception, MigratorError):
-        return Ran(result.exception.exit_code, f"{result.output}{result.exception}")
+        return Ran(result.exception.exit_code, f"{result.output}{result.exception.text}")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Ran(result.exit_code, result.output if with_errors else result.stdout)
