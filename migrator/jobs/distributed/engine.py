@@ -18,6 +18,7 @@ TOPIC = "migrator"
 RETRIES = 3
 CONNECT_TIMEOUT_S = 20
 LOOK_S = 0.1
+LOST = frozenset({"lost", "pending"})
 
 
 class DaskEngine:
@@ -112,8 +113,13 @@ class DaskEngine:
         waiting = self._distributed.as_completed(futures, loop=self._client.loop)
         seen = time.monotonic()
         while not waiting.is_empty():
-            if ended := waiting.next_batch(block=False):
-                yield from ended
+            if found := waiting.next_batch(block=False):
+                for future in found:
+                    if future.status in LOST:
+                        # Its result went with the worker that held it, and the scheduler has it made again.
+                        waiting.add(future)
+                    else:
+                        yield future
             else:
                 time.sleep(LOOK_S)
                 if self._has_workers():
