@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ RETRIES = 3
 CONNECT_TIMEOUT_S = 20
 LOOK_S = 0.1
 LOST = frozenset({"lost", "pending"})
+RESULT_S = 5.0
 
 
 class DaskEngine:
@@ -88,45 +89,57 @@ class DaskEngine:
         }
         patience_s = float(config["max_outage_s"])
         stop = Path(folder) / STOP_FILE
-        for future in self._ended(futures, patience_s, stop):
-            if future is None:
+        for end in self._ends(futures, patience_s, stop):
+            if end is None:
                 kind = "Interrupted" if stop.exists() else "EndpointError"
                 message = f"The scheduler at {self.address} has no workers any more."
                 hint = f"Start one with: dask worker {self.address}; then go on with --resume."
                 yield {"number": -1, "error": [kind, message, hint]}
                 return
-            error = future.exception() if future.status == "error" else None
-            if error is None and future.status == "finished":
-                yield future.result()
-                continue
-            if isinstance(error, SplitFailed):
-                kind, message, hint = error.args
-                yield {"number": futures[future], "error": [kind, message, hint]}
-            else:
-                words = f"{type(error).__name__}: {error}"[:500] if error else future.status
-                message = f"Split {futures[future]} was given up by the workers: {words}."
-                hint = "Look at the workers' logs (they may need more memory), then go on with --resume."
-                yield {"number": futures[future], "error": ["EndpointError", message, hint]}
+            yield end
 
-    def _ended(self, futures: Iterable[Any], patience_s: float, stop: Path) -> Iterator[Any]:
-        """Yield each future when it has ended; None, and no more, when nobody is there to end them."""
+    def _ends(self, futures: Mapping[Any, int], patience_s: float, stop: Path) -> Iterator[dict[str, Any] | None]:
+        """Yield the end of each split when it is there; None, and no more, when nobody is there to end them."""
         waiting = self._distributed.as_completed(futures, loop=self._client.loop)
         seen = time.monotonic()
         while not waiting.is_empty():
-            if found := waiting.next_batch(block=False):
-                for future in found:
-                    if future.status in LOST:
-                        # Its result went with the worker that held it, and the scheduler has it made again.
-                        waiting.add(future)
-                    else:
-                        yield future
-            else:
-                time.sleep(LOOK_S)
-                if self._has_workers():
-                    seen = time.monotonic()
-                elif stop.exists() or time.monotonic() - seen > patience_s:
-                    yield None
-                    return
+            ends = []
+            for future in waiting.next_batch(block=False):
+                end = self._end(future, futures[future])
+                if end is None:
+                    # It went with the worker that held it, and the scheduler has it made again.
+                    waiting.add(future)
+                else:
+                    ends.append(end)
+            yield from ends
+            if ends:
+                continue
+            time.sleep(LOOK_S)
+            if self._has_workers():
+                seen = time.monotonic()
+            elif stop.exists() or time.monotonic() - seen > patience_s:
+                yield None
+                return
+
+    def _end(self, future: Any, number: int) -> dict[str, Any] | None:
+        """What became of a split; None where it is not there any more."""
+        status = future.status
+        if status in LOST:
+            return None
+        if status == "finished":
+            try:
+                # Its worker can be killed just now; then this would wait until another one has made it.
+                result: dict[str, Any] = future.result(timeout=RESULT_S)
+            except TimeoutError:
+                return None
+            return result
+        error = future.exception(timeout=RESULT_S) if status == "error" else None
+        if isinstance(error, SplitFailed):
+            return {"number": number, "error": list(error.args)}
+        words = f"{type(error).__name__}: {error}"[:500] if error else status
+        message = f"Split {number} was given up by the workers: {words}."
+        hint = "Look at the workers' logs (they may need more memory), then go on with --resume."
+        return {"number": number, "error": ["EndpointError", message, hint]}
 
     def _has_workers(self) -> bool:
         # Whether the scheduler itself is there is told by the futures.
