@@ -246,6 +246,11 @@ class CouchClient:
             raise TransientError(f"{what}: no answer for {missing[0]!r:.100}.", signature="missing rows")
         return found
 
+    def present(self, database: str, ids: Sequence[str]) -> dict[str, str]:
+        """The revision of each of these ids under which there is a document; the others are left out."""
+        states = self.lookup(database, ids)
+        return {id: str(state["rev"]) for id, state in states.items() if state and not state.get("deleted")}
+
     def stored(self, database: str, ids: Iterable[str]) -> Generator[StoredDocument]:
         """What stands under each of these ids, one after the other, as `read_documents` has it."""
         return read_documents(self.stream, database, ids)

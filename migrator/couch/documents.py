@@ -57,9 +57,10 @@ class StoredDocument(NamedTuple):
 
 
 def stored_document(row: Row) -> StoredDocument:
-    """What a row of a list holds, as one that was asked for by its id."""
-    document = None if row.document is None else {**decode(row.document), "_rev": row.rev}
-    return StoredDocument(row.id, row.document or b"", row.id, {"key": row.id, "value": {}, "doc": document})
+    """What a row of a list holds, as one that was asked for by its id: not parsed before it is compared."""
+    document = b"null" if row.document is None else with_revision(row.document, row.rev)
+    text = b'{"key":%b,"value":{},"doc":%b}' % (json.dumps(row.id).encode(), document)
+    return StoredDocument(row.id, text, f"Reading document {row.id!r:.100}")
 
 
 class TooLong(Exception):

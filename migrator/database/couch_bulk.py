@@ -84,12 +84,8 @@ def post(client: CouchClient, database: str, writes: Sequence[Write]) -> list[Ro
 
 def delete_once(client: CouchClient, database: str, ids: Sequence[str]) -> list[Row]:
     """Delete these documents at their present revisions; of what is missing the row has no revision."""
-    states = client.lookup(database, list(dict.fromkeys(ids)))
-    writes = {
-        id: Write(id, encode({"_id": id, "_deleted": True}), str(state["rev"]))
-        for id, state in states.items()
-        if state is not None and not state.get("deleted")
-    }
+    there = client.present(database, list(dict.fromkeys(ids)))
+    writes = {id: Write(id, encode({"_id": id, "_deleted": True}), rev) for id, rev in there.items()}
     rows = dict(zip(writes, post(client, database, list(writes.values())), strict=True)) if writes else {}
     return [rows.get(id) or Row(id=id, ok=True) for id in ids]
 

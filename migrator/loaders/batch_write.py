@@ -71,18 +71,7 @@ class BatchWrite:
         """Send what the target is not seen to hold; give what it holds with other content, or met a conflict."""
         look = self._target.look
         there = look.revisions([self._documents[index].id for index in indexes]) if look else {}
-        unsure: list[int] = []
-        absent: list[int] = []
-        for index in indexes:
-            id, body = self._documents[index]
-            if id not in there:
-                absent.append(index)
-            elif self._target.fidelity.proves(body, there[id]):
-                self._equal(index)
-            else:
-                unsure.append(index)
-        sending: dict[int, str | None] = dict.fromkeys(absent, None)
-        self._read(unsure, sending, look)
+        sending = self._decide(indexes, there, look)
         conflicts = self._send(sending)
         if look:
             look.met(len(conflicts), len(sending))
@@ -180,23 +169,30 @@ class BatchWrite:
             )
 
     def _examine(self, indexes: Sequence[int]) -> dict[int, str | None]:
-        """Read what stands at the target; give what is to be sent, each with its parent revision or none.
+        """Read what stands at the target; give what is to be sent, each with its parent revision or none."""
+        return self._decide(indexes, self._present(indexes))
+
+    def _present(self, indexes: Sequence[int]) -> dict[str, str]:
+        return self._client.present(self._database, [self._documents[index].id for index in indexes])
+
+    def _decide(
+        self, indexes: Sequence[int], there: Mapping[str, str], look: Look | None = None
+    ) -> dict[int, str | None]:
+        """What is to be sent, where these ids are there with their revisions.
 
         What is there already gets its outcome: by revision alone where that proves it, by content elsewhere.
         """
-        states = self._client.lookup(self._database, [self._documents[index].id for index in indexes])
         sending: dict[int, str | None] = {}
         unsure: list[int] = []
         for index in indexes:
             id, body = self._documents[index]
-            state = states[id]
-            if state is None or state.get("deleted"):
+            if id not in there:
                 sending[index] = None
-            elif self._target.fidelity.proves(body, state["rev"]):
+            elif self._target.fidelity.proves(body, there[id]):
                 self._equal(index)
             else:
                 unsure.append(index)
-        self._read(unsure, sending)
+        self._read(unsure, sending, look)
         return sending
 
     def _read(self, indexes: Sequence[int], sending: dict[int, str | None], look: Look | None = None) -> None:

@@ -34,22 +34,21 @@ class MirrorWrite(BatchWrite):
         if not tombstones:
             return super()._examine(indexes)
         sending: dict[int, str | None] = {}
-        states = self._client.lookup(self._database, [self._documents[index].id for index in tombstones])
+        there = self._present(tombstones)
         for index in tombstones:
             id = self._documents[index].id
-            state = states[id]
             policy = self._target.on_conflict
-            if state is None or state.get("deleted"):
+            if id not in there:
                 ours = id in self._target.overwriting or id in self._target.confirmed
                 self._end(index, Status.WRITTEN if ours else Status.UNCHANGED)
             elif policy is OnConflict.SKIP:
                 self._end(index, Status.SKIPPED, reason="deleted at the source, kept at the target", conflict=True)
             elif policy is OnConflict.FAIL:
-                reason = f"deleted at the source, and at the target as {state['rev']}"
+                reason = f"deleted at the source, and at the target as {there[id]}"
                 self._end(index, Status.REJECTED, error=CONFLICT, reason=reason, conflict=True, status=409)
             else:
                 self._target.overwriting.add(id)
-                sending[index] = str(state["rev"])
+                sending[index] = there[id]
         return sending
 
     def _tombstones(self, indexes: Sequence[int]) -> list[int]:

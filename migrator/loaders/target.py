@@ -59,7 +59,7 @@ class Look:
         if not self._wanted:
             return {}
         try:
-            found = self._in_range(ids) if self._listed() else self._each(ids)
+            found = self._in_range(ids) if self._listed() else self._client.present(self._database, ids)
         except TransientError:
             # Sending will meet the same trouble, and is tried again.
             return {}
@@ -87,14 +87,16 @@ class Look:
         return self._together
 
     def _in_range(self, ids: Sequence[str]) -> dict[str, str]:
-        rows = {row.id: row.rev for row in self._rows(ids, _most_rows(ids))}
+        rows = {row.id: row.rev for row in self._rows(ids)}
+        found = {id: rows[id] for id in ids if id in rows}
         if len(rows) < _most_rows(ids):
-            return {id: rows[id] for id in ids if id in rows}
+            return found
         # The batch is spread among many others.
         end = next(reversed(rows))
         left = [id for id in ids if id > end]
-        self._by_ranges = 2 * len(left) < len(ids)
-        return {**{id: rows[id] for id in ids if id in rows}, **self._each(left)}
+        if 2 * len(left) >= len(ids):
+            self._by_ranges = False
+        return {**found, **self._client.present(self._database, left)} if left else found
 
     def documents(self, ids: Sequence[str], asked: int) -> Iterator[Row]:
         """The documents of a range that holds these ids, and others of it, where that is the way to read them.
@@ -106,19 +108,16 @@ class Look:
         if self._wanted and self._by_ranges and self._together and len(ids) * MAX_ROWS_EACH >= asked:
             # What is read one by one instead is held one at a time.
             with contextlib.suppress(TooLong):
-                yield from self._rows(ids, _most_rows(ids), include_docs=True)
+                yield from self._rows(ids, include_docs=True)
 
-    def _rows(self, ids: Sequence[str], limit: int, *, include_docs: bool = False) -> Iterator[Row]:
+    def _rows(self, ids: Sequence[str], *, include_docs: bool = False) -> Iterator[Row]:
+        limit = _most_rows(ids)
         # Python compares texts by code points, which is the order of their bytes.
         within = IdRange(min(ids), max(ids))
         listing = self._client.listing(self._database)
         ask = listing.ask
         listing = replace(listing, id_ranges=(within,), ask=lambda params: bounded(ask(params), limit))
         return islice(listing.rows(page_rows=limit, include_docs=include_docs), limit)
-
-    def _each(self, ids: Sequence[str]) -> dict[str, str]:
-        states = self._client.lookup(self._database, ids)
-        return {id: state["rev"] for id, state in states.items() if state is not None and not state.get("deleted")}
 
 
 def _most_rows(ids: Sequence[str]) -> int:

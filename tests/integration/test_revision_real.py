@@ -11,19 +11,11 @@ import urllib3
 
 from migrator.couch.revision import first_revision, rule_holds
 from tests import support
-from tests.support.revision_rule import revision_after
+from tests.support.revision_rule import EDGE_INTEGERS, revision_after
 
 LETTERS = ["a", '"', "\\", "\n", "\0", "é", "漢", "😀", "\u2028", "\uffff", "\x7f", "/", '" :', "e-400", "\ud7ff"]
 INTEGERS = [
-    0,
-    1,
-    255,
-    256,
-    -1,
-    2**31 - 1,
-    2**31,
-    -(2**31),
-    -(2**31) - 1,
+    *EDGE_INTEGERS,
     2**59,
     2**60,
     2**63,

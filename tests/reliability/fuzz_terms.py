@@ -18,17 +18,10 @@ from typing import Any
 
 from migrator.couch import revision
 from tests.support.compiled import ROOT, build, compiler, load
+from tests.support.revision_rule import EDGE_INTEGERS
 
 INTEGERS = [
-    0,
-    1,
-    255,
-    256,
-    -1,
-    2**31 - 1,
-    2**31,
-    -(2**31),
-    -(2**31) - 1,
+    *EDGE_INTEGERS,
     2**63 - 1,
     2**63,
     -(2**63),

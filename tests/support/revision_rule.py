@@ -7,6 +7,9 @@ import re
 
 from migrator.couch import revision
 
+EDGE_INTEGERS = (0, 1, 255, 256, -1, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1)
+"""Where Erlang writes integers in another way."""
+
 _REVISION = re.compile(r"([1-9][0-9]*)-(.+)", re.ASCII | re.DOTALL)
 
 

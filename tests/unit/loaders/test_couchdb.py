@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -18,14 +18,6 @@ from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
 from migrator.retry.retrier import Retrier, RetryPolicy
 from tests.support.fake_couch import EMPTY_INFO, FakeCouch
 from tests.support.stub_server import Asked, Reply, recorded, recorded_reply
-
-
-@pytest.fixture
-def couch() -> Iterator[FakeCouch]:
-    """Of one test."""
-    couch = FakeCouch()
-    yield couch
-    couch.server.close()
 
 
 def batch(*documents: dict[str, Any]) -> Batch:

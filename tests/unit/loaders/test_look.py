@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,14 +20,6 @@ from tests.support.stub_server import Asked, Reply
 
 SOME = {**EMPTY_INFO, "doc_count": 5}
 IDS = [f"d{number:02}" for number in range(30)]
-
-
-@pytest.fixture
-def couch() -> Iterator[FakeCouch]:
-    """Of one test."""
-    couch = FakeCouch()
-    yield couch
-    couch.server.close()
 
 
 def loaded(
