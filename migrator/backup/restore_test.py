@@ -15,7 +15,7 @@ from migrator.backup.options import RestoreOptions
 from migrator.backup.restore import run_restore
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
-from migrator.couch.leaf_equality import Proof, proofs, unlike
+from migrator.couch.documents import Proof, proofs, unlike
 from migrator.couch.leaves import listed_leaves
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.files.failures import temporary_folder

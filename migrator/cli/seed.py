@@ -18,8 +18,8 @@ from migrator.cli.rendering import rejected_text, show
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
 from migrator.couch.endpoint import is_server_url
+from migrator.couch.locate import wait_for_server
 from migrator.couch.places import checked_place
-from migrator.couch.ready import wait_for_server
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError
 from migrator.fixtures.options import Masking, SeedOptions
 from migrator.report.summary import table, unconfirmed_lines

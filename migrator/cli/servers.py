@@ -19,7 +19,7 @@ from migrator.cli.options import DryRun
 from migrator.cli.rendering import show
 from migrator.config import Connection
 from migrator.config.option import SECONDS, documented, option, options_class, said
-from migrator.couch.ready import wait_for_server
+from migrator.couch.locate import wait_for_server
 from migrator.errors import EXIT_DIFFERENCES, EXIT_UNREACHABLE, ConfigError, EndpointError
 from migrator.server.move.options import PlanOptions
 

@@ -170,7 +170,7 @@ COUCHDB = Target(
     schemes=("http", "https"),
 )
 FOLDER = Target({"folder/": "one `<collection>.ndjson` each"}, "migrator.loaders.ndjson:open_target")
-STREAM = Target({"-": "the NDJSON of one collection on standard output"}, "migrator.loaders.stream:open_target")
+STREAM = Target({"-": "the NDJSON of one collection on standard output"}, "migrator.loaders.ndjson:open_pipe")
 TARGETS = (COUCHDB, FOLDER, STREAM)
 
 TARGET_FORMS = ", ".join(form for target in TARGETS for form in target.forms)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from migrator.codec import InvalidDocument, decode, decode_value, one_line
-from migrator.couch.raw_json import elements, members, values
+from migrator.codec.reading import elements, members, values
 from migrator.couch.rows import torn
 from migrator.model.revisions import Attachment, Leaf, LeafFault
 

@@ -1,4 +1,4 @@
-"""Documents as a server stores them: read one by one, with their attachments, and compared as it keeps them.
+"""Documents as a server stores them: read one by one, with their attachments, and compared; leaves compared too.
 
 Of large documents one is held at a time, and not all that are asked for.
 """
@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
 from migrator.codec import decode
-from migrator.codec.equality import content, differing_path
+from migrator.codec.equality import canonical_digest, content, differing_path
 from migrator.couch.revision import first_revision, rule_holds
 from migrator.couch.rows import HEAD, Row, lines, listed, parsed, row_texts, torn
 from migrator.errors import TransientError
 from migrator.model import Document
+from migrator.model.revisions import Leaf, LeafFault
+from migrator.naming import shown
 
 MAX_DOCS_ASKED = 100
 # A server that writes all rows in one line is asked for fewer when they are longer than this together.
@@ -208,3 +212,65 @@ def _with_doubles(value: dict[str, Any]) -> dict[str, Any]:
         # So deep a document never came through such a server.
         return value
     return changed
+
+
+class Proof(NamedTuple):
+    """What must be equal of a leaf."""
+
+    deleted: bool
+    digest: bytes
+    ancestors: tuple[str, ...]
+    attachments: tuple[tuple[str, str, int, str], ...]
+
+
+def proof_of(leaf: Leaf) -> Proof:
+    """What must be equal of this leaf; its attachments are read."""
+    body = decode(leaf.body)
+    ancestors = tuple(body.get("_revisions", {}).get("ids", ()))
+    attachments = []
+    for attachment in leaf.attachments:
+        digest = hashlib.sha256()
+        length = 0
+        for piece in attachment.open():
+            digest.update(piece)
+            length += len(piece)
+        attachments.append((attachment.name, attachment.content_type, length, digest.hexdigest()))
+    fields = {name: value for name, value in content(body).items() if name != "_deleted"}
+    return Proof(leaf.deleted, canonical_digest(fields, stored=True), ancestors, tuple(sorted(attachments)))
+
+
+def proofs(
+    leaves: Iterable[Leaf | LeafFault], unreadable: Callable[[LeafFault], None]
+) -> Iterator[tuple[str, dict[str, Proof]]]:
+    """Each document's leaves by revision, of leaves that stand together; `unreadable` is told what is none."""
+    for id, group in groupby(leaves, key=lambda leaf: leaf.id):
+        found: dict[str, Proof] = {}
+        for leaf in group:
+            if isinstance(leaf, Leaf):
+                found[leaf.rev] = proof_of(leaf)
+            else:
+                unreadable(leaf)
+        yield id, found
+
+
+def unlike(
+    id: str, ours: Mapping[str, Proof], theirs: Mapping[str, Proof], *, revs_limit: int = 1
+) -> Iterator[str]:
+    """What differs between the leaves of one document that both sides have, as sentences.
+
+    Args:
+        id: the document's.
+        ours: its leaves by revision.
+        theirs: the other side's.
+        revs_limit: of the ancestry of each leaf the other side keeps so many revisions at least.
+    """
+    for rev in sorted(ours.keys() & theirs.keys()):
+        what = f"{shown(id)} {rev}"
+        one, other = ours[rev], theirs[rev]
+        if one.deleted != other.deleted or one.digest != other.digest:
+            yield f"{what} has another content"
+        if one.attachments != other.attachments:
+            yield f"{what} has other attachments"
+        kept = min(len(one.ancestors), max(revs_limit, len(other.ancestors)))
+        if one.ancestors[:kept] != other.ancestors[:kept]:
+            yield f"{what} has another ancestry"

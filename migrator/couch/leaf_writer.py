@@ -19,8 +19,8 @@ from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.model.events import BatchSplit, Listener, ignore
 from migrator.model.revisions import Leaf, inline_bytes
-from migrator.retry.dividing import divide_refused, in_batches, refuse_trouble, refused_alone
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, Retrier
+from migrator.retry.window import divide_refused, in_batches, refuse_trouble, refused_alone
 
 T = TypeVar("T")
 

@@ -128,7 +128,7 @@ class Listing:
     def _in_order(
         self, found: Iterator[Part], read: Callable[[Part], Generator[Row]], last: str | None, at_once: int
     ) -> Iterator[Row]:
-        from migrator.couch.parallel import parallel_rows  # most lists are read page after page
+        from migrator.couch.id_ranges import parallel_rows  # most lists are read page after page
 
         with closing(parallel_rows(found, read, at_once=at_once)) as rows:
             for row in rows:

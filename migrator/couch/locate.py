@@ -1,4 +1,4 @@
-"""What a server's URL names: where the server begins, which may be below a path, and which database is meant.
+"""What a server's URL names: where the server begins (it may be below a path), which database; is it ready yet.
 
 `http://host/couch` is a server behind a web server, or a database of the server at `http://host`: nothing but the
 server knows. So it is asked, once in a process for each URL.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
@@ -167,3 +169,61 @@ def _answer(endpoint: Endpoint) -> str:
             return "server"
         return "database" if isinstance(value.get("db_name"), str) else ""
     return "closed" if answer.status in {401, 403} and "error" in value else ""
+
+
+def wait_for_server(url: str, timeout_s: float) -> str:
+    """Ask again and again until the server is ready, and give its URL.
+
+    A URL with a path may name a server below it, or a database: whichever server answers counts.
+
+    Raises:
+        ConfigError: it is no server's URL.
+        EndpointError: it was not ready in time.
+    """
+    from migrator.couch.client import CouchClient  # late, as above
+
+    root, segments = read_url(
+        checked_place(url, "URL"), environ=_without_credentials(), read_timeout_s=min(5.0, timeout_s)
+    )
+    servers = possible_servers(root, segments)
+    deadline = time.monotonic() + timeout_s
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(contextlib.closing(CouchClient(server))) for server in servers]
+        while True:
+            reasons = []
+            for client in clients:
+                reason = _trouble(client, alone=len(clients) == 1)
+                if not reason:
+                    return client.url
+                reasons.append(reason)
+            if time.monotonic() + 0.25 > deadline:
+                raise EndpointError(
+                    f"{servers[0].url} was not ready within {timeout_s:g} s: {reasons[0]}",
+                    hint="Check the address, and the server's log.",
+                )
+            time.sleep(0.25)
+
+
+def _trouble(client: CouchClient, *, alone: bool) -> str:
+    """Why a server is not ready, "" where it is."""
+    try:
+        up = client.call("GET", "_up")
+        # A web server in front of a CouchDB answers too; only a CouchDB's answers are JSON.
+        ours = alone or up.body[:1] == b"{"
+        # A CouchDB says 404 while it is in maintenance and before it is up; other servers know no _up.
+        if ours and (up.status in {200, 401, 403} or (up.status == 404 and _greets(client))):
+            return ""
+    except TransientError as error:
+        return error.message
+    return f"it answers {up.status}"
+
+
+def _greets(client: CouchClient) -> bool:
+    return client.call("GET").status in {200, 401}
+
+
+def _without_credentials() -> dict[str, str]:
+    """What leads the way to a server, and no more: five failed logins would lock the account."""
+    kept = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUEST_METHOD"}
+    kept |= {"COUCHDB_CA_FILE", "COUCHDB_CLIENT_CERT", "COUCHDB_CLIENT_KEY"}
+    return {"NETRC": os.devnull, **{name: value for name, value in os.environ.items() if name.upper() in kept}}

@@ -9,8 +9,8 @@ from typing import Any
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
-from migrator.couch.refused import security_fault
 from migrator.couch.responses import Answer, refuse
+from migrator.couch.validate import security_fault
 from migrator.errors import ConfigError, TargetMissing
 from migrator.model.revisions import DatabaseFacts
 

@@ -12,8 +12,8 @@ from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict
 from migrator.database import checks
 from migrator.database.service import Row
 from migrator.errors import BatchRefused
-from migrator.retry.dividing import divide_refused
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, repeat_while
+from migrator.retry.window import divide_refused
 
 NO_ANSWER = {"error": "no answer", "reason": "no row for it came back"}
 # One request holds so much; the server reads all of it before it writes.

@@ -24,8 +24,7 @@ from migrator.codec import VALUE_CODECS, InvalidDocument, ValueCodec, decode
 from migrator.errors import ConfigError, Interrupted, MigratorError
 from migrator.model import BatchLimits, Fault, Record, Transformer
 from migrator.pipeline.batching import Assembly, transformed
-from migrator.retry.dividing import in_batches
-from migrator.retry.window import Window
+from migrator.retry.window import Window, in_batches
 
 CHUNK = BatchLimits(max_docs=100, max_bytes=256_000)
 # So many chunks are on their way for each process, so that none waits for the next one.

@@ -14,12 +14,11 @@ from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_
 from migrator.couch.documents import fidelity_of
 from migrator.couch.identity import mark_database, read_identity
 from migrator.couch.locate import client_of
-from migrator.couch.trouble import Suspects
+from migrator.couch.trouble import CONFLICT, Suspects
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES, screen
 from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite
 from migrator.loaders.conflicts import OnConflict, parse_policy
-from migrator.loaders.mirror_write import DELETED, MirrorWrite
 from migrator.loaders.target import Look, Target
 from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
 from migrator.model.capabilities import Traits
@@ -190,3 +189,49 @@ def open_target(
         mirror=config.since_last or config.follow,
         attempts=config.max_attempts,
     )
+
+
+# How the text of a deletion ends; no other document may have such a field.
+DELETED = b',"_deleted":true}'
+
+
+class MirrorWrite(BatchWrite):
+    """As BatchWrite, with deletions.
+
+    A deletion needs the revision that it deletes, and where there is none, it would make a tombstone of nothing:
+    so what stands at the target is read first. It goes by the policy as other content does; `newer` deletes, for a
+    deletion has no field to compare.
+    """
+
+    def _write(self, indexes: list[int]) -> None:
+        tombstones = self._tombstones(indexes)
+        if len(tombstones) < len(indexes):
+            deleted = set(tombstones)
+            super()._write([index for index in indexes if index not in deleted])
+        if tombstones and (conflicts := self._send(self._examine(tombstones))):
+            self._settle(conflicts)
+
+    def _examine(self, indexes: Sequence[int]) -> dict[int, str | None]:
+        tombstones = self._tombstones(indexes)
+        if not tombstones:
+            return super()._examine(indexes)
+        sending: dict[int, str | None] = {}
+        there = self._present(tombstones)
+        for index in tombstones:
+            id = self._documents[index].id
+            policy = self._target.on_conflict
+            if id not in there:
+                ours = id in self._target.overwriting or id in self._target.confirmed
+                self._end(index, Status.WRITTEN if ours else Status.UNCHANGED)
+            elif policy is OnConflict.SKIP:
+                self._end(index, Status.SKIPPED, reason="deleted at the source, kept at the target", conflict=True)
+            elif policy is OnConflict.FAIL:
+                reason = f"deleted at the source, and at the target as {there[id]}"
+                self._end(index, Status.REJECTED, error=CONFLICT, reason=reason, conflict=True, status=409)
+            else:
+                self._target.overwriting.add(id)
+                sending[index] = there[id]
+        return sending
+
+    def _tombstones(self, indexes: Sequence[int]) -> list[int]:
+        return [index for index in indexes if self._documents[index].body.endswith(DELETED)]

@@ -1,23 +1,35 @@
-"""Writes NDJSON: a folder with one file per collection, one document a line."""
+"""Writes NDJSON, one document a line: a folder with one file per collection, or a stream of one collection."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from migrator.checkpoint.target_guard import NOTHING_THERE
 from migrator.config import JobConfig
-from migrator.errors import ConfigError
+from migrator.errors import ConfigError, StorageError
 from migrator.files.durable import link_target
 from migrator.files.failures import RESUME, write_error
+from migrator.files.streams import STDOUT, STREAM, open_stream, standard_output
 from migrator.loaders.ndjson_file import NdjsonFile
-from migrator.model import Batch, Document, Fault, Loader, Outcome
+from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
 from migrator.model.capabilities import Traits
 from migrator.naming import file_name
 
 
-class NdjsonLoader:
+class _LinesLoader(Loader):
+    """A target of one document a line, which takes one batch after the other."""
+
+    max_in_flight = 1
+
+    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:  # noqa: ARG002 (the protocol's)
+        """Refuse an empty id; a line can hold everything else."""
+        return None if id else Fault("empty_id", "the document has an empty _id")
+
+
+class NdjsonLoader(_LinesLoader):
     """A folder of `<collection>.ndjson` files.
 
     What is incomplete is called `<collection>.ndjson.part`, and takes its final name when the collection is
@@ -33,7 +45,6 @@ class NdjsonLoader:
         ConfigError: the folder is a file.
     """
 
-    max_in_flight = 1
     traits = Traits(writes_files=True)
 
     def __init__(self, folder: str | os.PathLike[str], *, on_conflict: str = "fail") -> None:
@@ -52,10 +63,6 @@ class NdjsonLoader:
     def target_name(self, collection: str) -> str:
         """The file's name."""
         return f"{file_name(collection)}.ndjson"
-
-    def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:  # noqa: ARG002 (the protocol's)
-        """Refuse an empty id; a line can hold everything else."""
-        return None if id else Fault("empty_id", "the document has an empty _id")
 
     def survey(self, collection: str) -> int:
         """How many lines the file has; -1 where there is none yet."""
@@ -136,8 +143,100 @@ class NdjsonLoader:
         self._outputs.clear()
 
 
+class StreamLoader(_LinesLoader):
+    """A target that is written once, from its beginning to its end, and cannot be looked at.
+
+    Args:
+        target: `-` for standard output, or the path of a pipe, FIFO or device.
+    """
+
+    traits = Traits(repeatable=False)
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._name = STDOUT if target == STREAM else target
+        self._collection: str | None = None
+        self._file: BinaryIO | None = None
+
+    def describe(self) -> str:
+        """The stream."""
+        return self._target
+
+    def target_name(self, collection: str) -> str:
+        """The stream's own.
+
+        Raises:
+            ConfigError: another collection goes there.
+        """
+        if self._collection not in {None, collection}:
+            raise ConfigError(
+                f"{self._name.capitalize()} takes one collection, not both {self._collection} and {collection}.",
+                hint="Choose one with --collection NAME, or name a folder with --to.",
+            )
+        self._collection = collection
+        return self._name
+
+    def prepare(self, collection: str, mark: int | None) -> None:  # noqa: ARG002 (the protocol's)
+        """Open the stream.
+
+        Raises:
+            StorageError: it cannot be opened.
+        """
+        if self._file is not None:
+            return
+        try:
+            if self._target == STREAM:
+                self._file = standard_output()
+            else:
+                self._file = os.fdopen(open_stream(Path(self._target)), "wb", buffering=0)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:  # noqa: ARG002 (the protocol's)
+        """Write the documents.
+
+        Raises:
+            StorageError: the reader has gone, or the disk behind the stream is full.
+        """
+        left = memoryview(b"".join([document.body + b"\n" for document in batch.documents]))
+        try:
+            while left and self._file is not None:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise self._failed(error) from error
+        return [Outcome(document.id, Status.WRITTEN) for document in batch.documents]
+
+    def close(self) -> None:
+        """Close the stream; standard output stays open for others."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _failed(self, error: OSError) -> StorageError:
+        why = "its reader has gone" if isinstance(error, BrokenPipeError) else error.strerror
+        return StorageError(
+            f"{self._name.capitalize()} cannot be written: {why}.",
+            hint="Run the command again with a reader that takes all of it, or name a folder with --to.",
+        )
+
+
 def open_target(
     target: str, config: JobConfig, _names: Mapping[str, str], _environ: Mapping[str, str] | None
 ) -> Loader:
     """The target that a TARGET names."""
     return NdjsonLoader(target, on_conflict=config.on_conflict)
+
+
+def open_pipe(
+    target: str, config: JobConfig, _names: Mapping[str, str], _environ: Mapping[str, str] | None
+) -> Loader:
+    """The stream that a TARGET names.
+
+    Raises:
+        ConfigError: the job goes on from an earlier one.
+    """
+    if config.resume:
+        raise ConfigError(
+            "What is written to a pipe cannot be taken up again.", hint="Leave --resume out, or name a folder."
+        )
+    return StreamLoader(target)

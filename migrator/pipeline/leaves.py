@@ -13,8 +13,7 @@ from migrator.errors import Interrupted
 from migrator.model import BatchLimits, Outcome
 from migrator.model.revisions import Leaf, LeafFault, held_bytes
 from migrator.pipeline.accounting import Tally, account_leaves
-from migrator.retry.dividing import in_batches
-from migrator.retry.window import Window
+from migrator.retry.window import Window, in_batches
 
 
 class Settled(NamedTuple):

@@ -35,8 +35,8 @@ from migrator.model.capabilities import (
     unconfirmed_of,
 )
 from migrator.model.events import BatchSplit, Listener, ignore
-from migrator.retry.dividing import divide_refused, refuse_trouble, refused_alone
 from migrator.retry.retrier import Retrier, is_transient
+from migrator.retry.window import divide_refused, refuse_trouble, refused_alone
 
 S = TypeVar("S", Extractor, Loader)
 F = TypeVar("F", bound=Callable[..., Any])

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 
 from migrator.codec import InvalidDocument, one_line, top_level
+from migrator.codec.reading import members
 from migrator.codec.values import base64_pieces
 from migrator.couch.documents import DEFAULT_CONTENT_TYPE
-from migrator.couch.raw_json import members
 from migrator.couch.revision import first_revision
 from migrator.model.revisions import Attachment, Leaf, LeafFault
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from migrator.codec.reading import elements, values
 from migrator.convert.formats.reader import Element, FileReader
 from migrator.convert.formats.writer import FileWriter
-from migrator.couch.raw_json import elements, values
 from migrator.extractors.lines import TextFile
 from migrator.model.revisions import Leaf, LeafFault
 

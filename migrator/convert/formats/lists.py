@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from migrator.codec import InvalidDocument, decode
+from migrator.codec.reading import members, values
 from migrator.convert.formats.json_text import leaf_of
 from migrator.convert.formats.reader import Element, FileReader
 from migrator.convert.formats.writer import FileWriter, Holds
-from migrator.couch.raw_json import members, values
 from migrator.extractors.lines import TextFile
 from migrator.model.revisions import Leaf, LeafFault
 

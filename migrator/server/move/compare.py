@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from migrator.couch.changes import BEGINNING
-from migrator.couch.leaf_equality import proofs, unlike
+from migrator.couch.documents import proofs, unlike
 from migrator.couch.leaves import LeafReader
 from migrator.files.sorting import side_by_side
 from migrator.model import BatchLimits
 from migrator.model.events import TaskProgressed
 from migrator.model.revisions import LeafFault
 from migrator.naming import printable, shown
-from migrator.retry.dividing import in_batches
+from migrator.retry.window import in_batches
 from migrator.server.admin import replications
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS

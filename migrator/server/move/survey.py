@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from migrator.couch.refused import security_fault
+from migrator.couch.validate import security_fault
 from migrator.errors import ConfigError
 from migrator.naming import legal_database, shown
 from migrator.server.admin.compact import sizes

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.codec import InvalidDocument, decode
+from migrator.codec.reading import elements, members
 from migrator.couch.bulk_get import Asked, leaf_of, read_leaves
 from migrator.couch.changes import Change, Tail, read_changes
-from migrator.couch.raw_json import elements, members
 from migrator.errors import TransientError
 from migrator.model.revisions import Leaf, LeafFault
 

@@ -8,8 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from migrator.couch.locate import locate
-from migrator.couch.ready import wait_for_server
+from migrator.couch.locate import locate, wait_for_server
 from migrator.errors import ConfigError, EndpointError, TransientError
 from tests.support.stub_server import Asked, Reply, StubServer
 

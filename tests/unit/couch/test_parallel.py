@@ -8,8 +8,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from migrator.couch.id_ranges import Part
-from migrator.couch.parallel import BUFFER_BYTES, ROW_OVERHEAD_BYTES, parallel_rows
+from migrator.couch.id_ranges import BUFFER_BYTES, ROW_OVERHEAD_BYTES, Part, parallel_rows
 from migrator.couch.rows import Row
 from migrator.errors import TransientError
 

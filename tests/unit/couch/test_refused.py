@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from migrator.couch import refused
+from migrator.couch import validate
 from migrator.couch.responses import Answer
 from migrator.couch.settings import check_security
 from migrator.errors import ConfigError
@@ -21,7 +21,7 @@ from tests.data.refused_for_good import DESIGNS, INDEXES, SECURITY
 @pytest.mark.parametrize(("taken", "value"), SECURITY, ids=str)
 def test_security(taken: bool, value: Any) -> None:
     """The server answers 500 no_majority to what it does not take."""
-    assert (refused.security_fault(value) == "") is taken
+    assert (validate.security_fault(value) == "") is taken
     if not taken:
         with pytest.raises(ConfigError, match="for good"):
             check_security(value, "orders")
@@ -30,13 +30,13 @@ def test_security(taken: bool, value: Any) -> None:
 @pytest.mark.parametrize(("taken", "value"), DESIGNS, ids=str)
 def test_design_documents(taken: bool, value: dict[str, Any]) -> None:
     """What only a compiler can tell is left to the server."""
-    assert (refused.design_fault({"_id": "_design/x", **value}) == "") is taken
+    assert (validate.design_fault({"_id": "_design/x", **value}) == "") is taken
 
 
 @pytest.mark.parametrize(("taken", "value"), INDEXES, ids=str)
 def test_indexes(taken: bool, value: dict[str, Any]) -> None:
     """What depends on the server is not asked here."""
-    assert (refused.index_fault(value) == "") is taken
+    assert (validate.index_fault(value) == "") is taken
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_indexes(taken: bool, value: dict[str, Any]) -> None:
 )
 def test_services_of_indexes(kind: str, features: list[str] | None, lacks: bool) -> None:
     """A server that does not say what it has is asked by trying."""
-    assert refused.lacking_service(kind, {} if features is None else {"features": features}) is lacks
+    assert validate.lacking_service(kind, {} if features is None else {"features": features}) is lacks
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_services_of_indexes(kind: str, features: list[str] | None, lacks: bool)
 def test_answers_to_an_index(status: int, error: str, reason: str, final: bool) -> None:
     """A refusal for good is told at once; trouble is waited for."""
     body = json.dumps({"error": error, "reason": reason}).encode()
-    assert bool(refused.index_refused(Answer(status, {}, body))) is final
+    assert bool(validate.index_refused(Answer(status, {}, body))) is final
 
 
 FILES = [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.model import BatchLimits
-from migrator.retry.dividing import in_batches
+from migrator.retry.window import in_batches
 
 
 @given(st.lists(st.integers(0, 50)), st.integers(1, 6), st.integers(1, 60))
