@@ -1,24 +1,24 @@
 """Runs transformers in several processes: for functions of the user's own that need much of a processor.
 
-Only JSON texts go to and fro, never Python's own objects. Records stay in order, and what is said of each is what
-would be said without the pool. Such a process is `python -m migrator.jobs.transform_pool`: texts come in, what the
-transformers make of them goes out, and it ends when its standard input does.
+Only JSON texts and faults go to and fro, never the user's own objects. Records stay in order, and what is said of
+each is what would be said without the pool. Such a process is `python -m migrator.jobs.transform_pool`, with a
+connection as its standard input: texts come in, what the transformers make of them goes out, and it ends when the
+other side does.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
-import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO, cast
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
 
 from migrator.codec import VALUE_CODECS, InvalidDocument, ValueCodec, decode
 from migrator.errors import ConfigError, Interrupted, MigratorError
@@ -30,9 +30,8 @@ CHUNK = BatchLimits(max_docs=100, max_bytes=256_000)
 # So many chunks are on their way for each process, so that none waits for the next one.
 CHUNKS_EACH = 2
 _LEAVE_S = 2.0
-# What an answer's first byte says of a text.
-MADE, FILTERED, FAULTY, UNREADABLE = b"m", b"-", b"f", b"u"
-_COUNT = struct.Struct(">I")
+# The answer where a text is no document.
+UNREADABLE = b""
 
 
 class TransformPool:
@@ -60,7 +59,7 @@ class TransformPool:
         self._workers = workers
         self._stopping = stopping
         asked = {"transform": list(specs), "codec": codec, "seed": seed, "started_ms": started_ms}
-        self._asked = json.dumps({**asked, "path": sys.path}).encode()
+        self._asked = {**asked, "path": sys.path}
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._started: list[_Worker] = []
         self._lock = threading.Lock()
@@ -91,10 +90,10 @@ class TransformPool:
             self._closed = True
             started = list(self._started)
         for worker in started:
-            worker.close()
+            worker.end()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in started:
-            worker.let_go()
+            worker.connection.close()
 
     def _look(self) -> None:
         if self._stopping.is_set():
@@ -105,24 +104,13 @@ class TransformPool:
         if not texts:
             return chunk
         worker = self._worker()
-        answers = iter(worker.transform(texts))
+        answers = iter(worker.ask(texts))
         self._idle.put(worker)
         made = []
         for record in chunk:
-            if record.text is None or record.fault is not None:
-                made.append(record)
-                continue
-            answer = next(answers)
-            kind = answer[:1]
-            if kind == UNREADABLE:
-                # Why it is no document is said where all others are said.
-                made.append(record)
-            elif kind == FILTERED:
-                made.append(assembly.finished(record, None))
-            elif kind == FAULTY:
-                made.append(assembly.finished(record, Fault(*json.loads(answer[1:]))))
-            else:
-                made.append(assembly.finished(record, answer[1:]))
+            answer = UNREADABLE if record.text is None or record.fault is not None else next(answers)
+            # Why a text is no document is said where all others are said.
+            made.append(record if answer == UNREADABLE else assembly.finished(record, answer))
         return made
 
     def _worker(self) -> _Worker:
@@ -133,7 +121,8 @@ class TransformPool:
                 raise Interrupted("The transform processes were ended.")
             worker = _Worker()
             self._started.append(worker)
-        worker.begin(self._asked)
+        if refused := worker.ask(self._asked):
+            raise ConfigError(refused[0], hint=refused[1])
         return worker
 
 
@@ -141,48 +130,34 @@ class _Worker:
     """One process."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "migrator.jobs.transform_pool"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._stdin = cast("BinaryIO", self._process.stdin)
-        self._stdout = cast("BinaryIO", self._process.stdout)
+        self.connection, theirs = Pipe()
+        with contextlib.closing(theirs):
+            # What a function of the user's prints is for people to see.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "migrator.jobs.transform_pool"], stdin=theirs.fileno(), stdout=2
+            )
         self._closing = False
 
-    def begin(self, asked: bytes) -> None:
-        refused = self.transform([asked])
-        if refused:
-            message, hint = (text.decode() for text in refused)
-            raise ConfigError(message, hint=hint)
-
-    def close(self) -> None:
+    def end(self) -> None:
         self._closing = True
-        with contextlib.suppress(OSError):
-            self._stdin.close()
-        self._left()
+        self._process.kill()
+        self._process.wait()
 
-    def let_go(self) -> None:
-        """Close what nobody reads any more."""
-        self._stdout.close()
-
-    def transform(self, items: Sequence[bytes]) -> list[bytes]:
+    def ask(self, question: object) -> Any:
         try:
-            write_frame(self._stdin, items)
-            return read_frame(self._stdout)
-        except (OSError, EOFError, ValueError):
+            self.connection.send(question)
+            return self.connection.recv()
+        except (OSError, EOFError):
             raise self._ended() from None
-
-    def _left(self) -> int:
-        """The exit code of the process, which is killed where it does not leave."""
-        try:
-            return self._process.wait(_LEAVE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
 
     def _ended(self) -> MigratorError:
         if self._closing:
             return Interrupted("The transform processes were ended.")
-        code = self._left()
+        try:
+            code = self._process.wait(_LEAVE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return MigratorError(
             f"A transform process ended by itself ({how}); what it was at is not settled.",
@@ -201,44 +176,17 @@ def _texts(records: Iterable[Record]) -> Iterator[Record]:
         yield record
 
 
-def write_frame(stream: BinaryIO, items: Sequence[bytes]) -> None:
-    """Write some byte strings, so that they can be read as they are."""
-    lengths = struct.pack(f">{len(items) + 1}I", len(items), *map(len, items))
-    stream.write(b"".join((lengths, *items)))
-    stream.flush()
-
-
-def read_frame(stream: BinaryIO) -> list[bytes]:
-    """Read what was written.
-
-    Raises:
-        EOFError: the stream is at its end, or ends in the middle.
-    """
-    (count,) = _COUNT.unpack(_whole(stream, _COUNT.size))
-    lengths = struct.unpack(f">{count}I", _whole(stream, 4 * count))
-    return [_whole(stream, length) for length in lengths]
-
-
-def _whole(stream: BinaryIO, length: int) -> bytes:
-    data = stream.read(length)
-    if len(data) != length:
-        raise EOFError
-    return data
-
-
-def answer(text: bytes, transform: Transformer, values: ValueCodec) -> bytes:
-    """What becomes of one text; how to say that it is none is left to who sent it."""
+def answer(text: bytes, transform: Transformer, values: ValueCodec) -> bytes | Fault | None:
+    """What becomes of one text; None when it is filtered out. Why it is no document is said by who sent it."""
     try:
         document = decode(text)
     except InvalidDocument:
         return UNREADABLE
     made = transformed(document, transform, values)
-    if made is None:
-        return FILTERED
     if isinstance(made, Fault):
-        # Half a surrogate pair may stand in an id or a message.
-        return FAULTY + json.dumps([made.error, made.reason, made.id]).encode()
-    return MADE + made[1]
+        # Whoever sent it has the document.
+        return made._replace(document=None)
+    return None if made is None else made[1]
 
 
 def main() -> None:
@@ -246,13 +194,12 @@ def main() -> None:
     # The other process decides when to stop, and what is then still to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # What a function of the user's prints or reads must not get between the frames.
+    connection: Connection[Any, Any] = Connection(os.dup(0))
+    # What a function of the user's reads must not be a question.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)
-    frames: queue.Queue[list[bytes]] = queue.Queue(2)
-    threading.Thread(target=_receive, args=(source, frames), daemon=True).start()
-    asked = json.loads(frames.get()[0])
+    questions: queue.Queue[Any] = queue.Queue(2)
+    threading.Thread(target=_receive, args=(connection, questions), daemon=True).start()
+    asked = questions.get()
     sys.path[:] = asked["path"]
     try:
         from migrator import transformers  # with the path that was asked for
@@ -260,20 +207,18 @@ def main() -> None:
         run = {"seed": bytes.fromhex(asked["seed"]), "started_ms": asked["started_ms"]}
         transform = transformers.compose([transformers.parse(spec, **run) for spec in asked["transform"]])
     except MigratorError as error:
-        write_frame(target, [error.message.encode(errors="replace"), error.hint.encode(errors="replace")])
+        connection.send((error.message, error.hint))
         return
     values = VALUE_CODECS[asked["codec"]]
-    write_frame(target, [])
+    connection.send(None)
     while True:
-        write_frame(target, [answer(text, transform, values) for text in frames.get()])
+        connection.send([answer(text, transform, values) for text in questions.get()])
 
 
-def _receive(source: BinaryIO, frames: queue.Queue[list[bytes]]) -> None:
-    try:
+def _receive(connection: Connection[Any, Any], questions: queue.Queue[Any]) -> None:
+    with contextlib.suppress(EOFError, OSError):
         while True:
-            frames.put(read_frame(source))
-    except EOFError:
-        pass
+            questions.put(connection.recv())
     # Whoever asked is gone; a function that does not come back must not outlive it.
     os._exit(0)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import threading
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
 from migrator.backup.format.cipher import PLAIN, Cipher
 from migrator.backup.format.lines import PIECE, Head, StoredAttachment, divide, stored_attachments
@@ -19,8 +17,6 @@ from migrator.backup.format.stored_files import StoredFiles, read_attachment
 from migrator.backup.storage.base import Place
 from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 from migrator.naming import shown
-
-T = TypeVar("T")
 
 
 class Entry(NamedTuple):
@@ -179,7 +175,7 @@ class SnapshotReader(_Chain):
             DamagedBackup: a file is missing, or not as it was written; nothing of it was given.
             ConfigError: it is encrypted, and there is no key that fits.
         """
-        return _opened_safely(map(self._leaf, self._entries(after)))
+        return map(self._leaf, self._entries(after))
 
     def _leaf(self, entry: Entry) -> Leaf | LeafFault:
         head = entry.head
@@ -261,33 +257,3 @@ def _index_entry(entry: Entry) -> IndexEntry:
         for each in stored_attachments(entry.head)
     )
     return IndexEntry(entry.head["id"], entry.head["rev"], "fault" in entry.head, stored)
-
-
-def _opened_safely(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
-    """The same leaves, whose attachments may be read in other threads while the reading goes on."""
-    lock = threading.Lock()
-    for leaf in _one_at_a_time(leaves, lock):
-        if isinstance(leaf, Leaf) and leaf.attachments:
-            yield leaf._replace(attachments=tuple(_safe(each, lock) for each in leaf.attachments))
-        else:
-            yield leaf
-
-
-def _safe(attachment: Attachment, lock: threading.Lock) -> Attachment:
-    return replace(attachment, open=partial(_opened, attachment, lock))
-
-
-def _opened(attachment: Attachment, lock: threading.Lock) -> Iterator[bytes]:
-    with lock:
-        pieces = attachment.open()
-    return _one_at_a_time(pieces, lock)
-
-
-def _one_at_a_time(items: Iterator[T], lock: threading.Lock) -> Iterator[T]:
-    nothing = object()
-    while True:
-        with lock:
-            item = next(items, nothing)
-        if item is nothing:
-            return
-        yield item  # type: ignore[misc]

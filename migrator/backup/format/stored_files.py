@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class StoredFiles:
-    """Reads frames of a chain's files.
+    """Reads frames of a chain's files, for one thread at a time: the others wait.
 
     Args:
         place: where they are.
@@ -45,6 +46,7 @@ class StoredFiles:
         self._paths: OrderedDict[str, Path] = OrderedDict()
         self._opened: OrderedDict[str, bytes] = OrderedDict()
         self._frames: OrderedDict[tuple[str, int], Frame] = OrderedDict()
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Remove copies."""
@@ -59,7 +61,8 @@ class StoredFiles:
         """The length of a file's frames, which encryption makes longer."""
         if not self._snapshots[snapshot].encryption:
             return file.size_bytes
-        return len(self._decrypted(snapshot, file))
+        with self._lock:
+            return len(self._decrypted(snapshot, file))
 
     def frame(self, snapshot: str, file: Segment | StoredFile, offset: int) -> Frame:
         """A frame of a file.
@@ -68,6 +71,10 @@ class StoredFiles:
             DamagedBackup: the file is missing, or not as it was written.
             ConfigError: it is encrypted, and there is no key that fits.
         """
+        with self._lock:
+            return self._frame(snapshot, file, offset)
+
+    def _frame(self, snapshot: str, file: Segment | StoredFile, offset: int) -> Frame:
         name = self._name(snapshot, file)
         if found := self._frames.get((name, offset)):
             self._frames.move_to_end((name, offset))
