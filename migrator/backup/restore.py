@@ -77,7 +77,7 @@ def run_restore(
         ]
         # Before anything is written anywhere.
         for each in targets:
-            first.call("look at the target", each.check)
+            first.call("look at the target", each.refuse)
         results = [*(run.result_of(target) for target in targets), *unreadable]
         results.sort(key=lambda result: result.database)
         return progress.finished(results, time.monotonic() - started)
@@ -163,7 +163,7 @@ class _Run:
             self.retrier,
             limits=limits,
             fresh=fresh,
-            check=target.still_there,
+            check=target.check,
         )
         seen: set[str] = set()
         designs: list[str] = []
@@ -173,7 +173,7 @@ class _Run:
             if isinstance(leaf, LeafFault):
                 self.progress.fault(name, leaf)
             elif leaf.id.startswith(DESIGN):
-                if leaf.id not in designs[-1:] and not target.keeps(leaf.id):
+                if leaf.id not in designs[-1:] and leaf.id not in target.kept:
                     designs.append(leaf.id)
             else:
                 return True
@@ -199,7 +199,7 @@ class _Run:
             reason = f"the backup as of {manifest.finished} does not hold it"
             self.progress.fault(name, LeafFault(id, "", "not_found", reason))
         self.progress.flush(name)
-        target.finish(result.notes)
+        target.complete(result.notes)
         result.unconfirmed += self.client.doubts_of(target.database)
         counts = self.progress.report.collections[name].counts
         result.rejected = counts.rejected

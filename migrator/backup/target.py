@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.options import RestoreOptions
@@ -19,8 +18,8 @@ SYSTEM = "_"
 ELSEWHERE = "Restore to another name with --map OLD=NEW, or into this one with --into-existing."
 
 
-class Target:
-    """One target database.
+class Target(Claim):
+    """One target database, claimed for a restore.
 
     Args:
         client: its server.
@@ -28,6 +27,8 @@ class Target:
         chain: the snapshots that are restored, the full one first.
         retrier: tries again.
         options: what was asked.
+
+    `kept` are design documents of the server's own, which the backup's would be in conflict with.
     """
 
     def __init__(
@@ -38,48 +39,35 @@ class Target:
         retrier: Retrier,
         options: RestoreOptions,
     ) -> None:
-        self.database = database
         self.manifest = chain[-1]
-        self._client = client
-        self._retrier = retrier
         self._options = options
-        self._own = SERVERS_OWN.get(database, "")
-        self._has_own = False
-        self._claim = Claim(
-            client,
-            database,
-            "restore",
-            _job(self.manifest),
-            retrier,
-            own=(self._own,) if self._own else (),
-            # What an older snapshot of the chain left is part of what this one comes to.
-            takes_over={_job(each) for each in chain[:-1]},
+        own = SERVERS_OWN.get(database)
+        # What an older snapshot of the chain left is part of what this one comes to.
+        older = {_job(each) for each in chain[:-1]}
+        super().__init__(
+            client, database, "restore", _job(self.manifest), retrier, own=(own,) if own else (), takes_over=older
         )
+        self.kept: set[str] = set()
 
-    @property
-    def resumed(self) -> bool:
-        """True when an earlier run has begun to restore this."""
-        return self._claim.resumed
-
-    def check(self, _attempt: int = 1) -> None:
+    def refuse(self, _attempt: int = 1) -> None:
         """Refuse a database that must not be written to.
 
         Raises:
             ConfigError: it holds documents.
         """
-        self._claim.look()
+        self.look()
         if not self._options.into_existing:
-            self._claim.refuse_occupied(ELSEWHERE)
-        self._has_own = bool(self._own) and self._client.get_document(self.database, self._own) is not None
+            self.refuse_occupied(ELSEWHERE)
+        self.kept = {id for id in self._own if self._client.get_document(self.database, id) is not None}
 
     def prepare(self, notes: list[str]) -> bool:
         """Make the database, or what is left of making it; True when nothing of the backup can be in it."""
         wanted = self.manifest.facts
-        mine = self._claim.found.empty or self._claim.resumed
+        mine = self.found.empty or self.resumed
         if self._options.security or (self._options.security is None and mine):
             check_security(wanted.security, _job(self.manifest))
-        made = not self._claim.found.exists
-        fresh = self._claim.take(
+        made = not self.found.exists
+        fresh = self.take(
             lambda: create_like(self._client, self.database, wanted),
             ELSEWHERE,
             shared=self._options.into_existing,
@@ -89,7 +77,7 @@ class Target:
             notes.append("the server knows no partitioned databases")
         shorter = (found.revs_limit or 0) < (wanted.revs_limit or 0)
         # A shorter limit would cut ancestry; what somebody else's database has beyond that stays.
-        if wanted.revs_limit not in {None, found.revs_limit} and (self._claim.ours or shorter):
+        if wanted.revs_limit not in {None, found.revs_limit} and (self.ours or shorter):
             self._give(
                 notes,
                 "limit",
@@ -99,38 +87,26 @@ class Target:
             )
         return fresh
 
-    def still_there(self) -> None:
-        """Make sure that the database is still the one that is being filled.
-
-        Raises:
-            TargetReplaced: it was deleted or replaced meanwhile.
-        """
-        self._claim.check()
-
-    def keeps(self, id: str) -> bool:
-        """True for a design document of the server's own, which the backup's would be in conflict with."""
-        return id == self._own and self._has_own
-
-    def finish(self, notes: list[str]) -> None:
+    def complete(self, notes: list[str]) -> None:
         """Let in whom the old database let in, now that everything is there.
 
         Raises:
             CheckpointError: the database was deleted or replaced meanwhile.
         """
-        self._claim.confirm()
+        self.confirm()
         wanted = self._options.security
         facts = self.manifest.facts
-        if wanted is True or (wanted is None and self._claim.secures and not self.database.startswith(SYSTEM)):
+        if wanted is True or (wanted is None and self.secures and not self.database.startswith(SYSTEM)):
             self._give(
                 notes,
                 "secure",
                 lambda _: apply_security(self._client, self.database, facts),
                 "the server knows no security objects",
-                must=wanted is True or self._claim.made,
+                must=wanted is True or self.made,
             )
         elif facts.security and wanted is None:
             notes.append("the security object was left as it is; --restore-security gives the backup's")
-        self._claim.finish()
+        self.finish()
 
     def _give(self, notes: list[str], what: str, step: Callable[[int], bool], unknown: str, *, must: bool) -> None:
         """Give the database a setting; one that was there is restored by whoever may only write documents, too."""
@@ -141,9 +117,6 @@ class Target:
             if must:
                 raise
             notes.append(f"not set, as this user is no admin of the database: {error.message}")
-
-    def _call(self, what: str, attempt: Callable[[int], Any]) -> Any:
-        return self._retrier.call(f"{what} {self.database}", attempt)
 
 
 def _job(manifest: Manifest) -> str:
