@@ -27,7 +27,7 @@ COMMANDS = {
     "backup": ("migrator.cli.backup", "Back up what has changed in databases."),
     "restore": ("migrator.cli.backup", "Restore databases as they were at a point in time."),
     "backups": ("migrator.cli.backups", "List, check and prune backups."),
-    "convert": ("migrator.cli.convert", "Turn databases and backups into other tools' files, and back."),
+    "convert": ("migrator.cli.backup", "Turn databases and backups into other tools' files, and back."),
     "singer-target": ("migrator.cli.run", "Write what a Singer tap sends on standard input."),
     "plugins": ("migrator.cli.installed", "List installed plug-ins: extractors, transformers, loaders."),
     "plan-server": ("migrator.cli.plan", "Plan the move of a whole server, for apply."),

@@ -15,7 +15,7 @@ from migrator.backup.catalog import Catalog
 from migrator.backup.format.cipher import open_cipher
 from migrator.backup.listing import Listed, listing, matching
 from migrator.backup.options import RestoreOptions
-from migrator.backup.retention import Policy
+from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli import options
 from migrator.cli.backup import server

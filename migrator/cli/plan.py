@@ -57,7 +57,7 @@ def plan(**values: Any) -> None:
         click.echo(f"This is the old form of: {_new_form()}", err=True)
         plan_and_print(config, values)
         return
-    from migrator.jobs.plan import make_plan
+    from migrator.jobs.run import make_plan
 
     made = make_plan(config)
     show(made, f"{plan_to_text(made)}\n", as_json=values["as_json"])

@@ -1,4 +1,4 @@
-"""Runs a job: puts the stages together, and keeps checkpoint and rejects.
+"""Runs a job, or plans it: puts the stages together, and keeps checkpoint and rejects.
 
 This is the library's and the command's common way; it prints nothing.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from os.path import realpath
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.checkpoint.reject_file import RejectFile
@@ -22,7 +22,7 @@ from migrator.errors import CheckpointError, ConfigError, MigratorError
 from migrator.files.identity import same_identity
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.model import Extractor, Loader, Report, Transformer
-from migrator.model.capabilities import effect_of
+from migrator.model.capabilities import effect_of, unconfirmed_of
 from migrator.model.events import FolderChosen
 from migrator.pipeline.batching import Assembly, Preparing
 from migrator.pipeline.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
@@ -212,3 +212,40 @@ def in_order(
             # What an earlier job left is of no use to one that begins.
             spool.remove(name)
     return spool
+
+
+def make_plan(config: JobConfig, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Open source and target, look, and write down what a run would do.
+
+    Raises:
+        MigratorError: what a run would meet at its start.
+    """
+    with open_job(config, environ=environ) as job:
+        job.transform(Checkpoint(job=job.fingerprint))
+        collections = {}
+        for name in job.collections:
+            found = job.loader.survey(name)
+            collections[name] = {
+                "target": job.names[name],
+                "documents": job.extractor.count(name),
+                "exists": None if found is None else found >= 0,
+                "documents_there": None if found is None or found < 0 else found,
+            }
+        checkpoint, rejects = default_paths(job)
+        there = CheckpointFile(checkpoint)
+        unconfirmed = unconfirmed_of(job.extractor)
+        return {
+            "source": job.extractor.describe(),
+            "target": job.loader.describe(),
+            "collections": collections,
+            "transform": list(config.transform),
+            "codec": config.codec,
+            "on_conflict": config.on_conflict,
+            "batch_docs": config.batch_docs,
+            "batch_bytes": config.batch_bytes,
+            "in_flight": config.in_flight,
+            "checkpoint": str(checkpoint),
+            "checkpoint_exists": there.exists(),
+            "rejects": str(rejects),
+            **({"unconfirmed": list(unconfirmed)} if unconfirmed else {}),
+        }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.backup.storage import object_lock
+from migrator.backup.storage import remote
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, EndpointError, LockedError
 from tests.support.backups import read, simple, write
@@ -175,7 +175,7 @@ def test_a_killed_runs_lock_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def leave(host: str, pid: int, age_s: float) -> None:
         renewed = time.time() - age_s
-        place.write(f"{object_lock.LOCKS}/x.json", f'{{"host":"{host}","pid":{pid},"renewed":{renewed}}}'.encode())
+        place.write(f"{remote.LOCKS}/x.json", f'{{"host":"{host}","pid":{pid},"renewed":{renewed}}}'.encode())
 
     monkeypatch.setattr(socket, "gethostname", lambda: "here")
     with ended(subprocess.Popen([sys.executable, "-c", ""])) as gone:
@@ -193,7 +193,7 @@ def test_a_killed_runs_lock_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lock_is_renewed_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as the work goes on."""
     place = open_place(f"memory://{uuid.uuid4().hex}")
-    monkeypatch.setattr(object_lock, "RENEW_S", 0.01)
+    monkeypatch.setattr(remote, "RENEW_S", 0.01)
     writes = []
     write_file = place.write
 
@@ -206,7 +206,7 @@ def test_a_lock_is_renewed_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) 
         while len(writes) < 4:
             threading.Event().wait(0.01)
     assert 1 == len(set(writes))
-    assert [] == list(place._find(object_lock.LOCKS))
+    assert [] == list(place._find(remote.LOCKS))
 
 
 @pytest.mark.parametrize(

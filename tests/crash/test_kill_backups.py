@@ -13,8 +13,7 @@ import pytest
 from migrator.backup.catalog import Catalog
 from migrator.backup.check import check
 from migrator.backup.format import snapshot_writer
-from migrator.backup.prune import plan_pruning
-from migrator.backup.retention import Policy
+from migrator.backup.prune import Policy, plan_pruning
 from migrator.backup.storage.base import open_place
 from tests.support.backups import PlainAttachment, PlainLeaf, Sizes, begin, leaf, read, simple, write
 from tests.support.processes import LIMIT_S

@@ -13,7 +13,7 @@ import pytest
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
-from migrator.jobs.plan import make_plan
+from migrator.jobs.run import make_plan
 from migrator.loaders.couchdb import CouchLoader
 from migrator.server.admin.connection import Server
 from migrator.server.move.plan import OCCUPIED

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.backup.format.manifest import Manifest, new_snapshot_id
-from migrator.backup.retention import Duration, Policy, decide
+from migrator.backup.prune import Duration, Policy, decide
 from tests.support.backups import FACTS
 
 COUNTS = st.integers(0, 5)

@@ -16,8 +16,7 @@ from migrator.backup.format.cipher import PLAIN, Cipher
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import ChainIndex, SnapshotReader
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
-from migrator.backup.storage.base import Place, open_place
-from migrator.backup.storage.local import LocalPlace
+from migrator.backup.storage.base import LocalPlace, Place, open_place
 from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 
 FACTS = DatabaseFacts(

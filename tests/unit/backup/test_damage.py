@@ -13,8 +13,7 @@ from migrator.backup.check import Checked, check
 from migrator.backup.format.head import head_name
 from migrator.backup.format.manifest import COPY, FILE, Manifest, snapshot_time, without_sum
 from migrator.backup.listing import listing
-from migrator.backup.prune import plan_pruning
-from migrator.backup.retention import Policy
+from migrator.backup.prune import Policy, plan_pruning
 from migrator.backup.storage.base import open_place
 from migrator.errors import ConfigError, DamagedBackup
 from tests.support.backups import TINY, PlainAttachment, read, simple, write

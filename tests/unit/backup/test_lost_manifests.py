@@ -14,8 +14,7 @@ from migrator.backup.check import check
 from migrator.backup.format.head import head_name
 from migrator.backup.format.manifest import COPY, FILE
 from migrator.backup.listing import matching, snapshot_at
-from migrator.backup.prune import plan_pruning, prune
-from migrator.backup.retention import Policy
+from migrator.backup.prune import Policy, plan_pruning, prune
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import DamagedBackup, EndpointError, StorageError
 from tests.support.backups import in_memory, read, simple, write

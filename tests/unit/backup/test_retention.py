@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from migrator.backup.format.manifest import Manifest, new_snapshot_id, snapshot_time
-from migrator.backup.retention import Duration, Policy, decide, parse_duration
+from migrator.backup.prune import Duration, Policy, decide, parse_duration
 from migrator.errors import ConfigError
 from tests.support.backups import FACTS
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from migrator.backup.options import BackupOptions, RestoreOptions
-from migrator.backup.retention import Policy
+from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli import COMMANDS, cli
 from migrator.cli import __file__ as cli_file
@@ -40,7 +40,7 @@ A, B = "http://a:5984", "http://b:5984"
 # What is typed, and the function behind the command, which is asked what reaches it.
 SEAMS: dict[str, tuple[list[str], str]] = {
     "run": (["--from", "in", "--to", "out"], "migrator.jobs.dispatch.run_any"),
-    "plan": (["--from", "in", "--to", "out"], "migrator.jobs.plan.make_plan"),
+    "plan": (["--from", "in", "--to", "out"], "migrator.jobs.run.make_plan"),
     "plan-server": (["--from", A, "--to", B], "migrator.server.move.make_plan.plan_server"),
     "verify": (["--from", "in", "--to", "out"], "migrator.verification.job.verify_job"),
     "retry": (["r.ndjson", "--to", "out"], "migrator.jobs.run.run_job"),
