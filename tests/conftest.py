@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import os
 import re
@@ -55,6 +56,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{number} tests need Apache CouchDB itself and did not run here: COUCHDB_TEST_URL names one."
         )
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of each later search for garbage: they stay to the end."""
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -114,6 +114,13 @@ def test_arguments_go_to_pytest(ready: Checkout) -> None:
     assert ready.run("scripts/test", "-x", CI="1")[:2] == (0, [*LINT, [*PYTEST, "-x"]])
 
 
+def test_what_is_imported_is_compiled_once(ready: Checkout) -> None:
+    """Also on a machine whose processes keep no compiled files, where each of hundreds would compile all again."""
+    ready.record("python", text='#!/bin/sh\necho "$PYTHONDONTWRITEBYTECODE."')
+    ready.run("scripts/test", PYTHONDONTWRITEBYTECODE="1")
+    assert ready.shown.splitlines()[-1] == "."
+
+
 def test_bad_style_is_a_failure(ready: Checkout) -> None:
     """No test is run on code that the style check refuses."""
     ready.run("scripts/lint")
