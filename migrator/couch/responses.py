@@ -1,4 +1,4 @@
-"""Translates the server's answers, once, at the edge: into data, rows or the library's errors."""
+"""Translates the server's answers and the network's failures, once, at the edge: into data or the library's errors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 import orjson
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+)
+from urllib3.exceptions import SSLError as TlsError
 
 from migrator.codec import InvalidDocument, decode_value
-from migrator.couch.endpoint import redact
+from migrator.couch.endpoint import Endpoint, redact
 from migrator.couch.trouble import SERVER_TROUBLE, is_verdict
 from migrator.errors import BatchRefused, EndpointError, Forbidden, TargetMissing, TransientError, Unauthorized
 
+WAIT_HINT = "Check the address, or wait for the server with: migrator wait {url}"
 CREDENTIALS_HINT = (
     "Set COUCHDB_USER and COUCHDB_PASSWORD (or COUCHDB_PASSWORD_FILE), or put them into the URL. "
     "Do not try many times: CouchDB locks an account for five minutes after five failures."
@@ -172,3 +182,94 @@ def refuse_bulk(answer: Answer, what: str, url: str) -> NoReturn:
     if status == 500 and error not in SERVER_TROUBLE and not error.startswith("http_"):
         raise BatchRefused(text, status=status, error=error, reason=reason, maybe_written=True, server_fault=True)
     refuse(answer, what, url)
+
+
+class TooSlow(TimeoutError):
+    """The other side sends too little."""
+
+
+def network_error(endpoint: Endpoint, method: str, error: Exception) -> EndpointError:
+    """What a failure of the network stands for.
+
+    Args:
+        endpoint: whom was asked.
+        method: what a request by it does, if it was carried out.
+        error: of the connection.
+    """
+    url = endpoint.url
+
+    def failed(message: str, signature: str, hint: str = WAIT_HINT, **more: bool) -> TransientError:
+        return TransientError(message, hint=hint.format(url=url), signature=signature, **more)
+
+    if isinstance(error, ProxyError):
+        return _proxy_error(endpoint, error)
+    if isinstance(error, NameResolutionError):
+        return failed(f"{url}: the host's name is not known.", "name")
+    if isinstance(error, NewConnectionError):
+        cause = error.__cause__ or error.__context__
+        return failed(f"{url}: {getattr(cause, 'strerror', None) or 'connection failed'}.", "connect")
+    if isinstance(error, ConnectTimeoutError):
+        timeout_s = endpoint.connect_timeout_s
+        return failed(f"{url}: no connection within {timeout_s:g} s.", "connect timeout")
+    if isinstance(error, TlsError):
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return EndpointError(
+                f"{url}: the server's certificate is not trusted ({_tls_reason(error)}).",
+                hint="Name the authority that signed it with --ca-file FILE.",
+            )
+        return failed(f"{url}: TLS failed ({_tls_reason(error)}).", "tls", outcome_unknown=True)
+    if isinstance(error, ReadTimeoutError) and "handshake" in f"{error.__cause__} {error.__context__}":
+        hint = "Check that the port speaks https (CouchDB: 6984); 5984 usually speaks http."
+        return failed(f"{url}: no TLS answer within {endpoint.connect_timeout_s:g} s.", "tls", hint)
+    cause = error.args[-1] if isinstance(error, ProtocolError) and error.args else error
+    timeout_s = endpoint.read_timeout_s
+    unknown = method != "GET"
+    if isinstance(error.__cause__, TooSlow) or isinstance(cause, TimeoutError):
+        message = f"{url}: it did not take the request within {timeout_s:g} s."
+        if isinstance(error.__cause__, TooSlow):
+            message = f"{url}: the answer came too slowly ({error.__cause__})."
+        return failed(message, "read timeout", outcome_unknown=unknown, overload=True)
+    if isinstance(error, ReadTimeoutError):
+        hint = "Give it more time with --timeout SECONDS."
+        return failed(
+            f"{url}: no answer within {timeout_s:g} s.",
+            "read timeout",
+            hint,
+            outcome_unknown=unknown,
+            overload=True,
+        )
+    reason = getattr(cause, "strerror", None) or type(cause).__name__
+    message = f"{url}: the connection broke during {method} ({reason})."
+    return failed(message, "reset", outcome_unknown=unknown)
+
+
+def _proxy_error(endpoint: Endpoint, error: ProxyError) -> EndpointError:
+    """Nothing came to the server: the proxy itself cannot be reached, or it does not let us through."""
+    cause = error.original_error
+    text = str(cause)
+    if "407" in text:
+        refuse_proxy(endpoint, 407)
+    proxy = redact(endpoint.proxy or "")
+    hint = "Check http_proxy and https_proxy; name the server in no_proxy to reach it without."
+    reason = text.removeprefix("Tunnel connection failed: ") if "Tunnel" in text else ""
+    reason = reason or getattr(cause.__cause__ or cause.__context__, "strerror", None) or type(cause).__name__
+    return TransientError(
+        f"{endpoint.url}: the proxy {proxy} cannot be used: {reason}.", hint=hint, signature="proxy"
+    )
+
+
+def refuse_proxy(endpoint: Endpoint, status: int) -> None:
+    """Raise what a proxy says that wants credentials."""
+    if status == 407:
+        raise EndpointError(
+            f"{endpoint.url}: the proxy {redact(endpoint.proxy or '')} wants credentials, "
+            "or refuses those it got.",
+            hint="Write them in front of its host: https_proxy=http://user:password@host:port.",
+        )
+
+
+def _tls_reason(error: Exception) -> str:
+    text = str(error)
+    return (
+        text.partition("CERTIFICATE_VERIFY_FAILED] certificate verify failed: ")[2].partition(" (_ssl")[0] or text
+    )

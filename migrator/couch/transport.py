@@ -7,35 +7,29 @@ every failure of the network into one of two errors.
 
 from __future__ import annotations
 
+import http.client
+import io
+import socket
 import ssl
+import time
 from base64 import b64encode
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from copy import copy
 from dataclasses import replace
-from io import BytesIO
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    ReadTimeoutError,
-)
-from urllib3.exceptions import SSLError as TlsError
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from migrator.couch.endpoint import Endpoint
-from migrator.couch.pace import TooSlow, pool_classes
-from migrator.couch.places import divide_credentials, redact
-from migrator.errors import ConfigError, EndpointError, TransientError
+from migrator.couch.places import divide_credentials
+from migrator.couch.responses import TooSlow, network_error, refuse_proxy
+from migrator.errors import ConfigError
 from migrator.version import __version__
-
-WAIT_HINT = "Check the address, or wait for the server with: migrator wait {url}"
 
 
 class Transport:
@@ -50,9 +44,7 @@ class Transport:
         self._endpoint = endpoint
         self._headers = {"User-Agent": f"migrator/{__version__}", "Accept": "application/json"}
         if endpoint.user is not None:
-            # What the environment holds need not be UTF-8.
-            pair = f"{endpoint.user}:{endpoint.password or ''}".encode(errors="surrogateescape")
-            self._headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
+            self._headers["Authorization"] = _basic(endpoint.user, endpoint.password or "")
         options: dict[str, Any] = {}
         if endpoint.url.startswith("https:"):
             options["ssl_context"] = _tls_context(endpoint)
@@ -75,7 +67,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         credentials: Any = None,  # noqa: ARG002 the endpoint's own are used
         num_redirects: int = 0,  # noqa: ARG002 none is followed
-    ) -> tuple[int, Mapping[str, str], BytesIO]:
+    ) -> tuple[int, Mapping[str, str], io.BytesIO]:
         """Send one request once and read the whole answer, whatever its status.
 
         Raises:
@@ -84,7 +76,7 @@ class Transport:
         """
         timeout = _timeout(self._endpoint)
         response = self._urlopen(method, url, body, headers, of=method, timeout=timeout)
-        return response.status, response.headers, BytesIO(response.data)
+        return response.status, response.headers, io.BytesIO(response.data)
 
     def stream(
         self,
@@ -119,8 +111,8 @@ class Transport:
         try:
             response = self._pool.urlopen(method, self._address(url), **options)
         except (HTTPError, OSError) as error:
-            raise self._translate(of, error) from error
-        self._refuse_proxy(response.status)
+            raise network_error(self._endpoint, of, error) from error
+        refuse_proxy(self._endpoint, response.status)
         return response
 
     def _pieces(self, response: urllib3.BaseHTTPResponse, chunk_bytes: int) -> Generator[bytes]:
@@ -130,7 +122,7 @@ class Transport:
                 yield piece
             whole = True
         except (HTTPError, OSError) as error:
-            raise self._translate("GET", error) from error
+            raise network_error(self._endpoint, "GET", error) from error
         finally:
             if whole:
                 response.release_conn()
@@ -147,74 +139,10 @@ class Transport:
         url = url if len(url) > len(self._endpoint.url) else f"{self._endpoint.url}/"
         return url if self._endpoint.proxy else "/" + url.split("/", 3)[3]
 
-    def _translate(self, method: str, error: Exception) -> EndpointError:
-        url = self._endpoint.url
 
-        def failed(message: str, signature: str, hint: str = WAIT_HINT, **more: bool) -> TransientError:
-            return TransientError(message, hint=hint.format(url=url), signature=signature, **more)
-
-        if isinstance(error, ProxyError):
-            return self._of_proxy(error)
-        if isinstance(error, NameResolutionError):
-            return failed(f"{url}: the host's name is not known.", "name")
-        if isinstance(error, NewConnectionError):
-            cause = error.__cause__ or error.__context__
-            return failed(f"{url}: {getattr(cause, 'strerror', None) or 'connection failed'}.", "connect")
-        if isinstance(error, ConnectTimeoutError):
-            timeout_s = self._endpoint.connect_timeout_s
-            return failed(f"{url}: no connection within {timeout_s:g} s.", "connect timeout")
-        if isinstance(error, TlsError):
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                return EndpointError(
-                    f"{url}: the server's certificate is not trusted ({_tls_reason(error)}).",
-                    hint="Name the authority that signed it with --ca-file FILE.",
-                )
-            return failed(f"{url}: TLS failed ({_tls_reason(error)}).", "tls", outcome_unknown=True)
-        if isinstance(error, ReadTimeoutError) and "handshake" in f"{error.__cause__} {error.__context__}":
-            hint = "Check that the port speaks https (CouchDB: 6984); 5984 usually speaks http."
-            return failed(f"{url}: no TLS answer within {self._endpoint.connect_timeout_s:g} s.", "tls", hint)
-        cause = error.args[-1] if isinstance(error, ProtocolError) and error.args else error
-        timeout_s = self._endpoint.read_timeout_s
-        unknown = method != "GET"
-        if isinstance(error.__cause__, TooSlow) or isinstance(cause, TimeoutError):
-            message = f"{url}: it did not take the request within {timeout_s:g} s."
-            if isinstance(error.__cause__, TooSlow):
-                message = f"{url}: the answer came too slowly ({error.__cause__})."
-            return failed(message, "read timeout", outcome_unknown=unknown, overload=True)
-        if isinstance(error, ReadTimeoutError):
-            hint = "Give it more time with --timeout SECONDS."
-            return failed(
-                f"{url}: no answer within {timeout_s:g} s.",
-                "read timeout",
-                hint,
-                outcome_unknown=unknown,
-                overload=True,
-            )
-        reason = getattr(cause, "strerror", None) or type(cause).__name__
-        message = f"{url}: the connection broke during {method} ({reason})."
-        return failed(message, "reset", outcome_unknown=unknown)
-
-    def _of_proxy(self, error: ProxyError) -> EndpointError:
-        """Nothing came to the server: the proxy itself cannot be reached, or it does not let us through."""
-        cause = error.original_error
-        text = str(cause)
-        if "407" in text:
-            self._refuse_proxy(407)
-        proxy = redact(self._endpoint.proxy or "")
-        hint = "Check http_proxy and https_proxy; name the server in no_proxy to reach it without."
-        reason = text.removeprefix("Tunnel connection failed: ") if "Tunnel" in text else ""
-        reason = reason or getattr(cause.__cause__ or cause.__context__, "strerror", None) or type(cause).__name__
-        return TransientError(
-            f"{self._endpoint.url}: the proxy {proxy} cannot be used: {reason}.", hint=hint, signature="proxy"
-        )
-
-    def _refuse_proxy(self, status: int) -> None:
-        if status == 407:
-            raise EndpointError(
-                f"{self._endpoint.url}: the proxy {redact(self._endpoint.proxy or '')} wants credentials, "
-                "or refuses those it got.",
-                hint="Write them in front of its host: https_proxy=http://user:password@host:port.",
-            )
+def _basic(user: str, password: str) -> str:
+    # What the environment holds need not be UTF-8.
+    return f"Basic {b64encode(f'{user}:{password}'.encode(errors='surrogateescape')).decode()}"
 
 
 def _timeout(endpoint: Endpoint) -> Timeout:
@@ -231,8 +159,7 @@ def _pool(endpoint: Endpoint, **options: Any) -> urllib3.HTTPConnectionPool | ur
     userinfo, proxy = divide_credentials(endpoint.proxy)
     if userinfo:
         user, _, password = userinfo.partition(":")
-        pair = f"{unquote(user)}:{unquote(password)}".encode(errors="surrogateescape")
-        options["proxy_headers"] = {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
+        options["proxy_headers"] = {"Proxy-Authorization": _basic(unquote(user), unquote(password))}
     manager = urllib3.ProxyManager(proxy, **options)
     manager.pool_classes_by_scheme = classes
     return manager
@@ -251,8 +178,119 @@ def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     return context
 
 
-def _tls_reason(error: Exception) -> str:
-    text = str(error)
-    return (
-        text.partition("CERTIFICATE_VERIFY_FAILED] certificate verify failed: ")[2].partition(" (_ssl")[0] or text
-    )
+# Below this a transfer is given up. A modem of the last century gave more.
+MIN_BYTES_PER_S = 256
+# A body is sent in pieces of this size, each within the timeout, however many there are.
+PIECE_BYTES = 65_536
+
+
+class Pace:
+    """Gives up where the other side goes on, but so slowly that it comes to nothing.
+
+    A socket's timeout begins again with each byte, so a server that drips one byte a second is waited for without
+    end. What counts is the time spent waiting and what came of it, never how long a transfer takes: a large one in
+    good health may last for hours, and a pause of our own between two readings costs nothing.
+
+    Args:
+        window_s: after so many seconds spent waiting, the least rate must have been kept.
+        clock: seconds, for tests.
+    """
+
+    def __init__(self, window_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._window_s = window_s
+        self._clock = clock
+        self._begun = False
+        self._waited_s = 0.0
+        self._bytes = 0
+
+    def wait(self, read: Callable[[], int | None]) -> int | None:
+        """Call what waits for bytes, and give how many came.
+
+        Raises:
+            TooSlow: far too few have come for the time spent waiting.
+        """
+        started = self._clock()
+        count = read()
+        if not self._begun:
+            # How long a server thinks before it answers is a matter of the socket's timeout alone.
+            self._begun = True
+            return count
+        # So is a pause: it counts as half a window at most, since much may come after it.
+        self._waited_s += min(self._clock() - started, self._window_s / 2)
+        self._bytes += count or 0
+        if self._waited_s > self._window_s:
+            if self._bytes < MIN_BYTES_PER_S * self._waited_s:
+                raise TooSlow(f"{self._bytes} bytes in {self._waited_s:.1f} s")
+            self._waited_s, self._bytes = 0.0, 0
+        return count
+
+
+class _PacedFile(io.RawIOBase):
+    """The raw reading end of a socket."""
+
+    def __init__(self, raw: Any, pace: Pace) -> None:
+        self._raw = raw
+        self._pace = pace
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self._pace.wait(lambda: self._raw.readinto(buffer))
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _PacedAnswer(http.client.HTTPResponse):
+    """An answer that is read at a pace."""
+
+    def __init__(self, sock: socket.socket, *args: Any, window_s: float, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        # Nothing was read yet, so the buffer that is given up is empty.
+        self.fp = io.BufferedReader(_PacedFile(self.fp.detach(), Pace(window_s)))
+
+
+class _Paced:
+    """Mixed into a connection."""
+
+    timeout_s: float
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.response_class = partial(_PacedAnswer, window_s=self.timeout_s / 2)
+
+    def send(self, data: Any) -> None:
+        """Send in pieces: a timeout is for one of them, however many there are."""
+        connection: Any = self
+        if connection.sock is None and connection.auto_open:
+            connection.connect()
+        connection.sock.settimeout(self.timeout_s)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            super().send(data)  # type: ignore[misc]
+            return
+        view = memoryview(data)
+        for begin in range(0, len(view), PIECE_BYTES):
+            super().send(view[begin : begin + PIECE_BYTES])  # type: ignore[misc]
+
+
+def pool_classes(timeout_s: float) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Pools of connections by scheme, of which each keeps a pace.
+
+    Args:
+        timeout_s: the longest silence. Half of it, spent waiting, must have brought something.
+    """
+    found: dict[str, type[urllib3.HTTPConnectionPool]] = {}
+    bases: list[tuple[str, type, type[urllib3.HTTPConnectionPool]]] = [
+        ("http", HTTPConnection, urllib3.HTTPConnectionPool),
+        ("https", HTTPSConnection, urllib3.HTTPSConnectionPool),
+    ]
+    for scheme, connection, pool in bases:
+        paced = type(f"Paced{connection.__name__}", (_Paced, connection), {"timeout_s": timeout_s})
+        found[scheme] = type(f"Paced{pool.__name__}", (pool,), {"ConnectionCls": paced})
+    return found
