@@ -197,10 +197,10 @@ def _decoder(met: list[_Unreadable]) -> JSONDecoder:
 
 
 # Possessive, so that a string of many megabytes costs no memory to walk back through.
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_KEY = re.compile(rb"[\s,{]*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
-_SCALAR = re.compile(_STRING + rb"|[^\s,\]}\[{\"]++", re.DOTALL)
-_TOKEN = re.compile(_STRING + rb"|[\[{]|([\]}])", re.DOTALL)
+STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_KEY = re.compile(rb"[\s,{]*+(" + STRING + rb")\s*+:\s*+", re.DOTALL)
+_SCALAR = re.compile(STRING + rb"|[^\s,\]}\[{\"]++", re.DOTALL)
+_TOKEN = re.compile(STRING + rb"|[\[{]|([\]}])", re.DOTALL)
 _OBJECT, _OBJECT_END = re.compile(rb"\s*+(?=\{)"), re.compile(rb"[\s{]*+\}")
 _LIST, _GAP = re.compile(rb"\s*+\["), re.compile(rb"[\s,]*+(\])?")
 

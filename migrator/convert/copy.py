@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.writer import FileWriter, Holds, WholeFile
 from migrator.convert.group import designs_last, is_design, repeats, sorted_leaves, winners
+from migrator.couch.leaf_sender import on_disk
 from migrator.errors import Interrupted, UnreadableLeaf
-from migrator.files.failures import temporary_file, temporary_folder
+from migrator.files.failures import temporary_folder
 from migrator.model import BatchLimits, Reject
-from migrator.model.revisions import Attachment, Leaf, LeafFault, RevisionReader, RevisionWriter, leaf_bytes
+from migrator.model.revisions import Leaf, LeafFault, RevisionReader, RevisionWriter, leaf_bytes
 from migrator.pipeline.leaves import Settled, carry_leaves
 
 _ONE_REVISION = re.compile(rb'"_revisions":\{"start":\d+,"ids":\["[^"]*"\]\}')
 BATCH = BatchLimits()
 AT_ONCE = 4
-# What is smaller need not go to disk.
-_MEMORY_BYTES = 1 << 20
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass
@@ -213,18 +209,4 @@ def _held_leaf(leaf: Leaf, stack: ExitStack) -> Leaf:
     """
     if not leaf.attachments:
         return leaf
-    return leaf._replace(attachments=tuple(_held(attachment, stack) for attachment in leaf.attachments))
-
-
-def _held(attachment: Attachment, stack: ExitStack) -> Attachment:
-    file: IO[bytes] = stack.enter_context(tempfile.SpooledTemporaryFile(_MEMORY_BYTES))  # noqa: SIM115 it is entered
-    for piece in attachment.open():
-        with temporary_file():
-            file.write(piece)
-    return replace(attachment, open=partial(_read, file), length_bytes=file.tell())
-
-
-def _read(file: IO[bytes]) -> Iterator[bytes]:
-    file.seek(0)
-    while block := file.read(_BLOCK_BYTES):
-        yield block
+    return leaf._replace(attachments=tuple(on_disk(attachment, stack) for attachment in leaf.attachments))

@@ -1,4 +1,4 @@
-"""Reads answers of `_bulk_get` into leaves whose bodies are cut out of the answer, so that nothing is respelled.
+"""Reads answers of `_bulk_get` into leaves whose bodies are cut out and not written again; and attachments.
 
 CouchDB writes `_id` and `_rev` first and `_deleted`, `_revisions` and `_attachments` last, and a row a document;
 there a document is cut with a few searches. Whatever looks otherwise is cut bracket by bracket.
@@ -6,22 +6,34 @@ there a document is cut with a few searches. Whatever looks otherwise is cut bra
 
 from __future__ import annotations
 
+import base64
+import binascii
+import mmap
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
 from migrator.codec import InvalidDocument, decode, decode_value, one_line
-from migrator.codec.reading import elements, members, values
+from migrator.codec.reading import STRING, elements, members, values
+from migrator.couch.client import CouchClient
+from migrator.couch.documents import DEFAULT_CONTENT_TYPE
+from migrator.couch.endpoint import has_path, id_path
 from migrator.couch.rows import torn
+from migrator.errors import TargetMissing, TransientError, UnreadableLeaf
+from migrator.files.failures import put_on_disk
 from migrator.model.revisions import Attachment, Leaf, LeafFault
+from migrator.retry.retrier import Retrier
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_BEGIN = re.compile(rb'\s*\{"results":\[\{"id":' + _STRING + rb',"docs":\[\{"ok":')
-_BETWEEN = re.compile(rb'\}\]\},\{"id":' + _STRING + rb',"docs":\[\{"ok":(?=\{"_id":)')
+_BEGIN = re.compile(rb'\s*\{"results":\[\{"id":' + STRING + rb',"docs":\[\{"ok":')
+_BETWEEN = re.compile(rb'\}\]\},\{"id":' + STRING + rb',"docs":\[\{"ok":(?=\{"_id":)')
 _END = b"}]}]}"
-_HEAD = re.compile(rb'\{"_id":' + _STRING + rb',"_rev":"[^"\\]+"')
+_HEAD = re.compile(rb'\{"_id":' + STRING + rb',"_rev":"[^"\\]+"')
 _REVISIONS = re.compile(rb',"_revisions":\{"start":\d+,"ids":\["[^\]]*"\]\}')
 _REVISIONS_BEGIN = b',"_revisions":{"start":'
 _ATTACHMENTS = b',"_attachments":'
@@ -182,3 +194,107 @@ def _fault(id: str, row: Any) -> LeafFault:
         str(error.get("error", "missing")),
         str(error.get("reason", "the server names it and does not give it")),
     )
+
+
+# Four characters of base64 are three bytes.
+_PIECE = 1 << 18
+# So often in a row one attachment may be shorter than it should be.
+MAX_CUT = 5
+
+
+@dataclass(frozen=True)
+class StoredAttachments:
+    """Makes the attachments of a database's leaves, whose bytes are streamed as often as they are asked for.
+
+    Args:
+        client: its server.
+        database: its name.
+        retrier: tries again.
+    """
+
+    client: CouchClient
+    database: str
+    retrier: Retrier
+
+    def of(self, id: str, rev: str, stubs: Mapping[str, Any]) -> tuple[Attachment, ...]:
+        """Those that a leaf's stubs name."""
+        return tuple(
+            Attachment(
+                name,
+                str(stub.get("content_type", DEFAULT_CONTENT_TYPE)),
+                partial(self._bytes, id, rev, name, stub.get("length")),
+                stub.get("length"),
+                str(stub.get("digest", "")),
+                int(stub.get("revpos", 0)),
+            )
+            for name, stub in stubs.items()
+        )
+
+    def _bytes(self, id: str, rev: str, name: str, length: int | None) -> Generator[bytes]:
+        """The bytes; a stream that breaks off is opened again, and what was given already is passed over."""
+        what = f"Reading attachment {name!r:.100} of {id!r:.100} ({rev}) in {self.database}"
+        given = cut = 0
+
+        def opened() -> Generator[bytes]:
+            nonlocal given, cut
+            for piece in _behind(given, self._opened(id, rev, name, what)):
+                given, cut = given + len(piece), 0
+                yield piece
+            if length is not None and given != length:
+                # A proxy can cut an answer short and make it look whole.
+                cut += 1
+                message = f"{what}: {given} bytes came in place of {length}."
+                if given > length or cut >= MAX_CUT:
+                    raise UnreadableLeaf(message, error="wrong_length")
+                raise TransientError(message, signature="cut short")
+
+        try:
+            yield from self.retrier.iterate(f"read an attachment of {id!r:.100}", opened)
+        except TargetMissing as error:
+            raise UnreadableLeaf(error.message, error="attachment_missing") from error
+
+    def _opened(self, id: str, rev: str, name: str, what: str) -> Generator[bytes]:
+        if has_path(id, name):
+            path = (self.database, *id_path(id), name)
+            return self.client.stream(what, *path, params={"rev": rev})
+        return self._from_document(id, rev, name, what)
+
+    def _from_document(self, id: str, rev: str, name: str, what: str) -> Generator[bytes]:
+        """By way of the document with all its attachments, which is put on disk, as it may be of any size."""
+        body = orjson.dumps({"docs": [{"id": id, "rev": rev}]})
+        params = {"attachments": "true"}
+        with tempfile.TemporaryFile() as file:
+            with closing(self.client.stream(what, self.database, "_bulk_get", params=params, body=body)) as pieces:
+                put_on_disk(pieces, file)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as answer:
+                begin, end = _data_of(answer, name, what)
+                for at in range(begin, end, _PIECE):
+                    try:
+                        yield base64.b64decode(answer[at : min(at + _PIECE, end)], validate=True)
+                    except binascii.Error:
+                        raise torn(b"", what) from None
+
+
+def _data_of(answer: mmap.mmap, name: str, what: str) -> tuple[int, int]:
+    """Where in the answer an attachment's base64 stands: quotes inside of strings are escaped."""
+    at = answer.rfind(b'"_attachments":{')
+    at = answer.find(orjson.dumps(name) + b":{", at) if at >= 0 else -1
+    at = answer.find(b'"data":"', at) if at >= 0 else -1
+    begin = at + len(b'"data":"')
+    end = answer.find(b'"', begin) if at >= 0 else -1
+    if end < 0:
+        if not answer[-100:].rstrip().endswith(b"]}"):
+            raise torn(b"", what)
+        raise UnreadableLeaf(f"{what}: the server does not give it.", error="attachment_missing")
+    return begin, end
+
+
+def _behind(given: int, pieces: Generator[bytes]) -> Generator[bytes]:
+    """What comes after so many bytes."""
+    with closing(pieces):
+        for piece in pieces:
+            if given >= len(piece):
+                given -= len(piece)
+                continue
+            yield piece[given:]
+            given = 0

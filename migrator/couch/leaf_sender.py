@@ -7,6 +7,8 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
 from typing import IO, Any, TypeAlias
 
 import orjson
@@ -16,8 +18,11 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import has_path, id_path
 from migrator.couch.responses import bulk_rows, refuse_bulk
 from migrator.errors import TransientError
-from migrator.files.failures import temporary_file
+from migrator.files.failures import put_on_disk
 from migrator.model.revisions import Attachment, Leaf
+
+# What is put on disk stays in memory while it is smaller.
+_MEMORY_BYTES = 1 << 20
 
 
 def post_leaves(client: CouchClient, database: str, leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
@@ -72,25 +77,35 @@ def stream_leaf(client: CouchClient, database: str, leaf: Leaf, *, multipart: bo
     return []
 
 
+def on_disk(attachment: Attachment, stack: ExitStack) -> Attachment:
+    """The same attachment with its length, which can be opened without its source until the stack is left.
+
+    Raises:
+        UnreadableLeaf: it cannot be read.
+        TransientError: the source gives it no more.
+    """
+    file: IO[bytes] = stack.enter_context(tempfile.SpooledTemporaryFile(_MEMORY_BYTES))  # noqa: SIM115 it is entered
+    put_on_disk(attachment.open(), file)
+    return replace(attachment, open=partial(_read, file), length_bytes=file.tell())
+
+
+def _read(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while piece := file.read(PIECE_BYTES):
+        yield piece
+
+
 class _Source:
     """An attachment whose length is known: by its own word, or by having been put on disk."""
 
     def __init__(self, attachment: Attachment, opened: ExitStack) -> None:
-        self.attachment = attachment
-        self._file: IO[bytes] | None = None
-        if attachment.length_bytes is not None:
-            self.length = attachment.length_bytes
-            return
-        self._file = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 it is entered
-        for piece in attachment.open():
-            with temporary_file():
-                self._file.write(piece)
-        self.length = self._file.tell()
+        self.attachment = on_disk(attachment, opened) if attachment.length_bytes is None else attachment
+        self.length = self.attachment.length_bytes or 0
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes, exactly as many as were told."""
         left = self.length
-        for piece in self._read():
+        for piece in self.attachment.open():
             left -= len(piece)
             if left < 0:
                 break
@@ -100,19 +115,6 @@ class _Source:
                 f"Attachment {self.attachment.name!r:.100} is not as long as it was said to be.",
                 signature="wrong length",
             )
-
-    def _read(self) -> Iterator[bytes]:
-        if self._file is None:
-            pieces = self.attachment.open()
-            try:
-                yield from pieces
-            finally:
-                if hasattr(pieces, "close"):
-                    pieces.close()
-            return
-        self._file.seek(0)
-        while piece := self._file.read(PIECE_BYTES):
-            yield piece
 
 
 class _AsBase64:

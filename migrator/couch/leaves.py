@@ -11,13 +11,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
-from migrator.couch.bulk_get import Asked, read_leaves
+from migrator.couch.bulk_get import Asked, StoredAttachments, read_leaves
 from migrator.couch.changes import BEGINNING, Change, ChangesFeed
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
 from migrator.couch.endpoint import database_url
 from migrator.couch.settings import read_facts
-from migrator.couch.stored_attachments import StoredAttachments
 from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
 from migrator.errors import Interrupted, TransientError
 from migrator.files.failures import temporary_folder

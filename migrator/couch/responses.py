@@ -1,4 +1,4 @@
-"""Translates the server's answers and the network's failures, once, at the edge: into data or the library's errors."""
+"""Translates the server's answers and the network's failures, once, at the edge: into data, rows or our errors."""
 
 from __future__ import annotations
 

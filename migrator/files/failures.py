@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
+from typing import IO
 
 from migrator.errors import ConfigError, MigratorError, StorageError
 
@@ -74,6 +75,15 @@ def storage_failure(error: BaseException) -> MigratorError | None:
 def temporary_file() -> contextlib.AbstractContextManager[None]:
     """Translate what writing a file of the system's folder for temporary ones ends with."""
     return writing(tempfile.gettempdir(), instead=ANOTHER_TMPDIR)
+
+
+def put_on_disk(pieces: Iterable[bytes], file: IO[bytes]) -> None:
+    """Write pieces to a temporary file; what ends their reading is not translated."""
+    for piece in pieces:
+        with temporary_file():
+            file.write(piece)
+    with temporary_file():
+        file.flush()
 
 
 @contextlib.contextmanager

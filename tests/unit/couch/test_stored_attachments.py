@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from migrator.couch.bulk_get import MAX_CUT, StoredAttachments
 from migrator.couch.client import CouchClient
-from migrator.couch.stored_attachments import MAX_CUT, StoredAttachments
 from migrator.errors import TargetMissing, TransientError, UnreadableLeaf
 from migrator.retry.retrier import Retrier
 
