@@ -58,7 +58,7 @@ class Target(Claim):
         self.look()
         if not self._options.into_existing:
             self.refuse_occupied(ELSEWHERE)
-        self.kept = {id for id in self._own if self._client.get_document(self.database, id) is not None}
+        self.kept = {id for id in self.own if self.client.get_document(self.database, id) is not None}
 
     def prepare(self, notes: list[str]) -> bool:
         """Make the database, or what is left of making it; True when nothing of the backup can be in it."""
@@ -68,11 +68,11 @@ class Target(Claim):
             check_security(wanted.security, _job(self.manifest))
         made = not self.found.exists
         fresh = self.take(
-            lambda: create_like(self._client, self.database, wanted),
+            lambda: create_like(self.client, self.database, wanted),
             ELSEWHERE,
             shared=self._options.into_existing,
         )
-        found = self._call("look at", lambda _: read_facts(self._client, self.database))
+        found = self._call("look at", lambda _: read_facts(self.client, self.database))
         if made and wanted.partitioned and not found.partitioned:
             notes.append("the server knows no partitioned databases")
         shorter = (found.revs_limit or 0) < (wanted.revs_limit or 0)
@@ -81,7 +81,7 @@ class Target(Claim):
             self._give(
                 notes,
                 "limit",
-                lambda _: apply_revs_limit(self._client, self.database, wanted),
+                lambda _: apply_revs_limit(self.client, self.database, wanted),
                 "the server knows no limit of revisions",
                 must=shorter or made,
             )
@@ -100,7 +100,7 @@ class Target(Claim):
             self._give(
                 notes,
                 "secure",
-                lambda _: apply_security(self._client, self.database, facts),
+                lambda _: apply_security(self.client, self.database, facts),
                 "the server knows no security objects",
                 must=wanted is True or self.made,
             )

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -29,6 +30,7 @@ _OTHER = "name another with --rejects FILE"
 _BLOCK_BYTES = 1 << 20
 
 
+@dataclass(eq=False)
 class RejectFile:
     """Appends rejects; the file appears with the first. `path` None keeps none (a dry run).
 
@@ -38,7 +40,7 @@ class RejectFile:
     Args:
         path: the file.
         settled_bytes: on resume, how much of it the checkpoint vouches for; what follows is read again and
-            would stand there twice, so it is cut off. None or 0 where nothing of it is this job's.
+            would stand there twice, so it is cut off. 0 where nothing of it is this job's.
         settled_digest: of so many bytes, as `digest` gave it; "" where it was not noted.
         run: stands in each line; on resume it tells what this job wrote and never settled from another's rejects.
         values: how a run writes values that JSON lacks.
@@ -47,35 +49,25 @@ class RejectFile:
         shared: where another run is writing the file, take the next name that is free; for what has no checkpoint.
     """
 
-    def __init__(
-        self,
-        path: Path | None,
-        settled_bytes: int | None = None,
-        *,
-        settled_digest: str = "",
-        run: str = "",
-        values: ValueCodec = PLAIN,
-        databases: Mapping[str, str] | None = None,
-        again: str = "",
-        shared: bool = False,
-    ) -> None:
-        self.path = path
+    path: Path | None
+    settled_bytes: int = 0
+    settled_digest: str = ""
+    run: str = ""
+    values: ValueCodec = PLAIN
+    databases: Mapping[str, str] = field(default_factory=dict)
+    again: str = ""
+    shared: bool = False
+
+    def __post_init__(self) -> None:
         self.count = 0
-        self._settled_bytes = settled_bytes or 0
-        self._settled_digest = settled_digest
-        self._run = run
-        self._values = values
-        self._databases = databases or {}
-        self._again = again
-        self._shared = shared
         self._file = -1
         self._size = 0
         self._hash = hashlib.sha256()
         self._durable = True
         self._stream = False
-        if path is not None:
+        if self.path is not None:
             # What cannot be is said at the start, not at the first reject.
-            self._check(path)
+            self._check(self.path)
 
     @property
     def kept(self) -> Path | None:
@@ -94,7 +86,7 @@ class RejectFile:
             return
         if self._file < 0:
             self._open(self.path)
-        lines = [reject_to_line(self._completed(reject), self._values, run=self._run) for reject in rejects]
+        lines = [reject_to_line(self._completed(reject), self.values, run=self.run) for reject in rejects]
         self._durable = False
         try:
             self._append(lines)
@@ -131,8 +123,8 @@ class RejectFile:
             self._file = -1
 
     def _completed(self, reject: Reject) -> Reject:
-        database = reject.database or self._databases.get(reject.collection, "")
-        return reject._replace(database=database, again=reject.again or self._again)
+        database = reject.database or self.databases.get(reject.collection, "")
+        return reject._replace(database=database, again=reject.again or self.again)
 
     def _append(self, lines: Sequence[bytes]) -> None:
         for line in lines:
@@ -141,16 +133,16 @@ class RejectFile:
                 left = left[os.write(self._file, left) :]
 
     def _check(self, path: Path) -> None:
-        check_rejects_path(path, content=not self._settled_bytes)
+        check_rejects_path(path, content=not self.settled_bytes)
         if is_stream(path):
             self._stream = True
             try:
                 self._file = open_stream(path)
             except OSError as error:
                 raise self._failed(error) from error
-        elif path.exists() and self._settled_bytes:
+        elif path.exists() and self.settled_bytes:
             self._open(path)
-        elif path.exists() and not self._shared:
+        elif path.exists() and not self.shared:
             os.close(self._locked(link_target(path)))
 
     def _open(self, path: Path) -> None:
@@ -159,7 +151,7 @@ class RejectFile:
                 try:
                     self._take(link_target(path))
                 except LockedError:
-                    if not self._shared:
+                    if not self.shared:
                         raise
                     path = self.path = _next_to(path)
                 else:
@@ -171,14 +163,14 @@ class RejectFile:
     def _take(self, real: Path) -> None:
         self._file = self._locked(real)
         size = os.fstat(self._file).st_size
-        if size and not self._settled_bytes and not is_of_run(os.pread(self._file, HEAD_BYTES, 0), self._run):
+        if size and not self.settled_bytes and not is_of_run(os.pread(self._file, HEAD_BYTES, 0), self.run):
             # Ours alone from here on; whoever waits for the lock finds another file under the name.
             keep_older(real)
             self.close()
             self._file = self._locked(real)
             size = os.fstat(self._file).st_size
         # Taken away meanwhile, it begins again: a gap would be no line.
-        self._size = min(self._settled_bytes, size)
+        self._size = min(self.settled_bytes, size)
         if self._size and not self._is_as_it_was():
             self.close()
             raise ConfigError(
@@ -214,7 +206,7 @@ class RejectFile:
             self._hash.update(block)
             left -= len(block)
             last = block[-1:]
-        return last == b"\n" and self._settled_digest in {"", self.digest}
+        return last == b"\n" and self.settled_digest in {"", self.digest}
 
     def _failed(self, error: OSError) -> MigratorError:
         return write_error(error, self.path or "", what="Reject file", instead=_OTHER, again=RESUME)

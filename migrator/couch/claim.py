@@ -49,6 +49,7 @@ class Found:
         return not self.documents and not self.deleted
 
 
+@dataclass(eq=False)
 class Claim:
     """One job's claim on one database.
 
@@ -62,32 +63,24 @@ class Claim:
         takes_over: other jobs whose unfinished work this one may complete.
     """
 
-    def __init__(
-        self,
-        client: CouchClient,
-        database: str,
-        command: str,
-        job: str,
-        retrier: Retrier,
-        *,
-        own: tuple[str, ...] = (),
-        takes_over: Container[str] = (),
-    ) -> None:
-        self.database = database
+    client: CouchClient
+    database: str
+    command: str
+    job: str
+    retrier: Retrier
+    own: tuple[str, ...] = ()
+    takes_over: Container[str] = ()
+
+    def __post_init__(self) -> None:
         self.found = Found()
-        self._client = client
-        self._name = f"migrator-{command}"
-        self._job = job
-        self._retrier = retrier
-        self._own = own
-        self._takes_over = takes_over
+        self._name = f"migrator-{self.command}"
         self._mark: dict[str, Any] = {}
         self._guard: TargetGuard | None = None
 
     @property
     def url(self) -> str:
         """The database, for people."""
-        return database_url(self._client.endpoint, self.database)
+        return database_url(self.client.endpoint, self.database)
 
     @property
     def resumed(self) -> bool:
@@ -95,7 +88,7 @@ class Claim:
         mark = self.found.mark
         if not mark or mark.get("shared"):
             return False
-        return _job_of(mark) == self._job or (not mark.get("finished") and _job_of(mark) in self._takes_over)
+        return _job_of(mark) == self.job or (not mark.get("finished") and _job_of(mark) in self.takes_over)
 
     @property
     def ours(self) -> bool:
@@ -118,11 +111,11 @@ class Claim:
         Raises:
             EndpointError: the server cannot be asked.
         """
-        info = settled_info(self._client, self.database)
+        info = settled_info(self.client, self.database)
         if info is None:
             self.found = Found()
         else:
-            own = sum(self._client.get_document(self.database, id) is not None for id in self._own)
+            own = sum(self.client.get_document(self.database, id) is not None for id in self.own)
             self.found = Found(
                 True,
                 max(0, (info.get("doc_count") or 0) - own),
@@ -172,7 +165,7 @@ class Claim:
         known = self.found.mark
         fresh = self.found.empty and not known
         # The token tells this database from a later one of its name; whoever claims it after us leaves it.
-        mark: dict[str, Any] = {"job": self._job, "finished": None, TOKEN: known.get(TOKEN) or new_token()}
+        mark: dict[str, Any] = {"job": self.job, "finished": None, TOKEN: known.get(TOKEN) or new_token()}
         if shared and not (self.found.empty or self.resumed):
             mark["shared"] = True
         elif self.resumed:
@@ -182,7 +175,7 @@ class Claim:
             mark["secure"] = made or is_default_security(self._call("look at", self._security))
         self._mark = mark
         self._call("mark", lambda _: self._write(mark))
-        self._guard = TargetGuard(DatabaseTarget(self._client, self._retrier, self._name), hint=AGAIN, flag="")
+        self._guard = TargetGuard(DatabaseTarget(self.client, self.retrier, self._name), hint=AGAIN, flag="")
         self._guard.begin(self.database, None)
         return fresh
 
@@ -193,7 +186,7 @@ class Claim:
             CheckpointError: it was deleted or replaced meanwhile, or claimed by another job.
         """
         self.check()
-        if _job_of(self._call("look at", lambda _: self._read())) != self._job:
+        if _job_of(self._call("look at", lambda _: self._read())) != self.job:
             raise CheckpointError(f"{self.url} was claimed by another job while it was being filled.", hint=AGAIN)
 
     def check(self) -> None:
@@ -218,20 +211,20 @@ class Claim:
         self.check()
 
     def _security(self, _attempt: int) -> Any:
-        return read_security(self._client, self.database)
+        return read_security(self.client, self.database)
 
     def _call(self, what: str, attempt: Callable[[int], Any]) -> Any:
-        return self._retrier.call(f"{what} {self.database}", attempt)
+        return self.retrier.call(f"{what} {self.database}", attempt)
 
     def _read(self) -> dict[str, Any]:
-        return self._client.get_document(self.database, f"_local/{self._name}") or {}
+        return self.client.get_document(self.database, f"_local/{self._name}") or {}
 
     def _write(self, mark: Mapping[str, Any]) -> None:
         stored = dict(mark)
         if rev := self._read().get("_rev"):
             stored["_rev"] = rev
         path, body = (self.database, "_local", self._name), json.dumps(stored).encode()
-        self._client.ask(f"Marking {self.database}", "PUT", *path, ok=(200, 201, 202), body=body)
+        self.client.ask(f"Marking {self.database}", "PUT", *path, ok=(200, 201, 202), body=body)
 
 
 def _job_of(mark: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
@@ -25,6 +26,7 @@ from migrator.retry.window import divide_refused, in_batches, refuse_trouble, re
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class LeafWriter:
     """A RevisionWriter over one database. Safe for threads that write different documents.
 
@@ -42,34 +44,26 @@ class LeafWriter:
             repeated, and when the server says that there is none.
     """
 
-    def __init__(
-        self,
-        client: CouchClient,
-        database: str,
-        retrier: Retrier,
-        *,
-        limits: BatchLimits | None = None,
-        fresh: bool = False,
-        listener: Listener = ignore,
-        check: Callable[[], object] | None = None,
-    ) -> None:
-        self._client = client
-        self._database = database
-        self._retrier = retrier
-        self._limits = limits or BatchLimits()
-        self._fresh = fresh
+    client: CouchClient
+    database: str
+    retrier: Retrier
+    limits: BatchLimits = field(default_factory=BatchLimits)
+    fresh: bool = False
+    listener: Listener = ignore
+    check: Callable[[], object] | None = None
+
+    def __post_init__(self) -> None:
         # Of more batches than can be under way.
         self._lock = threading.Lock()
         self._last_ids: deque[str] = deque(maxlen=1_000)
-        self._listener = listener
-        self._check = check
-        self._suspects = Suspects(client, database, min(MAX_ATTEMPTS_AT_ONE_DOCUMENT, retrier.policy.max_attempts))
+        attempts = min(MAX_ATTEMPTS_AT_ONE_DOCUMENT, self.retrier.policy.max_attempts)
+        self._suspects = Suspects(self.client, self.database, attempts)
         self._multipart: bool | None = None
 
     @property
     def unconfirmed(self) -> list[str]:
         """What could not be made sure of, as sentences."""
-        return self._client.doubts_of(self._database)
+        return self.client.doubts_of(self.database)
 
     def write(self, leaves: Sequence[Leaf]) -> list[Outcome]:
         """Write the leaves and say what became of each, in their order.
@@ -84,13 +78,13 @@ class LeafWriter:
         for index, leaf in enumerate(leaves):
             firsts.setdefault((leaf.id, leaf.rev), index)
         absent = list(firsts.values())
-        if leaves and (not self._fresh or self._goes_on(leaves)):
+        if leaves and (not self.fresh or self._goes_on(leaves)):
             missing = self._missing([leaves[index] for index in absent])
             present = [index for index in absent if leaves[index].rev not in missing.get(leaves[index].id, ())]
             outcomes.update((index, Outcome(leaves[index].id, Status.UNCHANGED)) for index in present)
             absent = [index for index in absent if index not in outcomes]
         # What is streamed travels alone.
-        for batch in in_batches(absent, self._limits, lambda index: inline_bytes(leaves[index])):
+        for batch in in_batches(absent, self.limits, lambda index: inline_bytes(leaves[index])):
             outcomes.update(zip(batch, self._divided([leaves[index] for index in batch]), strict=True))
         for index, leaf in enumerate(leaves):
             if index not in outcomes:
@@ -118,9 +112,9 @@ class LeafWriter:
             send,
             lambda leaf, refused: refused_alone(leaf.id, refused),
             id_of=lambda leaf: leaf.id,
-            on_split=lambda count, refused: self._listener(BatchSplit(self._database, count, refused.message)),
+            on_split=lambda count, refused: self.listener(BatchSplit(self.database, count, refused.message)),
         )
-        refuse_trouble(outcomes, self._client.url, "run the same command again")
+        refuse_trouble(outcomes, self.client.url, "run the same command again")
         return outcomes
 
     def _written(self, leaves: Sequence[Leaf], *, resend: bool) -> list[Outcome]:
@@ -166,7 +160,7 @@ class LeafWriter:
                     size_bytes=max(len(leaves[index].body) for index in waiting),
                 )
 
-        self._retried(f"write to {self._database}", attempt)
+        self._retried(f"write to {self.database}", attempt)
         return [ends[index] for index in range(len(leaves))]
 
     def _unconfirmed(self, leaves: Sequence[Leaf], indexes: Sequence[int], ends: dict[int, Outcome]) -> list[int]:
@@ -182,18 +176,18 @@ class LeafWriter:
     def _send(self, leaves: Sequence[Leaf]) -> dict[tuple[str, str], dict[str, Any]]:
         """The rows of what was not written, by id and revision."""
         if len(leaves) == 1 and inline_bytes(leaves[0]) is None and self._multipart is None:
-            self._multipart = "express-pouchdb" not in self._client.welcome()
+            self._multipart = "express-pouchdb" not in self.client.welcome()
 
         def send() -> list[dict[str, Any]]:
             if len(leaves) == 1 and inline_bytes(leaves[0]) is None:
-                return stream_leaf(self._client, self._database, leaves[0], multipart=bool(self._multipart))
-            return post_leaves(self._client, self._database, leaves)
+                return stream_leaf(self.client, self.database, leaves[0], multipart=bool(self._multipart))
+            return post_leaves(self.client, self.database, leaves)
 
         rows = self._suspects.rows(send, [leaf.id for leaf in leaves])
         return {(str(row.get("id")), str(row.get("rev", ""))): row for row in rows if "error" in row}
 
     def _missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
-        return self._retried(f"look into {self._database}", lambda _: self._ask_missing(leaves))
+        return self._retried(f"look into {self.database}", lambda _: self._ask_missing(leaves))
 
     def _retried(self, what: str, attempt: Callable[[int], T]) -> T:
         """Attempt until it passes; after more than one attempt the database must be the same still."""
@@ -206,30 +200,30 @@ class LeafWriter:
 
         def load(resend: bool) -> T:
             # After an attempt that the server knew no database in, as little is known as after any other.
-            return self._retrier.call(what, lambda number: counted(number + resend))
+            return self.retrier.call(what, lambda number: counted(number + resend))
 
-        return load(False) if self._check is None else checked(load, self._check, lambda _: attempts > 1)
+        return load(False) if self.check is None else checked(load, self.check, lambda _: attempts > 1)
 
     def _not_held(self, leaves: Sequence[Leaf], indexes: Sequence[int]) -> list[int]:
         """Those that most copies do not hold: on a cluster one copy alone calls them missing, or refuses them."""
-        if not indexes or copies_of(self._client.database_info(self._database)) < 2:
+        if not indexes or copies_of(self.client.database_info(self.database)) < 2:
             return list(indexes)
-        what = f"Looking for {len(indexes)} revisions on most copies of {self._database}"
+        what = f"Looking for {len(indexes)} revisions on most copies of {self.database}"
         asked = [Asked(leaves[index].id, leaves[index].rev) for index in indexes]
         body = orjson.dumps({"docs": [{"id": id, "rev": rev} for id, rev in asked]})
-        answer = self._client.ask(what, "POST", self._database, "_bulk_get", params={"revs": "true"}, body=body)
+        answer = self.client.ask(what, "POST", self.database, "_bulk_get", params={"revs": "true"}, body=body)
         found = read_leaves(answer.body, asked, lambda *_: (), what)
         held = {(leaf.id, leaf.rev) for leaf in found if isinstance(leaf, Leaf)}
         return [index for index in indexes if (leaves[index].id, leaves[index].rev) not in held]
 
     def _ask_missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
         """Which revisions the server does not hold, by id."""
-        what = f"Looking for {len(leaves)} revisions in {self._database}"
+        what = f"Looking for {len(leaves)} revisions in {self.database}"
         asked: dict[str, list[str]] = {}
         for leaf in leaves:
             # Each once: asked for one revision twice, CouchDB calls it missing whether it is there or not.
             asked.setdefault(leaf.id, []).append(leaf.rev)
-        found = self._client.value(what, "POST", self._database, "_revs_diff", body=orjson.dumps(asked))
+        found = self.client.value(what, "POST", self.database, "_revs_diff", body=orjson.dumps(asked))
         if not isinstance(found, dict):
             raise TransientError(f"{what}: the answer is to another question.", signature="foreign rows")
         return {id: row.get("missing", ()) for id, row in found.items()}

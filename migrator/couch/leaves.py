@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -51,6 +52,7 @@ class _TooLarge(Exception):
     """The answer would need more memory than it may."""
 
 
+@dataclass(eq=False)
 class LeafReader:
     """A RevisionReader over one database. It lists once, when it is first asked; `leaves` may be called often.
 
@@ -69,55 +71,45 @@ class LeafReader:
         max_memory_bytes: of the listing.
     """
 
-    def __init__(
-        self,
-        client: CouchClient,
-        database: str,
-        retrier: Retrier,
-        *,
-        folder: Path,
-        since: str = BEGINNING,
-        known: Known | None = None,
-        parallel: int = PARALLEL,
-        max_memory_bytes: int = 32_000_000,
-        answer_bytes: int = ANSWER_BYTES,
-        max_answer_bytes: int = MAX_ANSWER_BYTES,
-    ) -> None:
-        self._client = client
-        self._database = database
-        self._retrier = retrier
-        self._since = since
-        self._known = known
-        self._parallel = parallel
-        self._answer_bytes = answer_bytes
-        self._max_answer_bytes = max_answer_bytes
-        self._sorter = ExternalSorter(folder, max_memory_bytes=max_memory_bytes)
+    client: CouchClient
+    database: str
+    retrier: Retrier
+    folder: Path
+    since: str = BEGINNING
+    known: Known | None = None
+    parallel: int = PARALLEL
+    max_memory_bytes: int = 32_000_000
+    answer_bytes: int = ANSWER_BYTES
+    max_answer_bytes: int = MAX_ANSWER_BYTES
+
+    def __post_init__(self) -> None:
+        self._sorter = ExternalSorter(self.folder, max_memory_bytes=self.max_memory_bytes)
         self._last_seq: str | None = None
-        self._attachments = StoredAttachments(client, database, retrier)
+        self._attachments = StoredAttachments(self.client, self.database, self.retrier)
         self._lock = threading.Lock()
         self._readings: list[Generator[Leaf | LeafFault]] = []
-        self._bytes_per_leaf = answer_bytes / FIRST_LEAVES_ASKED
+        self._bytes_per_leaf = self.answer_bytes / FIRST_LEAVES_ASKED
 
     def describe(self) -> str:
         """The database's URL without credentials."""
-        return database_url(self._client.endpoint, self._database)
+        return database_url(self.client.endpoint, self.database)
 
     def facts(self) -> DatabaseFacts:
         """What the server says of the database."""
-        return self._retrier.call(f"look at {self._database}", lambda _: read_facts(self._client, self._database))
+        return self.retrier.call(f"look at {self.database}", lambda _: read_facts(self.client, self.database))
 
     @property
     def unconfirmed(self) -> list[str]:
         """What of the listing could not be made sure of, as sentences."""
-        return self._client.doubts_of(self._database)
+        return self.client.doubts_of(self.database)
 
     @property
     def last_seq(self) -> str:
         """The sequence up to which the listing goes."""
         if self._last_seq is None:
-            settle(self._client, self._database, self._retrier)
-            feed = ChangesFeed(self._client, self._database, self._retrier)
-            self._last_seq = feed.list(self._since, self._take)
+            settle(self.client, self.database, self.retrier)
+            feed = ChangesFeed(self.client, self.database, self.retrier)
+            self._last_seq = feed.list(self.since, self._take)
             self._sorter.finish()
         return self._last_seq
 
@@ -157,8 +149,8 @@ class LeafReader:
     def _leaves(self, after: str | None) -> Generator[Leaf | LeafFault]:
         _ = self.last_seq
         asked = (Asked(id, rev) for id, revs in self._wanted(after) for rev in revs)
-        with ThreadPoolExecutor(self._parallel, thread_name_prefix="leaves") as pool:
-            window = Window(pool, self._fetch, at_once=lambda: self._parallel, queued=1)
+        with ThreadPoolExecutor(self.parallel, thread_name_prefix="leaves") as pool:
+            window = Window(pool, self._fetch, at_once=lambda: self.parallel, queued=1)
             try:
                 for leaves in window.results(iter(lambda: self._next_part(asked), [])):
                     yield from leaves
@@ -173,7 +165,7 @@ class LeafReader:
     def _wanted(self, after: str | None) -> Iterator[tuple[str, list[str]]]:
         """Each listed document once, as it was listed last."""
         listed = _last_of_each(self._sorter.sorted_items(after))
-        known = ((held.id, held) for held in (self._known(after) if self._known else ()))
+        known = ((held.id, held) for held in (self.known(after) if self.known else ()))
         for id, revs, held in side_by_side(listed, known):
             if held is not None and revs is None:
                 if held.faults:
@@ -182,17 +174,17 @@ class LeafReader:
                 yield id, revs
 
     def _end_if_stopped(self) -> None:
-        if self._retrier.stopping.is_set():
+        if self.retrier.stopping.is_set():
             raise Interrupted("Stopped while reading documents.", hint="Go on later with the same command.")
 
     def _next_part(self, asked: Iterator[Asked]) -> list[Asked]:
         self._end_if_stopped()
-        size = min(MAX_LEAVES_ASKED, max(1, int(self._answer_bytes / self._bytes_per_leaf)))
+        size = min(MAX_LEAVES_ASKED, max(1, int(self.answer_bytes / self._bytes_per_leaf)))
         return [leaf for _, leaf in zip(range(size), asked, strict=False)]
 
     def _fetch(self, asked: Sequence[Asked]) -> list[Leaf | LeafFault]:
         try:
-            leaves = self._retrier.call(f"read documents of {self._database}", lambda _: self._ask(asked))
+            leaves = self.retrier.call(f"read documents of {self.database}", lambda _: self._ask(asked))
         except _TooLarge:
             middle = len(asked) // 2
             return self._fetch(asked[:middle]) + self._fetch(asked[middle:])
@@ -205,11 +197,11 @@ class LeafReader:
         size = 0
         # What has a child by now is given as that child; else its body might be compacted away.
         params = {"revs": "true", "latest": "true"}
-        with closing(self._client.stream(what, self._database, "_bulk_get", params=params, body=body)) as pieces:
+        with closing(self.client.stream(what, self.database, "_bulk_get", params=params, body=body)) as pieces:
             for piece in pieces:
                 parts.append(piece)
                 size += len(piece)
-                if size > self._max_answer_bytes and len(asked) > 1:
+                if size > self.max_answer_bytes and len(asked) > 1:
                     raise _TooLarge
         with self._lock:
             # Large ones count at once, small ones slowly.
@@ -244,7 +236,7 @@ class LeafReader:
 
     def _insisted(self, asked: Asked) -> list[Leaf | LeafFault]:
         def step() -> list[Leaf | LeafFault]:
-            return self._retrier.call(f"read {asked.id!r:.100}", lambda _: self._ask([asked]))
+            return self.retrier.call(f"read {asked.id!r:.100}", lambda _: self._ask([asked]))
 
         return repeat_while(
             lambda found: any(isinstance(leaf, LeafFault) for leaf in found), step, max_attempts=FAULT_ATTEMPTS

@@ -101,7 +101,7 @@ def job_rejects(path: Path | None, job: OpenJob, checkpoint: Checkpoint, *, resu
     """The reject file of a job, which goes on where the checkpoint says."""
     return RejectFile(
         path,
-        checkpoint.rejects_bytes if resumed else None,
+        checkpoint.rejects_bytes if resumed else 0,
         settled_digest=checkpoint.rejects_digest,
         run=checkpoint.run,
         values=job.values,

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from migrator.errors import BatchRefused, TransientError
@@ -18,6 +19,7 @@ R = TypeVar("R")
 _LOOK_S = 0.2
 
 
+@dataclass(eq=False)
 class Window(Generic[T, R]):
     """Items under way, oldest first. The oldest stays until it is dropped, so nothing passes what is not settled.
 
@@ -31,24 +33,15 @@ class Window(Generic[T, R]):
         look: called now and then while a result is waited for; what it raises ends the waiting.
     """
 
-    def __init__(
-        self,
-        pool: ThreadPoolExecutor,
-        work: Callable[[T], R],
-        *,
-        at_once: Callable[[], int],
-        queued: int = 0,
-        ahead: int = 0,
-        clash: Callable[[T, T], bool] | None = None,
-        look: Callable[[], None] | None = None,
-    ) -> None:
-        self._pool = pool
-        self._work = work
-        self._at_once = at_once
-        self._queued = queued
-        self._ahead = ahead
-        self._clash = clash
-        self._look = look
+    pool: ThreadPoolExecutor
+    work: Callable[[T], R]
+    at_once: Callable[[], int]
+    queued: int = 0
+    ahead: int = 0
+    clash: Callable[[T, T], bool] | None = None
+    look: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
         self._items: deque[tuple[T, Future[R]]] = deque()
 
     def __len__(self) -> int:
@@ -64,11 +57,11 @@ class Window(Generic[T, R]):
             False when the oldest must be settled first: there are too many, one clashes, or one has failed.
         """
         while self._items:
-            at_once = self._at_once()
-            most = at_once + self._queued
-            if len(self._items) >= (most + self._ahead if at_once > 1 else most):
+            at_once = self.at_once()
+            most = at_once + self.queued
+            if len(self._items) >= (most + self.ahead if at_once > 1 else most):
                 return False
-            if item is not None and self._clash and any(self._clash(item, other) for other, _ in self._items):
+            if item is not None and self.clash and any(self.clash(item, other) for other, _ in self._items):
                 return False
             if any(future.done() and future.exception() for _, future in self._items):
                 return False
@@ -80,7 +73,7 @@ class Window(Generic[T, R]):
 
     def submit(self, item: T) -> None:
         """Begin with an item."""
-        self._items.append((item, self._pool.submit(self._work, item)))
+        self._items.append((item, self.pool.submit(self.work, item)))
 
     @property
     def ended(self) -> bool:
@@ -91,8 +84,8 @@ class Window(Generic[T, R]):
         """Wait for the oldest; what its work raised is raised here."""
         item, future = self._items[0]
         # What the work raised may be a timeout itself, so none is asked of its result.
-        while self._look is not None and not wait([future], _LOOK_S).done:
-            self._look()
+        while self.look is not None and not wait([future], _LOOK_S).done:
+            self.look()
         return item, future.result()
 
     def drop(self) -> None:
@@ -113,7 +106,7 @@ class Window(Generic[T, R]):
                 item = next(waiting)
             except StopIteration:
                 break
-            while self._clash and not self.has_room(item):
+            while self.clash and not self.has_room(item):
                 yield self._taken()
             self.submit(item)
         while self._items:

@@ -60,7 +60,7 @@ class MortalCheckpointFile(CheckpointFile):
 class MortalRejectFile(RejectFile):
     """A file whose writer may die before, after, or in the middle of a line."""
 
-    def __init__(self, path: Path, settled_bytes: int | None, fuse: Fuse) -> None:
+    def __init__(self, path: Path, settled_bytes: int, fuse: Fuse) -> None:
         super().__init__(path, settled_bytes)
         self._fuse = fuse
 
@@ -201,7 +201,7 @@ def process(plan: Plan, folder: Path, how: str, when: int) -> Iterator[tuple[Pip
     done = file.exists() and file.load().finished
     checkpoint, resumed = open_checkpoint(file, JOB, resume=True, restart=False)
     carried = checkpoint.totals
-    rejects = MortalRejectFile(folder / "rejects.ndjson", checkpoint.rejects_bytes if resumed else None, fuse)
+    rejects = MortalRejectFile(folder / "rejects.ndjson", checkpoint.rejects_bytes if resumed else 0, fuse)
     ticks = iter(range(1_000_000))
     try:
         if not resumed and not done:

@@ -91,7 +91,7 @@ def apply_plan(
                 checkpoint.details[MADE] = dict.fromkeys(ours, "begun")
             rejects = RejectFile(
                 options.rejects,
-                checkpoint.rejects_bytes if resumed else None,
+                checkpoint.rejects_bytes if resumed else 0,
                 settled_digest=checkpoint.rejects_digest,
                 run=checkpoint.run,
                 databases={database.source: database.target for database in plan.databases},
