@@ -63,7 +63,7 @@ def couchdb(
         try:
             # dlt loads several tables at once; a piece has several requests in flight already.
             with one_at_a_time:
-                counts = writer.write({name: records})
+                counts = writer.write({name: records}).totals
         except TransientError as error:
             raise DestinationTransientException(str(error)) from error
         except MigratorError as error:

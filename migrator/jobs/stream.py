@@ -15,7 +15,7 @@ from migrator.errors import ConfigError
 from migrator.extractors.base import BaseExtractor
 from migrator.jobs.open import Around, open_job
 from migrator.jobs.registry import target_text
-from migrator.model import Counts, Position, Record
+from migrator.model import Counts, Loader, Position, Record, Report
 
 AGAIN = "Send everything again, from the beginning: what is there already stays as it is."
 
@@ -29,13 +29,22 @@ class StreamWriter:
         config: the job, but for its source.
         source: what people call the source.
         rejects: where rejected documents go.
+        target: a loader to use in place of `config.target`, for one piece: it is closed then.
         around: as in `open_job`.
 
     Raises:
         ConfigError: the target is no server: a folder's files are written as a whole.
     """
 
-    def __init__(self, config: JobConfig, source: str, rejects: RejectFile, **around: Unpack[Around]) -> None:
+    def __init__(
+        self,
+        config: JobConfig,
+        source: str,
+        rejects: RejectFile,
+        *,
+        target: Loader | None = None,
+        **around: Unpack[Around],
+    ) -> None:
         if not is_server_url(target_text(config, around.get("environ"))):
             raise ConfigError(
                 "Documents that come in pieces can only go to a server.",
@@ -45,13 +54,14 @@ class StreamWriter:
         self._config = config
         self._source = source
         self._rejects = rejects
+        self._target = target
         self._around = around
         self._collections: dict[str, None] = {}
         self._targets: dict[str, str] = {}
         # Ids that are made up are made from one seed.
         self._checkpoint = Checkpoint(job={})
 
-    def write(self, records: Mapping[str, Sequence[Record]]) -> Counts:
+    def write(self, records: Mapping[str, Sequence[Record]]) -> Report:
         """Transform and load a piece; rejects are durable when it returns.
 
         Raises:
@@ -59,7 +69,7 @@ class StreamWriter:
         """
         self._collections.update(dict.fromkeys(records))
         piece = _Piece(self._source, list(self._collections), records)
-        with open_job(self._config, source=piece, **self._around) as job:
+        with open_job(self._config, source=piece, target=self._target, **self._around) as job:
             borne = job.max_errors
             if borne.count is not None:
                 borne = replace(borne, count=borne.count - self.counts.rejected)
@@ -71,7 +81,7 @@ class StreamWriter:
                 max_errors=borne,
             ).run(job.collections)
         self.counts.add(report.totals)
-        return report.totals
+        return report
 
 
 class _Piece(BaseExtractor):

@@ -14,7 +14,7 @@ from migrator.couch.responses import Answer
 from migrator.couch.settings import check_security
 from migrator.errors import ConfigError
 from migrator.fixtures.folder import read_fixtures
-from migrator.fixtures.texts import FixtureError
+from migrator.fixtures.model import FixtureError
 from tests.data.refused_for_good import DESIGNS, INDEXES, SECURITY
 
 
