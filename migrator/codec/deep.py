@@ -103,37 +103,21 @@ def dumps(value: Any, encoder: JSONEncoder) -> str:
 
 
 def detached(value: Any) -> Any:
-    """A deep copy, of any depth; mappings become dicts.
+    """A deep copy; mappings become dicts.
 
     Several times as fast as `copy.deepcopy`, which still copies what is neither mapping, list nor immutable.
+
+    Raises:
+        RecursionError: it is nested deeper than Python calls functions, or holds itself.
     """
-    holder: list[Any] = []
-    pending: list[tuple[Any, Any]] = [([value], holder)]
-    # Keeps the sources alive beside the copies, so that no other object gets their identity.
-    copied: dict[int, tuple[Any, Any]] = {}
-    while pending:
-        source, target = pending.pop()
-        keyed = isinstance(source, Mapping)
-        for step, child in source.items() if keyed else enumerate(source):
-            kind = type(child)
-            made: Any
-            if kind in _IMMUTABLE or isinstance(child, Enum):
-                made = child
-            elif kind is list or isinstance(child, Mapping):
-                known = copied.get(id(child))
-                if known is None:
-                    made = [] if kind is list else {}
-                    copied[id(child)] = (child, made)
-                    pending.append((child, made))
-                else:
-                    made = known[1]
-            else:
-                made = copy.deepcopy(child)
-            if keyed:
-                target[step] = made
-            else:
-                target.append(made)
-    return holder[0]
+    kind = type(value)
+    if kind in _IMMUTABLE or isinstance(value, Enum):
+        return value
+    if kind is list:
+        return [detached(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: detached(item) for key, item in value.items()}
+    return copy.deepcopy(value)
 
 
 def _skip(text: str, index: int) -> int:

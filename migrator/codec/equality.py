@@ -17,7 +17,8 @@ DIGEST_BYTES = 16
 
 # Equal texts mean equal values, as the spelling of a number tells its type.
 _CANONICAL = JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True)
-_MISSING = object()
+ABSENT: Any = object()
+"""Stands for a value that one side does not have."""
 
 
 def content(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,24 +40,32 @@ def differing_path(source: Any, target: Any, *, stored: bool) -> str | None:
         stored: forgive what CouchDB itself changes of a number when it stores it: the sign of -0.0, and floats
             below 2.3e-308 that releases up to 3.5.1 round otherwise.
     """
+    found = next(differences(source, target, stored=stored), None)
+    return None if found is None else path_text(found[0])
+
+
+def differences(source: Any, target: Any, *, stored: bool) -> Iterator[tuple[list[str | int], Any, Any]]:
+    """All places where two JSON values differ, and both values, of which one is ABSENT where it is not there.
+
+    The arguments are those of `differing_path`.
+    """
     path: list[str | int] = []
     pending = [_children([source], [target])]
     while pending:
         for step, one, other in pending[-1]:
             kind = type(one)
             if kind is not type(other):
-                return path_text([*path, step][1:])
-            if kind is dict or kind is list:
+                yield [*path, step][1:], one, other
+            elif kind is dict or kind is list:
                 path.append(step)
                 pending.append(_children(one, other))
                 break
-            if not (_equal_floats(one, other, stored=stored) if kind is float else one == other):
-                return path_text([*path, step][1:])
+            elif not (_equal_floats(one, other, stored=stored) if kind is float else one == other):
+                yield [*path, step][1:], one, other
         else:
             pending.pop()
             if path:
                 path.pop()
-    return None
 
 
 def canonical_digest(document: Mapping[str, Any], *, stored: bool) -> bytes:
@@ -71,8 +80,8 @@ def canonical_digest(document: Mapping[str, Any], *, stored: bool) -> bytes:
 def _children(one: Any, other: Any) -> Iterator[tuple[str | int, Any, Any]]:
     if isinstance(one, dict):
         keys = chain(one, (key for key in other if key not in one))
-        return ((key, one.get(key, _MISSING), other.get(key, _MISSING)) for key in keys)
-    pairs = enumerate(zip_longest(one, other, fillvalue=_MISSING))
+        return ((key, one.get(key, ABSENT), other.get(key, ABSENT)) for key in keys)
+    pairs = enumerate(zip_longest(one, other, fillvalue=ABSENT))
     return ((index, first, second) for index, (first, second) in pairs)
 
 

@@ -122,13 +122,11 @@ def _object(entries: list[dict[str, Any]]) -> Any:
 
 
 def _of_times(array: pa.Array) -> list[Any]:
-    """Dates, times, timestamps and durations: as the library gives them where it can, else by their numbers."""
+    """Dates, times, timestamps and durations by their numbers.
+
+    The library makes 00:00 of 24:00, drops the time of a date of 64 bits, and has types of its own for nanoseconds.
+    """
     kind = array.type
-    if not (pa.types.is_date64(kind) or pa.types.is_time(kind)):
-        # Of those the library makes 00:00 of 24:00, and drops the time of a date, without a word.
-        quick = _in_microseconds(array)
-        if quick is not None:
-            return quick
     if pa.types.is_date32(kind):
         return _each(array, pa.int32(), lambda days: (_EPOCH + timedelta(days)).date())
     if pa.types.is_date64(kind):
@@ -141,18 +139,6 @@ def _of_times(array: pa.Array) -> list[Any]:
         return _each(array, pa.int64(), lambda ticks: _duration(ticks * each_ns))
     number = pa.int32() if pa.types.is_time32(kind) else pa.int64()
     return _each(array, number, lambda ticks: _clock(ticks * each_ns))
-
-
-def _in_microseconds(array: pa.Array) -> list[Any] | None:
-    kind = array.type
-    if getattr(kind, "unit", "") != "ns":
-        return _plainly(array)
-    coarse = pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else pa.duration("us")
-    try:
-        # Of nanoseconds the library makes a type of its own where pandas is installed, and an error elsewhere.
-        return _plainly(array.cast(coarse))
-    except pa.ArrowInvalid:
-        return None
 
 
 def _each(array: pa.Array, number: pa.DataType, make: Callable[[int], Any]) -> list[Any]:

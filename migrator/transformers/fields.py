@@ -198,10 +198,14 @@ def set_field(field: str, value: Any) -> Transformer:
         The transformer; it raises TransformError where something on the way is no object.
 
     Raises:
-        ConfigError: the path is empty or damaged.
+        ConfigError: the path is empty or damaged, or the value nested too deeply.
     """
     spec = f"set:{field}"
     path = parse_path(field, spec)
+    try:
+        detached(value)
+    except RecursionError:
+        raise ConfigError(f"--transform {spec}: the value is nested too deeply.", hint="Set less of it.") from None
 
     def transform(document: Document) -> Document:
         return with_value(document, path, detached(value), spec)

@@ -23,8 +23,6 @@ _WINNERS = Holds(conflicts=False, tombstones=False, ancestry=False)
 class BulkDocsReader(FileReader):
     """Reads a `_bulk_docs` body, as couchdb-dump.sh writes it."""
 
-    format = "bulk-docs"
-
     def _leaves(self) -> Iterator[Leaf | LeafFault]:
         yield from map(self._leaf, self._list("docs"))
 
@@ -61,7 +59,6 @@ class BulkDocsWriter(_ListWriter):
     first, and the design documents travel with the others.
     """
 
-    format = "bulk-docs"
     _before, _first, _after = b'{"new_edits":false,"docs":[', b"\n", b"\n]}\n"
 
     def _row(self, leaf: Leaf) -> None:
@@ -76,8 +73,6 @@ class AllDocsReader(FileReader):
 
     A view's rows too: they have a document as often as it was emitted.
     """
-
-    format = "all-docs"
 
     def _leaves(self) -> Iterator[Leaf | LeafFault]:
         for element in self._list("rows"):
@@ -106,7 +101,6 @@ class AllDocsReader(FileReader):
 class AllDocsWriter(_ListWriter):
     """Writes what `_all_docs?include_docs=true&attachments=true` answers: winners, a line a row."""
 
-    format = "all-docs"
     holds = _WINNERS
     _before, _row_end, _after = b'{"offset":0,"rows":[\n', b"}", b'\n],"total_rows":%d}\n'
 
@@ -122,7 +116,6 @@ class ChangesReader(FileReader):
     In a feed that was followed a document comes again when it has changed: the last row of it stands for it.
     """
 
-    format = "changes"
     newest_last = True
 
     def _leaves(self) -> Iterator[Leaf | LeafFault]:
@@ -175,7 +168,6 @@ class ChangesReader(FileReader):
 class ChangesWriter(_ListWriter):
     """Writes what `_changes?include_docs=true&attachments=true` answers: winners, and tombstones too."""
 
-    format = "changes"
     holds = Holds(conflicts=False, ancestry=False)
     _before, _row_end, _after = b'{"results":[\n', b"}", b'\n],\n"last_seq":%d,"pending":0}\n'
 
@@ -189,7 +181,6 @@ class ChangesWriter(_ListWriter):
 class ContinuousChangesWriter(ChangesWriter):
     """Writes what `_changes?feed=continuous` answers: a line a row."""
 
-    format = "changes-continuous"
     _before, _between, _row_end, _after = b"", b"", b"}\n", b'{"last_seq":%d,"pending":0}\n'
 
 

@@ -47,7 +47,6 @@ class Part(NamedTuple):
 class MultipartReader(FileReader):
     """Reads a dump; a packed one is unpacked beside first, as attachments are read again from their place."""
 
-    format = "couchdb-python"
     grouped = True
     _unpacked: weakref.finalize[[], MultipartReader] | None = None
 

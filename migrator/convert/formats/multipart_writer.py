@@ -23,7 +23,6 @@ class MultipartWriter(FileWriter):
     The boundary is made up again each time, as nothing in a content is escaped.
     """
 
-    format = "couchdb-python"
     holds = Holds(conflicts=False, tombstones=False, ancestry=False)
 
     def begin(self) -> None:

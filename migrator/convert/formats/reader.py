@@ -48,7 +48,6 @@ class FileReader:
         compute_rev: give documents without `_rev` the revision that CouchDB gives them when they are new.
     """
 
-    format = ""
     ordered = False
     """True when the leaves come in ascending order of their ids' UTF-8 bytes."""
     grouped = False

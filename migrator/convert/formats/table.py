@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from migrator.convert.formats.couchbackup import CouchbackupReader, CouchbackupWriter, ShallowCouchbackupWriter
+from migrator.convert.formats import lines, lists
 from migrator.convert.formats.detect import format_of
-from migrator.convert.formats.lines import (
-    CouchsnapReader,
-    NdjsonReader,
-    NdjsonWriter,
-    PouchdbReader,
-    PouchdbWriter,
-)
-from migrator.convert.formats.lists import (
-    AllDocsReader,
-    AllDocsWriter,
-    BulkDocsReader,
-    BulkDocsWriter,
-    ChangesReader,
-    ChangesWriter,
-    ContinuousChangesWriter,
-)
 from migrator.convert.formats.multipart_reader import MultipartReader
 from migrator.convert.formats.multipart_writer import MultipartWriter
 from migrator.convert.formats.reader import FileReader
@@ -30,31 +14,25 @@ from migrator.convert.options import ConvertJob
 from migrator.errors import ConfigError
 
 READERS: dict[str, type[FileReader]] = {
-    reader.format: reader
-    for reader in (
-        CouchbackupReader,
-        AllDocsReader,
-        ChangesReader,
-        BulkDocsReader,
-        MultipartReader,
-        PouchdbReader,
-        CouchsnapReader,
-        NdjsonReader,
-    )
+    "couchbackup": lines.CouchbackupReader,
+    "all-docs": lists.AllDocsReader,
+    "changes": lists.ChangesReader,
+    "bulk-docs": lists.BulkDocsReader,
+    "couchdb-python": MultipartReader,
+    "pouchdb": lines.PouchdbReader,
+    "couchsnap": lines.CouchsnapReader,
+    "ndjson": lines.NdjsonReader,
 }
 WRITERS: dict[str, type[FileWriter]] = {
-    writer.format: writer
-    for writer in (
-        CouchbackupWriter,
-        ShallowCouchbackupWriter,
-        AllDocsWriter,
-        ChangesWriter,
-        ContinuousChangesWriter,
-        BulkDocsWriter,
-        MultipartWriter,
-        PouchdbWriter,
-        NdjsonWriter,
-    )
+    "couchbackup": lines.CouchbackupWriter,
+    "couchbackup-shallow": lines.ShallowCouchbackupWriter,
+    "all-docs": lists.AllDocsWriter,
+    "changes": lists.ChangesWriter,
+    "changes-continuous": lists.ContinuousChangesWriter,
+    "bulk-docs": lists.BulkDocsWriter,
+    "couchdb-python": MultipartWriter,
+    "pouchdb": lines.PouchdbWriter,
+    "ndjson": lines.NdjsonWriter,
 }
 
 

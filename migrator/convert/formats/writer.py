@@ -146,7 +146,6 @@ class FileWriter:
         database: the database's name, where a format has a place for it.
     """
 
-    format: ClassVar[str] = ""
     holds: ClassVar[Holds] = Holds()
     type_key: ClassVar[str] = "content_type"
     """How an inline attachment's content type is called."""

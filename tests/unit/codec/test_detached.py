@@ -10,7 +10,6 @@ from typing import Any
 
 from hypothesis import given
 
-from migrator.codec import decode, encode
 from migrator.codec.deep import detached
 from tests.property.documents import json_values
 from tests.support.exactness import same
@@ -49,20 +48,3 @@ def test_mappings_become_dicts_and_members_stay_themselves() -> None:
     assert same(copied, {"a": {"b": [day, Colour.RED]}, "s": {1}})
     assert copied["a"]["b"][0] is day
     assert copied["a"]["b"][1] is Colour.RED
-
-
-def test_shared_and_circular_parts_stay_so() -> None:
-    """A list at two places is one list at two places of the copy; a circle ends."""
-    shared: list[Any] = [1]
-    circle: dict[str, Any] = {"one": shared, "two": shared}
-    circle["back"] = circle
-    copied = detached(circle)
-    assert copied["one"] is copied["two"]
-    assert copied["one"] is not shared
-    assert copied["back"] is copied
-
-
-def test_any_depth_is_copied() -> None:
-    """Twenty thousand levels are no trouble."""
-    text = b'{"a":[' * 10_000 + b"1" + b"]}" * 10_000
-    assert encode(detached(decode(text))) == text

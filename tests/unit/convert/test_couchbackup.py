@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.convert.formats.couchbackup import BATCH_LEAVES, MARKER
+from migrator.convert.formats.lines import BATCH_LEAVES, MARKER
 from tests.unit.convert.support import leaf, read, shown, write
 
 HEADER = b'{"name":"@cloudant/couchbackup","version":"2.11.12","mode":"full","attachments":false}\n'

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.errors import ConfigError, TransformError
-from migrator.transformers import drop, keep, rename, set_field
+from migrator.transformers import drop, keep, parse, rename, set_field
 from migrator.transformers.paths import parse_path, split
 from tests.support.exactness import same
 
@@ -165,6 +165,12 @@ def test_set_changes_nothing_into_an_object(inner: Any) -> None:
     """What is no object cannot hold a field, and is not replaced."""
     with pytest.raises(TransformError, match="a is no object, so it cannot hold b"):
         set_field("a.b", 1)({"a": inner})
+
+
+def test_set_refuses_a_value_that_cannot_be_copied() -> None:
+    """Before any document is read."""
+    with pytest.raises(ConfigError, match="set:a: the value is nested too deeply"):
+        parse("set:a=" + "[" * 20_000 + "]" * 20_000)
 
 
 def test_set_gives_each_document_a_value_of_its_own() -> None:

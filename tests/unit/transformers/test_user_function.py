@@ -97,6 +97,18 @@ def test_what_the_function_changes_is_a_copy(module: str) -> None:
     assert document == {"name": "a", "tags": ["x"], "deep": [{"set": {1}, "bytes": b"x", "tuple": ([1],)}]}
 
 
+def test_what_cannot_be_copied_is_refused_with_its_reason() -> None:
+    """A document that is nested deeper than Python calls functions, or that holds itself."""
+    deep: Any = 1
+    for _ in range(20_000):
+        deep = [deep]
+    circle: dict[str, Any] = {}
+    circle["back"] = circle
+    for value in (deep, circle):
+        with pytest.raises(TransformError, match="own: the document cannot be copied: RecursionError"):
+            user_function(lambda document: document, name="own")({"v": value})
+
+
 def test_a_failure_names_the_line_in_the_users_file(module: str) -> None:
     """The line of the user's own function counts, not that of the library that it called."""
     line = CODE.splitlines().index("    return json.loads(value)") + 1
