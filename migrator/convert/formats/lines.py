@@ -5,6 +5,7 @@ Of couchbackup a header (since 2.10), then a line for each batch, which is a JSO
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -242,33 +243,21 @@ class _LineByLine:
     def __init__(self, file: TextFile) -> None:
         self.number = 0
         self.tail = b""
-        self._file = file
-        self._waiting = b""
+        self._lines = io.BufferedReader(file, BLOCK_BYTES)  # type: ignore[type-var] # mypy wants no narrower read()
         self._ended = True
 
     def next(self) -> bool:
         """Go to the next line; False at the file's end."""
-        if not self._waiting:
-            self._waiting = self._file.read(BLOCK_BYTES)
-        if not self._waiting:
-            return False
+        self._ended = not self._lines.peek()
         self.number += 1
         self.tail = b""
-        self._ended = False
-        return True
+        return not self._ended
 
     def read(self, size: int, /) -> bytes:
         """Give about `size` bytes of this line."""
-        if self._ended:
-            return b""
-        if not self._waiting:
-            self._waiting = self._file.read(max(size, 1))
-        newline = self._waiting.find(b"\n")
-        if newline < 0 and self._waiting:
-            block, self._waiting = self._waiting, b""
-        else:
-            block, self._waiting = self._waiting[: max(newline, 0)], self._waiting[newline + 1 :]
-            self._ended = True
+        block = b"" if self._ended else self._lines.readline(size)
+        self._ended = not block or block.endswith(b"\n")
+        block = block.removesuffix(b"\n")
         self.tail = (self.tail + block[-100:])[-100:]
         return block
 

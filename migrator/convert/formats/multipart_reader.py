@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ from migrator.extractors.lines import BLOCK_BYTES, TextFile
 from migrator.model.revisions import Attachment, Leaf, LeafFault
 
 MAX_HEADER_BYTES = 1 << 20
+MAX_LINE_BYTES = 1 << 20
 _BOUNDARY = re.compile(r'multipart/[^;]*;.*?boundary=(?:"([^"]+)"|([^\s;]+))', re.IGNORECASE | re.DOTALL)
 _PACKED = frozenset({".gz", ".zst"})
 
@@ -88,7 +90,7 @@ class MultipartReader(FileReader):
                 attached.append(part)
             yield self._document(place, headers, first, [(part, path) for part in attached])
             more = text.skip_to(boundary)
-        if text.peek().strip():
+        if text.rest().strip():
             raise BrokenMultipart("something follows the end")
 
     def _document(
@@ -131,15 +133,11 @@ class _Text:
 
     def __init__(self, file: TextFile) -> None:
         self.offset = 0
-        self._file = file
-        self._window = b""
-        self._ended = False
+        self._lines = io.BufferedReader(file, BLOCK_BYTES)  # type: ignore[type-var] # mypy wants no narrower read()
 
-    def peek(self) -> bytes:
+    def rest(self) -> bytes:
         """What comes next, in some length; empty only at the end."""
-        while not self._window and not self._ended:
-            self._fill()
-        return self._window
+        return self._lines.peek()
 
     def headers(self) -> dict[str, str]:
         """The headers up to the blank line, by their names in small letters."""
@@ -167,11 +165,8 @@ class _Text:
 
     def line(self) -> bytes:
         """Take one line with its end; what is cut off at the end of the file is none."""
-        while (newline := self._window.find(b"\n")) < 0:
-            if self._ended or len(self._window) > MAX_HEADER_BYTES:
-                return b""
-            self._fill()
-        return self._take(newline + 1)
+        line = self._read()
+        return line if line.endswith(b"\n") else b""
 
     def skip_to(self, boundary: str) -> bool:
         """Take the next line, which is a boundary; False when it is the closing one."""
@@ -195,53 +190,40 @@ class _Text:
         Returns:
             the part, and whether another one follows.
         """
-        wanted = b"--" + boundary.encode()
-        end = re.compile(rb"\r?\n" + re.escape(wanted) + rb"(--)?[ \t]*\r?\n")
+        closing = re.compile(rb"--" + re.escape(boundary.encode()) + rb"(--)?[ \t]*\r?\n")
         begin = self.offset
         digest = hashlib.md5(usedforsecurity=False)
         kept: list[bytes] = []
-
-        def pass_on(piece: bytes) -> None:
-            digest.update(piece)
-            if keep_bytes is not None and self.offset - begin <= keep_bytes:
-                kept.append(piece)
-
-        while len(self._window) < len(wanted) + 8 and not self._ended:
-            self._fill()
-        # Without content the boundary follows at once.
-        empty = re.match(re.escape(wanted) + rb"(--)?[ \t]*\r?\n", self._window)
-        match = empty
         length = 0
-        while match is None:
-            match = end.search(self._window)
-            if match is None:
-                if self._ended:
-                    raise BrokenMultipart("the file ends in the middle of a part")
-                # The boundary may begin at the end of this window.
-                pass_on(self._take(max(0, len(self._window) - len(wanted) - 16)))
-                self._fill()
-                continue
-            pass_on(self._take(match.start()))
-            length = self.offset - begin
-            self._take(match.end() - match.start())
-        if empty:
-            self._take(empty.end())
-        more = match[1] is None
+        # The end of the line before, or its beginning where a long one was cut: the boundary's, where one follows.
+        ending = b""
+        beginning = True
+        while True:
+            line = self._read()
+            match = closing.fullmatch(line) if beginning else None
+            if match is not None:
+                break
+            if not line:
+                raise BrokenMultipart("the file ends in the middle of a part")
+            beginning = line.endswith(b"\n")
+            piece = ending + line
+            ending = piece[-2:] if piece.endswith(b"\r\n") else piece[-1:] if piece[-1:] in b"\r\n" else b""
+            piece = piece.removesuffix(ending)
+            digest.update(piece)
+            length += len(piece)
+            if keep_bytes is not None and length <= keep_bytes:
+                kept.append(piece)
         text = b"".join(kept) if keep_bytes is not None and length <= keep_bytes else None
         md5 = headers.get("content-md5")
         intact = md5 is None or md5 == base64.b64encode(digest.digest()).decode()
         intact = intact and headers.get("content-length", str(length)) == str(length)
-        return Part(headers, begin, length, text, intact), more
+        return Part(headers, begin, length, text, intact), match[1] is None
 
-    def _take(self, length: int) -> bytes:
-        taken, self._window = self._window[:length], self._window[length:]
-        self.offset += length
-        return taken
-
-    def _fill(self) -> None:
-        block = self._file.read(BLOCK_BYTES)
-        self._ended = not block
-        self._window += block
+    def _read(self) -> bytes:
+        """A line, or the beginning of a long one."""
+        line = self._lines.readline(MAX_LINE_BYTES)
+        self.offset += len(line)
+        return line
 
 
 def header_text(value: bytes) -> str:
