@@ -124,7 +124,7 @@ def _object(entries: list[dict[str, Any]]) -> Any:
 def _of_times(array: pa.Array) -> list[Any]:
     """Dates, times, timestamps and durations by their numbers.
 
-    The library makes 00:00 of 24:00, drops the time of a date of 64 bits, and has types of its own for nanoseconds.
+    The library makes 00:00 of 24:00, drops the time of a date of 64 bits, and has its own types for nanoseconds.
     """
     kind = array.type
     if pa.types.is_date32(kind):
