@@ -8,7 +8,7 @@ from migrator.backup.format.manifest import Manifest
 from migrator.backup.options import RestoreOptions
 from migrator.couch.claim import Claim
 from migrator.couch.client import CouchClient
-from migrator.couch.settings import apply_revs_limit, apply_security, check_security, create_like, read_facts
+from migrator.couch.settings import apply_revs_limit, apply_security, check_security, read_facts
 from migrator.errors import Forbidden, Unauthorized
 from migrator.retry.retrier import Retrier
 
@@ -68,7 +68,7 @@ class Target(Claim):
             check_security(wanted.security, _job(self.manifest))
         made = not self.found.exists
         fresh = self.take(
-            lambda: create_like(self.client, self.database, wanted),
+            lambda: self.client.create_database(self.database, **wanted.creation),
             ELSEWHERE,
             shared=self._options.into_existing,
         )

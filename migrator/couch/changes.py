@@ -86,23 +86,20 @@ class ChangesFeed:
             EndpointError: as for list.
         """
         changes: list[Change] = []
-
-        def attempt(_: int) -> Tail:
-            changes.clear()
-            limit = str(self._page_rows)
-            return self._read(since, {"limit": limit, "seq_interval": limit}, changes.append)
-
-        tail = self._retrier.call(f"list changes of {self._database}", attempt)
+        tail = self._page(since, changes.append, begin=changes.clear)
         return Page(changes, tail.last_seq, tail.pending)
 
-    def _page(self, since: str, take: Callable[[Change], None]) -> Tail:
+    def _page(self, since: str, take: Callable[[Change], None], begin: Callable[[], None] = lambda: None) -> Tail:
+        def attempt(_: int) -> Tail:
+            begin()
+            return self._read(since, take)
+
+        return self._retrier.call(f"list changes of {self._database}", attempt)
+
+    def _read(self, since: str, take: Callable[[Change], None]) -> Tail:
         limit = str(self._page_rows)
         # One sequence a page: making one for every row costs the server half its time.
-        params = {"limit": limit, "seq_interval": limit}
-        return self._retrier.call(f"list changes of {self._database}", lambda _: self._read(since, params, take))
-
-    def _read(self, since: str, params: dict[str, str], take: Callable[[Change], None]) -> Tail:
-        query = {"style": "all_docs", "since": since, **params}
+        query = {"style": "all_docs", "since": since, "limit": limit, "seq_interval": limit}
         with closing(self._client.stream(self._what, self._database, "_changes", params=query)) as pieces:
             changes = read_changes(until(self._retrier.stopping, pieces), self._what)
             while True:

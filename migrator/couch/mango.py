@@ -20,7 +20,6 @@ def find(
     *,
     fields: Sequence[str] = (),
     limit: int | None = None,
-    page_docs: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield all documents that match, or so many of them.
 
@@ -30,7 +29,6 @@ def find(
         selector: the condition.
         fields: dotted paths of what to give of each document; all of it where there are none.
         limit: at most so many; all where None.
-        page_docs: documents of one request, MAX_PAGE_DOCS when left out.
 
     Raises:
         BatchRefused: the server does not take the query.
@@ -41,10 +39,9 @@ def find(
     query: dict[str, Any] = {"selector": dict(selector)}
     if fields:
         query["fields"] = list(fields)
-    page_docs = page_docs or MAX_PAGE_DOCS
     found = 0
     while limit is None or found < limit or not found:
-        query["limit"] = page_docs if limit is None else min(page_docs, limit - found)
+        query["limit"] = MAX_PAGE_DOCS if limit is None else min(MAX_PAGE_DOCS, limit - found)
         page, bookmark = _page(client, database, query)
         yield from page
         found += len(page)

@@ -6,17 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import bring_together
 from migrator.couch.endpoint import Endpoint, database_url
+from migrator.couch.responses import http_date
 from migrator.errors import ConfigError, TransientError
 
 REPLICATOR = "_replicator"
 # The scheduler's final words for a job; others say that it goes on, or will.
 COMPLETED, FAILED = "completed", "failed"
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 # A job that stumbles over one of these does so again and again.
 HOPELESS = ("unauthorized", "forbidden", "db_not_found", "replication_auth_error")
 
@@ -33,13 +34,8 @@ class Numbers:
 
     def since(self, before: Numbers) -> Numbers:
         """What was added to earlier numbers."""
-        return Numbers(
-            max(0, self.checked - before.checked),
-            max(0, self.missing - before.missing),
-            max(0, self.written - before.written),
-            max(0, self.failures - before.failures),
-            self.pending,
-        )
+        names = ("checked", "missing", "written", "failures")
+        return replace(self, **{name: max(0, getattr(self, name) - getattr(before, name)) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +152,7 @@ def read_history(client: CouchClient, database: str, replication_id: str, starte
     if checkpoint is None:
         return History()
     sessions = checkpoint.get("history", ())
-    before = [session for session in sessions if _began(session) < started]
+    before = [session for session in sessions if (http_date(str(session.get("start_time"))) or LONG_AGO) < started]
     # Newest first; numbers go on from session to session, so those of the next older one are where one began.
     whole = next((n for n, session in enumerate(sessions) if session.get("start_last_seq") in {0, "0"}), None)
     older = sessions[whole + 1] if whole is not None and whole + 1 < len(sessions) else None
@@ -191,11 +187,3 @@ def _time(text: Any) -> datetime | None:
         return datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
-
-
-def _began(session: Mapping[str, Any]) -> datetime:
-    try:
-        began = parsedate_to_datetime(str(session.get("start_time")))
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-    return began if began.tzinfo else began.replace(tzinfo=UTC)

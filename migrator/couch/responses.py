@@ -77,13 +77,17 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
         return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
+    date = http_date(text)
+    return None if date is None else max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+
+
+def http_date(text: str) -> datetime | None:
+    """A time as headers have it; None where it is unreadable."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def refuse(answer: Answer, what: str, url: str) -> NoReturn:

@@ -76,20 +76,6 @@ def is_default_security(security: Any) -> bool:
     )
 
 
-def create_like(client: CouchClient, database: str, facts: DatabaseFacts) -> bool:
-    """Create a database with a given one's shards, copies and partitioning; False when it was there already.
-
-    Args:
-        client: the server.
-        database: the new one's name.
-        facts: of the one that it is to be like; a server of fewer nodes lowers the number of copies by itself.
-
-    Raises:
-        ConfigError: the server does not take the name.
-    """
-    return client.create_database(database, q=facts.q, n=facts.n, partitioned=facts.partitioned)
-
-
 def apply_revs_limit(client: CouchClient, database: str, facts: DatabaseFacts) -> bool:
     """Set how many ancestors are kept: before documents come, else their ancestry is cut.
 

@@ -27,8 +27,6 @@ _DEFAULTS = {
 _LINE = re.compile(r"\s*(?:export\s+)?(\w+)\s*=\s*(.*)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
-# What a settings object need not have.
-_OPTIONAL = {name: _DEFAULTS[name] for name in _DEFAULTS if name != "DATABASE_PROVIDER"}
 
 
 @dataclass(frozen=True, init=False)
@@ -170,15 +168,13 @@ def _environment() -> Mapping[str, str]:
 
 
 def _settings_of(found: Any) -> Settings:
-    provider = _setting(found, "DATABASE_PROVIDER")
-    if provider is None:
+    values = {name: value for name in _DEFAULTS if (value := _setting(found, name)) is not None}
+    if "DATABASE_PROVIDER" not in values:
         raise ConfigError(
             f"The settings are of type {type(found).__name__} and have no DATABASE_PROVIDER.",
             hint="Give migrator.database.Settings, or an object with DATABASE_PROVIDER, COUCHDB_URL and so on.",
         )
-    values = [_setting(found, name) for name in _OPTIONAL]
-    rest = (default if value is None else value for value, default in zip(values, _OPTIONAL.values(), strict=True))
-    return Settings(provider, *rest)
+    return Settings.from_environment(values)
 
 
 def _setting(found: Any, name: str) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os.path import realpath
@@ -21,12 +21,12 @@ from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, MigratorError
 from migrator.files.identity import same_identity
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
-from migrator.model import Extractor, Loader, Report, Transformer
+from migrator.model import Batch, Extractor, Loader, Outcome, Report, Transformer
 from migrator.model.capabilities import effect_of, unconfirmed_of
 from migrator.model.events import FolderChosen
 from migrator.pipeline.batching import Assembly, Preparing
 from migrator.pipeline.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
-from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
+from migrator.pipeline.wrapper import BisectingLoader, LoaderWrapper, RetryingLoader
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,28 @@ class JobResult:
         # Rejects of the runs gone on from are in the same file.
         rejected = rejects.count or report.carried.rejected
         return cls(report, rejects.kept if rejected else None, file.path if file.exists() else None, state)
+
+
+class DryLoader(LoaderWrapper):
+    """A loader that writes nothing: it screens as the real one does, and its outcomes are those of `preview`."""
+
+    def prepare(self, collection: str, mark: int | None) -> None:
+        """Nothing is made."""
+
+    def identity(self, collection: str) -> str | None:  # noqa: ARG002
+        """Nothing is claimed of any target."""
+        return None
+
+    def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:  # noqa: ARG002
+        """What would become of the documents."""
+        return self.preview(batch)
+
+    def flush(self, collection: str) -> int | None:  # noqa: ARG002
+        """Nothing is kept."""
+        return None
+
+    def finish(self, collection: str) -> None:
+        """Nothing was made."""
 
 
 def run_job(
@@ -69,10 +91,7 @@ def run_job(
             loader = job.loader
             refuse_other_targets(job.first, checkpoint)
             if config.dry_run:
-                from migrator.pipeline.dry_run import DryLoader  # most jobs write
-
-                dry = DryLoader(job.bare_loader)
-                loader = BisectingLoader(RetryingLoader(dry, job.retrier), job.listener)
+                loader = BisectingLoader(RetryingLoader(DryLoader(job.bare_loader), job.retrier), job.listener)
             elif job.collections and job.loader.traits.couchdb:
                 # So does a missing right to create a database.
                 name = next((n for n in job.collections if not _finished(checkpoint, n)), job.collections[0])

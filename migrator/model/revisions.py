@@ -102,6 +102,11 @@ class DatabaseFacts:
     deleted_documents: int | None = None
     size_bytes: int | None = None
 
+    @property
+    def creation(self) -> dict[str, Any]:
+        """Options that make a database like it; a server of fewer nodes lowers the number of copies by itself."""
+        return {"q": self.q, "n": self.n, "partitioned": self.partitioned}
+
 
 class RevisionReader(Protocol):
     """A source of leaves. Reading is repeatable."""

@@ -17,7 +17,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.couch.leaves import Held, LeafReader
-from migrator.couch.settings import apply_revs_limit, apply_security, create_like, read_facts
+from migrator.couch.settings import apply_revs_limit, apply_security, read_facts
 from migrator.errors import Interrupted, TargetMissing, TransientError, UnreadableLeaf
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
@@ -467,8 +467,8 @@ def test_settings_are_read_and_given_on(
     security = {"admins": {"names": ["ann"], "roles": []}, "members": {"names": [], "roles": ["staff"]}}
     facts = DatabaseFacts("x", q=3, n=1, partitioned=is_couchdb, revs_limit=17, security=security)
     name = f"{database_prefix}a"
-    assert create_like(client, name, facts)
-    assert not create_like(client, name, facts)
+    assert client.create_database(name, **facts.creation)
+    assert not client.create_database(name, **facts.creation)
     assert apply_revs_limit(client, name, facts) is is_couchdb
     apply_security(client, name, facts)
     found = read_facts(client, name)

@@ -12,7 +12,7 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.couch.identity import guard_database
 from migrator.couch.leaf_writer import LeafWriter
-from migrator.couch.settings import apply_revs_limit, apply_security, create_like
+from migrator.couch.settings import apply_revs_limit, apply_security
 from migrator.model import BatchLimits, Outcome
 from migrator.model.events import BatchLoaded, CheckpointSaved, DocumentRejected, Listener, ignore
 from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
@@ -137,7 +137,7 @@ class Copier:
         Raises:
             TargetReplaced: what this move had made there is gone, or another now.
         """
-        noted = self.journal.detail(MADE, plan.source)
+        noted, client = self.journal.detail(MADE, plan.source), self.target.client
         facts = DatabaseFacts(plan.target, plan.q, plan.n, plan.partitioned, plan.revs_limit)
         if noted.startswith("!"):
             self._remember(plan, noted[1:] or None)
@@ -145,8 +145,8 @@ class Copier:
         # Noted before it is made: after a kill in between, what is there is known to be ours.
         self.journal.begin(plan.source)
         self.journal.note(MADE, plan.source, "begun")
-        self._retried(f"create {plan.target}", lambda: create_like(self.target.client, plan.target, facts))
-        self._retried(f"set up {plan.target}", lambda: apply_revs_limit(self.target.client, plan.target, facts))
+        self._retried(f"create {plan.target}", lambda: client.create_database(plan.target, **facts.creation))
+        self._retried(f"set up {plan.target}", lambda: apply_revs_limit(client, plan.target, facts))
         self.target.ask(
             f"Closing {plan.target}", "PUT", plan.target, "_security", ok=(200, 201, 202, 404, 405), value=CLOSED
         )

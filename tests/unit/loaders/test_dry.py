@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from migrator.jobs.run import DryLoader
 from migrator.model import Batch, Loader, Outcome, Status
-from migrator.pipeline.dry_run import DryLoader
 from tests.support.fakes import FakeLoader, batch_of
 
 
