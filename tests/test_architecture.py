@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -92,26 +92,30 @@ def floor_of(module: str) -> int:
     pytest.fail(f"{module} has no floor: say in FLOORS where it belongs")
 
 
-def imported(path: Path, *, late: bool = True) -> Iterator[tuple[str, int]]:
+@functools.cache
+def imported(path: Path, *, late: bool = True) -> list[tuple[str, int]]:
     """Full names of all imported modules with their lines; `late` counts those inside functions too."""
+    found = []
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree) if late else tree.body:
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
+            found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
             assert node.module is not None
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                yield full if full.removeprefix("migrator.") in MODULES else node.module, node.lineno
+                found.append((full if full.removeprefix("migrator.") in MODULES else node.module, node.lineno))
+    return found
 
 
-def internal(module: str, *, late: bool = True) -> Iterator[tuple[str, int]]:
+def internal(module: str, *, late: bool = True) -> list[tuple[str, int]]:
     """What a module imports of the package itself."""
-    for name, line in imported(MODULES[module], late=late):
-        if name == "migrator" or name.startswith("migrator."):
-            yield name.removeprefix("migrator").removeprefix(".") or "__init__", line
+    return [
+        (name.removeprefix("migrator").removeprefix(".") or "__init__", line)
+        for name, line in imported(MODULES[module], late=late)
+        if name == "migrator" or name.startswith("migrator.")
+    ]
 
 
 @pytest.mark.parametrize("module", MODULES)

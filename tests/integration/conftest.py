@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from migrator.checkpoint import target_guard
 from tests.support import whole_server
 from tests.support.whole_server import Pair
 
@@ -23,6 +24,13 @@ def target_url(server_url: str, is_couchdb: bool) -> Iterator[str]:
 
     with Sandbox(in_memory=True) as sandbox:
         yield sandbox.url
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_old(is_couchdb: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sandbox is one process: what it says of its databases is true at once, and is not asked for again."""
+    if not is_couchdb:
+        monkeypatch.setattr(target_guard, "PAUSES_S", (0.0,) * len(target_guard.PAUSES_S))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from migrator.server.admin.connection import Server
+from migrator.server.admin.replications import set_up
 from tests import support
 from tests.support.commands import Command, run
 from tests.support.processes import wait_until
@@ -253,9 +254,15 @@ def test_what_cannot_be_is_told_before_anything_is_done(
 
 
 def test_a_replication_is_laid_down_listed_and_removed(
-    command: Command, server_url: str, database: str, database_prefix: str, job: str
+    command: Command,
+    server_url: str,
+    database: str,
+    database_prefix: str,
+    job: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whether the server runs it or not, as the sandbox may not."""
+    monkeypatch.setattr(set_up, "__kwdefaults__", {**(set_up.__kwdefaults__ or {}), "wait_s": 1.0})
     places = ("--from", url_of(server_url, database), "--to", url_of(server_url, f"{database_prefix}copy"))
     arguments = ("replicate", "set-up", *places, "--name", job, "--create-target", "--continuous")
     assert command(*arguments, "--json").code == 0

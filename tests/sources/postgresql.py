@@ -32,7 +32,9 @@ def running() -> Iterator[str]:
         server = get_server(tempfile.mkdtemp(prefix="migrator-pg-"), cleanup_mode="delete")
     try:
         # What is lost when the power fails is a test's.
-        server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
+        server.psql(
+            "ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off; SELECT pg_reload_conf();"
+        )
         yield server.get_uri(driver="psycopg")
     finally:
         server.cleanup()

@@ -357,7 +357,8 @@ def test_a_signal_ends_the_waiting_for_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for line in (
         "migrator run -q --from fifo --to out",
-        "sleep 30 2>&- | migrator run -q --from - --to out",
+        # Open for writing too, by the shell, so that its end never comes.
+        "exec 3<>fifo; migrator run -q --from - --to out <&3",
     ):
-        done = shell(f"{line} & while kill -INT $! 2>/dev/null; do sleep 0.5; done; wait $!", tmp_path)
+        done = shell(f"{line} & while kill -INT $! 2>/dev/null; do sleep 0.2; done; wait $!", tmp_path)
         assert done.returncode == 130, (line, done.stderr)
