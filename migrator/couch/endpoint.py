@@ -167,13 +167,24 @@ def _password(prefix: str, environ: Mapping[str, str]) -> str:
     # An empty variable, as a Compose file passes on what is not set, is none.
     if password or not path:
         return password
+    return password_in(Path(path), f"{prefix}PASSWORD_FILE names {path}, which")
+
+
+def password_in(path: Path, what: str) -> str:
+    """The password that a file holds.
+
+    Args:
+        path: the file.
+        what: what it is, for people.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(
-            f"{prefix}PASSWORD_FILE names {path}, which cannot be read: {reason}.", hint="Check path and rights."
-        ) from None
+        raise ConfigError(f"{what} cannot be read: {reason}.", hint="Check path and rights.") from None
 
 
 def _from_netrc(host: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:

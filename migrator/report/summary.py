@@ -109,8 +109,8 @@ def report_to_table(report: Report, *, dry_run: bool = False) -> str:
     columns = [name for name in COLUMNS if name in ALWAYS or getattr(totals, name)]
     rows: list[Sequence[str]] = [("collection", "database", *columns)]
     for name, collection in report.collections.items():
-        rows.append((printable(name), printable(collection.database), *_numbers(collection.counts, columns)))
-    rows.append(("total", "", *_numbers(totals, columns)))
+        rows.append((printable(name), printable(collection.database), *numbers(collection.counts, columns)))
+    rows.append(("total", "", *numbers(totals, columns)))
     lines = [table(rows, left=2, foot=True)]
     rate = report.totals.read / report.seconds if report.seconds > 0 else 0.0
     verb = "would be moved (dry run, nothing was written)" if dry_run else "accounted for"
@@ -126,7 +126,7 @@ def plan_to_text(plan: Mapping[str, Any]) -> str:
     rows = [("collection", "goes to", "target", "documents", "there now")]
     for name, item in plan["collections"].items():
         state = {True: "exists", False: "is created", None: "?"}[item["exists"]]
-        rows.append((name, item["target"], state, _number(item["documents"]), _number(item["documents_there"])))
+        rows.append((name, item["target"], state, number(item["documents"]), number(item["documents_there"])))
     lines = [
         f"source       {plan['source']}",
         f"target       {plan['target']}",
@@ -184,7 +184,13 @@ def _width(text: str) -> int:
     )
 
 
-def _numbers(counts: Counts, columns: Sequence[str]) -> list[str]:
+def numbers(counts: Counts, columns: Sequence[str]) -> list[str]:
+    """The counts of these columns for people.
+
+    Args:
+        counts: the counts.
+        columns: their names.
+    """
     return [f"{getattr(counts, name):,}" for name in columns]
 
 
@@ -192,5 +198,6 @@ def _counts(value: Mapping[str, Any], *, missing: int | None = None) -> Counts:
     return Counts(**{name: int(value[name] if missing is None else value.get(name, missing)) for name in COLUMNS})
 
 
-def _number(value: int | None) -> str:
-    return "?" if value is None else f"{value:,}"
+def number(value: int | None, nothing: str = "?") -> str:
+    """A number for people; `nothing` where it is not known."""
+    return nothing if value is None else f"{value:,}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from migrator.errors import ConfigError
 from migrator.naming import printable
-from migrator.report.summary import table
+from migrator.report.summary import number, table
 from migrator.server.admin.connection import Server, selected
 
 INTERVAL_S = 0.1
@@ -32,6 +32,11 @@ class Sizes:
         """All bytes on disk."""
         return None if self.file is None else self.file + (self.views_file or 0)
 
+    @property
+    def used(self) -> int | None:
+        """All bytes in use."""
+        return None if self.active is None else self.active + (self.views_active or 0)
+
 
 @dataclass
 class Compacted:
@@ -41,6 +46,11 @@ class Compacted:
     after: Sizes
     design_documents: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    @property
+    def freed(self) -> int:
+        """Bytes that were given back."""
+        return (self.before.total or 0) - (self.after.total or 0)
 
 
 def compact(
@@ -63,10 +73,7 @@ def compact(
     names = [database] if database is not None else selected(server.databases(), patterns, server.url)
     done = {}
     for name in names:
-        if server.info(name) is None:
-            raise ConfigError(
-                f"There is no database {name} at {server.url}.", hint=f"List them with: curl {server.url}/_all_dbs"
-            )
+        server.require(name)
         done[name] = _compact(server, name, dry_run=dry_run)
     return done
 
@@ -129,7 +136,7 @@ def compacted_to_json(done: Mapping[str, Compacted], *, dry_run: bool = False) -
         "ok": True,
         "dry_run": dry_run,
         "databases": {name: asdict(item) for name, item in done.items()},
-        "freed_bytes": sum(_freed(item) for item in done.values()),
+        "freed_bytes": sum(item.freed for item in done.values()),
     }
 
 
@@ -137,26 +144,12 @@ def compacted_to_text(done: Mapping[str, Compacted], *, dry_run: bool = False) -
     """The result for people: bytes on disk before and after, or what is not in use in a dry run."""
     rows: list[Sequence[str]] = [("database", "on disk", "in use" if dry_run else "after", "indexes", "views")]
     for name, item in done.items():
-        second = _used(item.before) if dry_run else item.after.total
-        numbers = (_size(item.before.total), _size(second), str(len(item.design_documents)))
-        views = _size(item.before.views_file if dry_run else item.after.views_file)
+        second = item.before.used if dry_run else item.after.total
+        numbers = (number(item.before.total), number(second), str(len(item.design_documents)))
+        views = number(item.before.views_file if dry_run else item.after.views_file)
         rows.append((printable(name), *numbers, views))
     if dry_run:
         end = "Nothing was done. Do it by leaving --dry-run out."
     else:
-        end = (
-            f"{len(done):,} databases compacted; {_size(sum(_freed(i) for i in done.values()))} bytes given back."
-        )
+        end = f"{len(done):,} databases compacted; {sum(item.freed for item in done.values()):,} bytes given back."
     return f"{table(rows)}\n{end}\n"
-
-
-def _used(sizes: Sizes) -> int | None:
-    return None if sizes.active is None else sizes.active + (sizes.views_active or 0)
-
-
-def _freed(item: Compacted) -> int:
-    return (item.before.total or 0) - (item.after.total or 0)
-
-
-def _size(number: int | None) -> str:
-    return "?" if number is None else f"{number:,}"

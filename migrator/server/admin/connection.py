@@ -107,6 +107,11 @@ class Server:
         """As `ask`, and give the answer's JSON."""
         return self.ask(what, method, *path, **request).json(f"{what} at {self.url}")
 
+    def found(self, what: str, *path: str, **request: Any) -> Any:
+        """The JSON of what is there; None where there is nothing."""
+        answer = self.ask(what, "GET", *path, ok=(200, 404), **request)
+        return answer.json(f"{what} at {self.url}") if answer.status == 200 else None
+
     def databases(self) -> list[str]:
         """The names of all databases."""
         return self.retrier.call("Listing databases", lambda _: self.client.databases())
@@ -115,6 +120,17 @@ class Server:
         """`GET /{db}`, or None where there is none."""
         what = f"Looking at database {database}"
         return self.retrier.call(what, lambda _: self.client.database_info(database))
+
+    def require(self, database: str) -> None:
+        """Refuse a database that is not there.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if self.info(database) is None:
+            raise ConfigError(
+                f"There is no database {database} at {self.url}.", hint=f"List them with: curl {self.url}/_all_dbs"
+            )
 
     def settled_info(self, database: str) -> dict[str, Any] | None:
         """The same with counts that hold all that was acknowledged before, as `couch.copies` has it."""

@@ -81,7 +81,8 @@ def set_up(
         EndpointError: it does not begin, or a side refuses its credentials.
     """
     wanted = {"continuous": continuous, "create_target": create_target}
-    name = name or _made_up_name(source, target, wanted)
+    words = json.dumps([database_url(*source), database_url(*target), wanted])
+    name = name or f"migrator-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
     if name.startswith("_"):
         raise ConfigError(f"{shown(name)} is no name for a replication.", hint="It begins with no '_'.")
     body: dict[str, Any] = {"_id": name, "source": side(*source), "target": side(*target), **wanted}
@@ -103,11 +104,6 @@ def set_up(
         what = f"Setting up the replication {name}"
         server.ask(what, "PUT", DATABASE, name, ok=(201, 202), again=(409,), value=body)
     return find(server, name) if paused else _first_state(server, name, wait_s)
-
-
-def _made_up_name(source: tuple[Endpoint, str], target: tuple[Endpoint, str], wanted: Mapping[str, Any]) -> str:
-    words = json.dumps([database_url(*source), database_url(*target), wanted])
-    return f"migrator-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
 
 def _refuse_wrong_credentials(endpoint: Endpoint, database: str) -> None:
@@ -193,14 +189,11 @@ def stop(server: Server, name: str, *, wait_s: float = 15.0, dry_run: bool = Fal
 
 def listed(server: Server) -> list[Replication]:
     """All replications of the server with their states, in order of their names."""
-    params = {"include_docs": "true"}
-    answer = server.ask("Listing replications", "GET", DATABASE, "_all_docs", ok=(200, 404), params=params)
-    if answer.status == 404:
-        return []
-    rows = answer.json("Listing replications")["rows"]
+    found = server.found("Listing replications", DATABASE, "_all_docs", params={"include_docs": "true"})
+    rows = found["rows"] if found else ()
     states = {str(state.get("doc_id")): state for state in _scheduled(server, "docs")}
-    found = [row["doc"] for row in rows if row.get("doc") and not row["id"].startswith("_design/")]
-    return [_replication(doc, states.get(doc["_id"], {})) for doc in found]
+    docs = [row["doc"] for row in rows if row.get("doc") and not row["id"].startswith("_design/")]
+    return [_replication(doc, states.get(doc["_id"], {})) for doc in docs]
 
 
 def find(server: Server, name: str) -> Replication:
@@ -211,14 +204,13 @@ def find(server: Server, name: str) -> Replication:
     """
     stored = _existing(server, name)
     what = f"Looking at the replication {name}"
-    answer = server.ask(what, "GET", "_scheduler", "docs", DATABASE, name, ok=(200, 404))
-    return _replication(stored, answer.json("_scheduler") if answer.status == 200 else {})
+    return _replication(stored, server.found(what, "_scheduler", "docs", DATABASE, name) or {})
 
 
 def document(server: Server, name: str) -> dict[str, Any] | None:
     """The document of a replication, or None."""
-    answer = server.ask(f"Looking at the replication {name}", "GET", DATABASE, name, ok=(200, 404))
-    return dict(answer.json("the replication")) if answer.status == 200 else None
+    found: dict[str, Any] | None = server.found(f"Looking at the replication {name}", DATABASE, name)
+    return found
 
 
 def _existing(server: Server, name: str) -> dict[str, Any]:
@@ -234,8 +226,8 @@ def _existing(server: Server, name: str) -> dict[str, Any]:
 def _scheduled(server: Server, what: str) -> list[dict[str, Any]]:
     # The sandbox has no scheduler; its documents tell their state themselves.
     path = ("_scheduler", "docs", DATABASE) if what == "docs" else ("_scheduler", what)
-    answer = server.ask("Reading _scheduler", "GET", *path, ok=(200, 404), params={"limit": 100_000})
-    return list(answer.json("_scheduler").get(what, ())) if answer.status == 200 else []
+    found = server.found("Reading _scheduler", *path, params={"limit": 100_000})
+    return list(found.get(what, ())) if found else []
 
 
 def _replication(doc: Mapping[str, Any], scheduled: Mapping[str, Any]) -> Replication:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from migrator.couch.endpoint import password_in
 from migrator.couch.settings import check_security
 from migrator.errors import ConfigError, VerificationError
 from migrator.files.durable import create_whole
@@ -68,10 +69,7 @@ def secure(
         VerificationError: the user cannot do its job, or can do more.
     """
     _check_names(user, roles)
-    if server.info(database) is None:
-        raise ConfigError(
-            f"There is no database {database} at {server.url}.", hint=f"List them with: curl {server.url}/_all_dbs"
-        )
+    server.require(database)
     security = server.value(f"Reading _security of {database}", "GET", database, "_security")
     check_security(security, database)
     wanted = wanted_security(security, user, roles, admin=admin)
@@ -206,13 +204,11 @@ def prove(
         # A database that names no members is everybody's, which is nothing about this user.
         openly = []
         for name in neighbours:
-            answer = server.ask(f"Reading _security of {name}", "GET", name, "_security", ok=(200, 404))
+            found = server.found(f"Reading _security of {name}", name, "_security")
             # Others may delete their databases meanwhile, which says nothing about this user.
-            if answer.status == 404:
-                continue
-            if open_to_everybody(answer.json(f"_security of {name}")):
+            if found is not None and open_to_everybody(found):
                 openly.append(name)
-            else:
+            elif found is not None:
                 check(f"read {name}", False, "GET", name)
     if faults:
         raise VerificationError(
@@ -236,8 +232,8 @@ def _check_names(user: str, roles: Sequence[str]) -> None:
 
 def stored_user(server: Server, user: str) -> dict[str, Any] | None:
     """The document of a user; None where there is none."""
-    answer = server.ask(f"Reading the user {user}", "GET", USERS, ID_PREFIX + user, ok=(200, 404))
-    return dict(answer.json("the user")) if answer.status == 200 else None
+    found: dict[str, Any] | None = server.found(f"Reading the user {user}", USERS, ID_PREFIX + user)
+    return found
 
 
 def _user_document(
@@ -271,13 +267,7 @@ def given_password(path: Path | None, environ: Mapping[str, str]) -> str | None:
         return environ[VARIABLE]
     if path is None or not path.exists():
         return None
-    try:
-        text = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(
-            f"Password file {path} cannot be read: {reason}.", hint="Check path and rights."
-        ) from None
+    text = password_in(path, f"Password file {path}")
     if not text:
         raise ConfigError(f"Password file {path} is empty.", hint="Remove it, and a new password is made.")
     return text

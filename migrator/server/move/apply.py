@@ -202,50 +202,36 @@ class _Move:
         return Verified(databases, contents, time.monotonic() - started)
 
     def _all(self, step: Callable[[DatabasePlan], None]) -> None:
-        """Do a step for each database, several side by side, none waiting for a long one.
+        """Do a step for each database, several side by side, none waiting for a long one."""
+        by_size = deque(sorted(self.plan.databases, key=lambda d: d.documents + d.deleted_documents))
+        # The smallest and the largest in turn: small ones are through soon, and the largest does not come last.
+        in_turn = [by_size.pop() if number % 2 else by_size.popleft() for number in range(len(by_size))]
 
-        Half of the workers begin with the smallest database, the others with the largest: so small ones are
-        through soon, and the largest does not come last.
-        """
-        queue = deque(sorted(self.plan.databases, key=lambda d: d.documents + d.deleted_documents))
-        failed = threading.Event()
+        def work(database: DatabasePlan) -> None:
+            if self.stopping.is_set():
+                raise _stopped()
+            try:
+                step(database)
+            except BaseException:
+                # The others end where they are: what failed may not be asked to wait for hours.
+                self.stopping.set()
+                raise
 
-        def work(number: int) -> None:
-            while not failed.is_set():
-                if self.stopping.is_set():
-                    raise _stopped()
-                with self.lock:
-                    if not queue:
-                        return
-                    database = queue.popleft() if number % 2 else queue.pop()
-                try:
-                    step(database)
-                except BaseException:
-                    # The others end where they are: what failed may not be asked to wait for hours.
-                    failed.set()
-                    self.stopping.set()
-                    raise
-
-        workers = max(1, min(self.options.side_by_side, len(queue)))
-        with ThreadPoolExecutor(workers, thread_name_prefix="apply") as pool:
-            futures = [pool.submit(work, number) for number in range(workers)]
-        errors = [future.exception() for future in futures]
+        with ThreadPoolExecutor(self.options.side_by_side, thread_name_prefix="apply") as pool:
+            errors = [done.exception() for done in [pool.submit(work, database) for database in in_turn]]
+        failed = [error for error in errors if error is not None]
         # That one was stopped is the consequence of what another one failed at.
-        errors.sort(key=lambda error: isinstance(error, Interrupted))
-        for error in errors:
-            if error is not None:
-                if isinstance(error, Interrupted):
-                    raise _stopped() from error
-                raise error
+        for error in sorted(failed, key=lambda error: isinstance(error, Interrupted)):
+            if isinstance(error, Interrupted):
+                raise _stopped() from error
+            raise error
 
     def _report(self, ready: Mapping[str, int], verified: Verified | None, seconds: float) -> Applied:
         reports = {}
         for database in self.plan.databases:
-            counts, designs = Counts(), Counts()
-            counts.add(self.journal.state(database.source).counts)
-            for validating in (False, True):
-                designs.add(self.journal.state(designs_part(database.source, validating=validating)).counts)
-            counts.add(designs)
+            parts = [designs_part(database.source, validating=validating) for validating in (False, True)]
+            designs = Counts.sum(self.journal.state(part).counts for part in parts)
+            counts = Counts.sum([self.journal.state(database.source).counts, designs])
             reports[database.source] = DatabaseReport(
                 database.target,
                 counts,

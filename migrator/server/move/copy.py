@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import RejectFile
@@ -225,14 +226,11 @@ class Copier:
         *,
         positions: bool = True,
     ) -> None:
-        def settle(settled: Settled) -> None:
-            self.journal.settle(part, settled, position=positions)
-
         carry_leaves(
             part,
             leaves,
             writer.write,
-            settle,
+            partial(self.journal.settle, part, position=positions),
             limits=self.limits,
             at_once=AT_ONCE,
             stopping=self.target.stopping,

@@ -18,9 +18,9 @@ from migrator.server.admin.connection import Server, whole_server
 from migrator.server.admin.probes import SCRATCH_PREFIX, free_space, scratch_database
 from migrator.server.admin.secure import USERS
 from migrator.server.move.options import PlanOptions
-from migrator.server.move.plan import DatabasePlan, Estimate, ServerFacts, ServerPlan
+from migrator.server.move.plan import DatabasePlan, Estimate, ServerPlan
 from migrator.server.move.scan import look_inside
-from migrator.server.move.survey import Surveyed, between_versions, facts_of, movable, survey, target_names
+from migrator.server.move.survey import between_versions, facts_of, movable, survey, target_names
 
 SAMPLE_DOCUMENTS = 500
 SAMPLE_BYTES = 4_000_000
@@ -70,7 +70,12 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
     all_names = source.databases()
     names = movable(all_names, options.patterns, source.url)
     mapped, problems = target_names(names, options.map)
-    problems += _same_server(facts, target_facts, mapped)
+    if facts.is_same(target_facts):
+        problems += [
+            f"source and target are one server, so {name} would go onto itself: use --map {name}=NEW"
+            for name, other in mapped.items()
+            if name == other
+        ]
     surveyed = survey(source, target, mapped)
     databases = tuple(found.plan for found in surveyed)
     problems += [text for found in surveyed for text in found.problems]
@@ -85,7 +90,7 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
     if why_not:
         warnings.append(f"the time cannot be told: {why_not}")
     warnings += [f"not confirmed: {text}" for text in (*source.client.doubts, *target.client.doubts)]
-    needed = _disk_needed(surveyed)
+    needed = sum(((s.plan.active_bytes or 0) + s.index_bytes) * max(s.plan.n or 1, 1) for s in surveyed)
     space = free_space(target)
     if space is not None and space[0] < needed:
         warnings.append(f"the target has {space[0]:,} bytes free at {space[2]}, about {needed:,} are needed")
@@ -106,13 +111,6 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
         disk_free_bytes=space[0] if space else None,
         estimate=time_expected,
     )
-
-
-def _same_server(source: ServerFacts, target: ServerFacts, mapped: Mapping[str, str]) -> Iterator[str]:
-    if source.is_same(target):
-        for name, other in mapped.items():
-            if name == other:
-                yield f"source and target are one server, so {name} would go onto itself: use --map {name}=NEW"
 
 
 def _left_out(all_names: Sequence[str], names: Sequence[str], options: PlanOptions) -> Iterator[tuple[str, str]]:
@@ -140,12 +138,6 @@ def _left_out(all_names: Sequence[str], names: Sequence[str], options: PlanOptio
 def _users(source: Server) -> int:
     params = {"startkey": '"org.couchdb.user:"', "endkey": '"org.couchdb.user;"'}
     return len(source.value("Counting users", "GET", USERS, "_all_docs", params=params)["rows"])
-
-
-def _disk_needed(surveyed: Sequence[Surveyed]) -> int:
-    return sum(
-        ((found.plan.active_bytes or 0) + found.index_bytes) * max(found.plan.n or 1, 1) for found in surveyed
-    )
 
 
 def estimate(source: Server, target: Server, databases: Sequence[DatabasePlan]) -> tuple[Estimate | None, str]:

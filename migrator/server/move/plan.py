@@ -14,7 +14,7 @@ from migrator.files.durable import replace_file
 from migrator.files.failures import writing
 from migrator.files.own_json import from_json
 from migrator.naming import printable
-from migrator.report.summary import table
+from migrator.report.summary import number, table
 
 KIND = "migrator plan"
 SCHEMA = 1
@@ -220,8 +220,8 @@ def _lines(plan: ServerPlan, file: str) -> Iterator[str]:
     size = sum(database.external_bytes or 0 for database in plan.databases)
     yield f"{len(plan.databases):,} databases, {documents:,} documents, {size:,} bytes"
     yield ""
-    yield f"users         {_number(plan.users, 'stay behind')}" + (" with their passwords" if plan.users else "")
-    yield f"replications  {_number(plan.replications, 'stay behind')}" + (", paused" if plan.replications else "")
+    yield f"users         {number(plan.users, 'stay behind')}" + (" with their passwords" if plan.users else "")
+    yield f"replications  {number(plan.replications, 'stay behind')}" + (", paused" if plan.replications else "")
     free = "not told by CouchDB" if plan.disk_free_bytes is None else f"{plan.disk_free_bytes:,}"
     yield f"disk          about {plan.disk_needed_bytes:,} bytes at the target; free: {free}"
     if plan.estimate:
@@ -265,15 +265,11 @@ def _row(database: DatabasePlan) -> Sequence[str]:
         database.target_state,
         f"{database.documents:,}",
         f"{database.deleted_documents:,}",
-        _number(database.attachments, "?"),
-        _number(database.external_bytes, "?"),
-        f"{_number(database.q, '-')}/{_number(database.n, '-')}",
+        number(database.attachments),
+        number(database.external_bytes),
+        f"{number(database.q, '-')}/{number(database.n, '-')}",
         ", ".join(also),
     )
-
-
-def _number(value: int | None, nothing: str) -> str:
-    return nothing if value is None else f"{value:,}"
 
 
 def _listed(what: str, lines: Sequence[str]) -> Iterator[str]:

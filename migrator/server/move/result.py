@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.model import Counts
 from migrator.naming import printable
-from migrator.report.summary import SCHEMA, table, unconfirmed_lines
+from migrator.report.summary import SCHEMA, numbers, table, unconfirmed_lines
 from migrator.server.move.compare import Verified, verified_lines
 
 COLUMNS = ("read", "written", "unchanged", "rejected")
@@ -45,11 +45,8 @@ class Applied:
     @property
     def totals(self) -> Counts:
         """The sum over all databases, users and replications."""
-        totals = Counts()
-        for counts in (*(d.counts for d in self.databases.values()), self.users, self.replications):
-            if counts is not None:
-                totals.add(counts)
-        return totals
+        parts = (*(d.counts for d in self.databases.values()), self.users, self.replications)
+        return Counts.sum(counts for counts in parts if counts is not None)
 
     @property
     def ok(self) -> bool:
@@ -94,14 +91,15 @@ def applied_to_text(applied: Applied) -> str:
     """For people: a line a database, and the totals."""
     rows: list[Sequence[str]] = [("database", "goes to", *COLUMNS, "designs", "indexes", "_security")]
     for name, database in applied.databases.items():
+        counts = numbers(database.counts, COLUMNS)
         also = (f"{database.design_documents:,}", f"{database.indexes_ready:,}")
         closed = "set" if database.security else "open to all"
-        rows.append((printable(name), printable(database.target), *_numbers(database.counts), *also, closed))
-    for name, counts in (("_users", applied.users), ("_replicator (paused)", applied.replications)):
-        if counts is not None:
-            rows.append((name, "", *_numbers(counts), "", "", ""))
+        rows.append((printable(name), printable(database.target), *counts, *also, closed))
+    for name, also_moved in (("_users", applied.users), ("_replicator (paused)", applied.replications)):
+        if also_moved is not None:
+            rows.append((name, "", *numbers(also_moved, COLUMNS), "", "", ""))
     totals = applied.totals
-    rows.append(("total", "", *_numbers(totals), "", "", ""))
+    rows.append(("total", "", *numbers(totals, COLUMNS), "", "", ""))
     lines = [table(rows, left=2)]
     rate = totals.read / applied.seconds if applied.seconds > 0 else 0.0
     lines.append(f"{totals.read:,} revisions accounted for; this run took {applied.seconds:.1f} s ({rate:,.0f}/s)")
@@ -111,7 +109,3 @@ def applied_to_text(applied: Applied) -> str:
     if applied.verified:
         lines += verified_lines(applied.verified)
     return "\n".join(lines) + "\n"
-
-
-def _numbers(counts: Counts) -> list[str]:
-    return [f"{getattr(counts, name):,}" for name in COLUMNS]

@@ -210,7 +210,14 @@ def refuse_unfit(plan: ServerPlan, source: Server, target: Server, ours: Collect
             f"The plan has problems: {'; '.join(list(dict.fromkeys(problems))[:MAX_NAMED])}.",
             hint="Fix them, and make a new plan: migrator plan-server --from URL --to URL --output FILE",
         )
-    changes = [*_servers(plan, source, target)]
+    changes = [
+        f"the {side} was {planned.url} ({planned.uuid or '?'}), now it is {now.url} ({now.uuid or '?'})"
+        for side, planned, now in (
+            ("source", plan.source, facts_of(source)),
+            ("target", plan.target, facts_of(target)),
+        )
+        if not planned.is_same(now)
+    ]
     if not changes:
         changes = [*_gone_and_new(plan, source, ours), *_made_meanwhile(plan, target, ours)]
     if changes:
@@ -219,15 +226,6 @@ def refuse_unfit(plan: ServerPlan, source: Server, target: Server, ours: Collect
             f"The plan of {plan.made} does not fit any more: {'; '.join(changes[:MAX_NAMED])}{more}.",
             hint="Nothing was written. Make a new plan: migrator plan-server --from URL --to URL --output FILE",
         )
-
-
-def _servers(plan: ServerPlan, source: Server, target: Server) -> Iterator[str]:
-    for side, planned, now in (
-        ("source", plan.source, facts_of(source)),
-        ("target", plan.target, facts_of(target)),
-    ):
-        if not planned.is_same(now):
-            yield f"the {side} was {planned.url} ({planned.uuid or '?'}), now it is {now.url} ({now.uuid or '?'})"
 
 
 def _gone_and_new(plan: ServerPlan, source: Server, ours: Collection[str]) -> Iterator[str]:
