@@ -122,7 +122,7 @@ class Catalog:
                 continue
             if manifest is None:
                 if name == FILE:
-                    errors.append(self._missing(database, snapshot))
+                    errors.append(damaged(self._where(database, snapshot, FILE)))
                 continue
             if head and head.get(snapshot, manifest.digest) != manifest.digest:
                 errors.append(damaged(self._where(database, snapshot, name), "it is another one than was written"))
@@ -139,12 +139,6 @@ class Catalog:
             return None
         where = self._where(database, snapshot, name)
         return load_manifest(text, self.cipher, database=database, snapshot=snapshot, place=where)
-
-    def _missing(self, database: str, snapshot: str) -> DamagedBackup:
-        return DamagedBackup(
-            f"{self._where(database, snapshot, FILE)} is missing.",
-            hint="Find out what else is: migrator backups check --from PLACE",
-        )
 
     def _where(self, database: str, snapshot: str, name: str) -> str:
         return f"{self.place.describe()}/{snapshot_folder(database, snapshot)}/{name}"

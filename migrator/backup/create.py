@@ -150,9 +150,12 @@ class _Run:
             if reader.listed or any(each.counts.faults for each in chain):
                 self._copy(reader, writer, name)
             result.snapshot = writer.finish()
-        self._remove_unfinished(name)
-        result.numbers = _numbers(result.snapshot, resumed=resumed)
-        result.rejected = result.snapshot.counts.faults
+        # What killed runs left behind and nobody goes on with. The place's lock keeps other runs away.
+        for unfinished in self.catalog.unfinished(name):
+            self.place.remove_folder(snapshot_folder(name, unfinished))
+        counts = result.snapshot.counts
+        result.numbers = {**asdict(counts), "stored_bytes": result.snapshot.size_bytes, "resumed": resumed}
+        result.rejected = counts.faults
         self.progress.done(name)
 
     def _copy(self, reader: LeafReader, writer: SnapshotWriter, name: str) -> None:
@@ -216,11 +219,6 @@ class _Run:
             return [], "full: the server does not know how far the chain had come"
         return chain, ""
 
-    def _remove_unfinished(self, name: str) -> None:
-        """What killed runs left behind and nobody goes on with. The place's lock keeps other runs away."""
-        for snapshot in self.catalog.unfinished(name):
-            self.place.remove_folder(snapshot_folder(name, snapshot))
-
 
 def _known(index: ChainIndex) -> Known:
     """What a chain holds, as the reader of a live database asks for it."""
@@ -235,7 +233,3 @@ def _known(index: ChainIndex) -> Known:
             )
 
     return held
-
-
-def _numbers(manifest: Manifest, *, resumed: bool) -> dict[str, object]:
-    return {**asdict(manifest.counts), "stored_bytes": manifest.size_bytes, "resumed": resumed}

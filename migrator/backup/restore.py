@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from migrator.backup.catalog import HINT, Catalog, open_catalog
@@ -23,12 +24,11 @@ from migrator.errors import ConfigError, DamagedBackup
 from migrator.jobs.registry import open_client
 from migrator.model import BatchLimits
 from migrator.model.events import Listener, ignore
-from migrator.model.revisions import Leaf, LeafFault
+from migrator.model.revisions import DESIGN, Leaf, LeafFault, is_design
 from migrator.naming import legal_database, shown
 from migrator.pipeline.leaves import carry_leaves
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 
-DESIGN = "_design/"
 REPLICATOR = "_replicator"
 
 
@@ -155,7 +155,9 @@ class _Run:
             fitting(self.catalog.cipher, each.encryption, self.catalog.place_of(each))
         ids = self.options.ids or None
         fresh = target.prepare(result.notes)
-        self.progress.started(name, None if ids else _leaves(chain), resumed=target.resumed)
+        # Of more than one snapshot nobody knows without reading.
+        total = chain[0].counts.leaves if len(chain) == 1 and not ids else None
+        self.progress.started(name, total, resumed=target.resumed)
         limits = BatchLimits(self.config.batch_docs, self.config.batch_bytes)
         writer = LeafWriter(
             self.client,
@@ -166,35 +168,26 @@ class _Run:
             check=target.check,
         )
         seen: set[str] = set()
-        designs: list[str] = []
 
-        def plain(leaf: Leaf | LeafFault) -> bool:
+        def wanted(leaf: Leaf | LeafFault) -> bool:
             seen.add(leaf.id) if ids else None
             if isinstance(leaf, LeafFault):
                 self.progress.fault(name, leaf)
-            elif leaf.id.startswith(DESIGN):
-                if leaf.id not in designs[-1:] and leaf.id not in target.kept:
-                    designs.append(leaf.id)
-            else:
-                return True
-            return False
+            return isinstance(leaf, Leaf) and leaf.id not in target.kept
 
-        def send(wanted: Callable[[Leaf | LeafFault], bool], ids: Collection[str] | None) -> None:
-            with SnapshotReader(self.catalog.place, chain, self.catalog.cipher, ids=ids) as reader:
-                carry_leaves(
-                    name,
-                    filter(wanted, reader.leaves()),
-                    writer.write,
-                    lambda settled: self.progress.settled(name, settled.tally),
-                    limits=limits,
-                    at_once=self.config.in_flight,
-                    stopping=self.retrier.stopping,
-                )
-
-        send(plain, ids)
-        # Validation functions judge what is written after them, and indexes are built once.
-        if designs:
-            send(lambda leaf: isinstance(leaf, Leaf), designs)
+        with SnapshotReader(self.catalog.place, chain, self.catalog.cipher, ids=ids) as reader:
+            # Validation functions judge what is written after them, and indexes are built once.
+            designs = itertools.takewhile(is_design, reader.leaves(after=DESIGN))
+            leaves = itertools.chain(itertools.filterfalse(is_design, reader.leaves()), designs)
+            carry_leaves(
+                name,
+                filter(wanted, leaves),
+                writer.write,
+                lambda settled: self.progress.settled(name, settled.tally),
+                limits=limits,
+                at_once=self.config.in_flight,
+                stopping=self.retrier.stopping,
+            )
         for id in sorted(set(ids or ()) - seen):
             reason = f"the backup as of {manifest.finished} does not hold it"
             self.progress.fault(name, LeafFault(id, "", "not_found", reason))
@@ -212,8 +205,3 @@ class _Run:
             "rejected": counts.rejected,
         }
         self.progress.done(name)
-
-
-def _leaves(chain: list[Manifest]) -> int | None:
-    """How many leaves there are, where that is known without reading."""
-    return chain[0].counts.leaves if len(chain) == 1 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,9 @@ def retry_commands(rejects: str | os.PathLike[str], config: JobConfig, counts: M
     from migrator.jobs.registry import target_text
 
     target = target_text(config)
-    words = ["migrator", "retry", _path(rejects), "--to", redact(target) if is_server_url(target) else target]
+    path = os.fspath(rejects)
+    path = f"./{path}" if path.startswith("-") else path
+    words = ["migrator", "retry", path, "--to", redact(target) if is_server_url(target) else target]
     for name, database in config.map.items() if is_server_url(target) else ():
         if counts.get(name):
             words += ["--map", f"{name}={database}"]
@@ -147,13 +149,12 @@ def retry_commands(rejects: str | os.PathLike[str], config: JobConfig, counts: M
     stages = stages_in(Path(rejects)) if transforms else set()
     early = [stage for stage in _BEFORE_LOADING if stage in stages]
     loaded = sorted(stages.difference(_BEFORE_LOADING))
-    if not early:
-        return [shlex.join([*words, *_carried(config)])]
-    if not loaded:
-        return [shlex.join([*words, *transforms, *_carried(config)])]
+    if not (early and loaded):
+        return [shlex.join([*words, *(transforms if early else ()), *_carried(config)])]
+    by_stage = [[word for stage in some for word in ("--stage", stage)] for some in (loaded, early)]
     return [
-        shlex.join([*words, *_stages(loaded), *_carried(config)]),
-        shlex.join([*words, *_stages(early), *transforms, *_carried(config)]),
+        shlex.join([*words, *by_stage[0], *_carried(config)]),
+        shlex.join([*words, *by_stage[1], *transforms, *_carried(config)]),
     ]
 
 
@@ -177,12 +178,3 @@ def _carried(config: JobConfig) -> list[str]:
         if each.name in _CARRIED and each.value != getattr(usual, each.name):
             words += [each.flags[-1]] if each.value is True else [each.flags[-1], each.default]
     return words
-
-
-def _stages(stages: Sequence[str]) -> list[str]:
-    return [word for stage in stages for word in ("--stage", stage)]
-
-
-def _path(path: str | os.PathLike[str]) -> str:
-    text = os.fspath(path)
-    return f"./{text}" if text.startswith("-") else text

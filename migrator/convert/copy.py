@@ -13,12 +13,12 @@ from typing import Any
 
 from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.writer import FileWriter, Holds, WholeFile
-from migrator.convert.group import designs_last, is_design, repeats, sorted_leaves, winners
+from migrator.convert.group import designs_last, repeats, sorted_leaves, winners
 from migrator.couch.leaf_sender import on_disk
 from migrator.errors import Interrupted, UnreadableLeaf
 from migrator.files.failures import temporary_folder
 from migrator.model import BatchLimits, Reject
-from migrator.model.revisions import Leaf, LeafFault, RevisionReader, RevisionWriter, leaf_bytes
+from migrator.model.revisions import Leaf, LeafFault, RevisionReader, RevisionWriter, is_design, leaf_bytes
 from migrator.pipeline.leaves import Settled, carry_leaves
 
 _ONE_REVISION = re.compile(rb'"_revisions":\{"start":\d+,"ids":\["[^"]*"\]\}')

@@ -10,7 +10,7 @@ from pathlib import Path
 from migrator.convert.formats.json_text import document_pieces, leaf_of
 from migrator.convert.formats.writer import winner_of
 from migrator.files.sorting import ExternalSorter
-from migrator.model.revisions import Leaf, LeafFault
+from migrator.model.revisions import Leaf, LeafFault, is_design
 
 SORT_MEMORY_BYTES = 64_000_000
 
@@ -71,11 +71,6 @@ def designs_last(leaves: Iterable[Leaf], folder: Path) -> Iterator[Leaf]:
             design = leaf_of(text, "a sorted document")
             assert isinstance(design, Leaf)
             yield design
-
-
-def is_design(leaf: Leaf) -> bool:
-    """True for a leaf of a design document."""
-    return leaf.id.startswith("_design/")
 
 
 def winners(items: Iterable[Leaf | LeafFault], left_out: Counter[str]) -> Iterator[Leaf | LeafFault]:

@@ -58,7 +58,7 @@ def follow_job(
                 sync.next()
                 behind = _behind(sync)
                 while not behind and not config.until_caught_up:
-                    behind = _wait(sync)
+                    behind = _behind(sync, POLL_S)
         except Interrupted:
             if config.until_caught_up or not sync.copied:
                 raise
@@ -83,31 +83,23 @@ class _Quiet:
         self._listener(event)
 
 
-def _behind(sync: Sync) -> set[str]:
-    """Collections that have changed since the last round; the lag of the others is told."""
+def _behind(sync: Sync, wait_s: float = 0.0) -> set[str]:
+    """After a while, collections that have changed since the last round; the lag of the others is told.
+
+    Raises:
+        Interrupted: asked to stop while waiting.
+    """
+    # Asked for again and again, not held open: a proxy that buffers would hold back a feed's signs of life.
+    if wait_s and sync.job.stopping.wait(wait_s):
+        raise Interrupted("Stopped.", hint="The same command goes on.")
     behind = set()
     for name, mark in sync.marks.items():
-        if mark.since is None or _feed(sync, name).page(mark.since).changes:
+        feed = ChangesFeed(sync.source, name, sync.job.retrier, page_rows=1)
+        if mark.since is None or feed.page(mark.since).changes:
             behind.add(name)
         else:
             sync.job.listener(LagMeasured(name, 0))
     return behind
-
-
-def _wait(sync: Sync) -> set[str]:
-    """Wait a while; collections that have changed since.
-
-    Raises:
-        Interrupted: asked to stop.
-    """
-    # Asked for again and again, not held open: a proxy that buffers would hold back a feed's signs of life.
-    if sync.job.stopping.wait(POLL_S):
-        raise Interrupted("Stopped.", hint="The same command goes on.")
-    return _behind(sync)
-
-
-def _feed(sync: Sync, name: str) -> ChangesFeed:
-    return ChangesFeed(sync.source, name, sync.job.retrier, page_rows=1)
 
 
 def _refuse_to_go_round(sync: Sync) -> None:

@@ -48,7 +48,9 @@ def open_extractor(
     if not source:
         raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {kinds.SOURCE_FORMS}.")
     environ = os.environ if environ is None else environ
-    source = source_text(config)
+    own = kinds.SOURCE_BY_SCHEME
+    known = (*own, *_plugin_words(source, own, plugins.EXTRACTORS))
+    source = checked_place(source, "--from", known=known, reads=True)
     config = replace(config, source=source)
     if (pipe := pipe_of(source)) is not None:
         config, copy = copy_of(config, pipe, stopping)
@@ -59,13 +61,10 @@ def open_extractor(
             f"{redact(source)} names a server, and {scheme}: reads files.",
             hint=f"Write {scheme}:FILE. Known are: {kinds.SOURCE_FORMS}.",
         )
-    if scheme and scheme not in kinds.SOURCE_BY_SCHEME and not Path(source).exists():
-        plugin = plugins.find(plugins.EXTRACTORS, scheme)
-        if plugin is None:
-            raise _unknown(source, scheme, kinds.SOURCE_BY_SCHEME, plugins.EXTRACTORS, kinds.SOURCE_FORMS)
+    if plugin := _plugin(source, own, plugins.EXTRACTORS, kinds.SOURCE_FORMS):
         extractor: Extractor = plugin.make(Extractor, source, config, environ)
     else:
-        row = kinds.SOURCE_BY_SCHEME.get(scheme) or kinds.by_name(source)
+        row = own.get(scheme) or kinds.by_name(source)
         with extra(row.extra, what=row.title):
             factory = pkgutil.resolve_name(row.factory)
         extractor = factory(source, config, environ)
@@ -121,20 +120,6 @@ def open_client(
     """
     text = config.source if role == "source" else target_text(config, environ)
     return client_of(config, text, role=role, environ=environ)
-
-
-def source_text(config: JobConfig) -> str:
-    """The source as given.
-
-    Raises:
-        ConfigError: it is a mistyped URL.
-    """
-    return checked_place(config.source, "--from", known=_source_words(config.source), reads=True)
-
-
-def _source_words(source: str) -> tuple[str, ...]:
-    own = kinds.SOURCE_BY_SCHEME
-    return (*own, *_plugin_words(source, own, plugins.EXTRACTORS))
 
 
 def _plugin_words(text: str, own: Collection[str], group: str) -> tuple[str, ...]:
@@ -194,25 +179,25 @@ def own_words(group: str) -> list[str]:
 
 
 def _target_plugin(target: str) -> plugins.Plugin | None:
-    scheme = scheme_of(target)
-    if not scheme or scheme in kinds.TARGET_BY_SCHEME or Path(target).exists():
+    return _plugin(target, kinds.TARGET_BY_SCHEME, plugins.LOADERS, kinds.TARGET_FORMS)
+
+
+def _plugin(text: str, own: Mapping[str, object], group: str, forms: str) -> plugins.Plugin | None:
+    """The plug-in that a scheme stands for; None where it is this package's own, or none, as in a file's name."""
+    scheme = scheme_of(text)
+    if not scheme or scheme in own or Path(text).exists():
         return None
-    plugin = plugins.find(plugins.LOADERS, scheme)
-    if plugin is None:
-        raise _unknown(target, scheme, kinds.TARGET_BY_SCHEME, plugins.LOADERS, kinds.TARGET_FORMS)
-    return plugin
+    if plugin := plugins.find(group, scheme):
+        return plugin
+    others = plugins.words(group)
+    more = f"; by plugins: {', '.join(others)}" if others else ""
+    raise ConfigError(
+        f"{redact(text)}: the scheme {scheme!r} is not known.",
+        hint=f"{did_you_mean(scheme, [*own, *others], '{}:')} Known are: {forms}{more}.",
+    )
 
 
 def scheme_of(text: str) -> str:
     """The word before the colon of a SOURCE or TARGET, without a driver's name after it; "" for a path."""
     match = _SCHEME.match(text)
     return match[1].lower() if match else ""
-
-
-def _unknown(text: str, scheme: str, own: Mapping[str, object], group: str, forms: str) -> ConfigError:
-    others = plugins.words(group)
-    more = f"; by plugins: {', '.join(others)}" if others else ""
-    return ConfigError(
-        f"{redact(text)}: the scheme {scheme!r} is not known.",
-        hint=f"{did_you_mean(scheme, [*own, *others], '{}:')} Known are: {forms}{more}.",
-    )

@@ -86,7 +86,8 @@ class RejectsExtractor(BaseExtractor):
             try:
                 document = decode(document)
             except InvalidDocument as invalid:
-                almost = self._almost(document)
+                text = document if isinstance(document, bytes) else document.encode("utf-8", "surrogateescape")
+                almost = read_loosely(text) if self._loose else None
                 if almost is None:
                     return Record(position, fault=_fault(invalid.error, f"{place}: {invalid.reason}", reject))
                 document = almost
@@ -112,11 +113,6 @@ class RejectsExtractor(BaseExtractor):
                 hint="Write the document as plain JSON and delete `notation`, or use the version that wrote it.",
             )
         return converted(document, CONVERTERS[notation], notation, place)
-
-    def _almost(self, text: str | bytes) -> dict[str, object] | None:
-        if not self._loose:
-            return None
-        return read_loosely(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
 
     @staticmethod
     def _group(reject: Reject) -> tuple[str, str]:

@@ -94,8 +94,8 @@ def run_job(
                 loader = BisectingLoader(RetryingLoader(DryLoader(job.bare_loader), job.retrier), job.listener)
             elif job.collections and job.loader.traits.couchdb:
                 # So does a missing right to create a database.
-                name = next((n for n in job.collections if not _finished(checkpoint, n)), job.collections[0])
-                job.first.prepare(name, None)
+                done = {name for name, state in checkpoint.collections.items() if state.finished}
+                job.first.prepare(next((n for n in job.collections if n not in done), job.collections[0]), None)
             rejects = job_rejects(None if config.dry_run else rejects_path, job, checkpoint, resumed=resumed)
             with contextlib.closing(rejects), _pool(job, checkpoint) as prepare:
                 if not resumed:
@@ -191,11 +191,6 @@ def refuse_other_targets(loader: Loader, checkpoint: Checkpoint) -> None:
     for name, state in checkpoint.collections.items():
         if state.begun:
             guard.refuse_other(name, state.target, confirmed=state.confirmed)
-
-
-def _finished(checkpoint: Checkpoint, name: str) -> bool:
-    state = checkpoint.collections.get(name)
-    return state is not None and state.finished
 
 
 def in_order(

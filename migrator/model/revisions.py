@@ -53,6 +53,15 @@ class Leaf(NamedTuple):
     attachments: tuple[Attachment, ...] = ()
 
 
+DESIGN = "_design/"
+"""What ids of design documents begin with; by the order of ids they stand together."""
+
+
+def is_design(leaf: Leaf | LeafFault) -> bool:
+    """True for a leaf of a design document."""
+    return leaf.id.startswith(DESIGN)
+
+
 def leaf_bytes(leaf: Leaf) -> int:
     """How much a leaf carries: its body, and its attachments as far as their lengths are known."""
     return len(leaf.body) + sum(attachment.length_bytes or 0 for attachment in leaf.attachments)

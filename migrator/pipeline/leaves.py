@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from migrator.errors import Interrupted
 from migrator.model import BatchLimits, Outcome
-from migrator.model.revisions import Leaf, LeafFault, held_bytes
+from migrator.model.revisions import Leaf, LeafFault, held_bytes, is_design
 from migrator.pipeline.accounting import Tally, account_leaves
 from migrator.retry.window import Window, in_batches
 
@@ -122,8 +122,11 @@ def _batches(
 
     # What is sent together: the leaves of a document, or each leaf by itself.
     units = (list(of_one) for _, of_one in groupby(leaves, key=lambda leaf: leaf.id)) if together else zip(leaves)
-    divided = map(list, map(chain.from_iterable, in_batches(units, limits, size)))
+    # Design documents go by themselves: they could refuse what is sent with them.
+    kinds = groupby(units, key=lambda unit: is_design(unit[0]))
+    parts = chain.from_iterable(in_batches(same, limits, size) for _, same in kinds)
+    divided = map(list, map(chain.from_iterable, parts))
     for batch, following in pairwise(chain(divided, ([],))):
         open_id = batch[-1].id if following and following[0].id == batch[-1].id else None
         ids = frozenset([leaf.id for leaf in batch])
-        yield _Batch(batch, ids, size(batch), open_id, any(id.startswith("_design/") for id in ids))
+        yield _Batch(batch, ids, size(batch), open_id, is_design(batch[0]))

@@ -220,11 +220,10 @@ def without_sum(text: bytes, place: str) -> dict[str, Any]:
     return value
 
 
-def damaged(place: str, why: str) -> DamagedBackup:
-    """Say that a file is damaged."""
-    return DamagedBackup(
-        f"{place} is damaged: {why}.", hint="Find out what else is: migrator backups check --from PLACE"
-    )
+def damaged(place: str, why: str = "") -> DamagedBackup:
+    """Say that a file is damaged; that it is missing where nothing else is wrong with it."""
+    what = f"{place} is damaged: {why}." if why else f"{place} is missing."
+    return DamagedBackup(what, hint="Find out what else is: migrator backups check --from PLACE")
 
 
 def _manifest(value: dict[str, Any], cipher: Cipher, place: str) -> Manifest:

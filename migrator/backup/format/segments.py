@@ -32,11 +32,6 @@ class FrameWriter:
         self._pending_bytes = 0
 
     @property
-    def size_bytes(self) -> int:
-        """Length of what is compressed."""
-        return len(self._done)
-
-    @property
     def empty(self) -> bool:
         """True before the first line."""
         return not self._done and not self._lines
@@ -122,24 +117,19 @@ class SegmentWriter:
         self._cipher = cipher
         self._lines = FrameWriter(frame_bytes)
         self._index = FrameWriter(frame_bytes)
-        self._segments = list(segments)
+        self.segments = list(segments)
         self._bounds = _NO_BOUNDS
         self._leaves = 0
         self._documents = 0
 
     @property
-    def segments(self) -> tuple[Segment, ...]:
-        """Those that are written."""
-        return tuple(self._segments)
-
-    @property
     def size_bytes(self) -> int:
         """Length so far of the one that is not."""
-        return self._lines.size_bytes
+        return self._lines.offset()[0]
 
     def offset(self) -> Offset:
         """Where the next line will stand."""
-        return Offset(len(self._segments) + 1, *self._lines.offset())
+        return Offset(len(self.segments) + 1, *self._lines.offset())
 
     def leaf(self, id: str, line: bytes, index: bytes, *, first: bool) -> bool:
         """Add the line of a leaf; `first` of its document. True when that filled a frame."""
@@ -162,10 +152,10 @@ class SegmentWriter:
         """Write the segment, durably, where there is something in it."""
         if self._lines.empty:
             return
-        number = len(self._segments) + 1
+        number = len(self.segments) + 1
         segment = self._store(f"segment-{number:06}.ndjson.zst", self._lines)
         index = self._store(f"index-{number:06}.ndjson.zst", self._index)
-        self._segments.append(
+        self.segments.append(
             Segment(
                 segment.name,
                 segment.sha256,

@@ -231,7 +231,9 @@ class SnapshotWriter:
         return manifest
 
     def _as_it_is(self) -> Manifest:
-        return replace(self._manifest, segments=self._segments.segments, counts=SnapshotCounts(**self._total))
+        return replace(
+            self._manifest, segments=tuple(self._segments.segments), counts=SnapshotCounts(**self._total)
+        )
 
     def _arrive(self, id: str) -> None:
         """A line of a document comes next."""

@@ -15,7 +15,6 @@ from migrator.backup.format.lines import StoredAttachment, piece
 from migrator.backup.format.manifest import Manifest, Segment, StoredFile, damaged
 from migrator.backup.format.segments import Frame, read_frame
 from migrator.backup.storage.base import Place
-from migrator.errors import DamagedBackup
 from migrator.naming import shown
 
 MAX_COPIES = 64
@@ -154,19 +153,13 @@ class StoredFiles:
             path = self._place.fetch(name, folder)
             found, size_bytes = _digest(path)
         except FileNotFoundError:
-            raise DamagedBackup(
-                f"{self._shown(name)} is missing.",
-                hint="Find out what else is: migrator backups check --from PLACE",
-            ) from None
+            raise damaged(self._shown(name)) from None
         if (found, size_bytes) != (file.sha256, file.size_bytes):
             if path.parent == folder:
                 path.unlink()
-            why = (
-                "its digest does not fit"
-                if size_bytes == file.size_bytes
-                else (f"it has {size_bytes:,} bytes in place of {file.size_bytes:,}")
-            )
-            raise damaged(self._shown(name), why)
+            if size_bytes != file.size_bytes:
+                raise damaged(self._shown(name), f"it has {size_bytes:,} bytes in place of {file.size_bytes:,}")
+            raise damaged(self._shown(name), "its digest does not fit")
         self._paths[name] = path
         while len(self._paths) > self._max_copies:
             _, oldest = self._paths.popitem(last=False)

@@ -78,7 +78,7 @@ def run_distributed(config: JobConfig, **around: Unpack[Around]) -> JobResult:
                 _begin(folder)
                 wanted = config.splits or SPLITS_PER_WORKER * engine.workers()
                 ranges = job.loader.traits.couchdb
-                checkpoint.details["splits"] = [s.as_dict() for s in divide(job, source, wanted, ranges=ranges)]
+                checkpoint.details["splits"] = [asdict(s) for s in divide(job, source, wanted, ranges=ranges)]
                 file.save(checkpoint)
             (folder / STOP_FILE).unlink(missing_ok=True)
             check_rejects_path(rejects_path)
@@ -114,7 +114,8 @@ class _Run:
             self._move(engine)
         finally:
             counts = self._counts()
-            rejected = merge_rejects(self.rejects, self._parts(), self.checkpoint, self.listener)
+            parts = [split_paths(self.folder, split.number)[1] for split in self.splits]
+            rejected = merge_rejects(self.rejects, parts, self.checkpoint, self.listener)
             self._save(counts)
         collections = {
             name: CollectionReport(
@@ -141,7 +142,7 @@ class _Run:
         failed: MigratorError | None = None
         fields = {**asdict(self.config), **_OF_A_SPLIT, "max_errors": str(self.max_errors.count or "")}
         with watching(self.job.stopping.is_set, self._stop):
-            for end in engine.move(fields, [split.as_dict() for split in waiting], str(self.folder)):
+            for end in engine.move(fields, [asdict(split) for split in waiting], str(self.folder)):
                 if end["error"]:
                     # The first one counts; those that stop because of it say only that they were stopped.
                     failed = failed or _error(*end["error"])
@@ -174,9 +175,6 @@ class _Run:
 
     def _total(self, collection: str, counts: Mapping[int, Counts]) -> Counts:
         return Counts.sum(counts[split.number] for split in self.splits if split.collection == collection)
-
-    def _parts(self) -> list[Path]:
-        return [split_paths(self.folder, split.number)[1] for split in self.splits]
 
     def _save(self, counts: Mapping[int, Counts]) -> None:
         for name in self.job.collections:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from migrator.config import JobConfig
 from migrator.config.kinds import ENDINGS
@@ -36,10 +35,6 @@ class Split:
     database: str
     lower: Position | None = None
     upper: Position | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """What the main checkpoint keeps."""
-        return asdict(self)
 
 
 class RangeExtractor(ExtractorWrapper):

@@ -97,7 +97,8 @@ def move_split(
         }
     )
     outcome: dict[str, Any] = {"number": part.number, "error": None}
-    if CheckpointFile(checkpoint).exists() and CheckpointFile(checkpoint).load().finished:
+    before = _left(Path(folder), part)
+    if before and before.finished:
         # An earlier try was done, and its answer was lost.
         return outcome
     forward = _Forwarder(tell)
@@ -117,8 +118,14 @@ def move_split(
 
 def counts_of(folder: Path, split: Split) -> Counts:
     """What all tries of a split have settled."""
+    left = _left(folder, split)
+    return left.totals if left else Counts()
+
+
+def _left(folder: Path, split: Split) -> Checkpoint | None:
+    """The checkpoint that the tries of a split have left."""
     file = CheckpointFile(split_paths(folder, split.number)[0])
-    return file.load().totals if file.exists() else Counts()
+    return file.load() if file.exists() else None
 
 
 def _when_unlocked(job: JobConfig, split: Split, forward: _Forwarder, stopping: threading.Event) -> None:
@@ -187,24 +194,19 @@ def open_targets(job: OpenJob, checkpoint: Checkpoint) -> TargetGuard:
 
 def other_target(guard: TargetGuard, folder: Path, split: Split) -> TargetReplaced | None:
     """What is wrong where a worker's split went to another target than the job's, or None."""
-    written, begun = _target_of(folder, split), guard.known(split.collection)
-    if written is None:
+    left, begun = _left(folder, split), guard.known(split.collection)
+    state = left.collections.get(split.collection) if left else None
+    if state is None or state.target is None:
         return None
     try:
         if begun is None:
-            guard.begin(split.collection, written)
-        elif not is_same(begun, written):
+            guard.begin(split.collection, state.target)
+        elif not is_same(begun, state.target):
             guard.check(split.collection)
             return guard.replaced(split.collection)
     except TargetReplaced as error:
         return error
     return None
-
-
-def _target_of(folder: Path, split: Split) -> str | None:
-    file = CheckpointFile(split_paths(folder, split.number)[0])
-    state = file.load().collections.get(split.collection) if file.exists() else None
-    return state.target if state else None
 
 
 # Rejects that listeners hear of; all are in the file.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import filterfalse, takewhile
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import RejectFile
@@ -16,11 +17,10 @@ from migrator.couch.leaf_writer import LeafWriter
 from migrator.couch.settings import apply_revs_limit, apply_security
 from migrator.model import BatchLimits, Outcome
 from migrator.model.events import BatchLoaded, CheckpointSaved, DocumentRejected, Listener, ignore
-from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
+from migrator.model.revisions import DESIGN, DatabaseFacts, Leaf, LeafFault, is_design
 from migrator.pipeline.leaves import Settled, carry_leaves
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ADMIN_ROLE
-from migrator.server.move.designs import END, PREFIX
 from migrator.server.move.plan import ABSENT, DatabasePlan
 
 CLOSED = {"admins": {"roles": [ADMIN_ROLE]}, "members": {"roles": [ADMIN_ROLE]}}
@@ -181,7 +181,7 @@ class Copier:
                 self.journal.note(SEQUENCE, plan.source, reader.last_seq)
             after = str(state.position) if state.position else None
             writer = self._writer(plan, fresh=fresh and after is None)
-            self._carry(plan.source, writer, _plain(reader.leaves(after=after)))
+            self._carry(plan.source, writer, filterfalse(is_design, reader.leaves(after=after)))
         self.journal.finish(plan.source)
 
     def designs(self, plan: DatabasePlan, *, validating: bool) -> None:
@@ -190,9 +190,9 @@ class Copier:
         state = self.journal.state(part)
         if state.finished:
             return
-        names = {f"{PREFIX}{name}" for name in plan.validators}
+        names = {f"{DESIGN}{name}" for name in plan.validators}
         with self.source.leaves(plan.source) as reader:
-            designs = _designs(reader.leaves(after=str(state.position or PREFIX)))
+            designs = takewhile(is_design, reader.leaves(after=str(state.position or DESIGN)))
             chosen = (leaf for leaf in designs if (leaf.id in names) is validating)
             self._carry(part, self._writer(plan), chosen)
         self.journal.finish(part)
@@ -204,7 +204,9 @@ class Copier:
             sequence = reader.last_seq
             before = self.journal.state(plan.source).counts.read
             if reader.listed:
-                self._carry(plan.source, self._writer(plan), _plain(reader.leaves()), positions=False)
+                self._carry(
+                    plan.source, self._writer(plan), filterfalse(is_design, reader.leaves()), positions=False
+                )
         self.journal.note(SEQUENCE, plan.source, sequence)
         return self.journal.state(plan.source).counts.read - before
 
@@ -255,15 +257,3 @@ class Copier:
 def designs_part(database: str, *, validating: bool) -> str:
     """The checkpoint's name for the design documents of a database; no database has a space in its name."""
     return f"{database} {'validation functions' if validating else 'indexes and views'}"
-
-
-def _plain(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
-    return (leaf for leaf in leaves if not leaf.id.startswith(PREFIX))
-
-
-def _designs(leaves: Iterator[Leaf | LeafFault]) -> Iterator[Leaf | LeafFault]:
-    for leaf in leaves:
-        if leaf.id >= END:
-            return
-        if leaf.id.startswith(PREFIX):
-            yield leaf

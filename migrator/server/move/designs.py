@@ -9,12 +9,10 @@ from typing import Any
 
 from migrator.couch.settings import left_to_index
 from migrator.errors import EndpointError
+from migrator.model.revisions import DESIGN
 from migrator.server.admin.connection import Server
 from migrator.server.move.options import ApplyOptions
 
-PREFIX = "_design/"
-# What comes after every design document in the order of ids.
-END = "_design0"
 # Of these the first is built into CouchDB; search engines beside it are not.
 ENGINES = {"indexes": "search (Clouseau)", "st_indexes": "geo", "nouveau": "nouveau"}
 KNOWN_LANGUAGES = frozenset({"javascript", "query"})
@@ -39,7 +37,7 @@ class Design:
 
 def designs_of(server: Server, database: str) -> Iterator[Design]:
     """The design documents of a database."""
-    params = {"startkey": f'"{PREFIX}"', "endkey": f'"{END}"', "include_docs": "true"}
+    params = {"startkey": '"_design/"', "endkey": '"_design0"', "include_docs": "true"}
     what = f"Reading design documents of {database}"
     for row in server.value(what, "GET", database, "_all_docs", params=params)["rows"]:
         if isinstance(row.get("doc"), Mapping):
@@ -51,7 +49,7 @@ def design_from(document: Mapping[str, Any]) -> Design:
     views = document.get("views")
     views = views.items() if isinstance(views, dict) else ()
     return Design(
-        str(document["_id"]).removeprefix(PREFIX),
+        str(document["_id"]).removeprefix(DESIGN),
         str(document.get("language", "javascript")),
         tuple(name for name, view in views if isinstance(view, dict) and "map" in view),
         "validate_doc_update" in document,

@@ -83,6 +83,13 @@ def test_a_document_of_many_conflicts_is_divided() -> None:
     assert all(len(batch) <= 4 for batch in divided([leaf("b", str(n)) for n in range(3_000)], 4, 1_000_000))
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_design_documents_share_no_batch_with_others(together: bool) -> None:
+    """A validation function that is stored by the same request could refuse them."""
+    leaves = [leaf("a", "1"), leaf("_design/a", "2"), leaf("_design/b", "3"), leaf("b", "4"), leaf("c", "5")]
+    assert divided(leaves, 100, 1_000_000, together=together) == [["1"], ["2", "3"], ["4", "5"]]
+
+
 def test_leaves_that_belong_together_are_not() -> None:
     leaves = [leaf("a", "1"), *(leaf("b", str(n)) for n in range(2, 9)), leaf("c", "9"), leaf("d", "10")]
     assert divided(leaves, 2, 1_000_000, together=True) == [list("12345678"), ["9", "10"]]
