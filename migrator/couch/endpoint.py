@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from migrator.couch.places import divide_credentials, is_server_url, redact
 from migrator.errors import ConfigError
+from migrator.files.failures import password_in
 
 
 @dataclass(frozen=True)
@@ -168,23 +169,6 @@ def _password(prefix: str, environ: Mapping[str, str]) -> str:
     if password or not path:
         return password
     return password_in(Path(path), f"{prefix}PASSWORD_FILE names {path}, which")
-
-
-def password_in(path: Path, what: str) -> str:
-    """The password that a file holds.
-
-    Args:
-        path: the file.
-        what: what it is, for people.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"{what} cannot be read: {reason}.", hint="Check path and rights.") from None
 
 
 def _from_netrc(host: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -119,3 +119,20 @@ def writing(
         yield
     except OSError as error:
         raise write_error(error, path, what=what, instead=instead, again=again) from error
+
+
+def password_in(path: Path, what: str) -> str:
+    """The password that a file holds.
+
+    Args:
+        path: the file.
+        what: what it is, for people.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{what} cannot be read: {reason}.", hint="Check path and rights.") from None

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from migrator.couch.endpoint import password_in
 from migrator.couch.settings import check_security
 from migrator.errors import ConfigError, VerificationError
 from migrator.files.durable import create_whole
-from migrator.files.failures import writing
+from migrator.files.failures import password_in, writing
 from migrator.naming import printable, shown
 from migrator.server.admin.connection import Server
 
