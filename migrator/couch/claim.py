@@ -18,8 +18,7 @@ from migrator.checkpoint.target_guard import TargetGuard
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
-from migrator.couch.identity import TOKEN, DatabaseTarget, new_token
-from migrator.couch.settings import is_default_security, read_security
+from migrator.couch.settings import TOKEN, DatabaseTarget, is_default_security, new_token, read_security
 from migrator.errors import CheckpointError, ConfigError
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier

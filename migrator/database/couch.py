@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 
 from migrator import naming
 from migrator.codec import Unencodable, decode, encode
-from migrator.couch import mango
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
 from migrator.couch.locate import locate
 from migrator.couch.places import redact
 from migrator.couch.trouble import CONFLICT
-from migrator.database import checks
+from migrator.database import checks, couch_bulk
 from migrator.database.couch_bulk import MAX_RACES, SaveMany, Write, delete_many, delete_once, post
 from migrator.database.selector import found_in
 from migrator.database.service import Documents, Row, Saved
@@ -122,7 +121,7 @@ class CouchDatabase:
 
         def read(database: str) -> list[dict[str, Any]]:
             try:
-                return list(mango.find(self._client, database, wanted, fields=paths, limit=most))
+                return list(couch_bulk.find(self._client, database, wanted, fields=paths, limit=most))
             except TransientError as error:
                 if not (error.status == 500 and SELECTOR_FAULT in (error.signature or "")):
                     raise
@@ -138,7 +137,7 @@ class CouchDatabase:
 
         def create(database: str) -> EndpointError | None:
             try:
-                mango.create_index(self._client, database, wanted, name)
+                couch_bulk.create_index(self._client, database, wanted, name)
             except (TargetMissing, Unauthorized, Forbidden):
                 raise
             except EndpointError as error:

@@ -1,4 +1,7 @@
-"""Many documents at once: one `_bulk_docs`, and more rounds only for those that are there already."""
+"""What takes more than one request: many documents at once, and what a query finds.
+
+Documents go in one `_bulk_docs`, with more rounds only for those that are there already. Queries come in pages.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from migrator.couch.documents import fidelity_of, with_revision
 from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict
 from migrator.database import checks
 from migrator.database.service import Row
-from migrator.errors import BatchRefused
+from migrator.errors import BatchRefused, TransientError
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, repeat_while
 from migrator.retry.window import divide_refused
 
@@ -204,3 +207,84 @@ class SaveMany:
             write = self._writes[index]
             if document is not None and fidelity.differing(write.body, document) is None:
                 self._rows[index] = Row(id=write.id, ok=True, rev=str(document["_rev"]))
+
+
+MAX_PAGE_DOCS = 10_000
+"""So many documents are asked for at once. The server's own default is 25, without a word that there are more."""
+
+
+def find(
+    client: CouchClient,
+    database: str,
+    selector: Mapping[str, Any],
+    *,
+    fields: Sequence[str] = (),
+    limit: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield all documents that match, or so many of them.
+
+    Args:
+        client: the server.
+        database: where to look.
+        selector: the condition.
+        fields: dotted paths of what to give of each document; all of it where there are none.
+        limit: at most so many; all where None.
+
+    Raises:
+        BatchRefused: the server does not take the query.
+        Unencodable: the selector holds what JSON cannot hold.
+        TargetMissing: there is no such database.
+        TransientError: no usable answer.
+    """
+    query: dict[str, Any] = {"selector": dict(selector)}
+    if fields:
+        query["fields"] = list(fields)
+    found = 0
+    while limit is None or found < limit or not found:
+        query["limit"] = MAX_PAGE_DOCS if limit is None else min(MAX_PAGE_DOCS, limit - found)
+        page, bookmark = _page(client, database, query)
+        yield from page
+        found += len(page)
+        if len(page) < query["limit"] or not page:
+            return
+        if bookmark and bookmark != query.get("bookmark"):
+            query["bookmark"] = bookmark
+        elif not bookmark:
+            # A server that knows no bookmarks, such as the sandbox.
+            query["skip"] = found
+        else:
+            raise TransientError(
+                f"Querying {database} at {client.url}: the same page came twice.", signature="same bookmark"
+            )
+
+
+def create_index(client: CouchClient, database: str, fields: Sequence[Any], name: str) -> bool:
+    """Create a JSON index; False where the same one was there already.
+
+    Raises:
+        BatchRefused: the server does not take it.
+        TargetMissing: there is no such database.
+        TransientError: no usable answer.
+    """
+    body = encode({"index": {"fields": list(fields)}, "name": name, "type": "json"})
+    what = f"Creating the index {name!r:.100} of {database}"
+    return bool(_taken(client, what, database, "_index", body=body).get("result") != "exists")
+
+
+def _page(client: CouchClient, database: str, query: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
+    what = f"Querying {database}"
+    value = _taken(client, what, database, "_find", body=encode(query))
+    documents = value.get("docs")
+    if not isinstance(documents, list):
+        raise TransientError(f"{what} at {client.url}: the answer has no documents.", signature="no docs")
+    bookmark = value.get("bookmark")
+    return documents, bookmark if isinstance(bookmark, str) and bookmark != "nil" else None
+
+
+def _taken(client: CouchClient, what: str, *path: str, body: bytes) -> dict[str, Any]:
+    answer = client.ask(what, "POST", *path, ok=(200, 400), body=body)
+    if answer.status == 400:
+        error, reason = answer.error()
+        raise BatchRefused(f"{what} at {client.url}: {error} ({reason}).", status=400, error=error, reason=reason)
+    value = answer.json(f"{what} at {client.url}")
+    return value if isinstance(value, dict) else {}

@@ -10,8 +10,8 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle, settled_info
 from migrator.couch.documents import with_plain_attachments
 from migrator.couch.endpoint import database_url
-from migrator.couch.identity import start_of
 from migrator.couch.locate import client_of
+from migrator.couch.settings import start_of
 from migrator.errors import ConfigError, TargetMissing
 from migrator.extractors.base import chosen, select_collections, up_to
 from migrator.model import Extractor, Fault, Position, Record

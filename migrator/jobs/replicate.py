@@ -18,8 +18,8 @@ from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import database_url
-from migrator.couch.identity import guard_database
 from migrator.couch.replicator import COMPLETED, History, JobState, Numbers, Replicator, read_history, side
+from migrator.couch.settings import guard_database
 from migrator.errors import EndpointError, Interrupted, without_passwords
 from migrator.jobs.dispatch import check_modes
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job

@@ -18,7 +18,7 @@ from migrator.checkpoint.target_guard import NOTHING_THERE, TargetGuard, is_same
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import is_surely_empty
-from migrator.couch.identity import start_of
+from migrator.couch.settings import start_of
 from migrator.errors import TransformError
 from migrator.extractors.changes import ChangesExtractor, Since
 from migrator.jobs.dispatch import check_modes

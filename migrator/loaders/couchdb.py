@@ -12,8 +12,8 @@ from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_info
 from migrator.couch.documents import fidelity_of
-from migrator.couch.identity import mark_database, read_identity
 from migrator.couch.locate import client_of
+from migrator.couch.settings import mark_database, read_identity
 from migrator.couch.trouble import CONFLICT, Suspects
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES, screen
 from migrator.errors import TransientError

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from migrator.couch import mango
 from migrator.couch.client import CouchClient
 from migrator.database import (
     CouchDBService,
@@ -21,6 +20,7 @@ from migrator.database import (
     DatabaseService,
     DocumentNotFound,
     MemoryDBService,
+    couch_bulk,
 )
 from migrator.errors import ConfigError, EndpointError, Forbidden, TransientError, Unauthorized
 from tests import support
@@ -486,7 +486,7 @@ def test_all_are_found_and_no_more_than_the_limit(
     """The server's default of 25 cuts nothing off, nor does the end of a page; design documents are not found."""
     service.save_many(name, [{"_id": f"{n:03}", "n": n, "even": n % 2 == 0} for n in range(120)])
     service.save(name, "_design/x", {"n": 5, "language": "javascript"})
-    monkeypatch.setattr(mango, "MAX_PAGE_DOCS", 20)
+    monkeypatch.setattr(couch_bulk, "MAX_PAGE_DOCS", 20)
     for limit, count in ((None, 60), (0, 0), (1, 1), (19, 19), (20, 20), (21, 21), (40, 40), (60, 60), (1000, 60)):
         found = service.find(name, {"even": True}, limit=limit)
         assert [document["_id"] for document in found] == [f"{2 * n:03}" for n in range(count)], limit

@@ -16,7 +16,7 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
-from migrator.couch.identity import MARK, mark_database, read_identity
+from migrator.couch.settings import MARK, mark_database, read_identity
 from migrator.errors import EndpointError, MigratorError, TargetReplaced
 from migrator.jobs.run import run_job
 from migrator.jobs.stream import StreamWriter

@@ -12,9 +12,8 @@ from itertools import filterfalse, takewhile
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
-from migrator.couch.identity import guard_database
 from migrator.couch.leaf_writer import LeafWriter
-from migrator.couch.settings import apply_revs_limit, apply_security
+from migrator.couch.settings import apply_revs_limit, apply_security, guard_database
 from migrator.model import BatchLimits, Outcome
 from migrator.model.events import BatchLoaded, CheckpointSaved, DocumentRejected, Listener, ignore
 from migrator.model.revisions import DESIGN, DatabaseFacts, Leaf, LeafFault, is_design

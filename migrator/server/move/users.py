@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
-from migrator.couch.identity import guard_database
 from migrator.couch.leaf_writer import LeafWriter
+from migrator.couch.settings import guard_database
 from migrator.model import BatchLimits, Outcome, Status
 from migrator.model.revisions import Leaf
 from migrator.pipeline.accounting import account_leaves

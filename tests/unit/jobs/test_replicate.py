@@ -9,7 +9,7 @@ import pytest
 
 from migrator.checkpoint import target_guard
 from migrator.config import JobConfig
-from migrator.couch.identity import MARK
+from migrator.couch.settings import MARK
 from migrator.errors import EndpointError, MigratorError, TargetReplaced
 from migrator.jobs import replicate as replicating
 from tests.support.stub_server import Asked, Reply, StubServer, recorded_reply

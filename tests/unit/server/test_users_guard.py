@@ -14,7 +14,7 @@ from migrator.checkpoint import target_guard
 from migrator.checkpoint.file import CheckpointFile, open_checkpoint
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.couch.endpoint import Endpoint
-from migrator.couch.identity import MARK
+from migrator.couch.settings import MARK
 from migrator.errors import TargetReplaced
 from migrator.model.revisions import Leaf
 from migrator.server.admin.connection import Server
