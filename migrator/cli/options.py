@@ -54,7 +54,7 @@ class DryRun:
 # What run, plan, retry and their like share.
 sides = flags(JobConfig, "source", "target", "collection", "map", "transform", "codec")
 WRITE = (
-    *("on_conflict", "newer_field", "rejects", "max_errors", "batch_docs", "batch_bytes"),
+    *("on_conflict", "newer_field", "prove", "rejects", "max_errors", "batch_docs", "batch_bytes"),
     *("in_flight", "readers", "sort", "q", "n", "partitioned"),
 )
 REPORT = "Write the report as JSON; - prints it instead of the text."

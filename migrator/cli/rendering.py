@@ -13,7 +13,7 @@ import click
 from migrator.config import Connection, JobConfig
 from migrator.config.option import options_of
 from migrator.couch.places import is_server_url, redact
-from migrator.errors import without_passwords
+from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, without_passwords
 from migrator.files.durable import replace_file
 from migrator.files.failures import AGAIN, RESUME, writing
 from migrator.files.streams import is_standard_output
@@ -105,9 +105,16 @@ def rejected_text(count: int, what: str = "document") -> str:
     return f"{counted(count, what)} {'was' if count == 1 else 'were'} rejected"
 
 
+def rejects_exit(altered: int) -> int:
+    """The exit code of a run with rejects; some were changed on their way, as if a verification had found them."""
+    return EXIT_DIFFERENCES if altered else EXIT_REJECTS
+
+
 def rejects_advice(result: JobResult, config: JobConfig) -> str:
     """What to do about a run's rejected documents."""
     text = f"{rejected_text(result.report.rejected)}."
+    if altered := result.report.altered:
+        text += f" {altered:,} of them {'was' if altered == 1 else 'were'} changed on the way to the server."
     if config.replicate:
         return (
             f"{text} The server does not name them; migrator verify --from SOURCE --to TARGET does. "

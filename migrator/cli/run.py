@@ -15,11 +15,19 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags, made
-from migrator.cli.rendering import print_result, rejected_text, rejects_advice, retry_advice, show, write_result
+from migrator.cli.rendering import (
+    print_result,
+    rejected_text,
+    rejects_advice,
+    rejects_exit,
+    retry_advice,
+    show,
+    write_result,
+)
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
 from migrator.couch.places import is_server_url
-from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError, Interrupted
+from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.files.streams import copied, is_stream
 from migrator.model.events import Listener
 from migrator.naming import file_name
@@ -102,7 +110,7 @@ def _run(config: JobConfig, values: Mapping[str, Any], *, stopping: threading.Ev
             write_result(result, config, history, verification)
     if result.report.rejected:
         click.echo(rejects_advice(result, config), err=True)
-        sys.exit(EXIT_REJECTS)
+        sys.exit(rejects_exit(result.report.altered))
     if verification is not None and not verification.ok:
         sys.exit(EXIT_DIFFERENCES)
     if stopping.is_set() and not config.follow:
@@ -228,7 +236,7 @@ def retry(rejects_file: Path, **values: Any) -> None:
     print_result(result, config, history)
     if result.report.totals.rejected:
         click.echo(rejects_advice(result, config), err=True)
-        sys.exit(EXIT_REJECTS)
+        sys.exit(rejects_exit(result.report.altered))
 
 
 @click.command()
@@ -274,7 +282,7 @@ def singer_target(**values: Any) -> None:
     if counts.rejected:
         advice = retry_advice(rejects.kept, config, {}) if rejects.kept else ""
         click.echo(f"{rejected_text(counts.rejected)}. {advice}", err=True)
-        sys.exit(EXIT_REJECTS)
+        sys.exit(rejects_exit(counts.altered))
 
 
 def _print_state(text: str) -> None:

@@ -14,13 +14,13 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags, made
-from migrator.cli.rendering import rejected_text, show
+from migrator.cli.rendering import rejected_text, rejects_exit, show
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
 from migrator.couch.endpoint import is_server_url
 from migrator.couch.locate import wait_for_server
 from migrator.couch.places import checked_place
-from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, ConfigError
+from migrator.errors import EXIT_DIFFERENCES, ConfigError
 from migrator.fixtures.options import Masking, SeedOptions
 from migrator.report.summary import table, unconfirmed_lines
 
@@ -146,7 +146,7 @@ def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str
         sys.exit(EXIT_DIFFERENCES)
     if staged.report.totals.rejected:
         click.echo(f"{rejected_text(staged.report.totals.rejected)}.", err=True)
-        sys.exit(EXIT_REJECTS)
+        sys.exit(rejects_exit(staged.report.altered))
 
 
 def _read(config: JobConfig, asked: FolderOptions) -> Fixtures:

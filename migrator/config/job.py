@@ -66,6 +66,14 @@ class JobConfig(Connection, Watch):
         group=WRITING,
     )
     newer_field: str = option("", "The field that --on-conflict newer compares.", unit="NAME", group=WRITING)
+    prove: bool | None = option(
+        None,
+        "Prove each document as it is written, by the revision that the server gives it; what was changed on its "
+        "way is rejected, with exit 4.",
+        flag="--prove/--no-prove",
+        group=WRITING,
+        text="on where the compiled part is installed",
+    )
     rejects: str = option(
         "", "Where rejected documents are written.", unit="FILE", group=WRITING, text="migrator-….rejects.ndjson"
     )
@@ -254,7 +262,7 @@ def _checked(path: str, key: str, value: Any, kind: str, environ: Mapping[str, s
         if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
             return value
         wanted = "a table of texts"
-    elif kind == "bool":
+    elif kind.startswith("bool"):
         if isinstance(value, bool):
             return value
         wanted = "true or false"

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from migrator.codec import decode
 from migrator.codec.equality import canonical_digest, content, differing_path
-from migrator.couch.revision import first_revision, rule_holds
+from migrator.couch.revision import first_revision, revision_after, rule_holds
 from migrator.couch.rows import HEAD, Row, lines, listed, parsed, row_texts, torn
 from migrator.errors import TransientError
 from migrator.model import Document
@@ -174,7 +174,7 @@ class Fidelity:
     """How a server stores.
 
     Args:
-        computes_revisions: first revisions are those of `first_revision`.
+        computes_revisions: revisions are those of `first_revision` and `revision_after`.
         keeps_numbers: 1 and 1.0 stay apart, and integers of any size stay exact. Servers written in JavaScript,
             such as the sandbox, hold every number as a double.
     """
@@ -184,7 +184,13 @@ class Fidelity:
 
     def proves(self, body: bytes, rev: str) -> bool:
         """True when the revision proves that the stored content is this; False when that is not known."""
-        return self.computes_revisions and rev.startswith("1-") and first_revision(body) == rev
+        return rev.startswith("1-") and self.expected(body) == rev
+
+    def expected(self, body: bytes, parent: str | None = None) -> str | None:
+        """The revision that this content gets, over a parent or as the first; None where none is known."""
+        if not self.computes_revisions:
+            return None
+        return first_revision(body) if parent is None else revision_after(body, parent)
 
     def differing(self, body: bytes, there: Document) -> str | None:
         """The first path at which a stored document is not what the server makes of a sent one; None when equal.

@@ -6,6 +6,7 @@ that encodes the same terms knows the revision without asking.
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import json
 import math
@@ -54,6 +55,7 @@ _SMALL_INTEGERS = tuple(bytes((97, value)) for value in range(256))
 _SHORT_STRINGS = tuple(b"m" + size.to_bytes(4, "big") for size in range(1024))
 _pack_integer = struct.Struct(">ci").pack
 _pack_float = struct.Struct(">cd").pack
+_REVISION = re.compile(r"([1-9][0-9]*)-(.+)", re.ASCII | re.DOTALL)
 _LEGAL_ID = re.compile(r"[^_]|_design/.", re.DOTALL)
 
 
@@ -96,6 +98,26 @@ def first_revision(body: bytes | str) -> str | None:
         documents, floats below 2.3e-308, and texts that the server refuses.
     """
     return _revision(body, 0, _SMALL_INTEGERS[0])
+
+
+def revision_after(body: bytes | str, parent: str) -> str | None:
+    """Compute the revision that CouchDB 3.x gives to a document written over the revision `parent`.
+
+    The parent may be a tombstone; then it is the parent too of a document that is written without `_rev`.
+
+    Returns:
+        None as for `first_revision`, and when `parent` is no revision.
+    """
+    match = _REVISION.fullmatch(parent)
+    if match is None:
+        return None
+    digest = match[2].encode()
+    try:
+        start = int(match[1])
+        digest = binascii.unhexlify(digest) if len(digest) == 32 else digest
+    except ValueError:
+        return None
+    return _revision(body, start, _string_head(digest) + digest)
 
 
 def _revision(body: bytes | str, start: int, parent: bytes) -> str | None:

@@ -67,7 +67,7 @@ def from_json(kind: type[T], value: Any, *, defaults: bool = False) -> T:
     Args:
         kind: a dataclass, whose fields are JSON's own types, dataclasses, sequences, mappings and unions of them.
         value: what was read.
-        defaults: take the default of a field that is absent.
+        defaults: take the default of a field that is absent; else only of one whose metadata says `later`.
 
     Raises:
         TypeError: something is of another type, or absent.
@@ -75,7 +75,7 @@ def from_json(kind: type[T], value: Any, *, defaults: bool = False) -> T:
     if not isinstance(value, dict):
         raise TypeError(kind.__name__)
     hints = _hints(kind)  # type: ignore[arg-type]  # a class can be hashed
-    if not defaults and (absent := hints.keys() - value.keys()):
+    if not defaults and (absent := _always_written(kind) - value.keys()):  # type: ignore[arg-type]
         raise TypeError(f"{kind.__name__} without {sorted(absent)}")
     return kind(**{name: _made(hint, value[name], defaults) for name, hint in hints.items() if name in value})
 
@@ -95,6 +95,11 @@ def _made(hint: Any, value: Any, defaults: bool) -> Any:
     elif hint is Any or (hint is float and type(value) is int) or type(value) is hint:
         return value
     raise TypeError(f"{value!r} for {hint}")
+
+
+@cache
+def _always_written(kind: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind) if not field.metadata.get("later")}
 
 
 @cache

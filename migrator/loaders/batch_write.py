@@ -17,7 +17,7 @@ from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, is_verdict
 from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer, rounds
 from migrator.loaders.target import Look, Target
-from migrator.model import EncodedDocument, Outcome, Status
+from migrator.model import ALTERED, EncodedDocument, Outcome, Status
 from migrator.retry.retrier import repeat_while
 
 # Other writers would have to win every one of these races in turn.
@@ -93,8 +93,11 @@ class BatchWrite:
         ]
         ids = [self._documents[index].id for index in revisions]
         rows = self._target.suspects.rows(lambda: self._client.bulk_docs(self._database, bodies), ids)
+        prove = self._target.proof.expected
+        expected = {index: prove(self._documents[index].body, rev) for index, rev in revisions.items()}
         # Of this batch's ids nobody else notes anything meanwhile.
-        if not (self._target.overwriting or self._target.confirmed) and self._all_written(rows):
+        noted = self._target.overwriting or self._target.confirmed
+        if not noted and self._all_written(rows, [*expected.values()]):
             return []
         waiting = {self._documents[index].id: index for index in revisions}
         conflicts: list[int] = []
@@ -110,7 +113,11 @@ class BatchWrite:
                 )
             error = row.get("error")
             if error is None and "rev" in row:
-                self._end(index, Status.WRITTEN)
+                known = expected[index]
+                if self._target.proof.doubts(row, known, revisions[index]):
+                    conflicts.append(index)
+                else:
+                    self._end(index, Status.WRITTEN, proof=known if known == row["rev"] else None)
             elif error == CONFLICT:
                 conflicts.append(index)
             elif is_verdict(error):
@@ -134,12 +141,16 @@ class BatchWrite:
             )
         return conflicts
 
-    def _all_written(self, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """The usual case, told at once: a row for each document of the batch, in order, and all are written."""
+    def _all_written(self, rows: Sequence[Mapping[str, Any]], expected: Sequence[str | None]) -> bool:
+        """The usual case, told at once: a row for each document of the batch, in order, and all as expected."""
         ids = [document.id for document in self._documents]
         if ids != [row.get("id") for row in rows] or not all("rev" in row and "error" not in row for row in rows):
             return False
-        self._outcomes = [Outcome(id, Status.WRITTEN) for id in ids]
+        if any(rev is not None and rev != row["rev"] for rev, row in zip(expected, rows, strict=True)):
+            return False
+        self._outcomes = [
+            Outcome(id, Status.WRITTEN, proof=rev or "") for id, rev in zip(ids, expected, strict=True)
+        ]
         self._target.suspects.passed()
         return True
 
@@ -189,7 +200,7 @@ class BatchWrite:
             if id not in there:
                 sending[index] = None
             elif self._target.fidelity.proves(body, there[id]):
-                self._equal(index)
+                self._equal(index, there[id])
             else:
                 unsure.append(index)
         self._read(unsure, sending, look)
@@ -226,6 +237,8 @@ class BatchWrite:
         rev = str(stored["_rev"])
         if path is None:
             self._equal(index)
+        elif reason := self._target.proof.altered(id, rev, path):
+            self._end(index, Status.REJECTED, error=ALTERED, reason=reason)
         elif policy is OnConflict.SKIP:
             self._end(index, Status.SKIPPED, reason=f"other content at the target ({rev})", conflict=True)
         elif policy is OnConflict.FAIL:
@@ -249,16 +262,21 @@ class BatchWrite:
 
     # -- ends -------------------------------------------------------------------------------------------------
 
-    def _equal(self, index: int) -> None:
-        """The target holds this very content: since before, or by a write of ours whose answer was lost."""
+    def _equal(self, index: int, proof: str = "") -> None:
+        """The target holds this very content: since before, or by a write of ours whose answer was lost.
+
+        `proof` is the revision where that alone has shown it.
+        """
         id = self._documents[index].id
+        proof = self._target.proof.of_equal(id, proof)
         confirmed = self._target.confirmed.get(id)
         # A twin that is equal to what its elder wrote is no write of its own.
         found_ours = self._resend and self._target.was_empty and self._begun == 1
-        if id in self._target.overwriting or confirmed is not None or found_ours:
-            self._end(index, Status.WRITTEN, conflict=bool(confirmed))
+        doubted = id in self._target.proof.doubted
+        if id in self._target.overwriting or confirmed is not None or found_ours or doubted:
+            self._end(index, Status.WRITTEN, conflict=bool(confirmed), proof=proof)
         else:
-            self._end(index, Status.UNCHANGED)
+            self._end(index, Status.UNCHANGED, proof=proof)
 
     def _end(
         self,
@@ -269,10 +287,14 @@ class BatchWrite:
         reason: str = "",
         conflict: bool = False,
         status: int | None = None,
+        proof: str | None = "",
     ) -> None:
         id = self._documents[index].id
         if id in self._target.overwriting:
             conflict = True
             self._target.overwriting.discard(id)
         self._target.confirmed.pop(id, None)
-        self._outcomes[index] = Outcome(id, end, error, reason, conflict, 1, status)
+        if error != ALTERED:
+            # Sent again with others, it is still ours.
+            self._target.proof.doubted.pop(id, None)
+        self._outcomes[index] = Outcome(id, end, error, reason, conflict, 1, status, proof or "")

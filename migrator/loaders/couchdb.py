@@ -9,6 +9,7 @@ from typing import Any
 
 from migrator import naming
 from migrator.config import JobConfig
+from migrator.couch import revision
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_info
 from migrator.couch.documents import fidelity_of
@@ -19,6 +20,7 @@ from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES, screen
 from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite
 from migrator.loaders.conflicts import OnConflict, parse_policy
+from migrator.loaders.proof import Proof
 from migrator.loaders.target import Look, Target
 from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
 from migrator.model.capabilities import Traits
@@ -36,6 +38,8 @@ class CouchLoader(Loader):
         max_in_flight: how many batches at once.
         create_options: `q`, `n`, `partitioned` for databases that are created.
         mirror: deletions are carried too; `policies` can then name another policy for a collection.
+        prove: compute the revision of each document that is written, and compare it with the server's; None where
+            that is quick.
         attempts: so often a document may fail that is not stored while others are.
         sleep: waits between the rounds of a conflict's race.
     """
@@ -52,6 +56,7 @@ class CouchLoader(Loader):
         max_in_flight: int = 4,
         create_options: Mapping[str, Any] | None = None,
         mirror: bool = False,
+        prove: bool | None = False,
         attempts: int = MAX_ATTEMPTS_AT_ONE_DOCUMENT,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -63,6 +68,7 @@ class CouchLoader(Loader):
         self._create_options = dict(create_options or {})
         self.policies: dict[str, OnConflict] = {}
         self._write = MirrorWrite if mirror else BatchWrite
+        self._prove = revision.compiled_terms is not None if prove is None else prove
         self._attempts = min(attempts, MAX_ATTEMPTS_AT_ONE_DOCUMENT)
         self._sleep = sleep
         self._max_document_bytes: int | None = None
@@ -165,6 +171,7 @@ class CouchLoader(Loader):
             on_conflict=self._on_conflict,
             newer_field=self._newer_field,
             fidelity=fidelity,
+            proof=Proof(fidelity, self._prove),
             look=Look(self._client, database, wanted=holds_some, by_ranges=fidelity.keeps_numbers),
             # Of a cluster's database that was there before, one copy can seem empty.
             was_empty=is_empty(info) and (database in self._created or copies_of(info) < 2),
@@ -187,6 +194,7 @@ def open_target(
         max_in_flight=config.in_flight,
         create_options={"q": config.q, "n": config.n, "partitioned": config.partitioned},
         mirror=config.since_last or config.follow,
+        prove=config.prove,
         attempts=config.max_attempts,
     )
 

@@ -21,6 +21,7 @@ from migrator.couch.rows import Row
 from migrator.couch.trouble import Suspects
 from migrator.errors import TransientError
 from migrator.loaders.conflicts import OnConflict
+from migrator.loaders.proof import Proof
 
 # A look that finds less of a batch than this finds too little; it is worth it again when so many meet a conflict.
 WORTH = 0.05
@@ -139,6 +140,7 @@ class Target:
         overwriting: ids whose overwriting was sent and not yet confirmed: found equal later, it was our write.
         confirmed: ids whose writing a failed attempt had confirmed, and whether that was over a conflict.
         look: sees which documents are there before they are sent; None to find out by their conflicts.
+        proof: the revisions that documents are to get, as they are sent.
         suspects: documents that the server does not store; those of `client` and `database` by default.
         sleep: waits between the rounds of a race.
         one_large: held while a large stored document is compared.
@@ -155,6 +157,7 @@ class Target:
     overwriting: set[str] = field(default_factory=set)
     confirmed: dict[str, bool] = field(default_factory=dict)
     look: Look | None = None
+    proof: Proof = field(default_factory=Proof)
     suspects: Suspects = None  # type: ignore[assignment] # by default made below
     sleep: Callable[[float], None] = time.sleep
     one_large: threading.Lock = field(default_factory=threading.Lock)

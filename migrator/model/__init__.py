@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from migrator.model.outcomes import CollectionReport, Counts, Outcome, Reject, Report, Status
+from migrator.model.outcomes import ALTERED, CollectionReport, Counts, Outcome, Reject, Report, Status
 
 __all__ = [
+    "ALTERED",
     "Batch",
     "BatchLimits",
     "CollectionReport",

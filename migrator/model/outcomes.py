@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
@@ -17,10 +17,17 @@ class Status(Enum):
     REJECTED = "rejected"
 
 
+ALTERED = "altered"
+"""The error of a document that was changed on its way: the target holds other content than was sent."""
+# A number that reports and checkpoints of versions before lack.
+_LATER: Mapping[str, Any] = {"later": True}
+
+
 class Outcome(NamedTuple):
     """What became of one document; a loader answers exactly one for each document, in the batch's order.
 
-    `conflict` says that another content stood at the target under this id, whatever the policy then did.
+    `conflict` says that another content stood at the target under this id, whatever the policy then did. `proof`
+    is the revision that proves that the target holds exactly this content; "" where none does.
     """
 
     id: str
@@ -30,6 +37,7 @@ class Outcome(NamedTuple):
     conflict: bool = False
     attempts: int = 1
     http_status: int | None = None
+    proof: str = ""
 
 
 class Reject(NamedTuple):
@@ -54,7 +62,11 @@ class Reject(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """The fate of every document of one collection; `accounted` is the product's promise."""
+    """The fate of every document of one collection; `accounted` is the product's promise.
+
+    `proven` are those written or unchanged whose revision proves it, `altered` those rejected that were changed on
+    their way.
+    """
 
     read: int = 0
     written: int = 0
@@ -63,6 +75,8 @@ class Counts:
     filtered: int = 0
     rejected: int = 0
     conflicts: int = 0
+    proven: int = field(default=0, metadata=_LATER)
+    altered: int = field(default=0, metadata=_LATER)
 
     @property
     def accounted(self) -> bool:
@@ -135,6 +149,11 @@ class Report:
     def rejected(self) -> int:
         """Rejected documents of the whole job: of this run and of those that it went on from."""
         return self.totals.rejected + self.carried.rejected
+
+    @property
+    def altered(self) -> int:
+        """Those of them that were changed on their way."""
+        return self.totals.altered + self.carried.altered
 
     @property
     def ok(self) -> bool:

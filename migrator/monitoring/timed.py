@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MAX_LINES = 40
 # A run that goes on tells its numbers so often.
 TELL_EVERY_S = 15.0
-OUTCOMES = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
 LAST_SUCCESS = "migrator_last_success_timestamp_seconds"
 _SECRET = re.compile(r"COUCHDB_(\w+_)?PASSWORD")
 
@@ -225,8 +224,8 @@ def write_metrics(
             gauge(name, text).labels(job).set(single)
     documents = gauge("migrator_documents", "Documents of the run by outcome.", "collection", "outcome")
     for name, counts in collections.items():
-        for outcome in OUTCOMES:
-            documents.labels(job, name, outcome).set(getattr(counts, outcome))
+        for outcome, number in counts.as_dict().items():
+            documents.labels(job, name, outcome).set(number)
     for name, text, values in (
         ("migrator_bytes", "Bytes of documents that the run wrote or compared.", sizes),
         ("migrator_lag_changes", "Changes of the source that the target has not seen.", lag),

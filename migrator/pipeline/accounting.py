@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from migrator.codec import InvalidDocument, decode
 from migrator.errors import UnaccountedError
-from migrator.model import Batch, Counts, EncodedDocument, Outcome, Reject, Status
+from migrator.model import ALTERED, Batch, Counts, EncodedDocument, Outcome, Reject, Status
 from migrator.model.revisions import Leaf, LeafFault, leaf_bytes
 from migrator.naming import shown
 
@@ -105,7 +105,9 @@ def _settled(
             counts.rejected += 1
             said = (outcome.error, reason(item, outcome), outcome.attempts, outcome.http_status)
             rejects.append(Reject(collection, outcome.id, "load", *said, _document(item.body)))
+            counts.altered += outcome.error == ALTERED
         counts.conflicts += outcome.conflict
+        counts.proven += outcome.proof != ""
     return counts, rejects
 
 

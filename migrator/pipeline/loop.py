@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, RejectSink
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.codec import PLAIN, ValueCodec
-from migrator.errors import Interrupted, RejectsError
+from migrator.errors import Interrupted, RejectsError, VerificationError
 from migrator.model import (
     Batch,
     BatchLimits,
@@ -131,7 +131,8 @@ class Pipeline:
 
         Raises:
             Interrupted: it was asked to stop; the checkpoint is saved.
-            RejectsError: more documents were rejected than `max_errors` bears; the checkpoint is saved.
+            RejectsError: more documents were rejected than `max_errors` bears; the checkpoint is saved. It is a
+                VerificationError where some were changed on their way.
             UnaccountedError: the numbers do not add up.
             TargetReplaced: the target was deleted or replaced meanwhile, with documents that were confirmed.
             MigratorError: what the stages raise; the checkpoint is saved.
@@ -242,7 +243,8 @@ class Pipeline:
         if self.clock() >= self._save_next_at:
             self._save(batch.collection, ahead=bool(window))
         if self.max_errors.passed(self._totals):
-            raise RejectsError(
+            kind = VerificationError if self._totals.altered else RejectsError
+            raise kind(
                 f"{self._totals.rejected} of {self._totals.read} documents were rejected, more than allowed.",
                 hint="Look at the reject file; fix the cause or raise --max-errors, then go on with --resume.",
             )

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from migrator.errors import ConfigError
+from migrator.files.own_json import from_json
 from migrator.model import CollectionReport, Counts, Report
 from migrator.naming import printable
 
 SCHEMA = 1
 # Numbers under each other would make a report a hundred times as long as it is wide.
 _LIST_OF_NUMBERS = re.compile(r"\[\n\s+((?:-?[\d.]+|null)(?:,\n\s+(?:-?[\d.]+|null))*)\n\s+\]")
-COLUMNS = ("read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts")
+COLUMNS = tuple(Counts().as_dict())
 ALWAYS = ("read", "written", "rejected")
 
 
@@ -91,10 +92,10 @@ def report_from_json(value: Any, *, name: str) -> Report:
         if value["schema"] != SCHEMA:
             raise ConfigError(f"{name} is a report of another version.", hint="Use the version that wrote it.")
         collections = {
-            str(key): CollectionReport(str(item["database"]), _counts(item))
+            str(key): CollectionReport(str(item["database"]), from_json(Counts, item))
             for key, item in value["collections"].items()
         }
-        carried = _counts(value.get("settled_before", {}), missing=0)
+        carried = from_json(Counts, value.get("settled_before", {}), defaults=True)
         unconfirmed = tuple(str(text) for text in value.get("unconfirmed", ()))
         return Report(collections, float(value["seconds"]), carried, unconfirmed)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -192,10 +193,6 @@ def numbers(counts: Counts, columns: Sequence[str]) -> list[str]:
         columns: their names.
     """
     return [f"{getattr(counts, name):,}" for name in columns]
-
-
-def _counts(value: Mapping[str, Any], *, missing: int | None = None) -> Counts:
-    return Counts(**{name: int(value[name] if missing is None else value.get(name, missing)) for name in COLUMNS})
 
 
 def number(value: int | None, nothing: str = "?") -> str:

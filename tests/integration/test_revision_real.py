@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import urllib3
 
-from migrator.couch.revision import first_revision, rule_holds
+from migrator.couch.revision import first_revision, revision_after, rule_holds
 from tests import support
-from tests.support.revision_rule import EDGE_INTEGERS, revision_after
+from tests.support.revision_rule import EDGE_INTEGERS
 
 LETTERS = ["a", '"', "\\", "\n", "\0", "é", "漢", "😀", "\u2028", "\uffff", "\x7f", "/", '" :', "e-400", "\ud7ff"]
 INTEGERS = [

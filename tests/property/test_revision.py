@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.codec import decode, encode
-from migrator.couch.revision import first_revision
-from tests.support.revision_rule import revision_after
+from migrator.couch.revision import first_revision, revision_after
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=6)
 SCALARS = (

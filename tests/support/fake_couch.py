@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from migrator.couch.revision import first_revision
+from migrator.couch.revision import first_revision, revision_after
 from tests.support.stub_server import Asked, Reply, StubServer, recorded_reply
 
 EMPTY_INFO = {"db_name": "db", "doc_count": 0, "doc_del_count": 0, "props": {}}
@@ -62,7 +62,7 @@ class FakeCouch:
         if parent is None:
             rev = first_revision(json.dumps(doc)) or "1-none"
         else:
-            rev = f"{int(parent.partition('-')[0]) + 1}-{len(self.bulks)}"
+            rev = revision_after(json.dumps(doc), parent) or f"{int(parent.partition('-')[0]) + 1}-none"
         self.documents[id], self.revs[id] = doc, rev
         return {"ok": True, "id": id, "rev": rev}
 

@@ -255,6 +255,18 @@ def on_writes(*faults: str | None) -> Callable[[Request], str | None]:
     return plan
 
 
+def changing_a_byte(old: bytes, new: bytes, *, of: str = "/_bulk_docs") -> Callable[[Request], str | None]:
+    """A plan that lets everything pass, and changes what is posted: these bytes into others, as many."""
+    assert len(old) == len(new)
+
+    def plan(request: Request) -> str | None:
+        if request.method == "POST" and request.path.endswith(of):
+            request.body = request.body.replace(old, new)
+        return None
+
+    return plan
+
+
 def _spoil(body: bytes, fault: str) -> bytes:
     if fault == "torn_json":
         return body[: len(body) // 2]

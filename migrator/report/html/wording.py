@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 NOTHING = "\N{EN DASH}"
 FATES = ("written", "unchanged", "skipped", "filtered", "rejected")
+# What is said of documents beside how they ended; reports of versions before have the first alone.
+MARKS = ("conflicts", "proven", "altered")
 Row: TypeAlias = list[Any]
 
 
@@ -84,7 +86,7 @@ def by_collection(report: Mapping[str, Any]) -> tuple[Row, list[Row], Row | None
     totals = report["totals"]
     courses = report.get("history", {}).get("collections", {})
     # A column in which nothing is tells nothing.
-    shown = ["read", *(word for word in (*FATES, "conflicts") if totals[word])]
+    shown = ["read", *(word for word in (*FATES, *MARKS) if totals.get(word))]
     mixed = sum(totals[word] > 0 for word in FATES) > 1
 
     def row(name: str, database: str, counts: Mapping[str, int], size_bytes: int, seconds: float) -> Row:

@@ -310,7 +310,7 @@ def test_several_may_listen() -> None:
 
 # -- run ------------------------------------------------------------------------------------------------------
 
-NUMBERS = ["read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts"]
+NUMBERS = ["read", "written", "unchanged", "skipped", "filtered", "rejected", "conflicts", "proven", "altered"]
 
 
 @pytest.mark.usefixtures("source")

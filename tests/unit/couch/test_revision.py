@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from migrator.couch import revision
-from migrator.couch.revision import first_revision, rule_holds
-from tests.support.revision_rule import revision_after
+from migrator.couch.revision import first_revision, revision_after, rule_holds
 
 DATA = Path(__file__).parents[2] / "data"
 EMPTY = "1-967a00dff5e02add41819138abb3284d"

@@ -14,11 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.couch import revision
-from migrator.couch.revision import first_revision
+from migrator.couch.revision import first_revision, revision_after
 from tests.property.test_revision import DOCUMENTS
 from tests.support.compiled import ROOT, build, compiler, load
 from tests.support.processes import LIMIT_S
-from tests.support.revision_rule import revision_after
 
 DATA = ROOT / "tests" / "data"
 

@@ -31,6 +31,8 @@ def test_has_the_documented_schema() -> None:
                 "filtered": 150,
                 "rejected": 50,
                 "conflicts": 120,
+                "proven": 0,
+                "altered": 0,
             },
             "tickets": {
                 "database": "tickets",
@@ -41,6 +43,8 @@ def test_has_the_documented_schema() -> None:
                 "filtered": 0,
                 "rejected": 0,
                 "conflicts": 0,
+                "proven": 0,
+                "altered": 0,
             },
         },
         "totals": {
@@ -51,6 +55,8 @@ def test_has_the_documented_schema() -> None:
             "filtered": 150,
             "rejected": 50,
             "conflicts": 120,
+            "proven": 0,
+            "altered": 0,
         },
         "seconds": 4.0,
         "documents_per_second": 500.0,
