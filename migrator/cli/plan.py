@@ -78,12 +78,12 @@ def _whole(config: JobConfig) -> bool:
     """True for a move from one server to another, whole."""
     if config.collection or config.transform or not is_server_url(config.source):
         return False
-    from migrator.couch.locate import server_of
+    from migrator.couch.locate import locate
     from migrator.jobs.registry import target_text
 
     sides = {"source": config.source, "target": target_text(config)}
     return all(
-        is_server_url(url) and server_of(config, url, role=role, environ=os.environ)[1] is None
+        is_server_url(url) and locate(url, config=config, role=role, environ=os.environ)[1] is None
         for role, url in sides.items()
     )
 

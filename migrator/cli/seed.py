@@ -167,11 +167,11 @@ def _seed(
     diff: bool,
     started: float,
 ) -> None:
-    from migrator.couch.locate import server_of
+    from migrator.couch.locate import locate
     from migrator.fixtures.seeder import Seeder
     from migrator.jobs.registry import target_text
 
-    endpoint, database = server_of(config, target_text(config), role="target", environ=os.environ)
+    endpoint, database = locate(target_text(config), config=config, role="target", environ=os.environ)
     if database is not None:
         raise ConfigError(
             f"--to names the database {database}, but the fixtures' folder names the databases.",

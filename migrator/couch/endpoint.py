@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, unquote, urlsplit
 
+from migrator.config import Connection
 from migrator.couch.places import divide_credentials, is_server_url, redact
 from migrator.errors import ConfigError
 from migrator.files.failures import password_in
@@ -47,22 +48,12 @@ class Endpoint:
         return _is_local(self.host)
 
 
-@dataclass(frozen=True)
-class TlsFiles:
-    """Files for TLS: a custom CA and a client certificate with its key."""
-
-    ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-
-
 class Reach(TypedDict, total=False):
     """How a server is reached, where its URL does not say; as in `read_url`."""
 
     environ: Mapping[str, str] | None
     role: str
-    tls: TlsFiles | None
-    read_timeout_s: float | None
+    config: Connection | None
 
 
 def parse_endpoint(url: str, **reach: Unpack[Reach]) -> tuple[Endpoint, str | None]:
@@ -85,8 +76,7 @@ def read_url(
     *,
     environ: Mapping[str, str] | None = None,
     role: str = "",
-    tls: TlsFiles | None = None,
-    read_timeout_s: float | None = None,
+    config: Connection | None = None,
 ) -> tuple[Endpoint, list[str]]:
     """Read a server's URL: the host, and the segments of the path after it, unquoted.
 
@@ -97,8 +87,7 @@ def read_url(
         url: `http(s)://[user:password@]host[:port][/path][/database]`.
         environ: the environment; the process's own by default.
         role: "source" or "target", for variables that count for one side only.
-        tls: files for TLS.
-        read_timeout_s: how long to wait for the next byte of an answer.
+        config: files for TLS, and how long to wait for the next byte of an answer.
 
     Raises:
         ConfigError: the URL, a password file or a certificate file is unusable.
@@ -119,11 +108,11 @@ def read_url(
         )
     name = f"[{host}]" if ":" in host else host
     user, password = _credentials(userinfo, host, environ, role)
-    tls = tls or TlsFiles()
+    config = config or Connection()
     files: dict[str, Any] = {
-        "ca_file": tls.ca_file or environ.get("COUCHDB_CA_FILE") or None,
-        "client_cert": tls.client_cert or environ.get("COUCHDB_CLIENT_CERT") or None,
-        "client_key": tls.client_key or environ.get("COUCHDB_CLIENT_KEY") or None,
+        "ca_file": config.ca_file or environ.get("COUCHDB_CA_FILE") or None,
+        "client_cert": config.client_cert or environ.get("COUCHDB_CLIENT_CERT") or None,
+        "client_key": config.client_key or environ.get("COUCHDB_CLIENT_KEY") or None,
     }
     for what, path in files.items():
         if path and not Path(path).is_file():
@@ -133,7 +122,7 @@ def read_url(
         user=user,
         password=password,
         proxy=proxy_of(parts.scheme, host, port, environ),
-        read_timeout_s=read_timeout_s or Endpoint.read_timeout_s,
+        read_timeout_s=config.longest_silence_s,
         **files,
     )
     return endpoint, [unquote(segment) for segment in parts.path.split("/") if segment]
@@ -191,7 +180,7 @@ def database_url(endpoint: Endpoint, database: str | None) -> str:
     return f"{endpoint.url}/{quote(database, safe='')}" if database else endpoint.url
 
 
-__all__ = ["Endpoint", "TlsFiles", "database_url", "is_server_url", "parse_endpoint", "read_url", "redact"]
+__all__ = ["Endpoint", "database_url", "is_server_url", "parse_endpoint", "read_url", "redact"]
 
 
 KINDS = ("http", "https")

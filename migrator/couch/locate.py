@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from migrator import naming
 from migrator.config import Connection
-from migrator.couch.endpoint import Endpoint, Reach, TlsFiles, read_url, redact, too_many_segments
+from migrator.couch.endpoint import Endpoint, Reach, read_url, redact, too_many_segments
 from migrator.couch.places import checked_place, is_server_url
 from migrator.errors import ConfigError, EndpointError, TransientError
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, is_transient
@@ -67,25 +67,13 @@ def locate(url: str, *, server_only: bool = False, **reach: Unpack[Reach]) -> tu
     return below(root, segments[:depth]), database
 
 
-def server_of(
-    config: Connection, url: str, *, role: str, environ: Mapping[str, str] | None
-) -> tuple[Endpoint, str | None]:
-    """The endpoint and the database that a server's URL names, reached as a job's flags say.
-
-    Raises:
-        ConfigError, TransientError: as `locate` does.
-    """
-    tls = TlsFiles(config.ca_file or None, config.client_cert or None, config.client_key or None)
-    return locate(url, environ=environ, role=role, tls=tls, read_timeout_s=config.longest_silence_s)
-
-
 def client_of(
     config: Connection, url: str, *, role: str, environ: Mapping[str, str] | None, max_connections: int = 8
 ) -> tuple[CouchClient, str | None]:
-    """A client of the server that a URL names, and the database where it names one; the rest is `server_of`'s."""
+    """A client of the server that a URL names, and the database where it names one; the rest is `locate`'s."""
     from migrator.couch.client import CouchClient  # late, for files need none
 
-    endpoint, database = server_of(config, url, role=role, environ=environ)
+    endpoint, database = locate(url, config=config, role=role, environ=environ)
     return CouchClient(endpoint, max_connections=max_connections), database
 
 
@@ -182,9 +170,8 @@ def wait_for_server(url: str, timeout_s: float) -> str:
     """
     from migrator.couch.client import CouchClient  # late, as above
 
-    root, segments = read_url(
-        checked_place(url, "URL"), environ=_without_credentials(), read_timeout_s=min(5.0, timeout_s)
-    )
+    brief = Connection(timeout_s=min(5.0, timeout_s))
+    root, segments = read_url(checked_place(url, "URL"), environ=_without_credentials(), config=brief)
     servers = possible_servers(root, segments)
     deadline = time.monotonic() + timeout_s
     with contextlib.ExitStack() as stack:

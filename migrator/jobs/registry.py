@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from migrator import plugins
 from migrator.config import JobConfig, kinds
 from migrator.couch.endpoint import is_server_url, redact
-from migrator.couch.locate import client_of, server_of
+from migrator.couch.locate import client_of, locate
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError
 from migrator.files.streams import is_stream
@@ -149,7 +149,7 @@ def target_database(config: JobConfig, environ: Mapping[str, str] | None = None)
     target = target_text(config, environ)
     if not is_server_url(target):
         return None
-    return server_of(config, target, role="target", environ=environ)[1]
+    return locate(target, config=config, role="target", environ=environ)[1]
 
 
 def refuse_plugin_target(target: str) -> None:

@@ -16,7 +16,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.leaves import LeafReader, listed_leaves
-from migrator.couch.locate import server_of
+from migrator.couch.locate import locate
 from migrator.couch.responses import Answer
 from migrator.couch.settings import ANSWERED, index_of, read_facts
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
@@ -226,7 +226,7 @@ def open_server(
         ConfigError: it is no server's URL.
     """
     config = config or Connection()
-    endpoint, database = server_of(config, url, role=role, environ=environ)
+    endpoint, database = locate(url, config=config, role=role, environ=environ)
     return Server(endpoint, config, listener=listener, stopping=stopping), database
 
 

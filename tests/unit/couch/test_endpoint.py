@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.couch.endpoint import Endpoint, TlsFiles, database_url, is_server_url, parse_endpoint, redact
+from migrator.config import Connection
+from migrator.couch.endpoint import Endpoint, database_url, is_server_url, parse_endpoint, redact
 from migrator.errors import ConfigError
 
 
@@ -214,10 +215,10 @@ def test_tls_files_come_from_flags_or_environment(tmp_path: Path) -> None:
     flag.touch()
     variable.touch()
     environ = {"HOME": "/nonexistent", "COUCHDB_CA_FILE": str(variable), "COUCHDB_CLIENT_CERT": str(variable)}
-    endpoint, _ = parse_endpoint("https://host", environ=environ, tls=TlsFiles(ca_file=str(flag)))
+    endpoint, _ = parse_endpoint("https://host", environ=environ, config=Connection(ca_file=str(flag)))
     assert (str(flag), str(variable), None) == (endpoint.ca_file, endpoint.client_cert, endpoint.client_key)
     with pytest.raises(ConfigError, match="client key"):
-        parse_endpoint("https://host", environ=environ, tls=TlsFiles(client_key=str(tmp_path / "none")))
+        parse_endpoint("https://host", environ=environ, config=Connection(client_key=str(tmp_path / "none")))
 
 
 def test_tells_servers_from_other_words() -> None:

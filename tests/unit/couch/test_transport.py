@@ -12,11 +12,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from migrator.config import Connection
 from migrator.couch.client import CouchClient
-from migrator.couch.endpoint import Endpoint, TlsFiles, parse_endpoint
+from migrator.couch.endpoint import Endpoint, parse_endpoint
 from migrator.couch.transport import Transport
 from migrator.errors import ConfigError, EndpointError, TransientError
 from tests.support.stub_server import Asked, Reply, StubServer
@@ -330,8 +332,11 @@ def tls(name: str = "server", *, client_ca: bool = False) -> ssl.SSLContext:
 
 def ask_by_tls(server: StubServer, **files: str) -> int:
     """One request as a command with these files would send it."""
-    flags = TlsFiles(**{name: str(TLS / file) for name, file in files.items()})
-    target, _ = parse_endpoint(server.url.replace("//", "//ada:pw@"), environ={"HOME": "/nonexistent"}, tls=flags)
+    paths: dict[str, Any] = {name: str(TLS / file) for name, file in files.items()}
+    flags = Connection(**paths)
+    target, _ = parse_endpoint(
+        server.url.replace("//", "//ada:pw@"), environ={"HOME": "/nonexistent"}, config=flags
+    )
     client = CouchClient(target)
     try:
         return client.call("GET").status
@@ -388,8 +393,9 @@ def test_a_client_certificate_opens_the_door() -> None:
 )
 def test_unusable_certificate_files(files: dict[str, str]) -> None:
     """Files that are no certificates, or do not belong together, are a mistake in usage."""
-    flags = TlsFiles(**{name: str(TLS / file) for name, file in files.items()})
-    target, _ = parse_endpoint("https://localhost:1", environ={"HOME": "/nonexistent"}, tls=flags)
+    paths: dict[str, Any] = {name: str(TLS / file) for name, file in files.items()}
+    flags = Connection(**paths)
+    target, _ = parse_endpoint("https://localhost:1", environ={"HOME": "/nonexistent"}, config=flags)
     with pytest.raises(ConfigError, match="cannot be used"):
         Transport(target)
 
