@@ -437,7 +437,7 @@ def test_finds_the_same(couch: CouchDBService, name: str, is_couchdb: bool) -> N
     """Each selector finds in memory what it finds in CouchDB; the sandbox's own language differs at the edges."""
     memory = MemoryDBService()
     for service in (memory, couch):
-        assert all(r["ok"] for r in service.save_many(name, [{"_id": id, **doc} for id, doc in DOCUMENTS.items()]))
+        assert all(r["ok"] for r in service.save_many(name, list(DOCUMENTS.values())))
     simple: list[dict[str, Any]] = [
         {"v": 5},
         {"v": {"$gt": 0, "$lt": 7}},
@@ -467,7 +467,7 @@ def test_a_query_that_the_server_fails_at_is_answered(
     """CouchDB 3.5 fails at null in an `$in` once there is an index on whatever: the documents are read here."""
     memory = MemoryDBService()
     for service in (memory, couch):
-        service.save_many(name, [{"_id": id, **document} for id, document in DOCUMENTS.items()])
+        service.save_many(name, list(DOCUMENTS.values()))
         service.save(name, "_design/x", {"v": None})
     couch.ensure_index(name, ["other"])
     selectors = [each for each in SELECTORS if "$in" in str(each) and "None" in str(each)]
