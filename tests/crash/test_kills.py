@@ -85,7 +85,7 @@ def test_every_document_is_there_once_after_any_kills(
     """Whatever moments the kills meet, nothing is lost or doubled, in the target or in the reject file."""
     name = f"{database_prefix}a"
     # So many that a fast machine is not through before four kills; a folder takes them faster than a server.
-    count = 4 * DOCUMENTS if kind == "server" else 20 * DOCUMENTS
+    count = 2 * DOCUMENTS if kind == "server" else 20 * DOCUMENTS
     documents = make_documents(count, ordered=ordered)
     write_source(tmp_path / "source", name, documents)
     url = server_url if kind == "server" else "out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import ssl
@@ -142,6 +143,7 @@ class StubServer:
         self.close()
 
 
+@functools.cache
 def recorded() -> dict[str, dict[str, Any]]:
     """What Apache CouchDB 3.5.0 answered to each of many requests, by the recording's name."""
     lines = ANSWERS.read_text(encoding="utf-8").splitlines()
