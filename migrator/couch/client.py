@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from migrator.codec import decode_value
-from migrator.couch.documents import StoredDocument, read_documents, with_plain_attachments
+from migrator.couch.documents import read_documents, with_plain_attachments
 from migrator.couch.endpoint import MAX_QUERY_BYTES, Endpoint, database_url, has_path, id_path
 from migrator.couch.listing import COUCHDB_RANGES, POUCHDB_RANGES, IdRange, Listing
 from migrator.couch.responses import Answer, bulk_rows, refuse, refuse_bulk
+from migrator.couch.rows import Row, parsed
 from migrator.couch.transport import Transport
 from migrator.errors import ConfigError, EndpointError, TransientError
 
@@ -251,21 +252,24 @@ class CouchClient:
         states = self.lookup(database, ids)
         return {id: str(state["rev"]) for id, state in states.items() if state and not state.get("deleted")}
 
-    def stored(self, database: str, ids: Iterable[str]) -> Generator[StoredDocument]:
+    def stored(self, database: str, ids: Iterable[str]) -> Generator[tuple[str, Row | None]]:
         """What stands under each of these ids, one after the other, as `read_documents` has it."""
         return read_documents(self.stream, database, ids)
 
-    def document_of(self, database: str, stored: StoredDocument) -> dict[str, Any] | None:
-        """What was found under an id, with its attachments; None where there is no document."""
-        document = stored.parse()
+    def document_of(self, database: str, row: Row | None) -> dict[str, Any] | None:
+        """The document of a row, with its attachments and its revision; None where there is none."""
+        if row is None or row.document is None:
+            return None
+        document: dict[str, Any] | None = parsed(row.document, f"Reading document {row.id!r:.100} of {database}")
         if document and "_attachments" in document:
-            document = self.get_document(database, stored.id, attachments=True)
-        return with_plain_attachments(document) if document and "_attachments" in document else document
+            document = self.get_document(database, row.id, attachments=True)
+            return with_plain_attachments(document) if document else None
+        return {**document, "_rev": row.rev} if document else None
 
     def documents(self, database: str, ids: Iterable[str]) -> Generator[tuple[str, dict[str, Any] | None]]:
         """Each of these ids with its document and the attachments, or None; one is held at a time."""
-        for stored in self.stored(database, ids):
-            yield stored.id, self.document_of(database, stored)
+        for id, row in self.stored(database, ids):
+            yield id, self.document_of(database, row)
 
     def listing(self, database: str, what: str = "") -> Listing:
         """The list of a database's ids; `what` is done with it, for errors."""

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 from migrator.codec import decode
 from migrator.codec.equality import canonical_digest, content, differing_path
 from migrator.couch.revision import first_revision, revision_after, rule_holds
-from migrator.couch.rows import HEAD, Row, lines, listed, parsed, row_texts, torn
-from migrator.errors import TransientError
+from migrator.couch.rows import HEAD, Row, lines, listed, missing, row_of, row_texts, text_of, torn
 from migrator.model import Document
 from migrator.model.revisions import Leaf, LeafFault
 from migrator.naming import shown
@@ -27,57 +26,27 @@ from migrator.naming import shown
 MAX_DOCS_ASKED = 100
 # A server that writes all rows in one line is asked for fewer when they are longer than this together.
 MAX_LINE_BYTES = 4_000_000
+ATTACHMENTS = b'"_attachments":'
+"""In the text of a document that has some."""
 
 Stream: TypeAlias = Callable[..., Generator[bytes]]
 """`CouchClient.stream`: gives the body of an answer in pieces."""
-
-
-class StoredDocument(NamedTuple):
-    """What a database holds under an id, not yet parsed: parsed a document needs several times its length.
-
-    `text` is that of its row, or of a whole answer with this row alone; `row` counts where it is parsed already.
-    """
-
-    id: str
-    text: bytes
-    what: str
-    row: Any = None
-
-    def parse(self) -> dict[str, Any] | None:
-        """The document; None where there is none, or it is deleted.
-
-        Raises:
-            TransientError: the row is no answer to the question.
-        """
-        row = parsed(self.text, self.what) if self.row is None else self.row
-        if isinstance(row, dict) and isinstance(row.get("rows"), list) and len(row["rows"]) == 1:
-            row = row["rows"][0]
-        if isinstance(row, dict) and row.get("key", row.get("id")) == self.id:
-            if row.get("error") == "not_found":
-                return None
-            if isinstance(row.get("value"), dict) and "doc" in row:
-                return row["doc"] or None
-        raise missing(self.what, self.id)
-
-
-def stored_document(row: Row) -> StoredDocument:
-    """What a row of a list holds, as one that was asked for by its id: not parsed before it is compared."""
-    document = b"null" if row.document is None else with_revision(row.document, row.rev)
-    text = b'{"key":%b,"value":{},"doc":%b}' % (json.dumps(row.id).encode(), document)
-    return StoredDocument(row.id, text, f"Reading document {row.id!r:.100}")
 
 
 class TooLong(Exception):
     """Rows that stand in one line are too many to be held."""
 
 
-def read_documents(stream: Stream, database: str, ids: Iterable[str]) -> Generator[StoredDocument]:
+def read_documents(stream: Stream, database: str, ids: Iterable[str]) -> Generator[tuple[str, Row | None]]:
     """Yield what stands under each id, in the order asked; an id that comes twice is answered once.
 
     Args:
         stream: asks the server.
         database: its name, for errors.
         ids: what to read.
+
+    Yields:
+        the id, and its row with the document's text; None where there is no document, or it is deleted.
 
     Raises:
         TransientError: an answer is missing for some id, or one is not whole.
@@ -92,11 +61,11 @@ def read_documents(stream: Stream, database: str, ids: Iterable[str]) -> Generat
         given = 0
         try:
             with closing(answer) as pieces, closing(_rows(pieces, len(part), what)) as rows:
-                for text, row in rows:
+                for text in rows:
                     if given == len(part):
                         raise torn(text[:500], what)
                     given += 1
-                    yield StoredDocument(part[given - 1], text, what, row)
+                    yield part[given - 1], row_of(text, part[given - 1], what)
         except TooLong:
             count = max(1, len(part) // 2)
             continue
@@ -110,25 +79,20 @@ def with_revision(body: bytes, rev: str) -> bytes:
     return b'{"_rev":"' + rev.encode() + b'",' + body.lstrip()[1:]
 
 
-def missing(what: str, id: str) -> TransientError:
-    """What to raise where an answer lacks a row."""
-    return TransientError(f"{what}: no answer for {id!r:.100}.", signature="missing rows")
-
-
-def _rows(pieces: Iterable[bytes], asked: int, what: str) -> Generator[tuple[bytes, Any]]:
+def _rows(pieces: Iterable[bytes], asked: int, what: str) -> Generator[bytes]:
     """The rows of an answer: a line each, as CouchDB writes them, or all in one."""
     rest = lines(bounded(pieces, asked))
     head = next(rest, b"")
-    if not HEAD.fullmatch(head):
-        text = b"\n".join([head, *rest])
-        if asked == 1:
-            yield text, None
-            return
-        for row in listed(text, what):
-            yield b"", row
+    if HEAD.fullmatch(head):
+        yield from row_texts(rest, what)
         return
-    for text in row_texts(rest, what):
-        yield text.removesuffix(b","), None
+    text = b"\n".join([head, *rest])
+    one = HEAD.match(text) if asked == 1 else None
+    if one:
+        # Not parsed before it is compared.
+        yield text[one.end() :].rstrip().removesuffix(b"]}")
+        return
+    yield from map(text_of, listed(text, what))
 
 
 def bounded(pieces: Iterable[bytes], asked: int) -> Generator[bytes]:
@@ -191,6 +155,19 @@ class Fidelity:
         if not self.computes_revisions:
             return None
         return first_revision(body) if parent is None else revision_after(body, parent)
+
+    def equal(self, body: bytes, stored: bytes) -> bool:
+        """True when the texts alone prove that a stored document is a sent one; False when that is not known.
+
+        Args:
+            body: the document as it is sent.
+            stored: the text of the stored document.
+        """
+        if body == stored:
+            return True
+        # Of attachments the text has no data.
+        ours = self.expected(body) if ATTACHMENTS not in stored else None
+        return ours is not None and ours == self.expected(stored)
 
     def differing(self, body: bytes, there: Document) -> str | None:
         """The first path at which a stored document is not what the server makes of a sent one; None when equal.

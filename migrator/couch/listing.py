@@ -57,7 +57,7 @@ class Listing:
         self,
         *,
         after: str | None = None,
-        include_docs: bool = False,
+        include_docs: bool | Callable[[], bool] = False,
         page_rows: int = 5_000,
         at_once: int = 1,
     ) -> Iterator[Row]:
@@ -65,15 +65,16 @@ class Listing:
 
         Args:
             after: begin after this id.
-            include_docs: with the documents.
+            include_docs: with the documents; or what says so of each page.
             page_rows: rows asked for at once.
             at_once: how many ranges are read at once; with one, and where it gains nothing, page comes after page.
         """
 
         def read_page(params: Mapping[str, Any]) -> Iterator[Row]:
+            whole = include_docs() if callable(include_docs) else include_docs
             # What is given up in the middle lets go of its connection at once.
-            with closing(self.ask({**params, "include_docs": include_docs})) as pieces:
-                yield from read_rows(pieces, self.what, include_docs=include_docs)
+            with closing(self.ask({**params, "include_docs": whole})) as pieces:
+                yield from read_rows(pieces, self.what, include_docs=whole)
 
         found = self._parts(after) if at_once > 1 and self.id_ranges is COUCHDB_RANGES else None
         if found is None:

@@ -49,12 +49,41 @@ def read_rows(pieces: Iterable[bytes], what: str, *, include_docs: bool = False)
     for line in row_texts(rest, what):
         match = _ROW.fullmatch(line)
         if match and (match[3] is not None or not include_docs):
-            raw_id, rev, text = match.groups()
-            # An id without a backslash is its own text.
-            id = raw_id[1:-1].decode() if b"\\" not in raw_id else str(decode(b'{"i":' + raw_id + b"}")["i"])
-            yield Row(id, rev.decode(), None if text is None else _without_rev(text, raw_id, rev))
+            yield _matched(match)
         else:
             yield _row(parsed(line.rstrip(b","), what), what, include_docs=include_docs)
+
+
+def row_of(line: bytes, id: str, what: str) -> Row | None:
+    """What a row says that was asked for by its id, with its document; None where there is none, or it is deleted.
+
+    Raises:
+        TransientError: it is no answer to the question.
+    """
+    match = _ROW.fullmatch(line)
+    if match and match[3] is not None:
+        row = _matched(match)
+        if row.id == id:
+            return row
+    value = parsed(line.rstrip(b","), what)
+    if isinstance(value, dict) and value.get("key", value.get("id")) == id:
+        if value.get("error") == "not_found":
+            return None
+        if isinstance(value.get("value"), dict) and "doc" in value:
+            return _row(value, what, include_docs=True) if value["doc"] else None
+    raise missing(what, id)
+
+
+def missing(what: str, id: str) -> TransientError:
+    """What to raise where an answer lacks a row."""
+    return TransientError(f"{what}: no answer for {id!r:.100}.", signature="missing rows")
+
+
+def _matched(match: re.Match[bytes]) -> Row:
+    raw_id, rev, text = match.groups()
+    # An id without a backslash is its own text.
+    id = raw_id[1:-1].decode() if b"\\" not in raw_id else str(decode(b'{"i":' + raw_id + b"}")["i"])
+    return Row(id, rev.decode(), None if text is None else _without_rev(text, raw_id, rev))
 
 
 def row_texts(rest: Iterable[bytes], what: str) -> Iterator[bytes]:
@@ -133,12 +162,13 @@ def _row(value: Any, what: str, *, include_docs: bool) -> Row:
         if "error" in value or (include_docs and "doc" not in value):
             raise torn(str(value).encode(errors="replace"), what)
         document = value.get("doc")
-        return Row(value["id"], value["value"]["rev"], _text(document) if document else None)
+        return Row(value["id"], value["value"]["rev"], text_of(document) if document else None)
     except (KeyError, TypeError, AttributeError):
         raise torn(str(value).encode(errors="replace"), what) from None
 
 
-def _text(document: dict[str, Any]) -> bytes:
+def text_of(document: dict[str, Any]) -> bytes:
+    """A document, or a row, as JSON."""
     try:
         return encode(document)
     except Unencodable:

@@ -25,6 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
+from migrator.couch.chunks import BUFFER_BYTES, whole_chunks
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.places import divide_credentials
 from migrator.couch.responses import TooSlow, network_error, refuse_proxy
@@ -84,7 +85,6 @@ class Transport:
         *,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        chunk_bytes: int = 1 << 18,
     ) -> tuple[int, Mapping[str, str], Generator[bytes]]:
         """Read with the answer's body given piece by piece, so that its length needs no memory.
 
@@ -92,7 +92,6 @@ class Transport:
             url: what is read.
             body: asks by POST with this body; without one the question is a GET.
             headers: more headers.
-            chunk_bytes: the longest piece.
 
         Raises:
             TransientError: also from the iterator, when the body breaks off.
@@ -100,7 +99,7 @@ class Transport:
         method = "GET" if body is None else "POST"
         # It asks and changes nothing, whatever it is sent by.
         response = self._urlopen(method, url, body, headers, of="GET", preload_content=False)
-        return response.status, response.headers, self._pieces(response, chunk_bytes)
+        return response.status, response.headers, self._pieces(response)
 
     def _urlopen(
         self, method: str, url: str, body: Any, headers: Mapping[str, str] | None, *, of: str, **options: Any
@@ -115,20 +114,16 @@ class Transport:
         refuse_proxy(self._endpoint, response.status)
         return response
 
-    def _pieces(self, response: urllib3.BaseHTTPResponse, chunk_bytes: int) -> Generator[bytes]:
-        whole = False
+    def _pieces(self, response: urllib3.BaseHTTPResponse) -> Generator[bytes]:
         try:
-            while piece := response.read1(chunk_bytes):
+            while piece := response.read1(BUFFER_BYTES):
                 yield piece
-            whole = True
+            response.release_conn()
         except (HTTPError, OSError) as error:
             raise network_error(self._endpoint, "GET", error) from error
         finally:
-            if whole:
-                response.release_conn()
-            else:
-                # Half an answer is still on its way: this connection serves nobody any more.
-                response.close()
+            # Where half an answer is still on its way, this connection serves nobody any more.
+            response.close()
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -253,7 +248,16 @@ class _PacedAnswer(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, window_s: float, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         # Nothing was read yet, so the buffer that is given up is empty.
-        self.fp = io.BufferedReader(_PacedFile(self.fp.detach(), Pace(window_s)))
+        self.fp = io.BufferedReader(_PacedFile(self.fp.detach(), Pace(window_s)), BUFFER_BYTES)
+
+    def read1(self, n: int = -1) -> bytes:
+        """Give what has come, up to `n` bytes; b"" at the end alone."""
+        # It stands between two chunks.
+        if self.chunked and self.fp is not None and not self.chunk_left and n >= BUFFER_BYTES:
+            if found := whole_chunks(self.fp, first=self.chunk_left is None):
+                self.chunk_left = 0
+                return found
+        return super().read1(n)
 
 
 class _Paced:

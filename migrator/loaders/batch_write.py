@@ -11,8 +11,9 @@ from contextlib import closing, nullcontext
 from typing import Any
 
 from migrator.codec import decode
-from migrator.couch.documents import StoredDocument, stored_document, with_revision
+from migrator.couch.documents import ATTACHMENTS, with_revision
 from migrator.couch.endpoint import database_url
+from migrator.couch.rows import Row
 from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, is_verdict
 from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer, rounds
@@ -211,19 +212,18 @@ class BatchWrite:
         places = {self._documents[index].id: index for index in indexes}
         for row in look.documents(list(places), len(self._documents)) if look and places else ():
             if row.id in places and row.document is not None:
-                index = places.pop(row.id)
-                if row.document == self._documents[index].body:
-                    self._equal(index)
-                else:
-                    self._compare_stored(index, stored_document(row), sending)
+                self._compare_stored(places.pop(row.id), row, sending)
         with closing(self._client.stored(self._database, places)) as found:
-            for stored in found:
-                self._compare_stored(places[stored.id], stored, sending)
+            for id, stored in found:
+                self._compare_stored(places[id], stored, sending)
 
-    def _compare_stored(self, index: int, stored: StoredDocument, sending: dict[int, str | None]) -> None:
-        large = len(stored.text) >= LARGE_BYTES or b'"_attachments":' in stored.text
-        with self._target.one_large if large else nullcontext():
-            self._compare(index, self._client.document_of(self._database, stored), sending)
+    def _compare_stored(self, index: int, row: Row | None, sending: dict[int, str | None]) -> None:
+        text = row.document if row and row.document else b""
+        with self._target.one_large if len(text) >= LARGE_BYTES or ATTACHMENTS in text else nullcontext():
+            if self._target.fidelity.equal(self._documents[index].body, text):
+                self._equal(index)
+            else:
+                self._compare(index, self._client.document_of(self._database, row), sending)
 
     def _compare(self, index: int, stored: dict[str, Any] | None, sending: dict[int, str | None]) -> None:
         """Compare content, and apply the policy where it differs."""

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from migrator.codec import decode
 from migrator.codec.equality import content, differing_path
+from migrator.couch.rows import Row
 from migrator.files.sorting import side_by_side
-from migrator.model import Document, EncodedDocument
+from migrator.model import EncodedDocument
 
 # Documents whose equality needs the stored body are read so many, or so many bytes of source, at a time.
 MAX_OPEN_DOCUMENTS = 200
@@ -34,19 +35,11 @@ class Difference(NamedTuple):
     path: str = ""
 
 
-class Stored(NamedTuple):
-    """One document at the target: its id, and its revision or its JSON text."""
-
-    id: str
-    rev: str | None = None
-    body: bytes | None = None
-
-
 class TargetReader:
     """What a target lets us read for verification: here, one that is whole and gives each document's text."""
 
-    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
-        """What is there, in ascending order of the ids' UTF-8 bytes, after an id."""
+    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Row]:
+        """What is there, in ascending order of the ids' UTF-8 bytes, after an id; with its text or without."""
         raise NotImplementedError
 
     def lists_surely(self, collection: str) -> bool:  # noqa: ARG002
@@ -57,12 +50,13 @@ class TargetReader:
         """True when the revision proves that the stored content is this; False when that is not known."""
         return False
 
-    def differing(self, collection: str, body: bytes, there: Document) -> str | None:  # noqa: ARG002
+    def differing(self, collection: str, body: bytes, there: Row) -> str | None:  # noqa: ARG002
         """The first path at which what is there is not what the target makes of a document; None when equal."""
-        return differing_path(content(decode(body)), content(there), stored=False)
+        assert there.document is not None
+        return differing_path(content(decode(body)), content(decode(there.document)), stored=False)
 
-    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Document | None]]:  # noqa: ARG002
-        """Each of these ids, which differ, with its document and the attachments; None for what is not there."""
+    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Row | None]]:  # noqa: ARG002
+        """Each of these ids, which differ, with what is there, its text too; None for what is not there."""
         return ((id, None) for id in ids)
 
 
@@ -97,7 +91,7 @@ class Step(NamedTuple):
 def compare_collection(
     collection: str,
     source: Iterator[EncodedDocument],
-    target: Iterator[Stored],
+    target: Iterator[Row],
     reader: TargetReader,
     numbers: Comparison,
     *,
@@ -121,7 +115,7 @@ def compare_collection(
     size_bytes = 0
     boundary = ""
     met_id: str | None = None
-    met: Stored | None = None
+    met: Row | None = None
     unlisted: set[str] = set()
 
     def close() -> Step:
@@ -157,11 +151,10 @@ def compare_collection(
             unlisted.add(document.id)
             opened.append(document)
             size_bytes += len(document.body)
-        elif met.body is not None:
-            path = reader.differing(collection, document.body, decode(met.body))
-            _count(collection, document.id, path, numbers, found)
-        elif met.rev is not None and reader.is_revision_of(collection, document.body, met.rev):
+        elif reader.is_revision_of(collection, document.body, met.rev):
             numbers.equal += 1
+        elif met.document is not None:
+            _count(collection, document.id, reader.differing(collection, document.body, met), numbers, found)
         else:
             opened.append(document)
             size_bytes += len(document.body)

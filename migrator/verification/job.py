@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import dropwhile
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.target_guard import TargetGuard
@@ -101,6 +100,10 @@ def _remove_if_empty(folder: Path) -> None:
             path.rmdir()
 
 
+class _OutOfOrder(Exception):
+    """The ids of a source do not ascend."""
+
+
 @dataclass
 class _Verification:
     job: OpenJob
@@ -119,6 +122,7 @@ class _Verification:
             unwritable=self.checkpoint.details.get("unwritable", 0),
         )
         self.saved_at = float("-inf")
+        self.unwritable: dict[str, int] = {}
         counts = [job.extractor.count(name) for name in job.collections]
         total = None if None in counts else sum(count for count in counts if count is not None)
         target = job.loader.describe()
@@ -155,32 +159,57 @@ class _Verification:
         self.result.comparisons[name] = numbers
         if state.finished:
             return
+        details = self.checkpoint.details
         after = state.position if isinstance(state.position, str) else None
-        with contextlib.ExitStack() as stack:
-            source = self._source(name, assembly, after, stack)
-            steps = compare_collection(
-                name,
-                source,
-                self.reader.stored(name, after=after),
-                self.reader,
-                numbers,
-                ignore_extra_design=not self.job.extractor.traits.couchdb,
-            )
-            done = numbers.source
-            for step in steps:
-                self._note(step)
-                state.position = step.settled or state.position
-                self.job.listener(DocumentsCompared(name, numbers.source - done))
-                done = numbers.source
-                if self.job.stopping.is_set():
-                    self._save(name)
-                    raise Interrupted("Stopped; what was compared is kept.", hint="Go on with --resume.")
-                if time.monotonic() - self.saved_at >= MIN_SAVE_INTERVAL_S:
-                    self._save(name)
+        began: dict[str, int] = details.setdefault("began", {})
+        surely = self.job.extractor.ordered and effect_of(assembly.transform).keeps_id
+        unordered: list[str] = details.setdefault("unordered", [])
+        if after is not None and name not in began and not surely:
+            # The version before sorted all that were not sure to be in order.
+            unordered.append(name)
+        began.setdefault(name, self.sink.size)
+        self.reported = numbers.source
+        if name not in unordered:
+            try:
+                self._compare(name, self._in_order(name, assembly, after, surely=surely), numbers, after)
+            except _OutOfOrder:
+                # What was compared so far can lack what comes later: all begins again.
+                unordered.append(name)
+                self.result.comparisons[name] = numbers = Comparison()
+                self.result.differences = [each for each in self.result.differences if each.collection != name]
+                self.sink.rewind(began[name])
+                state.position = after = None
+        if name in unordered:
+            with contextlib.ExitStack() as stack:
+                self._compare(name, self._sorted(name, assembly, after, stack), numbers, after)
         if state.target is not None:
             self.guard.refuse_other(name, state.target)
         state.finished = True
         self._save(name)
+
+    def _compare(
+        self, name: str, source: Iterator[EncodedDocument], numbers: Comparison, after: str | None
+    ) -> None:
+        state = self.checkpoint.collections[name]
+        steps = compare_collection(
+            name,
+            source,
+            self.reader.stored(name, after=after),
+            self.reader,
+            numbers,
+            ignore_extra_design=not self.job.extractor.traits.couchdb,
+        )
+        for step in steps:
+            self._note(step)
+            state.position = step.settled or state.position
+            # What is compared once more was reported before.
+            self.job.listener(DocumentsCompared(name, max(0, numbers.source - self.reported)))
+            self.reported = max(self.reported, numbers.source)
+            if self.job.stopping.is_set():
+                self._save(name)
+                raise Interrupted("Stopped; what was compared is kept.", hint="Go on with --resume.")
+            if time.monotonic() - self.saved_at >= MIN_SAVE_INTERVAL_S:
+                self._save(name)
 
     def _note(self, step: Step) -> None:
         for difference in step.differences:
@@ -188,17 +217,28 @@ class _Verification:
             if len(self.result.differences) < MAX_DIFFERENCES_KEPT:
                 self.result.differences.append(difference)
 
-    def _source(
+    def _in_order(
+        self, name: str, assembly: Assembly, after: str | None, *, surely: bool
+    ) -> Iterator[EncodedDocument]:
+        """The source's documents as they would be sent, after an id, as long as their ids ascend.
+
+        Raises:
+            _OutOfOrder: they do not, and nobody has said that they do.
+        """
+        # Reading is cheap beside comparing, and a position is the extractor's own.
+        last = ""
+        for document in self._assembled(name, assembly):
+            id = document.id
+            if id < last and not surely:
+                raise _OutOfOrder
+            last = id
+            if after is None or id > after:
+                yield document
+
+    def _sorted(
         self, name: str, assembly: Assembly, after: str | None, stack: contextlib.ExitStack
     ) -> Iterator[EncodedDocument]:
-        """The source's documents as they would be sent, in the order of their ids, after an id."""
-        if self.job.extractor.ordered and effect_of(assembly.transform).keeps_id:
-            # Reading is cheap beside comparing, and a position is the extractor's own.
-            documents = self._assembled(name, assembly)
-            if after is None:
-                return documents
-            key = after.encode()
-            return dropwhile(lambda document: document.id.encode() <= key, documents)
+        """The same in the order of their ids, sorted on disk."""
         folder = self.spool / f"source-{self.job.collections.index(name)}"
         sorter = stack.enter_context(ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES))
         for document in self._assembled(name, assembly):
@@ -218,20 +258,23 @@ class _Verification:
                 filtered += 1
             else:
                 unwritable += 1
-                stage, _, error = made.error.partition(":")
-                self.job.listener(DocumentRejected(Reject(name, made.id, stage, error, made.reason)))
+                # What is read once more was reported before.
+                if unwritable > self.unwritable.get(name, 0):
+                    self.unwritable[name] = unwritable
+                    stage, _, error = made.error.partition(":")
+                    self.job.listener(DocumentRejected(Reject(name, made.id, stage, error, made.reason)))
         # Counted once, at the end, as a resumed verification reads from the beginning.
         self.result.filtered += filtered
         self.result.unwritable += unwritable
 
     def _save(self, name: str) -> None:
-        details: dict[str, Any] = {
-            "numbers": {key: numbers.as_dict() for key, numbers in self.result.comparisons.items()},
-            "differences_bytes": self.sink.flush(),
-            "filtered": self.result.filtered if self.checkpoint.collections[name].finished else 0,
-            "unwritable": self.result.unwritable if self.checkpoint.collections[name].finished else 0,
-        }
-        self.checkpoint.details = details
+        finished = self.checkpoint.collections[name].finished
+        self.checkpoint.details.update(
+            numbers={key: numbers.as_dict() for key, numbers in self.result.comparisons.items()},
+            differences_bytes=self.sink.flush(),
+            filtered=self.result.filtered if finished else 0,
+            unwritable=self.result.unwritable if finished else 0,
+        )
         self.file.save(self.checkpoint)
         self.saved_at = time.monotonic()
         self.job.listener(CheckpointSaved(name))

@@ -10,6 +10,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
 from migrator.couch.documents import Fidelity, fidelity_of
 from migrator.couch.endpoint import is_server_url
+from migrator.couch.rows import Row
 from migrator.errors import ConfigError
 from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.files.sorting import ExternalSorter
@@ -18,7 +19,7 @@ from migrator.jobs.registry import open_client, refuse_plugin_target, target_tex
 from migrator.model import Document, EncodedDocument
 from migrator.pipeline.batching import Assembly
 from migrator.retry.retrier import Retrier
-from migrator.verification.compare import Stored, TargetReader
+from migrator.verification.compare import TargetReader
 
 PAGE_ROWS = 20_000
 # A verification may hold one such sort for each side.
@@ -53,7 +54,7 @@ class FolderReader(TargetReader):
         self._spool = spool
         self._stack = stack
 
-    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
+    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Row]:
         """The file's documents, sorted; nothing where there is no file."""
         path = self._folder / self._names[collection]
         if not path.exists():
@@ -73,7 +74,7 @@ class FolderReader(TargetReader):
                 )
             sorter.add(made.id, made.body)
         for id, body in sorter.sorted_items(after):
-            yield Stored(id, body=body)
+            yield Row(id, "", body)
 
 
 class CouchReader(TargetReader):
@@ -90,28 +91,36 @@ class CouchReader(TargetReader):
         self._names = names
         self._retrier = retrier
         self._fidelity: dict[str, Fidelity] = {}
+        # Of the page that is read: documents whose revision was looked at, and those that it did not prove.
+        self._seen = self._unproven = 0
 
     @property
     def unconfirmed(self) -> Sequence[str]:
         """What of the lists that were read could not be made sure of, as sentences."""
         return self._client.doubts
 
-    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Stored]:
+    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Row]:
         """Ids and revisions by `_all_docs`; nothing where there is no database."""
         database = self._names[collection]
         last = after
         settle(self._client, database, self._retrier)
 
-        def opened() -> Iterator[Stored]:
+        def opened() -> Iterator[Row]:
             self._fidelity[collection] = fidelity_of(self._client.welcome(), database)
             if self._client.database_info(database) is None:
                 return iter(())
-            rows = self._client.listing(database).rows(after=last, page_rows=PAGE_ROWS)
-            return (Stored(row.id, rev=row.rev) for row in rows)
+            listing = self._client.listing(database)
+            return listing.rows(after=last, page_rows=PAGE_ROWS, include_docs=self._wants_documents)
 
         for row in self._retrier.iterate(f"read {database}", opened):
             last = row.id
             yield row
+
+    def _wants_documents(self) -> bool:
+        """True when most documents of the page before had to be read, one hundred at a time."""
+        wants = 2 * self._unproven > self._seen
+        self._seen = self._unproven = 0
+        return wants
 
     def lists_surely(self, collection: str) -> bool:
         """True when all copies of the database were brought together before it was listed."""
@@ -119,17 +128,29 @@ class CouchReader(TargetReader):
 
     def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:
         """True when this server computes this first revision from this content."""
-        return self._fidelity[collection].proves(body, rev)
+        proven = self._fidelity[collection].proves(body, rev)
+        self._seen += 1
+        self._unproven += not proven
+        return proven
 
-    def differing(self, collection: str, body: bytes, there: Document) -> str | None:
+    def differing(self, collection: str, body: bytes, there: Row) -> str | None:
         """By what this server keeps of a document."""
+        if there.document is not None and self._fidelity[collection].equal(body, there.document):
+            return None
+        what = f"read {there.id!r:.100}"
+        document = self._retrier.call(what, lambda _: self._client.document_of(self._names[collection], there))
+        # What went away meanwhile has nothing that is equal.
+        return "" if document is None else self.difference(collection, body, document)
+
+    def difference(self, collection: str, body: bytes, there: Document) -> str | None:
+        """The same of a whole document, with plain attachments."""
         return self._fidelity[collection].differing(body, there)
 
-    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Document | None]]:
-        """The documents with their attachments, one after the other."""
+    def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
+        """What is there, one after the other."""
         database = self._names[collection]
         left = list(ids)
         what = f"read {database}"
-        for id, document in self._retrier.iterate(what, lambda: self._client.documents(database, left)):
+        for id, row in self._retrier.iterate(what, lambda: self._client.stored(database, left)):
             left.remove(id)
-            yield id, document
+            yield id, row

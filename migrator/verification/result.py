@@ -54,8 +54,7 @@ class DifferenceFile:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             self._file = os.fdopen(descriptor, "r+b")
-            self._file.truncate(settled_bytes)
-            self._file.seek(settled_bytes)
+            self.rewind(settled_bytes)
         except OSError as error:
             self.close()
             raise self._failed(error) from error
@@ -66,6 +65,13 @@ class DifferenceFile:
             with self._whole_or_not():
                 text = json.dumps(difference._asdict(), ensure_ascii=False)
                 self.size += self._file.write(f"{text}\n".encode())
+
+    def rewind(self, size_bytes: int) -> None:
+        """Take back all that was appended after it had this size."""
+        self.size = self._settled_bytes = size_bytes
+        if self._file is not None:
+            self._file.truncate(size_bytes)
+            self._file.seek(size_bytes)
 
     def flush(self) -> int:
         """Make them durable; the size in bytes."""

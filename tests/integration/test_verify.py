@@ -222,6 +222,71 @@ def test_a_stopped_verification_goes_on(
     assert [f"d{n:05}" for n in range(0, 600, 2)] == ids
 
 
+@pytest.mark.parametrize("stop_after", [0, 1, 3])
+def test_a_source_that_is_in_order_but_for_its_last_document(
+    stop_after: int, server_url: str, database_prefix: str, tmp_path: Path
+) -> None:
+    """Read as it comes it would be compared wrongly, so it is sorted; nothing is counted or reported twice."""
+    name = f"{database_prefix}a"
+    documents = {f"d{n:05}": {"n": n} for n in range(1, 600)}
+    load(server_url, name, {**documents, "d00000": {}, "zz": {}}, tmp_path)
+    listed = [
+        {"_id": id, **document, "n": document["n"] + (document["n"] % 2)} for id, document in documents.items()
+    ]
+    listed += [{"n": 0}, {"_id": "d00000"}]
+    stopping = threading.Event()
+    events: list[Event] = []
+
+    def listener(event: Event) -> None:
+        events.append(event)
+        if sum(isinstance(each, DocumentsCompared) for each in events) == stop_after:
+            stopping.set()
+
+    path = str(tmp_path / "differences.ndjson")
+    options: dict[str, Any] = {"listener": listener, "differences": path}
+    if stop_after:
+        with pytest.raises(Interrupted):
+            verify(server_url, name, listed, tmp_path, stopping=stopping, **options)
+        events.clear()
+        stop_after = -1
+    result = verify(server_url, name, listed, tmp_path, resume=stop_after < 0, restart=stop_after == 0, **options)
+    expected = {"source": 600, "target": 601, "equal": 300, "different": 300, "missing": 0, "extra": 1}
+    assert expected == result.comparisons[name].as_dict()
+    assert (1, 1) == (result.unwritable, sum(isinstance(event, DocumentRejected) for event in events))
+    ids = [json.loads(line)["id"] for line in (tmp_path / "differences.ndjson").read_text().splitlines()]
+    assert [f"d{n:05}" for n in range(1, 600, 2)] + ["zz"] == ids
+    assert len(result.differences) == len({each.id for each in result.differences})
+    compared = sum(event.documents for event in events if isinstance(event, DocumentsCompared))
+    assert compared <= 600
+    assert not (tmp_path / "verify.json.spool").exists()
+
+
+def test_documents_at_later_revisions_are_read_by_pages(
+    server_url: str, database_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where revisions prove nothing the list has the documents: a request for a page, not for each hundred."""
+    monkeypatch.setattr("migrator.verification.read_target.PAGE_ROWS", 100)
+    name = f"{database_prefix}a"
+    documents: dict[str, Any] = {f"d{n:05}": {"n": n, "f": 1e3} for n in range(1_000)}
+    load(server_url, name, documents, tmp_path)
+    for document in documents.values():
+        document["n"] += 1
+    documents["d00950"]["_attachments"] = {"x": {"content_type": "text/plain", "data": "AA=="}}
+    load(server_url, name, documents, tmp_path, on_conflict="overwrite")
+    change(server_url, name, "d00940", n=-1)
+    documents["d00950"]["_attachments"]["x"]["data"] = "AQ=="
+    # Another order of the keys is the same content.
+    documents["d00960"] = dict(reversed(documents["d00960"].items()))
+    with FaultProxy(server_url) as proxy:
+        result = verify(proxy.url, name, documents, tmp_path)
+        asked = [request for request in proxy.requests if request.startswith("POST")]
+    differing = [Difference(name, "d00940", "different", "n")]
+    differing.append(Difference(name, "d00950", "different", "_attachments.x.data"))
+    assert differing == result.differences
+    assert 998 == result.comparisons[name].equal
+    assert len(asked) <= 2
+
+
 def test_a_source_that_changed_meanwhile_is_refused(server_url: str, database_prefix: str, tmp_path: Path) -> None:
     """A position in another content would skip documents unseen."""
     name = f"{database_prefix}a"

@@ -151,7 +151,7 @@ def test_a_stream_given_up_spoils_no_later_request() -> None:
     """A connection with half an answer on its way serves nobody any more."""
     pages = iter([Reply(200, b"x" * 1_000_000), Reply(200, b"the next")])
     with StubServer(lambda _: next(pages)) as server, transport(server.url) as wire:
-        pieces = wire.stream(f"{server.url}/", chunk_bytes=10)[2]
+        pieces = wire.stream(f"{server.url}/")[2]
         next(pieces)
         pieces.close()
         assert wire.request("GET", f"{server.url}/")[2].read() == b"the next"
