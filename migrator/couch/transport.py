@@ -252,11 +252,10 @@ class _PacedAnswer(http.client.HTTPResponse):
 
     def read1(self, n: int = -1) -> bytes:
         """Give what has come, up to `n` bytes; b"" at the end alone."""
-        # It stands between two chunks.
-        if self.chunked and self.fp is not None and not self.chunk_left and n >= BUFFER_BYTES:
-            if found := whole_chunks(self.fp, first=self.chunk_left is None):
-                self.chunk_left = 0
-                return found
+        between = self.chunked and self.fp is not None and not self.chunk_left
+        if between and n >= BUFFER_BYTES and (found := whole_chunks(self.fp, first=self.chunk_left is None)):
+            self.chunk_left = 0
+            return found
         return super().read1(n)
 
 
