@@ -9,6 +9,7 @@ replaced meanwhile is told by its identity, after each outage and before the job
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from migrator.checkpoint.target_guard import TargetGuard
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
-from migrator.couch.settings import TOKEN, DatabaseTarget, is_default_security, new_token, read_security
+from migrator.couch.settings import TOKEN, DatabaseTarget, is_default_security, read_security
 from migrator.errors import CheckpointError, ConfigError
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier
@@ -164,14 +165,20 @@ class Claim:
         known = self.found.mark
         fresh = self.found.empty and not known
         # The token tells this database from a later one of its name; whoever claims it after us leaves it.
-        mark: dict[str, Any] = {"job": self.job, "finished": None, TOKEN: known.get(TOKEN) or new_token()}
+        mark: dict[str, Any] = {
+            "job": self.job,
+            "finished": None,
+            TOKEN: known.get(TOKEN) or secrets.token_hex(16),
+        }
         if shared and not (self.found.empty or self.resumed):
             mark["shared"] = True
         elif self.resumed:
             mark |= {name: known.get(name, True) for name in ("secure", "made")}
         else:
             mark["made"] = made
-            mark["secure"] = made or is_default_security(self._call("look at", self._security))
+            mark["secure"] = made or is_default_security(
+                self._call("look at", lambda _: read_security(self.client, self.database))
+            )
         self._mark = mark
         self._call("mark", lambda _: self._write(mark))
         self._guard = TargetGuard(DatabaseTarget(self.client, self.retrier, self._name), hint=AGAIN, flag="")
@@ -208,9 +215,6 @@ class Claim:
         self._call("mark", lambda _: self._write({**self._mark, "finished": finished}))
         # Last of all, for the database can have been replaced before any of the requests above.
         self.check()
-
-    def _security(self, _attempt: int) -> Any:
-        return read_security(self.client, self.database)
 
     def _call(self, what: str, attempt: Callable[[int], Any]) -> Any:
         return self.retrier.call(f"{what} {self.database}", attempt)

@@ -102,7 +102,7 @@ def _tried_again(
     )
 
 
-def settled_info(client: CouchClient, database: str, retrier: Retrier | None = None) -> dict[str, Any] | None:
+def settled_info(client: CouchClient, database: str) -> dict[str, Any] | None:
     """`GET /{db}` whose counts hold all that was acknowledged before; None when there is no such database.
 
     Raises:
@@ -110,7 +110,7 @@ def settled_info(client: CouchClient, database: str, retrier: Retrier | None = N
     """
     info = client.database_info(database)
     if copies_of(info) > 1:
-        settle(client, database, retrier, info)
+        settle(client, database, info=info)
         return client.database_info(database)
     return info
 

@@ -25,16 +25,6 @@ from migrator.model.revisions import Attachment, Leaf
 _MEMORY_BYTES = 1 << 20
 
 
-def post_leaves(client: CouchClient, database: str, leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
-    """Write leaves whose attachments are small; the rows say what was not written.
-
-    Raises:
-        BatchRefused: the server refuses the whole request.
-        TransientError: no usable answer.
-    """
-    return client.bulk_docs(database, [_inline(leaf) for leaf in leaves], new_edits=False)
-
-
 def stream_leaf(client: CouchClient, database: str, leaf: Leaf, *, multipart: bool) -> list[dict[str, Any]]:
     """Write one leaf whose attachments are never held; a row says that it was not written.
 
@@ -170,7 +160,8 @@ def _json(leaf: Leaf, sources: Sequence[_Source]) -> list[_Part]:
     return [*parts, b"}}]}"]
 
 
-def _inline(leaf: Leaf) -> bytes:
+def with_inline_attachments(leaf: Leaf) -> bytes:
+    """The text of a leaf with its attachments in it, which are small."""
     if not leaf.attachments:
         return leaf.body
     attachments = {

@@ -14,7 +14,7 @@ from migrator.checkpoint.target_guard import checked
 from migrator.couch.bulk_get import Asked, read_leaves
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of
-from migrator.couch.leaf_sender import post_leaves, stream_leaf
+from migrator.couch.leaf_sender import stream_leaf, with_inline_attachments
 from migrator.couch.trouble import NOT_STORED, STORED, VERDICTS, Suspects, is_verdict
 from migrator.errors import BatchRefused, TransientError, UnreadableLeaf
 from migrator.model import BatchLimits, Outcome, Status
@@ -181,7 +181,7 @@ class LeafWriter:
         def send() -> list[dict[str, Any]]:
             if len(leaves) == 1 and inline_bytes(leaves[0]) is None:
                 return stream_leaf(self.client, self.database, leaves[0], multipart=bool(self._multipart))
-            return post_leaves(self.client, self.database, leaves)
+            return self.client.bulk_docs(self.database, [*map(with_inline_attachments, leaves)], new_edits=False)
 
         rows = self._suspects.rows(send, [leaf.id for leaf in leaves])
         return {(str(row.get("id")), str(row.get("rev", ""))): row for row in rows if "error" in row}

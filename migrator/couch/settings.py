@@ -197,11 +197,6 @@ def _creation_of(info: Mapping[str, Any]) -> str:
     return started if told else UNKNOWN
 
 
-def new_token() -> str:
-    """What a mark holds: no other database has it."""
-    return secrets.token_hex(16)
-
-
 def read_identity(client: CouchClient, database: str, mark: str = MARK) -> str | None:
     """The identity of a database: creation and mark; "" where there is none, None where neither is told.
 
@@ -230,7 +225,7 @@ def mark_database(client: CouchClient, database: str) -> None:
     if _token(client, database, MARK) != MISSING:
         return
     # Of two who give it one at the same time the second is told 409, and reads the first one's.
-    ok, body = (200, 201, 202, 409, *NOT_FOR_US), json.dumps({TOKEN: new_token()}).encode()
+    ok, body = (200, 201, 202, 409, *NOT_FOR_US), json.dumps({TOKEN: secrets.token_hex(16)}).encode()
     answer = client.ask(f"Marking {database}", "PUT", database, "_local", MARK, ok=ok, body=body)
     if answer.status == 404 and client.database_info(database) is None:
         raise TransientError(f"Database {database} is not there.", signature="database not there")
