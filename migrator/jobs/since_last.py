@@ -26,8 +26,8 @@ from migrator.jobs.marks import DATABASE, KEY, Mark, former, paths_of, read_mark
 from migrator.jobs.open import Around, OpenJob, open_job
 from migrator.jobs.registry import open_client
 from migrator.jobs.run import JobResult, in_order, job_rejects
-from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
+from migrator.loaders.target import OnConflict
 from migrator.model import Document, Extractor, Report, Transformer
 from migrator.model.capabilities import effect_of, with_effect
 from migrator.model.events import DocumentRejected, Event, LagMeasured, ignore

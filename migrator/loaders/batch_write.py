@@ -16,8 +16,7 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.rows import Row
 from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, is_verdict
 from migrator.errors import BatchRefused, TransientError
-from migrator.loaders.conflicts import Incomparable, OnConflict, is_newer, rounds
-from migrator.loaders.target import Look, Target
+from migrator.loaders.target import Incomparable, Look, OnConflict, Target, is_newer, rounds
 from migrator.model import ALTERED, EncodedDocument, Outcome, Status
 from migrator.retry.retrier import repeat_while
 

@@ -19,9 +19,8 @@ from migrator.couch.trouble import CONFLICT, Suspects
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES, screen
 from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite
-from migrator.loaders.conflicts import OnConflict, parse_policy
 from migrator.loaders.proof import Proof
-from migrator.loaders.target import Look, Target
+from migrator.loaders.target import Look, OnConflict, Target, parse_policy
 from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
 from migrator.model.capabilities import Traits
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT

@@ -1,4 +1,4 @@
-"""One database of one run, and what it is seen to hold before documents are sent.
+"""One database of one run: what it is seen to hold before documents are sent, and who wins over other content.
 
 Most of what a scheduled run brings is there already. To send it, meet a conflict and read it costs three times as
 much as the first load; to list ids and revisions, a tenth.
@@ -9,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import Enum
 from itertools import islice
+from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import bring_together
@@ -19,8 +23,7 @@ from migrator.couch.documents import Fidelity, TooLong, bounded
 from migrator.couch.listing import IdRange
 from migrator.couch.rows import Row
 from migrator.couch.trouble import Suspects
-from migrator.errors import TransientError
-from migrator.loaders.conflicts import OnConflict
+from migrator.errors import ConfigError, TransientError
 from migrator.loaders.proof import Proof
 
 # A look that finds less of a batch than this finds too little; it is worth it again when so many meet a conflict.
@@ -30,6 +33,15 @@ MAX_VAIN = 2
 # Between the first and the last id of a batch the target may hold so many times as many as the batch, and these.
 MAX_ROWS_EACH = 4
 MORE_ROWS = 100
+
+
+class OnConflict(Enum):
+    """Who wins when a document of the same id and other content is at the target."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    OVERWRITE = "overwrite"
+    NEWER = "newer"
 
 
 class Look:
@@ -164,3 +176,76 @@ class Target:
 
     def __post_init__(self) -> None:
         self.suspects = self.suspects or Suspects(self.client, self.database)
+
+
+class Incomparable(Exception):
+    """Two values have no order; the text says why."""
+
+
+def parse_policy(name: str, newer_field: str | None) -> OnConflict:
+    """Check a policy's name and what it needs."""
+    policy = OnConflict(name)
+    if policy is OnConflict.NEWER and not newer_field:
+        raise ConfigError(
+            "--on-conflict newer needs the field that tells which is newer.", hint="Add --newer-field updated_at"
+        )
+    return policy
+
+
+def value_at(document: Any, path: str) -> Any:
+    """The value at a dotted path.
+
+    Raises:
+        Incomparable: there is none.
+    """
+    value = document
+    for part in path.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise Incomparable(f"there is no field {path}")
+        value = value[part]
+    return value
+
+
+def is_newer(source: Any, target: Any, path: str) -> bool:
+    """True when the source's field is later than the target's: numbers by size, texts as times or else as texts.
+
+    Raises:
+        Incomparable: a field is missing, or the two are of different kinds.
+    """
+    ours, theirs = value_at(source, path), value_at(target, path)
+    numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in (ours, theirs)]
+    if all(numbers):
+        return bool(ours > theirs)
+    if isinstance(ours, str) and isinstance(theirs, str):
+        times = _time(ours), _time(theirs)
+        if times[0] is not None and times[1] is not None:
+            return times[0] > times[1]
+        return ours > theirs
+    raise Incomparable(f"{path} is {ours!r:.60} here and {theirs!r:.60} there, which have no order")
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    # A time without a zone is taken as UTC, so that two of one kind keep their order.
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def rounds(ids: Sequence[str]) -> list[list[int]]:
+    """Places such that no id is twice in one round: the later of two must meet the earlier at the target.
+
+    >>> rounds(["a", "b", "a"])
+    [[0, 1], [2]]
+    """
+    if len(set(ids)) == len(ids):
+        return [list(range(len(ids)))] if ids else []
+    times: Counter[str] = Counter()
+    found: list[list[int]] = []
+    for place, id in enumerate(ids):
+        if times[id] == len(found):
+            found.append([])
+        found[times[id]].append(place)
+        times[id] += 1
+    return found

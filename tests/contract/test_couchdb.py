@@ -12,8 +12,8 @@ import pytest
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.extractors.couchdb import CouchExtractor
-from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
+from migrator.loaders.target import OnConflict
 from migrator.model import Extractor, Loader
 from tests import support
 

@@ -11,8 +11,8 @@ import pytest
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
 from migrator.errors import TransientError
-from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
+from migrator.loaders.target import OnConflict
 from migrator.model import Batch, EncodedDocument, Loader, Outcome, Status
 from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
 from migrator.retry.retrier import Retrier, RetryPolicy

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
 from migrator.loaders import target
-from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
+from migrator.loaders.target import OnConflict
 from migrator.model import Batch, EncodedDocument, Outcome, Status
 from tests.support.fake_couch import EMPTY_INFO, FakeCouch
 from tests.support.stub_server import Asked, Reply

@@ -15,8 +15,8 @@ from migrator.couch.client import CouchClient
 from migrator.couch.documents import Fidelity
 from migrator.couch.endpoint import Endpoint
 from migrator.loaders import proof
-from migrator.loaders.conflicts import OnConflict
 from migrator.loaders.couchdb import CouchLoader
+from migrator.loaders.target import OnConflict
 from migrator.model import ALTERED, Batch, EncodedDocument, Outcome, Status
 from migrator.pipeline.accounting import account
 from migrator.pipeline.wrapper import BisectingLoader, RetryingLoader
