@@ -93,10 +93,16 @@ def floor_of(module: str) -> int:
 
 
 @functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imported(path: Path, *, late: bool = True) -> list[tuple[str, int]]:
     """Full names of all imported modules with their lines; `late` counts those inside functions too."""
     found = []
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for node in ast.walk(tree) if late else tree.body:
         if isinstance(node, ast.Import):
             found += [(alias.name, node.lineno) for alias in node.names]
@@ -118,16 +124,15 @@ def internal(module: str, *, late: bool = True) -> list[tuple[str, int]]:
     ]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_only_downwards(module: str) -> None:
+def test_imports_only_downwards() -> None:
     """A module knows its own room and what is below."""
-    own = floor_of(module)
     wrong = [
-        f"line {line}: {name} ({FLOORS[floor_of(name)][0]})"
+        f"{module} ({FLOORS[floor_of(module)][0]}), line {line}: {name} ({FLOORS[floor_of(name)][0]})"
+        for module in MODULES
         for name, line in internal(module)
-        if floor_of(name) >= own and room_of(name) != room_of(module)
+        if floor_of(name) >= floor_of(module) and room_of(name) != room_of(module)
     ]
-    assert wrong == [], f"{module} ({FLOORS[own][0]}) imports what it may not know"
+    assert wrong == [], "these import what they may not know"
 
 
 def test_a_newcomer_knows_the_house_by_its_listing() -> None:
@@ -160,17 +165,17 @@ def test_one_piece_of_code_reads_the_url_of_a_server() -> None:
     assert calls == ["fixtures.servers"]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_knows_no_foreign_package(module: str) -> None:
+def test_knows_no_foreign_package() -> None:
     """Only declared dependencies, and those with an owner only by their owner."""
     wrong = []
-    for name, line in imported(MODULES[module]):
-        package = name.partition(".")[0]
-        if package in sys.stdlib_module_names or package == "migrator":
-            continue
-        owners = {**OWNERS, **OPTIONAL}.get(package, {room_of(module)} if package in DEPENDENCIES else set())
-        if room_of(module) not in owners:
-            wrong.append(f"line {line}: {name}")
+    for module, path in MODULES.items():
+        for name, line in imported(path):
+            package = name.partition(".")[0]
+            if package in sys.stdlib_module_names or package == "migrator":
+                continue
+            owners = {**OWNERS, **OPTIONAL}.get(package, {room_of(module)} if package in DEPENDENCIES else set())
+            if room_of(module) not in owners:
+                wrong.append(f"{module}, line {line}: {name}")
     assert wrong == []
 
 
@@ -187,20 +192,20 @@ def test_dependencies_are_declared() -> None:
     assert set(re.findall(r"^    ([a-z0-9-]+)", listed, re.MULTILINE)) == DEPENDENCIES
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_says_what_it_is(module: str) -> None:
+def test_each_says_what_it_is() -> None:
     """The first line of each file is one sentence about it."""
-    docstring = ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf-8")))
-    assert docstring
-    first, _, rest = docstring.partition("\n")
-    assert len(first) > 10
-    assert not rest or rest.startswith("\n")
+    for module, path in MODULES.items():
+        docstring = ast.get_docstring(parsed(path))
+        assert docstring, module
+        first, _, rest = docstring.partition("\n")
+        assert len(first) > 10, module
+        assert not rest or rest.startswith("\n"), module
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_can_be_read_in_one_sitting(module: str) -> None:
+def test_each_can_be_read_in_one_sitting() -> None:
     """A module that is longer wants dividing."""
-    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+    lines = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in MODULES.items()}
+    assert {module: count for module, count in lines.items() if count > MAX_LINES} == {}
 
 
 @pytest.mark.parametrize(
