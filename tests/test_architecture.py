@@ -143,6 +143,15 @@ def test_a_newcomer_knows_the_house_by_its_listing() -> None:
     assert len(rooms) <= MAX_ROOMS
 
 
+def test_a_newcomer_knows_where_a_test_goes() -> None:
+    """Each folder of tests stands in the table of CONTRIBUTING.md, and unit tests lie in those of their rooms."""
+    tests = Path(__file__).parent
+    table = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where a test goes")[2]
+    named = set(re.findall(r"`tests/(\w+)/`", table.partition("\n\nA test ")[0]))
+    assert named == {path.parent.name for path in tests.glob("*/__init__.py")} | {"data"}
+    assert {path.parent.name for path in tests.glob("unit/*/__init__.py")} <= {room_of(name) for name in MODULES}
+
+
 def test_imports_run_in_no_circles() -> None:
     """There is an order in which everyone can read the house, one module after the other."""
     graph = {module: {name for name, _ in internal(module, late=False) if name != module} for module in MODULES}
