@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
@@ -95,6 +96,7 @@ def checked(load: Callable[[bool], T], check: Callable[[], object], repeated: Ca
             return loaded
 
 
+@dataclass(eq=False)
 class TargetGuard:
     """Knows which target each collection's documents were confirmed in, and refuses another one of that name.
 
@@ -107,20 +109,11 @@ class TargetGuard:
         sleep: waits before a difference is read again.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        *,
-        hint: str = "Start over with --restart: what is there already stays as it is.",
-        flag: str | None = RESTART,
-        known: dict[str, str] | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._target = target
-        self._hint = hint
-        self._flag = flag
-        self._sleep = sleep
-        self._known: dict[str, str] = {} if known is None else known
+    target: Target
+    hint: str = "Start over with --restart: what is there already stays as it is."
+    flag: str | None = RESTART
+    known: dict[str, str] = field(default_factory=dict)
+    sleep: Callable[[float], None] = time.sleep
 
     def refuse_other(self, collection: str, recorded: str | None, *, confirmed: int = 0) -> None:
         """Before a run goes on: refuse a target that is not the recorded one. Nothing is made.
@@ -147,16 +140,12 @@ class TargetGuard:
         Raises:
             TargetReplaced: it is another one.
         """
-        recorded = self._known.get(collection) if recorded is None else recorded
+        recorded = self.known.get(collection) if recorded is None else recorded
         now = self._compare(collection, recorded)
         if now is None:
             return recorded
-        self._known[collection] = now
+        self.known[collection] = now
         return now
-
-    def known(self, collection: str) -> str | None:
-        """What `begin` found; None where nobody can tell."""
-        return self._known.get(collection)
 
     def check(self, collection: str) -> str | None:
         """Make sure that the target is the one that was there at the beginning; gives its identity.
@@ -166,8 +155,8 @@ class TargetGuard:
         Raises:
             TargetReplaced: it is not, so documents that were confirmed are not there any more.
         """
-        now = self._compare(collection, self._known.get(collection))
-        return self._known.get(collection) if now is None else self._known.setdefault(collection, now)
+        now = self._compare(collection, self.known.get(collection))
+        return self.known.get(collection) if now is None else self.known.setdefault(collection, now)
 
     def load(self, loader: Loader, batch: Batch) -> Sequence[Outcome]:
         """Load a batch; where it took more than one attempt, the target is looked at before the outcomes count.
@@ -183,22 +172,22 @@ class TargetGuard:
         )
 
     def _compare(self, collection: str, recorded: str | None) -> str | None:
-        now = identity_of(self._target, collection)
+        now = identity_of(self.target, collection)
         pauses = iter(PAUSES_S)
         while not _fits(recorded, now):
             pause = next(pauses, None)
             if pause is None:
                 raise self.replaced(collection, gone=now == NOTHING_THERE)
-            self._sleep(pause)
-            now = identity_of(self._target, collection)
+            self.sleep(pause)
+            now = identity_of(self.target, collection)
         return now
 
     def _is_empty(self, collection: str) -> bool:
-        if not (isinstance(self._target, Emptiable) and self._target.is_empty(collection)):
+        if not (isinstance(self.target, Emptiable) and self.target.is_empty(collection)):
             return False
         for pause in PAUSES_S:
-            self._sleep(pause)
-            if not self._target.is_empty(collection):
+            self.sleep(pause)
+            if not self.target.is_empty(collection):
                 return False
         return True
 
@@ -208,7 +197,7 @@ class TargetGuard:
         return self._error(collection, f"{what}: it was deleted or replaced since this job began")
 
     def _error(self, collection: str, what: str) -> TargetReplaced:
-        place = f"{self._target.describe().rstrip('/')}/{self._target.target_name(collection)}"
+        place = f"{self.target.describe().rstrip('/')}/{self.target.target_name(collection)}"
         return TargetReplaced(
-            f"{place} {what}. What had been confirmed there may be missing.", hint=self._hint, flag=self._flag
+            f"{place} {what}. What had been confirmed there may be missing.", hint=self.hint, flag=self.flag
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrator import naming
@@ -26,6 +26,7 @@ from migrator.model.capabilities import Traits
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 
+@dataclass(eq=False)
 class CouchLoader(Loader):
     """A loader for one server.
 
@@ -45,31 +46,22 @@ class CouchLoader(Loader):
 
     traits = Traits(couchdb=True, prefers_sorted=True)
 
-    def __init__(
-        self,
-        client: CouchClient,
-        *,
-        names: Mapping[str, str] | None = None,
-        on_conflict: OnConflict = OnConflict.FAIL,
-        newer_field: str | None = None,
-        max_in_flight: int = 4,
-        create_options: Mapping[str, Any] | None = None,
-        mirror: bool = False,
-        prove: bool | None = False,
-        attempts: int = MAX_ATTEMPTS_AT_ONE_DOCUMENT,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.max_in_flight = max_in_flight
-        self._client = client
-        self._names = dict(names or {})
-        self._on_conflict = on_conflict
-        self._newer_field = newer_field or ""
-        self._create_options = dict(create_options or {})
+    client: CouchClient
+    names: Mapping[str, str] = field(default_factory=dict)
+    on_conflict: OnConflict = OnConflict.FAIL
+    newer_field: str = ""
+    max_in_flight: int = 4
+    create_options: Mapping[str, Any] = field(default_factory=dict)
+    mirror: bool = False
+    prove: bool | None = False
+    attempts: int = MAX_ATTEMPTS_AT_ONE_DOCUMENT
+    sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
         self.policies: dict[str, OnConflict] = {}
-        self._write = MirrorWrite if mirror else BatchWrite
-        self._prove = revision.compiled_terms is not None if prove is None else prove
-        self._attempts = min(attempts, MAX_ATTEMPTS_AT_ONE_DOCUMENT)
-        self._sleep = sleep
+        self._write = MirrorWrite if self.mirror else BatchWrite
+        self._prove = revision.compiled_terms is not None if self.prove is None else self.prove
+        self._attempts = min(self.attempts, MAX_ATTEMPTS_AT_ONE_DOCUMENT)
         self._max_document_bytes: int | None = None
         self._welcome: Mapping[str, Any] = {}
         self._partitioned = False
@@ -79,11 +71,11 @@ class CouchLoader(Loader):
 
     def describe(self) -> str:
         """The server's URL."""
-        return self._client.url
+        return self.client.url
 
     def target_name(self, collection: str) -> str:
         """The database's name."""
-        return self._names.get(collection) or naming.database_name(collection)
+        return self.names.get(collection) or naming.database_name(collection)
 
     def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:
         """What CouchDB is sure to refuse."""
@@ -102,16 +94,16 @@ class CouchLoader(Loader):
         database = self.target_name(collection)
         info = self._look(database)
         if info is None:
-            if self._client.create_database(database, **self._create_options):
+            if self.client.create_database(database, **self.create_options):
                 self._created.add(database)
-            info = self._client.database_info(database)
+            info = self.client.database_info(database)
             if info is None:
                 raise TransientError(
                     f"Database {database} was created but is not there yet.", signature="database not there"
                 )
         # Before anything is written, so that all that is confirmed is known to be in this very database.
-        mark_database(self._client, database)
-        policy = self.policies.get(collection, self._on_conflict)
+        mark_database(self.client, database)
+        policy = self.policies.get(collection, self.on_conflict)
         self._targets[collection] = replace(self._target(database, info), on_conflict=policy)
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
@@ -120,24 +112,24 @@ class CouchLoader(Loader):
 
     def identity(self, collection: str) -> str | None:
         """Tells the database from a later one of the same name; "" where there is none."""
-        return read_identity(self._client, self.target_name(collection))
+        return read_identity(self.client, self.target_name(collection))
 
     @property
     def unconfirmed(self) -> Sequence[str]:
         """What of the writes could not be made sure of, as sentences."""
-        return list(self._client.unconfirmed_writes.values())
+        return list(self.client.unconfirmed_writes.values())
 
     def is_empty(self, collection: str) -> bool:
         """True when the database surely holds no document."""
         database = self.target_name(collection)
         info = self._look(database)
-        return info is not None and is_surely_empty(self._client, database, info, deletions=False)
+        return info is not None and is_surely_empty(self.client, database, info, deletions=False)
 
     def survey(self, collection: str) -> int:
         """How many documents are at the target; -1 where there is no database yet."""
         info = self._look(self.target_name(collection))
         if copies_of(info) > 1:
-            info = settled_info(self._client, self.target_name(collection))
+            info = settled_info(self.client, self.target_name(collection))
         return -1 if info is None else int(info.get("doc_count", 0))
 
     def preview(self, batch: Batch) -> Sequence[Outcome]:
@@ -152,30 +144,30 @@ class CouchLoader(Loader):
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self.client.close()
 
     def _look(self, database: str) -> dict[str, Any] | None:
         if self._max_document_bytes is None:
-            self._welcome = self._client.welcome()
-            self._max_document_bytes = self._client.max_document_size() or DEFAULT_MAX_DOCUMENT_BYTES
-        return self._client.database_info(database)
+            self._welcome = self.client.welcome()
+            self._max_document_bytes = self.client.max_document_size() or DEFAULT_MAX_DOCUMENT_BYTES
+        return self.client.database_info(database)
 
     def _target(self, database: str, info: Mapping[str, Any]) -> Target:
         self._partitioned = bool(info.get("props", {}).get("partitioned"))
         fidelity = fidelity_of(self._welcome, database)
         holds_some = not is_empty(info, deletions=False)
         return Target(
-            client=self._client,
+            client=self.client,
             database=database,
-            on_conflict=self._on_conflict,
-            newer_field=self._newer_field,
+            on_conflict=self.on_conflict,
+            newer_field=self.newer_field,
             fidelity=fidelity,
             proof=Proof(fidelity, self._prove),
-            look=Look(self._client, database, wanted=holds_some, by_ranges=fidelity.keeps_numbers),
+            look=Look(self.client, database, wanted=holds_some, by_ranges=fidelity.keeps_numbers),
             # Of a cluster's database that was there before, one copy can seem empty.
             was_empty=is_empty(info) and (database in self._created or copies_of(info) < 2),
-            suspects=Suspects(self._client, database, self._attempts),
-            sleep=self._sleep,
+            suspects=Suspects(self.client, database, self._attempts),
+            sleep=self.sleep,
         )
 
 
@@ -189,7 +181,7 @@ def open_target(
         client,
         names=names,
         on_conflict=parse_policy(config.on_conflict, config.newer_field),
-        newer_field=config.newer_field,
+        newer_field=config.newer_field or "",
         max_in_flight=config.in_flight,
         create_options={"q": config.q, "n": config.n, "partitioned": config.partitioned},
         mirror=config.since_last or config.follow,

@@ -10,6 +10,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -35,6 +36,7 @@ OLDER_FILES = ("faults.ndjson", "counts.json")
 """What format 1 kept beside the sorted documents; a spool of it is sorted again."""
 
 
+@dataclass(eq=False)
 class SpoolingExtractor(ExtractorWrapper):
     """An extractor whose documents come encoded and sorted by id, where that gains.
 
@@ -52,50 +54,41 @@ class SpoolingExtractor(ExtractorWrapper):
         stopping: set it to stop a sort.
     """
 
-    def __init__(
-        self,
-        inner: Extractor,
-        assembly: Callable[[str], Assembly],
-        folder: Path,
-        label: str,
-        decided: dict[str, bool],
-        wanted: Callable[[str], bool | None] = lambda _collection: True,
-        *,
-        max_memory_bytes: int = 16_000_000,
-        stopping: threading.Event | None = None,
-    ) -> None:
-        super().__init__(inner)
+    inner: Extractor
+    assembly: Callable[[str], Assembly]
+    folder: Path
+    label: str
+    decided: dict[str, bool]
+    wanted: Callable[[str], bool | None] = lambda _collection: True
+    max_memory_bytes: int = 16_000_000
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.inner)
         self.ordered = True
-        self._assembly = assembly
-        self._folder = folder
-        self._label = label
-        self._decided = decided
-        self._wanted = wanted
-        self._max_memory_bytes = max_memory_bytes
-        self._stopping = stopping or threading.Event()
-        self._names = {name: str(number) for number, name in enumerate(inner.collections())}
+        self._names = {name: str(number) for number, name in enumerate(self.inner.collections())}
 
     def describe_position(self, collection: str, position: Position) -> str:
         """The id, or for what is not sorted the source's own words."""
-        place = "" if self._decided.get(collection) else super().describe_position(collection, position)
+        place = "" if self.decided.get(collection) else super().describe_position(collection, position)
         return place or f"{collection} {position!r:.100}"
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Sort first, where that gains and was not done before, then yield in order."""
         records: Iterator[Record] | None = None
-        if collection not in self._decided:
-            wanted = self._wanted(collection)
+        if collection not in self.decided:
+            wanted = self.wanted(collection)
             if wanted is None and after is None:
                 records, wanted = self._looked_into(collection)
-            self._decided[collection] = bool(wanted)
-        if self._decided[collection]:
+            self.decided[collection] = bool(wanted)
+        if self.decided[collection]:
             yield from self._sorted(collection, after, records)
         else:
             yield from self._inner.extract(collection, after=after) if records is None else records
 
     def _looked_into(self, collection: str) -> tuple[Iterator[Record], bool]:
         """The source's records, and whether a look at their beginning shows many documents in no order."""
-        assembly = self._assembly(collection)
+        assembly = self.assembly(collection)
         assemble = assembly.assemble
         records = iter(assembly.prepared(self._inner.extract(collection)))
         held: deque[Record] = deque()
@@ -121,7 +114,7 @@ class SpoolingExtractor(ExtractorWrapper):
         self, collection: str, after: Position | None, records: Iterator[Record] | None
     ) -> Iterator[Record]:
         folder = self._spool(collection)
-        label = json.dumps([self._label, collection, self.identity(collection), FORMAT])
+        label = json.dumps([self.label, collection, self.identity(collection), FORMAT])
         sorter = None if after is None else ExternalSorter.reopen(folder, label=label)
         if sorter is None:
             records = self._inner.extract(collection) if records is None else records
@@ -149,7 +142,7 @@ class SpoolingExtractor(ExtractorWrapper):
     def finish(self, collection: str) -> None:
         """Remove the collection's spool, where it was sorted."""
         super().finish(collection)
-        if self._decided.get(collection):
+        if self.decided.get(collection):
             self.remove(collection)
 
     def remove(self, collection: str) -> None:
@@ -160,14 +153,14 @@ class SpoolingExtractor(ExtractorWrapper):
         if folder.exists():
             ExternalSorter(folder).remove()
         with contextlib.suppress(OSError):
-            self._folder.rmdir()
+            self.folder.rmdir()
 
     def _spool(self, collection: str) -> Path:
-        return self._folder / self._names[collection]
+        return self.folder / self._names[collection]
 
     def _sort(self, collection: str, folder: Path, label: str, records: Iterator[Record]) -> ExternalSorter:
         try:
-            sorter = ExternalSorter(folder, max_memory_bytes=self._max_memory_bytes, keep=True, label=label)
+            sorter = ExternalSorter(folder, max_memory_bytes=self.max_memory_bytes, keep=True, label=label)
             self._fill(sorter, collection, records)
             sorter.finish()
         except (OSError, StorageError) as error:
@@ -188,9 +181,9 @@ class SpoolingExtractor(ExtractorWrapper):
             self.remove(collection)
 
     def _fill(self, sorter: ExternalSorter, collection: str, records: Iterator[Record]) -> None:
-        assembly = self._assembly(collection)
+        assembly = self.assembly(collection)
         assemble = assembly.assemble
-        stopped = self._stopping.is_set
+        stopped = self.stopping.is_set
         filtered = 0
         for record in assembly.prepared(records):
             made = None if record.filtered else assemble(record)

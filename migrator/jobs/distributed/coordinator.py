@@ -184,7 +184,7 @@ class _Run:
                 position="splits" if any(counts[split.number].read for split in own) else None,
                 finished=all(split.number in self.done for split in own),
                 counts=self._total(name, counts),
-                target=self.targets.known(name),
+                target=self.targets.known.get(name),
             )
         self.checkpoint.details["done"] = sorted(self.done)
         self.file.save(self.checkpoint)

@@ -194,7 +194,7 @@ def open_targets(job: OpenJob, checkpoint: Checkpoint) -> TargetGuard:
 
 def other_target(guard: TargetGuard, folder: Path, split: Split) -> TargetReplaced | None:
     """What is wrong where a worker's split went to another target than the job's, or None."""
-    left, begun = _left(folder, split), guard.known(split.collection)
+    left, begun = _left(folder, split), guard.known.get(split.collection)
     state = left.collections.get(split.collection) if left else None
     if state is None or state.target is None:
         return None

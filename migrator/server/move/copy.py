@@ -158,7 +158,7 @@ class Copier:
             self.target.client, self.target.retrier, plan.target, recorded, hint=START_OVER, flag=RESTART
         )
         self.guards[plan.target] = guard
-        self.journal.note(MADE, plan.source, f"!{guard.known(plan.target) or ''}")
+        self.journal.note(MADE, plan.source, f"!{guard.known.get(plan.target) or ''}")
 
     def check(self, plan: DatabasePlan) -> None:
         """Make sure that the target's database is still the one that was written to.

@@ -64,7 +64,7 @@ def _guarded_users(target: Server, journal: Journal) -> TargetGuard | None:
             return None
         _make(target, USERS)
     guard = guard_database(target.client, target.retrier, USERS, recorded, hint=START_OVER, flag=RESTART)
-    journal.note(IDENTITY, USERS, guard.known(USERS) or "")
+    journal.note(IDENTITY, USERS, guard.known.get(USERS) or "")
     return guard
 
 
