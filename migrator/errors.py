@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeVar, cast
 
 _T = TypeVar("_T")
@@ -157,6 +158,7 @@ class EndpointError(MigratorError):
     exit_code = EXIT_UNREACHABLE
 
 
+@dataclass(eq=False, repr=False)
 class TransientError(EndpointError):
     """The same call may work later.
 
@@ -172,23 +174,17 @@ class TransientError(EndpointError):
 
     usual_hint = "Go on later with --resume."
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        retry_after_s: float | None = None,
-        outcome_unknown: bool = False,
-        overload: bool = False,
-        status: int | None = None,
-        signature: str = "",
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.retry_after_s = retry_after_s
-        self.outcome_unknown = outcome_unknown
-        self.overload = overload
-        self.status = status
-        self.signature = signature
+    message: str
+    _: KW_ONLY
+    hint: str = ""
+    retry_after_s: float | None = None
+    outcome_unknown: bool = False
+    overload: bool = False
+    status: int | None = None
+    signature: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message, hint=self.hint)
 
 
 class Unauthorized(EndpointError):
@@ -207,6 +203,7 @@ class StorageError(EndpointError):
     """A file cannot be written: the disk is full, over its quota, read-only, closed to this user or failing."""
 
 
+@dataclass(eq=False, repr=False)
 class BatchRefused(MigratorError):
     """The target refused the request as a whole, so at least one document in it is at fault, or all are too many.
 
@@ -220,24 +217,17 @@ class BatchRefused(MigratorError):
         server_fault: a 500, which can be the server's own trouble as well as a document's.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        error: str,
-        reason: str,
-        guilty_id: str = "",
-        maybe_written: bool = False,
-        server_fault: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error = error
-        self.reason = reason
-        self.guilty_id = guilty_id
-        self.maybe_written = maybe_written
-        self.server_fault = server_fault
+    message: str
+    _: KW_ONLY
+    status: int
+    error: str
+    reason: str
+    guilty_id: str = ""
+    maybe_written: bool = False
+    server_fault: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
 
 
 class CheckpointError(MigratorError):

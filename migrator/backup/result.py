@@ -140,6 +140,7 @@ def selected(names: Iterable[str], patterns: Sequence[str], where: str) -> list[
     return sorted(chosen)
 
 
+@dataclass(eq=False)
 class Progress:
     """Counts leaves.
 
@@ -153,25 +154,21 @@ class Progress:
         again: the command that repeats it, for who reads the rejects.
     """
 
-    def __init__(
-        self,
-        command: str,
-        listener: Listener,
-        source: str,
-        target: str,
-        names: Mapping[str, str],
-        *,
-        rejects: str,
-        again: str,
-    ) -> None:
-        self._command, self._source, self._target = command, source, target
-        self._listener = listener
-        path = Path(rejects or f"migrator-{command}.rejects.ndjson")
-        self._rejects = RejectFile(path, databases=names, again=again, shared=True)
-        self.report = Report({name: CollectionReport(to, Counts()) for name, to in names.items()}, 0.0)
+    command: str
+    listener: Listener
+    source: str
+    target: str
+    names: Mapping[str, str]
+    rejects: str
+    again: str
+
+    def __post_init__(self) -> None:
+        path = Path(self.rejects or f"migrator-{self.command}.rejects.ndjson")
+        self._rejects = RejectFile(path, databases=self.names, again=self.again, shared=True)
+        self.report = Report({name: CollectionReport(to, Counts()) for name, to in self.names.items()}, 0.0)
         self._tally = Tally()
         self._told = time.monotonic()
-        listener(RunStarted(source, target, tuple(names), None))
+        self.listener(RunStarted(self.source, self.target, tuple(self.names), None))
 
     def close(self) -> None:
         """Let go of the reject file."""
@@ -180,7 +177,7 @@ class Progress:
     def started(self, name: str, total: int | None, *, resumed: bool = False) -> None:
         """A database begins."""
         self._told = time.monotonic()
-        self._listener(CollectionStarted(name, self.report.collections[name].database, total, resumed))
+        self.listener(CollectionStarted(name, self.report.collections[name].database, total, resumed))
 
     def copied(self, name: str, leaf: Leaf) -> None:
         """A leaf was read and put away."""
@@ -210,23 +207,23 @@ class Progress:
         now = time.monotonic()
         self.report.collections[name].counts.add(counts)
         self._rejects.flush()
-        self._listener(BatchLoaded(name, counts, self._tally.size_bytes, now - self._told))
+        self.listener(BatchLoaded(name, counts, self._tally.size_bytes, now - self._told))
         self._tally, self._told = Tally(), now
 
     def done(self, name: str) -> None:
         """A database is done."""
         self.flush(name)
-        self._listener(CollectionFinished(name, self.report.collections[name].counts))
+        self.listener(CollectionFinished(name, self.report.collections[name].counts))
 
     def finished(self, results: Sequence[DatabaseResult], seconds: float) -> RevisionsResult:
         """All are; what became of them."""
-        self._listener(RunFinished(replace(self.report, seconds=seconds)))
+        self.listener(RunFinished(replace(self.report, seconds=seconds)))
         rejects = str(self._rejects.kept or "") if self._rejects.count else ""
-        return RevisionsResult(self._command, self._source, self._target, results, seconds, rejects)
+        return RevisionsResult(self.command, self.source, self.target, results, seconds, rejects)
 
     def _account(self, tally: Tally) -> None:
         if tally.rejects:
             self._rejects.write(tally.rejects)
         for reject in tally.rejects:
-            self._listener(DocumentRejected(reject))
+            self.listener(DocumentRejected(reject))
         self._tally.add(replace(tally, rejects=[]))

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
@@ -34,6 +35,7 @@ _LEAVE_S = 2.0
 UNREADABLE = b""
 
 
+@dataclass(eq=False)
 class TransformPool:
     """Prepares records in other processes; see `Assembly.prepare`. Close it in the end.
 
@@ -46,24 +48,18 @@ class TransformPool:
         stopping: set it to stop waiting for them.
     """
 
-    def __init__(
-        self,
-        workers: int,
-        specs: Sequence[str],
-        *,
-        codec: str,
-        seed: str,
-        started_ms: int,
-        stopping: threading.Event,
-    ) -> None:
-        self._workers = workers
-        self._stopping = stopping
-        asked = {"transform": list(specs), "codec": codec, "seed": seed, "started_ms": started_ms}
-        self._asked = {**asked, "path": sys.path}
+    workers: int
+    specs: Sequence[str]
+    codec: str
+    seed: str
+    started_ms: int
+    stopping: threading.Event
+
+    def __post_init__(self) -> None:
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._started: list[_Worker] = []
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="transform")
+        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="transform")
         self._closed = False
 
     def __call__(self, records: Iterable[Record], assembly: Assembly) -> Iterator[Record]:
@@ -77,8 +73,8 @@ class TransformPool:
         window: Window[list[Record], list[Record]] = Window(
             self._threads,
             lambda chunk: self._transform(chunk, assembly),
-            at_once=lambda: self._workers,
-            queued=self._workers * (CHUNKS_EACH - 1) + 1,
+            at_once=lambda: self.workers,
+            queued=self.workers * (CHUNKS_EACH - 1) + 1,
             look=self._look,
         )
         for made in window.results(in_batches(_texts(records), CHUNK, lambda record: len(record.text or b""))):
@@ -96,7 +92,7 @@ class TransformPool:
             worker.connection.close()
 
     def _look(self) -> None:
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             raise Interrupted("Stopped while documents were transformed.", hint="Go on with --resume.") from None
 
     def _transform(self, chunk: list[Record], assembly: Assembly) -> list[Record]:
@@ -121,7 +117,7 @@ class TransformPool:
                 raise Interrupted("The transform processes were ended.")
             worker = _Worker()
             self._started.append(worker)
-        if refused := worker.ask(self._asked):
+        if refused := worker.ask([self.specs, self.codec, self.seed, self.started_ms, sys.path]):
             raise ConfigError(refused[0], hint=refused[1])
         return worker
 
@@ -176,7 +172,7 @@ def _texts(records: Iterable[Record]) -> Iterator[Record]:
         yield record
 
 
-def answer(text: bytes, transform: Transformer, values: ValueCodec) -> bytes | Fault | None:
+def answer(text: bytes, transform: Transformer | None, values: ValueCodec) -> bytes | Fault | None:
     """What becomes of one text; None when it is filtered out. Why it is no document is said by who sent it."""
     try:
         document = decode(text)
@@ -199,17 +195,15 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     questions: queue.Queue[Any] = queue.Queue(2)
     threading.Thread(target=_receive, args=(connection, questions), daemon=True).start()
-    asked = questions.get()
-    sys.path[:] = asked["path"]
+    specs, codec, seed, started_ms, sys.path[:] = questions.get()
     try:
         from migrator import transformers  # with the path that was asked for
 
-        run = {"seed": bytes.fromhex(asked["seed"]), "started_ms": asked["started_ms"]}
-        transform = transformers.compose([transformers.parse(spec, **run) for spec in asked["transform"]])
+        transform = transformers.parse_all(specs, seed=bytes.fromhex(seed), started_ms=started_ms)
     except MigratorError as error:
         connection.send((error.message, error.hint))
         return
-    values = VALUE_CODECS[asked["codec"]]
+    values = VALUE_CODECS[codec]
     connection.send(None)
     while True:
         connection.send([answer(text, transform, values) for text in questions.get()])

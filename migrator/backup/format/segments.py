@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import zstandard
@@ -98,6 +99,7 @@ def read_frame(read: Callable[[int, int], bytes], offset: int) -> Frame:
     return Frame(lines, end - len(inflate.unused_data))
 
 
+@dataclass(eq=False)
 class SegmentWriter:
     """Holds one segment in memory, compressed, until it is closed.
 
@@ -109,15 +111,15 @@ class SegmentWriter:
         segments: those that are written already.
     """
 
-    def __init__(
-        self, place: Place, folder: str, cipher: Cipher, frame_bytes: int, segments: Iterable[Segment]
-    ) -> None:
-        self._place = place
-        self._folder = folder
-        self._cipher = cipher
-        self._lines = FrameWriter(frame_bytes)
-        self._index = FrameWriter(frame_bytes)
-        self.segments = list(segments)
+    place: Place
+    folder: str
+    cipher: Cipher
+    frame_bytes: int
+    segments: list[Segment]
+
+    def __post_init__(self) -> None:
+        self._lines = FrameWriter(self.frame_bytes)
+        self._index = FrameWriter(self.frame_bytes)
         self._bounds = _NO_BOUNDS
         self._leaves = 0
         self._documents = 0
@@ -171,10 +173,10 @@ class SegmentWriter:
 
     def _store(self, name: str, frames: FrameWriter) -> StoredFile:
         data: bytes | bytearray = frames.take()
-        if self._cipher.name:
-            data = self._cipher.seal(bytes(data))
-        name += self._cipher.suffix
-        self._place.write(f"{self._folder}/{name}", memoryview(data))
+        if self.cipher.name:
+            data = self.cipher.seal(bytes(data))
+        name += self.cipher.suffix
+        self.place.write(f"{self.folder}/{name}", memoryview(data))
         return StoredFile(name, hashlib.sha256(data).hexdigest(), len(data))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 from migrator.backup.catalog import Catalog, note_finished, snapshot_folder
@@ -50,36 +50,33 @@ class SnapshotSizes(NamedTuple):
 USUAL = SnapshotSizes()
 
 
+@dataclass(eq=False)
 class SnapshotWriter:
     """Takes the leaves of one database in the order of their ids. Hold the place's lock meanwhile.
 
     Made by `begin` or `resume`. Leaves of one document come one after the other. What was added is durable
-    up to `position` and counts as a backup after `finish`.
+    up to the id `position`, None at the beginning, and counts as a backup after `finish`.
     """
 
-    def __init__(
-        self,
-        place: Place,
-        manifest: Manifest,
-        parent: Manifest | None,
-        cipher: Cipher,
-        sizes: SnapshotSizes,
-        position: str | None = None,
-    ) -> None:
-        self._place = place
-        self._cipher = cipher
-        self._manifest = manifest
-        self._folder = snapshot_folder(manifest.database, manifest.snapshot)
-        self._position = position
-        self._sizes = sizes
-        self._total = Counter(asdict(manifest.counts))
-        self._segments = SegmentWriter(place, self._folder, cipher, sizes.frame_bytes, manifest.segments)
+    place: Place
+    manifest: Manifest
+    parent: Manifest | None
+    cipher: Cipher
+    sizes: SnapshotSizes
+    position: str | None = None
+
+    def __post_init__(self) -> None:
+        begun = self.manifest
+        self._folder = snapshot_folder(begun.database, begun.snapshot)
+        self._total = Counter(asdict(begun.counts))
+        self._segments = SegmentWriter(
+            self.place, self._folder, self.cipher, self.sizes.frame_bytes, list(begun.segments)
+        )
         # The last id of which a leaf is complete, the id that leaves must not go below, and that of the last one.
-        self._id = position
+        self._id = self.position
         self._leaf_id: str | None = None
-        self._floor = b"" if position is None else position.encode()
+        self._floor = b"" if self.position is None else self.position.encode()
         self._key = self._floor
-        self._parent = parent
         self._known: ChainIndex | None = None
 
     @classmethod
@@ -168,14 +165,9 @@ class SnapshotWriter:
         return None
 
     @property
-    def position(self) -> str | None:
-        """The id up to which everything is durable; None at the beginning."""
-        return self._position
-
-    @property
     def snapshot(self) -> str:
         """The snapshot's id."""
-        return self._manifest.snapshot
+        return self.manifest.snapshot
 
     def add(self, leaf: Leaf) -> None:
         """Add a leaf. Whatever is raised meanwhile, by an attachment's source too, the leaf is not added.
@@ -195,7 +187,7 @@ class SnapshotWriter:
             self._total["attachments"] += len(stored)
             self._total["attachment_bytes"] += sum(each.length for each in stored if not each.snapshot)
         if self._segments.leaf(leaf.id, line, index_line(leaf.id, leaf.rev, stored), first=first):
-            self._end_long_segment(2 * self._sizes.max_segment_bytes)
+            self._end_long_segment(2 * self.sizes.max_segment_bytes)
 
     def fault(self, fault: LeafFault) -> None:
         """Add a leaf that could not be read, so that whoever reads the snapshot knows that it is not whole."""
@@ -207,40 +199,40 @@ class SnapshotWriter:
     def save(self) -> None:
         """Make durable what was added, which is the whole of its documents, and note how far that is."""
         self._segments.close()
-        if self._id is None or self._id == self._position:
+        if self._id is None or self._id == self.position:
             return
-        self._position = self._id
+        self.position = self._id
         self._floor = self._id.encode()
-        self._place.write(
-            f"{self._folder}/{PROGRESS}", dump_manifest(self._as_it_is(), self._cipher, position=self._id)
+        self.place.write(
+            f"{self._folder}/{PROGRESS}", dump_manifest(self._as_it_is(), self.cipher, position=self._id)
         )
 
     def finish(self) -> Manifest:
         """Write the manifest: from then on there is a backup."""
         self.save()
         manifest = replace(self._as_it_is(), finished=now())
-        text = dump_manifest(manifest, self._cipher)
+        text = dump_manifest(manifest, self.cipher)
         manifest = replace(manifest, digest=hashlib.sha256(text).hexdigest())
-        self._place.write(f"{self._folder}/{FILE}", text)
-        note_finished(self._place, manifest)
+        self.place.write(f"{self._folder}/{FILE}", text)
+        note_finished(self.place, manifest)
         # Where there is a copy there is a list too, so that a list that is gone is missed.
-        self._place.write(f"{self._folder}/{COPY}", text)
-        self._place.remove(f"{self._folder}/{PROGRESS}")
+        self.place.write(f"{self._folder}/{COPY}", text)
+        self.place.remove(f"{self._folder}/{PROGRESS}")
         if self._known:
             self._known.close()
         return manifest
 
     def _as_it_is(self) -> Manifest:
         return replace(
-            self._manifest, segments=tuple(self._segments.segments), counts=SnapshotCounts(**self._total)
+            self.manifest, segments=tuple(self._segments.segments), counts=SnapshotCounts(**self._total)
         )
 
     def _arrive(self, id: str) -> None:
         """A line of a document comes next."""
         key = id.encode("utf-8", "surrogatepass")
-        if key < self._key or (key <= self._floor and self._position is not None):
+        if key < self._key or (key <= self._floor and self.position is not None):
             raise ValueError(f"{shown(id)} comes after {shown(self._id or '')}")
-        if key != self._key and self._segments.size_bytes >= self._sizes.max_segment_bytes:
+        if key != self._key and self._segments.size_bytes >= self.sizes.max_segment_bytes:
             self.save()
         self._key = key
 
@@ -255,12 +247,12 @@ class SnapshotWriter:
         digest = hashlib.sha256()
         length = 0
         at = self._segments.offset()
-        for piece in pieces(attachment.open(), self._sizes.piece_bytes):
+        for piece in pieces(attachment.open(), self.sizes.piece_bytes):
             if not length:
                 at = self._segments.offset()
             digest.update(piece)
             if self._segments.line(leaf.id, piece_line(attachment.name, length, piece)):
-                self._end_long_segment(self._sizes.max_segment_bytes)
+                self._end_long_segment(self.sizes.max_segment_bytes)
             length += len(piece)
         if attachment.length_bytes not in {None, length}:
             raise TransientError(
@@ -280,12 +272,12 @@ class SnapshotWriter:
 
     def _stored_before(self, leaf: Leaf, attachment: Attachment) -> StoredAttachment | None:
         """The same attachment in a snapshot that this one stands on."""
-        if self._parent is None or not attachment.digest:
+        if self.parent is None or not attachment.digest:
             return None
         if self._known is None:
-            chain = Catalog(self._place, self._cipher).chain(self._parent)
-            if not all(opens(self._cipher, each.encryption) for each in chain):
-                self._parent = None
+            chain = Catalog(self.place, self.cipher).chain(self.parent)
+            if not all(opens(self.cipher, each.encryption) for each in chain):
+                self.parent = None
                 return None
-            self._known = ChainIndex(self._place, chain, self._cipher)
+            self._known = ChainIndex(self.place, chain, self.cipher)
         return self._known.attachment(leaf.id, attachment)

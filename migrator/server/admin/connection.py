@@ -7,7 +7,7 @@ import fnmatch
 import json
 import threading
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrator.config import Connection
@@ -40,6 +40,7 @@ class Limits:
     attachment_bytes: int | None
 
 
+@dataclass(eq=False)
 class Server:
     """A server whose answers are asked for again when they may come later.
 
@@ -50,21 +51,15 @@ class Server:
         stopping: set it to stop.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        config: Connection | None = None,
-        *,
-        listener: Listener = ignore,
-        stopping: threading.Event | None = None,
-    ) -> None:
-        config = config or Connection()
-        self.url = endpoint.url
-        self.endpoint = endpoint
-        self.listener = listener
-        self.stopping = stopping or threading.Event()
-        self.client = CouchClient(endpoint, max_connections=16)
-        self.retrier = Retrier(RetryPolicy.of(config), listener, None, self.stopping)
+    endpoint: Endpoint
+    config: Connection = field(default_factory=Connection)
+    listener: Listener = ignore
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.url = self.endpoint.url
+        self.client = CouchClient(self.endpoint, max_connections=16)
+        self.retrier = Retrier(RetryPolicy.of(self.config), self.listener, None, self.stopping)
 
     def close(self) -> None:
         """Close the connections."""
@@ -227,7 +222,7 @@ def open_server(
     """
     config = config or Connection()
     endpoint, database = locate(url, config=config, role=role, environ=environ)
-    return Server(endpoint, config, listener=listener, stopping=stopping), database
+    return Server(endpoint, config, listener, stopping or threading.Event()), database
 
 
 @contextlib.contextmanager
