@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -94,9 +95,8 @@ def check(
 
 def _check_snapshot(place: Place, chain: Sequence[Manifest], cipher: Cipher, result: Checked) -> list[str]:
     manifest = chain[-1]
-    files = StoredFiles(place, chain, cipher)
     problems: list[str] = []
-    try:
+    with contextlib.closing(StoredFiles(place, chain, cipher)) as files:
         for segment in manifest.segments:
             for file in (segment, segment.index):
                 result.files += 1
@@ -119,8 +119,6 @@ def _check_snapshot(place: Place, chain: Sequence[Manifest], cipher: Cipher, res
         except DamagedBackup as error:
             problems.append(error.message)
         return problems
-    finally:
-        files.close()
 
 
 class _Reading:

@@ -14,7 +14,6 @@ from migrator.backup.format.snapshot_reader import SnapshotReader
 from migrator.backup.options import RestoreOptions
 from migrator.backup.restore import run_restore
 from migrator.config import JobConfig
-from migrator.couch.client import CouchClient
 from migrator.couch.documents import Proof, proofs, unlike
 from migrator.couch.leaves import listed_leaves
 from migrator.errors import ConfigError, EndpointError, MigratorError
@@ -83,6 +82,7 @@ def drill(
     stopping = stopping or threading.Event()
     catalog = open_catalog(options.place, options.identity)
     retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
+    patient = Retrier(retrier.policy, listener)
     with contextlib.closing(open_client(config, "target", environ)[0]) as client:
         for database in databases:
             # What is wrong with a newer one is the check's to say.
@@ -93,10 +93,10 @@ def drill(
             told(manifest)
             scratch = scratch_name()
             result = Drill(database, manifest.snapshot)
-            with (
-                temporary_folder("migrator-drill-") as folder,
-                _removed(client, scratch, retrier),
-            ):
+            with contextlib.ExitStack() as stack:
+                folder = stack.enter_context(temporary_folder("migrator-drill-"))
+                # Whatever happens, also when the run was asked to stop.
+                stack.callback(patient.call, f"remove {scratch}", lambda _, db=scratch: client.delete_database(db))
                 asked = replace(
                     options,
                     databases=(database,),
@@ -129,16 +129,6 @@ def drill(
 def scratch_name() -> str:
     """A name that no database has."""
     return f"migrator-drill-{secrets.token_hex(8)}"
-
-
-@contextlib.contextmanager
-def _removed(client: CouchClient, scratch: str, retrier: Retrier) -> Iterator[None]:
-    """Remove the scratch database afterwards, whatever happened; also when the run was asked to stop."""
-    try:
-        yield
-    finally:
-        patient = Retrier(retrier.policy, retrier.listener, None, threading.Event())
-        patient.call(f"remove {scratch}", lambda _: client.delete_database(scratch))
 
 
 def _compare(

@@ -143,7 +143,7 @@ def _main() -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except MigratorError as error:
-        from migrator.cli.again import whole_hint  # only for this
+        from migrator.cli.rendering import whole_hint  # only for this
 
         click.echo(f"Error: {error.message} {whole_hint(error, sys.argv[1:])}".rstrip(), err=True)
         sys.exit(error.exit_code)

@@ -12,9 +12,8 @@ import click
 
 from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.cli import options
-from migrator.cli.again import this_command, whole_hint
 from migrator.cli.flags import flags, made
-from migrator.cli.rendering import rejected_text, write_report
+from migrator.cli.rendering import rejected_text, this_command, whole_hint, write_report
 from migrator.config import JobConfig
 from migrator.convert.options import ConvertJob
 from migrator.couch.places import checked_place, is_server_url

@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from migrator.cli import options
-from migrator.cli.again import this_command
 from migrator.cli.flags import flags, given, made
-from migrator.cli.rendering import rejected_text, show
+from migrator.cli.rendering import rejected_text, show, this_command
 from migrator.config import JobConfig
 from migrator.config.option import option, options_class
 from migrator.couch.places import is_server_url

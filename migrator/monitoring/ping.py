@@ -27,7 +27,7 @@ class Ping:
 
     def __init__(self, url: str) -> None:
         try:
-            parts = urlsplit(redact(url))
+            parts = self._parts = urlsplit(redact(url))
             usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         except ValueError:
             usable = False
@@ -36,10 +36,6 @@ class Ping:
         root = f"{parts.scheme}://{parts.netloc}"
         # Those of the environment are for databases and go nowhere else.
         user, _, password = url.partition("://")[2].rpartition("@")[0].partition(":")
-        self._host = parts.netloc
-        self._root = root
-        self._path = parts.path.rstrip("/")
-        self._query = f"?{parts.query}" if parts.query else ""
         self._transport = Transport(
             Endpoint(
                 root,
@@ -62,14 +58,14 @@ class Ping:
             EndpointError: nobody heard it.
         """
         body = text.encode("utf-8", "replace")[:MAX_BODY_BYTES]
-        url = f"{self._root}{self._path}{what}{self._query}"
+        parts = self._parts._replace(path=self._parts.path.rstrip("/") + what, fragment="")
 
         def attempt(_: int) -> None:
             status, _headers, _body = self._transport.request(
-                "POST", url, body=body, headers={"Content-Type": "text/plain; charset=utf-8"}
+                "POST", parts.geturl(), body=body, headers={"Content-Type": "text/plain; charset=utf-8"}
             )
             if not 200 <= status < 300:
                 kind = TransientError if status >= 500 or status == 429 else EndpointError
-                raise kind(f"{self._host} answered {status}.")
+                raise kind(f"{parts.netloc} answered {status}.")
 
         Retrier(POLICY).call("ping", attempt)

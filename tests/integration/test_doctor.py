@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from migrator.cli import cli
 from migrator.config import JobConfig
-from migrator.server.admin import exposure, probes
+from migrator.server.admin import doctor, probes
 from migrator.server.admin.connection import Server, open_server
 from migrator.server.admin.doctor import examine
 from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNREACHABLE, Diagnosis
@@ -373,12 +373,12 @@ def test_another_host_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain HTTP to another host, and ports that nobody else should reach."""
     with StubServer(lambda _asked: Reply(401, {"error": "unauthorized", "reason": "no"})) as stub:
         port = int(stub.url.rpartition(":")[2])
-        monkeypatch.setattr(exposure, "PORTS", {port: "the stub"})
+        monkeypatch.setattr(doctor, "PORTS", {port: "the stub"})
         server, _ = open_server(f"http://{socket.gethostname()}.invalid:5984", environ={})
         # The name leads nowhere; the stub stands in for it.
         local, _ = open_server(stub.url, environ={})
         monkeypatch.setattr(type(server.endpoint), "local", property(lambda _self: False))
-        found = list(exposure.from_outside(local, admin=False))
+        found = list(doctor.from_outside(local))
         server.close()
         local.close()
     levels = {finding.check: finding.level for finding in found}

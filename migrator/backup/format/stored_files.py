@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from migrator.backup.catalog import snapshot_folder
@@ -44,14 +45,14 @@ class StoredFiles:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._paths: OrderedDict[str, Path] = OrderedDict()
         self._opened: OrderedDict[str, bytes] = OrderedDict()
-        self._frames: OrderedDict[tuple[str, int], Frame] = OrderedDict()
+        self._cached_frame = lru_cache(MAX_FRAMES)(self._frame)
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Remove copies."""
         self._paths.clear()
         self._opened.clear()
-        self._frames.clear()
+        self._cached_frame.cache_clear()
         if self._folder:
             self._folder.cleanup()
             self._folder = None
@@ -71,29 +72,21 @@ class StoredFiles:
             ConfigError: it is encrypted, and there is no key that fits.
         """
         with self._lock:
-            return self._frame(snapshot, file, offset)
+            return self._cached_frame(snapshot, file, offset)
 
     def _frame(self, snapshot: str, file: Segment | StoredFile, offset: int) -> Frame:
         name = self._name(snapshot, file)
-        if found := self._frames.get((name, offset)):
-            self._frames.move_to_end((name, offset))
-            return found
         try:
             if self._snapshots[snapshot].encryption:
                 data = self._decrypted(snapshot, file)
-                frame = read_frame(lambda start, count: data[start : start + count], offset)
-            else:
-                with self._path(name, file).open("rb", buffering=0) as stored:
-                    stored.seek(offset)
-                    frame = read_frame(lambda _, count: stored.read(count), offset)
+                return read_frame(lambda start, count: data[start : start + count], offset)
+            with self._path(name, file).open("rb", buffering=0) as stored:
+                stored.seek(offset)
+                return read_frame(lambda _, count: stored.read(count), offset)
         except ValueError as error:
             raise damaged(self._shown(name), str(error)) from None
         except OSError as error:
             raise damaged(self._shown(name), str(error.strerror)) from error
-        self._frames[name, offset] = frame
-        while len(self._frames) > MAX_FRAMES:
-            self._frames.popitem(last=False)
-        return frame
 
     def verify(self, snapshot: str, file: Segment | StoredFile) -> None:
         """Hold a file against its digest.

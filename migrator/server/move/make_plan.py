@@ -1,4 +1,7 @@
-"""Makes the plan of a whole server's move by reading, and by one sample into a scratch database."""
+"""Makes the plan of a whole server's move by reading, and by one sample into a scratch database.
+
+Documents are read for it: attachments and conflicts are counted, and what the target is sure to refuse is found.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,32 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
+from migrator import naming
+from migrator.codec import decode
 from migrator.config import Connection
+from migrator.couch.validate import document_size
 from migrator.errors import EndpointError
-from migrator.model.events import Listener, ignore, one_at_a_time
-from migrator.naming import counted
+from migrator.model.events import Listener, TaskProgressed, ignore, one_at_a_time
+from migrator.model.revisions import Leaf, LeafFault
 from migrator.server.admin import replications
-from migrator.server.admin.connection import Server, whole_server
+from migrator.server.admin.connection import Limits, Server, whole_server
 from migrator.server.admin.probes import SCRATCH_PREFIX, free_space, scratch_database
 from migrator.server.admin.secure import USERS
 from migrator.server.move.options import PlanOptions
-from migrator.server.move.plan import DatabasePlan, Estimate, ServerPlan
-from migrator.server.move.scan import look_inside
+from migrator.server.move.plan import CannotGo, DatabasePlan, Estimate, ServerPlan
 from migrator.server.move.survey import between_versions, facts_of, movable, survey, target_names
 
+# More than that nobody reads; what is beyond is counted.
+MAX_NAMED = 1_000
+MAX_GZIP_FACTOR = 1_032
+SIDE_BY_SIDE = 2
+TELL_EVERY = 5_000
 SAMPLE_DOCUMENTS = 500
 SAMPLE_BYTES = 4_000_000
 # What databases side by side gain on a server with few processors.
@@ -81,10 +94,14 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
     problems += [text for found in surveyed for text in found.problems]
     warnings = [text for found in surveyed for text in found.warnings]
     warnings += between_versions(facts, target_facts, databases)
-    looked = look_inside(source, databases, source.limits(), target.limits(), everything=not options.quick)
-    if looked.more:
-        warnings.append(f"{counted(looked.more, 'more document')} cannot go than are named")
-    users = _users(source) if options.users and USERS in all_names else None
+    have, bears = source.limits(), target.limits()
+    counted, cannot_go, more, how = look_inside(source, databases, have, bears, everything=not options.quick)
+    if more:
+        warnings.append(f"{naming.counted(more, 'more document')} cannot go than are named")
+    users = None
+    if options.users and USERS in all_names:
+        params = {"startkey": '"org.couchdb.user:"', "endkey": '"org.couchdb.user;"'}
+        users = len(source.value("Counting users", "GET", USERS, "_all_docs", params=params)["rows"])
     jobs = len(replications.listed(source)) if options.replicator else None
     time_expected, why_not = estimate(source, target, databases) if options.probe else (None, "")
     if why_not:
@@ -99,9 +116,9 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
         source=facts,
         target=target_facts,
         patterns=options.patterns,
-        databases=tuple(looked.databases.values()),
-        cannot_go=tuple(looked.cannot_go),
-        found_by=looked.how,
+        databases=tuple(counted.values()),
+        cannot_go=tuple(cannot_go),
+        found_by=how,
         users=users,
         replications=jobs,
         left_out=dict(_left_out(all_names, names, options)),
@@ -125,19 +142,12 @@ def _left_out(all_names: Sequence[str], names: Sequence[str], options: PlanOptio
             if not options.replicator:
                 yield name, "replications go only with --replicator, and then paused"
         elif name.startswith(SCRATCH_PREFIX):
-            yield (
-                name,
-                "a scratch database of a command that was killed or is at work; it is removed after an hour",
-            )
+            why = "a scratch database of a command that was killed or is at work; it is removed after an hour"
+            yield name, why
         elif name.startswith("_"):
             yield name, "the server's own"
         else:
             yield name, "no --database fits it"
-
-
-def _users(source: Server) -> int:
-    params = {"startkey": '"org.couchdb.user:"', "endkey": '"org.couchdb.user;"'}
-    return len(source.value("Counting users", "GET", USERS, "_all_docs", params=params)["rows"])
 
 
 def estimate(source: Server, target: Server, databases: Sequence[DatabasePlan]) -> tuple[Estimate | None, str]:
@@ -148,9 +158,9 @@ def estimate(source: Server, target: Server, databases: Sequence[DatabasePlan]) 
     try:
         started = time.monotonic()
         bodies = _sample(source, largest.source)
+        if not bodies:
+            return None, "there are no documents to take a sample of"
         with scratch_database(target.client) as scratch:
-            if not bodies:
-                return None, "there are no documents to take a sample of"
             target.client.bulk_docs(scratch, bodies)
             seconds = max(time.monotonic() - started, 0.001)
     except EndpointError as error:
@@ -180,3 +190,110 @@ def _sample(source: Server, database: str) -> list[bytes]:
         bodies.append(body)
         size += len(body)
     return bodies
+
+
+def look_inside(
+    source: Server, databases: Sequence[DatabasePlan], have: Limits, bears: Limits, *, everything: bool = True
+) -> tuple[dict[str, DatabasePlan], list[CannotGo], int, str]:
+    """Count what the server does not count, and find documents and attachments over the target's limits.
+
+    Where not everything is read, a database is read only where one of its documents can be too large: the source's
+    own limit is above the target's, and so is the database's `sizes.external`, which the server sums up by the
+    measure of that limit.
+
+    Args:
+        source: the server that is read; its listener receives the progress, from several threads.
+        databases: what goes.
+        have: the source's own limits.
+        bears: the target's.
+        everything: read every database.
+
+    Returns:
+        The databases with their counts, what cannot go, how much more than is named, and how it was found.
+
+    Raises:
+        EndpointError: the source does not answer.
+        Interrupted: asked to stop.
+    """
+    chosen = [d for d in databases if everything or _can_be_too_large(d, have, bears)]
+    found = {each.source: each for each in databases}
+    named: list[CannotGo] = []
+    unnamed = 0
+    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="look") as pool:
+        for database, cannot_go, more in pool.map(lambda each: _count(source, each, bears), chosen):
+            found[database.source] = database
+            room = MAX_NAMED - len(named)
+            named += cannot_go[:room]
+            unnamed += more + len(cannot_go[room:])
+    return found, named, unnamed, _how(len(databases), len(chosen), have, bears, everything=everything)
+
+
+def _can_be_too_large(database: DatabasePlan, have: Limits, bears: Limits) -> bool:
+    for own, other, factor in (
+        (have.document_bytes, bears.document_bytes, 1),
+        # Attachments are summed up as they are stored, which can be compressed.
+        (have.attachment_bytes, bears.attachment_bytes, MAX_GZIP_FACTOR),
+    ):
+        if other is None or (own is not None and own <= other):
+            continue
+        if database.external_bytes is None or database.external_bytes * factor > other:
+            return True
+    return False
+
+
+def _count(source: Server, database: DatabasePlan, bears: Limits) -> tuple[DatabasePlan, list[CannotGo], int]:
+    """A database with its counts, what of it cannot go, and how much more than is named."""
+    leaves = attachments = conflicts = more = 0
+    cannot_go: list[CannotGo] = []
+    total = max(1, database.documents + database.deleted_documents)
+    with source.leaves(database.source) as reader:
+        for documents, (_, group) in enumerate(groupby(reader.leaves(), key=lambda leaf: leaf.id), 1):
+            living = 0
+            for leaf in group:
+                leaves += 1
+                if isinstance(leaf, Leaf):
+                    attachments += len(leaf.attachments)
+                    living += not leaf.deleted
+                for reason in _why_not(leaf, bears):
+                    if len(cannot_go) < MAX_NAMED:
+                        cannot_go.append(CannotGo(database.source, leaf.id, leaf.rev, reason))
+                    else:
+                        more += 1
+            conflicts += living > 1
+            if documents % TELL_EVERY == 0:
+                source.listener(TaskProgressed("reading", database.source, min(1.0, documents / total)))
+    return replace(database, leaves=leaves, attachments=attachments, conflicts=conflicts), cannot_go, more
+
+
+def _why_not(leaf: Leaf | LeafFault, bears: Limits) -> Iterator[str]:
+    if isinstance(leaf, LeafFault):
+        yield f"the source cannot give it: {leaf.reason}"
+        return
+    limit = bears.document_bytes
+    # A text within the limit needs no computing.
+    if limit is not None and len(leaf.body) > limit and (size := document_size(decode(leaf.body))) > limit:
+        yield f"{size:,} bytes, where the target takes {limit:,}"
+    limit = bears.attachment_bytes
+    for attachment in leaf.attachments:
+        length = attachment.length_bytes or 0
+        if limit is not None and length > limit:
+            yield f"its attachment {attachment.name} has {length:,} bytes, where the target takes {limit:,}"
+
+
+def _how(databases: int, read: int, have: Limits, bears: Limits, *, everything: bool) -> str:
+    if bears.document_bytes is None:
+        told = "the target tells its limits to admins only, so nothing was looked for"
+        return f"every document was read, but {told}" if everything else told
+    if everything:
+        return (
+            f"all documents of {databases:,} databases were read; the target takes {bears.document_bytes:,} bytes"
+        )
+    if have.document_bytes is not None and have.document_bytes <= bears.document_bytes and not read:
+        return (
+            f"none should be: the source takes none over {have.document_bytes:,} bytes, the target none over "
+            f"{bears.document_bytes:,}; without --quick all are read"
+        )
+    return (
+        f"{read:,} of {databases:,} databases were read; each other holds less in all than the target takes in "
+        f"one document ({bears.document_bytes:,} bytes)"
+    )

@@ -11,8 +11,8 @@ import pytest
 
 from migrator.backup.catalog import HINT
 from migrator.backup.storage.base import open_place
-from migrator.cli.again import with_place
 from migrator.cli.backups import readable
+from migrator.cli.rendering import with_place
 from migrator.errors import ConfigError
 from tests.support.backups import TINY, files, simple, write
 from tests.support.commands import run_whole
