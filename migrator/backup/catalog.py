@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from migrator.backup.format.cipher import PLAIN, Cipher, open_cipher
-from migrator.backup.format.head import head_name, known_in_head, read_head, write_head
+from migrator.backup.format.head import head_name, read_head, write_head
 from migrator.backup.format.manifest import (
     COPY,
     FILE,
@@ -74,8 +74,13 @@ class Catalog:
         return [name for name in self.place.folders(database_folder(database)) if is_snapshot_id(name)]
 
     def head(self, database: str) -> dict[str, str]:
-        """What was noted of finished snapshots: the digest of each one's manifest by its id."""
-        return known_in_head(self.place, database)
+        """What was noted of finished snapshots: the digest of each one's manifest by its id.
+
+        Empty where there is no list, or none that can be read, which is for a check to say.
+        """
+        with contextlib.suppress(DamagedBackup):
+            return read_head(self.place, database) or {}
+        return {}
 
     def ids(self, database: str) -> list[str]:
         """The ids of all snapshots, oldest first: those whose folders are there, and those that should be."""
@@ -282,7 +287,7 @@ def note_finished(place: Place, manifest: Manifest) -> None:
 
 def forget(place: Place, database: str, snapshots: Collection[str] | None) -> None:
     """Take snapshots out of the database's list, or all where None is given, before they are removed."""
-    noted = known_in_head(place, database)
+    noted = Catalog(place).head(database)
     left = {id: digest for id, digest in noted.items() if snapshots is not None and id not in snapshots}
     if left != noted:
         write_head(place, database, left)

@@ -105,8 +105,7 @@ def stop(url: str, name: str, **values: Any) -> None:
       migrator replicate stop http://localhost:5984 shop-to-b --dry-run
       migrator replicate stop http://localhost:5984 shop-to-b
     """
-    dry_run = made(DryRun, values).dry_run
-    _do(url, values, lambda jobs, server: [jobs.stop(server, name, dry_run=dry_run)])
+    _do(url, values, lambda jobs, server: [jobs.stop(server, name, **vars(made(DryRun, values)))])
 
 
 @replicate.command()
@@ -122,8 +121,7 @@ def start(url: str, name: str, **values: Any) -> None:
     \b
       migrator replicate start http://localhost:5984 shop-to-b
     """
-    dry_run = made(DryRun, values).dry_run
-    _do(url, values, lambda jobs, server: [jobs.start(server, name, dry_run=dry_run)])
+    _do(url, values, lambda jobs, server: [jobs.start(server, name, **vars(made(DryRun, values)))])
 
 
 def _place(url: str, role: str) -> tuple[Endpoint, str]:

@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from migrator.naming import did_you_mean
 SORTS = ("auto", "always", "never")
 POLICIES = ("fail", "skip", "overwrite", "newer")
 
-DOCUMENTS = "Documents"
-WRITING = "Writing"
-POSITION = "Position and results"
-CHANGES = "Changes"
-SCALE = "Scaling out"
+_documents = partial(option, group="Documents")
+_writing = partial(option, group="Writing")
+_position = partial(option, group="Position and results")
+_changes = partial(option, group="Changes")
+_scaling = partial(option, group="Scaling out")
 # A job file has a few lines; a larger file is something else.
 MAX_FILE_BYTES = 1_000_000
 # TOML and people say `from`, which is a word of Python's own.
@@ -35,130 +36,106 @@ ALIASES = {"from": "source", "to": "target"}
 class JobConfig(Connection, Watch):
     """One job. Paths are texts as given."""
 
-    source: str = option("", kinds.SOURCE_HELP, unit="SOURCE", group=DOCUMENTS, flag="--from")
-    target: str = option("", kinds.TARGET_HELP, unit="TARGET", group=DOCUMENTS, flag="--to", text="COUCHDB_URL")
-    collection: tuple[str, ...] = option((), "Move only this collection.", unit="NAME", group=DOCUMENTS)
-    map: Mapping[str, str] = option({}, "Name a collection's database.", unit="NAME=DATABASE", group=DOCUMENTS)
-    transform: tuple[str, ...] = option(
+    source: str = _documents("", kinds.SOURCE_HELP, unit="SOURCE", flag="--from")
+    target: str = _documents("", kinds.TARGET_HELP, unit="TARGET", flag="--to", text="COUCHDB_URL")
+    collection: tuple[str, ...] = _documents((), "Move only this collection.", unit="NAME")
+    map: Mapping[str, str] = _documents({}, "Name a collection's database.", unit="NAME=DATABASE")
+    transform: tuple[str, ...] = _documents(
         (),
         f"{kinds.SPEC_FORMS}; the last is a function of your own, which is code that runs. Applied in order.",
         unit="SPEC",
-        group=DOCUMENTS,
     )
-    codec: str = option(
+    codec: str = _documents(
         "plain",
         "How to write values that JSON lacks: as plain text, tagged so that they can be read back, or not at all "
         "(strict rejects the document).",
         choices=("plain", "tagged", "strict"),
-        group=DOCUMENTS,
     )
-    transform_workers: int = option(
+    transform_workers: int = _documents(
         0,
         "Apply the transformers in N other processes, for functions that need much CPU time; 0 for none.",
         unit="N",
-        group=DOCUMENTS,
         at_least=0,
     )
-    on_conflict: str = option(
+    on_conflict: str = _writing(
         "fail",
         "What to do when the target holds other content under the same id; fail rejects the document.",
         choices=POLICIES,
-        group=WRITING,
     )
-    newer_field: str = option("", "The field that --on-conflict newer compares.", unit="NAME", group=WRITING)
-    prove: bool | None = option(
+    newer_field: str = _writing("", "The field that --on-conflict newer compares.", unit="NAME")
+    prove: bool | None = _writing(
         None,
         "Prove each document as it is written, by the revision that the server gives it; what was changed on its "
         "way is rejected, with exit 4.",
         flag="--prove/--no-prove",
-        group=WRITING,
         text="on where the compiled part is installed",
     )
-    rejects: str = option(
-        "", "Where rejected documents are written.", unit="FILE", group=WRITING, text="migrator-….rejects.ndjson"
+    rejects: str = _writing(
+        "", "Where rejected documents are written.", unit="FILE", text="migrator-….rejects.ndjson"
     )
-    max_errors: str = option("", "Stop when more documents than this are rejected.", unit="N|N%", group=WRITING)
-    batch_docs: int = option(
+    max_errors: str = _writing("", "Stop when more documents than this are rejected.", unit="N|N%")
+    batch_docs: int = _writing(
         BatchLimits().max_docs,
         "Maximum documents per batch; tuned automatically below that.",
         unit="N",
-        group=WRITING,
         at_least=1,
     )
-    batch_bytes: int = option(
-        BatchLimits().max_bytes, "Maximum bytes per batch.", unit=BYTES, group=WRITING, at_least=1
+    batch_bytes: int = _writing(BatchLimits().max_bytes, "Maximum bytes per batch.", unit=BYTES, at_least=1)
+    in_flight: int = _writing(
+        8, "Maximum batches sent at once; tuned automatically below that.", unit="N", at_least=1
     )
-    in_flight: int = option(
-        8, "Maximum batches sent at once; tuned automatically below that.", unit="N", group=WRITING, at_least=1
-    )
-    readers: int = option(
-        4, "Ranges of ids to read at once from a CouchDB source.", unit="N", group=WRITING, at_least=1
-    )
-    sort: str = option(
+    readers: int = _writing(4, "Ranges of ids to read at once from a CouchDB source.", unit="N", at_least=1)
+    sort: str = _writing(
         "auto",
         "Load in the order of ids, which halves the server's work: where it pays (auto), always, or never.",
         choices=SORTS,
-        group=WRITING,
     )
-    q: int | None = option(None, "Shards of databases that are created.", unit="N", group=WRITING, at_least=1)
-    n: int | None = option(None, "Copies of databases that are created.", unit="N", group=WRITING, at_least=1)
-    partitioned: bool = option(False, "Create partitioned databases.", group=WRITING)
-    checkpoint: str = option(
+    q: int | None = _writing(None, "Shards of databases that are created.", unit="N", at_least=1)
+    n: int | None = _writing(None, "Copies of databases that are created.", unit="N", at_least=1)
+    partitioned: bool = _writing(False, "Create partitioned databases.")
+    checkpoint: str = _position(
         "",
         "Where the position is kept.",
         unit="FILE",
-        group=POSITION,
         text="migrator-….checkpoint.json, until done",
     )
-    resume: bool = option(
-        False, "Continue from the checkpoint; start from the beginning if there is none.", group=POSITION
-    )
-    restart: bool = option(False, "Start from the beginning, whatever the checkpoint says.", group=POSITION)
-    report: str = option(
-        "", "Write the report as JSON; - prints it instead of the table.", unit="FILE", group=POSITION
-    )
-    dry_run: bool = option(False, "Read, transform and compare, but write nothing.", group=POSITION)
-    verify: bool = option(False, "Compare source and target at the end.", group=POSITION)
-    since_last: bool = option(
+    resume: bool = _position(False, "Continue from the checkpoint; start from the beginning if there is none.")
+    restart: bool = _position(False, "Start from the beginning, whatever the checkpoint says.")
+    report: str = _position("", "Write the report as JSON; - prints it instead of the table.", unit="FILE")
+    dry_run: bool = _position(False, "Read, transform and compare, but write nothing.")
+    verify: bool = _position(False, "Compare source and target at the end.")
+    since_last: bool = _changes(
         False,
         "Between two servers: the first run copies everything, each later one what has changed since.",
-        group=CHANGES,
     )
-    follow: bool = option(
-        False, "Like --since-last, then keep copying changes as they happen until stopped.", group=CHANGES
-    )
-    until_caught_up: bool = option(
+    follow: bool = _changes(False, "Like --since-last, then keep copying changes as they happen until stopped.")
+    until_caught_up: bool = _changes(
         False,
         "With --follow: end when the target has everything that the source has, for a cut-over.",
-        group=CHANGES,
     )
-    deletions: str = option(
+    deletions: str = _changes(
         "",
         "What to do with documents deleted at the source: carry deletes them at the target, ignore leaves them.",
         choices=("carry", "ignore"),
-        group=CHANGES,
         text="carry",
     )
-    executor: str = option(
+    executor: str = _scaling(
         "",
         "Have the workers of a Dask scheduler move the job, divided into splits; they must see SOURCE, TARGET and "
         "the folder of --checkpoint.",
         unit="dask://HOST:8786",
-        group=SCALE,
     )
-    splits: int = option(0, "Number of splits.", unit="N", group=SCALE, text="four per worker")
-    replicate: bool = option(False, "Have CouchDB's own replicator copy the revisions as they are.", group=CHANGES)
-    replicator: str = option(
+    splits: int = _scaling(0, "Number of splits.", unit="N", text="four per worker")
+    replicate: bool = _changes(False, "Have CouchDB's own replicator copy the revisions as they are.")
+    replicator: str = _changes(
         "target",
         "Which server runs the replication; it must reach both URLs.",
         choices=("target", "source"),
-        group=CHANGES,
     )
-    keep_job: bool = option(False, "Leave the replication's document in _replicator.", group=CHANGES)
-    json: bool = option(
+    keep_job: bool = _changes(False, "Leave the replication's document in _replicator.")
+    json: bool = _position(
         False,
         "Print the result as one line of JSON instead of the table, also when the run fails.",
-        group=POSITION,
     )
 
     def __post_init__(self) -> None:

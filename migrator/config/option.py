@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, dataclass_transform
 
 from migrator.errors import ConfigError
@@ -16,8 +17,6 @@ T = TypeVar("T")
 MAX_SECONDS = 86_400
 SECONDS = "SECONDS"
 BYTES = "BYTES"
-CONNECTION = "Connection"
-WATCHING = "Monitoring"
 _KEY = "option"
 
 
@@ -176,22 +175,20 @@ def texts(name: str, value: object) -> tuple[str, ...]:
     raise ConfigError(f"{name} is {value!r:.60}.", hint=f'Give a list of texts, {name}=["…"].')
 
 
+_connection = partial(option, group="Connection")
+_watching = partial(option, group="Monitoring")
+
+
 @options_class
 class Connection:
     """How a server is reached, and how long it may fail."""
 
-    timeout_s: float = option(
-        90.0, "Longest wait for the next byte of a server's response.", unit=SECONDS, group=CONNECTION
-    )
-    max_attempts: int = option(10, "Attempts per request.", unit="N", group=CONNECTION, at_least=1)
-    max_outage_s: float = option(
-        300.0, "Give up when no request has succeeded for this long.", unit=SECONDS, group=CONNECTION
-    )
-    ca_file: str = option(
-        "", "PEM file of the authority that signed the server's certificate.", unit="FILE", group=CONNECTION
-    )
-    client_cert: str = option("", "PEM file of a client certificate.", unit="FILE", group=CONNECTION)
-    client_key: str = option("", "PEM file of the client certificate's key.", unit="FILE", group=CONNECTION)
+    timeout_s: float = _connection(90.0, "Longest wait for the next byte of a server's response.", unit=SECONDS)
+    max_attempts: int = _connection(10, "Attempts per request.", unit="N", at_least=1)
+    max_outage_s: float = _connection(300.0, "Give up when no request has succeeded for this long.", unit=SECONDS)
+    ca_file: str = _connection("", "PEM file of the authority that signed the server's certificate.", unit="FILE")
+    client_cert: str = _connection("", "PEM file of a client certificate.", unit="FILE")
+    client_key: str = _connection("", "PEM file of the client certificate's key.", unit="FILE")
 
     @property
     def longest_silence_s(self) -> float:
@@ -203,17 +200,15 @@ class Connection:
 class Watch:
     """Who is told of a run that a timer starts."""
 
-    metrics: str = option(
+    metrics: str = _watching(
         "",
         "Write metrics of the run for Prometheus' textfile collector; the job is named after the file.",
         unit="FILE",
-        group=WATCHING,
     )
-    ping: str = option(
+    ping: str = _watching(
         "",
         "Notify a watchdog such as healthchecks.io: URL/start, then URL, or URL/fail with the exit code.",
         unit="URL",
-        group=WATCHING,
     )
 
 

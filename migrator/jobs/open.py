@@ -173,7 +173,13 @@ def open_job(
             bare_loader=bare_loader,
             collections=collections,
             names=names,
-            fingerprint=_fingerprint(config, bare_extractor, bare_loader, names),
+            fingerprint={
+                "source": bare_extractor.describe(),
+                "target": bare_loader.describe(),
+                "collections": dict(names),
+                "transform": list(config.transform),
+                "codec": config.codec,
+            },
             retrier=retrier,
             throttle=throttle,
             first=first,
@@ -238,15 +244,3 @@ def _meant(collections: Sequence[str], extractor: ExtractorWrapper, config: JobC
                 hint=f"Name it: --to http://HOST:5984/{database}, with --collection where there are others.",
             )
     return meant
-
-
-def _fingerprint(
-    config: JobConfig, extractor: Extractor, loader: Loader, names: Mapping[str, str]
-) -> dict[str, Any]:
-    return {
-        "source": extractor.describe(),
-        "target": loader.describe(),
-        "collections": dict(names),
-        "transform": list(config.transform),
-        "codec": config.codec,
-    }

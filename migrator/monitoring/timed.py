@@ -47,7 +47,6 @@ class TimedRun:
         metrics: a file for Prometheus' textfile collector; "" for none.
         ping: a URL of the kind that healthchecks.io has; "" for none.
         say: tells a person what went wrong with telling.
-        environ: the environment, whose passwords are kept out of what is sent.
         clock: seconds since 1970.
 
     Raises:
@@ -58,7 +57,6 @@ class TimedRun:
     metrics: str = ""
     ping: str = ""
     say: Callable[[str], None] = field(default=lambda _text: None)
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -164,8 +162,8 @@ class TimedRun:
             self.say(f"The ping failed, which changes nothing else: {self._clean(error.message)}")
 
     def _clean(self, text: str) -> str:
-        """A text without credentials, for those who are told."""
-        return without_passwords(text, *(self.environ[name] for name in self.environ if _SECRET.fullmatch(name)))
+        """A text without credentials, those of the environment too, for those who are told."""
+        return without_passwords(text, *(value for name, value in os.environ.items() if _SECRET.fullmatch(name)))
 
 
 def check_metrics_file(path: Path) -> None:

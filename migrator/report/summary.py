@@ -50,19 +50,16 @@ def report_to_json(
         "seconds": round(report.seconds, 3),
         "documents_per_second": round(totals.read / report.seconds, 1) if report.seconds > 0 else 0.0,
     }
-    if report.carried.read:
-        value["settled_before"] = report.carried.as_dict()
-    if report.unconfirmed:
-        value["unconfirmed"] = list(report.unconfirmed)
-    if rejects:
-        value["rejects"] = rejects
-        value["retry"] = list(retry)
-    if dry_run:
-        value["dry_run"] = True
-    if verification is not None:
-        value["verification"] = dict(verification)
-    if history is not None:
-        value["history"] = dict(history)
+    more = {
+        "settled_before": report.carried.as_dict() if report.carried.read else None,
+        "unconfirmed": list(report.unconfirmed) or None,
+        "rejects": rejects or None,
+        "retry": list(retry) if rejects else None,
+        "dry_run": dry_run or None,
+        "verification": None if verification is None else dict(verification),
+        "history": None if history is None else dict(history),
+    }
+    value |= {name: each for name, each in more.items() if each is not None}
     return value
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from migrator.backup.format.manifest import damaged, is_snapshot_id, with_sum, without_sum
 from migrator.backup.storage.base import Place
-from migrator.errors import DamagedBackup
 from migrator.naming import file_name
 
 FOLDER = ".snapshots"
@@ -39,14 +38,6 @@ def read_head(place: Place, database: str) -> dict[str, str] | None:
     if not isinstance(snapshots, dict) or not all(map(is_snapshot_id, snapshots)):
         raise damaged(where, "it is no list of snapshots")
     return {id: str(digest) for id, digest in snapshots.items()}
-
-
-def known_in_head(place: Place, database: str) -> dict[str, str]:
-    """The same; empty where there is none, or none that can be read, which is for a check to say."""
-    try:
-        return read_head(place, database) or {}
-    except DamagedBackup:
-        return {}
 
 
 def write_head(place: Place, database: str, snapshots: Mapping[str, str]) -> None:

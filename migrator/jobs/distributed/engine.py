@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from migrator.errors import ConfigError, EndpointError
 from migrator.jobs.distributed.worker import STOP_FILE, SplitFailed, move_split
@@ -22,7 +22,7 @@ LOST = frozenset({"lost", "pending"})
 RESULT_S = 5.0
 
 
-class DaskEngine:
+class DaskEngine(contextlib.AbstractContextManager["DaskEngine"]):
     """The workers of one scheduler.
 
     Args:
@@ -146,9 +146,6 @@ class DaskEngine:
         with contextlib.suppress(OSError):
             return self.workers() > 0
         return True
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()

@@ -111,10 +111,15 @@ class Server:
         """The names of all databases."""
         return self.retrier.call("Listing databases", lambda _: self.client.databases())
 
-    def info(self, database: str) -> dict[str, Any] | None:
-        """`GET /{db}`, or None where there is none."""
-        what = f"Looking at database {database}"
-        return self.retrier.call(what, lambda _: self.client.database_info(database))
+    def info(self, database: str, *, settled: bool = False) -> dict[str, Any] | None:
+        """`GET /{db}`, or None where there is none.
+
+        Args:
+            database: its name.
+            settled: with counts that hold all that was acknowledged before, as `couch.copies` has it.
+        """
+        look = settled_info if settled else CouchClient.database_info
+        return self.retrier.call(f"look at {database}", lambda _: look(self.client, database))
 
     def require(self, database: str) -> None:
         """Refuse a database that is not there.
@@ -126,10 +131,6 @@ class Server:
             raise ConfigError(
                 f"There is no database {database} at {self.url}.", hint=f"List them with: curl {self.url}/_all_dbs"
             )
-
-    def settled_info(self, database: str) -> dict[str, Any] | None:
-        """The same with counts that hold all that was acknowledged before, as `couch.copies` has it."""
-        return self.retrier.call(f"look at {database}", lambda _: settled_info(self.client, database))
 
     def facts(self, database: str, *, settled: bool = False) -> DatabaseFacts:
         """Settings and counts of a database, as `couch.settings` has them."""

@@ -62,7 +62,7 @@ def _survey(source: Server, target: Server, name: str, target_name: str) -> Surv
     index_bytes = sizes(source, name, [design.name for design in designs if design.views]).views_active or 0
     problems, warnings = list[str](), [f"{name}: {text}" for design in designs for text in _oddities(design)]
     # A name that no database can have would be another question.
-    there = target.settled_info(target_name) if target_name[:1].islower() else None
+    there = target.info(target_name, settled=True) if target_name[:1].islower() else None
     state = ABSENT
     if there is not None:
         state = OCCUPIED if _held(there) else EMPTY
@@ -269,7 +269,7 @@ def _made_meanwhile(plan: ServerPlan, target: Server, ours: Collection[str]) -> 
     for database in plan.databases:
         if database.source in ours:
             continue
-        info = target.settled_info(database.target)
+        info = target.info(database.target, settled=True)
         if info is None:
             continue
         held = _held(info)
