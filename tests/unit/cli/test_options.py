@@ -87,6 +87,9 @@ def reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
     Path("r.ndjson").write_text("")
     Path("report.json").write_text("{}")
     Path("p").write_text("secret")
+    for name in ("ca_file", "client_cert", "client_key"):
+        # A server is made before the function is reached, and looks whether they are there.
+        Path(f"{name}.txt").write_text("")
     Path("p").chmod(0o600)
     monkeypatch.setattr("migrator.server.move.plan.load_plan", lambda _: None)
     write(open_place("place"), [simple(1)])
