@@ -48,6 +48,7 @@ typedef struct {
     Key *keys;
     size_t keys_size;
     size_t keys_room;
+    PyObject *id; /* the _id as a text, where there is one */
 } Reader;
 
 /* Make room for one more item of an array. */
@@ -475,12 +476,11 @@ note_key(Reader *reader, size_t at)
 
 /* `_id`, which does not enter the terms: it must be a legal one, and come once. */
 static int
-skip_id(Reader *reader, size_t from, int *has_id)
+take_id(Reader *reader, size_t from)
 {
-    if (*has_id) {
+    if (reader->id != NULL) {
         return ASK_REFERENCE;
     }
-    *has_id = 1;
     size_t at = reader->size + 5;
     int status = read_string(reader);
     if (status != GONE_ON) {
@@ -492,12 +492,17 @@ skip_id(Reader *reader, size_t from, int *has_id)
         return ASK_REFERENCE;
     }
     reader->size = from;
+    reader->id = PyUnicode_DecodeUTF8(id, (Py_ssize_t)size, NULL);
+    if (reader->id == NULL) {
+        PyErr_Clear();
+        return NO_MEMORY;
+    }
     return GONE_ON;
 }
 
 /* A key, its colon, and that a value comes; `took_value` becomes true where the value was passed over too. */
 static int
-read_key(Reader *reader, int *has_id, int *took_value)
+read_key(Reader *reader, int *took_value)
 {
     size_t from = reader->size;
     int status = append(reader, "h\2", 2);
@@ -519,7 +524,7 @@ read_key(Reader *reader, int *has_id, int *took_value)
             return ASK_REFERENCE;
         }
         *took_value = 1;
-        return skip_id(reader, from, has_id);
+        return take_id(reader, from);
     }
     reader->frames[reader->depth - 1].count++;
     return note_key(reader, at);
@@ -554,7 +559,6 @@ read_value(Reader *reader, int *is_byte)
 static int
 read_document(Reader *reader)
 {
-    int has_id = 0;
     int fresh = 1; /* what is on top has no member yet, and no comma */
     skip_space(reader);
     if (reader->at >= reader->end || *reader->at != '{') {
@@ -581,7 +585,7 @@ read_document(Reader *reader)
         int took_value = 0;
         int is_byte = 0;
         if (status == GONE_ON && !is_list) {
-            status = read_key(reader, &has_id, &took_value);
+            status = read_key(reader, &took_value);
         }
         if (status != GONE_ON || took_value) {
             continue;
@@ -605,19 +609,21 @@ read_document(Reader *reader)
 }
 
 static PyObject *
-terms(PyObject *Py_UNUSED(module), PyObject *arguments)
+read_text(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     const char *text;
     const char *head;
+    const char *tail;
     Py_ssize_t text_size;
     Py_ssize_t head_size;
-    if (!PyArg_ParseTuple(arguments, "y#y#", &text, &text_size, &head, &head_size)) {
+    Py_ssize_t tail_size;
+    if (!PyArg_ParseTuple(arguments, "y#y#y#", &text, &text_size, &head, &head_size, &tail, &tail_size)) {
         return NULL;
     }
     Reader reader = {.at = (const unsigned char *)text, .end = (const unsigned char *)text + text_size};
     PyObject *made = NULL;
     /* Most terms are a little longer than their text. */
-    int status = reserve(&reader, (size_t)head_size + (size_t)text_size / 4 * 5 + 64);
+    int status = reserve(&reader, (size_t)head_size + (size_t)tail_size + (size_t)text_size / 4 * 5 + 64);
     if (status == GONE_ON) {
         status = append(&reader, head, (size_t)head_size);
     }
@@ -625,12 +631,20 @@ terms(PyObject *Py_UNUSED(module), PyObject *arguments)
         status = read_document(&reader);
     }
     if (status == GONE_ON) {
-        made = PyBytes_FromStringAndSize((const char *)reader.out, (Py_ssize_t)reader.size);
+        status = append(&reader, tail, (size_t)tail_size);
+    }
+    if (status == GONE_ON) {
+        PyObject *bytes = PyBytes_FromStringAndSize((const char *)reader.out, (Py_ssize_t)reader.size);
+        if (bytes != NULL) {
+            made = PyTuple_Pack(2, reader.id != NULL ? reader.id : Py_None, bytes);
+            Py_DECREF(bytes);
+        }
     } else if (status == ASK_REFERENCE) {
         made = Py_NewRef(Py_None);
     } else {
         PyErr_NoMemory();
     }
+    Py_XDECREF(reader.id);
     PyMem_Free(reader.out);
     PyMem_Free(reader.frames);
     PyMem_Free(reader.keys);
@@ -638,8 +652,9 @@ terms(PyObject *Py_UNUSED(module), PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
-    {"terms", terms, METH_VARARGS,
-     "The external term format of a JSON text, after some bytes that go before; None where the reference decides."},
+    {"read", read_text, METH_VARARGS,
+     "The _id of a JSON text, or None, and its external term format between some bytes that go before and after; "
+     "None where the reference decides."},
     {NULL, NULL, 0, NULL},
 };
 

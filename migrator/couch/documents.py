@@ -19,7 +19,7 @@ from migrator.codec import decode
 from migrator.codec.equality import canonical_digest, content, differing_path
 from migrator.couch.revision import first_revision, revision_after, rule_holds
 from migrator.couch.rows import HEAD, Row, lines, listed, missing, row_of, row_texts, text_of, torn
-from migrator.model import Document
+from migrator.model import Document, EncodedDocument
 from migrator.model.revisions import Leaf, LeafFault
 from migrator.naming import shown
 
@@ -146,15 +146,17 @@ class Fidelity:
     computes_revisions: bool = True
     keeps_numbers: bool = True
 
-    def proves(self, body: bytes, rev: str) -> bool:
+    def proves(self, document: EncodedDocument, rev: str) -> bool:
         """True when the revision proves that the stored content is this; False when that is not known."""
-        return rev.startswith("1-") and self.expected(body) == rev
+        return rev.startswith("1-") and self.expected(document) == rev
 
-    def expected(self, body: bytes, parent: str | None = None) -> str | None:
+    def expected(self, document: EncodedDocument, parent: str | None = None) -> str | None:
         """The revision that this content gets, over a parent or as the first; None where none is known."""
         if not self.computes_revisions:
             return None
-        return first_revision(body) if parent is None else revision_after(body, parent)
+        if parent is None:
+            return document.rev or first_revision(document.body)
+        return revision_after(document.body, parent)
 
     def equal(self, body: bytes, stored: bytes) -> bool:
         """True when the texts alone prove that a stored document is a sent one; False when that is not known.
@@ -166,8 +168,8 @@ class Fidelity:
         if body == stored:
             return True
         # Of attachments the text has no data.
-        ours = self.expected(body) if ATTACHMENTS not in stored else None
-        return ours is not None and ours == self.expected(stored)
+        ours = first_revision(body) if self.computes_revisions and ATTACHMENTS not in stored else None
+        return ours is not None and ours == first_revision(stored)
 
     def differing(self, body: bytes, there: Document) -> str | None:
         """The first path at which a stored document is not what the server makes of a sent one; None when equal.

@@ -20,11 +20,12 @@ from typing import Any, NoReturn
 import orjson
 
 from migrator.codec import BOOKKEEPING, deep
+from migrator.model import EncodedDocument
 
-compiled_terms: Callable[[bytes, bytes], bytes | None] | None
+compiled_terms: Callable[[bytes, bytes, bytes], tuple[str | None, bytes] | None] | None
 try:
     # Where a C compiler was there at the installation: ten times as fast as `terms`, which is the reference.
-    from migrator.couch._terms import terms as compiled_terms
+    from migrator.couch._terms import read as compiled_terms
 except ImportError:
     compiled_terms = None
 
@@ -56,6 +57,8 @@ _SHORT_STRINGS = tuple(b"m" + size.to_bytes(4, "big") for size in range(1024))
 _pack_integer = struct.Struct(">ci").pack
 _pack_float = struct.Struct(">cd").pack
 _REVISION = re.compile(r"([1-9][0-9]*)-(.+)", re.ASCII | re.DOTALL)
+# Of a document that is not deleted and has no parent: 0 for the number, 0 for the digest.
+_FIRST = _TERM + _CONSTANTS[False] + _SMALL_INTEGERS[0] * 2
 _LEGAL_ID = re.compile(r"[^_]|_design/.", re.DOTALL)
 
 
@@ -120,20 +123,42 @@ def revision_after(body: bytes | str, parent: str) -> str | None:
     return _revision(body, start, _string_head(digest) + digest)
 
 
+def recognized(text: bytes) -> EncodedDocument | None:
+    """A document that goes as it is, with its first revision: valid, without special fields but for a legal `_id`.
+
+    Args:
+        text: what may be one, without a line break.
+
+    Returns:
+        None where it is something else, or nobody has looked: without the compiled part, all have to be parsed.
+    """
+    found = compiled_terms(text, _FIRST, _NO_ATTACHMENTS) if compiled_terms else None
+    if found is None or found[0] is None:
+        return None
+    return EncodedDocument(found[0], text, f"1-{_digest(found[1])}")
+
+
 def _revision(body: bytes | str, start: int, parent: bytes) -> str | None:
     """The revision after a parent, whose number is `start` and whose term is `parent`."""
     try:
         text = body.encode() if isinstance(body, str) else body
         after = _integer(start) + parent
         # It knows plain documents alone, and no tombstones.
-        term = compiled_terms(text, _TERM + _CONSTANTS[False] + after) if compiled_terms else None
-        if term is None:
+        head = _TERM + _CONSTANTS[False] + after
+        found = compiled_terms(text, head, _NO_ATTACHMENTS) if compiled_terms else None
+        if found is None:
             document = _decode(text)
             deleted = _take_special_fields(document)
-            term = b"".join((_TERM, _CONSTANTS[deleted], after, terms(document)))
+            term = b"".join((_TERM, _CONSTANTS[deleted], after, terms(document), _NO_ATTACHMENTS))
+        else:
+            term = found[1]
     except ValueError:  # also invalid UTF-8, invalid JSON, lone surrogates, integers of too many digits
         return None
-    return f"{start + 1}-{hashlib.md5(term + _NO_ATTACHMENTS, usedforsecurity=False).hexdigest()}"
+    return f"{start + 1}-{_digest(term)}"
+
+
+def _digest(term: bytes) -> str:
+    return hashlib.md5(term, usedforsecurity=False).hexdigest()
 
 
 def _take_special_fields(document: dict[str, Any]) -> bool:

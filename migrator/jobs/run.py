@@ -208,7 +208,7 @@ def in_order(
 
     def assembly(name: str) -> Assembly:
         where = partial(job.extractor.describe_position, name)
-        return Assembly(transform, job.loader.screen, job.values, where, prepare)
+        return Assembly(transform, job.loader.screen, job.values, where, prepare, job.loader.recognize)
 
     def wanted(name: str) -> bool | None:
         if job.config.sort != "auto":

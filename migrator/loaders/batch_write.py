@@ -94,7 +94,7 @@ class BatchWrite:
         ids = [self._documents[index].id for index in revisions]
         rows = self._target.suspects.rows(lambda: self._client.bulk_docs(self._database, bodies), ids)
         prove = self._target.proof.expected
-        expected = {index: prove(self._documents[index].body, rev) for index, rev in revisions.items()}
+        expected = {index: prove(self._documents[index], rev) for index, rev in revisions.items()}
         # Of this batch's ids nobody else notes anything meanwhile.
         noted = self._target.overwriting or self._target.confirmed
         if not noted and self._all_written(rows, [*expected.values()]):
@@ -196,11 +196,12 @@ class BatchWrite:
         sending: dict[int, str | None] = {}
         unsure: list[int] = []
         for index in indexes:
-            id, body = self._documents[index]
-            if id not in there:
+            document = self._documents[index]
+            rev = there.get(document.id)
+            if rev is None:
                 sending[index] = None
-            elif self._target.fidelity.proves(body, there[id]):
-                self._equal(index, there[id])
+            elif self._target.fidelity.proves(document, rev):
+                self._equal(index, rev)
             else:
                 unsure.append(index)
         self._read(unsure, sending, look)
@@ -230,7 +231,7 @@ class BatchWrite:
             # It vanished between two readings.
             sending[index] = None
             return
-        id, body = self._documents[index]
+        id, body, _ = self._documents[index]
         path = self._target.fidelity.differing(body, stored)
         policy = self._target.on_conflict
         rev = str(stored["_rev"])

@@ -21,7 +21,7 @@ from migrator.errors import TransientError
 from migrator.loaders.batch_write import BatchWrite
 from migrator.loaders.proof import Proof
 from migrator.loaders.target import Look, OnConflict, Target, parse_policy
-from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
+from migrator.model import Batch, Document, EncodedDocument, Fault, Loader, Outcome, Status
 from migrator.model.capabilities import Traits
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
@@ -83,6 +83,11 @@ class CouchLoader(Loader):
             return None
         limit = self._max_document_bytes or DEFAULT_MAX_DOCUMENT_BYTES
         return screen(id, top_level, body, max_document_bytes=limit, partitioned=self._partitioned)
+
+    def recognize(self, text: bytes) -> EncodedDocument | None:
+        """A document that the server takes as it is, where that can be told at a glance."""
+        small = len(text) <= (self._max_document_bytes or DEFAULT_MAX_DOCUMENT_BYTES)
+        return revision.recognized(text) if small and not self._partitioned else None
 
     def prepare(self, collection: str, mark: int | None) -> None:  # noqa: ARG002 a database knows what it holds
         """Create the database when it is missing, and give it a mark of its own.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.couch.documents import Fidelity
+from migrator.model import EncodedDocument
 
 # So many documents that are stored as they were sent, under other revisions, show that the rule is not kept here.
 MAX_EQUAL = 100
@@ -32,9 +33,9 @@ class Proof:
     doubted: dict[str, tuple[str, str]] = field(default_factory=dict)
     _equal: int = 0
 
-    def expected(self, body: bytes, parent: str | None) -> str | None:
+    def expected(self, document: EncodedDocument, parent: str | None) -> str | None:
         """The revision that a document gets that is sent over a parent; None where that is not known."""
-        return self.fidelity.expected(body, parent) if self.wanted else None
+        return self.fidelity.expected(document, parent) if self.wanted else None
 
     def doubts(self, row: Mapping[str, Any], expected: str | None, parent: str | None) -> bool:
         """True when what was stored, by the server's row, may not be what was sent: it is to be read."""

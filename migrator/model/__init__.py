@@ -60,10 +60,14 @@ class Fault(NamedTuple):
 
 
 class EncodedDocument(NamedTuple):
-    """A document ready to be sent: its id and one JSON object as UTF-8 bytes, without a line break."""
+    """A document ready to be sent: its id and one JSON object as UTF-8 bytes, without a line break.
+
+    `rev` is the first revision that CouchDB gives it, where it was computed on the way.
+    """
 
     id: str
     body: bytes
+    rev: str | None = None
 
 
 class Record(NamedTuple):

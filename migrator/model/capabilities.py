@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from migrator.model import Batch, Outcome, Position, Record, Transformer
+from migrator.model import Batch, EncodedDocument, Outcome, Position, Record, Transformer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -153,6 +153,15 @@ class Previewing(Protocol):
 
 
 @runtime_checkable
+class Recognizing(Protocol):
+    """A target that knows at a glance most documents that it takes as they are."""
+
+    def recognize(self, text: bytes) -> EncodedDocument | None:
+        """The document of a text without a line break; None where it has to be parsed and screened."""
+        ...
+
+
+@runtime_checkable
 class Identified(Protocol):
     """A target that can be told from a later one of the same name."""
 
@@ -186,6 +195,15 @@ def with_effect(transformer: F, effect: Effect) -> F:
     """Declare what a transformer does to ids."""
     transformer.effect = effect  # type: ignore[attr-defined] # a function takes any attribute
     return transformer
+
+
+def recognizer_of(loader: object) -> Callable[[bytes], EncodedDocument | None]:
+    """A target's own `recognize`; without one every text has to be parsed and screened."""
+    return loader.recognize if isinstance(loader, Recognizing) else _unknown
+
+
+def _unknown(_text: bytes) -> EncodedDocument | None:
+    return None
 
 
 def unconfirmed_of(*stages: object) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class Assembly:
         values: how values that JSON lacks are written.
         locate: what names a position for people, where the extractor can.
         prepare: does the transforming elsewhere; None to do it one by one here.
+        recognize: the loader's own; gives at a glance what it takes as it is, None for what has to be parsed.
     """
 
     transform: Transformer | None = None
@@ -69,6 +70,7 @@ class Assembly:
     values: ValueCodec = PLAIN
     locate: Callable[[Position], str] = field(default=lambda _position: "")
     prepare: Preparing | None = None
+    recognize: Callable[[bytes], EncodedDocument | None] = field(default=lambda _text: None)
 
     def prepared(self, records: Iterable[Record]) -> Iterable[Record]:
         """The records, transformed where that is done elsewhere; in the same order."""
@@ -89,6 +91,8 @@ class Assembly:
             return fault if ":" in fault.error else fault._replace(error=f"extract:{fault.error}")
         try:
             if text is not None and self.transform is None:
+                if _LF not in text and _CR not in text and (known := self.recognize(text)) is not None:
+                    return known
                 top = top_level(text)
                 if BOOKKEEPING.isdisjoint(top):
                     body = one_line(text) if _LF in text or _CR in text else text
@@ -115,7 +119,7 @@ class Assembly:
         if isinstance(body, Fault):
             fault = body._replace(reason=self._placed(record, body.reason), document=decode(record.text or b""))
             return Record(record.position, text=record.text, fault=fault)
-        made = self._screened(record, top_level(body), body, None)
+        made = self.recognize(body) or self._screened(record, top_level(body), body, None)
         if isinstance(made, Fault):
             return Record(record.position, text=record.text, fault=made)
         return Record(record.position, encoded=made)

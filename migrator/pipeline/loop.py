@@ -26,7 +26,7 @@ from migrator.model import (
     Report,
     Transformer,
 )
-from migrator.model.capabilities import unconfirmed_of
+from migrator.model.capabilities import recognizer_of, unconfirmed_of
 from migrator.model.events import (
     BatchLoaded,
     CheckpointSaved,
@@ -170,7 +170,10 @@ class Pipeline:
         state.identity = self.extractor.identity(name)
         self.loader.prepare(name, state.mark if state.position is not None else None)
         state.target = self._guard.begin(name, state.target if state.begun else None)
-        assembly = Assembly(self.transform, self.loader.screen, self.values, self._locator(name), self.prepare)
+        assembly = Assembly(
+            *(self.transform, self.loader.screen, self.values, self._locator(name)),
+            *(self.prepare, recognizer_of(self.loader)),
+        )
         source = batches(name, self.extractor.extract(name, after=state.position), assembly, self._limits)
         # Of two documents with one id the later must meet the earlier at the target, not race it.
         window = _Window(

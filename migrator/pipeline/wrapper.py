@@ -31,6 +31,7 @@ from migrator.model.capabilities import (
     Previewing,
     Surveyable,
     Traits,
+    recognizer_of,
     traits_of,
     unconfirmed_of,
 )
@@ -111,6 +112,8 @@ class LoaderWrapper(_Wrapper[Loader]):
     def __init__(self, inner: Loader) -> None:
         super().__init__(inner)
         self.max_in_flight = inner.max_in_flight
+        # Called for every document, as `screen` is.
+        self.recognize = recognizer_of(inner)
 
     def target_name(self, collection: str) -> str:
         """As the inner one's."""

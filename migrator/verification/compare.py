@@ -46,7 +46,7 @@ class TargetReader:
         """True when what `stored` did not give is not there; else it is asked for before it is called missing."""
         return True
 
-    def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:  # noqa: ARG002
+    def is_revision_of(self, collection: str, document: EncodedDocument, rev: str) -> bool:  # noqa: ARG002
         """True when the revision proves that the stored content is this; False when that is not known."""
         return False
 
@@ -151,7 +151,7 @@ def compare_collection(
             unlisted.add(document.id)
             opened.append(document)
             size_bytes += len(document.body)
-        elif reader.is_revision_of(collection, document.body, met.rev):
+        elif reader.is_revision_of(collection, document, met.rev):
             numbers.equal += 1
         elif met.document is not None:
             _count(collection, document.id, reader.differing(collection, document.body, met), numbers, found)

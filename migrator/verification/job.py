@@ -128,7 +128,7 @@ class _Verification:
         target = job.loader.describe()
         self.job.listener(RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
         transform = job.transform(self.checkpoint)
-        assembly = Assembly(transform, self._never_held, job.values)
+        assembly = Assembly(transform, self._never_held, job.values, recognize=job.loader.recognize)
         for name, count in zip(job.collections, counts, strict=True):
             self.job.listener(CollectionStarted(name, job.names[name], count, resumed))
             self._collection(name, assembly)

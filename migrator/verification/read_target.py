@@ -126,9 +126,9 @@ class CouchReader(TargetReader):
         """True when all copies of the database were brought together before it was listed."""
         return self._names[collection] not in self._client.unconfirmed
 
-    def is_revision_of(self, collection: str, body: bytes, rev: str) -> bool:
+    def is_revision_of(self, collection: str, document: EncodedDocument, rev: str) -> bool:
         """True when this server computes this first revision from this content."""
-        proven = self._fidelity[collection].proves(body, rev)
+        proven = self._fidelity[collection].proves(document, rev)
         self._seen += 1
         self._unproven += not proven
         return proven

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,7 +34,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 @pytest.fixture(params=["compiled", "python"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Revisions by compiled code, and by Python alone."""
-    terms = request.getfixturevalue("built").terms if request.param == "compiled" else None
+    terms = request.getfixturevalue("built").read if request.param == "compiled" else None
     monkeypatch.setattr(revision, "compiled_terms", terms)
 
 
@@ -64,7 +65,22 @@ def test_both_make_the_same_terms(
 ) -> None:
     """Byte for byte, however the text is spelled; where it leaves it to the Python, that is asked."""
     text = json.dumps(document, ensure_ascii=ascii_only, indent=indent).encode()
-    assert built.terms(text, b"head") in {None, b"head" + reference(text)}
+    id = document.get("_id")
+    assert built.read(text, b"head", b"tail") in {None, (id, b"head" + reference(text) + b"tail")}
+
+
+@pytest.mark.usefixtures("either")
+@given(
+    DOCUMENTS, st.sampled_from([{}, {"_id": "a"}, {"_id": "_x"}, {"_id": ""}, {"_id": 1}, {"_id": "_design/x"}])
+)
+def test_what_is_recognized_is_what_parsing_and_screening_let_pass(
+    document: dict[str, Any], special: dict[str, Any]
+) -> None:
+    """The same document, with the first revision; and nothing that would have been refused."""
+    text = json.dumps({**document, **special}, ensure_ascii=False).encode(errors="surrogatepass")
+    found = revision.recognized(text)
+    screened = Assembly(screen=partial(screen, max_document_bytes=8_000_000)).assemble(Record(0, text=text))
+    assert found is None or (found[:2] == screened and found.rev == first_revision(text) is not None)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +102,8 @@ def test_both_make_the_same_terms(
 )
 def test_plain_documents_need_no_reference(built: ModuleType, text: str) -> None:
     """They are the usual ones, for which it is there."""
-    assert built.terms(text.encode(), b"") == revision.terms(without_id(text))
+    id = json.loads(text).get("_id") if len(text) < 100_000 else None
+    assert built.read(text.encode(), b"", b"") == (id, revision.terms(without_id(text)))
 
 
 def without_id(text: str) -> dict[str, Any]:
@@ -128,7 +145,7 @@ def without_id(text: str) -> dict[str, Any]:
 )
 def test_all_else_is_left_to_the_reference(built: ModuleType, text: str) -> None:
     """It refuses nothing, and is certain of nothing, by itself."""
-    assert built.terms(text.encode(), b"") is None
+    assert built.read(text.encode(), b"", b"") is None
 
 
 @pytest.mark.parametrize(
@@ -138,14 +155,16 @@ def test_all_else_is_left_to_the_reference(built: ModuleType, text: str) -> None
 def test_bytes_that_are_no_text_are_left_to_the_reference(built: ModuleType, bad: bytes) -> None:
     """In a value, in a key, and at the end."""
     for text in (b'{"a":"%s"}' % bad, b'{"%s":1}' % bad, b'{"a":"%s' % bad):
-        assert built.terms(text, b"") is None
+        assert built.read(text, b"", b"") is None
 
 
-@pytest.mark.parametrize("arguments", [(), (b"{}",), ("{}", b""), (b"{}", 1), ({}, b"")], ids=repr)
+@pytest.mark.parametrize(
+    "arguments", [(), (b"{}",), (b"{}", b""), ("{}", b"", b""), (b"{}", 1, b""), ({}, b"", b"")], ids=repr
+)
 def test_other_arguments_are_errors(built: ModuleType, arguments: tuple[Any, ...]) -> None:
     """And no crash."""
     with pytest.raises(TypeError):
-        built.terms(*arguments)
+        built.read(*arguments)
 
 
 def test_odd_texts_under_the_sanitizers(tmp_path: Path) -> None:

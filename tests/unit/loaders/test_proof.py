@@ -226,7 +226,7 @@ DEEP = b"[" * 3_000 + b"1.0" + b"]" * 3_000
 def test_what_is_proven_and_what_is_not(couch: FakeCouch, body: bytes, proven: bool) -> None:
     """Where the rule is not certain nothing is proven, accused or read."""
     outcomes: list[Outcome] = []
-    expected = Fidelity().expected(body)
+    expected = Fidelity().expected(EncodedDocument("a", body))
     assert (expected is not None) is proven
     couch.before = lambda asked: (
         Reply(201, [{"ok": True, "id": "a", "rev": expected or "1-" + "f" * 32}]) if b'"a"' in asked.body else None
