@@ -57,8 +57,8 @@ _SHORT_STRINGS = tuple(b"m" + size.to_bytes(4, "big") for size in range(1024))
 _pack_integer = struct.Struct(">ci").pack
 _pack_float = struct.Struct(">cd").pack
 _REVISION = re.compile(r"([1-9][0-9]*)-(.+)", re.ASCII | re.DOTALL)
-# Of a document that is not deleted and has no parent: 0 for the number, 0 for the digest.
-_FIRST = _TERM + _CONSTANTS[False] + _SMALL_INTEGERS[0] * 2
+_LIVE = _TERM + _CONSTANTS[False]
+_NO_PARENT = _SMALL_INTEGERS[0] * 2
 _LEGAL_ID = re.compile(r"[^_]|_design/.", re.DOTALL)
 
 
@@ -132,10 +132,8 @@ def recognized(text: bytes) -> EncodedDocument | None:
     Returns:
         None where it is something else, or nobody has looked: without the compiled part, all have to be parsed.
     """
-    found = compiled_terms(text, _FIRST, _NO_ATTACHMENTS) if compiled_terms else None
-    if found is None or found[0] is None:
-        return None
-    return EncodedDocument(found[0], text, f"1-{_digest(found[1])}")
+    found = compiled_terms(text, _LIVE + _NO_PARENT, _NO_ATTACHMENTS) if compiled_terms else None
+    return EncodedDocument(found[0], text, f"1-{_digest(found[1])}") if found and found[0] else None
 
 
 def _revision(body: bytes | str, start: int, parent: bytes) -> str | None:
@@ -144,14 +142,11 @@ def _revision(body: bytes | str, start: int, parent: bytes) -> str | None:
         text = body.encode() if isinstance(body, str) else body
         after = _integer(start) + parent
         # It knows plain documents alone, and no tombstones.
-        head = _TERM + _CONSTANTS[False] + after
-        found = compiled_terms(text, head, _NO_ATTACHMENTS) if compiled_terms else None
-        if found is None:
+        _, term = (compiled_terms and compiled_terms(text, _LIVE + after, _NO_ATTACHMENTS)) or (None, b"")
+        if not term:
             document = _decode(text)
-            deleted = _take_special_fields(document)
-            term = b"".join((_TERM, _CONSTANTS[deleted], after, terms(document), _NO_ATTACHMENTS))
-        else:
-            term = found[1]
+            head = _TERM + _CONSTANTS[_take_special_fields(document)]
+            term = head + after + terms(document) + _NO_ATTACHMENTS
     except ValueError:  # also invalid UTF-8, invalid JSON, lone surrogates, integers of too many digits
         return None
     return f"{start + 1}-{_digest(term)}"
@@ -247,7 +242,7 @@ def _list_head(values: Sized) -> bytes:
 
 
 def _is_string_term(values: list[Any]) -> bool:
-    """Erlang writes a list of at most 65,535 bytes as if it were a string."""
+    # So Erlang writes a list of at most 65,535 bytes.
     return len(values) < 65536 and all(type(value) is int and 0 <= value < 256 for value in values)
 
 

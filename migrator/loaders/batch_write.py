@@ -260,8 +260,6 @@ class BatchWrite:
             self._end(index, Status.SKIPPED, reason=f"the target's {field} is as new ({rev})", conflict=True)
         return False
 
-    # -- ends -------------------------------------------------------------------------------------------------
-
     def _equal(self, index: int, proof: str = "") -> None:
         """The target holds this very content: since before, or by a write of ours whose answer was lost.
 
