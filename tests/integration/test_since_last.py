@@ -100,7 +100,8 @@ def is_deleted(database: str, id: str) -> bool:
 
 
 def told(counts: Counts) -> dict[str, int]:
-    return {name: value for name, value in counts.as_dict().items() if value}
+    # How many are proven depends on the server and on the compiled part.
+    return {name: value for name, value in counts.as_dict().items() if value and name != "proven"}
 
 
 @pytest.fixture
