@@ -19,7 +19,7 @@ import pytest
 
 if TYPE_CHECKING:
     from migrator.fixtures.model import Fixtures
-    from migrator.fixtures.reset import SeededDatabases
+    from migrator.fixtures.servers import SeededDatabases
 
 WORKER = "PYTEST_XDIST_WORKER"
 
@@ -89,7 +89,7 @@ def _couchdb_read(couchdb_fixtures: Path, pytestconfig: pytest.Config) -> Fixtur
 
 def _seeded(url: str, fixtures: Fixtures, prefix: str) -> Iterator[SeededDatabases]:
     from migrator.couch.locate import locate
-    from migrator.fixtures.reset import SeededDatabases, fresh
+    from migrator.fixtures.servers import SeededDatabases, fresh
 
     databases = SeededDatabases(locate(url)[0], fresh(fixtures, prefix), url)
     databases.seed()

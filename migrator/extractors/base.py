@@ -26,6 +26,22 @@ class BaseExtractor:
     """What most sources have in common; each says what is otherwise with it."""
 
     ordered = False
+    _wanted: Sequence[str] | None = None
+
+    def describe(self) -> str:
+        """Each source's own."""
+        raise NotImplementedError
+
+    def collections(self) -> Sequence[str]:
+        """What there is, or of that what is wanted.
+
+        Raises:
+            ConfigError: it cannot be found out, or something that is wanted is not there.
+        """
+        return select_collections(self._available(), self._wanted, source=self.describe())
+
+    def _available(self) -> Sequence[str]:
+        raise NotImplementedError
 
     def count(self, collection: str) -> int | None:  # noqa: ARG002 some know it
         """Not known before it is read."""
@@ -133,15 +149,15 @@ class FileExtractor(BaseExtractor):
     def __init__(self, path: Path, files: Mapping[str, Path], collections: Sequence[str] | None) -> None:
         self._path = path
         self._files = files
-        self._collections = select_collections(tuple(files), collections, source=self.describe())
+        self._wanted = collections
+        self.collections()
 
     def describe(self) -> str:
         """The absolute path."""
         return absolute(self._path)
 
-    def collections(self) -> Sequence[str]:
-        """The names of the collections, sorted where none were chosen."""
-        return self._collections
+    def _available(self) -> Sequence[str]:
+        return tuple(self._files)
 
     def identity(self, collection: str) -> str:
         """The file's size and a hash of its ends."""

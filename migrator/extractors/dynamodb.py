@@ -22,7 +22,6 @@ from migrator.extractors.base import (
     chosen,
     divide,
     foreign_position,
-    select_collections,
 )
 from migrator.extractors.rows import Unreadable, document_id, mismatch_fault, row_record
 from migrator.model import Extractor, Position, Record
@@ -60,20 +59,13 @@ class DynamoExtractor(BaseExtractor):
         with self._translated():
             return f"dynamodb:{self._client.meta.endpoint_url}/{self._table}"
 
-    def collections(self) -> Sequence[str]:
-        """The table, or all.
-
-        Raises:
-            ConfigError: there is no such table.
-            Unauthorized: the credentials are refused.
-        """
+    def _available(self) -> Sequence[str]:
         if self._table:
             self._description(self._table)
-            return select_collections([self._table], self._wanted, source=self.describe())
+            return [self._table]
         with self._translated():
             pages = self._client.get_paginator("list_tables").paginate()
-            names = sorted(name for page in pages for name in page["TableNames"])
-        return select_collections(names, self._wanted, source=self.describe())
+            return sorted(name for page in pages for name in page["TableNames"])
 
     def identity(self, collection: str) -> str:
         """The table's id and key: one of the same name that was created again is another."""

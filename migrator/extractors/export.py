@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
-from migrator.extractors.base import BaseExtractor, absolute, chosen, parse_position, select_collections
+from migrator.extractors.base import BaseExtractor, absolute, chosen, parse_position
 from migrator.extractors.json_records import holds_lines
 from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Value, keyed, listed
@@ -80,13 +80,8 @@ class ExportExtractor(BaseExtractor):
         """The absolute path."""
         return absolute(self._path)
 
-    def collections(self) -> Sequence[str]:
-        """The names of the collections.
-
-        Raises:
-            ConfigError: the file is broken, of another form, or lacks a collection that is wanted.
-        """
-        return select_collections(tuple(self._sections), self._wanted, source=self.describe())
+    def _available(self) -> Sequence[str]:
+        return tuple(self._sections)
 
     def count(self, collection: str) -> int | None:
         """How many documents there are."""

@@ -6,6 +6,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from migrator.codec import json_fault
@@ -16,8 +17,8 @@ MAX_DOCUMENT_BYTES = 64 << 20
 """A longer one becomes a fault."""
 
 # Values are looked at, never handed on, so numbers need not be exact; and int() refuses more than 4300 digits.
-_DECODER = json.JSONDecoder(parse_int=float)
-_LENIENT = json.JSONDecoder(parse_int=float, strict=False)
+# What is wrong within a string is left to whoever reads the value.
+_PARSE = json.JSONDecoder(parse_int=float, strict=False).raw_decode
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER_TAIL = re.compile(r"[0-9.eE+-]*")
 # The decoder stumbles over text that goes on in the next block no further than this from the block's end.
@@ -29,6 +30,7 @@ _KEPT_CHARS = 200
 _BOM = "\ufeff"
 
 
+@dataclass(eq=False)
 class JsonText:
     """A cursor over JSON text.
 
@@ -40,35 +42,26 @@ class JsonText:
         name: the file's name, for messages.
         offset: where in the text the stream stands.
         max_value_bytes: longer values are passed over.
-        lenient: control characters within strings are left to whoever reads the values.
         line_at: gives line and characters before a byte offset, where `offset` is not the beginning.
     """
 
-    def __init__(
-        self,
-        stream: Readable,
-        name: str,
-        *,
-        offset: int = 0,
-        max_value_bytes: int,
-        lenient: bool = False,
-        line_at: Callable[[int], tuple[int, int]] | None = None,
-    ) -> None:
-        self.offset = offset
-        self._line_at = line_at
-        self.lost = False
-        self._stream = stream
-        self._name = name
-        self._max_value_bytes = max_value_bytes
-        self._parse = (_LENIENT if lenient else _DECODER).raw_decode
+    stream: Readable
+    name: str
+    _: KW_ONLY
+    offset: int = 0
+    max_value_bytes: int
+    line_at: Callable[[int], tuple[int, int]] | None = None
+    lost = False
+
+    def __post_init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text = ""
         self._at = 0
         self._ended = False
         # Where the window begins, as far as that is known.
-        self._line: int | None = None if offset else 1
+        self._line: int | None = None if self.offset else 1
         self._column = 0
-        if not offset and self.peek() == _BOM:
+        if not self.offset and self.peek() == _BOM:
             self._consume(self._at + 1)
 
     def peek(self) -> str:
@@ -103,7 +96,7 @@ class JsonText:
         self.peek()
         while True:
             try:
-                parsed, end = self._parse(self._text, self._at)
+                parsed, end = _PARSE(self._text, self._at)
             except RecursionError:
                 return self._skim(Problem.TOO_DEEP)
             except json.JSONDecodeError as error:
@@ -117,10 +110,10 @@ class JsonText:
                 goes_on = _NUMBER_TAIL.match(self._text, end) if isinstance(parsed, float) else None
                 if self._ended or goes_on is None or goes_on.end() < len(self._text):
                     text = self._consume(end)
-                    if len(text) > self._max_value_bytes:
+                    if len(text) > self.max_value_bytes:
                         return Value(None, b"", Problem.TOO_LARGE)
                     return Value(parsed, text)
-            if len(self._text) - self._at > self._max_value_bytes:
+            if len(self._text) - self._at > self.max_value_bytes:
                 return self._skim(Problem.TOO_LARGE)
             self._fill()
 
@@ -184,7 +177,7 @@ class JsonText:
         missing = offset - self.offset
         while missing > len(waiting):
             missing -= len(waiting)
-            waiting = self._stream.read(BLOCK_BYTES)
+            waiting = self.stream.read(BLOCK_BYTES)
             if not waiting:
                 break
         self._decoder.reset()
@@ -198,7 +191,7 @@ class JsonText:
             raise self._broken("expected a key in double quotes", self._at)
         key = self.value()
         if key.problem:
-            raise self._broken(f"the key before this is longer than {self._max_value_bytes} bytes", self._at)
+            raise self._broken(f"the key before this is longer than {self.max_value_bytes} bytes", self._at)
         self.take(":")
         return key
 
@@ -207,7 +200,7 @@ class JsonText:
         find = end_of_junk if junk else end_of_broken
         end = find(self._text, self._at, closing)
         while not self._ended and (end is None or end > len(self._text) - _AHEAD_CHARS):
-            if len(self._text) - self._at > self._max_value_bytes:
+            if len(self._text) - self._at > self.max_value_bytes:
                 break
             self._fill()
             end = find(self._text, self._at, closing)
@@ -218,12 +211,12 @@ class JsonText:
             self._fill()
             text = b""
             self._consume(len(self._text))
-        kept = text if len(text) <= self._max_value_bytes else b""
+        kept = text if len(text) <= self.max_value_bytes else b""
         return Value(None, kept, Problem.BROKEN, error.message + rest)
 
     def _fill(self) -> None:
         # As much again as is waiting: so a long value is read over and over, but in all only twice its length.
-        block = self._stream.read(max(BLOCK_BYTES, len(self._text) - self._at))
+        block = self.stream.read(max(BLOCK_BYTES, len(self._text) - self._at))
         self._ended = not block
         # The line's beginning shows where the lines of its like begin.
         begin = self._text.rfind("\n", max(0, self._at - _KEPT_CHARS), self._at)
@@ -242,7 +235,7 @@ class JsonText:
     def _skim(self, problem: Problem) -> Value:
         """Pass over a value by its brackets and quotes alone, keeping no more of it than is allowed."""
         if self.peek() not in '{["':
-            raise self._broken(f"a number is longer than {self._max_value_bytes} bytes", self._at)
+            raise self._broken(f"a number is longer than {self.max_value_bytes} bytes", self._at)
         pieces: list[bytes] = []
         length = depth = 0
         in_string = complete = False
@@ -251,7 +244,7 @@ class JsonText:
             complete = depth == 0 and not in_string
             piece = self._consume(end)
             length += len(piece)
-            if length > self._max_value_bytes:
+            if length > self.max_value_bytes:
                 problem = Problem.TOO_LARGE
                 pieces.clear()
             else:
@@ -270,17 +263,17 @@ class JsonText:
         return self._line + self._text.count("\n", 0, at), column
 
     def _broken(self, why: str, at: int, *, hint: str = "") -> BrokenJson:
-        if self._line is None and self._line_at is not None:
+        if self._line is None and self.line_at is not None:
             window = self._text[: self._at].encode("utf-8", "surrogateescape")
-            self._line, self._column = self._line_at(self.offset - len(window))
+            self._line, self._column = self.line_at(self.offset - len(window))
         if at >= len(self._text) and self._ended:
             why += ", but the file ends"
             hint = hint or "It may have been cut off: fetch or make it again."
         if self._line is None:
-            return BrokenJson(f"{self._name} is broken after byte {self.offset}: {why}.", hint=hint)
+            return BrokenJson(f"{self.name} is broken after byte {self.offset}: {why}.", hint=hint)
         line, column = self._place(at)
         return BrokenJson(
-            f"{self._name}:{line}:{column + 1}: {why}.", hint=hint or "Fix the file; nothing was read from it."
+            f"{self.name}:{line}:{column + 1}: {why}.", hint=hint or "Fix the file; nothing was read from it."
         )
 
 
@@ -291,6 +284,5 @@ def documents_in(file: TextFile) -> JsonText:
         str(file.path),
         offset=file.offset,
         max_value_bytes=MAX_DOCUMENT_BYTES,
-        lenient=True,
         line_at=partial(line_at, file.path),
     )

@@ -16,7 +16,7 @@ from redis import exceptions
 from migrator.codec import InvalidDocument, decode_value
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.base import BaseExtractor, chosen, foreign_position, select_collections
+from migrator.extractors.base import BaseExtractor, chosen, foreign_position
 from migrator.extractors.rows import Unreadable, row_fault, text_fault
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter
@@ -62,7 +62,8 @@ class RedisExtractor(BaseExtractor):
         self._environ = environ or {}
         self._ca_file = ca_file
         self._timeout_s = timeout_s
-        self._collections = select_collections(tuple(self._patterns), collections, source=self.describe())
+        self._wanted = collections
+        super().collections()
 
     def describe(self) -> str:
         """The URL without credentials, and the patterns."""
@@ -79,7 +80,10 @@ class RedisExtractor(BaseExtractor):
         """
         with self._translated():
             self._client.ping()
-        return self._collections
+        return super().collections()
+
+    def _available(self) -> Sequence[str]:
+        return tuple(self._patterns)
 
     def count(self, collection: str) -> int | None:
         """Not known before the keys are read, but for all of them."""

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from migrator.codec import InvalidDocument, decode
 from migrator.codec.rejected import field_in_text, read_loosely, text_of
 from migrator.errors import ConfigError
-from migrator.extractors.base import BaseExtractor, absolute, factory, parse_position, select_collections
+from migrator.extractors.base import BaseExtractor, absolute, factory, parse_position
 from migrator.extractors.lines import MAX_LINE_BYTES, Readable, TextFile, text_lines
 from migrator.extractors.rows import document_id, keyed_record, row_fault, text_fault
 from migrator.files.identity import file_identity
@@ -193,13 +193,8 @@ class SingerExtractor(BaseExtractor):
         """The file."""
         return f"singer:{self._name}"
 
-    def collections(self) -> Sequence[str]:
-        """The streams.
-
-        Raises:
-            ConfigError: the file holds something else than messages.
-        """
-        return select_collections(tuple(self._streams.keys), self._wanted, source=self.describe())
+    def _available(self) -> Sequence[str]:
+        return tuple(self._streams.keys)
 
     def identity(self, collection: str) -> str:  # noqa: ARG002
         """The file's size and a hash of its ends."""

@@ -50,6 +50,7 @@ class SqlExtractor(BaseExtractor):
     ) -> None:
         url, self._queries = divide_queries(url)
         self._database = Database(url)
+        self._ranges = KeyRanges(self._database)
         self._wanted = collections
         self.ids_given = ids_given
 
@@ -122,11 +123,7 @@ class SqlExtractor(BaseExtractor):
 
     @cached_property
     def _catalog(self) -> Catalog:
-        return Catalog(self._database, self._queries, ids_given=self.ids_given)
-
-    @cached_property
-    def _ranges(self) -> KeyRanges:
-        return KeyRanges(self._database)
+        return Catalog(self._database, self._queries, self.ids_given)
 
     def _read(self, selects: Sequence[sa.Select[Any]]) -> Iterator[sa.Row[Any]]:
         with translated(self._database.place), self._database.engine.connect() as connection:

@@ -62,6 +62,7 @@ class Relation:
     inherited: bool = False
 
 
+@dataclass(eq=False)
 class Catalog:
     """The collections of a database.
 
@@ -71,10 +72,11 @@ class Catalog:
         ids_given: a transformer makes the ids, so a relation needs no key.
     """
 
-    def __init__(self, database: Database, queries: Mapping[str, str], *, ids_given: bool) -> None:
-        self._database = database
-        self._queries = queries
-        self._ids_given = ids_given
+    database: Database
+    queries: Mapping[str, str]
+    ids_given: bool
+
+    def __post_init__(self) -> None:
         self._relations: dict[str, Relation] = {}
 
     def names(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -83,15 +85,15 @@ class Catalog:
         Raises:
             ConfigError: one is not there, or cannot be read.
         """
-        with translated(self._database.place):
+        with translated(self.database.place):
             there = self._there
         # Where there are views alone, they are what is meant.
         usual = sorted(name for name, own in there.items() if own) or sorted(there)
-        if self._queries:
-            usual = list(self._queries)
+        if self.queries:
+            usual = list(self.queries)
         if wanted is not None:
-            known = [*usual, *sorted({*there, *self._queries} - set(usual))]
-            usual = list(select_collections(known, wanted, source=self._database.place))
+            known = [*usual, *sorted({*there, *self.queries} - set(usual))]
+            usual = list(select_collections(known, wanted, source=self.database.place))
         for name in usual:
             self.relation(name)
         return tuple(usual)
@@ -103,28 +105,28 @@ class Catalog:
             ConfigError: it has no key, or a policy hides rows of it.
         """
         if name not in self._relations:
-            with translated(self._database.place):
-                self._relations[name] = self._query(name) if name in self._queries else self._stored(name)
+            with translated(self.database.place):
+                self._relations[name] = self._query(name) if name in self.queries else self._stored(name)
         return self._relations[name]
 
     @cached_property
     def _schema(self) -> str | None:
-        return default_schema(self._database.engine) if self._database.postgresql else None
+        return default_schema(self.database.engine) if self.database.postgresql else None
 
     @property
     def _there(self) -> dict[str, bool]:
         """All relations by name, and whether each is a table that is no part of another."""
         if self._schema is None:
-            inspector = sa.inspect(self._database.engine)
+            inspector = sa.inspect(self.database.engine)
             return dict.fromkeys(inspector.get_view_names(), False) | dict.fromkeys(
                 inspector.get_table_names(), True
             )
-        found = self._database.rows(sa.text(_RELATIONS), schema=self._schema)
+        found = self.database.rows(sa.text(_RELATIONS), schema=self._schema)
         return {str(name): bool(own) for name, own in found}
 
     def _query(self, name: str) -> Relation:
-        text = self._queries[name]
-        source = query_columns(self._database, text, name)
+        text = self.queries[name]
+        source = query_columns(self.database, text, name)
         self._need_ids(name, source, "The query")
         return Relation((source,), (), hashlib.sha256(text.encode()).hexdigest()[:16], _own_id(source))
 
@@ -152,7 +154,7 @@ class Catalog:
         return Relation(parts, key, identity, id_columns, inherited=len(parts) > 1)
 
     def _need_ids(self, name: str, source: sa.FromClause, what: str) -> None:
-        if self._ids_given or "_id" in source.columns:
+        if self.ids_given or "_id" in source.columns:
             return
         raise ConfigError(
             f"{what} {shown(name)} has neither a primary key nor a unique one without nulls, so "
@@ -164,7 +166,7 @@ class Catalog:
     def _parts(self, name: str) -> tuple[sa.Table, ...]:
         if self._schema is None:
             return (self._reflected(None, name),)
-        found = self._database.rows(sa.text(_PARTS), schema=self._schema, name=name)
+        found = self.database.rows(sa.text(_PARTS), schema=self._schema, name=name)
         for _, part, hidden, user, policies in found:
             if hidden:
                 raise _policy_error(str(part), str(user), [str(policy) for policy in policies])
@@ -178,7 +180,7 @@ class Catalog:
                 sa.sql.quoted_name(name, quote=True),
                 sa.MetaData(),
                 schema=None if schema is None else sa.sql.quoted_name(schema, quote=True),
-                autoload_with=self._database.engine,
+                autoload_with=self.database.engine,
                 resolve_fks=False,
                 listeners=[("column_reflect", _quote)],
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,6 +37,7 @@ _NATIVE_OIDS = frozenset(
 _NATIVE_OIDS |= frozenset((1270, 1231, 2951, 3807))
 
 
+@dataclass(eq=False)
 class KeyRanges:
     """Ranges of the keys of a database's tables.
 
@@ -42,8 +45,9 @@ class KeyRanges:
         database: the database.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    database: Database
+
+    def __post_init__(self) -> None:
         self._types: dict[tuple[str, str], sa.types.TypeEngine[Any]] = {}
 
     def behind(self, key: Sequence[sa.Column[Any]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
@@ -57,9 +61,9 @@ class KeyRanges:
 
     def size(self, table: Any) -> int:
         """Bytes in PostgreSQL, rows in SQLite: whatever costs no reading of the rows."""
-        if self._database.postgresql:
-            return int(self._database.rows(sa.text(_SIZE), t=self._database.quoted(table))[0][0])
-        return int(self._database.rows(sa.select(sa.func.count()).select_from(table))[0][0])
+        if self.database.postgresql:
+            return int(self.database.rows(sa.text(_SIZE), t=self.database.quoted(table))[0][0])
+        return int(self.database.rows(sa.select(sa.func.count()).select_from(table))[0][0])
 
     def dividing(self, key: Sequence[sa.Column[Any]], parts: int, min_rows: int) -> list[list[Any]]:
         """Find keys that divide a table into ranges of about one size; each is the last of its range.
@@ -71,34 +75,32 @@ class KeyRanges:
             parts: so many ranges at most.
             min_rows: so many rows has each at least.
         """
+        asked = partial(asked_for, self.database)
         table = key[0].table
         whole = [column.is_not(None) for column in key if column.nullable]
-        if self._database.postgresql:
-            estimate = float(self._database.rows(sa.text(_ESTIMATE), t=self._database.quoted(table))[0][0] or 0)
+        if self.database.postgresql:
+            estimate = float(self.database.rows(sa.text(_ESTIMATE), t=self.database.quoted(table))[0][0] or 0)
             if estimate > RANKED_ROWS:
                 percent = min(100.0, 100 * SAMPLED_ROWS / estimate)
                 sample = sa.tablesample(table, sa.func.system(percent), seed=sa.literal(1))
                 columns = [sample.c[column.name] for column in key]
-                found = self._database.rows(sa.select(*map(self._asked, columns)).order_by(*columns))
+                found = self.database.rows(sa.select(*map(asked, columns)).order_by(*columns))
                 parts = max(1, min(parts, int(estimate) // min_rows, len(found)))
                 return [list(found[len(found) * part // parts - 1]) for part in range(1, parts)]
-        rows = int(self._database.rows(sa.select(sa.func.count()).select_from(table).where(*whole))[0][0])
+        rows = int(self.database.rows(sa.select(sa.func.count()).select_from(table).where(*whole))[0][0])
         step = max(-(-rows // parts), min_rows)
         number = sa.func.row_number().over(order_by=list(key)).label("migrator_number")
-        ranked = sa.select(*map(self._asked, key), number).where(*whole).subquery()
+        ranked = sa.select(*map(asked, key), number).where(*whole).subquery()
         *columns, at = ranked.c
         last = sa.select(*columns).where(at % step == 0, at < rows).order_by(at)
-        return [list(row) for row in self._database.rows(last)]
-
-    def _asked(self, column: Any) -> sa.ColumnElement[Any]:
-        return asked_for(self._database, column)
+        return [list(row) for row in self.database.rows(last)]
 
     def _bound(self, column: sa.Column[Any], value: Any) -> sa.ColumnElement[Any]:
         """A key's value as the database must take it."""
         # The bytes of what is no text, which the database compares as it compared them before.
         given = value.raw if isinstance(value, Unreadable) else value
         bound: sa.ColumnElement[Any] = sa.bindparam(None, given, type_=sa.types.NullType())
-        if not self._database.postgresql:
+        if not self.database.postgresql:
             return sa.cast(bound, sa.Text) if isinstance(value, Unreadable) else bound
         if isinstance(value, Unreadable):
             bound = sa.func.convert_from(bound, "SQL_ASCII")
@@ -113,7 +115,7 @@ class KeyRanges:
             "SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
             "WHERE attrelid = CAST(:table AS regclass) AND attname = :name"
         )
-        ((name,),) = self._database.rows(query, table=self._database.quoted(column.table), name=column.name)
+        ((name,),) = self.database.rows(query, table=self.database.quoted(column.table), name=column.name)
 
         class OwnType(sa.types.UserDefinedType[Any]):
             cache_ok = True

@@ -34,25 +34,13 @@ def same(one: Any, other: Any) -> bool:
     Returns:
         True where they are the same.
     """
-    pending = [(one, other)]
-    while pending:
-        left, right = pending.pop()
-        if type(left) is not type(right):
-            return False
-        if isinstance(left, dict):
-            if list(left) != list(right):
-                return False
-            pending.extend((left[key], right[key]) for key in left)
-        elif isinstance(left, list | tuple):
-            if len(left) != len(right):
-                return False
-            pending.extend(zip(left, right, strict=True))
-        elif isinstance(left, float):
-            if repr(left) != repr(right):
-                return False
-        elif left != right:
-            return False
-    return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return repr(one) == repr(other) if isinstance(one, float) else bool(one == other)
 
 
 def transformed(transform: Transformer, document: Mapping[str, Any]) -> Any:

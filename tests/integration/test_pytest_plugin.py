@@ -9,7 +9,7 @@ import pytest
 
 from migrator.couch.endpoint import parse_endpoint
 from migrator.fixtures.folder import read_fixtures
-from migrator.fixtures.reset import SeededDatabases
+from migrator.fixtures.servers import SeededDatabases
 from migrator.fixtures.values import parse_now
 from tests import support
 

@@ -45,10 +45,7 @@ class CouchsnapReader(NdjsonReader):
     """
 
     newest_last = True
-
-    def _leaf(self, element: Element) -> Leaf | LeafFault:
-        self._compute_rev = True
-        return super()._leaf(element)
+    compute_rev = True
 
 
 class NdjsonWriter(FileWriter):

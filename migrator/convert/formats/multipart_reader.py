@@ -107,7 +107,7 @@ class MultipartReader(FileReader):
                 what = f"the attachment {name!r:.80}" if name else "the document"
                 why = f"{place}: {what} does not match its Content-MD5 or Content-Length."
                 return LeafFault(id, "", "damaged", why)
-        leaf = leaf_of(part.text, place, compute_rev=self._compute_rev)
+        leaf = leaf_of(part.text, place)
         if isinstance(leaf, LeafFault):
             return leaf if leaf.id else leaf._replace(id=id)
         if id and leaf.id != id:

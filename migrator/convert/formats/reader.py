@@ -45,7 +45,6 @@ class FileReader:
     Args:
         path: the file; also packed, `.gz` or `.zst`.
         max_document_bytes: the longest document that is held; a longer one is a fault.
-        compute_rev: give documents without `_rev` the revision that CouchDB gives them when they are new.
     """
 
     ordered = False
@@ -55,14 +54,14 @@ class FileReader:
     newest_last = False
     """True when a later leaf of a document stands for the document in place of the earlier ones."""
 
-    def __init__(
-        self, path: Path, *, max_document_bytes: int = ConvertJob.max_document_bytes, compute_rev: bool = False
-    ) -> None:
+    compute_rev = False
+    """True to give documents without `_rev` the revision that CouchDB gives them when they are new."""
+
+    def __init__(self, path: Path, *, max_document_bytes: int = ConvertJob.max_document_bytes) -> None:
         self.path = path
         self.notes: Counter[str] = Counter()
         """What was met that is neither leaf nor fault, such as torn lines that a resumed run repeated."""
         self._max_document_bytes = max_document_bytes
-        self._compute_rev = compute_rev
 
     def describe(self) -> str:
         """The file's path."""
@@ -86,7 +85,7 @@ class FileReader:
         raise NotImplementedError
 
     def _leaf(self, element: Element) -> Leaf | LeafFault:
-        return element.fault or leaf_of(element.text, element.place, compute_rev=self._compute_rev)
+        return element.fault or leaf_of(element.text, element.place, compute_rev=self.compute_rev)
 
     def _lines(self, file: TextFile) -> Iterator[Element]:
         """The lines that are not blank."""

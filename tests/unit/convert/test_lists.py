@@ -67,6 +67,7 @@ def test_a_file_that_was_cut_off(tmp_path: Path, cut: int) -> None:
             ["foreign_document"],
         ),
         (HEAD + f"{ROWS[0]},\n" + ROWS[2].replace('{"id":"z"', '{"id":"y"') + "\n]}", "a", ["foreign_document"]),
+        ('{"rows":[' + f'{ROWS[0]},{{"id":"b\n"}},{ROWS[2]}]}}', "az", ["invalid_json"]),
         ('{"rows":{}}', "", ["broken_file"]),
         ('{"total_rows":3}', "", ["broken_file"]),
         ("[]", "", ["broken_file"]),
