@@ -34,14 +34,6 @@ SUFFIXES = tuple(f"{kind}{packing}" for kind in (".json", ".ndjson", ".jsonl") f
 _BESIDE = (".mapping", ".analyzer", ".alias", ".settings", ".template", ".metadata")
 
 
-class NotADocument(ValueError):
-    """What was read stands for no document; the arguments are a word and a sentence."""
-
-    def __init__(self, error: str, reason: str) -> None:
-        super().__init__(reason)
-        self.error = error
-
-
 def plain_values(value: Any, path: str = "") -> Any:
     """Take marked objects to the values they stand for, at every depth.
 
@@ -49,7 +41,7 @@ def plain_values(value: Any, path: str = "") -> Any:
     are out of Python's range or finer than microseconds) stays as it is marked, so nothing of it is lost.
 
     Raises:
-        NotADocument: a marked object is damaged; the message begins with the path to it.
+        InvalidDocument: a marked object is damaged; the message begins with the path to it.
     """
     if isinstance(value, list):
         return [plain_values(item, f"{path}[{number}]") for number, item in enumerate(value)]
@@ -62,7 +54,7 @@ def plain_values(value: Any, path: str = "") -> Any:
         return make(value)
     except (ValueError, TypeError, InvalidOperation, binascii.Error, AttributeError, KeyError):
         reason = f"{path or 'the document'} is marked as {next(iter(value))} and is none"
-        raise NotADocument("invalid_extended_json", reason) from None
+        raise InvalidDocument("invalid_extended_json", reason) from None
 
 
 def id_text(value: Any) -> Any:
@@ -215,8 +207,8 @@ def converted(
     """
     try:
         return convert(found)
-    except NotADocument as refused:
-        error, reason = refused.error, str(refused)
+    except InvalidDocument as refused:
+        error, reason = refused.error, refused.reason
     except RecursionError:
         error, reason = "too_deep", "the document is nested too deeply"
     except Exception as odd:  # noqa: BLE001 whatever is odd in one document is a fault of its own
@@ -240,12 +232,14 @@ def from_elastic(found: dict[str, Any]) -> dict[str, Any]:
         return {**found, "_id": _digits(found["_id"])} if "_id" in found else found
     source = found.get("_source")
     if not isinstance(source, dict):
-        raise NotADocument("no_source", "the hit has no _source; was the index made without it?")
+        raise InvalidDocument("no_source", "the hit has no _source; was the index made without it?")
     if "_id" not in found:
         return source
     id = _digits(found["_id"])
     if _digits(source.get("_id", id)) != id:
-        raise NotADocument("id_mismatch", f"the _source has the _id {source['_id']!r:.80}, which is not the hit's")
+        raise InvalidDocument(
+            "id_mismatch", f"the _source has the _id {source['_id']!r:.80}, which is not the hit's"
+        )
     return {"_id": id, **source, **({"_id": id} if "_id" in source else {})}
 
 

@@ -46,13 +46,16 @@ class MemoryExtractor(BaseExtractor):
         name: what people call it, best `package.module:attribute`.
         collections: which to read, in this order; all where None. A source with `list_all` alone is asked for
             `USUAL_COLLECTIONS` then, and those that are not empty are read.
+        place: what the description says, where it is not `memory:` and the name.
 
     Raises:
         ConfigError: the source has none of these shapes, or a collection is not there.
     """
 
-    def __init__(self, source: object, *, name: str, collections: Sequence[str] | None = None) -> None:
-        self._name = name
+    def __init__(
+        self, source: object, *, name: str, collections: Sequence[str] | None = None, place: str = ""
+    ) -> None:
+        self._described = place or f"memory:{name}"
         self._source = source
         self._data = data_of(source)
         if self._data is not None:
@@ -69,8 +72,8 @@ class MemoryExtractor(BaseExtractor):
         )
 
     def describe(self) -> str:
-        """The name with `memory:` before it."""
-        return f"memory:{self._name}"
+        """The name with `memory:` before it, or another place."""
+        return self._described
 
     def collections(self) -> Sequence[str]:
         """The names of the collections, in the source's order where none were chosen."""

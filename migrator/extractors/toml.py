@@ -14,38 +14,29 @@ from migrator.extractors.memory import MemoryExtractor
 MAX_BYTES = 64_000_000
 
 
-class TomlExtractor(MemoryExtractor):
-    """`[orders.a1]` is the document `a1` of the collection `orders`; each `[[orders]]` has an `_id` of its own.
+def open_toml(name: str, collections: Sequence[str] | None = None) -> MemoryExtractor:
+    """`[orders.a1]` is the document `a1` of the collection `orders`; each `[[orders]]` has its own `_id`.
 
     Args:
-        path: the file.
+        name: the file.
         collections: which to read, in this order; all where None.
 
     Raises:
-        ConfigError: there is no such file, it is no TOML, or it holds more than collections.
+        ConfigError: there is no such file, it is not TOML, or it holds more than collections.
     """
-
-    def __init__(self, path: str, *, collections: Sequence[str] | None = None) -> None:
-        self._path = Path(path)
-        super().__init__(_read(self._path), name=path, collections=collections)
-
-    def describe(self) -> str:
-        """The absolute path."""
-        return absolute(self._path)
-
-
-open_source = factory(TomlExtractor, "toml")
-
-
-def _read(path: Path) -> dict[str, object]:
+    path = Path(name)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path} has more than {MAX_BYTES:,} bytes.", hint="Divide it into several files.")
         with path.open("rb") as file:
-            return tomllib.load(file)
+            data = tomllib.load(file)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}.", hint="Look at the path, and at the folder it starts from."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is no TOML: {error}.", hint="See toml.io for what TOML is.") from error
+    return MemoryExtractor(data, name=name, place=absolute(path), collections=collections)
+
+
+open_source = factory(open_toml, "toml")

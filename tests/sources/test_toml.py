@@ -12,7 +12,7 @@ import pytest
 import migrator
 from migrator.errors import ConfigError
 from migrator.extractors import toml
-from migrator.extractors.toml import TomlExtractor
+from migrator.extractors.toml import open_toml
 from migrator.testing import DOCUMENTS, ExtractorContract
 from tests.contract.extractor_contract import Source
 from tests.contract.test_extractors import Local
@@ -46,7 +46,7 @@ class TestToml(ExtractorContract):
         path = tmp_path / "settings.toml"
         made = {name: keyed(each) if request.param == "tables" else each for name, each in self.contents.items()}
         path.write_text("".join(f"{name} = {as_toml(each)}\n" for name, each in made.items()), encoding="utf-8")
-        return Local(lambda names: TomlExtractor(str(path), collections=names))
+        return Local(lambda names: open_toml(str(path), collections=names))
 
 
 def test_is_a_source_by_its_name_and_by_its_scheme(tmp_path: Path) -> None:
@@ -78,11 +78,11 @@ def test_what_is_no_source_is_refused(
     monkeypatch.setattr(toml, "MAX_BYTES", 100)
     (tmp_path / "settings.toml").write_bytes(text)
     with pytest.raises(ConfigError, match=words) as caught:
-        TomlExtractor(str(tmp_path / "settings.toml"))
+        open_toml(str(tmp_path / "settings.toml"))
     assert caught.value.hint
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     """It is a mistyped path."""
     with pytest.raises(ConfigError, match=r"gone\.toml cannot be read: No such file"):
-        TomlExtractor(str(tmp_path / "gone.toml"))
+        open_toml(str(tmp_path / "gone.toml"))
