@@ -24,7 +24,7 @@ def read(text: str, decoder: JSONDecoder) -> Any:
     """Read one JSON value of any depth, as quickly as that goes.
 
     Raises:
-        JSONDecodeError: the text is no JSON.
+        JSONDecodeError: the text is not JSON.
     """
     try:
         return decoder.decode(text)
@@ -36,7 +36,7 @@ def loads(text: str, decoder: JSONDecoder) -> Any:
     """Read one JSON value; `decoder` reads strings, numbers and words, and its `object_pairs_hook` makes objects.
 
     Raises:
-        JSONDecodeError: the text is no JSON.
+        JSONDecodeError: the text is not JSON.
     """
     # The closing bracket of each open container and its items: in an object keys and values in turn.
     levels: list[tuple[str, list[Any]]] = [("", [])]

@@ -40,12 +40,12 @@ def json_fault(error: JSONDecodeError) -> tuple[str, int]:
 
 @dataclass(eq=False)
 class InvalidDocument(Exception):
-    """A text is no document.
+    """A text is not a document.
 
     Args:
         error: one machine-readable word.
         reason: one sentence for people.
-        at: the offset in characters where it is no JSON; None where it is JSON, or no text.
+        at: the offset in characters where it is not JSON; None where it is JSON, or no text.
     """
 
     error: str
@@ -145,7 +145,7 @@ def find_all(document: Any, wanted: Callable[[Any], bool]) -> Iterator[tuple[lis
 
 
 def has_surrogate(value: object) -> bool:
-    """True for a string that holds half a surrogate pair, which is no Unicode text."""
+    """True for a string that holds half a surrogate pair, which is not Unicode text."""
     return isinstance(value, str) and SURROGATE.search(value) is not None
 
 

@@ -1,4 +1,4 @@
-"""Reads JSON texts exactly: integers of any size, every float, every string, any depth; nothing that is no JSON.
+"""Reads JSON texts exactly: integers of any size, every float, every string, any depth; nothing that is not JSON.
 
 orjson is fast and strict, but makes floats of integers beyond 64 bits; so a text with that many digits in a row
 is read by the standard library, and so is whatever orjson will not read.
@@ -37,7 +37,7 @@ def decode(text: bytes | str) -> dict[str, Any]:
         The document; integers of any size and every float are exact.
 
     Raises:
-        InvalidDocument: the text is no JSON object in UTF-8, or holds a number that Python cannot.
+        InvalidDocument: the text is not a JSON object in UTF-8, or holds a number that Python cannot.
     """
     return _object(_value(text))
 
@@ -76,7 +76,7 @@ def top_level(text: bytes) -> dict[str, Any]:
         path = find(value, has_surrogate) if isinstance(value, dict) else None
         if path is not None:
             raise InvalidDocument(
-                "lone_surrogate", f"{path_text(path)} holds half a surrogate pair, which is no Unicode text"
+                "lone_surrogate", f"{path_text(path)} holds half a surrogate pair, which is not Unicode text"
             ) from None
     return _object(value)
 
@@ -150,7 +150,7 @@ def _characters(text: bytes) -> str:
     except UnicodeDecodeError as error:
         byte = text[error.start]
         raise InvalidDocument(
-            "invalid_utf8", f"the byte 0x{byte:02x} at offset {error.start} is no UTF-8 ({error.reason})"
+            "invalid_utf8", f"the byte 0x{byte:02x} at offset {error.start} is not UTF-8 ({error.reason})"
         ) from None
 
 
@@ -191,7 +191,7 @@ def _decoder(met: list[_Unreadable]) -> JSONDecoder:
         return unreadable("number_out_of_range", f"the number {text[:_EXCERPT_LENGTH]}, beyond every 64-bit float")
 
     def constant(text: str) -> _Unreadable:
-        return unreadable("invalid_json", f"{text}, which is no JSON value")
+        return unreadable("invalid_json", f"{text}, which is not a JSON value")
 
     return JSONDecoder(parse_int=integer, parse_float=number, parse_constant=constant)
 

@@ -1,4 +1,4 @@
-"""What rejects hold that is no document: almost JSON, and values that stand for what a source could not give.
+"""What rejects hold that is not a document: almost JSON, and values that stand for what a source could not give.
 
 Nothing of it is ever written as it is: people see it and transformers fix it, and `encode` refuses it until then.
 """
@@ -37,12 +37,12 @@ class NotANumber:
 
 
 def read_loosely(text: bytes) -> dict[str, Any] | None:
-    """A document with NaN, control characters, numbers out of range or bytes that are no UTF-8 in it.
+    """A document with NaN, control characters, numbers out of range or bytes that are not UTF-8 in it.
 
     Such bytes become half surrogates, as `surrogateescape` makes them.
 
     Returns:
-        The document; None where the text is no JSON object even so.
+        The document; None where the text is not a JSON object even so.
     """
     try:
         value = _DECODER.decode(text.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
@@ -97,7 +97,7 @@ def text_of(raw: str) -> str:
         found = json.loads(raw, strict=False) if raw.startswith('"') else ""
         found.encode()
     except ValueError:
-        # Broken, or with bytes that are no UTF-8: another id would be named.
+        # Broken, or with bytes that are not UTF-8: another id would be named.
         return ""
     return str(found)
 

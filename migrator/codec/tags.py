@@ -96,7 +96,7 @@ def _untagged(target: Any, known: Mapping[str, type]) -> Any:
         return {unescaped_key(key): value for key, value in target.items()}
     kind = target[MARK]
     if not isinstance(kind, str) or kind not in _VALUES.keys() | _OBJECTS.keys():
-        raise Refusal("unknown_tag", f"{shown(kind)}, which is no known type")
+        raise Refusal("unknown_tag", f"{shown(kind)}, which is not a known type")
     try:
         return _VALUES[kind][1](target["value"]) if kind in _VALUES else _OBJECTS[kind][1](target, known)
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:

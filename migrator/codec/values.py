@@ -60,7 +60,7 @@ class ValueCodec:
 
     Args:
         name: what people call it.
-        convert: takes a value that is no JSON nearer to JSON, or raises Refusal.
+        convert: takes a value that is not JSON nearer to JSON, or raises Refusal.
         native: `convert` for use inside orjson; only for a codec that treats NaN, Enum, UUID and tuple as orjson
             does by itself. It raises for what `convert` gives and orjson cannot write.
         escape: whether keys that could be taken for a type's mark are escaped.

@@ -53,7 +53,7 @@ def encode(document: Mapping[str, Any], values: ValueCodec = PLAIN) -> bytes:
         try:
             return orjson.dumps(fields, values.native, _OPTIONS)
         except orjson.JSONEncodeError as error:
-            # A Ctrl-C while a value was converted is no fault of the value.
+            # A Ctrl-C while a value was converted is not a fault of the value.
             if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
                 raise error.__cause__ from None
     return _utf8(normalise(fields, values), _ENCODER)
@@ -111,7 +111,7 @@ def normalise(value: Any, values: ValueCodec) -> Any:
     """Rebuild a value of any depth from dict, list, str, int, float, bool and None, by a value codec.
 
     Raises:
-        Unencodable: a value has no declared form, a key is no string, or a container holds itself.
+        Unencodable: a value has no declared form, a key is not a string, or a container holds itself.
     """
     return _Walk(values).run(value)
 

@@ -114,7 +114,7 @@ def _object(entries: list[dict[str, Any]]) -> Any:
         try:
             name = document_id([key])
         except NoId as error:
-            return Unreadable("invalid_value", f"a map has {error}".replace("makes no _id", "that is no text"))
+            return Unreadable("invalid_value", f"a map has {error}".replace("makes no _id", "that is not text"))
         if name in found:
             return Unreadable("invalid_value", f"a map has the key {name!r:.80} twice, of which one would be lost")
         found[name] = entry["value"]
@@ -147,7 +147,7 @@ def _each(array: pa.Array, number: pa.DataType, make: Callable[[int], Any]) -> l
         try:
             found.append(None if ticks is None else make(ticks))
         except (OverflowError, ValueError):
-            reason = f"{ticks} as {array.type} is no date or time of the years 1 to 9999"
+            reason = f"{ticks} as {array.type} is not a date or time of the years 1 to 9999"
             found.append(Unreadable("date_out_of_range", reason, ticks))
     return found
 

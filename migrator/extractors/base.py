@@ -99,7 +99,7 @@ def divide(text: str, known: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         ConfigError: an option is not known, or given twice.
     """
     path, mark, query = text.partition("?")
-    if not mark or os.path.exists(text):  # noqa: PTH110 (any text, also one that is no path)
+    if not mark or os.path.exists(text):  # noqa: PTH110 (any text, also one that is not a path)
         return text, {}
     options: dict[str, str] = {}
     for name, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):

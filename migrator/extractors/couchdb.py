@@ -85,7 +85,7 @@ class CouchExtractor:
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield documents in order of their ids' bytes; `after` is an id."""
         if after is not None and not isinstance(after, str):
-            raise ConfigError(f"The position {after!r} is no document id.", hint="Start over with --restart.")
+            raise ConfigError(f"The position {after!r} is not a document id.", hint="Start over with --restart.")
         settle(self._client, collection)
         rows = self._client.listing(collection).rows(
             after=after, include_docs=True, page_rows=self._page_rows, at_once=self._at_once

@@ -76,7 +76,7 @@ class DynamoExtractor(BaseExtractor):
         """Yield a record for each item, in the order of a scan.
 
         Raises:
-            CheckpointError: `after` is no position of this table.
+            CheckpointError: `after` is not a position of this table.
             TransientError: no answer, or too much was asked; reading can go on after the last record.
         """
         key = self._key(collection)

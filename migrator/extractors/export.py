@@ -66,7 +66,9 @@ class ExportExtractor(BaseExtractor):
     def __init__(self, path: str | os.PathLike[str], *, collections: Sequence[str] | None = None) -> None:
         self._path = Path(path)
         if not self._path.name.lower().endswith(_SUFFIXES):
-            raise ConfigError(f"{path} is no JSON export by its name.", hint=f"Expected: {', '.join(_SUFFIXES)}.")
+            raise ConfigError(
+                f"{path} is not a JSON export by its name.", hint=f"Expected: {', '.join(_SUFFIXES)}."
+            )
         if not self._path.exists():
             raise ConfigError(
                 f"There is no file {path}.", hint="Look at the path, and at the folder it starts from."

@@ -33,7 +33,7 @@ class Text(NamedTuple):
 def read_texts(path: Path, *, after: Position | None = None) -> Iterator[Text]:
     """Yield the texts of a file's objects, in bounded memory.
 
-    A line that is no JSON is for whoever parses it, an element of a list that is none is a fault, and where
+    A line that is not JSON is for whoever parses it, an element of a list that is none is a fault, and where
     objects follow one another over several lines, it ends the reading. A position is
     `<offset after the object>:<lines or objects so far>`.
 
@@ -82,7 +82,7 @@ def _layout(path: Path) -> str:
     """`lines`, `list` or `objects`, by the first line that is not blank.
 
     Raises:
-        ConfigError: it is no text.
+        ConfigError: it is not text.
     """
     with TextFile(path) as file:
         text = file.read(_HEAD_BYTES).removeprefix(BOM).lstrip(BLANK)

@@ -34,7 +34,7 @@ _BOM = "\ufeff"
 class JsonText:
     """A cursor over JSON text.
 
-    Bytes that are no UTF-8 come through unchanged, so that only the document that holds them is at fault. `lost`
+    Bytes that are not UTF-8 come through unchanged, so that only the document that holds them is at fault. `lost`
     says that all the rest was passed over.
 
     Args:
@@ -65,7 +65,7 @@ class JsonText:
             self._consume(self._at + 1)
 
     def peek(self) -> str:
-        """The next character that is no white space; "" at the end."""
+        """The next character that is not white space; "" at the end."""
         while True:
             end = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]
             self._consume(end)
@@ -132,7 +132,7 @@ class JsonText:
     def elements(self, *, keyed: bool, begun: bool = False) -> Iterator[tuple[Value | None, Value]]:
         """Go through the object (or list) whose bracket was taken: keys (or None) and values.
 
-        What is no JSON is `BROKEN`, and the others are found after it; else all the rest of the text is its text.
+        What is not JSON is `BROKEN`, and the others are found after it; else all the rest of the text is its text.
 
         Args:
             keyed: it is an object.

@@ -42,7 +42,7 @@ class Value(NamedTuple):
 
 
 class BrokenJson(ConfigError):
-    """The text is no JSON; not that it cannot be read."""
+    """The text is not JSON; not that it cannot be read."""
 
 
 def listed(position: str, value: Value) -> Record:

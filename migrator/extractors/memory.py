@@ -28,7 +28,7 @@ _FORMS = (
     "Expected {collection: {id: document}}, {collection: [documents]}, or a service with that as dbs or _data."
 )
 _ABSENT = object()
-# Another thread may write while keys are listed; a mapping that is no plain dict then says so and is asked again.
+# Another thread may write while keys are listed; another mapping than a dict then says so and is asked again.
 _SNAPSHOT_TRIES = 100
 
 
@@ -145,7 +145,7 @@ class MemoryExtractor(BaseExtractor):
     def _checked(self, collection: object, documents: object) -> _Documents:
         if not isinstance(collection, str):
             raise ConfigError(
-                f"{self._place(collection, '')}: a collection's name is no string but {_kind(collection)}.",
+                f"{self._place(collection, '')}: a collection's name is not a string but {_kind(collection)}.",
                 hint=_FORMS,
             )
         if isinstance(documents, Mapping) or (
@@ -202,12 +202,12 @@ class MemoryExtractor(BaseExtractor):
             except Exception as odd:  # noqa: BLE001 the source's own code failed over one document
                 made, fault = None, self._failed(self._place(collection, shown(key)), odd, key)
             yield Record(key_position(key, digest), made, fault=fault)
-        # Keys that are no strings come last, because the position after a key says nothing of them.
+        # Keys that are not strings come last, because the position after a key says nothing of them.
         for number, key in enumerate(others[begin:], begin + 1):
             position = f"item:{number}:{digest}" if digest else f"item:{number}"
             try:
                 place = self._place(collection, repr(key))
-                reason = f"the key is no string but {_kind(key)}"
+                reason = f"the key is not a string but {_kind(key)}"
                 fault = row_fault(place, "id_not_string", reason, document=documents.get(key))
             except Exception as odd:  # noqa: BLE001 as above
                 fault = self._failed(self._place(collection, _kind(key)), odd)

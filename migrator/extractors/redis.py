@@ -25,7 +25,7 @@ from migrator.naming import shown
 
 KEYS_AT_ONCE = 200
 SORT_MEMORY_BYTES = 16_000_000
-_NO_UTF8 = "it is no UTF-8"
+_NO_UTF8 = "it is not UTF-8"
 # What the server says of itself, whatever key was asked for.
 _TROUBLE = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "max number of clients")
 _JSON_TYPES = (b"ReJSON-RL", b"json")
@@ -136,7 +136,8 @@ class RedisExtractor(BaseExtractor):
             return redis.Redis.from_url(self._url, **given)
         except ValueError as error:
             raise ConfigError(
-                f"{self.describe()} is no address of a Redis server: {error}.", hint="Write redis://host:6379/0."
+                f"{self.describe()} is not the address of a Redis server: {error}.",
+                hint="Write redis://host:6379/0.",
             ) from None
 
     def _records(self, keys: Sequence[bytes]) -> Iterator[Record]:
@@ -198,7 +199,7 @@ def _record(key: bytes, kind: bytes, value: Any) -> Record:
             fields = {name.decode(): _text(field) for name, field in value.items()}
         except UnicodeDecodeError:
             bad = next(name for name in value if isinstance(_text(name), bytes))
-            reason = f"the field's name {bad!r:.100} is no UTF-8"
+            reason = f"the field's name {bad!r:.100} is not UTF-8"
             fields = {"_id": id, **_shown_fields(value)}
             fault = row_fault(place, "invalid_utf8", reason, id=id, document=fields)
             return Record(position, fault=fault)
@@ -212,13 +213,13 @@ def _record(key: bytes, kind: bytes, value: Any) -> Record:
     except InvalidDocument as invalid:
         return Record(position, fault=text_fault(invalid, value, place, id=id))
     if not isinstance(found, dict):
-        fault = row_fault(place, "not_an_object", "holds JSON that is no object", id=id, document=found)
+        fault = row_fault(place, "not_an_object", "holds JSON that is not an object", id=id, document=found)
         return Record(position, fault=fault)
     return Record(position, found if isinstance(found.get("_id"), str) else {**found, "_id": id})
 
 
 def _shown_fields(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """A hash for people, where a name is no text; what stands after such a name is not to be written so."""
+    """A hash for people, where a name is not text; what stands after such a name is not to be written so."""
     return {
         name.decode("utf-8", "backslashreplace"): _text(field)
         if isinstance(_text(name), str)

@@ -70,7 +70,7 @@ def mismatch_fault(place: str, id: str, document: Mapping[str, Any], what: str =
 
 
 def text_fault(invalid: InvalidDocument, text: bytes, place: str = "", *, id: str = "") -> Fault:
-    """The fault of a text that is no document, which is kept as it is; its id is looked for in the text.
+    """The fault of a text that is not a document, which is kept as it is; its id is looked for in the text.
 
     Args:
         invalid: what the codec says.
@@ -111,7 +111,7 @@ class _Bad:
 
 def bad_text(raw: bytes) -> Unreadable:
     """A text that is not in the encoding that it should be in."""
-    return Unreadable("invalid_utf8", "the text is no UTF-8", raw)
+    return Unreadable("invalid_utf8", "the text is not UTF-8", raw)
 
 
 class NoId(ValueError):
@@ -164,7 +164,7 @@ def keyed_record(position: Position, content: Any, key: Sequence[str], place: st
     """
     if not isinstance(content, Mapping):
         return Record(
-            position, fault=row_fault(place, "not_an_object", "the record is no object", document=content)
+            position, fault=row_fault(place, "not_an_object", "the record is not an object", document=content)
         )
     missing = [name for name in key if name not in content]
     if missing:
@@ -194,7 +194,7 @@ def key_position(key: Sequence[Any]) -> str:
 
 
 def shown_key(position: Position) -> str:
-    """A key's position for people; its bytes that are no text are shown as they stand in Python."""
+    """A key's position for people; its bytes that are not text are shown as they stand in Python."""
     text = str(position)
     if _Bad.__name__ not in text:
         return text
@@ -210,7 +210,7 @@ def position_key(position: Position, columns: int) -> list[Any]:
     """The inverse of `key_position`.
 
     Raises:
-        CheckpointError: this is no position of a table with a key of so many columns.
+        CheckpointError: this is not a position of a table with a key of so many columns.
     """
     try:
         key = untag(decode_value(str(position)), [_Bad])

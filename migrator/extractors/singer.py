@@ -73,7 +73,7 @@ class Streams:
         if kind == "SCHEMA" and isinstance(stream, str) and stream:
             key = found.get("key_properties") or []
             if not isinstance(key, list) or not all(isinstance(name, str) for name in key):
-                raise ConfigError(f"{place}: key_properties are no list of names.", hint="The tap is at fault.")
+                raise ConfigError(f"{place}: key_properties is not a list of names.", hint="The tap is at fault.")
             self.keys[stream] = tuple(key)
             return Message("SCHEMA", stream, found)
         if kind in {"RECORD", "BATCH"}:
@@ -85,7 +85,7 @@ class Streams:
             # What a tap no longer has stays at the target: nothing here removes documents.
             return None
         raise ConfigError(
-            f"{place}: {shown(str(kind))} is no kind of message.", hint="Is this a Singer tap's output?"
+            f"{place}: {shown(str(kind))} is not a kind of message.", hint="Is this a Singer tap's output?"
         )
 
     def record(self, stream: str, content: Any, position: Position, place: str) -> Record:

@@ -89,7 +89,7 @@ class SqlExtractor(BaseExtractor):
             after: the position to go on after.
 
         Raises:
-            CheckpointError: `after` is no position of this table, or the table is read in one go.
+            CheckpointError: `after` is not a position of this table, or the table is read in one go.
             TransientError: the connection broke; reading can go on after the last record.
         """
         relation = self._catalog.relation(collection)

@@ -80,7 +80,7 @@ class Catalog:
         self._relations: dict[str, Relation] = {}
 
     def names(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
-        """The collections: the queries, else the tables that are no part of another; or those that are wanted.
+        """The collections: the queries, else the tables that are not part of another; or those that are wanted.
 
         Raises:
             ConfigError: one is not there, or cannot be read.
@@ -115,7 +115,7 @@ class Catalog:
 
     @property
     def _there(self) -> dict[str, bool]:
-        """All relations by name, and whether each is a table that is no part of another."""
+        """All relations by name, and whether each is a table that is not part of another."""
         if self._schema is None:
             inspector = sa.inspect(self.database.engine)
             return dict.fromkeys(inspector.get_view_names(), False) | dict.fromkeys(

@@ -48,7 +48,7 @@ _GIVEN = "SELECT coalesce(current_schema(), 'public')"
 _TIMES = (1082, 1083, 1114, 1184, 1266)
 # text, varchar, char, name, "char", and 0 for types that the driver does not know.
 _TEXTS = (25, 1043, 1042, 19, 18, 0)
-# What may be in a URL's query and is no secret.
+# What may be in a URL's query and is not a secret.
 _SHOWN_QUERY = ("dbname", "host", "port", "service")
 # SQLite's words, which come as those of any other trouble.
 _OF_A_VALUE = (
@@ -70,7 +70,7 @@ def fix_session(engine: sa.Engine) -> None:
         with contextlib.closing(connection.connection.cursor()) as cursor:
             cursor.execute(_SET)
             if _unchecked(connection.connection.dbapi_connection):
-                # The server would end the reading at the first text that is no UTF-8.
+                # The server would end the reading at the first text that is not UTF-8.
                 cursor.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
 
     if engine.dialect.driver == "psycopg":
@@ -140,7 +140,7 @@ class Database:
         url: SQLAlchemy's.
 
     Raises:
-        ConfigError: it is no URL of a database.
+        ConfigError: it is not the URL of a database.
     """
 
     def __init__(self, url: str) -> None:
@@ -149,7 +149,7 @@ class Database:
         except (sa.exc.ArgumentError, ValueError):
             # The text may hold a password, so it is not shown.
             raise ConfigError(
-                f"The {url.partition(':')[0]} source is no URL of a database.",
+                f"The {url.partition(':')[0]} source is not the URL of a database.",
                 hint="Write sqlite:///file.db, or postgresql://user@host/database with special characters "
                 "percent-encoded.",
             ) from None

@@ -97,7 +97,7 @@ class KeyRanges:
 
     def _bound(self, column: sa.Column[Any], value: Any) -> sa.ColumnElement[Any]:
         """A key's value as the database must take it."""
-        # The bytes of what is no text, which the database compares as it compared them before.
+        # The bytes of what is not text, which the database compares as it compared them before.
         given = value.raw if isinstance(value, Unreadable) else value
         bound: sa.ColumnElement[Any] = sa.bindparam(None, given, type_=sa.types.NullType())
         if not self.database.postgresql:
@@ -218,7 +218,7 @@ def query_columns(database: Database, text: str, name: str) -> sa.FromClause:
     Raises:
         ConfigError: two of them have one name, or it gives none.
     """
-    # A colon is no parameter here, and a comment at the end does not reach beyond its line.
+    # A colon is not a parameter here, and a comment at the end does not reach beyond its line.
     query = text.replace(":", "\\:") + "\n"
     reading = {"postgresql_readonly": True} if database.postgresql else {}
     with database.engine.connect().execution_options(**reading) as connection:
@@ -247,7 +247,7 @@ def query_columns(database: Database, text: str, name: str) -> sa.FromClause:
 def _has_python_type(kind: sa.types.TypeEngine[Any]) -> bool:
     if isinstance(kind, sa.types.ARRAY):
         return _has_python_type(kind.item_type)
-    # An interval of months is no number of days, so it goes as text, as do ranges, addresses and the like.
+    # An interval of months is not a number of days, so it goes as text, as do ranges, addresses and the like.
     numbers = (sa.types.Integer, sa.types.Numeric, sa.types.Float, sa.types.Boolean)
     times = (sa.types.Date, sa.types.DateTime, sa.types.Time)
     return isinstance(

@@ -35,7 +35,7 @@ def exact_float(text: str) -> float:
     """The float that, written with as many digits as the text has, is the text again.
 
     Raises:
-        ValueError: it is no finite number, or a float has fewer digits than it.
+        ValueError: it is not a finite number, or a float has fewer digits than it.
     """
     told = exact_decimal(text)
     value = float(told)

@@ -35,7 +35,7 @@ def open_toml(name: str, collections: Sequence[str] | None = None) -> MemoryExtr
             f"{path} cannot be read: {error.strerror}.", hint="Look at the path, and at the folder it starts from."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}.", hint="See toml.io for what TOML is.") from error
+        raise ConfigError(f"{path} is not TOML: {error}.", hint="See toml.io for what TOML is.") from error
     return MemoryExtractor(data, name=name, place=absolute(path), collections=collections)
 
 

@@ -20,7 +20,7 @@ _CONTENT = re.compile(r" sha256:[0-9a-f]{64}")
 
 
 def file_identity(path: Path) -> str:
-    """Give something short that changes when the content of a file does; "" for what is no file, such as a pipe.
+    """Give something short that changes when a file's content does; "" for what is not a file, such as a pipe.
 
     Raises:
         ConfigError: the file cannot be opened.
@@ -44,7 +44,7 @@ def not_opened(path: Path, error: OSError) -> ConfigError:
 
 
 def content_identity(text: bytes) -> str:
-    """The same of what is no file, to be put after what versions before knew of it."""
+    """The same of what is not a file, to be put after what versions before knew of it."""
     return f" sha256:{hashlib.sha256(text).hexdigest()}"
 
 

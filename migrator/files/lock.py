@@ -47,7 +47,7 @@ def held(path: Path, *, what: str, instead: str, elsewhere: str) -> Iterator[Non
             hint=f"Name a place on another file system {elsewhere}.",
         ) from error
     try:
-        # Who holds it is good to know; a disk that has no room for it is no reason to stop here.
+        # Who holds it is good to know; a disk that has no room for it is not a reason to stop here.
         with contextlib.suppress(OSError):
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

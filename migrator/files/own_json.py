@@ -27,7 +27,7 @@ def seal(value: Mapping[str, Any]) -> bytes:
 
     So no changed byte is taken for a word of it.
     """
-    # Names from outside can hold what is no Unicode text; escaped, they can be written and read back.
+    # Names from outside can hold what is not Unicode text; escaped, they can be written and read back.
     body = json.dumps(value, indent=1).encode()[1:]
     return b'{\n "checksum": "' + _checksum(body).encode() + b'",' + body + b"\n"
 
@@ -40,7 +40,7 @@ def unseal(text: bytes) -> tuple[dict[str, Any], bool]:
         must see to it that it has no key that only younger ones have.
 
     Raises:
-        Damaged: it was changed, or is no JSON object.
+        Damaged: it was changed, or is not a JSON object.
     """
     head = _HEAD.match(text)
     if head is not None and (not text.endswith(b"}\n") or _checksum(text[head.end() : -1]) != head[1].decode()):
@@ -48,9 +48,9 @@ def unseal(text: bytes) -> tuple[dict[str, Any], bool]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise Damaged("it is no whole JSON") from None
+        raise Damaged("it is not complete JSON") from None
     if not isinstance(value, dict):
-        raise Damaged("it is no JSON object")
+        raise Damaged("it is not a JSON object")
     if head is None and CHECKSUM in value:
         raise Damaged("its checksum is not as it was written")
     value.pop(CHECKSUM, None)

@@ -69,7 +69,7 @@ class SingerTarget:
         """Take all messages.
 
         Raises:
-            ConfigError: something came that is no message; what came before is written.
+            ConfigError: something came that is not a message; what came before is written.
             MigratorError: as of a run; no STATE is given back for what is not settled.
         """
         for _, number, text in message_lines(_AtOnce(messages), "standard input"):

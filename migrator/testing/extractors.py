@@ -204,6 +204,6 @@ class ExtractorContract:
         if isinstance(reading, Generator):
             reading.close()
         found = documents_of(opened.extract(source.collection("tickets")))
-        # It is closed once more later, which is no error.
+        # It is closed once more later, which is not an error.
         opened.close()
         assert list(self.contents["tickets"]) == by_id(found)

@@ -28,7 +28,7 @@ _Tree = dict[str, "_Tree"]
 
 
 def drop(*fields: str) -> Transformer:
-    """Leave out these fields. What is missing is no error.
+    """Leave out these fields. What is missing is not an error.
 
     Args:
         fields: dotted paths.
@@ -56,7 +56,7 @@ def read_drop(argument: str) -> Transformer:
 
 
 def keep(*fields: str) -> Transformer:
-    """Keep these fields and `_id`, in the document's own order. What is missing is no error.
+    """Keep these fields and `_id`, in the document's own order. What is missing is not an error.
 
     Args:
         fields: dotted paths; of an object on the way only what is named is kept.
@@ -107,7 +107,7 @@ def rename(names: Mapping[str, str]) -> Transformer:
     """Give fields other names, all at once: two may swap theirs.
 
     A field that only changes its name keeps its place in the order; one that moves to another object goes to its
-    end. What is missing is no error. What would be overwritten is: the document is rejected.
+    end. What is missing is not an error. What would be overwritten is: the document is rejected.
 
     Args:
         names: the new dotted path by the old one.
@@ -195,7 +195,7 @@ def set_field(field: str, value: Any) -> Transformer:
         value: any JSON value; each document gets a copy.
 
     Returns:
-        The transformer; it raises TransformError where something on the way is no object.
+        The transformer; it raises TransformError where something on the way is not an object.
 
     Raises:
         ConfigError: the path is empty or damaged, or the value nested too deeply.

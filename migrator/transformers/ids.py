@@ -13,7 +13,7 @@ from migrator.model import Document, Transformer
 from migrator.model.capabilities import Effect, with_effect
 from migrator.transformers.paths import MISSING, Path, get, incomplete, parse_path, split, with_value
 
-# CouchDB's notes on one copy of a document are no part of its content.
+# CouchDB's notes on one copy of a document are not part of its content.
 _NO_CONTENT = BOOKKEEPING | {"_id"}
 _TEMPLATE = re.compile(
     r"(?P<brace>\{\{|\}\})|\{(?P<path>(?:[^{}\\]|\\.)*)\}|(?P<text>[^{}]+)|(?P<fault>.)", re.DOTALL

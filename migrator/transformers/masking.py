@@ -134,11 +134,11 @@ def sample(text: str) -> Transformer:
         The transformer; it gives the document itself, or None.
 
     Raises:
-        ConfigError: it is no percentage.
+        ConfigError: it is not a percentage.
     """
     match = _SAMPLE.fullmatch(text)
     if match is None or not 0 < float(match["percent"]) <= 100:
-        raise ConfigError(f"sample:{text} is no share.", hint="Write 5% or 0.5%,customer_id.")
+        raise ConfigError(f"sample:{text} is not a share.", hint="Write 5% or 0.5%,customer_id.")
     bound = float(match["percent"]) / 100 * 2**64
     path = parse_path(match["field"], f"sample:{text}") if match["field"] else None
 
@@ -156,7 +156,7 @@ def sample(text: str) -> Transformer:
 
 
 def values_at(value: Any, path: Path) -> Iterator[Any]:
-    """Every value that is no object, array or null at a path or below it; arrays are gone through."""
+    """Every value that is not an object, array or null at a path or below it; arrays are gone through."""
     if isinstance(value, list | tuple):
         for item in value:
             yield from values_at(item, path)

@@ -49,7 +49,7 @@ def parse_path(text: str, spec: str) -> Path:
     names = tuple(_ESCAPED.sub(r"\1", part) for part in split(text, "."))
     if not all(names):
         raise ConfigError(
-            f"--transform {spec}: {text!r} is no field path.",
+            f"--transform {spec}: {text!r} is not a field path.",
             hint=r"Write names with dots between them, a.b.c; a dot in a name is written \.",
         )
     return names
@@ -69,14 +69,14 @@ def with_value(document: Document, path: Path, value: Any, spec: str) -> dict[st
     """A document in which a field has a value; the objects on the way to it are made where they are missing.
 
     Raises:
-        TransformError: something on the way is no object.
+        TransformError: something on the way is not an object.
     """
     made = dict(document)
     name, *rest = path
     if rest:
         inner = made.get(name, {})
         if not isinstance(inner, Mapping):
-            raise TransformError(f"{spec}: {name} is no object, so it cannot hold {'.'.join(rest)}.")
+            raise TransformError(f"{spec}: {name} is not an object, so it cannot hold {'.'.join(rest)}.")
         value = with_value(inner, tuple(rest), value, spec)
     made[name] = value
     return made

@@ -99,7 +99,7 @@ def _regex_test(text: str, spec: str) -> _Test:
         search = re.compile(text).search
     except re.error as error:
         raise ConfigError(
-            f"--transform {spec}: {text!r} is no regular expression: {error}.",
+            f"--transform {spec}: {text!r} is not a regular expression: {error}.",
             hint="The syntax is that of Python's re; put a backslash before a special character.",
         ) from error
     return lambda value: isinstance(value, str) and search(value) is not None

@@ -260,7 +260,7 @@ def test_what_the_server_refuses_is_told_by_file_and_line(
     [
         (("none",), "There is no folder none"),
         ((".", "--collection", "x"), "no database 'x'"),
-        ((".", "--now", "yesterday"), "is no time"),
+        ((".", "--now", "yesterday"), "is not a time"),
         ((".", "--sample", "5%"), "migrator snapshot URL FOLDER --mask"),
         (("http://127.0.0.1:1", "--exact"), "--exact goes with a folder"),
         ((".", "--to", "http://127.0.0.1:1/db"), "the fixtures' folder names the databases"),

@@ -558,7 +558,7 @@ def test_a_text_whose_encoding_nobody_checked(postgresql_url: str) -> None:
     )
     found = read(url, "t")
     assert [record.fault.reason if record.fault else record.document["s"] for record in found] == [
-        't ["a"]: s: the text is no UTF-8', found[1].fault.reason, "Zoë", 't ["d"]: a[0]: the text is no UTF-8',
+        't ["a"]: s: the text is not UTF-8', found[1].fault.reason, "Zoë", 't ["d"]: a[0]: the text is not UTF-8',
     ]  # fmt: skip
     assert [record.fault.id for record in found if record.fault] == ["a", "", "d"]
     assert found[0].fault.document["s"] == "b\\xff"

@@ -444,7 +444,7 @@ def test_a_key_that_is_no_text_is_shown_as_it_is(tmp_path: Path) -> None:
     statements(url, "CREATE TABLE t (id TEXT PRIMARY KEY)", "INSERT INTO t VALUES (CAST(x'ff61' AS TEXT))")
     [record] = read(url, "t")
     assert record.fault is not None
-    assert record.fault.reason == 't ["\\\\xffa"]: id: the text is no UTF-8'
+    assert record.fault.reason == 't ["\\\\xffa"]: id: the text is not UTF-8'
 
 
 @given(st.lists(st.tuples(st.text("a:%2"), st.text("a:%3A")), unique=True, min_size=2))

@@ -116,7 +116,9 @@ def test_text_that_is_no_utf8_rejects_its_row_alone(file: Path, row: str, id: st
         assert (first.document["_id"], third.document["_id"]) == ("1", "/w==")
         assert (second.fault.error, second.fault.id) == ("invalid_utf8", id)
         assert f"{name} " in second.fault.reason
-        assert any(f": {column}: the text is no UTF-8" in second.fault.reason for column in ("k", "v", "w", "_id"))
+        assert any(
+            f": {column}: the text is not UTF-8" in second.fault.reason for column in ("k", "v", "w", "_id")
+        )
         json.dumps(second.fault.document, default=repr)
     report = migrator.run(
         f"sqlite:///{file}", str(tmp_path / "o"), checkpoint=str(tmp_path / "c"), rejects=str(tmp_path / "r")

@@ -65,8 +65,8 @@ def test_is_a_source_by_its_name_and_by_its_scheme(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"a = 1\nb = \n", "is no TOML: .*line 2"),
-        (b"\xff", "is no TOML"),
+        (b"a = 1\nb = \n", "is not TOML: .*line 2"),
+        (b"\xff", "is not TOML"),
         (b'title = "x"\n[a.b]\n', "settings.toml title"),
         (b"#" * 101, "more than 100 bytes"),
     ],

@@ -35,7 +35,7 @@ def inline_attachments(attachments: Any) -> tuple[Attachment, ...]:
     if attachments is None:
         return ()
     if not isinstance(attachments, Mapping):
-        raise InvalidDocument("invalid_attachments", "_attachments is no object")
+        raise InvalidDocument("invalid_attachments", "_attachments is not an object")
     return tuple(_attachment(name, fields) for name, fields in attachments.items())
 
 
@@ -68,7 +68,7 @@ def document_pieces(
 
 def _attachment(name: str, fields: Any) -> Attachment:
     if not isinstance(fields, Mapping):
-        raise InvalidDocument("invalid_attachments", f"the attachment {name!r:.80} is no object")
+        raise InvalidDocument("invalid_attachments", f"the attachment {name!r:.80} is not an object")
     data = fields.get("data")
     if not isinstance(data, str):
         raise InvalidDocument(
@@ -82,7 +82,7 @@ def _attachment(name: str, fields: Any) -> Attachment:
         length = sum(map(len, _decoded(data)))
     except (binascii.Error, ValueError):
         raise InvalidDocument(
-            "attachment_damaged", f"the data of the attachment {name!r:.80} is no base64"
+            "attachment_damaged", f"the data of the attachment {name!r:.80} is not base64"
         ) from None
     if fields.get("length", length) != length:
         raise InvalidDocument(
@@ -144,7 +144,7 @@ def without(body: bytes, keys: Collection[str]) -> bytes:
 
 
 def ascii_only(text: bytes) -> bytes:
-    r"""The same JSON with everything that is no ASCII escaped, which can only stand in strings.
+    r"""The same JSON with everything that is not ASCII escaped, which can only stand in strings.
 
     >>> ascii_only('{"é":"😀"}'.encode())
     b'{"\\u00e9":"\\ud83d\\ude00"}'
@@ -185,7 +185,7 @@ def _revision_of(document: dict[str, Any], text: bytes, *, compute_rev: bool) ->
                 "no_revision",
                 "the document has no _rev, so it can be no exact copy; load it as new with migrator run"
                 if rev is None
-                else f"_rev is {json.dumps(rev)[:80]}, which is no revision",
+                else f"_rev is {json.dumps(rev)[:80]}, which is not a revision",
             )
         return rev, f'{{"start":{match[1]},"ids":[{json.dumps(match[2])}]}}'.encode()
     start, ids = (revisions.get("start"), revisions.get("ids")) if isinstance(revisions, dict) else (None, None)
@@ -196,7 +196,7 @@ def _revision_of(document: dict[str, Any], text: bytes, *, compute_rev: bool) ->
         or not all(isinstance(id, str) and id for id in ids)
         or not len(ids) <= start
     ):
-        raise InvalidDocument("invalid_revisions", "_revisions is no list of revisions with its start")
+        raise InvalidDocument("invalid_revisions", "_revisions is not a list of revisions with its start")
     newest = f"{start}-{ids[0]}"
     if rev not in (None, newest):
         raise InvalidDocument(

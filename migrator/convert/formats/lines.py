@@ -83,7 +83,7 @@ class CouchbackupReader(FileReader):
     A batch is read document by document, so that its line need not be held. couchbackup marks where a run was
     resumed, and the line that had been torn there it writes again: what stands whole in the torn line is given
     all the same, as it is true. A torn line without that mark is a fault, and so is a line of a file without a
-    header that is no JSON: up to 2.9 a resumed run glued its first batch to the torn one.
+    header that is not JSON: up to 2.9 a resumed run glued its first batch to the torn one.
     """
 
     def _leaves(self) -> Iterator[Leaf | LeafFault]:

@@ -159,7 +159,7 @@ class _Text:
         for line in lines:
             name, colon, value = line.partition(b":")
             if not colon:
-                raise BrokenMultipart("a line is no header")
+                raise BrokenMultipart("a line is not a header")
             headers[name.strip().lower().decode("ascii", "replace")] = header_text(value.strip())
         return headers
 
@@ -227,7 +227,7 @@ class _Text:
 
 
 def header_text(value: bytes) -> str:
-    """A header's value, of which RFC 2047 encodes what is no ASCII."""
+    """A header's value, of which RFC 2047 encodes what is not ASCII."""
     text = value.decode("utf-8", "replace")
     if "=?" not in text:
         return text

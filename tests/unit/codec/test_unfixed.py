@@ -58,7 +58,7 @@ def from_parquet_list(folder: Path) -> str:
 
 
 def from_sqlite(folder: Path) -> str:
-    """A text that is no UTF-8; the id is made of the key, which has another name."""
+    """A text that is not UTF-8; the id is made of the key, which has another name."""
     with sqlite3.connect(folder / "t.db") as database:
         database.execute("create table t (name text primary key, n text, k integer)")
         database.execute("insert into t values ('m', cast(x'61ff' as text), 1)")

@@ -134,7 +134,7 @@ def test_a_file_gives_the_password(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_password_file_is_named(tmp_path: Path) -> None:
-    """A missing password file, or one that is no text, is an error with its path."""
+    """A missing password file, or one that is not text, is an error with its path."""
     for path, data in ((tmp_path / "none", None), (tmp_path / "binary", b"\xff\xfe")):
         if data is not None:
             path.write_bytes(data)

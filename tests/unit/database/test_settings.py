@@ -301,7 +301,7 @@ def test_a_quote_that_is_open_is_said(folder: Path, line: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_said(folder: Path) -> None:
-    """What is no UTF-8; a folder of that name is none of ours."""
+    """What is not UTF-8; a folder of that name is none of ours."""
     (folder / ".env").write_bytes(b"COUCHDB_USER=\xff")
     with pytest.raises(ConfigError, match="it is not UTF-8"):
         get_database_service()

@@ -150,7 +150,7 @@ def test_what_is_no_collection_is_refused(inner: object) -> None:
     """A value that is neither a mapping nor a list is named with its collection."""
     with pytest.raises(ConfigError, match="memory:app:db settings holds no documents"):
         MemoryExtractor({"users": {}, "settings": inner}, name="app:db")
-    with pytest.raises(ConfigError, match="7: a collection's name is no string but an int"):
+    with pytest.raises(ConfigError, match="7: a collection's name is not a string but an int"):
         MemoryExtractor({7: {}}, name="app:db")
 
 
@@ -220,8 +220,8 @@ def test_keys_that_cannot_be_ids_are_faults() -> None:
             "p",
             {"_id": Unfixed(5)},
         ),
-        Fault("id_not_string", f"{place} 7: the key is no string but an int", "", {"n": 2}),
-        Fault("id_not_string", f"{place} None: the key is no string but None", "", {"n": 3}),
+        Fault("id_not_string", f"{place} 7: the key is not a string but an int", "", {"n": 2}),
+        Fault("id_not_string", f"{place} None: the key is not a string but None", "", {"n": 3}),
     ]
     assert expected == [record.fault for record in records]
 

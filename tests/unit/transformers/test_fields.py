@@ -90,7 +90,7 @@ def test_rename_never_loses_a_value(names: dict[str, str]) -> None:
 
 def test_rename_into_what_is_no_object_is_an_error() -> None:
     """A field cannot be put into a number."""
-    with pytest.raises(TransformError, match="a is no object, so it cannot hold c"):
+    with pytest.raises(TransformError, match="a is not an object, so it cannot hold c"):
         rename({"b.c": "a.c"})(DOCUMENT)
 
 
@@ -163,7 +163,7 @@ def test_set_gives_a_field_a_value(field: str, value: Any, expected: dict[str, A
 @pytest.mark.parametrize("inner", [1, "x", None, [], True])
 def test_set_changes_nothing_into_an_object(inner: Any) -> None:
     """What is no object cannot hold a field, and is not replaced."""
-    with pytest.raises(TransformError, match="a is no object, so it cannot hold b"):
+    with pytest.raises(TransformError, match="a is not an object, so it cannot hold b"):
         set_field("a.b", 1)({"a": inner})
 
 
