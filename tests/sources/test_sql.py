@@ -473,7 +473,7 @@ def test_another_key_is_another_identity(url: str) -> None:
     [
         ("sqlite:///no-such.db", ConfigError, "no SQLite file"),
         ("sqlite://", ConfigError, "three slashes"),
-        ("postgresql:secret", ConfigError, "no URL"),
+        ("postgresql:secret", ConfigError, "not the URL"),
         ("postgresql+nodriver://u:secret@h/d", ConfigError, "dialect"),
         ("postgresql://u:secret@127.0.0.1:9/d?connect_timeout=2", TransientError, "127.0.0.1:9"),
     ],

@@ -38,7 +38,7 @@ def test_paths_are_names_with_dots_between(text: str, expected: tuple[str, ...])
 @pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b"])
 def test_paths_have_no_empty_names(text: str) -> None:
     """A name that is forgotten is told."""
-    with pytest.raises(ConfigError, match="no field path"):
+    with pytest.raises(ConfigError, match="not a field path"):
         parse_path(text, "drop")
 
 

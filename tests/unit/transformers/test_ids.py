@@ -94,8 +94,8 @@ def test_template_puts_fields_together(template: str, expected: str) -> None:
         ("{a", "a single '{' at character 1"),
         ("{a}}", "a single '}' at character 4"),
         ("{a}{", "a single '{' at character 4"),
-        ("{}", "no field path"),
-        ("{a..b}", "no field path"),
+        ("{}", "not a field path"),
+        ("{a..b}", "not a field path"),
     ],
 )
 def test_bad_templates_are_told_at_once(template: str, words: str) -> None:

@@ -128,11 +128,11 @@ def test_booleans_are_refused() -> None:
         ("mask:fake.emale:a", "Did you mean fake.email"),
         ("mask:fake.profile:a", "makes no text or number called 'profile'"),
         ("mask:fake.name@xx_XX:a", "knows no locale"),
-        ("mask:drop:a..b", "no field path"),
-        ("sample:5", "no share"),
-        ("sample:0%", "no share"),
-        ("sample:101%", "no share"),
-        ("sample:5%,", "no share"),
+        ("mask:drop:a..b", "not a field path"),
+        ("sample:5", "not a share"),
+        ("sample:0%", "not a share"),
+        ("sample:101%", "not a share"),
+        ("sample:5%,", "not a share"),
     ],
 )
 def test_wrong_masks_are_told(text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
