@@ -92,7 +92,7 @@ def test_what_is_no_tap_is_refused(tmp_path: Path) -> None:
         lines({"type": "RECORD", "record": {}}): "names no stream",
         '{"type": "STATE", "value": NaN}\n': "Singer tap",
         '{"type": "RECORD", "strea\n': "Singer tap",
-        lines({"type": "WHAT"}): "no kind of message",
+        lines({"type": "WHAT"}): "not a kind of message",
         lines(
             schema("a"), {"type": "BATCH", "stream": "a", "encoding": {"format": "csv"}, "manifest": []}
         ): "jsonl",
