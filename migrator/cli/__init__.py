@@ -29,14 +29,14 @@ COMMANDS = {
     "backups": ("migrator.cli.backups", "List, check and prune backups."),
     "convert": ("migrator.cli.backup", "Turn databases and backups into other tools' files, and back."),
     "singer-target": ("migrator.cli.run", "Write what a Singer tap sends on standard input."),
-    "plugins": ("migrator.cli.installed", "List installed plug-ins: extractors, transformers, loaders."),
+    "plugins": ("migrator.cli.report", "List installed plug-ins: extractors, transformers, loaders."),
     "plan-server": ("migrator.cli.plan", "Plan the move of a whole server, for apply."),
     "apply": ("migrator.cli.plan", "Move a whole server as its plan says."),
     "doctor": ("migrator.cli.servers", "Check a server, and say how to fix what is wrong."),
     "secure": ("migrator.cli.servers", "Create a least-privilege user for a job, and check it."),
     "compact": ("migrator.cli.servers", "Reclaim disk space."),
     "replicate": ("migrator.cli.replicate", "Set up, list and stop replications that the server runs."),
-    "completion": ("migrator.cli.installed", "Print the completion script for a shell."),
+    "completion": ("migrator.cli.report", "Print the completion script for a shell."),
     "sandbox": ("migrator.cli.servers", "Run a local CouchDB-compatible server for trying things out."),
 }
 
@@ -127,7 +127,7 @@ def main() -> None:
 
 def _main() -> None:
     if "_MIGRATOR_COMPLETE" in os.environ:
-        from migrator.cli.installed import register  # only where a shell asks
+        from migrator.cli.report import register  # only where a shell asks
 
         register()
     try:

@@ -148,7 +148,7 @@ def doctor(url: str, **values: Any) -> None:
       migrator doctor https://db.example.com/orders --json
     """
     from migrator.server.admin.doctor import examine
-    from migrator.server.admin.findings import diagnosis_to_text
+    from migrator.server.admin.probes import diagnosis_to_text
 
     asked = made(DoctorOptions, values)
     with options.opened(url, values, defaults=DOCTOR_DEFAULTS) as (server, database):

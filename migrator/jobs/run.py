@@ -96,15 +96,16 @@ def run_job(
                 # So does a missing right to create a database.
                 done = {name for name, state in checkpoint.collections.items() if state.finished}
                 job.first.prepare(next((n for n in job.collections if n not in done), job.collections[0]), None)
-            rejects = job_rejects(None if config.dry_run else rejects_path, job, checkpoint, resumed=resumed)
+            path = None if config.dry_run else rejects_path
+            rejects = job_rejects(path, checkpoint, resumed=resumed, values=job.values)
             with contextlib.closing(rejects), _pool(job, checkpoint) as prepare:
                 if not resumed:
                     file.save(checkpoint)
-                path = checkpoint_path.resolve()
+                beside = checkpoint_path.resolve()
                 report = job.pipeline(
                     rejects,
                     transform,
-                    extractor=in_order(job, checkpoint, transform, path, prepare),
+                    extractor=in_order(job, checkpoint, transform, beside, prepare),
                     loader=loader,
                     prepare=prepare,
                     checkpoint=checkpoint,
@@ -116,15 +117,10 @@ def run_job(
         return JobResult.of(report, rejects, file, checkpoint)
 
 
-def job_rejects(path: Path | None, job: OpenJob, checkpoint: Checkpoint, *, resumed: bool) -> RejectFile:
-    """The reject file of a job, which goes on where the checkpoint says."""
-    return RejectFile(
-        path,
-        checkpoint.rejects_bytes if resumed else 0,
-        settled_digest=checkpoint.rejects_digest,
-        run=checkpoint.run,
-        values=job.values,
-    )
+def job_rejects(path: Path | None, checkpoint: Checkpoint, *, resumed: bool, **more: Any) -> RejectFile:
+    """The reject file of a job, which goes on where the checkpoint says; `more` are further fields of it."""
+    settled = checkpoint.rejects_bytes if resumed else 0
+    return RejectFile(path, settled, checkpoint.rejects_digest, checkpoint.run, **more)
 
 
 @contextlib.contextmanager

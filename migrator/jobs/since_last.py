@@ -220,7 +220,7 @@ def open_sync(config: JobConfig, **around: Unpack[Around]) -> Iterator[Sync]:
         for name in job.collections:
             # So does a missing right to create a database; and what was taken away is found to be another.
             job.first.prepare(name, None)
-        rejects = job_rejects(rejects_path, job, checkpoint, resumed=resumed)
+        rejects = job_rejects(rejects_path, checkpoint, resumed=resumed, values=job.values)
         stack.enter_context(contextlib.closing(rejects))
         sync = Sync(job, extractor, source, target, file, checkpoint, rejects)
         if config.restart:

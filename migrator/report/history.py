@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,17 +58,6 @@ class _Slice:
 
 
 @dataclass(slots=True)
-class _Kind:
-    """Rejects of one stage and error."""
-
-    stage: str
-    error: str
-    count: int
-    reason: str
-    sample: list[dict[str, str]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class _Stay:
     """When a collection was begun and done, and its bytes."""
 
@@ -102,7 +91,8 @@ class HistoryListener:
         self._limit_changes = 0
         self._retries = self._splits = 0
         self._retry_reasons: Counter[tuple[str, str]] = Counter()
-        self._kinds: dict[tuple[str, str], _Kind] = {}
+        # Rejects of one stage and error.
+        self._kinds: dict[tuple[str, str], dict[str, Any]] = {}
 
     def __call__(self, event: Event) -> None:
         """Remember an event."""
@@ -151,9 +141,7 @@ class HistoryListener:
                     {"operation": operation, "reason": reason, "count": count}
                     for (operation, reason), count in self._retry_reasons.most_common()
                 ],
-                "reject_reasons": [
-                    asdict(kind) for kind in sorted(self._kinds.values(), key=lambda kind: -kind.count)
-                ],
+                "reject_reasons": sorted(self._kinds.values(), key=lambda kind: -kind["count"]),
             }
 
     def _series(self) -> Mapping[str, Any]:
@@ -191,11 +179,13 @@ class HistoryListener:
         key = (reject.stage, reject.error[:MAX_ID_CHARS])
         if key not in self._kinds and len(self._kinds) >= MAX_REASONS:
             key = ("", "other")
-        kind = self._kinds.setdefault(key, _Kind(*key, 0, reject.reason[:MAX_TEXT_CHARS]))
-        kind.count += 1
-        if len(kind.sample) < MAX_SAMPLE:
+        reason = reject.reason[:MAX_TEXT_CHARS]
+        new = {"stage": key[0], "error": key[1], "count": 0, "reason": reason, "sample": []}
+        kind = self._kinds.setdefault(key, new)
+        kind["count"] += 1
+        if len(kind["sample"]) < MAX_SAMPLE:
             collection, id = reject.collection[:MAX_ID_CHARS], reject.id[:MAX_ID_CHARS]
-            kind.sample.append({"collection": collection, "id": id, "reason": reject.reason[:MAX_TEXT_CHARS]})
+            kind["sample"].append({"collection": collection, "id": id, "reason": reason})
 
     def _limited(self, event: events.LimitsChanged) -> None:
         self._limit_changes += 1

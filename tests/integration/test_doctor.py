@@ -22,7 +22,7 @@ from migrator.config import JobConfig
 from migrator.server.admin import doctor, probes
 from migrator.server.admin.connection import Server, open_server
 from migrator.server.admin.doctor import examine
-from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNREACHABLE, Diagnosis
+from migrator.server.admin.probes import ADVICE, OK, PROBLEM, UNREACHABLE, Diagnosis
 from tests import support
 from tests.support.fault_proxy import FaultProxy, Request
 from tests.support.processes import SOON_S, ended

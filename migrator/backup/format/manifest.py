@@ -1,4 +1,7 @@
-"""The manifest of a snapshot: what it is, and each of its files by name and digest. With it a backup exists."""
+"""The manifest of a snapshot: what it is, and each of its files by name and digest. With it a backup exists.
+
+Also the list of a database's finished snapshots, in a file apart from them, so that one that is gone is missed.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from migrator.backup.format.cipher import Cipher, opens
+from migrator.backup.storage.base import Place
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.files.own_json import from_json
 from migrator.model.revisions import DatabaseFacts
+from migrator.naming import file_name
 
 VERSION = 1
 FILE = "manifest.json"
@@ -22,6 +27,7 @@ COPY = ".manifest-copy.json"
 """The same bytes once more, for when the first ones are damaged or gone."""
 PROGRESS = "progress.json"
 """Of an unfinished snapshot: what is written durably."""
+FOLDER = ".snapshots"
 _SNAPSHOT = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{6}")
 _STAMP = "%Y%m%dT%H%M%S"
 _FILE_NAME = re.compile(r"(segment|index)-\d{6}\.ndjson\.zst(\.age)?")
@@ -194,8 +200,7 @@ def load_progress(text: bytes, cipher: Cipher, *, place: str) -> tuple[Manifest,
     """An unfinished snapshot and its position; None when they cannot be read, for whatever reason."""
     try:
         value = without_sum(text, place)
-        manifest = _manifest(value, cipher, place)
-        return manifest, value["position"]
+        return _manifest(value, cipher, place), value["position"]
     except (DamagedBackup, ConfigError, KeyError, TypeError, ValueError):
         return None
 
@@ -253,3 +258,43 @@ def _manifest(value: dict[str, Any], cipher: Cipher, place: str) -> Manifest:
     if parent is not None and parent >= manifest.snapshot:
         raise ValueError
     return manifest
+
+
+def head_name(database: str) -> str:
+    """The list's name in the place."""
+    return f"{FOLDER}/{file_name(database)}.json"
+
+
+def read_head(place: Place, database: str) -> dict[str, str] | None:
+    """The digest of each snapshot's manifest by its id; None where a place has no such list.
+
+    Args:
+        place: where backups are.
+        database: whose.
+
+    Raises:
+        DamagedBackup: it is not as it was written.
+    """
+    name = head_name(database)
+    try:
+        text = place.read(name)
+    except FileNotFoundError:
+        return None
+    where = f"{place.describe()}/{name}"
+    snapshots = without_sum(text, where).get("snapshots")
+    if not isinstance(snapshots, dict) or not all(map(is_snapshot_id, snapshots)):
+        raise damaged(where, "it is no list of snapshots")
+    return {id: str(digest) for id, digest in snapshots.items()}
+
+
+def write_head(place: Place, database: str, snapshots: Mapping[str, str]) -> None:
+    """Replace the list; without any snapshot there is none.
+
+    Raises:
+        EndpointError: it cannot be written.
+    """
+    if snapshots:
+        ordered = {id: snapshots[id] for id in sorted(snapshots)}
+        place.write(head_name(database), with_sum({"version": VERSION, "snapshots": ordered}))
+    else:
+        place.remove(head_name(database))

@@ -23,7 +23,7 @@ from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import EndpointError, Forbidden, MigratorError, Unauthorized
 from migrator.server.admin import probes
 from migrator.server.admin.connection import UNLIMITED, Server
-from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNKNOWN, UNREACHABLE, Diagnosis, Finding
+from migrator.server.admin.probes import ADVICE, OK, PROBLEM, UNKNOWN, UNREACHABLE, Diagnosis, Finding
 from migrator.server.admin.secure import is_admin_party, open_to_everybody
 
 # epmd and the first port of Erlang's distribution, through which a cookie gives the whole machine; and the port of

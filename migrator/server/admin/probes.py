@@ -1,4 +1,7 @@
-"""What can only be found out by trying: disk, conflicts, how fast a write is, and how large a body may be."""
+"""What the doctor says, and what can only be found out by trying: disk, conflicts, how fast and large a write is.
+
+A finding has a check's name, how bad it is, a sentence, and the next command to type.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,21 @@ import shutil
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.errors import Forbidden, MigratorError, TransientError, Unauthorized
+from migrator.naming import printable
 from migrator.server.admin.connection import Server
-from migrator.server.admin.findings import ADVICE, OK, PROBLEM, UNKNOWN, Finding
+
+OK = "ok"
+ADVICE = "advice"
+PROBLEM = "problem"
+UNREACHABLE = "unreachable"
+UNKNOWN = "unknown"
+"""The levels: in order; worth a thought; needs fixing; nothing goes before it is fixed; not to be told."""
 
 SCRATCH_PREFIX = "migrator_scratch_"
 SCRATCH_NAME = SCRATCH_PREFIX + r"(\d{10})_[0-9a-f]{12}"
@@ -31,6 +43,54 @@ MIN_FREE_SHARE = 0.1
 MAX_DATABASES = 20
 MAX_CHANGES = 2_000
 KEYS_PER_REQUEST = 100
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `remedy` is the next command to type; "" where all is well."""
+
+    check: str
+    level: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings about one server."""
+
+    url: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def reachable(self) -> bool:
+        """False when the server does not answer or lets these credentials in to nothing."""
+        return all(finding.level != UNREACHABLE for finding in self.findings)
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing needs fixing; advice may be there."""
+        return all(finding.level not in {PROBLEM, UNREACHABLE} for finding in self.findings)
+
+    def find(self, check: str) -> Finding | None:
+        """The first finding of a check."""
+        return next((finding for finding in self.findings if finding.check == check), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {"schema": 1, "ok": self.ok, "server": self.url, "findings": [asdict(f) for f in self.findings]}
+
+
+def diagnosis_to_text(diagnosis: Diagnosis) -> str:
+    """For people: one line a finding, and its remedy below."""
+    lines = []
+    for finding in diagnosis.findings:
+        lines.append(f"{finding.level:<11}  {finding.check}: {printable(finding.message)}")
+        if finding.remedy:
+            lines.append(f"{'':<11}  → {printable(finding.remedy)}")
+    bad = sum(finding.level in {PROBLEM, UNREACHABLE} for finding in diagnosis.findings)
+    lines.append(f"{diagnosis.url} has {bad:,} problems." if bad else f"{diagnosis.url} is in order.")
+    return "\n".join(lines) + "\n"
 
 
 @contextlib.contextmanager

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
-from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, Interrupted
+from migrator.jobs.run import job_rejects
 from migrator.model import BatchLimits, Counts
 from migrator.model.events import (
     CollectionFinished,
@@ -89,15 +89,8 @@ def apply_plan(
             refuse_unfit(plan, source, target, ours)
             if options.restart:
                 checkpoint.details[MADE] = dict.fromkeys(ours, "begun")
-            rejects = RejectFile(
-                options.rejects,
-                checkpoint.rejects_bytes if resumed else 0,
-                settled_digest=checkpoint.rejects_digest,
-                run=checkpoint.run,
-                databases={database.source: database.target for database in plan.databases},
-                again=options.again,
-            )
-            with contextlib.closing(rejects):
+            more = {"databases": {d.source: d.target for d in plan.databases}, "again": options.again}
+            with contextlib.closing(job_rejects(options.rejects, checkpoint, resumed=resumed, **more)) as rejects:
                 journal = Journal(checkpoint, file, rejects, listener)
                 journal.save()
                 limits = BatchLimits(config.batch_docs, config.batch_bytes)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from migrator.cli import COMMANDS, cli
-from migrator.cli.installed import SHELLS
+from migrator.cli.report import SHELLS
 from tests.support.processes import LIMIT_S
 
 COMMAND = "import sys; sys.argv[0] = 'migrator'; from migrator.cli import main; main()"
