@@ -219,7 +219,7 @@ def open_checkpoint(
         job: the fingerprint of the job that is about to run.
         resume: go on where the file says; start fresh where there is none.
         restart: start fresh whatever there is.
-        keep_existing: refuse a fresh start over a finished checkpoint too; one that settled nothing is no loss.
+        keep_existing: refuse a fresh start over a finished checkpoint too, but not over one that settled nothing.
         later: parts of the fingerprint that older versions did not write; a file without them is accepted.
 
     Returns:

@@ -169,7 +169,7 @@ class RejectFile:
             self.close()
             self._file = self._locked(real)
             size = os.fstat(self._file).st_size
-        # Taken away meanwhile, it begins again: a gap would be no line.
+        # Taken away meanwhile, it begins again: a gap would not be a line.
         self._size = min(self.settled_bytes, size)
         if self._size and not self._is_as_it_was():
             self.close()

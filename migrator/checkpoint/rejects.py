@@ -19,7 +19,7 @@ from migrator.model import Reject
 FIELDS = ("collection", "database", "id", "stage", "status", "error", "reason", "attempts", "document")
 """What every line has. `run`, `form`, `base64`, `again`, `notation`, `unfixed` come only where they are needed."""
 TEXT = "text"
-"""The `form` of a line whose `document` is not the document but its text, which is no JSON."""
+"""The `form` of a line whose `document` is not the document but its text, which is not JSON."""
 STAGES = ("extract", "transform", "load")
 _STAGE = re.compile(rb'"stage": ?"(\w+)"')
 # A document of the longest line, its text quoted once more, and the frame around it.
@@ -104,7 +104,7 @@ def line_to_reject(line: bytes, place: str) -> Reject:
         place: file and line, for people.
 
     Raises:
-        ConfigError: it is no line of a reject file.
+        ConfigError: it is not a line of a reject file.
     """
     try:
         value: dict[str, Any] = decode(line)

@@ -104,7 +104,7 @@ class TargetGuard:
         target: has `identity(collection)`, which gives "" where there is no target and None where nobody can tell;
             without it nothing is compared. `is_empty(collection)` says that it holds no document.
         hint: what to do about a replaced target.
-        flag: what the same command needs for that; None where typing it again is no way out.
+        flag: what the same command needs for that; None where typing it again does not help.
         known: identities of targets that something was confirmed in before, by collection; it grows.
         sleep: waits before a difference is read again.
     """

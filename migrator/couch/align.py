@@ -91,13 +91,13 @@ class Alignment:
             if self._read_checkpoints() or found:
                 moved = self.clock()
             if self.silent and not self.heard:
-                # It can be the server itself that is out of reach: that is for whoever tries again.
+                # The server itself may be out of reach: then the caller tries again.
                 self._shards()
             now = self.clock()
             if not self.waiting and not away:
                 return
             nodes = {copy.node for copy in away}
-            # Who was waited for in vain is not waited for again for the next database.
+            # A node that did not come back is not waited for again for the next database.
             late, away_long = now - moved > PATIENCE_S, now - began > NODE_PATIENCE_S
             alone = not self.waiting and (away_long or nodes <= self.client.absent_nodes)
             if alone:

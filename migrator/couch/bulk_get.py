@@ -78,7 +78,7 @@ def leaf_of(text: bytes, attachments_of: AttachmentsOf) -> Leaf:
     """A leaf from the text of a document with `_revisions` and stubs.
 
     Raises:
-        InvalidDocument: the text is none.
+        InvalidDocument: the text is not such a document.
     """
     try:
         return _cut(text, orjson.loads(text), attachments_of)
@@ -112,7 +112,7 @@ def _quickly(body: bytes, asked: Sequence[Asked], attachments_of: AttachmentsOf)
     if len(texts) != len(asked):
         raise OddLayout
     for text, (id, _) in zip(texts, asked, strict=True):
-        # Were a text cut in the wrong place, it would be no JSON: no object is the beginning of another one.
+        # A text that was cut in the wrong place is not JSON: no object is the beginning of another one.
         document = orjson.loads(text)
         if document["_id"] != id:
             raise OddLayout

@@ -1,7 +1,7 @@
 """Lists what changed in a database by `_changes`, page after page.
 
-The server names each document at its latest change, with all its leaves, in an order of its own. It may name some
-again and may rewind; so whoever listens must not mind to hear of a document twice. Only the sequence at the end of
+The server names each document at its latest change, with all its leaves, in its own order. It may name some
+again and may rewind; so a reader must expect a document twice. Only the sequence at the end of
 an answer is one to go on from.
 """
 
@@ -80,7 +80,7 @@ class ChangesFeed:
                 return since
 
     def page(self, since: str) -> Page:
-        """The next changes after `since`, at most `page_rows`, held; none where there are none yet.
+        """The next changes after `since`, at most `page_rows`, held in memory; empty where nothing has changed yet.
 
         Raises:
             EndpointError: as for list.

@@ -14,7 +14,7 @@ _NEXT = re.compile(rb"\r\n([0-9a-fA-F]{1,8})\r\n")
 
 
 def whole_chunks(file: io.BufferedReader, *, first: bool) -> bytes:
-    """Read what has come of whole chunks, but for the line break that ends the last; b"" if there are none.
+    """Read what has come of whole chunks, but for the line break that ends the last; b"" if none has come.
 
     Args:
         file: stands before a chunk.

@@ -1,9 +1,9 @@
 """Which job a database is being filled by: a note in the database itself, made before anything else is written.
 
 A job that writes into a database of its own (a restore, a conversion) first claims it: one that is missing is
-made, and a `_local` document, which is no part of the content, says whose it is. So after a kill at any moment the
+made, and a `_local` document, which is not content, says whose it is. So after a kill at any moment the
 same command knows the database as its own: it is missing, it is empty, or it is marked. One that was deleted or
-replaced meanwhile is told by its identity, after each outage and before the job calls itself complete.
+replaced meanwhile is recognized by its identity, after each outage and before the job calls itself complete.
 """
 
 from __future__ import annotations

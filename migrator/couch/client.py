@@ -150,7 +150,7 @@ class CouchClient:
     def welcome(self) -> dict[str, Any]:
         """`GET /`: name and version of the server."""
         answer = self.ask("Greeting the server", "GET")
-        # A page of HTML is no answer that broke off.
+        # A page of HTML is not an answer that broke off.
         value = answer.json(f"Greeting the server at {self.url}") if answer.body[:1] == b"{" else None
         if not isinstance(value, dict) or not any(
             isinstance(value.get(k), str) for k in ("couchdb", "express-pouchdb")

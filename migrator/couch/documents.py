@@ -227,7 +227,7 @@ def proof_of(leaf: Leaf) -> Proof:
 def proofs(
     leaves: Iterable[Leaf | LeafFault], unreadable: Callable[[LeafFault], None]
 ) -> Iterator[tuple[str, dict[str, Proof]]]:
-    """Each document's leaves by revision, of leaves that stand together; `unreadable` is told what is none."""
+    """Each document's leaves by revision, of leaves that stand together; `unreadable` gets the faults."""
     for id, group in groupby(leaves, key=lambda leaf: leaf.id):
         found: dict[str, Proof] = {}
         for leaf in group:

@@ -154,7 +154,7 @@ def _credentials(userinfo: str, host: str, environ: Mapping[str, str], role: str
 def _password(prefix: str, environ: Mapping[str, str]) -> str:
     password = environ.get(f"{prefix}PASSWORD", "")
     path = environ.get(f"{prefix}PASSWORD_FILE")
-    # An empty variable, as a Compose file passes on what is not set, is none.
+    # An empty variable counts as not set: a Compose file passes on what is not set like that.
     if password or not path:
         return password
     return password_in(Path(path), f"{prefix}PASSWORD_FILE names {path}, which")

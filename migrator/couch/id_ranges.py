@@ -17,7 +17,7 @@ from migrator.retry.window import Window
 
 # So many characters after a common beginning make the middle of two ids.
 _DIGITS = 4
-# Code points without the surrogates, which are no characters.
+# Code points without the surrogates, which are not characters.
 _FIRST_SURROGATE, _SURROGATES = 0xD800, 0x800
 _BASE = 0x110000 - _SURROGATES
 # With ids that no middle parts (all but a few share a long beginning) the range is left as it is.
@@ -98,7 +98,7 @@ def _divided(rank: RankOf, last_of: LastOf, first: str, total: int, max_rows: in
             at = rank(key)
             upper = last_of(key) if at.before - now.before >= now.rows else None
         except TransientError:
-            # Who is in trouble need not be asked for what only makes reading faster.
+            # A server in trouble is not asked for what only makes reading faster.
             yield Part(now.part.first, None), total
             return
         left = at.before - now.before
@@ -114,7 +114,7 @@ def _divided(rank: RankOf, last_of: LastOf, first: str, total: int, max_rows: in
 
 
 def middle(lower: str, upper: str) -> str | None:
-    """A text about half way between two, by code points; None where there is none.
+    """A text about half way between two, by code points; None where none lies between them.
 
     >>> middle("ticket-1", "ticket-5")
     'ticket-3'

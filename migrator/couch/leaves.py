@@ -63,7 +63,7 @@ class LeafReader:
         client: the server.
         database: its name.
         retrier: tries again; its `stopping` ends any reading with Interrupted.
-        folder: a folder of its own for what does not fit into memory; `close` removes it.
+        folder: an empty folder for what does not fit into memory; `close` removes it.
         since: list only what changed after this sequence.
         known: documents whose leaves are exactly those that somebody holds already are left out, and those of
             which a leaf could not be read are read again, changed or not.

@@ -31,7 +31,7 @@ class IdRange(NamedTuple):
 
 COUCHDB_RANGES = (IdRange("", None),)
 # Without an end PouchDB Server lists no id after U+00FF. Its two kinds of storage order ids by UTF-16 units or by
-# bytes, which is the same between the first characters of each of these ranges; their last ones are no characters.
+# bytes, which is the same between the first characters of each of these ranges; the last ones are not characters.
 POUCHDB_RANGES = (
     IdRange("", "\ud7ff" * 8),
     IdRange("\ue000", "\uffff" * 8),

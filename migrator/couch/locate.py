@@ -96,7 +96,7 @@ def _depth(root: Endpoint, segments: list[str], url: str) -> int:
     alone = len(segments) == 1
 
     def again(error: BaseException) -> bool:
-        # An answer that says nothing is asked for again; that nobody answers is said by whoever uses one segment.
+        # An answer that says nothing is asked for again; where no server answers, the user of the URL says so.
         return is_transient(error) and (not alone or getattr(error, "status", None) is not None)
 
     depth = Retrier(FIRST_CONTACT).call(
@@ -165,7 +165,7 @@ def wait_for_server(url: str, timeout_s: float) -> str:
     A URL with a path may name a server below it, or a database: whichever server answers counts.
 
     Raises:
-        ConfigError: it is no server's URL.
+        ConfigError: it is not the URL of a server.
         EndpointError: it was not ready in time.
     """
     from migrator.couch.client import CouchClient  # late, as above

@@ -161,7 +161,7 @@ def _url(place: str, secure: str = "") -> str:
 
 
 def _with_brackets(host: str) -> str:
-    """An address of IPv6 as a URL has it; "" for what has its brackets or is none.
+    """An address of IPv6 as a URL has it; "" for what has its brackets or is not an address.
 
     What ends like a port is one where an address is left before it.
     """

@@ -132,7 +132,7 @@ def refuse(answer: Answer, what: str, url: str) -> NoReturn:
 def bulk_rows(answer: Answer, what: str) -> list[dict[str, Any]] | None:
     """The rows of a bulk write's answer, whatever its status; None where it was refused.
 
-    A row that is no verdict has the `status` too where that was a 500.
+    A row that is not a verdict has the `status` too where that was a 500.
 
     Raises:
         TransientError: it was accepted, and the rows are not there.
@@ -167,7 +167,7 @@ def _with_word(row: dict[str, Any], status: int) -> dict[str, Any]:
 def refuse_bulk(answer: Answer, what: str, url: str) -> NoReturn:
     """Raise what a refused `_bulk_docs` stands for: BatchRefused where a document can be the cause.
 
-    `server_fault` says that the word is no verdict on a document (see `couch.trouble`).
+    `server_fault` says that the word is not a verdict on a document (see `couch.trouble`).
     """
     status = answer.status
     error, reason = answer.error()

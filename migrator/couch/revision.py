@@ -109,7 +109,7 @@ def revision_after(body: bytes | str, parent: str) -> str | None:
     The parent may be a tombstone; then it is the parent too of a document that is written without `_rev`.
 
     Returns:
-        None as for `first_revision`, and when `parent` is no revision.
+        None as for `first_revision`, and when `parent` is not a revision.
     """
     match = _REVISION.fullmatch(parent)
     if match is None:
@@ -261,7 +261,7 @@ def _decode(text: bytes) -> dict[str, Any]:
     """Read a JSON object as the server does: of equal keys the last counts, in the last one's place.
 
     Raises:
-        ValueError: the text is no JSON object, or holds a number that is not certain.
+        ValueError: the text is not a JSON object, or holds a number that is not certain.
     """
     try:
         document: Any = orjson.loads(text)

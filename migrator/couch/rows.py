@@ -58,7 +58,7 @@ def row_of(line: bytes, id: str, what: str) -> Row | None:
     """What a row says that was asked for by its id, with its document; None where there is none, or it is deleted.
 
     Raises:
-        TransientError: it is no answer to the question.
+        TransientError: it does not answer the question.
     """
     match = _ROW.fullmatch(line)
     if match and match[3] is not None:

@@ -118,7 +118,7 @@ def check_security(security: object, database: str) -> None:
     """See that a `_security` is one that a server takes.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: no server takes it.
     """
     if fault := security_fault(security):
         raise ConfigError(
@@ -198,7 +198,7 @@ def _creation_of(info: Mapping[str, Any]) -> str:
 
 
 def read_identity(client: CouchClient, database: str, mark: str = MARK) -> str | None:
-    """The identity of a database: creation and mark; "" where there is none, None where neither is told.
+    """The identity of a database: creation and mark; "" where it is missing, None where the server tells neither.
 
     Args:
         client: the server.

@@ -73,7 +73,7 @@ TROUBLE_HINT = "Its disk may be full, or its log says why: see migrator doctor U
 
 
 def is_verdict(error: object) -> bool:
-    """True when the word in a row is a verdict on the document; what is none is the server's trouble."""
+    """True when the word in a row is a verdict on the document; any other word is the server's trouble."""
     return error in VERDICTS
 
 

@@ -27,7 +27,7 @@ def screen(
     if id[0] == "_" and (fault := _screen_id(id)):
         return fault
     # Most have one such field, the _id. To join all names is quicker than to look at each; one that holds such a
-    # pair itself is only looked at in vain.
+    # pair itself is only looked at without need.
     if ("\n" + "\n".join(top_level)).count("\n_") != 1:
         for key in top_level:
             if key[:1] == "_" and key != "_id" and (fault := _screen_field(id, key, top_level[key])):

@@ -62,7 +62,7 @@ def check_fields(doc: Mapping[str, Any]) -> dict[str, Any]:
     """The document's own fields, without the id and the revision that it may carry.
 
     Raises:
-        DatabaseError: a field has a name that CouchDB keeps for itself, or this is no document.
+        DatabaseError: a field has a name that CouchDB keeps for itself, or this is not a document.
     """
     if not isinstance(doc, Mapping):
         raise DatabaseError(
@@ -83,7 +83,7 @@ def check_find(
     """What `find` is asked, as JSON can hold it; of the fields `_id` is the first, and none stand for all.
 
     Raises:
-        DatabaseError: the selector is no object, the fields are no names, or the limit is no count.
+        DatabaseError: the selector is not an object, a field is not a name, or the limit is not a count.
     """
     if not isinstance(selector, Mapping):
         raise DatabaseError(

@@ -2,7 +2,7 @@
 
 Strings are compared as the Unicode Collation Algorithm does: `a < A < b`, accents count after letters, control
 characters not at all. ASCII and accented Latin letters sort exactly as on the server. Other scripts sort by code
-point within their kind of character, which agrees for most pairs and is no promise.
+point within their kind of character, which agrees for most pairs and is not promised.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def json_value(value: Any) -> Any:
 
 
 def compare(one: Any, other: Any) -> int | None:
-    """Below 0, 0 or above 0, as CouchDB sorts the two; None where one of them is no JSON value.
+    """Below 0, 0 or above 0, as CouchDB sorts the two; None where one of them is not a JSON value.
 
     >>> compare("a", "B"), compare("A", "a"), compare(None, 0), compare({}, [9]), compare(1, 1.0)
     (-1, 1, -1, 1, 0)
@@ -130,7 +130,7 @@ def string_key(text: str) -> _Key:
 
 
 def _taken_apart(char: str) -> str:
-    # A digit that stands higher is a digit; an accent that stands alone is no space.
+    # A digit that stands higher is a digit; an accent that stands alone is not a space.
     return unicodedata.normalize("NFKD", char) if unicodedata.category(char)[0] in "LN" else char
 
 

@@ -40,7 +40,7 @@ def matcher(selector: Mapping[str, Any]) -> Predicate:
     (True, False, False)
 
     Raises:
-        DatabaseError: the selector is none.
+        DatabaseError: the selector cannot be used.
     """
     if not isinstance(selector, Mapping):
         raise invalid("a selector is an object", selector)
@@ -67,7 +67,7 @@ def found_in(
         limit: at most so many; all where None.
 
     Raises:
-        DatabaseError: the selector or a path is none.
+        DatabaseError: the selector or a path cannot be used.
     """
     matches, paths = matcher(selector), [parse_path(field) for field in fields]
     found = (document for document in documents if matches(document))

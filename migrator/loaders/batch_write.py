@@ -268,7 +268,7 @@ class BatchWrite:
         id = self._documents[index].id
         proof = self._target.proof.of_equal(id, proof)
         confirmed = self._target.confirmed.get(id)
-        # A twin that is equal to what its elder wrote is no write of its own.
+        # A second document of this batch with the same id and content is not another write.
         found_ours = self._resend and self._target.was_empty and self._begun == 1
         doubted = id in self._target.proof.doubted
         if id in self._target.overwriting or confirmed is not None or found_ours or doubted:

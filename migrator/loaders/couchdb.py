@@ -90,7 +90,7 @@ class CouchLoader(Loader):
         return revision.recognized(text) if small and not self._partitioned else None
 
     def prepare(self, collection: str, mark: int | None) -> None:  # noqa: ARG002 a database knows what it holds
-        """Create the database when it is missing, and give it a mark of its own.
+        """Create the database when it is missing, and give it its mark.
 
         Raises:
             ConfigError: the name is not legal.
@@ -202,7 +202,7 @@ DELETED = b',"_deleted":true}'
 class MirrorWrite(BatchWrite):
     """As BatchWrite, with deletions.
 
-    A deletion needs the revision that it deletes, and where there is none, it would make a tombstone of nothing:
+    A deletion needs the revision that it deletes, and without one it would make a tombstone of nothing:
     so what stands at the target is read first. It goes by the policy as other content does; `newer` deletes, for a
     deletion has no field to compare.
     """

@@ -196,7 +196,7 @@ def value_at(document: Any, path: str) -> Any:
     """The value at a dotted path.
 
     Raises:
-        Incomparable: there is none.
+        Incomparable: there is no such field.
     """
     value = document
     for part in path.split("."):

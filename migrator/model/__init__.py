@@ -49,7 +49,7 @@ class Fault(NamedTuple):
     """Why something that was read is not a document that can be written.
 
     `error` is one machine-readable word, `reason` one sentence for people with the place in it. `document` is
-    what could be had of it: an object, or as bytes its text that is no JSON; `notation` names what it was read as.
+    what could be had of it: an object, or as bytes its text that is not JSON; `notation` names how it was read.
     """
 
     error: str

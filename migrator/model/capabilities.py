@@ -129,7 +129,7 @@ class Divisible(Protocol):
 
 @runtime_checkable
 class NeedsIds(Protocol):
-    """A source that refuses what has no id of its own, unless a transformer makes the ids."""
+    """A source that refuses documents without an id, unless a transformer makes the ids."""
 
     ids_given: bool
 

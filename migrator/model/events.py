@@ -1,4 +1,4 @@
-"""What the pipeline says while it runs, as frozen dataclasses; who listens is no concern of the core."""
+"""What the pipeline says while it runs, as frozen dataclasses; the core does not know who listens."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def ignore(event: Event) -> None:
 
 
 def one_at_a_time(listener: Listener) -> Listener:
-    """The listener for several threads: it hears one event after the other."""
+    """The listener for several threads: it receives one event after the other."""
     lock = threading.Lock()
 
     def tell(event: Event) -> None:

@@ -164,7 +164,7 @@ def _shown_id(id: object) -> str:
 
 
 def _id_of(found: object) -> str:
-    """The `_id` of what is no document, where it shows one."""
+    """The `_id` in something that is not a document, where it can be seen."""
     if isinstance(found, dict):
         return _shown_id(found.get("_id"))
     if isinstance(found, str):

@@ -46,7 +46,7 @@ class SpoolingExtractor(ExtractorWrapper):
     Args:
         inner: the source.
         assembly: gives the assembly of a collection: the transformers are applied here, before sorting.
-        folder: a folder of the spool's own.
+        folder: a folder for the spool alone.
         label: the job; a spool of another job is not taken up.
         decided: which collections are sorted; those that are not pass through as they are.
         wanted: says so for one that `decided` does not know; None to look at what the source begins with.

@@ -162,7 +162,7 @@ class LoaderWrapper(_Wrapper[Loader]):
 class BisectingLoader(LoaderWrapper):
     """A loader that divides a refused batch until exactly the bad documents are alone.
 
-    Wrap it around the retrying loader: what arrives here is no passing fault.
+    Wrap it around the retrying loader: a fault that arrives here does not pass by itself.
     """
 
     def __init__(self, inner: Loader, listener: Listener = ignore) -> None:

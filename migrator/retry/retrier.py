@@ -103,7 +103,7 @@ class Retrier:
         retry_on: Callable[[BaseException], bool] = is_transient,
     ) -> T:
         """Call `attempt(number)` until it returns, fails for good, or the policy ends it."""
-        # An outage is counted from the moment when somebody asked: an idle time before is none.
+        # An outage is counted from the moment when somebody asked: idle time before it does not count.
         self._last_success = max(self._last_success, self.clock() - self.policy.max_outage_s / 2)
         # Most calls pass at once. What tenacity makes for one refers to itself in a circle and would keep all that
         # the call is about, whole batches, until the next collection of garbage.

@@ -114,7 +114,7 @@ DOWN = 0.75
 QUEUED = 3.0
 # Of what would be sent at once and in a batch so much must have been, or the source is what is slow.
 BUSY = 0.8
-# Trials cost something themselves: so many windows pass before the first, and after one in vain ever more.
+# Trials cost something themselves: so many windows pass before the first, and more after each that gained nothing.
 FIRST_REST = 4
 MAX_REST = 64
 
@@ -247,7 +247,7 @@ class Tuner:
             value = knob.tried()
             if knob.resting <= 0 and value != knob.value:
                 self._trial = knob
-                # Less in a queue is better when it is no slower.
+                # Fewer in a queue is better when it is not slower.
                 self._gain = 1 / GAIN if queued and value < knob.value else GAIN
                 self._value_before, self._value_tried, self._rate_before = knob.value, value, rate
                 knob.value = value
