@@ -80,7 +80,7 @@ class ChangesFeed:
                 return since
 
     def page(self, since: str) -> Page:
-        """The next changes after `since`, at most `page_rows`, held in memory; empty where nothing has changed yet.
+        """The next changes after `since`, at most `page_rows`, held; empty where nothing has changed yet.
 
         Raises:
             EndpointError: as for list.

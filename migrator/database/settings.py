@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -97,25 +98,10 @@ class Settings:
             f"COUCHDB_USER={self.couchdb_user!r})"
         )
 
-    @property
-    def DATABASE_PROVIDER(self) -> str:  # noqa: N802 the name of the environment
-        """As `database_provider`."""
-        return self.database_provider
-
-    @property
-    def COUCHDB_URL(self) -> str:  # noqa: N802
-        """As `couchdb_url`."""
-        return self.couchdb_url
-
-    @property
-    def COUCHDB_USER(self) -> str:  # noqa: N802
-        """As `couchdb_user`."""
-        return self.couchdb_user
-
-    @property
-    def COUCHDB_PASSWORD(self) -> str:  # noqa: N802
-        """As `couchdb_password`."""
-        return self.couchdb_password
+    DATABASE_PROVIDER = property(attrgetter("database_provider"), doc="As `database_provider`.")
+    COUCHDB_URL = property(attrgetter("couchdb_url"), doc="As `couchdb_url`.")
+    COUCHDB_USER = property(attrgetter("couchdb_user"), doc="As `couchdb_user`.")
+    COUCHDB_PASSWORD = property(attrgetter("couchdb_password"), doc="As `couchdb_password`.")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
