@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -83,12 +84,18 @@ def ready(checkout: Checkout) -> Checkout:
 
 LINT = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
 PYTEST = ["python", "-m", "pytest", "--numprocesses", "2", "--dist", "worksteal"]
+# All of them: those of single modules, watched for the lines that they run, and then the others.
+TESTS = [
+    ["python", "-c", "import sys; sys.exit(sys.version_info < (3, 12))"],
+    [*PYTEST, "tests/unit", "--cov", "migrator", "--cov-report="],
+    [*PYTEST, "--ignore", "tests/unit"],
+]
 
 
 def test_installs_checks_and_tests(ready: Checkout) -> None:
     """The first run installs, any run checks the style and then tests, from whatever folder it is called."""
-    assert ready.run("scripts/test")[:2] == (0, [ready.install, *LINT, PYTEST])
-    assert ready.run("scripts/test")[:2] == (0, [*LINT, PYTEST])
+    assert ready.run("scripts/test")[:2] == (0, [ready.install, *LINT, *TESTS])
+    assert ready.run("scripts/test")[:2] == (0, [*LINT, *TESTS])
     assert set(ready.folders) == {str(ready.root)}
 
 
@@ -104,7 +111,7 @@ def test_a_failed_installation_is_repeated(ready: Checkout) -> None:
     ready.record("python", text=f"{RECORDER}exit 3\n")
     assert ready.run("scripts/test")[:2] == (3, [ready.install])
     ready.record("python")
-    assert ready.run("scripts/test")[:2] == (0, [ready.install, *LINT, PYTEST])
+    assert ready.run("scripts/test")[:2] == (0, [ready.install, *LINT, *TESTS])
 
 
 def test_arguments_go_to_pytest(ready: Checkout) -> None:
@@ -114,11 +121,30 @@ def test_arguments_go_to_pytest(ready: Checkout) -> None:
     assert ready.run("scripts/test", "-x", CI="1")[:2] == (0, [*LINT, [*PYTEST, "-x"]])
 
 
+@pytest.mark.parametrize(("unit", "others", "expected"), [(1, 0, 1), (0, 1, 1), (1, 3, 3), (0, 0, 0), (2, 0, 2)])
+def test_all_tests_are_run_and_no_failure_is_forgotten(
+    ready: Checkout, unit: int, others: int, expected: int
+) -> None:
+    """Those after a failed one too, but not after Ctrl-C, which is pytest's exit code 2."""
+    ends = f'case "$*" in *--cov*) exit {unit} ;; *--ignore*) exit {others} ;; esac\n'
+    ready.run("scripts/lint")
+    ready.record("python", text=f"{RECORDER}{ends}")
+    code, calls, _ = ready.run("scripts/test")
+    assert (code, calls) == (expected, [*LINT, *(TESTS[:2] if unit == 2 else TESTS)])
+
+
+def test_there_is_a_floor() -> None:
+    """The tests fail where the unit tests leave more lines out than that."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    assert config.getint("coverage:report", "fail_under") >= 75
+
+
 def test_what_is_imported_is_compiled_once(ready: Checkout) -> None:
     """Also on a machine whose processes keep no compiled files, where each of hundreds would compile all again."""
     ready.record("python", text='#!/bin/sh\necho "$PYTHONDONTWRITEBYTECODE."')
     ready.run("scripts/test", PYTHONDONTWRITEBYTECODE="1")
-    assert ready.shown.splitlines()[-1] == "."
+    assert ready.shown.splitlines()[-2:] == [".", "."]
 
 
 def test_bad_style_is_a_failure(ready: Checkout) -> None:
