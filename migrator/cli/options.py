@@ -27,21 +27,48 @@ if TYPE_CHECKING:
     from migrator.monitoring.timed import TimedRun
     from migrator.server.admin.connection import Server
 
+# The page beside the report.
+BESIDE = "beside REPORT"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @options_class
-class JobFile:
-    """Where the options of a job may stand too."""
+class CommandOptions:
+    """What commands can be told, each a few of these, apart from what the work itself is told."""
 
     job_file: str = option("", "Read the job from a file; flags win over it.", unit="JOB.toml", flag="-c --config")
-
-
-@options_class
-class Output:
-    """How a result is printed."""
-
     as_json: bool = option(False, "Print JSON.", flag="--json")
+    output: Path | None = option(None, "Write the plan to this file, for apply.", unit="PLAN")
+    differences: str | None = option(None, "Write every difference as NDJSON.", unit="FILE")
+    stages: tuple[str, ...] = option(
+        (),
+        "Only what was rejected at this stage.",
+        flag="--stage",
+        choices=("extract", "transform", "load"),
+        text="all",
+    )
+    html: str = option(
+        "",
+        "Write one self-contained page, with charts and a search; - for standard output.",
+        unit="[FILE]",
+        bare=BESIDE,
+        text="REPORT with .html",
+    )
+    format: str = option(
+        "json",
+        "One file per document (json), or one file per database (ndjson).",
+        choices=("json", "ndjson"),
+    )
+    probe: bool = option(
+        True,
+        "Try what can be written, in a scratch database that is removed after.",
+        typed="Write nothing, not even into a scratch database that is removed after.",
+        flag="--no-probe",
+        means={True: False},
+    )
+    prefix: str = option("", "Prefix of each database's name.", unit="NAME")
+    diff: bool = option(False, "Show what differs from the fixtures and write nothing; exit 4 if anything does.")
+    now: str = option("", "Value of ${now}, as in 2024-05-01.", unit="TIME", variable="MIGRATOR_NOW", text="now")
 
 
 @options_class
@@ -58,8 +85,8 @@ WRITE = (
     *("in_flight", "readers", "sort", "q", "n", "partitioned"),
 )
 REPORT = "Write the report as JSON; - prints it instead of the text."
-job_option = flags(JobFile)
-json_option = flags(Output)
+job_option = flags(CommandOptions, "job_file")
+json_option = flags(CommandOptions, "as_json")
 connection_options = flags(Connection)
 watch_options = flags(Watch)
 log_options = flags(LogOptions)

@@ -12,9 +12,9 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags, given, made
+from migrator.cli.options import CommandOptions
 from migrator.cli.rendering import rejected_text, show, this_command
 from migrator.config import JobConfig
-from migrator.config.option import option, options_class
 from migrator.couch.places import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, EXIT_USAGE
 from migrator.report.summary import plan_to_text
@@ -23,20 +23,13 @@ from migrator.server.move.options import ApplyOptions, PlanOptions
 OWN = ("patterns", "users", "replicator", "quick", "probe")
 
 
-@options_class
-class PlanFile:
-    """Where a plan is kept."""
-
-    output: Path | None = option(None, "Write the plan to this file, for apply.", unit="PLAN")
-
-
 @click.command()
 @options.sides
 @flags(JobConfig, *options.WRITE)
 @flags(JobConfig, "checkpoint", "resume", "restart", "report", "dry_run", "verify", hidden=True)
 # The old form of plan-server.
 @flags(PlanOptions, *OWN, hidden=True)
-@flags(PlanFile, hidden=True)
+@flags(CommandOptions, "output", hidden=True)
 @options.connection_options
 @options.job_option
 @options.log_options
@@ -94,7 +87,7 @@ def _whole(config: JobConfig) -> bool:
     help={"source": "http(s)://host:5984 that is moved.", "target": "http(s)://host:5984 that is moved to."},
 )
 @flags(PlanOptions)
-@flags(PlanFile)
+@flags(CommandOptions, "output")
 @options.connection_options
 @options.job_option
 @options.log_options

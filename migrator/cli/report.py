@@ -19,32 +19,18 @@ from click.shell_completion import (
 
 from migrator.cli import options
 from migrator.cli.flags import flags
+from migrator.cli.options import BESIDE, CommandOptions
 from migrator.cli.rendering import show, write_report
-from migrator.config.option import option, options_class
 from migrator.errors import CheckpointError, ConfigError
 from migrator.report.summary import report_from_json, report_to_table, table
 
 # A report has a few hundred bytes for each collection and a thousand differences; a larger file is something else.
 MAX_FILE_BYTES = 256_000_000
-BESIDE = "beside REPORT"
-
-
-@options_class
-class PageOptions:
-    """Whether a report becomes a page."""
-
-    html: str = option(
-        "",
-        "Write one self-contained page, with charts and a search; - for standard output.",
-        unit="[FILE]",
-        bare=BESIDE,
-        text="REPORT with .html",
-    )
 
 
 @click.command()
 @click.argument("report_file", metavar="REPORT")
-@flags(PageOptions)
+@flags(CommandOptions, "html")
 def report(report_file: str, html: str | None) -> None:
     """Show the REPORT that --report of run, retry or verify wrote; - reads standard input.
 

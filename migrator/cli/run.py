@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator.cli import options
-from migrator.cli.flags import flags, made
+from migrator.cli.flags import flags
+from migrator.cli.options import CommandOptions
 from migrator.cli.rendering import (
     print_result,
     rejected_text,
@@ -25,7 +26,6 @@ from migrator.cli.rendering import (
     write_result,
 )
 from migrator.config import JobConfig
-from migrator.config.option import option, options_class
 from migrator.couch.places import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.files.streams import copied, is_stream
@@ -42,26 +42,6 @@ REJECTS = "migrator-singer.rejects.ndjson"
 # What a tap sends is the newest.
 DEFAULTS = JobConfig(on_conflict="overwrite")
 POLICY = "What to do when the target holds other content under the same id; overwrite replaces it."
-
-
-@options_class
-class DifferencesFile:
-    """Where all differences go."""
-
-    differences: str | None = option(None, "Write every difference as NDJSON.", unit="FILE")
-
-
-@options_class
-class RejectedAt:
-    """Which rejects are written again."""
-
-    stages: tuple[str, ...] = option(
-        (),
-        "Only what was rejected at this stage.",
-        flag="--stage",
-        choices=("extract", "transform", "load"),
-        text="all",
-    )
 
 
 @click.command()
@@ -125,7 +105,7 @@ def _run(config: JobConfig, values: Mapping[str, Any], *, stopping: threading.Ev
     help={"checkpoint": "Where the position is kept, for --resume.", "report": options.REPORT},
     default={"checkpoint": ""},
 )
-@flags(DifferencesFile)
+@flags(CommandOptions, "differences")
 @flags(JobConfig, "in_flight", hidden=True)
 @options.connection_options
 @options.log_options
@@ -182,7 +162,7 @@ def verify_and_print(
 @click.command()
 @click.argument("rejects_file", metavar="REJECTS", type=click.Path(path_type=Path))
 @flags(JobConfig, "target", "collection")
-@flags(RejectedAt)
+@flags(CommandOptions, "stages")
 @flags(
     JobConfig, "map", "transform", "codec", *options.WRITE, "report", "dry_run", help={"dry_run": "Write nothing."}
 )
@@ -217,7 +197,7 @@ def retry(rejects_file: Path, **values: Any) -> None:
         )
     if is_stream(rejects_file):
         rejects_file = copied(str(rejects_file), "rejects.ndjson")
-    rejects = RejectsExtractor(rejects_file, loose=bool(config.transform), **vars(made(RejectedAt, values)))
+    rejects = RejectsExtractor(rejects_file, loose=bool(config.transform), stages=values["stages"])
     source: Extractor = rejects
     target = target_text(config)
     if not is_server_url(target) and not scheme_of(target) and not is_stream(target):

@@ -14,9 +14,9 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags, made
+from migrator.cli.options import CommandOptions
 from migrator.cli.rendering import rejected_text, rejects_exit, show
 from migrator.config import JobConfig
-from migrator.config.option import option, options_class
 from migrator.couch.endpoint import is_server_url
 from migrator.couch.locate import wait_for_server
 from migrator.couch.places import checked_place
@@ -32,33 +32,13 @@ ONLY = "Only this database."
 MAX_SHOWN = 200
 
 
-@options_class
-class FolderOptions:
-    """What is asked of a folder of fixtures, apart from what the databases become."""
-
-    prefix: str = option("", "Prefix of each database's name.", unit="NAME")
-    diff: bool = option(False, "Show what differs from the fixtures and write nothing; exit 4 if anything does.")
-    now: str = option("", "Value of ${now}, as in 2024-05-01.", unit="TIME", variable="MIGRATOR_NOW", text="now")
-
-
-@options_class
-class FileFormat:
-    """How fixtures are written."""
-
-    format: str = option(
-        "json",
-        "One file per document (json), or one file per database (ndjson).",
-        choices=("json", "ndjson"),
-    )
-
-
 @click.command()
 @click.argument("fixtures")
 @flags(JobConfig, "target", "collection", help={"target": "http(s)://host:5984.", "collection": ONLY})
 @flags(SeedOptions, "exact", "recreate")
-@flags(FolderOptions, "prefix")
+@flags(CommandOptions, "prefix")
 @flags(SeedOptions, "wait_s")
-@flags(FolderOptions, "diff", "now")
+@flags(CommandOptions, "diff", "now")
 @flags(JobConfig, "report", help={"report": options.REPORT})
 @flags(Masking)
 @options.connection_options
@@ -80,7 +60,7 @@ def seed(fixtures: str, **values: Any) -> None:
 
     source = checked_place(fixtures, "FIXTURES", known=("memory",), reads=True)
     config = options.part_of_job(values, "target", "collection", "report", source=source)
-    asked = made(FolderOptions, values)
+    asked = made(CommandOptions, values)
     # Jobs with prefixes share a server, and with it its users.
     settings = made(SeedOptions, values, keep_users=bool(asked.prefix))
     masking = made(Masking, values)
@@ -109,7 +89,7 @@ def seed(fixtures: str, **values: Any) -> None:
 @click.argument("url")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @flags(JobConfig, "collection", help={"collection": ONLY})
-@flags(FileFormat)
+@flags(CommandOptions, "format")
 @flags(JobConfig, "report", help={"report": options.REPORT})
 @flags(Masking)
 @options.connection_options
@@ -129,7 +109,7 @@ def snapshot(url: str, folder: Path, **values: Any) -> None:
 
     checked_place(str(folder), "FOLDER")
     config = made(JobConfig, values, source=url)
-    asked: dict[str, Any] = {**vars(made(FileFormat, values)), "masking": made(Masking, values)}
+    asked: dict[str, Any] = {"format": made(CommandOptions, values).format, "masking": made(Masking, values)}
     with options.listening(values) as listener:
         taken = take(config, folder, environ=os.environ, listener=listener, **asked)
     _finish(taken.as_dict(), taken.as_text(), config.report, taken.unconfirmed)
@@ -149,7 +129,7 @@ def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str
         sys.exit(rejects_exit(staged.report.altered))
 
 
-def _read(config: JobConfig, asked: FolderOptions) -> Fixtures:
+def _read(config: JobConfig, asked: CommandOptions) -> Fixtures:
     from migrator.fixtures.folder import read_fixtures
     from migrator.fixtures.values import parse_now
 

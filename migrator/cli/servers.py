@@ -15,7 +15,7 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import flags, made
-from migrator.cli.options import DryRun
+from migrator.cli.options import CommandOptions, DryRun
 from migrator.cli.rendering import show
 from migrator.config import Connection
 from migrator.config.option import SECONDS, documented, option, options_class, said
@@ -47,19 +47,6 @@ class SandboxOptions:
     host: str = option("127.0.0.1", "The address to listen at.", unit="ADDRESS")
     in_memory: bool = option(False, "Keep no data.")
     folder: Path = option(Path("migrator-sandbox"), "Where data is kept.", unit="FOLDER")
-
-
-@options_class
-class DoctorOptions:
-    """What a server may be asked to do while it is examined."""
-
-    probe: bool = option(
-        True,
-        "Try what can be written, in a scratch database that is removed after.",
-        typed="Write nothing, not even into a scratch database that is removed after.",
-        flag="--no-probe",
-        means={True: False},
-    )
 
 
 @options_class
@@ -131,7 +118,7 @@ def sandbox(**values: Any) -> None:
 
 @click.command()
 @click.argument("url")
-@flags(DoctorOptions)
+@flags(CommandOptions, "probe")
 @flags(DryRun, help={"dry_run": "The same as --no-probe."})
 @options.json_option
 @flags(DOCTOR_DEFAULTS)
@@ -150,7 +137,7 @@ def doctor(url: str, **values: Any) -> None:
     from migrator.server.admin.doctor import examine
     from migrator.server.admin.probes import diagnosis_to_text
 
-    asked = made(DoctorOptions, values)
+    asked = made(CommandOptions, values)
     with options.opened(url, values, defaults=DOCTOR_DEFAULTS) as (server, database):
         diagnosis = examine(server, database, probe=asked.probe and not values["dry_run"])
     show(diagnosis.as_dict(), diagnosis_to_text(diagnosis), as_json=values["as_json"])

@@ -20,10 +20,9 @@ from migrator.cli import COMMANDS, cli
 from migrator.cli import __file__ as cli_file
 from migrator.cli.backups import DrillOptions
 from migrator.cli.flags import flags, given, made
+from migrator.cli.options import CommandOptions
 from migrator.cli.replicate import ReplicationOptions
-from migrator.cli.report import PageOptions
-from migrator.cli.seed import FolderOptions
-from migrator.cli.servers import DoctorOptions, SandboxOptions, SecureOptions, WaitOptions
+from migrator.cli.servers import SandboxOptions, SecureOptions, WaitOptions
 from migrator.config import Connection, JobConfig, LogOptions, Watch
 from migrator.config.option import Described, option, options_of
 from migrator.convert.options import ConvertJob
@@ -34,8 +33,8 @@ from migrator.server.move.options import ApplyOptions, PlanOptions
 from tests.support.backups import simple, write
 
 ALL = (Connection, Watch, LogOptions, JobConfig, BackupOptions, RestoreOptions, Policy, ConvertJob, SeedOptions)
-ALL += (Masking, PlanOptions, ApplyOptions, WaitOptions, SandboxOptions, DoctorOptions)  # type: ignore[assignment]
-ALL += (SecureOptions, ReplicationOptions, DrillOptions, FolderOptions, PageOptions)  # type: ignore[assignment]
+ALL += (Masking, PlanOptions, ApplyOptions, WaitOptions, SandboxOptions)  # type: ignore[assignment]
+ALL += (SecureOptions, ReplicationOptions, DrillOptions, CommandOptions)  # type: ignore[assignment]
 A, B = "http://a:5984", "http://b:5984"
 # What is typed, and the function behind the command, which is asked what reaches it.
 SEAMS: dict[str, tuple[list[str], str]] = {
