@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr("migrator.server.move.plan.save_plan", lambda _, path: Path(path).write_text("plan"))
     monkeypatch.setattr("migrator.jobs.run.make_plan", job)
     monkeypatch.setattr("migrator.cli.plan.plan_to_text", lambda _: "the run's plan")
-    monkeypatch.setattr("migrator.couch.locate.server_of", lambda *_, **__: (None, None))
+    monkeypatch.setattr("migrator.couch.locate.locate", lambda *_, **__: (None, None))
     return found
 
 
