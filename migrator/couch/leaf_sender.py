@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import IO, Any, TypeAlias
 
 import orjson
@@ -41,21 +42,17 @@ def stream_leaf(client: CouchClient, database: str, leaf: Leaf, *, multipart: bo
     """
     what = f"Writing {leaf.id!r:.100} ({leaf.rev}) to {database}"
     with ExitStack() as opened:
-        # The length has to be told before the first byte.
-        sources = [_Source(attachment, opened) for attachment in leaf.attachments]
-        if multipart and has_path(leaf.id):
-            boundary = uuid.uuid4().hex
-            parts = _multipart(leaf, sources, boundary)
-            headers = {
-                "Content-Type": f'multipart/related; boundary="{boundary}"',
-                "Content-Length": _length(parts),
-            }
+        attachments = [on_disk(each, opened) if each.length_bytes is None else each for each in leaf.attachments]
+        boundary = uuid.uuid4().hex if multipart and has_path(leaf.id) else ""
+        parts = list(_multipart(leaf, attachments, boundary) if boundary else _json(leaf, attachments))
+        headers = {"Content-Length": str(sum(length for length, _ in parts))}
+        body = chain.from_iterable(pieces for _, pieces in parts)
+        if boundary:
+            headers["Content-Type"] = f'multipart/related; boundary="{boundary}"'
             path, params = id_path(leaf.id), {"new_edits": "false"}
-            answer = client.call("PUT", database, *path, params=params, body=_pieces(parts), headers=headers)
+            answer = client.call("PUT", database, *path, params=params, body=body, headers=headers)
         else:
-            parts = _json(leaf, sources)
-            headers = {"Content-Length": _length(parts)}
-            answer = client.call("POST", database, "_bulk_docs", body=_pieces(parts), headers=headers)
+            answer = client.call("POST", database, "_bulk_docs", body=body, headers=headers)
             rows = bulk_rows(answer, what)
             if rows is not None:
                 return rows
@@ -85,79 +82,52 @@ def _read(file: IO[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-class _Source:
-    """An attachment whose length is known: by its own word, or by having been put on disk."""
-
-    def __init__(self, attachment: Attachment, opened: ExitStack) -> None:
-        self.attachment = on_disk(attachment, opened) if attachment.length_bytes is None else attachment
-        self.length = self.attachment.length_bytes or 0
-
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes, exactly as many as were told."""
-        left = self.length
-        for piece in self.attachment.open():
-            left -= len(piece)
-            if left < 0:
-                break
-            yield piece
-        if left:
-            raise TransientError(
-                f"Attachment {self.attachment.name!r:.100} is not as long as it was said to be.",
-                signature="wrong length",
-            )
+def _exactly(attachment: Attachment) -> Iterator[bytes]:
+    """The bytes, exactly as many as were announced."""
+    left = attachment.length_bytes or 0
+    for piece in attachment.open():
+        left -= len(piece)
+        if left < 0:
+            break
+        yield piece
+    if left:
+        raise TransientError(
+            f"Attachment {attachment.name!r:.100} is not as long as it was said to be.", signature="wrong length"
+        )
 
 
-class _AsBase64:
-    """The bytes of an attachment as they stand in JSON."""
-
-    def __init__(self, source: _Source) -> None:
-        self._source = source
-        self.length = (source.length + 2) // 3 * 4
-
-    def pieces(self) -> Iterator[bytes]:
-        """The characters."""
-        return base64_pieces(self._source.pieces())
+_Part: TypeAlias = tuple[int, Iterable[bytes]]
+"""Some of a request's body: its length, which is sent before the first byte, and its pieces."""
 
 
-_Part: TypeAlias = bytes | _Source | _AsBase64
+def _text(text: bytes) -> _Part:
+    return len(text), [text]
 
 
-def _length(parts: Sequence[_Part]) -> str:
-    """Of all of them together, as a header tells it."""
-    return str(sum(len(part) if isinstance(part, bytes) else part.length for part in parts))
-
-
-def _pieces(parts: Sequence[_Part]) -> Iterator[bytes]:
-    for part in parts:
-        if isinstance(part, bytes):
-            yield part
-        else:
-            with closing(part.pieces()) as pieces:  # type: ignore[type-var]
-                yield from pieces
-
-
-def _multipart(leaf: Leaf, sources: Sequence[_Source], boundary: str) -> list[_Part]:
+def _multipart(leaf: Leaf, attachments: Sequence[Attachment], boundary: str) -> Iterator[_Part]:
     stubs = {
-        source.attachment.name: {**_described(source.attachment), "follows": True, "length": source.length}
-        for source in sources
+        attachment.name: {**_described(attachment), "follows": True, "length": attachment.length_bytes}
+        for attachment in attachments
     }
     line = b"\r\n--" + boundary.encode()
     document = _with_attachments(leaf.body, orjson.dumps(stubs))
-    parts: list[_Part] = [line[2:] + b"\r\nContent-Type: application/json\r\n\r\n" + document]
-    for source in sources:
+    yield _text(line[2:] + b"\r\nContent-Type: application/json\r\n\r\n" + document)
+    for attachment in attachments:
         # They come in the order in which the document names them.
-        parts += [line + b"\r\n\r\n", source]
-    return [*parts, line + b"--"]
+        yield _text(line + b"\r\n\r\n")
+        yield attachment.length_bytes or 0, _exactly(attachment)
+    yield _text(line + b"--")
 
 
-def _json(leaf: Leaf, sources: Sequence[_Source]) -> list[_Part]:
-    parts: list[_Part] = [b'{"new_edits":false,"docs":[' + leaf.body[:-1] + b',"_attachments":{']
-    for number, source in enumerate(sources):
-        described = orjson.dumps(_described(source.attachment))
-        name = orjson.dumps(source.attachment.name)
-        head = (b"," if number else b"") + name + b":" + described[:-1] + b',"data":"'
-        parts += [head, _AsBase64(source), b'"}']
-    return [*parts, b"}}]}"]
+def _json(leaf: Leaf, attachments: Sequence[Attachment]) -> Iterator[_Part]:
+    yield _text(b'{"new_edits":false,"docs":[' + leaf.body[:-1] + b',"_attachments":{')
+    for number, attachment in enumerate(attachments):
+        described = orjson.dumps(_described(attachment))
+        name = orjson.dumps(attachment.name)
+        yield _text((b"," if number else b"") + name + b":" + described[:-1] + b',"data":"')
+        yield ((attachment.length_bytes or 0) + 2) // 3 * 4, base64_pieces(_exactly(attachment))
+        yield _text(b'"}')
+    yield _text(b"}}]}")
 
 
 def with_inline_attachments(leaf: Leaf) -> bytes:
