@@ -34,7 +34,7 @@ Stream: TypeAlias = Callable[..., Generator[bytes]]
 
 
 class TooLong(Exception):
-    """Rows that stand in one line are too many to be held."""
+    """An answer is too long to be held: fewer documents are to be asked for at once."""
 
 
 def read_documents(stream: Stream, database: str, ids: Iterable[str]) -> Generator[tuple[str, Row | None]]:

@@ -16,6 +16,7 @@ from migrator.couch.bulk_get import Asked, StoredAttachments, read_leaves
 from migrator.couch.changes import BEGINNING, Change, ChangesFeed
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
+from migrator.couch.documents import TooLong
 from migrator.couch.endpoint import database_url
 from migrator.couch.settings import read_facts
 from migrator.couch.trouble import MAX_BLAMED_IN_A_ROW, READING_VERDICTS
@@ -46,10 +47,6 @@ class Held(NamedTuple):
 
 Known: TypeAlias = Callable[[str | None], Iterator[Held]]
 """Gives what somebody holds in the order of ids, from the first after one."""
-
-
-class _TooLarge(Exception):
-    """The answer would need more memory than it may."""
 
 
 @dataclass(eq=False)
@@ -185,7 +182,7 @@ class LeafReader:
     def _fetch(self, asked: Sequence[Asked]) -> list[Leaf | LeafFault]:
         try:
             leaves = self.retrier.call(f"read documents of {self.database}", lambda _: self._ask(asked))
-        except _TooLarge:
+        except TooLong:
             middle = len(asked) // 2
             return self._fetch(asked[:middle]) + self._fetch(asked[middle:])
         return self._asked_again(leaves) if any(isinstance(leaf, LeafFault) for leaf in leaves) else leaves
@@ -202,7 +199,7 @@ class LeafReader:
                 parts.append(piece)
                 size += len(piece)
                 if size > self.max_answer_bytes and len(asked) > 1:
-                    raise _TooLarge
+                    raise TooLong
         with self._lock:
             # Large ones count at once, small ones slowly.
             self._bytes_per_leaf = max(size / len(asked), 0.7 * self._bytes_per_leaf, 1.0)

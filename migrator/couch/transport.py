@@ -25,10 +25,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
-from migrator.couch.chunks import BUFFER_BYTES, whole_chunks
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.places import divide_credentials
 from migrator.couch.responses import TooSlow, network_error, refuse_proxy
+from migrator.couch.rows import BUFFER_BYTES, whole_chunks
 from migrator.errors import ConfigError
 from migrator.version import __version__
 

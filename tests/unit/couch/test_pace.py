@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from migrator.config import JobConfig
 from migrator.couch import transport
-from migrator.couch.chunks import BUFFER_BYTES
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.responses import TooSlow
+from migrator.couch.rows import BUFFER_BYTES
 from migrator.couch.transport import MIN_BYTES_PER_S, PIECE_BYTES, Pace, Transport
 from migrator.errors import EXIT_UNREACHABLE, TransientError
 from tests.support.commands import run
