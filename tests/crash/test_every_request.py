@@ -80,6 +80,7 @@ def cut_off_everywhere(
     cut: list[str] | None = None,
     *,
     every: int = 1,
+    remembers: bool = False,
 ) -> Iterator[str]:
     """Do a command once for each place where it can be cut off, and yield what the place was.
 
@@ -89,6 +90,8 @@ def cut_off_everywhere(
         clean: makes the server as it was before.
         cut: is given something from the moment when the command is cut off, until it is run again.
         every: where most requests are those of another test, only each nth one is cut off.
+        remembers: the command writes down for the next one what it has heard. One that does not leaves the same
+            when it is cut off before a request as after the one before it, so that few are cut off before it.
     """
     cut = [] if cut is None else cut
     # A cluster's copies are waited for with as many requests as it takes, and each run takes seconds. A read
@@ -97,7 +100,8 @@ def cut_off_everywhere(
     counted = is_write if clustered else lambda _: True
     for done in (False, True):
         # Before and after are taken at different requests where not all are.
-        for at in itertools.count(every // 2 if done else 0, every):
+        step = every if done or remembers else every * SAMPLE
+        for at in itertools.count(every // 2 if done else 0, step):
             clean()
             with FaultProxy(server, cut_off(at, cut, counted, done=done)) as proxy:
                 try:
@@ -263,7 +267,8 @@ def test_a_move(world: World, before: str, tmp_path: Path, monkeypatch: pytest.M
     save, remove = CheckpointFile.save, CheckpointFile.remove
     monkeypatch.setattr(CheckpointFile, "save", lambda *words: None if cut else save(*words))
     monkeypatch.setattr(CheckpointFile, "remove", lambda *words: None if cut else remove(*words))
-    for where in cut_off_everywhere(world.server, run, clean, cut, every=1 if before == "missing" else SAMPLE):
+    every = 1 if before == "missing" else SAMPLE
+    for where in cut_off_everywhere(world.server, run, clean, cut, every=every, remembers=True):
         run(world.server)
         assert world.state("b") == world.state("a"), where
         assert support.security(world.url("b")) == SECURITY, where
