@@ -12,16 +12,7 @@ from typing import Any
 from migrator.backup.format.manifest import Manifest
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.errors import EXIT_OK, EXIT_REJECTS, ConfigError, Interrupted, MigratorError
-from migrator.model import CollectionReport, Counts, Report
-from migrator.model.events import (
-    BatchLoaded,
-    CollectionFinished,
-    CollectionStarted,
-    DocumentRejected,
-    Listener,
-    RunFinished,
-    RunStarted,
-)
+from migrator.model import CollectionReport, Counts, Report, events
 from migrator.model.revisions import Leaf, LeafFault, leaf_bytes
 from migrator.naming import shown
 from migrator.pipeline.accounting import Tally, account_leaves
@@ -155,7 +146,7 @@ class Progress:
     """
 
     command: str
-    listener: Listener
+    listener: events.Listener
     source: str
     target: str
     names: Mapping[str, str]
@@ -168,7 +159,7 @@ class Progress:
         self.report = Report({name: CollectionReport(to, Counts()) for name, to in self.names.items()}, 0.0)
         self._tally = Tally()
         self._told = time.monotonic()
-        self.listener(RunStarted(self.source, self.target, tuple(self.names), None))
+        self.listener(events.RunStarted(self.source, self.target, tuple(self.names), None))
 
     def close(self) -> None:
         """Let go of the reject file."""
@@ -177,7 +168,7 @@ class Progress:
     def started(self, name: str, total: int | None, *, resumed: bool = False) -> None:
         """A database begins."""
         self._told = time.monotonic()
-        self.listener(CollectionStarted(name, self.report.collections[name].database, total, resumed))
+        self.listener(events.CollectionStarted(name, self.report.collections[name].database, total, resumed))
 
     def copied(self, name: str, leaf: Leaf) -> None:
         """A leaf was read and put away."""
@@ -207,17 +198,17 @@ class Progress:
         now = time.monotonic()
         self.report.collections[name].counts.add(counts)
         self._rejects.flush()
-        self.listener(BatchLoaded(name, counts, self._tally.size_bytes, now - self._told))
+        self.listener(events.BatchLoaded(name, counts, self._tally.size_bytes, now - self._told))
         self._tally, self._told = Tally(), now
 
     def done(self, name: str) -> None:
         """A database is done."""
         self.flush(name)
-        self.listener(CollectionFinished(name, self.report.collections[name].counts))
+        self.listener(events.CollectionFinished(name, self.report.collections[name].counts))
 
     def finished(self, results: Sequence[DatabaseResult], seconds: float) -> RevisionsResult:
         """All are; what became of them."""
-        self.listener(RunFinished(replace(self.report, seconds=seconds)))
+        self.listener(events.RunFinished(replace(self.report, seconds=seconds)))
         rejects = str(self._rejects.kept or "") if self._rejects.count else ""
         return RevisionsResult(self.command, self.source, self.target, results, seconds, rejects)
 
@@ -225,5 +216,5 @@ class Progress:
         if tally.rejects:
             self._rejects.write(tally.rejects)
         for reject in tally.rejects:
-            self.listener(DocumentRejected(reject))
+            self.listener(events.DocumentRejected(reject))
         self._tally.add(replace(tally, rejects=[]))

@@ -10,15 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 import orjson
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    ReadTimeoutError,
-)
-from urllib3.exceptions import SSLError as TlsError
+from urllib3 import exceptions
 
 from migrator.codec import InvalidDocument, decode_value
 from migrator.couch.endpoint import Endpoint, redact
@@ -205,27 +197,27 @@ def network_error(endpoint: Endpoint, method: str, error: Exception) -> Endpoint
     def failed(message: str, signature: str, hint: str = WAIT_HINT, **more: bool) -> TransientError:
         return TransientError(message, hint=hint.format(url=url), signature=signature, **more)
 
-    if isinstance(error, ProxyError):
+    if isinstance(error, exceptions.ProxyError):
         return _proxy_error(endpoint, error)
-    if isinstance(error, NameResolutionError):
+    if isinstance(error, exceptions.NameResolutionError):
         return failed(f"{url}: the host's name is not known.", "name")
-    if isinstance(error, NewConnectionError):
+    if isinstance(error, exceptions.NewConnectionError):
         cause = error.__cause__ or error.__context__
         return failed(f"{url}: {getattr(cause, 'strerror', None) or 'connection failed'}.", "connect")
-    if isinstance(error, ConnectTimeoutError):
+    if isinstance(error, exceptions.ConnectTimeoutError):
         timeout_s = endpoint.connect_timeout_s
         return failed(f"{url}: no connection within {timeout_s:g} s.", "connect timeout")
-    if isinstance(error, TlsError):
+    if isinstance(error, exceptions.SSLError):
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return EndpointError(
                 f"{url}: the server's certificate is not trusted ({_tls_reason(error)}).",
                 hint="Name the authority that signed it with --ca-file FILE.",
             )
         return failed(f"{url}: TLS failed ({_tls_reason(error)}).", "tls", outcome_unknown=True)
-    if isinstance(error, ReadTimeoutError) and "handshake" in f"{error.__cause__} {error.__context__}":
+    if isinstance(error, exceptions.ReadTimeoutError) and "handshake" in f"{error.__cause__} {error.__context__}":
         hint = "Check that the port speaks https (CouchDB: 6984); 5984 usually speaks http."
         return failed(f"{url}: no TLS answer within {endpoint.connect_timeout_s:g} s.", "tls", hint)
-    cause = error.args[-1] if isinstance(error, ProtocolError) and error.args else error
+    cause = error.args[-1] if isinstance(error, exceptions.ProtocolError) and error.args else error
     timeout_s = endpoint.read_timeout_s
     unknown = method != "GET"
     if isinstance(error.__cause__, TooSlow) or isinstance(cause, TimeoutError):
@@ -233,7 +225,7 @@ def network_error(endpoint: Endpoint, method: str, error: Exception) -> Endpoint
         if isinstance(error.__cause__, TooSlow):
             message = f"{url}: the answer came too slowly ({error.__cause__})."
         return failed(message, "read timeout", outcome_unknown=unknown, overload=True)
-    if isinstance(error, ReadTimeoutError):
+    if isinstance(error, exceptions.ReadTimeoutError):
         hint = "Give it more time with --timeout SECONDS."
         return failed(
             f"{url}: no answer within {timeout_s:g} s.",
@@ -247,7 +239,7 @@ def network_error(endpoint: Endpoint, method: str, error: Exception) -> Endpoint
     return failed(message, "reset", outcome_unknown=unknown)
 
 
-def _proxy_error(endpoint: Endpoint, error: ProxyError) -> EndpointError:
+def _proxy_error(endpoint: Endpoint, error: exceptions.ProxyError) -> EndpointError:
     """Nothing came to the server: the proxy itself cannot be reached, or it does not let us through."""
     cause = error.original_error
     text = str(cause)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from migrator import naming
+from migrator import errors, naming
 from migrator.codec import Unencodable, decode, encode
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
@@ -17,17 +17,6 @@ from migrator.database import checks, couch_bulk
 from migrator.database.couch_bulk import MAX_RACES, SaveMany, Write, delete_many, delete_once, post
 from migrator.database.selector import found_in
 from migrator.database.service import Documents, Row, Saved
-from migrator.errors import (
-    BatchRefused,
-    ConfigError,
-    DatabaseError,
-    DocumentConflict,
-    EndpointError,
-    Forbidden,
-    TargetMissing,
-    TransientError,
-    Unauthorized,
-)
 from migrator.retry.retrier import repeat_while
 
 T = TypeVar("T")
@@ -81,7 +70,9 @@ class CouchDatabase:
         try:
             body = encode({"_id": doc_id, **checks.check_fields(doc)})
         except Unencodable as error:
-            raise DatabaseError(f"Document {doc_id!r} of {db_name}: {error.reason}.", hint=JSON_HINT) from None
+            raise errors.DatabaseError(
+                f"Document {doc_id!r} of {db_name}: {error.reason}.", hint=JSON_HINT
+            ) from None
 
         def write(database: str) -> str | None:
             state = self._client.lookup(database, [doc_id])[doc_id]
@@ -122,7 +113,7 @@ class CouchDatabase:
         def read(database: str) -> list[dict[str, Any]]:
             try:
                 return list(couch_bulk.find(self._client, database, wanted, fields=paths, limit=most))
-            except TransientError as error:
+            except errors.TransientError as error:
                 if not (error.status == 500 and SELECTOR_FAULT in (error.signature or "")):
                     raise
                 return found_in(self._listed(database), wanted, paths, most)
@@ -135,12 +126,12 @@ class CouchDatabase:
         names = [next(iter(each)) if isinstance(each, Mapping) else each for each in wanted]
         name = index_name or f"idx-{'_'.join(names)}"
 
-        def create(database: str) -> EndpointError | None:
+        def create(database: str) -> errors.EndpointError | None:
             try:
                 couch_bulk.create_index(self._client, database, wanted, name)
-            except (TargetMissing, Unauthorized, Forbidden):
+            except (errors.TargetMissing, errors.Unauthorized, errors.Forbidden):
                 raise
-            except EndpointError as error:
+            except errors.EndpointError as error:
                 # Two that make the same index at one moment can both be refused; the second try finds it.
                 return error
             return None
@@ -193,27 +184,27 @@ class CouchDatabase:
     def _asked(self, db_name: str, what: str, question: Callable[[str], T]) -> T:
         try:
             return self._within(db_name, question)
-        except BatchRefused as refused:
-            raise DatabaseError(
+        except errors.BatchRefused as refused:
+            raise errors.DatabaseError(
                 f"{what} is refused: {refused.error} ({refused.reason}).",
                 hint="See docs.couchdb.org, under Find, for what may stand in it.",
             ) from refused
         except Unencodable as error:
-            raise DatabaseError(f"{what} cannot be sent: {error.reason}.", hint=JSON_HINT) from None
+            raise errors.DatabaseError(f"{what} cannot be sent: {error.reason}.", hint=JSON_HINT) from None
 
     def _within(self, db_name: str, action: Callable[[str], T]) -> T:
         """Do something in the database of this name, which is created where it is missing."""
         database = naming.database_name(db_name)
         owner = self._owners.setdefault(database, db_name)
         if owner != db_name:
-            raise ConfigError(
+            raise errors.ConfigError(
                 f"{owner!r} and {db_name!r} would both be kept in the database {database!r}.",
                 hint="Rename one of them.",
             )
         for _ in range(MAX_CREATIONS):
             try:
                 result = action(database)
-            except TargetMissing:
+            except errors.TargetMissing:
                 # Not there yet, or somebody has deleted it.
                 self._client.create_database(database)
             else:
@@ -226,7 +217,7 @@ class CouchDatabase:
             lambda result: result is None, lambda: self._within(db_name, write), max_attempts=MAX_RACES
         )
         if rev is None:
-            raise DocumentConflict(
+            raise errors.DocumentConflict(
                 f"Document {doc_id!r} of {db_name} was changed by others {MAX_RACES} times while it was saved.",
                 hint="Try again when fewer write to it.",
             )
@@ -283,7 +274,7 @@ def _settled(row: Row, db_name: str) -> str | None:
     if row["ok"] or row["error"] == CONFLICT:
         return row.get("rev")
     stub = row["error"] == "missing_stub"
-    raise DatabaseError(
+    raise errors.DatabaseError(
         f"Document {row['id']!r:.100} cannot be saved in {db_name}: {row['error']} ({row['reason']}).",
         hint=STUB_HINT if stub else REFUSED_HINT,
     )
@@ -292,7 +283,7 @@ def _settled(row: Row, db_name: str) -> str | None:
 def _client_of(url: str, environ: Mapping[str, str]) -> CouchClient:
     endpoint, database = locate(url, environ=environ, server_only=True)
     if database is not None:
-        raise ConfigError(
+        raise errors.ConfigError(
             f"The URL names the database {database}, but a service uses one for each collection.",
             hint=f"Set it to {endpoint.url}; where the server itself is below that path, write a slash after it.",
         )

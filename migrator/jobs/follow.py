@@ -16,17 +16,7 @@ from migrator.errors import Interrupted, RejectsError
 from migrator.jobs.open import Around
 from migrator.jobs.run import JobResult
 from migrator.jobs.since_last import Sync, open_sync
-from migrator.model import CollectionReport, Counts, Report
-from migrator.model.events import (
-    CollectionFinished,
-    CollectionStarted,
-    Event,
-    LagMeasured,
-    Listener,
-    RunFinished,
-    RunStarted,
-    ignore,
-)
+from migrator.model import CollectionReport, Counts, Report, events
 
 # Each database is asked for news so often.
 POLL_S = 1.0
@@ -45,7 +35,7 @@ def follow_job(
         MigratorError: as `since_last_job`; the next run goes on.
     """
     started = clock()
-    listener = around.get("listener", ignore)
+    listener = around.get("listener", events.ignore)
     around["listener"] = quiet = _Quiet(listener)
     with open_sync(config, **around) as sync:
         total = Report({}, 0.0)
@@ -63,21 +53,22 @@ def follow_job(
             if config.until_caught_up or not sync.copied:
                 raise
         total = replace(total, seconds=clock() - started)
-        listener(RunFinished(total))
+        listener(events.RunFinished(total))
         return sync.result(total)
 
 
 class _Quiet:
     """Tells of one run, not of its rounds."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: events.Listener) -> None:
         self._listener = listener
         self.begun = False
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Pass an event on, unless it is one of a round's own."""
-        if isinstance(event, RunFinished) or (
-            self.begun and isinstance(event, RunStarted | CollectionStarted | CollectionFinished)
+        if isinstance(event, events.RunFinished) or (
+            self.begun
+            and isinstance(event, events.RunStarted | events.CollectionStarted | events.CollectionFinished)
         ):
             return
         self._listener(event)
@@ -98,7 +89,7 @@ def _behind(sync: Sync, wait_s: float = 0.0) -> set[str]:
         if mark.since is None or feed.page(mark.since).changes:
             behind.add(name)
         else:
-            sync.job.listener(LagMeasured(name, 0))
+            sync.job.listener(events.LagMeasured(name, 0))
     return behind
 
 

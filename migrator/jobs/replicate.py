@@ -25,16 +25,7 @@ from migrator.jobs.dispatch import check_modes
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import open_client
 from migrator.jobs.run import JobResult
-from migrator.model import CollectionReport, Counts, Report
-from migrator.model.events import (
-    BatchLoaded,
-    CollectionFinished,
-    CollectionStarted,
-    LagMeasured,
-    RetryScheduled,
-    RunFinished,
-    RunStarted,
-)
+from migrator.model import CollectionReport, Counts, Report, events
 from migrator.retry.retrier import FIRST_CONTACT, Retrier
 
 POLL_S = 0.2
@@ -105,7 +96,7 @@ class _Replication:
         job = self.job
         report = Report({name: CollectionReport(job.names[name], Counts()) for name in job.collections}, 0.0)
         source = job.extractor.describe()
-        self.job.listener(RunStarted(source, job.bare_loader.describe(), tuple(job.collections), None))
+        self.job.listener(events.RunStarted(source, job.bare_loader.describe(), tuple(job.collections), None))
         waiting = list(job.collections)
         pause = POLL_S
         try:
@@ -123,17 +114,17 @@ class _Replication:
                     if self._look(each):
                         del self.active[each.name]
                         self._remove(each)
-                        self.job.listener(CollectionFinished(each.name, each.counts))
+                        self.job.listener(events.CollectionFinished(each.name, each.counts))
         finally:
             for each in self.active.values():
                 self._remove(each)
         report = replace(report, seconds=self.clock() - started)
-        self.job.listener(RunFinished(report))
+        self.job.listener(events.RunFinished(report))
         return JobResult(report, None, None, Checkpoint(job=job.fingerprint, finished=True))
 
     def _start(self, name: str, counts: Counts) -> _Job:
         job, database = self.job, self.job.names[name]
-        self.job.listener(CollectionStarted(name, database, job.extractor.count(name), resumed=False))
+        self.job.listener(events.CollectionStarted(name, database, job.extractor.count(name), resumed=False))
         here, there = side(self.source.endpoint, name), side(self.target.endpoint, database)
         id = "migrator-" + hashlib.sha256(f"{here['url']} {there['url']}".encode()).hexdigest()[:20]
         document: dict[str, Any] = {"source": here, "target": there}
@@ -177,10 +168,12 @@ class _Replication:
             self._give_up(each, state)
         if state.error_count > each.errors:
             each.errors = state.error_count
-            self.job.listener(RetryScheduled(f"replicate {each.name}", each.errors, 0.0, self._safe(state.reason)))
+            self.job.listener(
+                events.RetryScheduled(f"replicate {each.name}", each.errors, 0.0, self._safe(state.reason))
+            )
         if state.numbers.pending is not None and now - each.told > TELL_EVERY_S:
             each.told = now
-            self.job.listener(LagMeasured(each.name, state.numbers.pending))
+            self.job.listener(events.LagMeasured(each.name, state.numbers.pending))
         return False
 
     def _give_up(self, each: _Job, state: JobState) -> None:
@@ -200,8 +193,8 @@ class _Replication:
             lambda _: read_history(self.source, each.name, each.replication_id, state.started),
         )
         each.counts.add(_counts(state.numbers, history))
-        self.job.listener(BatchLoaded(each.name, each.counts, 0, self.clock() - each.posted))
-        self.job.listener(LagMeasured(each.name, 0))
+        self.job.listener(events.BatchLoaded(each.name, each.counts, 0, self.clock() - each.posted))
+        self.job.listener(events.LagMeasured(each.name, 0))
 
     def _remove(self, each: _Job) -> None:
         if self.job.config.keep_job and each.name not in self.active:

@@ -25,19 +25,9 @@ from migrator.model import (
     Position,
     Report,
     Transformer,
+    events,
 )
 from migrator.model.capabilities import recognizer_of, unconfirmed_of
-from migrator.model.events import (
-    BatchLoaded,
-    CheckpointSaved,
-    CollectionFinished,
-    CollectionStarted,
-    DocumentRejected,
-    Listener,
-    RunFinished,
-    RunStarted,
-    ignore,
-)
 from migrator.pipeline.accounting import account
 from migrator.pipeline.batching import Assembly, Preparing, batches
 from migrator.pipeline.wrapper import ExtractorWrapper
@@ -116,7 +106,7 @@ class Pipeline:
     guard: TargetGuard | None = None
     max_errors: MaxErrors = MaxErrors()
     checkpoint_interval_s: float = 0.1
-    listener: Listener = ignore
+    listener: events.Listener = events.ignore
     stopping: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.monotonic
 
@@ -143,7 +133,9 @@ class Pipeline:
         report = Report({name: CollectionReport(names[name], Counts()) for name in collections}, 0.0, carried)
         totals = [self.extractor.count(name) for name in collections]
         total = None if None in totals else sum(t for t in totals if t is not None)
-        self.listener(RunStarted(self.extractor.describe(), self.loader.describe(), tuple(collections), total))
+        self.listener(
+            events.RunStarted(self.extractor.describe(), self.loader.describe(), tuple(collections), total)
+        )
         workers = min(self.throttle.max_in_flight, self.loader.max_in_flight)
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="loader") as pool:
             for name, count in zip(collections, totals, strict=True):
@@ -155,14 +147,16 @@ class Pipeline:
         self._save("")
         unconfirmed = unconfirmed_of(self.extractor, self.loader)
         report = Report(report.collections, self.clock() - started, carried, unconfirmed)
-        self.listener(RunFinished(report))
+        self.listener(events.RunFinished(report))
         return report
 
     def _run_collection(
         self, name: str, database: str, total: int | None, counts: Counts, pool: ThreadPoolExecutor
     ) -> None:
         state = self.checkpoint.collections.setdefault(name, CollectionState())
-        self.listener(CollectionStarted(name, database, total, state.position is not None or state.finished))
+        self.listener(
+            events.CollectionStarted(name, database, total, state.position is not None or state.finished)
+        )
         if state.finished:
             state.target = self._guard.begin(name, state.target)
             self._finished(name, counts)
@@ -212,7 +206,7 @@ class Pipeline:
         self._finished(name, counts)
 
     def _finished(self, name: str, counts: Counts) -> None:
-        self.listener(CollectionFinished(name, counts))
+        self.listener(events.CollectionFinished(name, counts))
         ExtractorWrapper(self.extractor).finish(name)
 
     def _load(self, batch: Batch) -> _Loaded:
@@ -240,9 +234,9 @@ class Pipeline:
             state.position = batch.end
         window.drop()
         for reject in rejects:
-            self.listener(DocumentRejected(reject))
+            self.listener(events.DocumentRejected(reject))
         sent = len(batch.documents)
-        self.listener(BatchLoaded(batch.collection, settled, batch.size_bytes, loaded.seconds, sent))
+        self.listener(events.BatchLoaded(batch.collection, settled, batch.size_bytes, loaded.seconds, sent))
         if self.clock() >= self._save_next_at:
             self._save(batch.collection, ahead=bool(window))
         if self.max_errors.passed(self._totals):
@@ -266,4 +260,4 @@ class Pipeline:
         ended = self.clock()
         if self.checkpoint_interval_s:
             self._save_next_at = ended + max(self.checkpoint_interval_s, (ended - started) / SAVING_SHARE)
-        self.listener(CheckpointSaved(collection))
+        self.listener(events.CheckpointSaved(collection))

@@ -22,18 +22,7 @@ from migrator.model import (
     Position,
     Record,
     Status,
-)
-from migrator.model.capabilities import (
-    Destined,
-    Emptiable,
-    Identified,
-    Located,
-    Previewing,
-    Surveyable,
-    Traits,
-    recognizer_of,
-    traits_of,
-    unconfirmed_of,
+    capabilities,
 )
 from migrator.model.events import BatchSplit, Listener, ignore
 from migrator.retry.retrier import Retrier, is_transient
@@ -50,14 +39,14 @@ class _Wrapper(Generic[S]):
         self._inner: S = inner
 
     @property
-    def traits(self) -> Traits:
+    def traits(self) -> capabilities.Traits:
         """As the inner one's."""
-        return traits_of(self._inner)
+        return capabilities.traits_of(self._inner)
 
     @property
     def unconfirmed(self) -> Sequence[str]:
         """As the inner one's."""
-        return unconfirmed_of(self._inner)
+        return capabilities.unconfirmed_of(self._inner)
 
     def describe(self) -> str:
         """As the inner one's."""
@@ -89,12 +78,14 @@ class ExtractorWrapper(_Wrapper[Extractor]):
 
     def describe_position(self, collection: str, position: Position) -> str:
         """As the inner one's; "" where it names no places."""
-        return self._inner.describe_position(collection, position) if isinstance(self._inner, Located) else ""
+        if isinstance(self._inner, capabilities.Located):
+            return self._inner.describe_position(collection, position)
+        return ""
 
     @property
     def databases(self) -> Mapping[str, str]:
         """As the inner one's; empty where its documents were meant for none."""
-        return self._inner.databases if isinstance(self._inner, Destined) else {}
+        return self._inner.databases if isinstance(self._inner, capabilities.Destined) else {}
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """As the inner one's."""
@@ -113,7 +104,7 @@ class LoaderWrapper(_Wrapper[Loader]):
         super().__init__(inner)
         self.max_in_flight = inner.max_in_flight
         # Called for every document, as `screen` is.
-        self.recognize = recognizer_of(inner)
+        self.recognize = capabilities.recognizer_of(inner)
 
     def target_name(self, collection: str) -> str:
         """As the inner one's."""
@@ -134,19 +125,19 @@ class LoaderWrapper(_Wrapper[Loader]):
 
     def identity(self, collection: str) -> str | None:
         """As the inner one's; None where it tells none."""
-        return self._inner.identity(collection) if isinstance(self._inner, Identified) else None
+        return self._inner.identity(collection) if isinstance(self._inner, capabilities.Identified) else None
 
     def is_empty(self, collection: str) -> bool:
         """As the inner one's; False where it tells nothing of it."""
-        return isinstance(self._inner, Emptiable) and self._inner.is_empty(collection)
+        return isinstance(self._inner, capabilities.Emptiable) and self._inner.is_empty(collection)
 
     def survey(self, collection: str) -> int | None:
         """As the inner one's; None where it cannot look."""
-        return self._inner.survey(collection) if isinstance(self._inner, Surveyable) else None
+        return self._inner.survey(collection) if isinstance(self._inner, capabilities.Surveyable) else None
 
     def preview(self, batch: Batch) -> Sequence[Outcome]:
         """As the inner one's; all WRITTEN where it does not know better."""
-        if isinstance(self._inner, Previewing):
+        if isinstance(self._inner, capabilities.Previewing):
             return self._inner.preview(batch)
         return [Outcome(document.id, Status.WRITTEN) for document in batch.documents]
 

@@ -18,15 +18,8 @@ from migrator.files.identity import same_identity
 from migrator.files.sorting import ExternalSorter
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects
-from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject
+from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject, events
 from migrator.model.capabilities import effect_of, unconfirmed_of
-from migrator.model.events import (
-    CheckpointSaved,
-    CollectionStarted,
-    DocumentRejected,
-    DocumentsCompared,
-    RunStarted,
-)
 from migrator.pipeline.batching import Assembly
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
 from migrator.verification.read_target import SORT_MEMORY_BYTES, open_reader
@@ -126,11 +119,11 @@ class _Verification:
         counts = [job.extractor.count(name) for name in job.collections]
         total = None if None in counts else sum(count for count in counts if count is not None)
         target = job.loader.describe()
-        self.job.listener(RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
+        self.job.listener(events.RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
         transform = job.transform(self.checkpoint)
         assembly = Assembly(transform, self._never_held, job.values, recognize=job.loader.recognize)
         for name, count in zip(job.collections, counts, strict=True):
-            self.job.listener(CollectionStarted(name, job.names[name], count, resumed))
+            self.job.listener(events.CollectionStarted(name, job.names[name], count, resumed))
             self._collection(name, assembly)
         self.result.unconfirmed = unconfirmed_of(job.extractor, self.reader)
         self.result.seconds = time.monotonic() - started
@@ -203,7 +196,7 @@ class _Verification:
             self._note(step)
             state.position = step.settled or state.position
             # What is compared once more was reported before.
-            self.job.listener(DocumentsCompared(name, max(0, numbers.source - self.reported)))
+            self.job.listener(events.DocumentsCompared(name, max(0, numbers.source - self.reported)))
             self.reported = max(self.reported, numbers.source)
             if self.job.stopping.is_set():
                 self._save(name)
@@ -262,7 +255,7 @@ class _Verification:
                 if unwritable > self.unwritable.get(name, 0):
                     self.unwritable[name] = unwritable
                     stage, _, error = made.error.partition(":")
-                    self.job.listener(DocumentRejected(Reject(name, made.id, stage, error, made.reason)))
+                    self.job.listener(events.DocumentRejected(Reject(name, made.id, stage, error, made.reason)))
         # Counted once, at the end, as a resumed verification reads from the beginning.
         self.result.filtered += filtered
         self.result.unwritable += unwritable
@@ -277,4 +270,4 @@ class _Verification:
         )
         self.file.save(self.checkpoint)
         self.saved_at = time.monotonic()
-        self.job.listener(CheckpointSaved(name))
+        self.job.listener(events.CheckpointSaved(name))

@@ -14,15 +14,6 @@ from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import check_rejects_path
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.config import JobConfig
-from migrator.errors import (
-    ConfigError,
-    EndpointError,
-    Interrupted,
-    MigratorError,
-    RejectsError,
-    TargetReplaced,
-    Unauthorized,
-)
 from migrator.files.failures import writing
 from migrator.jobs.distributed.engine import DaskEngine
 from migrator.jobs.distributed.split import Split, divide, everywhere
@@ -38,15 +29,8 @@ from migrator.jobs.distributed.worker import (
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects, open_extractor
 from migrator.jobs.run import JobResult
-from migrator.model import CollectionReport, Counts, Report
+from migrator.model import CollectionReport, Counts, Report, events
 from migrator.model.capabilities import unconfirmed_of
-from migrator.model.events import (
-    CollectionFinished,
-    CollectionStarted,
-    Listener,
-    RunFinished,
-    RunStarted,
-)
 from migrator.retry.window import watching
 
 SPLITS_PER_WORKER = 4
@@ -107,9 +91,11 @@ class _Run:
         names = tuple(self.job.collections)
         totals = [self.job.extractor.count(name) for name in names]
         total = None if None in totals else sum(t for t in totals if t is not None)
-        self.listener(RunStarted(self.job.extractor.describe(), self.job.bare_loader.describe(), names, total))
+        self.listener(
+            events.RunStarted(self.job.extractor.describe(), self.job.bare_loader.describe(), names, total)
+        )
         for name, count in zip(names, totals, strict=True):
-            self.listener(CollectionStarted(name, self.job.names[name], count, resumed=bool(carried.read)))
+            self.listener(events.CollectionStarted(name, self.job.names[name], count, resumed=bool(carried.read)))
         try:
             self._move(engine)
         finally:
@@ -131,7 +117,7 @@ class _Run:
         shutil.rmtree(self.folder)
         unconfirmed = unconfirmed_of(self.job.extractor, self.job.loader)
         report = Report(collections, time.monotonic() - started, carried, unconfirmed)
-        self.listener(RunFinished(report))
+        self.listener(events.RunFinished(report))
         if not self.config.checkpoint and report.ok:
             self.file.remove()
         kept = self.file.path if self.file.exists() else None
@@ -139,7 +125,7 @@ class _Run:
 
     def _move(self, engine: DaskEngine) -> None:
         waiting = [split for split in self.splits if split.number not in self.done]
-        failed: MigratorError | None = None
+        failed: errors.MigratorError | None = None
         fields = {**asdict(self.config), **_OF_A_SPLIT, "max_errors": str(self.max_errors.count or "")}
         with watching(self.job.stopping.is_set, self._stop):
             for end in engine.move(fields, [asdict(split) for split in waiting], str(self.folder)):
@@ -156,10 +142,10 @@ class _Run:
                 self._save(counts)
                 if all(s.number in self.done for s in self.splits if s.collection == split.collection):
                     total = self._total(split.collection, counts)
-                    self.listener(CollectionFinished(split.collection, total))
+                    self.listener(events.CollectionFinished(split.collection, total))
                 totals = self.checkpoint.totals
                 if self.max_errors.passed(totals):
-                    failed = failed or RejectsError(
+                    failed = failed or errors.RejectsError(
                         f"{totals.rejected} of {totals.read} documents were rejected, more than allowed.",
                         hint="Look at the reject file; fix the cause or raise --max-errors, then --resume.",
                     )
@@ -200,17 +186,19 @@ _OF_A_SPLIT: dict[str, Any] = {
 def _check(config: JobConfig) -> None:
     hint = "Leave --executor out: then it is done by this process."
     if config.source.startswith("memory:"):
-        raise ConfigError("A memory: source is in this process, and --executor moves a job by others.", hint=hint)
+        raise errors.ConfigError(
+            "A memory: source is in this process, and --executor moves a job by others.", hint=hint
+        )
     if config.source.lower() == "singer:-":
-        raise ConfigError(
+        raise errors.ConfigError(
             "Standard input is of this process, and --executor moves a job by others.",
             hint="Keep what the tap writes in a file: tap-name > FILE, then --from singer:FILE.",
         )
     if config.dry_run or config.replicate:
         word = "--dry-run" if config.dry_run else "--replicate"
-        raise ConfigError(f"{word} does not go with --executor.", hint=hint)
+        raise errors.ConfigError(f"{word} does not go with --executor.", hint=hint)
     if config.verify and not effects(config).same_each_run:
-        raise ConfigError("Ids by uuid7 are each split's own, so --verify cannot know them.", hint=hint)
+        raise errors.ConfigError("Ids by uuid7 are each split's own, so --verify cannot know them.", hint=hint)
 
 
 def _begin(folder: Path) -> None:
@@ -220,20 +208,20 @@ def _begin(folder: Path) -> None:
         folder.mkdir()
 
 
-def _hear(listener: Listener, messages: Sequence[Any]) -> None:
+def _hear(listener: events.Listener, messages: Sequence[Any]) -> None:
     for name, fields in messages:
         listener(event_of(name, fields))
 
 
-def _error(kind: str, message: str, hint: str) -> MigratorError:
-    made = getattr(errors, kind, EndpointError)
-    if made is Interrupted:
-        return Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
-    if made is Unauthorized:
+def _error(kind: str, message: str, hint: str) -> errors.MigratorError:
+    made = getattr(errors, kind, errors.EndpointError)
+    if made is errors.Interrupted:
+        return errors.Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
+    if made is errors.Unauthorized:
         hint = f"{hint} A worker takes them from its own environment."
-    if made is TargetReplaced:
-        return TargetReplaced(message, hint=hint, flag=RESTART)
-    error: MigratorError = made(message, hint=hint)
+    if made is errors.TargetReplaced:
+        return errors.TargetReplaced(message, hint=hint, flag=RESTART)
+    error: errors.MigratorError = made(message, hint=hint)
     return error
 
 

@@ -12,21 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from migrator import errors
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.reject_file import file_digest
 from migrator.checkpoint.rejects import line_to_reject
 from migrator.checkpoint.target_guard import TargetGuard, is_same
 from migrator.config import JobConfig
-from migrator.errors import (
-    EndpointError,
-    Forbidden,
-    LockedError,
-    MigratorError,
-    StorageError,
-    TargetMissing,
-    TargetReplaced,
-    Unauthorized,
-)
 from migrator.files.durable import keep_older, link_target, replacing
 from migrator.files.failures import RESUME, writing
 from migrator.files.own_json import from_json
@@ -35,16 +26,7 @@ from migrator.jobs.distributed.split import RangeExtractor, Split
 from migrator.jobs.open import OpenJob
 from migrator.jobs.registry import open_extractor
 from migrator.jobs.run import refuse_other_targets, run_job
-from migrator.model import Counts
-from migrator.model.events import (
-    BatchLoaded,
-    BatchSplit,
-    DocumentRejected,
-    Event,
-    LimitsChanged,
-    Listener,
-    RetryScheduled,
-)
+from migrator.model import Counts, events
 from migrator.retry.window import watching
 
 STOP_FILE = "stop"
@@ -52,9 +34,10 @@ TELL_EVERY_S = 0.5
 # The system lets go of a killed worker's lock at once; one that is only slow is given this long.
 WAIT_FOR_LOCK_S = 60.0
 # No other try ends differently, and a refused login must not be repeated.
-FINAL = (Unauthorized, Forbidden, TargetMissing, StorageError)
+FINAL = (errors.Unauthorized, errors.Forbidden, errors.TargetMissing, errors.StorageError)
 FORWARDED: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (BatchLoaded, BatchSplit, LimitsChanged, RetryScheduled)
+    kind.__name__: kind
+    for kind in (events.BatchLoaded, events.BatchSplit, events.LimitsChanged, events.RetryScheduled)
 }
 
 
@@ -107,8 +90,8 @@ def move_split(
         stopping = threading.Event()
         with watching((Path(folder) / STOP_FILE).exists, stopping.set):
             _when_unlocked(job, part, forward, stopping)
-    except MigratorError as error:
-        if isinstance(error, EndpointError) and not isinstance(error, FINAL):
+    except errors.MigratorError as error:
+        if isinstance(error, errors.EndpointError) and not isinstance(error, FINAL):
             raise SplitFailed(type(error).__name__, error.message, error.hint) from None
         outcome["error"] = [type(error).__name__, error.message, error.hint]
     finally:
@@ -134,7 +117,7 @@ def _when_unlocked(job: JobConfig, split: Split, forward: _Forwarder, stopping: 
         source = RangeExtractor(open_extractor(job), split)
         try:
             run_job(job, source=source, listener=forward, stopping=stopping)
-        except LockedError:
+        except errors.LockedError:
             if time.monotonic() > end or stopping.wait(0.5):
                 raise
         else:
@@ -150,7 +133,7 @@ class _Forwarder:
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._told = time.monotonic()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         name = type(event).__name__
         if name not in FORWARDED:
             return
@@ -167,9 +150,9 @@ class _Forwarder:
             self._tell(waiting)
 
 
-def event_of(name: str, fields: Mapping[str, Any]) -> Event:
+def event_of(name: str, fields: Mapping[str, Any]) -> events.Event:
     """An event that was forwarded."""
-    made: Event = from_json(FORWARDED[name], fields)
+    made: events.Event = from_json(FORWARDED[name], fields)
     return made
 
 
@@ -192,7 +175,7 @@ def open_targets(job: OpenJob, checkpoint: Checkpoint) -> TargetGuard:
     return guard
 
 
-def other_target(guard: TargetGuard, folder: Path, split: Split) -> TargetReplaced | None:
+def other_target(guard: TargetGuard, folder: Path, split: Split) -> errors.TargetReplaced | None:
     """What is wrong where a worker's split went to another target than the job's, or None."""
     left, begun = _left(folder, split), guard.known.get(split.collection)
     state = left.collections.get(split.collection) if left else None
@@ -204,7 +187,7 @@ def other_target(guard: TargetGuard, folder: Path, split: Split) -> TargetReplac
         elif not is_same(begun, state.target):
             guard.check(split.collection)
             return guard.replaced(split.collection)
-    except TargetReplaced as error:
+    except errors.TargetReplaced as error:
         return error
     return None
 
@@ -213,7 +196,7 @@ def other_target(guard: TargetGuard, folder: Path, split: Split) -> TargetReplac
 MAX_REJECTS_TOLD = 1_000
 
 
-def merge_rejects(path: Path, parts: Sequence[Path], checkpoint: Checkpoint, listener: Listener) -> int:
+def merge_rejects(path: Path, parts: Sequence[Path], checkpoint: Checkpoint, listener: events.Listener) -> int:
     """Write all splits' rejects into one file, from the beginning each time, so that none stands there twice.
 
     Args:
@@ -243,7 +226,7 @@ def merge_rejects(path: Path, parts: Sequence[Path], checkpoint: Checkpoint, lis
                         merged.write(line)
                         told += 1
                         if told <= MAX_REJECTS_TOLD:
-                            listener(DocumentRejected(line_to_reject(line, str(part))))
+                            listener(events.DocumentRejected(line_to_reject(line, str(part))))
         if not is_stream(path):
             checkpoint.rejects_bytes = path.stat().st_size
             checkpoint.rejects_digest = file_digest(path, checkpoint.rejects_bytes)

@@ -16,15 +16,7 @@ from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, Interrupted
 from migrator.jobs.run import job_rejects
-from migrator.model import BatchLimits, Counts
-from migrator.model.events import (
-    CollectionFinished,
-    CollectionStarted,
-    Listener,
-    RunStarted,
-    ignore,
-    one_at_a_time,
-)
+from migrator.model import BatchLimits, Counts, events
 from migrator.retry.window import watching
 from migrator.server.admin import replications
 from migrator.server.admin.connection import whole_server
@@ -45,7 +37,7 @@ def apply_plan(
     *,
     config: JobConfig | None = None,
     environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
+    listener: events.Listener = events.ignore,
     stopping: threading.Event | None = None,
 ) -> Applied:
     """Do exactly what a plan says.
@@ -67,7 +59,7 @@ def apply_plan(
     """
     options = options or ApplyOptions()
     config = config or JobConfig()
-    listener = one_at_a_time(listener)
+    listener = events.one_at_a_time(listener)
     stopping = stopping or threading.Event()
     # One that fails stops the others, and not whoever called.
     halt = threading.Event()
@@ -123,7 +115,7 @@ class _Move:
     copier: Copier
     options: ApplyOptions
     stopping: threading.Event
-    listener: Listener
+    listener: events.Listener
 
     def __post_init__(self) -> None:
         self.journal = self.copier.journal
@@ -135,7 +127,9 @@ class _Move:
         plan, copier = self.plan, self.copier
         databases = plan.databases
         total = sum(database.documents + database.deleted_documents for database in databases)
-        self.listener(RunStarted(plan.source.url, plan.target.url, tuple(d.source for d in databases), total))
+        self.listener(
+            events.RunStarted(plan.source.url, plan.target.url, tuple(d.source for d in databases), total)
+        )
         self._all(self._documents)
         self._all(self._catch_up)
         self._all(lambda database: copier.designs(database, validating=False))
@@ -158,10 +152,10 @@ class _Move:
         state = self.journal.state(database.source)
         total = database.documents + database.deleted_documents
         self.listener(
-            CollectionStarted(database.source, database.target, total, resumed=state.position is not None)
+            events.CollectionStarted(database.source, database.target, total, resumed=state.position is not None)
         )
         self.copier.documents(database)
-        self.listener(CollectionFinished(database.source, state.counts))
+        self.listener(events.CollectionFinished(database.source, state.counts))
 
     def _catch_up(self, database: DatabasePlan) -> None:
         late = self.copier.catch_up(database)
