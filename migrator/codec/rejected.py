@@ -148,7 +148,7 @@ class Unfixed(str):
     Whatever is made of it, as by `str()` or `strip()`, is an ordinary text.
 
     Args:
-        raw: what the reject file shows, which need be no text.
+        raw: what the reject file shows, which need not be text.
     """
 
     __slots__ = ("raw",)

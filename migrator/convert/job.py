@@ -114,7 +114,9 @@ def _check(job: ConvertJob, *, into_database: bool) -> None:
             raise ConfigError("--format is of a file, and --to names a server.", hint="Leave one of them out.")
         return
     if job.format not in WRITERS:
-        what = f"--format {job.format} is none that is written" if job.format else "The target's format is missing"
+        what = (
+            f"--format {job.format} is not one that is written" if job.format else "The target's format is missing"
+        )
         raise ConfigError(f"{what}.", hint=f"Add --format with one of: {', '.join(WRITERS)}.")
     target, source = Path(config.target), Path(config.source)
     if target.exists() and source.exists() and target.samefile(source):

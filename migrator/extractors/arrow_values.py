@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -84,7 +84,7 @@ def _of_lists(array: pa.Array) -> list[Any]:
         lengths = [length or 0 for length in pc.list_value_length(array).to_pylist()]
         inner = iter(values_of(array.flatten()))
     except (pa.ArrowException, AttributeError):
-        # A nested type that is none of the lists, such as a union.
+        # A nested type other than the lists, such as a union.
         return _plainly(array) or [_one(scalar) for scalar in array]
     there = array.is_valid().to_pylist()
     found = [list(islice(inner, length)) for length in lengths]
@@ -92,23 +92,14 @@ def _of_lists(array: pa.Array) -> list[Any]:
 
 
 def _of_map(array: pa.MapArray) -> list[Any]:
-    pairs = _of_lists(pa.ListArray.from_arrays(*_entries(array)))
-    return [None if entries is None else _object(entries) for entries in pairs]
+    keys, items, offsets = values_of(array.keys), values_of(array.items), array.offsets.to_pylist()
+    there = zip(pairwise(offsets), array.is_valid().to_pylist(), strict=True)
+    return [_object(keys[begin:end], items[begin:end]) if valid else None for (begin, end), valid in there]
 
 
-def _entries(array: pa.MapArray) -> tuple[pa.Array, pa.Array]:
-    """The offsets of a map's entries, null where the map is, and the entries as structs."""
-    there = array.is_valid().to_pylist()
-    offsets = array.offsets.to_pylist()
-    marked = [offset if valid else None for offset, valid in zip(offsets, there, strict=False)] + offsets[-1:]
-    entries = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
-    return pa.array(marked, pa.int32()), entries
-
-
-def _object(entries: list[dict[str, Any]]) -> Any:
+def _object(keys: list[Any], items: list[Any]) -> Any:
     found: dict[str, Any] = {}
-    for entry in entries:
-        key = entry["key"]
+    for key, item in zip(keys, items, strict=True):
         if isinstance(key, Unreadable):
             return key
         try:
@@ -117,7 +108,7 @@ def _object(entries: list[dict[str, Any]]) -> Any:
             return Unreadable("invalid_value", f"a map has {error}".replace("makes no _id", "that is not text"))
         if name in found:
             return Unreadable("invalid_value", f"a map has the key {name!r:.80} twice, of which one would be lost")
-        found[name] = entry["value"]
+        found[name] = item
     return found
 
 

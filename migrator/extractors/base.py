@@ -264,7 +264,7 @@ def parse_position(position: Position, of: str = "a file's") -> tuple[int, int]:
     """The two numbers of a file's position, such as `<offset after the record>:<lines or records so far>`.
 
     Raises:
-        CheckpointError: it is none of that kind.
+        CheckpointError: it is not of that kind.
     """
     offset, _, number = str(position).partition(":")
     if not (offset.isdecimal() and number.isdecimal()):

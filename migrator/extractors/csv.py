@@ -223,7 +223,7 @@ class _Lines:
 
 
 def _header_hint(path: Path, lines: _Lines) -> str:
-    """What to do about a first line that is none, by what is known to come from elsewhere."""
+    """What to do about a first line that cannot be a header, by what is known to come from elsewhere."""
     begin = lines.taken()
     if begin.startswith((b"\xff\xfe", b"\xfe\xff")):
         return f"It is UTF-16: iconv -f UTF-16 -t UTF-8 {path} > NEW.csv"

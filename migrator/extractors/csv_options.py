@@ -65,7 +65,7 @@ class CsvOptions:
         """One function for each column, from its text to its value.
 
         Raises:
-            ConfigError: a type is given for a column that is not there, or is none.
+            ConfigError: a type is given for a column that is not there, or is not a type.
         """
         if self.types in {"", "auto"}:
             return [converter(name, self.types or "text", self.null) for name in names]

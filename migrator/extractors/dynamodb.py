@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 import boto3
 import botocore.config
+from boto3.dynamodb.types import TypeDeserializer
 from botocore import exceptions
 
 from migrator.config import JobConfig
@@ -159,11 +160,6 @@ def _record(collection: str, item: Mapping[str, Any], key: Sequence[str]) -> Rec
     return Record(position, {"_id": None} | document | {"_id": id})
 
 
-def _plain(value: Mapping[str, Any]) -> Any:
-    (kind, content), *_ = value.items()
-    return _KINDS[kind](content)
-
-
 def _number(text: str) -> int | float | Decimal:
     """A number as JSON has it where that is the very same number, else a decimal for the codec."""
     exact = Decimal(text)
@@ -173,18 +169,17 @@ def _number(text: str) -> int | float | Decimal:
     return near if Decimal(repr(near)) == exact else exact
 
 
-_KINDS: dict[str, Callable[[Any], Any]] = {
-    "S": str,
-    "N": _number,
-    "B": bytes,
-    "BOOL": bool,
-    "NULL": lambda _: None,
-    "M": lambda content: {name: _plain(value) for name, value in content.items()},
-    "L": lambda content: [_plain(value) for value in content],
-    "SS": set,
-    "NS": lambda content: {_number(text) for text in content},
-    "BS": lambda content: {bytes(item) for item in content},
-}
+class _Values(TypeDeserializer):  # type: ignore[misc] # boto3 has no types
+    """boto3's own reading of values, but for numbers and bytes, which it has other forms for."""
+
+    def _deserialize_n(self, value: str) -> int | float | Decimal:
+        return _number(value)
+
+    def _deserialize_b(self, value: bytes) -> bytes:
+        return bytes(value)
+
+
+_plain = _Values().deserialize
 
 
 def _stored(value: Mapping[str, Any]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def plain_values(value: Any, path: str = "") -> Any:
     try:
         return make(value)
     except (ValueError, TypeError, InvalidOperation, binascii.Error, AttributeError, KeyError):
-        reason = f"{path or 'the document'} is marked as {next(iter(value))} and is none"
+        reason = f"{path or 'the document'} is marked as {next(iter(value))} and is not one"
         raise InvalidDocument("invalid_extended_json", reason) from None
 
 

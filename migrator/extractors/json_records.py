@@ -33,7 +33,7 @@ class Text(NamedTuple):
 def read_texts(path: Path, *, after: Position | None = None) -> Iterator[Text]:
     """Yield the texts of a file's objects, in bounded memory.
 
-    A line that is not JSON is for whoever parses it, an element of a list that is none is a fault, and where
+    A line that is not JSON is for whoever parses it, such an element of a list is a fault, and where
     objects follow one another over several lines, it ends the reading. A position is
     `<offset after the object>:<lines or objects so far>`.
 

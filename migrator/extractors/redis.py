@@ -36,7 +36,7 @@ class RedisExtractor(BaseExtractor):
 
     SCAN gives keys in no order, some of them twice, and its cursor is worth nothing to another process. So the
     keys alone are sorted first, on disk and each once; a position is a key, and holds whatever becomes of the
-    server. Keys are bytes, and need be no text.
+    server. Keys are bytes, and need not be text.
 
     Args:
         url: `redis://host:6379/0`, `rediss://…` or `unix://…`; what is behind the question mark are collections

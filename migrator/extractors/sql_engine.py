@@ -86,7 +86,7 @@ def default_schema(engine: sa.Engine) -> str:
 
 
 def read_json(text: str | bytes) -> Any:
-    """A value of type json or jsonb, as exactly as any document's; what is none stays for its row's fault."""
+    """A value of type json or jsonb, as exactly as any document's; what is not JSON stays for its row's fault."""
     try:
         return decode_value(text)
     except InvalidDocument as invalid:

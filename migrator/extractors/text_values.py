@@ -24,7 +24,7 @@ def exact_decimal(text: str) -> Decimal:
     """A finite decimal.
 
     Raises:
-        ValueError: the text is none.
+        ValueError: the text is not one.
     """
     if not _DECIMAL.fullmatch(text):
         raise ValueError(text)
@@ -51,7 +51,7 @@ def exact_datetime(text: str) -> datetime | str:
     """A date with a time in ISO 8601; the text itself where it has more digits of a second than Python.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     # The hour 24 is another day's in some versions of Python, and an error in others.
     if re.search(r"[^0-9:+.,-]24", text):
@@ -63,7 +63,7 @@ def exact_time(text: str) -> time | str:
     """A time of day in ISO 8601; the text itself where it has more digits of a second than Python.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if text.lstrip("T").startswith("24"):
         raise ValueError(text)
@@ -86,7 +86,7 @@ def converter(name: str, kind: str, null: str | None) -> Callable[[str], Any]:
     """The function from text to value of a column; an empty text is null, but for texts.
 
     Raises (the function):
-        BadValue: the text is none of that kind.
+        BadValue: the text is not of that kind.
     """
     convert = _KINDS[kind]
     if name == "_id" and kind != "text":

@@ -31,7 +31,7 @@ def id_from_field(field: str) -> Transformer:
         field: dotted path.
 
     Returns:
-        The transformer; it raises TransformError where the field is missing or can be no id.
+        The transformer; it raises TransformError where the field is missing or cannot be an id.
 
     Raises:
         ConfigError: the path is empty or damaged.
@@ -55,7 +55,7 @@ def id_from_template(template: str) -> Transformer:
         template: dotted paths in braces, and text.
 
     Returns:
-        The transformer; it raises TransformError where a field is missing or can be no part of an id.
+        The transformer; it raises TransformError where a field is missing or cannot be part of an id.
 
     Raises:
         ConfigError: the template cannot be read, or names no field.

@@ -24,7 +24,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 
 
 def format_of(path: Path) -> tuple[str, bytes]:
-    """The name of the format that a file is in, "" where that is none known, and how it begins."""
+    """The name of the format that a file is in, "" where it is not known, and how it begins."""
     with TextFile(path) as file:
         head = file.read(_LOOK_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((name for name, sign in _SIGNS if sign.match(head)), ""), head

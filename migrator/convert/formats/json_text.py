@@ -111,7 +111,7 @@ def _decoded(data: str) -> Iterator[bytes]:
 
 
 def leaf_of(text: bytes, place: str, *, compute_rev: bool = False) -> Leaf | LeafFault:
-    """Make a leaf of a document as another tool wrote it, or say why it is none.
+    """Make a leaf of a document as another tool wrote it, or say why that cannot be.
 
     Where there is no `_revisions`, the revision itself is all of the ancestry that is known.
 
@@ -183,7 +183,7 @@ def _revision_of(document: dict[str, Any], text: bytes, *, compute_rev: bool) ->
         if match is None or not isinstance(rev, str):
             raise InvalidDocument(
                 "no_revision",
-                "the document has no _rev, so it can be no exact copy; load it as new with migrator run"
+                "the document has no _rev, so it cannot be an exact copy; load it as new with migrator run"
                 if rev is None
                 else f"_rev is {json.dumps(rev)[:80]}, which is not a revision",
             )

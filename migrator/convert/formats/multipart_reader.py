@@ -164,7 +164,7 @@ class _Text:
         return headers
 
     def line(self) -> bytes:
-        """Take one line with its end; what is cut off at the end of the file is none."""
+        """Take one line with its end; what is cut off at the end of the file is not one."""
         line = self._read()
         return line if line.endswith(b"\n") else b""
 

@@ -32,7 +32,7 @@ class Element(NamedTuple):
     fault: LeafFault | None = None
 
     def members(self) -> dict[str, Any] | LeafFault:
-        """Its object, whose numbers may be inexact, or why it is none."""
+        """Its object, whose numbers may be inexact, or why it is not one."""
         try:
             return top_level(self.text)
         except InvalidDocument as invalid:
