@@ -422,7 +422,7 @@ def test_an_attachment_of_another_document_is_not_taken() -> None:
 def test_positions_of_other_kinds_are_refused(client: CouchClient, database_prefix: str) -> None:
     """A number is no position in a database."""
     extractor = CouchExtractor(client, f"{database_prefix}a")
-    with pytest.raises(Exception, match="no document id") as caught:
+    with pytest.raises(Exception, match="not a document id") as caught:
         next(extractor.extract(f"{database_prefix}a", after=5))
     assert not isinstance(caught.value, EndpointError)
     assert quote(database_prefix) in extractor.describe()

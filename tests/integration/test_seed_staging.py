@@ -213,7 +213,7 @@ def test_masks_work_in_a_run_too(
     ("more", "words"),
     [
         (("--mask", "scramble:a"), "there is no mask 'scramble'"),
-        (("--sample", "5"), "no share"),
+        (("--sample", "5"), "not a share"),
         (("--mask", "hash:a", "--mask-key-file", "none"), "none cannot be read"),
         (("--diff",), "--diff goes with a folder"),
         (("--collection", "none-such", "--to", "folder"), "is no server's URL"),
