@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -20,14 +20,19 @@ from migrator.backup.result import DatabaseResult, Progress, RevisionsResult, at
 from migrator.config import JobConfig
 from migrator.couch.changes import BEGINNING, takes_since
 from migrator.couch.client import CouchClient
+from migrator.couch.documents import Fidelity, fidelity_of, proving
 from migrator.couch.endpoint import database_url
 from migrator.couch.leaves import Held, Known, LeafReader, listed_leaves
 from migrator.couch.settings import read_facts
 from migrator.errors import ConfigError, DamagedBackup, Interrupted, TransientError, UnreadableLeaf
 from migrator.jobs.registry import open_client
+from migrator.model import EncodedDocument
 from migrator.model.events import Listener, ignore
 from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
+
+# So many ids of documents whose revision is not that of their content are named.
+MAX_IDS_NAMED = 20
 
 
 def run_backup(
@@ -63,7 +68,8 @@ def run_backup(
             "backup", listener, client.url, place.describe(), {name: name for name in names}, **files
         )
         stack.callback(progress.close)
-        run = _Run(client, catalog, options, Retrier(RetryPolicy.of(config), listener, None, stopping), progress)
+        retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
+        run = _Run(client, catalog, options, retrier, progress, proving(config.prove))
         results = [*(run.result_of(name, first) for name in names), *missing]
         return progress.finished(results, time.monotonic() - started)
 
@@ -96,12 +102,47 @@ def _names(
 
 
 @dataclass
+class _Proof:
+    """What first revisions, which are computed from content, say of the leaves of one database."""
+
+    fidelity: Fidelity
+    proven: int = 0
+    unlike: int = 0
+    ids: list[str] = field(default_factory=list)
+
+    def proves(self, leaf: Leaf) -> bool:
+        """True when its revision proves what was read of it."""
+        start, _, digest = leaf.rev.partition("-")
+        if start != "1" or leaf.attachments:
+            return False
+        # Without these the text is that of a plain document, which is read quickly.
+        revisions = f',"_rev":"{leaf.rev}","_revisions":{{"start":1,"ids":["{digest}"]}}'
+        document = EncodedDocument(leaf.id, leaf.body.replace(revisions.encode(), b"", 1))
+        expected = self.fidelity.expected(document)
+        self.proven += expected == leaf.rev
+        if expected not in {None, leaf.rev}:
+            self.unlike += 1
+            if len(self.ids) < MAX_IDS_NAMED:
+                self.ids.append(leaf.id)
+        return expected == leaf.rev
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """For the line of JSON."""
+        if not self.fidelity.computes_revisions:
+            return {}
+        unlike = {"unlike": {"documents": self.unlike, "ids": self.ids}} if self.unlike else {}
+        return {"proven": self.proven, **unlike}
+
+
+@dataclass
 class _Run:
     client: CouchClient
     catalog: Catalog
     options: BackupOptions
     retrier: Retrier
     progress: Progress
+    prove: bool
 
     def __post_init__(self) -> None:
         self.place, self.cipher = self.catalog.place, self.catalog.cipher
@@ -112,7 +153,8 @@ class _Run:
 
         def step() -> None:
             # After an outage nobody waits for the same server again and again.
-            first.call("reach the source", lambda _: self.client.welcome())
+            welcome = first.call("reach the source", lambda _: self.client.welcome())
+            self.proof = _Proof(fidelity_of(welcome, name) if self.prove else Fidelity(computes_revisions=False))
             self._back_up(name, result)
 
         return attempted(result, step)
@@ -154,7 +196,8 @@ class _Run:
         for unfinished in self.catalog.unfinished(name):
             self.place.remove_folder(snapshot_folder(name, unfinished))
         counts = result.snapshot.counts
-        result.numbers = {**asdict(counts), "stored_bytes": result.snapshot.size_bytes, "resumed": resumed}
+        sizes = {"stored_bytes": result.snapshot.size_bytes, "resumed": resumed}
+        result.numbers = {**asdict(counts), **sizes, **self.proof.numbers}
         result.rejected = counts.faults
         self.progress.done(name)
 
@@ -190,7 +233,7 @@ class _Run:
                 self._fault(writer, name, LeafFault(leaf.id, leaf.rev, "wrong_length", error.message))
                 return
             else:
-                self.progress.copied(name, leaf)
+                self.progress.copied(name, leaf, proven=self.proof.proves(leaf))
                 return
 
     def _fault(self, writer: SnapshotWriter, name: str, fault: LeafFault) -> None:

@@ -170,11 +170,12 @@ class Progress:
         self._told = time.monotonic()
         self.listener(events.CollectionStarted(name, self.report.collections[name].database, total, resumed))
 
-    def copied(self, name: str, leaf: Leaf) -> None:
-        """A leaf was read and put away."""
+    def copied(self, name: str, leaf: Leaf, *, proven: bool) -> None:
+        """A leaf was read and put away; `proven` by its revision."""
         counts = self._tally.counts
         counts.read += 1
         counts.written += 1
+        counts.proven += proven
         self._tally.size_bytes += leaf_bytes(leaf)
         if counts.read >= TELL_EVERY or time.monotonic() - self._told > TELL_EVERY_S:
             self.flush(name)

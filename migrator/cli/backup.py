@@ -19,6 +19,7 @@ from migrator.convert.options import ConvertJob
 from migrator.couch.places import checked_place, is_server_url
 from migrator.errors import EXIT_OK, ConfigError, RejectsError
 from migrator.files.streams import is_standard_output
+from migrator.naming import counted, shown
 from migrator.report.summary import dump, unconfirmed_lines
 
 if TYPE_CHECKING:
@@ -47,8 +48,12 @@ def _common_options(function: F) -> F:
 @flags(BackupOptions)
 @flags(
     JobConfig,
+    "prove",
     "rejects",
-    help={"rejects": "Where the names of revisions are written that could not be read."},
+    help={
+        "prove": "Prove what is read by its first revision where it has one; the result names what does not fit.",
+        "rejects": "Where the names of revisions are written that could not be read.",
+    },
     default={"rejects": "migrator-backup.rejects.ndjson"},
 )
 @_common_options
@@ -69,7 +74,7 @@ def backup(**values: Any) -> None:
     from migrator.backup.create import run_backup
 
     source = server(values["source"], "--from")
-    config = options.part_of_job(values, "rejects", "report", source=source)
+    config = options.part_of_job(values, "prove", "rejects", "report", source=source)
     _carry_out("backup", run_backup, config, made(BackupOptions, values, again=this_command()), values)
 
 
@@ -159,6 +164,15 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
     for database in result.databases:
         for line in unconfirmed_lines(database.unconfirmed):
             click.echo(line, err=True)
+        if unlike := database.numbers.get("unlike"):
+            count, ids = unlike["documents"], unlike["ids"]
+            named = ", ".join([*map(shown, ids), *(["…"] if count > len(ids) else [])])
+            click.echo(
+                f"{database.database}: {counted(count, 'document')} with other content than that of the first "
+                f"revision: {named}. It was changed on the way here or at the server, or another program than "
+                "CouchDB 3, such as PouchDB, gave that revision; it is in the backup as it was read",
+                err=True,
+            )
         if database.error is not None:
             click.echo(f"Error: {database.database}: {database.error.text}", err=True)
         elif database.rejected:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from migrator.codec import decode
 from migrator.codec.equality import canonical_digest, content, differing_path
-from migrator.couch.revision import first_revision, revision_after, rule_holds
+from migrator.couch.revision import compiled_terms, first_revision, revision_after, rule_holds
 from migrator.couch.rows import HEAD, Row, lines, listed, missing, row_of, row_texts, text_of, torn
 from migrator.model import Document, EncodedDocument
 from migrator.model.revisions import Leaf, LeafFault
@@ -182,6 +182,11 @@ class Fidelity:
         if not self.keeps_numbers:
             ours, theirs = _with_doubles(ours), _with_doubles(theirs)
         return differing_path(ours, theirs, stored=True)
+
+
+def proving(asked: bool | None) -> bool:
+    """Say whether to compute revisions in passing: as asked, else where the compiled part makes it quick."""
+    return compiled_terms is not None if asked is None else asked
 
 
 def fidelity_of(welcome: Mapping[str, Any], database: str = "") -> Fidelity:

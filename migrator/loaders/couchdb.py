@@ -9,11 +9,11 @@ from typing import Any
 
 from migrator import naming
 from migrator.config import JobConfig
-from migrator.couch import revision
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of, is_empty, is_surely_empty, settled_info
-from migrator.couch.documents import fidelity_of
+from migrator.couch.documents import fidelity_of, proving
 from migrator.couch.locate import client_of
+from migrator.couch.revision import recognized
 from migrator.couch.settings import mark_database, read_identity
 from migrator.couch.trouble import CONFLICT, Suspects
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES, screen
@@ -60,7 +60,7 @@ class CouchLoader(Loader):
     def __post_init__(self) -> None:
         self.policies: dict[str, OnConflict] = {}
         self._write = MirrorWrite if self.mirror else BatchWrite
-        self._prove = revision.compiled_terms is not None if self.prove is None else self.prove
+        self._prove = proving(self.prove)
         self._attempts = min(self.attempts, MAX_ATTEMPTS_AT_ONE_DOCUMENT)
         self._max_document_bytes: int | None = None
         self._welcome: Mapping[str, Any] = {}
@@ -87,7 +87,7 @@ class CouchLoader(Loader):
     def recognize(self, text: bytes) -> EncodedDocument | None:
         """A document that the server takes as it is, where that can be told at a glance."""
         small = len(text) <= (self._max_document_bytes or DEFAULT_MAX_DOCUMENT_BYTES)
-        return revision.recognized(text) if small and not self._partitioned else None
+        return recognized(text) if small and not self._partitioned else None
 
     def prepare(self, collection: str, mark: int | None) -> None:  # noqa: ARG002 a database knows what it holds
         """Create the database when it is missing, and give it its mark.

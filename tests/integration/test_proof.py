@@ -137,3 +137,37 @@ def test_changes_since_the_last_run_are_proven(tmp_path: Path, server_url: str, 
         assert since_last(proxy.url) == (6, 5, 0, 1, 5, 1)
     (reject,) = map(json.loads, (tmp_path / "rejects.ndjson").read_text().splitlines())
     assert (reject["id"], reject["error"]) == ("d3", "altered")
+
+
+def test_a_backup_proves_what_it_reads(
+    tmp_path: Path, server_url: str, database_prefix: str, is_couchdb: bool
+) -> None:
+    """First revisions prove, and one that is not of its content is named; the backup is whole all the same."""
+    name = f"{database_prefix}b"
+    url = f"{server_url}/{name}"
+    support.request("PUT", url)
+    attached = {"file": {"content_type": "text/plain", "data": "eA=="}}
+    plain = [
+        {"_id": f"d{n}", "n": n, "f": n / 4, "s": "Zoë \U0001f600", "deep": [[{"x": None}]]} for n in range(30)
+    ]
+    support.request("POST", f"{url}/_bulk_docs", {"docs": [*plain, {"_id": "a", "_attachments": attached}]})
+    revs = support.revisions(server_url, name)
+    later = [{"_id": "d0", "_rev": revs["d0"], "n": 5}, {"_id": "d1", "_rev": revs["d1"], "_deleted": True}]
+    support.request("POST", f"{url}/_bulk_docs", {"docs": later})
+    # As a replication from elsewhere brings it.
+    others = [{"_id": f"other{n}", "_rev": "1-" + f"{n:032}", "n": 1} for n in range(25)]
+    support.request("POST", f"{url}/_bulk_docs", {"docs": others, "new_edits": False})
+    words = ["backup", "--from", url, "--to", str(tmp_path / "backups"), "--full"]
+    ran = commands.run(*words, "--report", str(tmp_path / "report.json"), "--prove", with_errors=True)
+    assert ran.code == 0
+    found = json.loads((tmp_path / "report.json").read_text())["databases"][name]
+    assert (found["ok"], found.get("proven")) == (True, 28 if is_couchdb else None)
+    unlike = {"documents": 25, "ids": sorted(f"other{n}" for n in range(25))[:20]}
+    assert found.get("unlike") == (unlike if is_couchdb else None)
+    warning = (
+        f"{name}: 25 documents with other content than that of the first revision: 'other0', 'other1', 'other10'"
+    )
+    assert (warning in ran.output) is is_couchdb
+    found = commands.run(*words, "--no-prove").value["databases"][name]
+    assert "proven" not in found
+    assert "unlike" not in found
