@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from migrator.couch.id_ranges import Part, Rank, parts
+from migrator.couch.id_ranges import Part, Rank, parallel_rows, parts
 from migrator.couch.responses import Answer
 from migrator.couch.rows import Row, read_rows
 from migrator.errors import EndpointError, TransientError
@@ -129,8 +129,6 @@ class Listing:
     def _in_order(
         self, found: Iterator[Part], read: Callable[[Part], Generator[Row]], last: str | None, at_once: int
     ) -> Iterator[Row]:
-        from migrator.couch.id_ranges import parallel_rows  # most lists are read page after page
-
         with closing(parallel_rows(found, read, at_once=at_once)) as rows:
             for row in rows:
                 if last is not None and row.id <= last:

@@ -263,10 +263,6 @@ class DatabaseTarget:
             f"identify {collection}", lambda _: read_identity(self._client, collection, self._mark)
         )
 
-    def mark(self, collection: str) -> None:
-        """See `mark_database`."""
-        self._retrier.call(f"mark {collection}", lambda _: mark_database(self._client, collection))
-
 
 def guard_database(
     client: CouchClient, retrier: Retrier, database: str, recorded: str | None = None, *, hint: str, flag: str = ""
@@ -284,9 +280,8 @@ def guard_database(
     Raises:
         TargetReplaced: it is another one.
     """
-    target = DatabaseTarget(client, retrier)
     if recorded is None:
-        target.mark(database)
-    guard = TargetGuard(target, hint=hint, flag=flag)
+        retrier.call(f"mark {database}", lambda _: mark_database(client, database))
+    guard = TargetGuard(DatabaseTarget(client, retrier), hint=hint, flag=flag)
     guard.begin(database, recorded)
     return guard
