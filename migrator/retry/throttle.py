@@ -45,8 +45,8 @@ class Throttle:
             max_docs=self.limits.max_docs,
             max_in_flight=self.max_in_flight,
         )
-        self.max_docs = self._tuner.docs
-        self.in_flight = self._tuner.in_flight
+        self.max_docs = self._tuner.docs.value
+        self.in_flight = self._tuner.in_flight.value
         self._bytes = self.limits.max_bytes
         self._successes = 0
 
@@ -60,9 +60,9 @@ class Throttle:
     def reduced(self) -> bool:
         """True while less is sent than works as far as is known."""
         return (
-            self.max_docs < self._tuner.docs
+            self.max_docs < self._tuner.docs.value
             or self._bytes < self.limits.max_bytes
-            or self.in_flight < self._tuner.in_flight
+            or self.in_flight < self._tuner.in_flight.value
         )
 
     def failed(self, *, overload: bool, reason: str) -> None:
@@ -87,7 +87,7 @@ class Throttle:
             if self.reduced:
                 self._recover()
             elif self.seeks and self._tuner.measured(self.clock(), documents, seconds):
-                self.max_docs, self.in_flight = self._tuner.docs, self._tuner.in_flight
+                self.max_docs, self.in_flight = self._tuner.docs.value, self._tuner.in_flight.value
                 reason = "seeking"
             changed = (self.max_docs, self.in_flight) != before
         if changed:
@@ -98,9 +98,9 @@ class Throttle:
         if self._successes < SUCCESSES_PER_STEP:
             return
         self._successes = 0
-        self.max_docs = min(self._tuner.docs, self.max_docs + max(1, self.limits.max_docs // 10))
+        self.max_docs = min(self._tuner.docs.value, self.max_docs + max(1, self.limits.max_docs // 10))
         self._bytes = min(self.limits.max_bytes, self._bytes + max(1, self.limits.max_bytes // 10))
-        self.in_flight = min(self._tuner.in_flight, self.in_flight + 1)
+        self.in_flight = min(self._tuner.in_flight.value, self.in_flight + 1)
 
 
 # A rate is taken over so many batches and so long: shorter ones say nothing.
@@ -157,8 +157,8 @@ class Tuner:
     """
 
     def __init__(self, *, docs: int, in_flight: int, max_docs: int, max_in_flight: int) -> None:
-        self._docs = _Knob(docs, max_docs, max(1, max_docs // STEPS))
-        self._in_flight = _Knob(in_flight, max_in_flight, 1)
+        self.docs = _Knob(docs, max_docs, max(1, max_docs // STEPS))
+        self.in_flight = _Knob(in_flight, max_in_flight, 1)
         self._trial: _Knob | None = None
         self._value_before = self._value_tried = 0
         self._rate_before = self._rate_tried = 0.0
@@ -169,16 +169,6 @@ class Tuner:
         self._batches = self._documents = 0
         self._seconds = 0.0
 
-    @property
-    def docs(self) -> int:
-        """Documents in a batch."""
-        return self._docs.value
-
-    @property
-    def in_flight(self) -> int:
-        """Batches at once."""
-        return self._in_flight.value
-
     def disturbed(self, *, overload: bool = False) -> None:
         """Something failed: what was measured says nothing, and a trial is taken back; too much is made less."""
         if self._trial is not None:
@@ -186,7 +176,7 @@ class Tuner:
             self._trial.in_vain()
             self._trial, self._rate_tried = None, 0.0
         if overload:
-            self._in_flight.value = max(1, int(self._in_flight.value * DOWN))
+            self.in_flight.value = max(1, int(self.in_flight.value * DOWN))
         self._begin()
 
     def measured(self, now: float, documents: int, seconds: float) -> bool:
@@ -199,7 +189,7 @@ class Tuner:
         self._documents += documents
         self._seconds += seconds
         elapsed = now - self._started
-        if self._batches < max(WINDOW_BATCHES, 2 * self.in_flight) or elapsed < WINDOW_S:
+        if self._batches < max(WINDOW_BATCHES, 2 * self.in_flight.value) or elapsed < WINDOW_S:
             return False
         rate = self._documents / elapsed
         changed = self._judge(rate) if self._trial is not None else self._try(rate, elapsed)
@@ -242,7 +232,7 @@ class Tuner:
             knob.resting -= 1
         self._turn += 1
         for knob in knobs[self._turn % 2 :] + knobs[: self._turn % 2]:
-            if queued and knob is self._in_flight:
+            if queued and knob is self.in_flight:
                 knob.up, knob.resting = False, 0
             value = knob.tried()
             if knob.resting <= 0 and value != knob.value:
@@ -258,8 +248,8 @@ class Tuner:
         """What a trial could tell something of."""
         found = []
         # So many were on their way on the average.
-        if self._seconds / elapsed >= BUSY * self.in_flight:
-            found.append(self._in_flight)
-        if self._documents / self._batches >= BUSY * self.docs:
-            found.append(self._docs)
+        if self._seconds / elapsed >= BUSY * self.in_flight.value:
+            found.append(self.in_flight)
+        if self._documents / self._batches >= BUSY * self.docs.value:
+            found.append(self.docs)
         return found
