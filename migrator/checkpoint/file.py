@@ -40,15 +40,12 @@ class RejectSink(Protocol):
     @property
     def digest(self) -> str:
         """Tells what was made durable from another file's content; "" where nothing was, or nobody goes on."""
-        ...
 
     def write(self, rejects: Sequence[Reject]) -> None:
         """Append them."""
-        ...
 
     def flush(self) -> int:
         """Make them durable; the size so far in bytes."""
-        ...
 
 
 @dataclass(slots=True)

@@ -32,11 +32,9 @@ class Target(Protocol):
 
     def describe(self) -> str:
         """A stable name of the target without credentials."""
-        ...
 
     def target_name(self, collection: str) -> str:
         """The database or file that the collection goes to."""
-        ...
 
 
 def is_same(recorded: str, now: str) -> bool:

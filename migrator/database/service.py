@@ -85,7 +85,6 @@ class DatabaseService(Protocol):
             DatabaseError: that cannot be an id.
             EndpointError: the server is out of reach or refuses.
         """
-        ...
 
     def save(self, db_name: str, doc_id: str, doc: Mapping[str, Any]) -> Saved:
         """Create the document, or replace the one that is there.
@@ -103,7 +102,6 @@ class DatabaseService(Protocol):
             DocumentConflict: other writers won every time.
             EndpointError: the server is out of reach; the document may have been saved all the same.
         """
-        ...
 
     def delete(self, db_name: str, doc_id: str) -> None:
         """Delete one document.
@@ -117,7 +115,6 @@ class DatabaseService(Protocol):
             DatabaseError: that cannot be an id, or the server refuses.
             EndpointError: the server is out of reach; the document may have been deleted all the same.
         """
-        ...
 
     def list_all(self, db_name: str) -> list[dict[str, Any]]:
         """Read all documents of a database but design documents.
@@ -131,7 +128,6 @@ class DatabaseService(Protocol):
         Raises:
             EndpointError: the server is out of reach or refuses.
         """
-        ...
 
     def find(
         self,
@@ -155,7 +151,6 @@ class DatabaseService(Protocol):
             DatabaseError: the selector, the fields or the limit cannot be used.
             EndpointError: the server is out of reach or refuses.
         """
-        ...
 
     def ensure_index(self, db_name: str, fields: Sequence[Any], index_name: str | None = None) -> None:
         """Make an index unless it is there; `find` uses it, and finds the same without it.
@@ -169,7 +164,6 @@ class DatabaseService(Protocol):
             DatabaseError: these fields or this name cannot be used.
             EndpointError: the server is out of reach or refuses.
         """
-        ...
 
     def save_many(self, db_name: str, docs: Iterable[Mapping[str, Any]]) -> list[Row]:
         """Create or replace many documents by their `_id`; a row for each, in order.
@@ -187,7 +181,6 @@ class DatabaseService(Protocol):
         Raises:
             EndpointError: the server is out of reach or in trouble; save them all again.
         """
-        ...
 
     def get_many(self, db_name: str, doc_ids: Iterable[str]) -> Documents:
         """Read many documents.
@@ -203,7 +196,6 @@ class DatabaseService(Protocol):
             DatabaseError: `doc_ids` is one text.
             EndpointError: the server is out of reach or refuses.
         """
-        ...
 
     def delete_many(self, db_name: str, doc_ids: Iterable[str]) -> list[Row]:
         """Delete many documents; what is missing is as good as deleted.
@@ -219,8 +211,6 @@ class DatabaseService(Protocol):
             DatabaseError: `doc_ids` is one text.
             EndpointError: the server is out of reach or in trouble; delete them all again.
         """
-        ...
 
     def close(self) -> None:
         """Close connections, where there are any."""
-        ...

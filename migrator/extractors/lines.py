@@ -34,7 +34,6 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Give about `size` bytes."""
-        ...
 
 
 def is_packed(path: Path) -> bool:

@@ -133,7 +133,6 @@ class Extractor(Protocol):
         Returns:
             A stable text without credentials.
         """
-        ...
 
     def collections(self) -> Sequence[str]:
         """Name the collections.
@@ -144,7 +143,6 @@ class Extractor(Protocol):
         Raises:
             MigratorError: the source cannot be listed.
         """
-        ...
 
     def count(self, collection: str) -> int | None:
         """Count the documents of a collection, for progress only.
@@ -155,7 +153,6 @@ class Extractor(Protocol):
         Returns:
             Documents; None where counting would mean reading them all.
         """
-        ...
 
     def identity(self, collection: str) -> str:
         """Name the state of a collection that positions belong to.
@@ -166,7 +163,6 @@ class Extractor(Protocol):
         Returns:
             A text that changes when earlier positions no longer fit; "" where they always do.
         """
-        ...
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Read a collection, or what comes after a position in it.
@@ -182,11 +178,9 @@ class Extractor(Protocol):
             TransientError: the source does not answer; the same call may work later.
             MigratorError: the source cannot be read.
         """
-        ...
 
     def close(self) -> None:
         """Let go of files and connections."""
-        ...
 
 
 @runtime_checkable
@@ -205,7 +199,6 @@ class Loader(Protocol):
         Returns:
             A stable text without credentials.
         """
-        ...
 
     def target_name(self, collection: str) -> str:
         """Name the database or file that a collection goes to.
@@ -219,7 +212,6 @@ class Loader(Protocol):
         Raises:
             ConfigError: no such name is possible.
         """
-        ...
 
     def screen(self, id: str, top_level: Document, body: bytes) -> Fault | None:  # noqa: ARG002
         """Find a document that the target is sure to refuse, before it is sent.
@@ -244,7 +236,6 @@ class Loader(Protocol):
         Raises:
             MigratorError: the target cannot be created or opened.
         """
-        ...
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:
         """Write the documents and say what became of each.
@@ -261,7 +252,6 @@ class Loader(Protocol):
             BatchRefused: the target refuses the batch as a whole; a part of it may pass.
             MigratorError: nothing of this batch can pass.
         """
-        ...
 
     def flush(self, collection: str) -> int | None:  # noqa: ARG002
         """Make what was loaded durable.

@@ -78,7 +78,6 @@ class PerRun(Protocol):
             seed: random bytes that belong to the run and are kept for its resumption.
             started_ms: when the run began, in milliseconds since 1970.
         """
-        ...
 
 
 @runtime_checkable
@@ -88,7 +87,6 @@ class Unconfirmed(Protocol):
     @property
     def unconfirmed(self) -> Sequence[str]:
         """What could not be made sure of, as sentences."""
-        ...
 
 
 @runtime_checkable
@@ -97,7 +95,6 @@ class Located(Protocol):
 
     def describe_position(self, collection: str, position: Position) -> str:
         """The place of the record that the position stands after."""
-        ...
 
 
 @runtime_checkable
@@ -107,7 +104,6 @@ class Destined(Protocol):
     @property
     def databases(self) -> Mapping[str, str]:
         """The database or file by collection; what is not in it goes by the usual rule."""
-        ...
 
 
 @runtime_checkable
@@ -116,15 +112,12 @@ class Divisible(Protocol):
 
     def size(self, collection: str) -> int:
         """Documents or bytes, the same of all its collections: only the proportion counts."""
-        ...
 
     def bounds(self, collection: str, parts: int, min_rows: int) -> Sequence[Position]:
         """Positions that divide a collection into about `parts` ranges of at least `min_rows` records."""
-        ...
 
     def extract_range(self, collection: str, after: Position | None, upto: Position) -> Iterator[Record]:
         """Yield what comes after one position, up to and with another."""
-        ...
 
 
 @runtime_checkable
@@ -140,7 +133,6 @@ class Surveyable(Protocol):
 
     def survey(self, collection: str) -> int:
         """How many documents are there; -1 where there is no database or file yet."""
-        ...
 
 
 @runtime_checkable
@@ -149,7 +141,6 @@ class Previewing(Protocol):
 
     def preview(self, batch: Batch) -> Sequence[Outcome]:
         """The outcomes that `load` would give."""
-        ...
 
 
 @runtime_checkable
@@ -158,7 +149,6 @@ class Recognizing(Protocol):
 
     def recognize(self, text: bytes) -> EncodedDocument | None:
         """The document of a text without a line break; None where it has to be parsed and screened."""
-        ...
 
 
 @runtime_checkable
@@ -167,7 +157,6 @@ class Identified(Protocol):
 
     def identity(self, collection: str) -> str | None:
         """A text that changes with the target; "" where there is none, None where nobody can say."""
-        ...
 
 
 @runtime_checkable
@@ -176,7 +165,6 @@ class Emptiable(Protocol):
 
     def is_empty(self, collection: str) -> bool:
         """True when it surely holds no document."""
-        ...
 
 
 def traits_of(stage: object) -> Traits:

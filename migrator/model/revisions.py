@@ -122,15 +122,12 @@ class RevisionReader(Protocol):
 
     def describe(self) -> str:
         """A stable name without credentials."""
-        ...
 
     def facts(self) -> DatabaseFacts:
         """The database's settings, as far as the source knows them."""
-        ...
 
     def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
         """Yield all leaves in ascending order of their ids' UTF-8 bytes, from the first id after `after`."""
-        ...
 
 
 class RevisionWriter(Protocol):
@@ -138,4 +135,3 @@ class RevisionWriter(Protocol):
 
     def write(self, leaves: Sequence[Leaf]) -> Sequence[Outcome]:
         """Write the leaves and say what became of each, in their order."""
-        ...

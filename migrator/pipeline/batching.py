@@ -49,7 +49,6 @@ class Preparing(Protocol):
 
     def __call__(self, records: Iterable[Record], assembly: Assembly, /) -> Iterator[Record]:
         """Yield what became of each record, in order."""
-        ...
 
 
 @dataclass(frozen=True)

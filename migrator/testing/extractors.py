@@ -41,7 +41,6 @@ class Source(Protocol):
         Returns:
             The extractor; the test closes it.
         """
-        ...
 
     def collection(self, name: str) -> str:
         """Find a collection of DOCUMENTS in the source.
@@ -52,7 +51,6 @@ class Source(Protocol):
         Returns:
             The source's own name for it.
         """
-        ...
 
 
 def documents_of(records: Iterable[Record]) -> list[dict[str, Any]]:

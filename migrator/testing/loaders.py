@@ -41,7 +41,6 @@ class Target(Protocol):
         Returns:
             The loader; the test closes it.
         """
-        ...
 
     def collection(self, name: str) -> str:
         """Name a collection whose target is empty when the test begins.
@@ -52,7 +51,6 @@ class Target(Protocol):
         Returns:
             The name under which to write it.
         """
-        ...
 
     def documents(self, collection: str) -> list[Mapping[str, Any]]:
         """Read what a finished collection has at the target.
@@ -63,7 +61,6 @@ class Target(Protocol):
         Returns:
             All its documents, without what a database adds.
         """
-        ...
 
 
 class LoaderContract:
