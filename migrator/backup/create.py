@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, Unpack
 
 from migrator.backup.catalog import Catalog, open_catalog, snapshot_folder
 from migrator.backup.format.manifest import Manifest
@@ -25,9 +24,9 @@ from migrator.couch.endpoint import database_url
 from migrator.couch.leaves import Held, Known, LeafReader, listed_leaves
 from migrator.couch.settings import read_facts
 from migrator.errors import ConfigError, DamagedBackup, Interrupted, TransientError, UnreadableLeaf
+from migrator.jobs.open import Around, surroundings
 from migrator.jobs.registry import open_client
 from migrator.model import EncodedDocument
-from migrator.model.events import Listener, ignore
 from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 
@@ -35,14 +34,7 @@ from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 MAX_IDS_NAMED = 20
 
 
-def run_backup(
-    config: JobConfig,
-    options: BackupOptions,
-    *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
-) -> RevisionsResult:
+def run_backup(config: JobConfig, options: BackupOptions, **around: Unpack[Around]) -> RevisionsResult:
     """Back up the databases of `config.source`, one after the other.
 
     A database that fails has no new snapshot and keeps the others from nothing; the result names its error.
@@ -53,7 +45,7 @@ def run_backup(
         LockedError: another run writes to the place.
         Interrupted: asked to stop; the same command goes on.
     """
-    stopping = stopping or threading.Event()
+    environ, listener, stopping = surroundings(around)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         client, named = open_client(config, "source", environ)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Unpack
 
 from migrator.backup.catalog import HINT, Catalog, open_catalog
 from migrator.backup.format.cipher import fitting
@@ -21,9 +20,9 @@ from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
 from migrator.couch.leaf_writer import LeafWriter
 from migrator.errors import ConfigError, DamagedBackup
+from migrator.jobs.open import Around, surroundings
 from migrator.jobs.registry import open_client
 from migrator.model import BatchLimits
-from migrator.model.events import Listener, ignore
 from migrator.model.revisions import DESIGN, Leaf, LeafFault, is_design
 from migrator.naming import legal_database, shown
 from migrator.pipeline.leaves import carry_leaves
@@ -32,14 +31,7 @@ from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 REPLICATOR = "_replicator"
 
 
-def run_restore(
-    config: JobConfig,
-    options: RestoreOptions,
-    *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
-) -> RevisionsResult:
+def run_restore(config: JobConfig, options: RestoreOptions, **around: Unpack[Around]) -> RevisionsResult:
     """Restore databases to `config.target`, one after the other.
 
     After an interruption the same call writes what is missing and nothing else.
@@ -50,7 +42,7 @@ def run_restore(
         DamagedBackup: what says what is in the place is damaged.
         Interrupted: asked to stop.
     """
-    stopping = stopping or threading.Event()
+    environ, listener, stopping = surroundings(around)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         catalog = open_catalog(options.place, options.identity)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Unpack
 
 from migrator.backup.catalog import open_catalog
 from migrator.backup.format.manifest import Manifest
@@ -19,8 +19,8 @@ from migrator.couch.leaves import listed_leaves
 from migrator.errors import ConfigError, EndpointError, MigratorError
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import side_by_side
+from migrator.jobs.open import Around, surroundings
 from migrator.jobs.registry import open_client
-from migrator.model.events import Listener, ignore
 from migrator.model.revisions import Leaf, LeafFault
 from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy
@@ -59,10 +59,8 @@ def drill(
     options: RestoreOptions,
     databases: Sequence[str],
     *,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
     told: Callable[[Manifest], None] = lambda _: None,
+    **around: Unpack[Around],
 ) -> Iterator[Drill]:
     """Restore the newest snapshot of each database into one that is made for it, compare, and remove it.
 
@@ -70,16 +68,14 @@ def drill(
         config: `target` is the server.
         options: the place and its key.
         databases: which.
-        environ: the environment, for credentials.
-        listener: receives the restores.
-        stopping: ends it with Interrupted.
         told: receives each snapshot before it is restored.
+        around: as in `open_job`; the listener receives the restores.
 
     Raises:
         ConfigError: there is no key, or none that fits.
         EndpointError: the server or the place is out of reach.
     """
-    stopping = stopping or threading.Event()
+    environ, listener, stopping = surroundings(around)
     catalog = open_catalog(options.place, options.identity)
     retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
     patient = Retrier(retrier.policy, listener)

@@ -41,6 +41,11 @@ class Around(TypedDict, total=False):
     stopping: threading.Event | None
 
 
+def surroundings(around: Around) -> tuple[Mapping[str, str] | None, Listener, threading.Event]:
+    """What a job runs in, with what is usual where something was left out."""
+    return around.get("environ"), around.get("listener", ignore), around.get("stopping") or threading.Event()
+
+
 @dataclass
 class OpenJob:
     """A job with its source and target open.

@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, Interrupted
+from migrator.jobs.open import Around, surroundings
 from migrator.jobs.run import job_rejects
 from migrator.model import BatchLimits, Counts, events
 from migrator.retry.window import watching
@@ -36,9 +38,7 @@ def apply_plan(
     options: ApplyOptions | None = None,
     *,
     config: JobConfig | None = None,
-    environ: Mapping[str, str] | None = None,
-    listener: events.Listener = events.ignore,
-    stopping: threading.Event | None = None,
+    **around: Unpack[Around],
 ) -> Applied:
     """Do exactly what a plan says.
 
@@ -46,9 +46,7 @@ def apply_plan(
         plan: the plan.
         options: how.
         config: timeouts, tries, batch sizes and files for TLS.
-        environ: the environment, for credentials; the process's own by default.
-        listener: receives every event; called by several threads, one at a time.
-        stopping: set it to stop; what is in flight is settled.
+        around: as in `open_job`; the listener is called by several threads, one at a time.
 
     Raises:
         PlanError: the plan does not fit source or target any more; nothing was written.
@@ -59,8 +57,8 @@ def apply_plan(
     """
     options = options or ApplyOptions()
     config = config or JobConfig()
+    environ, listener, stopping = surroundings(around)
     listener = events.one_at_a_time(listener)
-    stopping = stopping or threading.Event()
     # One that fails stops the others, and not whoever called.
     halt = threading.Event()
     with (

@@ -6,21 +6,21 @@ Documents are read for it: attachments and conflicts are counted, and what the t
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, Unpack
 
 from migrator import naming
 from migrator.codec import decode
 from migrator.config import Connection
 from migrator.couch.validate import document_size
 from migrator.errors import EndpointError
-from migrator.model.events import Listener, TaskProgressed, ignore, one_at_a_time
+from migrator.jobs.open import Around, surroundings
+from migrator.model.events import TaskProgressed, one_at_a_time
 from migrator.model.revisions import Leaf, LeafFault
 from migrator.server.admin import replications
 from migrator.server.admin.connection import Limits, Server, whole_server
@@ -49,9 +49,7 @@ def plan_server(
     options: PlanOptions | None = None,
     *,
     config: Connection | None = None,
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
+    **around: Unpack[Around],
 ) -> ServerPlan:
     """Look at both servers and write down the move; nothing lasting is written on either.
 
@@ -60,16 +58,14 @@ def plan_server(
         target_url: the server that is moved to.
         options: what to plan.
         config: timeouts, tries and files for TLS.
-        environ: the environment; the process's own by default.
-        listener: receives waits.
-        stopping: set it to stop.
+        around: as in `open_job`; the listener is called by several threads, one at a time.
 
     Raises:
         ConfigError: a URL, a pattern or a map cannot be.
         EndpointError: a side is out of reach.
     """
     options = options or PlanOptions()
-    stopping = stopping or threading.Event()
+    environ, listener, stopping = surroundings(around)
     listener = one_at_a_time(listener)
     with (
         whole_server(source_url, "source", config or Connection(), environ, listener, stopping) as source,
