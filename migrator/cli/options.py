@@ -217,12 +217,17 @@ def timed(command: str, watch: Watch, *, json_line: bool = False) -> Iterator[Ti
 
     run = TimedRun(command, watch.metrics, watch.ping, lambda text: click.echo(text, err=True))
     run.start()
+    ended: BaseException | None = None
     try:
         yield run
     except BaseException as error:
-        _end(run, exit_code_of(error), error, json_line=json_line)
+        ended = error
         raise
-    _end(run, EXIT_OK, None, json_line=json_line)
+    finally:
+        result = run.end(EXIT_OK if ended is None else exit_code_of(ended), ended)
+        if json_line:
+            # Names from outside can hold what is no Unicode text; escaped, they can be printed.
+            click.echo(json.dumps(result))
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -232,10 +237,3 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, MigratorError | click.exceptions.Exit | click.ClickException):
         return error.exit_code
     return EXIT_INTERRUPTED if isinstance(error, click.Abort | KeyboardInterrupt) else EXIT_UNEXPECTED
-
-
-def _end(run: TimedRun, exit_code: int, error: BaseException | None, *, json_line: bool) -> None:
-    result = run.end(exit_code, error)
-    if json_line:
-        # Names from outside can hold what is no Unicode text; escaped, they can be printed.
-        click.echo(json.dumps(result))

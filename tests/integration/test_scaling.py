@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, EndpointError, Interrupted, RejectsError, TargetReplaced
 from migrator.jobs.dispatch import run_any
-from migrator.jobs.distributed import split
+from migrator.jobs.distributed import engine
 from migrator.jobs.distributed.coordinator import run_distributed
-from migrator.jobs.distributed.split import from_root
+from migrator.jobs.distributed.engine import from_root
 from migrator.jobs.run import run_job
 from migrator.model import events
 from migrator.verification.job import verify_job
@@ -44,7 +44,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(autouse=True)
 def _small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few documents are worth a split too."""
-    monkeypatch.setattr(split, "MIN_DOCUMENTS", 1_000)
+    monkeypatch.setattr(engine, "MIN_DOCUMENTS", 1_000)
 
 
 def source(folder: Path, name: str, documents: int = DOCUMENTS) -> Path:

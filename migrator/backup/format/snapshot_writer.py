@@ -186,8 +186,10 @@ class SnapshotWriter:
         if stored:
             self._total["attachments"] += len(stored)
             self._total["attachment_bytes"] += sum(each.length for each in stored if not each.snapshot)
-        if self._segments.leaf(leaf.id, line, index_line(leaf.id, leaf.rev, stored), first=first):
-            self._end_long_segment(2 * self.sizes.max_segment_bytes)
+        filled = self._segments.leaf(leaf.id, line, index_line(leaf.id, leaf.rev, stored), first=first)
+        # One that grows too long within one document is ended; that document is not noted as written.
+        if filled and self._segments.size_bytes >= 2 * self.sizes.max_segment_bytes:
+            self._segments.close()
 
     def fault(self, fault: LeafFault) -> None:
         """Add a leaf that could not be read, so that whoever reads the snapshot knows that it is not whole."""
@@ -236,11 +238,6 @@ class SnapshotWriter:
             self.save()
         self._key = key
 
-    def _end_long_segment(self, max_bytes: int) -> None:
-        """End a segment that grows too long within one document; that document is not noted as written."""
-        if self._segments.size_bytes >= max_bytes:
-            self._segments.close()
-
     def _attachment(self, leaf: Leaf, attachment: Attachment) -> StoredAttachment:
         if known := self._stored_before(leaf, attachment):
             return known
@@ -251,8 +248,9 @@ class SnapshotWriter:
             if not length:
                 at = self._segments.offset()
             digest.update(piece)
-            if self._segments.line(leaf.id, piece_line(attachment.name, length, piece)):
-                self._end_long_segment(self.sizes.max_segment_bytes)
+            filled = self._segments.line(leaf.id, piece_line(attachment.name, length, piece))
+            if filled and self._segments.size_bytes >= self.sizes.max_segment_bytes:
+                self._segments.close()
             length += len(piece)
         if attachment.length_bytes not in {None, length}:
             raise TransientError(

@@ -15,10 +15,8 @@ from migrator.checkpoint.reject_file import check_rejects_path
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.config import JobConfig
 from migrator.files.failures import writing
-from migrator.jobs.distributed.engine import DaskEngine
-from migrator.jobs.distributed.split import Split, divide, everywhere
+from migrator.jobs.distributed.engine import STOP_FILE, DaskEngine, Split, divide, everywhere
 from migrator.jobs.distributed.worker import (
-    STOP_FILE,
     counts_of,
     event_of,
     merge_rejects,

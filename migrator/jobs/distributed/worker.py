@@ -22,14 +22,13 @@ from migrator.files.durable import keep_older, link_target, replacing
 from migrator.files.failures import RESUME, writing
 from migrator.files.own_json import from_json
 from migrator.files.streams import is_stream
-from migrator.jobs.distributed.split import RangeExtractor, Split
+from migrator.jobs.distributed.engine import STOP_FILE, RangeExtractor, Split, SplitFailed
 from migrator.jobs.open import OpenJob
 from migrator.jobs.registry import open_extractor
 from migrator.jobs.run import refuse_other_targets, run_job
 from migrator.model import Counts, events
 from migrator.retry.window import watching
 
-STOP_FILE = "stop"
 TELL_EVERY_S = 0.5
 # The system lets go of a killed worker's lock at once; one that is only slow is given this long.
 WAIT_FOR_LOCK_S = 60.0
@@ -39,10 +38,6 @@ FORWARDED: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (events.BatchLoaded, events.BatchSplit, events.LimitsChanged, events.RetryScheduled)
 }
-
-
-class SplitFailed(Exception):
-    """A split failed in a way that may pass: the engine tries again. It crosses processes, so it holds texts."""
 
 
 def split_paths(folder: Path, number: int) -> tuple[Path, Path]:

@@ -54,7 +54,8 @@ def _page(report: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {word.__name__: word for word in wording.FILTERS} | {"sha256": _sha256, "items_of": _items_of}
+    pages.filters |= {word.__name__: word for word in wording.FILTERS}
+    pages.filters |= {"sha256": _sha256, "items_of": lambda item, *keys: [item[key] for key in keys]}
     pages.globals |= {table.__name__: table for table in wording.TABLES}
     pages.globals |= {"charts": over_time, "shares": shares, "fates": wording.FATES}
     return pages.get_template("page.html").render(
@@ -88,10 +89,6 @@ def _own_text(name: str) -> str:
 
 def _sha256(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _items_of(item: Mapping[str, Any], *keys: str) -> list[Any]:
-    return [item[key] for key in keys]
 
 
 def _cleaned(value: object) -> object:
