@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,13 +143,43 @@ class TimedRun:
         self._write(EXIT_OK if caught_up and not rejected else None)
 
     def _write(self, exit_code: int | None) -> None:
+        """Replace the metrics file, where one is wanted; the old one's last success stays where this is none.
+
+        A new file is its owner's alone; one that is there keeps mode and group, so that a collector may be let in.
+        The exit code is 0 too for a run that goes on and is a success for now, None for another that goes on.
+        """
         if not self.metrics:
             return
-        now = self.clock()
+        from prometheus_client import CollectorRegistry, Gauge, generate_latest  # an extra
+
+        registry, path, now = CollectorRegistry(), Path(self.metrics), self.clock()
+        job = path.stem
+
+        def gauge(name: str, text: str, *labels: str) -> Any:
+            return Gauge(name, text, ["job", *labels], registry=registry)
+
+        last_success = now if exit_code == EXIT_OK else read_last_success(path, job)
+        for name, text, single in (
+            (LAST_SUCCESS, "When a run last ended well, or had caught up.", last_success),
+            ("migrator_last_run_timestamp_seconds", "When these numbers were taken.", now),
+            ("migrator_run_duration_seconds", "How long the run took, or has taken so far.", now - self._began),
+            ("migrator_exit_code", "How the run ended.", exit_code),
+        ):
+            if single is not None:
+                gauge(name, text).labels(job).set(single)
+        documents = gauge("migrator_documents", "Documents of the run by outcome.", "collection", "outcome")
+        for name, counts in self.collections.items():
+            for outcome, number in counts.as_dict().items():
+                documents.labels(job, name, outcome).set(number)
+        for name, text, values in (
+            ("migrator_bytes", "Bytes of documents that the run wrote or compared.", self.sizes),
+            ("migrator_lag_changes", "Changes of the source that the target has not seen.", self.lag),
+        ):
+            family = gauge(name, text, "collection")
+            for collection, value in values.items():
+                family.labels(job, collection).set(value)
         try:
-            write_metrics(
-                Path(self.metrics), now, now - self._began, exit_code, self.collections, self.sizes, self.lag
-            )
+            replace_file(path, generate_latest(registry), keep_mode=True)
         except OSError as error:
             self.say(f"The metrics file {self.metrics} cannot be written: {error.strerror}.")
 
@@ -176,62 +206,6 @@ def check_metrics_file(path: Path) -> None:
         importlib.import_module("prometheus_client")
     instead = "name one of the textfile collector's folder, such as /var/lib/node_exporter/orders.prom"
     refuse_place(path, what="Metrics file", instead=instead)
-
-
-def write_metrics(
-    path: Path,
-    now: float,
-    seconds: float,
-    exit_code: int | None,
-    collections: Mapping[str, Counts],
-    sizes: Mapping[str, int],
-    lag: Mapping[str, int],
-) -> None:
-    """Replace the file; the time of the last success is kept from the old one when this run is none.
-
-    A new file is its owner's alone; one that is there keeps mode and group, so that a collector may be let in.
-
-    Args:
-        path: the file.
-        now: seconds since 1970.
-        seconds: how long the run took, or has taken so far.
-        exit_code: how it ended; 0 too for one that goes on and is a success for now; None for one that goes on.
-        collections: the fate of documents by collection.
-        sizes: bytes written by collection.
-        lag: changes that the target is behind, by collection.
-
-    Raises:
-        OSError: it cannot be written; the old one stays.
-    """
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # an extra
-
-    registry = CollectorRegistry()
-    job = path.stem
-
-    def gauge(name: str, text: str, *labels: str) -> Any:
-        return Gauge(name, text, ["job", *labels], registry=registry)
-
-    last_success = now if exit_code == EXIT_OK else read_last_success(path, job)
-    for name, text, single in (
-        (LAST_SUCCESS, "When a run last ended well, or had caught up.", last_success),
-        ("migrator_last_run_timestamp_seconds", "When these numbers were taken.", now),
-        ("migrator_run_duration_seconds", "How long the run took, or has taken so far.", seconds),
-        ("migrator_exit_code", "How the run ended.", exit_code),
-    ):
-        if single is not None:
-            gauge(name, text).labels(job).set(single)
-    documents = gauge("migrator_documents", "Documents of the run by outcome.", "collection", "outcome")
-    for name, counts in collections.items():
-        for outcome, number in counts.as_dict().items():
-            documents.labels(job, name, outcome).set(number)
-    for name, text, values in (
-        ("migrator_bytes", "Bytes of documents that the run wrote or compared.", sizes),
-        ("migrator_lag_changes", "Changes of the source that the target has not seen.", lag),
-    ):
-        family = gauge(name, text, "collection")
-        for collection, value in values.items():
-            family.labels(job, collection).set(value)
-    replace_file(path, generate_latest(registry), keep_mode=True)
 
 
 def read_last_success(path: Path, job: str) -> float | None:

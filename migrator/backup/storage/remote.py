@@ -11,7 +11,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,16 +112,69 @@ class FsspecPlace(Place):
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold an object in the place."""
-        with ObjectLock(self, self._lock_names).held():
-            yield
+        """Hold the place by an object in it that says who is at work, renewed while the work goes on.
 
-    def _lock_names(self) -> list[str]:
-        """The names of the objects by which runs hold the place."""
+        A run writes its object and then looks for others. Of two that begin at once each sees the other or one
+        comes first; so never do two hold the place. A killed run's object counts no longer when it was not renewed
+        for a while, or at once where this machine can see that its process is gone.
+
+        Raises:
+            LockedError: another run holds it.
+        """
+        name, done = f"{LOCKS}/{secrets.token_hex(12)}.json", threading.Event()
+        self._claim(name)
+        renewing = threading.Thread(target=self._renew, args=(name, done), name="migrator-lock", daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            done.set()
+            renewing.join()
+            self.remove(name)
+
+    def _claim(self, name: str) -> None:
+        other: dict[str, Any] = {}
+        for attempt in range(_TRIES):
+            self._sign(name)
+            found = self._other(name)
+            if found is None:
+                return
+            other = found
+            self.remove(name)
+            # The other may have begun in the same moment, and step back as this one does.
+            if attempt < _TRIES - 1:
+                time.sleep(secrets.randbelow(400) / 1000)
+        raise LockedError(
+            f"Another run (process {other.get('pid')} on {other.get('host')}) holds the backups in {self._shown}.",
+            hint=f"Wait for it to end. If it was killed there, its lock ends after {STALE_S / 60:.0f} minutes.",
+        )
+
+    def _other(self, own: str) -> dict[str, Any] | None:
+        """Another run that is at work; the locks of those that are gone are removed."""
         found: list[str] = []
         with contextlib.suppress(FileNotFoundError), self._reported("listed", LOCKS):
             found += self._find(LOCKS)
-        return sorted(name for name in found if name.endswith(".json"))
+        for name in sorted(name for name in found if name.endswith(".json") and name != own):
+            try:
+                holder = json.loads(self.read(name))
+            except FileNotFoundError:
+                continue
+            except ValueError:
+                holder = {}
+            if isinstance(holder, dict) and not _is_gone(holder):
+                return holder
+            self.remove(name)
+        return None
+
+    def _sign(self, name: str) -> None:
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "life": _LIFE, "renewed": time.time()}
+        self.write(name, json.dumps(holder).encode())
+
+    def _renew(self, name: str, done: threading.Event) -> None:
+        while not done.wait(RENEW_S):
+            # A renewal that fails is tried again in time; the work itself meets the same fault and says so.
+            with contextlib.suppress(MigratorError):
+                self._sign(name)
 
     def _find(self, folder: str) -> Iterator[str]:
         self._system.invalidate_cache()
@@ -174,85 +227,6 @@ class FsspecPlace(Place):
             f"{what} cannot be {done}: {type(error).__name__}: {_told(error, self._url)}.",
             hint="Check address, credentials and network; what is complete stays.",
         )
-
-
-class ObjectLock:
-    """A lock for places that have none: an object that says who is at work, renewed while the work goes on.
-
-    A run writes its object and then looks for others. Of two that begin at once each sees the other or one comes
-    first; so never do two hold the place. A killed run's object counts no longer when it was not renewed for a
-    while, or at once where this machine can see that its process is gone.
-
-    Args:
-        place: the place.
-        names: gives the names of all locks.
-    """
-
-    def __init__(self, place: Place, names: Callable[[], list[str]]) -> None:
-        self._place = place
-        self._names = names
-        self._name = f"{LOCKS}/{secrets.token_hex(12)}.json"
-        self._done = threading.Event()
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the place.
-
-        Raises:
-            LockedError: another run holds it.
-        """
-        self._claim()
-        renewing = threading.Thread(target=self._renew, name="migrator-lock", daemon=True)
-        renewing.start()
-        try:
-            yield
-        finally:
-            self._done.set()
-            renewing.join()
-            self._place.remove(self._name)
-
-    def _claim(self) -> None:
-        other: dict[str, Any] | None = {}
-        for attempt in range(_TRIES):
-            self._write()
-            other = self._other()
-            if other is None:
-                return
-            self._place.remove(self._name)
-            # The other may have begun in the same moment, and step back as this one does.
-            if attempt < _TRIES - 1:
-                time.sleep(secrets.randbelow(400) / 1000)
-        pid, host = (other or {}).get("pid"), (other or {}).get("host")
-        raise LockedError(
-            f"Another run (process {pid} on {host}) holds the backups in {self._place.describe()}.",
-            hint=f"Wait for it to end. If it was killed there, its lock ends after {STALE_S / 60:.0f} minutes.",
-        )
-
-    def _other(self) -> dict[str, Any] | None:
-        """Another run that is at work; the locks of those that are gone are removed."""
-        for name in self._names():
-            if name == self._name:
-                continue
-            try:
-                holder = json.loads(self._place.read(name))
-            except FileNotFoundError:
-                continue
-            except ValueError:
-                holder = {}
-            if isinstance(holder, dict) and not _is_gone(holder):
-                return holder
-            self._place.remove(name)
-        return None
-
-    def _write(self) -> None:
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "life": _LIFE, "renewed": time.time()}
-        self._place.write(self._name, json.dumps(holder).encode())
-
-    def _renew(self) -> None:
-        while not self._done.wait(RENEW_S):
-            # A renewal that fails is tried again in time; the work itself meets the same fault and says so.
-            with contextlib.suppress(MigratorError):
-                self._write()
 
 
 def _is_gone(holder: dict[str, Any]) -> bool:

@@ -94,7 +94,7 @@ def secure(
     if wanted != security:
         server.ask(f"Writing _security of {database}", "PUT", database, "_security", value=wanted)
     if password is not None:
-        secured.proofs = prove(server, database, wanted, user, password, admin=admin)
+        secured.proofs = _prove(server, database, wanted, user, password, admin=admin)
     else:
         secured.warnings.append("No password was given, so the user was not tried.")
     return secured
@@ -148,24 +148,12 @@ def is_admin_party(server: Server) -> bool:
     return answer.status == 200 and (ADMIN_ROLE in (answer.json("_session").get("userCtx") or {}).get("roles", []))
 
 
-def prove(
-    server: Server,
-    database: str,
-    security: Mapping[str, Any],
-    user: str,
-    password: str,
-    *,
-    admin: bool = False,
+def _prove(
+    server: Server, database: str, security: Mapping[str, Any], user: str, password: str, *, admin: bool
 ) -> list[str]:
     """Log in as the user once; what it can do and cannot do, as sentences.
 
-    Args:
-        server: the server, with an admin's credentials.
-        database: the database of the job.
-        security: its `_security`, which is written again as it is to see whether the user may.
-        user: the user's name.
-        password: the user's password.
-        admin: the user should be one of the database's admins.
+    `_security` is written again as it is, to see whether the user may.
 
     Raises:
         VerificationError: the user cannot do its job, or can do more.

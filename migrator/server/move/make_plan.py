@@ -90,8 +90,7 @@ def _plan(source: Server, target: Server, options: PlanOptions) -> ServerPlan:
     problems += [text for found in surveyed for text in found.problems]
     warnings = [text for found in surveyed for text in found.warnings]
     warnings += between_versions(facts, target_facts, databases)
-    have, bears = source.limits(), target.limits()
-    counted, cannot_go, more, how = look_inside(source, databases, have, bears, everything=not options.quick)
+    counted, cannot_go, more, how = _look_inside(source, target, databases, everything=not options.quick)
     if more:
         warnings.append(f"{naming.counted(more, 'more document')} cannot go than are named")
     users = None
@@ -188,29 +187,17 @@ def _sample(source: Server, database: str) -> list[bytes]:
     return bodies
 
 
-def look_inside(
-    source: Server, databases: Sequence[DatabasePlan], have: Limits, bears: Limits, *, everything: bool = True
+def _look_inside(
+    source: Server, target: Server, databases: Sequence[DatabasePlan], *, everything: bool
 ) -> tuple[dict[str, DatabasePlan], list[CannotGo], int, str]:
     """Count what the server does not count, and find documents and attachments over the target's limits.
 
     Where not everything is read, a database is read only where one of its documents can be too large: the source's
     own limit is above the target's, and so is the database's `sizes.external`, which the server sums up by the
-    measure of that limit.
-
-    Args:
-        source: the server that is read; its listener receives the progress, from several threads.
-        databases: what goes.
-        have: the source's own limits.
-        bears: the target's.
-        everything: read every database.
-
-    Returns:
-        The databases with their counts, what cannot go, how much more than is named, and how it was found.
-
-    Raises:
-        EndpointError: the source does not answer.
-        Interrupted: asked to stop.
+    measure of that limit. Gives the databases with their counts, what cannot go, how much more than is named, and
+    how it was found.
     """
+    have, bears = source.limits(), target.limits()
     chosen = [d for d in databases if everything or _can_be_too_large(d, have, bears)]
     found = {each.source: each for each in databases}
     named: list[CannotGo] = []

@@ -19,7 +19,7 @@ from migrator.errors import ConfigError, EndpointError, RejectsError
 from migrator.model import Counts, Reject
 from migrator.model.events import BatchLoaded, CollectionStarted, DocumentRejected, LagMeasured
 from migrator.monitoring.ping import Ping
-from migrator.monitoring.timed import TELL_EVERY_S, TimedRun, read_last_success, write_metrics
+from migrator.monitoring.timed import TELL_EVERY_S, TimedRun, read_last_success
 from tests.support.stub_server import Reply, StubServer
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
@@ -183,10 +183,11 @@ def test_a_damaged_metrics_file_is_replaced(tmp_path: Path) -> None:
     """What cannot be read says nothing of a last success; the next success fixes it."""
     path = tmp_path / "x.prom"
     path.write_bytes(b"\xff{{{")
-    write_metrics(path, 100.0, 1.0, 5, {}, {}, {})
+    moments = iter([99.0, 100.0, 100.0, 199.0, 200.0, 200.0, 299.0, 300.0, 300.0])
+    TimedRun("run", str(path), clock=lambda: next(moments)).end(5)
     assert read_last_success(path, "x") is None
-    write_metrics(path, 200.0, 1.0, 0, {}, {}, {})
-    write_metrics(path, 300.0, 1.0, 130, {}, {}, {})
+    TimedRun("run", str(path), clock=lambda: next(moments)).end(0)
+    TimedRun("run", str(path), clock=lambda: next(moments)).end(130)
     assert read_last_success(path, "x") == 200.0
     assert [each.name for each in tmp_path.iterdir()] == ["x.prom"]
 
