@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from migrator.couch.revision import revision_after
 from tests.support.processes import LIMIT_S
 from tests.support.stub_server import Asked, Reply, StubServer, recorded_reply
 
@@ -71,7 +72,7 @@ def ids_of() -> list[str]:
 
 def _outcome(doc: dict[str, Any]) -> dict[str, Any]:
     if "_rev" in doc:
-        return {"ok": True, "id": doc["_id"], "rev": "2-a"}
+        return {"ok": True, "id": doc["_id"], "rev": revision_after(json.dumps(doc), doc["_rev"])}
     return {"id": doc["_id"], "error": "conflict", "reason": "Document update conflict."}
 
 
