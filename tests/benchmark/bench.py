@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmark import backups
+from tests.benchmark import again, backups
 from tests.benchmark.cases import Bench, check_room, plans, selected
 from tests.benchmark.chart import draw
 from tests.benchmark.contenders import loaders, readers
@@ -76,7 +76,7 @@ def _measure(asked: argparse.Namespace) -> Results:
     documents = asked.documents or (QUICK_DOCUMENTS if asked.quick else DOCUMENTS)
     rounds = asked.rounds or (1 if asked.quick else ROUNDS)
     # Real data are what they are, and a quick look is no place for a quarter of a million documents.
-    cases = [*plans(documents, cities=not asked.quick), *backups.plans(documents)]
+    cases = [*plans(documents, cities=not asked.quick), *backups.plans(documents), *again.plans(documents)]
     chosen = [] if asked.no_cases else selected(cases, asked.only)
     _warn_of_load()
     peers = None if asked.without_peers or not chosen else install_peers()
@@ -97,6 +97,9 @@ def _measure(asked: argparse.Namespace) -> Results:
         for plan in chosen:
             if plan.kind in backups.KINDS:
                 results.cases.append(backups.run(bench, plan, peers, rounds))
+                continue
+            if plan.kind == again.KIND:
+                results.cases.append(again.run(bench, plan, peers, rounds))
                 continue
             contenders = loaders(peers) if plan.kind == "load" else readers(peers)
             results.cases.append(bench.run(plan, contenders, rounds))
