@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
 from migrator.codec import decode
-from migrator.codec.equality import canonical_digest, content, differing_path
+from migrator.codec.equality import canonical_digest, content, differing_path, surely_differ
 from migrator.couch.revision import compiled_terms, first_revision, revision_after, rule_holds
 from migrator.couch.rows import HEAD, Row, lines, listed, missing, row_of, row_texts, text_of, torn
 from migrator.model import Document, EncodedDocument
@@ -158,18 +158,22 @@ class Fidelity:
             return document.rev or first_revision(document.body)
         return revision_after(document.body, parent)
 
-    def equal(self, body: bytes, stored: bytes) -> bool:
+    def equal(self, document: EncodedDocument, stored: bytes) -> bool:
         """True when the texts alone prove that a stored document is a sent one; False when that is not known.
 
         Args:
-            body: the document as it is sent.
+            document: as it is sent.
             stored: the text of the stored document.
         """
-        if body == stored:
+        if document.body == stored:
             return True
         # Of attachments the text has no data.
-        ours = first_revision(body) if self.computes_revisions and ATTACHMENTS not in stored else None
+        ours = self.expected(document) if ATTACHMENTS not in stored else None
         return ours is not None and ours == first_revision(stored)
+
+    def unequal(self, document: EncodedDocument, stored: bytes) -> bool:
+        """True when the texts alone show that a stored document is another than a sent one."""
+        return self.keeps_numbers and ATTACHMENTS not in stored and surely_differ(document.body, stored)
 
     def differing(self, body: bytes, there: Document) -> str | None:
         """The first path at which a stored document is not what the server makes of a sent one; None when equal.

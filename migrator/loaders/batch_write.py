@@ -105,11 +105,8 @@ class BatchWrite:
         for row in rows:
             index = waiting.pop(row.get("id", ""), -1)
             if index < 0:
-                raise TransientError(
-                    f"{self._url}: the server answered for {row.get('id')!r:.100}, which was not asked.",
-                    hint="Something between here and the server mixes up answers; go on with --resume.",
-                    outcome_unknown=True,
-                    signature="foreign rows",
+                raise self._wrong_rows(
+                    f"it answered for {row.get('id')!r:.100}, which was not asked", "foreign rows"
                 )
             error = row.get("error")
             if error is None and "rev" in row:
@@ -125,11 +122,9 @@ class BatchWrite:
             else:
                 troubles[index] = row
         if waiting:
-            raise TransientError(
-                f"{self._url}: no answer for {len(waiting)} documents, the first {next(iter(waiting))!r:.100}.",
-                hint="Something between here and the server loses answers; go on with --resume.",
-                outcome_unknown=True,
-                signature="missing rows",
+            first = next(iter(waiting))
+            raise self._wrong_rows(
+                f"no answer for {len(waiting)} documents, the first {first!r:.100}", "missing rows"
             )
         if troubles:
             self._target.suspects.settle(
@@ -140,6 +135,10 @@ class BatchWrite:
                 size_bytes=max(len(self._documents[index].body) for index in troubles),
             )
         return conflicts
+
+    def _wrong_rows(self, what: str, signature: str) -> TransientError:
+        hint = "Something between here and the server mixes up or loses answers; go on with --resume."
+        return TransientError(f"{self._url}: {what}.", hint=hint, outcome_unknown=True, signature=signature)
 
     def _all_written(self, rows: Sequence[Mapping[str, Any]], expected: Sequence[str | None]) -> bool:
         """The usual case, told at once: a row for each document of the batch, in order, and all as expected."""
@@ -218,10 +217,14 @@ class BatchWrite:
                 self._compare_stored(places[id], stored, sending)
 
     def _compare_stored(self, index: int, row: Row | None, sending: dict[int, str | None]) -> None:
+        document, fidelity = self._documents[index], self._target.fidelity
         text = row.document if row and row.document else b""
         with self._target.one_large if len(text) >= LARGE_BYTES or ATTACHMENTS in text else nullcontext():
-            if self._target.fidelity.equal(self._documents[index].body, text):
+            if fidelity.equal(document, text):
                 self._equal(index)
+            elif row and self._target.overwrites(document.id) and fidelity.unequal(document, text):
+                self._target.overwriting.add(document.id)
+                sending[index] = row.rev
             else:
                 self._compare(index, self._client.document_of(self._database, row), sending)
 
@@ -233,8 +236,7 @@ class BatchWrite:
             return
         id, body, _ = self._documents[index]
         path = self._target.fidelity.differing(body, stored)
-        policy = self._target.on_conflict
-        rev = str(stored["_rev"])
+        policy, rev = self._target.on_conflict, str(stored["_rev"])
         if path is None:
             self._equal(index)
         elif reason := self._target.proof.altered(id, rev, path):

@@ -177,6 +177,10 @@ class Target:
     def __post_init__(self) -> None:
         self.suspects = self.suspects or Suspects(self.client, self.database)
 
+    def overwrites(self, id: str) -> bool:
+        """True where it does not matter in what a document differs from the stored one."""
+        return self.on_conflict is OnConflict.OVERWRITE and id not in self.proof.doubted
+
 
 class Incomparable(Exception):
     """Two values have no order; the text says why."""

@@ -50,10 +50,12 @@ class TargetReader:
         """True when the revision proves that the stored content is this; False when that is not known."""
         return False
 
-    def differing(self, collection: str, body: bytes, there: Row) -> str | None:  # noqa: ARG002
+    def differing(self, collection: str, document: EncodedDocument, there: Row) -> str | None:  # noqa: ARG002
         """The first path at which what is there is not what the target makes of a document; None when equal."""
         assert there.document is not None
-        return differing_path(content(decode(body)), content(decode(there.document)), stored=False)
+        if there.document == document.body:
+            return None
+        return differing_path(content(decode(document.body)), content(decode(there.document)), stored=False)
 
     def documents(self, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Row | None]]:  # noqa: ARG002
         """Each of these ids, which differ, with what is there, its text too; None for what is not there."""
@@ -154,7 +156,7 @@ def compare_collection(
         elif reader.is_revision_of(collection, document, met.rev):
             numbers.equal += 1
         elif met.document is not None:
-            _count(collection, document.id, reader.differing(collection, document.body, met), numbers, found)
+            _count(collection, document.id, reader.differing(collection, document, met), numbers, found)
         else:
             opened.append(document)
             size_bytes += len(document.body)
@@ -187,7 +189,7 @@ def _settle(
                 # A twin of it is no other document of the target.
                 numbers.target += id in unlisted
                 unlisted.discard(id)
-                _count(collection, id, reader.differing(collection, document.body, there), numbers, found)
+                _count(collection, id, reader.differing(collection, document, there), numbers, found)
         # One at a time: they can be large.
         del there
     return found

@@ -133,14 +133,14 @@ class CouchReader(TargetReader):
         self._unproven += not proven
         return proven
 
-    def differing(self, collection: str, body: bytes, there: Row) -> str | None:
+    def differing(self, collection: str, document: EncodedDocument, there: Row) -> str | None:
         """By what this server keeps of a document."""
-        if there.document is not None and self._fidelity[collection].equal(body, there.document):
+        if there.document is not None and self._fidelity[collection].equal(document, there.document):
             return None
         what = f"read {there.id!r:.100}"
-        document = self._retrier.call(what, lambda _: self._client.document_of(self._names[collection], there))
+        stored = self._retrier.call(what, lambda _: self._client.document_of(self._names[collection], there))
         # What went away meanwhile has nothing that is equal.
-        return "" if document is None else self.difference(collection, body, document)
+        return "" if stored is None else self.difference(collection, document.body, stored)
 
     def difference(self, collection: str, body: bytes, there: Document) -> str | None:
         """The same of a whole document, with plain attachments."""

@@ -1,11 +1,16 @@
 """Equality of documents as a database holds them."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from migrator.codec.equality import canonical_digest, content, differing_path
+from migrator.codec import decode
+from migrator.codec.equality import canonical_digest, content, differing_path, surely_differ
+from tests.property.test_revision import DOCUMENTS
 from tests.support.exactness import same
 
 DOCUMENT = {
@@ -176,3 +181,32 @@ def test_bookkeeping_is_no_content() -> None:
     stored |= {"_deleted_conflicts": 1, "_local_seq": 1, "inner": {"_rev": "1-c"}}
     assert content(stored) == {"_id": "a", "_attachments": {}, "inner": {"_rev": "1-c"}}
     assert "_rev" in stored
+
+
+@given(DOCUMENTS, DOCUMENTS, st.booleans())
+def test_what_surely_differs_has_a_place_where_it_differs(
+    one: dict[str, Any], other: dict[str, Any], alike: bool
+) -> None:
+    """And the same content in another order, or with other bookkeeping, never does."""
+    if alike:
+        other = {**dict(reversed(one.items())), "_rev": "1-a"}
+    texts = [json.dumps(each).encode() for each in (one, other)]
+    differs = differing_path(content(decode(texts[0])), content(decode(texts[1])), stored=True)
+    assert not surely_differ(texts[0], texts[1]) or differs is not None
+    assert not (alike and surely_differ(texts[0], texts[1]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (b'{"a":1}', b'{"a":2}', True),
+        (b'{"a":[1,{"b":"x"}]}', b'{"a":[1,{"b":"y"}]}', True),
+        (b'{"a":1,"b":2}', b'{"b":2,"a":1,"_rev":"1-x"}', False),
+        (b'{"a":5e-324}', b'{"a":6E-324}', False),
+        (b'{"a":1}', b"[]", False),
+        (b"{", b'{"a":1}', False),
+    ],
+)
+def test_texts_that_surely_differ(one: bytes, other: bytes, expected: bool) -> None:
+    """What it does not know for sure it leaves to the comparison by values."""
+    assert surely_differ(one, other) is expected
