@@ -39,7 +39,7 @@ def decode(text: bytes | str) -> dict[str, Any]:
     Raises:
         InvalidDocument: the text is not a JSON object in UTF-8, or holds a number that Python cannot.
     """
-    return _object(_value(text))
+    return _object(decode_value(text))
 
 
 def decode_value(text: bytes | str) -> Any:
@@ -54,7 +54,20 @@ def decode_value(text: bytes | str) -> Any:
     Raises:
         InvalidDocument: as for decode.
     """
-    return _value(text)
+    if isinstance(text, str):
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError:
+            return _exact(text)
+    else:
+        raw = text
+    digits = raw.translate(_DIGITS)
+    if _TOO_MANY in digits or _TOO_MANY_NEGATIVE in digits:
+        return _exact(text)
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _exact(text)
 
 
 def top_level(text: bytes) -> dict[str, Any]:
@@ -98,23 +111,6 @@ class _Unreadable(NamedTuple):
 
     error: str
     why: str
-
-
-def _value(text: bytes | str) -> Any:
-    if isinstance(text, str):
-        try:
-            raw = text.encode()
-        except UnicodeEncodeError:
-            return _exact(text)
-    else:
-        raw = text
-    digits = raw.translate(_DIGITS)
-    if _TOO_MANY in digits or _TOO_MANY_NEGATIVE in digits:
-        return _exact(text)
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return _exact(text)
 
 
 def _object(value: Any) -> dict[str, Any]:

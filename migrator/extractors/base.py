@@ -56,7 +56,9 @@ class BaseExtractor:
         return f"{collection} {position!s:.100}"
 
     def close(self) -> None:
-        """Nothing is held open between readings."""
+        """Close the client of a server, where one was made; else nothing is held open between readings."""
+        if "_client" in self.__dict__:
+            self.__dict__["_client"].close()
 
 
 def after_scheme(source: str, scheme: str) -> str:
@@ -69,16 +71,21 @@ def chosen(config: JobConfig) -> list[str] | None:
     return list(config.collection) or None
 
 
-def factory(make: Callable[..., Extractor], scheme: str = "") -> Factory:
-    """The factory of a source that needs no more than its text and the collections.
+def factory(
+    make: Callable[..., Extractor],
+    scheme: str = "",
+    more: Callable[[JobConfig, Mapping[str, str]], dict[str, Any]] = lambda _config, _environ: {},
+) -> Factory:
+    """The factory of a source that is made of its text, the collections, and what a job and the environment give.
 
     Args:
-        make: takes the text and `collections`.
+        make: takes the text, `collections`, and what `more` gives.
         scheme: what is left out of the text.
+        more: gives further arguments.
     """
 
-    def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
-        return make(after_scheme(source, scheme), collections=chosen(config))
+    def open_source(source: str, config: JobConfig, environ: Mapping[str, str]) -> Extractor:
+        return make(after_scheme(source, scheme), collections=chosen(config), **more(config, environ))
 
     return open_source
 

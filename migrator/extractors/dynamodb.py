@@ -15,17 +15,10 @@ import botocore.config
 from boto3.dynamodb.types import TypeDeserializer
 from botocore import exceptions
 
-from migrator.config import JobConfig
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.base import (
-    BaseExtractor,
-    after_scheme,
-    chosen,
-    divide,
-    foreign_position,
-)
+from migrator.extractors.base import BaseExtractor, divide, factory, foreign_position
 from migrator.extractors.rows import Unreadable, document_id, mismatch_fault, row_record
-from migrator.model import Extractor, Position, Record
+from migrator.model import Position, Record
 
 OPTIONS = {"region": "eu-west-1, …", "endpoint": "http://localhost:8000", "profile": "of ~/.aws/config"}
 # Most items asked for at once; DynamoDB ends a page at 1 MB too.
@@ -91,11 +84,6 @@ class DynamoExtractor(BaseExtractor):
             start = page.get("LastEvaluatedKey")
             if start is None:
                 return
-
-    def close(self) -> None:
-        """Close the connections."""
-        if "_client" in self.__dict__:
-            self._client.close()
 
     @cached_property
     def _client(self) -> Any:
@@ -202,7 +190,4 @@ def _start(position: Position, key: Sequence[str]) -> dict[str, dict[str, Any]]:
     return start
 
 
-def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
-    """The source that a SOURCE names."""
-    table = after_scheme(source, "dynamodb")
-    return DynamoExtractor(table, collections=chosen(config), timeout_s=config.timeout_s)
+open_source = factory(DynamoExtractor, "dynamodb", lambda config, _: {"timeout_s": config.timeout_s})

@@ -16,11 +16,11 @@ from redis import exceptions
 from migrator.codec import InvalidDocument, decode_value
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, TransientError, Unauthorized
-from migrator.extractors.base import BaseExtractor, chosen, foreign_position
+from migrator.extractors.base import BaseExtractor, factory, foreign_position
 from migrator.extractors.rows import Unreadable, row_fault, text_fault
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter
-from migrator.model import Extractor, Position, Record
+from migrator.model import Position, Record
 from migrator.naming import shown
 
 KEYS_AT_ONCE = 200
@@ -119,11 +119,6 @@ class RedisExtractor(BaseExtractor):
             keys = (key.encode("latin-1") for key, _ in groupby(id for id, _ in sorter.sorted_items(behind)))
             while some := list(islice(keys, KEYS_AT_ONCE)):
                 yield from self._records(some)
-
-    def close(self) -> None:
-        """Close the connections."""
-        if "_client" in self.__dict__:
-            self._client.close()
 
     @cached_property
     def _client(self) -> redis.Redis:
@@ -250,12 +245,8 @@ def _key(position: Position) -> bytes:
     raise foreign_position(position, "no key of Redis")
 
 
-def open_source(source: str, config: JobConfig, environ: Mapping[str, str]) -> Extractor:
-    """The source that a SOURCE names."""
-    return RedisExtractor(
-        source,
-        collections=chosen(config),
-        environ=environ,
-        ca_file=config.ca_file or None,
-        timeout_s=config.timeout_s,
-    )
+def _given(config: JobConfig, environ: Mapping[str, str]) -> dict[str, Any]:
+    return {"environ": environ, "ca_file": config.ca_file or None, "timeout_s": config.timeout_s}
+
+
+open_source = factory(RedisExtractor, more=_given)

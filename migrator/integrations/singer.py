@@ -72,7 +72,9 @@ class SingerTarget:
             ConfigError: something came that is not a message; what came before is written.
             MigratorError: as of a run; no STATE is given back for what is not settled.
         """
-        for _, number, text in message_lines(_AtOnce(messages), "standard input"):
+        # Without its buffer a pipe gives bytes as they come, not when a block is full.
+        at_once = getattr(messages, "raw", messages)
+        for _, number, text in message_lines(at_once, "standard input"):
             try:
                 self._take(text or b"", number)
             except ConfigError:
@@ -125,14 +127,3 @@ class SingerTarget:
         if self._state is not None:
             state, self._state = self._state, None
             self._give_state(state)
-
-
-class _AtOnce:
-    """A pipe whose bytes are given as they come, not when a block is full."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._read = getattr(stream, "read1", stream.read)
-
-    def read(self, size: int, /) -> bytes:
-        found: bytes = self._read(size)
-        return found
