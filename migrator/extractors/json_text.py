@@ -10,7 +10,15 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from migrator.codec import json_fault
-from migrator.extractors.json_values import BrokenJson, Problem, Value, end_of_broken, end_of_junk, skim
+from migrator.extractors.json_values import (
+    BrokenJson,
+    Problem,
+    Value,
+    deep_value,
+    end_of_broken,
+    end_of_junk,
+    skim,
+)
 from migrator.extractors.lines import BLOCK_BYTES, Readable, TextFile, line_at
 
 MAX_DOCUMENT_BYTES = 64 << 20
@@ -98,7 +106,8 @@ class JsonText:
             try:
                 parsed, end = _PARSE(self._text, self._at)
             except RecursionError:
-                return self._skim(Problem.TOO_DEEP)
+                value = self._skimmed()
+                return value if value.problem else deep_value(value.text, self.name)
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _CUT_CHARS
                 if self._ended or not cut:
@@ -114,7 +123,7 @@ class JsonText:
                         return Value(None, b"", Problem.TOO_LARGE)
                     return Value(parsed, text)
             if len(self._text) - self._at > self.max_value_bytes:
-                return self._skim(Problem.TOO_LARGE)
+                return self._skimmed()
             self._fill()
 
     def entries(self, *, keyed: bool) -> Iterator[Value | None]:
@@ -232,7 +241,7 @@ class JsonText:
         self.offset += len(text)
         return text
 
-    def _skim(self, problem: Problem) -> Value:
+    def _skimmed(self) -> Value:
         """Pass over a value by its brackets and quotes alone, keeping no more of it than is allowed."""
         if self.peek() not in '{["':
             raise self._broken(f"a number is longer than {self.max_value_bytes} bytes", self._at)
@@ -245,7 +254,6 @@ class JsonText:
             piece = self._consume(end)
             length += len(piece)
             if length > self.max_value_bytes:
-                problem = Problem.TOO_LARGE
                 pieces.clear()
             else:
                 pieces.append(piece)
@@ -253,7 +261,7 @@ class JsonText:
                 if self._ended:
                     raise self._broken("a value has no end", len(self._text))
                 self._fill()
-        return Value(None, b"".join(pieces), problem)
+        return Value(None, b"".join(pieces), None if length <= self.max_value_bytes else Problem.TOO_LARGE)
 
     def _place(self, at: int) -> tuple[int, int]:
         """Line from 1 and characters before `at` in it."""

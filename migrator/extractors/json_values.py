@@ -7,6 +7,7 @@ import re
 from enum import Enum
 from typing import Any, NamedTuple
 
+from migrator.codec import InvalidDocument, decode_value
 from migrator.codec.rejected import read_loosely
 from migrator.errors import ConfigError
 from migrator.extractors.rows import mismatch_fault
@@ -25,7 +26,6 @@ class Problem(Enum):
     """Why a value was passed over, or cannot be looked into."""
 
     TOO_LARGE = "document_too_large"
-    TOO_DEEP = "too_deep"
     BROKEN = "invalid_json"
 
 
@@ -41,6 +41,14 @@ class Value(NamedTuple):
     why: str = ""
 
 
+def deep_value(text: bytes, name: str) -> Value:
+    """Of a text that is nested deeper than the standard library reads."""
+    try:
+        return Value(decode_value(text), text)
+    except InvalidDocument as invalid:
+        return Value(None, text, Problem.BROKEN, f"{name}: {invalid.reason}.")
+
+
 class BrokenJson(ConfigError):
     """The text is not JSON; not that it cannot be read."""
 
@@ -48,9 +56,7 @@ class BrokenJson(ConfigError):
 def listed(position: str, value: Value) -> Record:
     """Of an element of a list."""
     fault = _fault(value, "")
-    if fault and fault.error != Problem.TOO_DEEP.value:
-        return Record(position, fault=fault)
-    return Record(position, text=value.text)
+    return Record(position, fault=fault) if fault else Record(position, text=value.text)
 
 
 def keyed(position: str, key: Value, value: Value) -> Record:
@@ -83,8 +89,7 @@ def _fault(value: Value, document_id: str) -> Fault | None:
     if value.problem is Problem.BROKEN:
         return Fault(value.problem.value, value.why, document_id, value.text)
     if value.problem is not None:
-        how = "longer than can be held" if value.problem is Problem.TOO_LARGE else "nested too deeply"
-        return Fault(value.problem.value, f"the document is {how}", document_id)
+        return Fault(value.problem.value, "the document is longer than can be held", document_id)
     if isinstance(value.parsed, dict):
         return None
     kinds: dict[type, str] = {list: "a list", str: "a string", float: "a number", bool: "true or false"}
@@ -96,7 +101,7 @@ def _exact(value: Value) -> object:
     """What a reject file should hold of a value: all of it, numbers exact; else its text."""
     try:
         return json.loads(value.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value.text.decode("utf-8", "backslashreplace")
 
 

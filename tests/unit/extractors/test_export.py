@@ -208,8 +208,8 @@ def test_what_cannot_be_parsed_is_shown_as_text(tmp_path: Path) -> None:
     assert (first.fault.document, second.fault.document) == ('"\\xff"', "9" * 5000)
 
 
-def test_large_and_deep_documents_are_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are passed over with their place; a deep one in a list goes on as text, since it needs no key."""
+def test_large_documents_are_faults_and_deep_ones_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be held is passed over with its place; a deep one is read in a list and under its key alike."""
     large = {"text": "x" * 1000}
     deep = "[" * 50_000 + "]" * 50_000
     path = tmp_path / "dump.json"
@@ -221,7 +221,10 @@ def test_large_and_deep_documents_are_faults(tmp_path: Path, monkeypatch: pytest
     )
     assert second.text == b'{"_id":"l"}'
     record = read(extractor(tmp_path, f'{{"a": {{"k": {{"d":{deep}}}}}}}'), "a")[0]
-    assert Fault("too_deep", f"{path}: a['k']: the document is nested too deeply", "k") == record.fault
+    assert f'{{"_id":"k","d":{deep}}}'.encode() == record.text
+    record = read(extractor(tmp_path, f'{{"a": {{"k": {{"_id":"x","d":{deep}}}}}}}'), "a")[0]
+    assert record.fault is not None
+    assert (record.fault.error, record.fault.id) == ("id_mismatch", "k")
     record = read(extractor(tmp_path, f'{{"a": [{{"d":{deep}}}]}}'), "a")[0]
     assert f'{{"d":{deep}}}'.encode() == record.text
 
