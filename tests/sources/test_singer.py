@@ -383,8 +383,9 @@ def test_records_are_written_and_the_last_state_is_given_back(
     }
     assert support.documents(server_url, empty) == {}
     assert fed.states == [{"at": 2}, {"at": 4}]
-    assert fed.target.counts.as_dict() | {"written": 0, "unchanged": 0} == {
+    assert fed.target.counts.as_dict() | {"written": 0, "unchanged": 0, "proven": 0} == {
         "read": 6, "written": 0, "unchanged": 0, "skipped": 0, "filtered": 0, "rejected": 0, "conflicts": 1,
+        "proven": 0, "altered": 0,
     }  # fmt: skip
 
 
