@@ -21,7 +21,7 @@ from migrator.checkpoint.rejects import (
 from migrator.codec import PLAIN, ValueCodec
 from migrator.errors import ConfigError, LockedError, MigratorError
 from migrator.files.durable import keep_older, link_target, refuse_place, sync_folder
-from migrator.files.failures import RESUME, write_error
+from migrator.files.failures import RESUME, write_error, writing
 from migrator.files.lock import open_locked
 from migrator.files.streams import is_stream, open_stream
 from migrator.model import Reject
@@ -88,18 +88,19 @@ class RejectFile:
             self._open(self.path)
         lines = [reject_to_line(self._completed(reject), self.values, run=self.run) for reject in rejects]
         self._durable = False
-        try:
-            self._append(lines)
-        except OSError as error:
-            # Half a batch of rejects must not stand there when the batch is read again.
-            if not self._stream:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._file, self._size)
-                    os.lseek(self._file, self._size, os.SEEK_SET)
-                    if not self._size:
-                        link_target(self.path).unlink()
-                        self.close()
-            raise self._failed(error) from error
+        with self._writing():
+            try:
+                self._append(lines)
+            except OSError:
+                # Half a batch of rejects must not stand there when the batch is read again.
+                if not self._stream:
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(self._file, self._size)
+                        os.lseek(self._file, self._size, os.SEEK_SET)
+                        if not self._size:
+                            link_target(self.path).unlink()
+                            self.close()
+                raise
         if not self._stream:
             for line in lines:
                 self._size += len(line)
@@ -109,10 +110,8 @@ class RejectFile:
     def flush(self) -> int:
         """Make them durable; the size of the file in bytes."""
         if self._file >= 0 and not self._durable and not self._stream:
-            try:
+            with self._writing():
                 os.fsync(self._file)
-            except OSError as error:
-                raise self._failed(error) from error
             self._durable = True
         return self._size
 
@@ -136,29 +135,28 @@ class RejectFile:
         check_rejects_path(path, content=not self.settled_bytes)
         if is_stream(path):
             self._stream = True
-            try:
+            with self._writing():
                 self._file = open_stream(path)
-            except OSError as error:
-                raise self._failed(error) from error
         elif path.exists() and self.settled_bytes:
             self._open(path)
         elif path.exists() and not self.shared:
-            os.close(self._locked(link_target(path)))
+            with self._writing():
+                os.close(self._locked(link_target(path)))
 
     def _open(self, path: Path) -> None:
-        try:
-            while True:
-                try:
+        while True:
+            try:
+                with self._writing():
                     self._take(link_target(path))
-                except LockedError:
-                    if not self.shared:
-                        raise
-                    path = self.path = _next_to(path)
-                else:
-                    return
-        except OSError as error:
-            self.close()
-            raise self._failed(error) from error
+            except LockedError:
+                if not self.shared:
+                    raise
+                path = self.path = _next_to(path)
+            except MigratorError:
+                self.close()
+                raise
+            else:
+                return
 
     def _take(self, real: Path) -> None:
         self._file = self._locked(real)
@@ -172,7 +170,6 @@ class RejectFile:
         # Taken away meanwhile, it begins again: a gap would not be a line.
         self._size = min(self.settled_bytes, size)
         if self._size and not self._is_as_it_was():
-            self.close()
             raise ConfigError(
                 f"Reject file {self.path} was changed since the checkpoint was made.",
                 hint="Move it elsewhere, then go on with --resume.",
@@ -194,8 +191,6 @@ class RejectFile:
             raise LockedError(
                 f"Another run is writing the reject file {self.path}.", hint="Name another with --rejects FILE."
             ) from None
-        except OSError as error:
-            raise self._failed(error) from error
 
     def _is_as_it_was(self) -> bool:
         """True when the file begins with what the checkpoint vouches for, as far as that is known."""
@@ -208,8 +203,8 @@ class RejectFile:
             last = block[-1:]
         return last == b"\n" and self.settled_digest in {"", self.digest}
 
-    def _failed(self, error: OSError) -> MigratorError:
-        return write_error(error, self.path or "", what="Reject file", instead=_OTHER, again=RESUME)
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self.path or "", what="Reject file", instead=_OTHER, again=RESUME)
 
 
 def check_rejects_path(path: Path, *, content: bool = True) -> None:

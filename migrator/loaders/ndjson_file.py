@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
 from migrator.checkpoint.target_guard import RESTART
-from migrator.errors import ConfigError, EndpointError, MigratorError, TargetReplaced
+from migrator.errors import ConfigError, EndpointError, TargetReplaced
 from migrator.files.durable import create_file, link_target, publish, sync_folder
-from migrator.files.failures import RESUME, write_error
+from migrator.files.failures import RESUME, writing
 from migrator.model import Batch, EncodedDocument, Outcome, Status
 
 _BLOCK_BYTES = 1 << 20
@@ -118,10 +119,8 @@ class NdjsonFile:
         self._refuse_other()
         if self._old:
             return -1 - packed
-        try:
+        with self._writing():
             os.fsync(self._file)
-        except OSError as error:
-            raise self._failed(error) from error
         return packed
 
     def finish(self) -> None:
@@ -135,10 +134,8 @@ class NdjsonFile:
                 self._replace_old()
         self.flush()
         self.close()
-        try:
+        with self._writing():
             publish(self._part, self._path)
-        except OSError as error:
-            raise self._failed(error) from error
 
     def close(self) -> None:
         """Close the files and leave them as they are."""
@@ -194,11 +191,9 @@ class NdjsonFile:
                 hint="Replace it with --on-conflict overwrite, or write to another folder.",
             )
         old, length = self._old, self._length
-        try:
+        with self._writing():
             self._part.unlink(missing_ok=True)
             self._create()
-        except OSError as error:
-            raise self._failed(error) from error
         self._old = None
         self._length = self._check = self._lines = 0
         old.seek(0)
@@ -225,11 +220,9 @@ class NdjsonFile:
 
     def _write(self, text: bytes) -> None:
         left = memoryview(text)
-        try:
+        with self._writing():
             while left:
                 left = left[os.write(self._file, left) :]
-        except OSError as error:
-            raise self._failed(error) from error
         self._passed(text)
 
     def _passed(self, text: bytes) -> None:
@@ -237,8 +230,8 @@ class NdjsonFile:
         self._lines += text.count(b"\n")
         self._check = zlib.crc32(text, self._check)
 
-    def _failed(self, error: OSError) -> MigratorError:
-        return write_error(error, self._part, instead="name another folder", again=RESUME)
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self._part, instead="name another folder", again=RESUME)
 
 
 def _not_as_it_was(path: Path, what: str) -> TargetReplaced:
