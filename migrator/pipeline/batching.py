@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TypeAlias
 
 from migrator.codec import (
     BOOKKEEPING,
@@ -44,11 +44,8 @@ MISSING_ID_HINT = "Give it one, for example with --transform id:field=NAME or id
 _LONGEST_SHOWN = 10**30
 
 
-class Preparing(Protocol):
-    """Does an assembly's transforming elsewhere."""
-
-    def __call__(self, records: Iterable[Record], assembly: Assembly, /) -> Iterator[Record]:
-        """Yield what became of each record, in order."""
+Preparing: TypeAlias = Callable[[Iterable[Record], "Assembly"], Iterator[Record]]
+"""Does an assembly's transforming elsewhere: gives what became of each record, in order."""
 
 
 @dataclass(frozen=True)
