@@ -14,7 +14,7 @@ from migrator.backup.format.cipher import PLAIN, Cipher, opens
 from migrator.backup.format.lines import Head, StoredAttachment, piece, stored_attachments
 from migrator.backup.format.manifest import Manifest, Segment, SnapshotCounts
 from migrator.backup.format.snapshot_reader import Entry, entries
-from migrator.backup.format.stored_files import StoredFiles, read_attachment
+from migrator.backup.format.stored_files import StoredFiles
 from migrator.backup.storage.base import Place
 from migrator.codec import InvalidDocument, top_level
 from migrator.errors import DamagedBackup
@@ -181,7 +181,7 @@ class _Reading:
     def _check_attachment(self, entry: Entry, stored: StoredAttachment) -> Iterator[str]:
         self.counts.update(attachments=1, attachment_bytes=0 if stored.snapshot else stored.length)
         try:
-            for _ in read_attachment(self._files, entry.head["id"], stored, stored.snapshot or entry.snapshot):
+            for _ in self._files.attachment(entry.head["id"], stored, stored.snapshot or entry.snapshot):
                 pass
         except DamagedBackup as error:
             yield error.message

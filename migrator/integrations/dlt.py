@@ -10,7 +10,7 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import MigratorError, TransientError
 from migrator.extractors.rows import keyed_record
-from migrator.jobs.stream import StreamWriter
+from migrator.jobs.dispatch import StreamWriter
 from migrator.plugins import extra
 
 PIECE_ITEMS = 5_000

@@ -12,8 +12,8 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
 from migrator.extractors.singer import Streams, batch_texts, message_lines
+from migrator.jobs.dispatch import StreamWriter
 from migrator.jobs.open import Around
-from migrator.jobs.stream import StreamWriter
 from migrator.model import Counts, Record
 
 PIECE_RECORDS = 10_000

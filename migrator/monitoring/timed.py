@@ -17,24 +17,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
-from migrator.errors import EXIT_OK, MigratorError, without_passwords
+from migrator.couch.endpoint import Endpoint, redact
+from migrator.errors import EXIT_OK, ConfigError, EndpointError, MigratorError, TransientError, without_passwords
 from migrator.files.durable import refuse_place, replace_file
 from migrator.model import Counts
 from migrator.model.events import BatchLoaded, CollectionStarted, DocumentRejected, Event, LagMeasured
 from migrator.plugins import extra
 from migrator.report.logs import describe
 from migrator.report.summary import SCHEMA
-
-if TYPE_CHECKING:
-    from migrator.monitoring.ping import Ping
+from migrator.retry.retrier import Retrier, RetryPolicy
 
 # What a failed run sends along.
 MAX_LINES = 40
 # A run that goes on tells its numbers so often.
 TELL_EVERY_S = 15.0
 LAST_SUCCESS = "migrator_last_success_timestamp_seconds"
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 10.0
+# Nobody's documents wait for a watchdog.
+POLICY = RetryPolicy(max_attempts=3, first_wait_s=0.5, max_wait_s=2.0)
+# Such services keep the beginning of what they are sent.
+MAX_BODY_BYTES = 10_000
 _SECRET = re.compile(r"COUCHDB_(\w+_)?PASSWORD")
 
 
@@ -68,13 +74,14 @@ class TimedRun:
         self._began = self.clock()
         self._told = self._began
         self._ping: Ping | None = None
-        # Most runs have neither.
         if self.ping:
-            from migrator.monitoring.ping import Ping
-
             self._ping = Ping(self.ping)
         if self.metrics:
-            check_metrics_file(Path(self.metrics))
+            with extra("metrics", what="--metrics"):
+                importlib.import_module("prometheus_client")
+            instead = "name one of the textfile collector's folder, such as /var/lib/node_exporter/orders.prom"
+            # So that it can be written when the run ends.
+            refuse_place(Path(self.metrics), what="Metrics file", instead=instead)
 
     def start(self) -> None:
         """Say that the run begins."""
@@ -196,18 +203,6 @@ class TimedRun:
         return without_passwords(text, *(value for name, value in os.environ.items() if _SECRET.fullmatch(name)))
 
 
-def check_metrics_file(path: Path) -> None:
-    """See that the file can be written when the run ends.
-
-    Raises:
-        ConfigError: the package for it is missing, or the folder.
-    """
-    with extra("metrics", what="--metrics"):
-        importlib.import_module("prometheus_client")
-    instead = "name one of the textfile collector's folder, such as /var/lib/node_exporter/orders.prom"
-    refuse_place(path, what="Metrics file", instead=instead)
-
-
 def read_last_success(path: Path, job: str) -> float | None:
     """When a run last succeeded, by the file that it wrote; None where it does not say."""
     from prometheus_client.parser import text_string_to_metric_families  # an extra
@@ -219,3 +214,58 @@ def read_last_success(path: Path, job: str) -> float | None:
                 if sample.name == LAST_SUCCESS and sample.labels.get("job") == job:
                     return float(sample.value)
     return None
+
+
+class Ping:
+    """One check of such a service. Its URL is a secret, so errors name only the host.
+
+    Args:
+        url: `http(s)://host/…`.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parts = self._parts = urlsplit(redact(url))
+            usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ConfigError("--ping is no URL.", hint="Write https://hc-ping.com/… as the service shows it.")
+        root = f"{parts.scheme}://{parts.netloc}"
+        # Those of the environment are for databases and go nowhere else.
+        user, _, password = url.partition("://")[2].rpartition("@")[0].partition(":")
+        from migrator.couch.transport import Transport  # most runs have no ping
+
+        self._transport = Transport(
+            Endpoint(
+                root,
+                unquote(user) if user else None,
+                unquote(password),
+                connect_timeout_s=CONNECT_TIMEOUT_S,
+                read_timeout_s=READ_TIMEOUT_S,
+            ),
+            max_connections=1,
+        )
+
+    def send(self, what: Literal["/start", "", "/fail"], text: str = "") -> None:
+        """Tell it how the run is.
+
+        Args:
+            what: what is put after the path of the URL; nothing for a run that has ended well.
+            text: what the service keeps with it.
+
+        Raises:
+            EndpointError: nobody heard it.
+        """
+        body = text.encode("utf-8", "replace")[:MAX_BODY_BYTES]
+        parts = self._parts._replace(path=self._parts.path.rstrip("/") + what, fragment="")
+
+        def attempt(_: int) -> None:
+            status, _headers, _body = self._transport.request(
+                "POST", parts.geturl(), body=body, headers={"Content-Type": "text/plain; charset=utf-8"}
+            )
+            if not 200 <= status < 300:
+                kind = TransientError if status >= 500 or status == 429 else EndpointError
+                raise kind(f"{parts.netloc} answered {status}.")
+
+        Retrier(POLICY).call("ping", attempt)

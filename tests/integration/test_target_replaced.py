@@ -18,8 +18,8 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import parse_endpoint
 from migrator.couch.settings import MARK, mark_database, read_identity
 from migrator.errors import EndpointError, MigratorError, TargetReplaced
+from migrator.jobs.dispatch import StreamWriter
 from migrator.jobs.run import run_job
-from migrator.jobs.stream import StreamWriter
 from migrator.model import Record
 from migrator.model.events import DocumentsCompared, Event
 from migrator.verification.job import verify_job

@@ -22,7 +22,7 @@ from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, TransientError
 from migrator.extractors.singer import SingerExtractor
 from migrator.integrations.singer import SingerTarget
-from migrator.jobs.stream import StreamWriter
+from migrator.jobs.dispatch import StreamWriter
 from migrator.testing import DOCUMENTS, ExtractorContract, Source
 from tests import support
 from tests.contract.test_extractors import Local

@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 from migrator.backup.format.cipher import PLAIN, Cipher
 from migrator.backup.format.lines import PIECE, Head, StoredAttachment, divide, stored_attachments
 from migrator.backup.format.manifest import Manifest, Segment, StoredFile, damaged
-from migrator.backup.format.stored_files import StoredFiles, read_attachment
+from migrator.backup.format.stored_files import StoredFiles
 from migrator.backup.storage.base import Place
 from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 from migrator.naming import shown
@@ -188,7 +188,7 @@ class SnapshotReader(_Chain):
                 Attachment(
                     stored.name,
                     stored.content_type,
-                    partial(read_attachment, self._files, head["id"], stored, stored.snapshot or entry.snapshot),
+                    partial(self._files.attachment, head["id"], stored, stored.snapshot or entry.snapshot),
                     stored.length,
                     stored.digest,
                     stored.revpos,

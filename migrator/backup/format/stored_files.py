@@ -100,18 +100,6 @@ class StoredFiles:
         """The file, for people."""
         return self._shown(self._name(snapshot, file))
 
-    def manifest(self, snapshot: str) -> Manifest:
-        """A snapshot of the chain.
-
-        Raises:
-            DamagedBackup: the chain has none of that id.
-        """
-        if snapshot not in self._snapshots:
-            raise damaged(
-                self.snapshot_shown(snapshot), "what is looked for in it is in no snapshot of this chain"
-            )
-        return self._snapshots[snapshot]
-
     def snapshot_shown(self, snapshot: str) -> str:
         """A snapshot, for people."""
         return f"{self._place.describe()}, snapshot {snapshot}"
@@ -160,6 +148,50 @@ class StoredFiles:
                 oldest.unlink()
         return path
 
+    def attachment(self, id: str, stored: StoredAttachment, snapshot: str) -> Iterator[bytes]:
+        """Give the decoded bytes in pieces; that they are the right ones is known at the end.
+
+        Args:
+            id: the document's, for people.
+            stored: what the leaf's line says.
+            snapshot: where its pieces are.
+
+        Raises:
+            DamagedBackup: they are not what was stored.
+        """
+        what = f"the attachment {shown(stored.name)} of {shown(id)}"
+        where = self.snapshot_shown(snapshot)
+        digest = hashlib.sha256()
+        length = 0
+        lines = self._lines_from(snapshot, stored) if stored.length else iter(())
+        while length < stored.length:
+            try:
+                name, at, data = piece(next(lines, b""))
+            except ValueError:
+                raise damaged(where, f"{what} is cut off") from None
+            if (name, at) != (stored.name, length) or not data:
+                raise damaged(where, f"{what} is not where it should be")
+            digest.update(data)
+            length += len(data)
+            yield data
+        if (digest.hexdigest(), length) != (stored.sha256, stored.length):
+            raise damaged(where, f"{what} has other bytes than it had")
+
+    def _lines_from(self, snapshot: str, stored: StoredAttachment) -> Iterator[bytes]:
+        """The lines from an attachment's first piece on."""
+        if snapshot not in self._snapshots:
+            raise damaged(
+                self.snapshot_shown(snapshot), "what is looked for in it is in no snapshot of this chain"
+            )
+        number, offset, first = stored.at
+        for segment in self._snapshots[snapshot].segments[number - 1 :]:
+            length = self.length(snapshot, segment)
+            while offset < length:
+                lines, offset = self.frame(snapshot, segment, offset)
+                yield from lines[first:]
+                first = 0
+            offset = 0
+
 
 def _digest(path: Path) -> tuple[str, int]:
     digest = hashlib.sha256()
@@ -169,47 +201,3 @@ def _digest(path: Path) -> tuple[str, int]:
             digest.update(block)
             size_bytes += len(block)
     return digest.hexdigest(), size_bytes
-
-
-def read_attachment(files: StoredFiles, id: str, stored: StoredAttachment, snapshot: str) -> Iterator[bytes]:
-    """Give the decoded bytes in pieces; that they are the right ones is known at the end.
-
-    Args:
-        files: those of the chain.
-        id: the document's, for people.
-        stored: what the leaf's line says.
-        snapshot: where its pieces are.
-
-    Raises:
-        DamagedBackup: they are not what was stored.
-    """
-    what = f"the attachment {shown(stored.name)} of {shown(id)}"
-    where = files.snapshot_shown(snapshot)
-    digest = hashlib.sha256()
-    length = 0
-    lines = _lines_from(files, snapshot, stored) if stored.length else iter(())
-    while length < stored.length:
-        try:
-            name, at, data = piece(next(lines, b""))
-        except ValueError:
-            raise damaged(where, f"{what} is cut off") from None
-        if (name, at) != (stored.name, length) or not data:
-            raise damaged(where, f"{what} is not where it should be")
-        digest.update(data)
-        length += len(data)
-        yield data
-    if (digest.hexdigest(), length) != (stored.sha256, stored.length):
-        raise damaged(where, f"{what} has other bytes than it had")
-
-
-def _lines_from(files: StoredFiles, snapshot: str, stored: StoredAttachment) -> Iterator[bytes]:
-    """The lines from an attachment's first piece on."""
-    manifest = files.manifest(snapshot)
-    number, offset, first = stored.at
-    for segment in manifest.segments[number - 1 :]:
-        length = files.length(snapshot, segment)
-        while offset < length:
-            lines, offset = files.frame(snapshot, segment, offset)
-            yield from lines[first:]
-            first = 0
-        offset = 0

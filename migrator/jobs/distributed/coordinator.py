@@ -59,8 +59,7 @@ def run_distributed(config: JobConfig, **around: Unpack[Around]) -> JobResult:
             if not resumed:
                 _begin(folder)
                 wanted = config.splits or SPLITS_PER_WORKER * engine.workers()
-                ranges = job.loader.traits.couchdb
-                checkpoint.details["splits"] = [asdict(s) for s in divide(job, source, wanted, ranges=ranges)]
+                checkpoint.details["splits"] = [asdict(s) for s in divide(job, source, wanted)]
                 file.save(checkpoint)
             (folder / STOP_FILE).unlink(missing_ok=True)
             check_rejects_path(rejects_path)

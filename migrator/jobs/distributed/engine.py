@@ -220,14 +220,13 @@ class RangeExtractor(ExtractorWrapper):
         return self._inner.extract(collection, after=begin)
 
 
-def divide(job: OpenJob, source: Extractor, wanted: int, *, ranges: bool) -> list[Split]:
-    """Divide a job into about so many splits of about one size.
+def divide(job: OpenJob, source: Extractor, wanted: int) -> list[Split]:
+    """Divide a job into about so many splits of about one size; for a folder, each collection is one.
 
     Args:
         job: the job, open.
         source: its source without wrappers.
         wanted: how many.
-        ranges: collections may be divided too; else each is one split.
     """
     sizes = {name: _size(source, name) for name in job.collections}
     whole = sum(sizes.values()) or 1
@@ -235,7 +234,7 @@ def divide(job: OpenJob, source: Extractor, wanted: int, *, ranges: bool) -> lis
     for name in job.collections:
         parts = round(wanted * sizes[name] / whole)
         bounds: Sequence[Position] = ()
-        if ranges and parts > 1 and isinstance(source, Divisible):
+        if job.loader.traits.couchdb and parts > 1 and isinstance(source, Divisible):
             bounds = source.bounds(name, parts, MIN_DOCUMENTS)
         edges = [None, *bounds, None]
         for lower, upper in pairwise(edges):
