@@ -1,6 +1,6 @@
 """Runs transformers in several processes: for functions of the user's own that need much of a processor.
 
-Only JSON texts and faults go to and fro, never the user's own objects. Records stay in order, and what is said of
+Only JSON texts go to and fro, never Python's objects. Records stay in order, and what is said of
 each is what would be said without the pool. Such a process is `python -m migrator.jobs.transform_pool`, with a
 connection as its standard input: texts come in, what the transformers make of them goes out, and it ends when the
 other side does.
@@ -9,15 +9,18 @@ other side does.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import signal
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
@@ -31,8 +34,8 @@ CHUNK = BatchLimits(max_docs=100, max_bytes=256_000)
 # So many chunks are on their way for each process, so that none waits for the next one.
 CHUNKS_EACH = 2
 _LEAVE_S = 2.0
-# The answer where a text is no document.
-UNREADABLE = b""
+# What an answer's first byte says of a text: it is no document, filtered out, at fault, or this comes of it.
+UNREADABLE, FILTERED, FAULTY, MADE = b"u", b"-", b"f", b"m"
 
 
 @dataclass(eq=False)
@@ -106,7 +109,7 @@ class TransformPool:
         for record in chunk:
             answer = UNREADABLE if record.text is None or record.fault is not None else next(answers)
             # Why a text is no document is said where all others are said.
-            made.append(record if answer == UNREADABLE else assembly.finished(record, answer))
+            made.append(record if answer == UNREADABLE else assembly.finished(record, _result(answer)))
         return made
 
     def _worker(self) -> _Worker:
@@ -117,8 +120,10 @@ class TransformPool:
                 raise Interrupted("The transform processes were ended.")
             worker = _Worker()
             self._started.append(worker)
-        if refused := worker.ask([self.specs, self.codec, self.seed, self.started_ms, sys.path]):
-            raise ConfigError(refused[0], hint=refused[1])
+        asked = [self.specs, self.codec, self.seed, self.started_ms, sys.path]
+        if refused := worker.ask([json.dumps(asked).encode()]):
+            message, hint = (text.decode() for text in refused)
+            raise ConfigError(message, hint=hint)
         return worker
 
 
@@ -139,10 +144,11 @@ class _Worker:
         self._process.kill()
         self._process.wait()
 
-    def ask(self, question: object) -> Any:
+    def ask(self, texts: Sequence[bytes]) -> list[bytes]:
+        # As bytes: of objects a connection would make pickles.
         try:
-            self.connection.send(question)
-            return self.connection.recv()
+            self.connection.send_bytes(packed(texts))
+            return unpacked(self.connection.recv_bytes())
         except (OSError, EOFError):
             raise self._ended() from None
 
@@ -172,17 +178,38 @@ def _texts(records: Iterable[Record]) -> Iterator[Record]:
         yield record
 
 
-def answer(text: bytes, transform: Transformer | None, values: ValueCodec) -> bytes | Fault | None:
-    """What becomes of one text; None when it is filtered out. Why it is no document is said by who sent it."""
+def packed(texts: Sequence[bytes]) -> bytes:
+    """Some byte strings as one, for `unpacked`."""
+    return b"".join((struct.pack(f">{len(texts) + 1}I", len(texts), *map(len, texts)), *texts))
+
+
+def unpacked(data: bytes) -> list[bytes]:
+    """The byte strings as they were."""
+    (count,) = struct.unpack_from(">I", data)
+    ends = [*accumulate(struct.unpack_from(f">{count}I", data, 4), initial=4 * count + 4)]
+    return [data[begin:end] for begin, end in pairwise(ends)]
+
+
+def _result(answer: bytes) -> bytes | Fault | None:
+    kind, rest = answer[:1], answer[1:]
+    if kind == FAULTY:
+        return Fault(*json.loads(rest))
+    return rest if kind == MADE else None
+
+
+def answer(text: bytes, transform: Transformer | None, values: ValueCodec) -> bytes:
+    """What becomes of one text. Why it is no document is said by who sent it."""
     try:
         document = decode(text)
     except InvalidDocument:
         return UNREADABLE
     made = transformed(document, transform, values)
+    if made is None:
+        return FILTERED
     if isinstance(made, Fault):
-        # Whoever sent it has the document.
-        return made._replace(document=None)
-    return None if made is None else made[1]
+        # Whoever sent it has the document. Half a surrogate pair may stand in an id or a message.
+        return FAULTY + json.dumps([made.error, made.reason, made.id]).encode()
+    return MADE + made[1]
 
 
 def main() -> None:
@@ -193,26 +220,26 @@ def main() -> None:
     connection: Connection[Any, Any] = Connection(os.dup(0))
     # What a function of the user's reads must not be a question.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    questions: queue.Queue[Any] = queue.Queue(2)
+    questions: queue.Queue[list[bytes]] = queue.Queue(2)
     threading.Thread(target=_receive, args=(connection, questions), daemon=True).start()
-    specs, codec, seed, started_ms, sys.path[:] = questions.get()
+    specs, codec, seed, started_ms, sys.path[:] = json.loads(questions.get()[0])
     try:
         from migrator import transformers  # with the path that was asked for
 
         transform = transformers.parse_all(specs, seed=bytes.fromhex(seed), started_ms=started_ms)
     except MigratorError as error:
-        connection.send((error.message, error.hint))
+        connection.send_bytes(packed([each.encode(errors="replace") for each in (error.message, error.hint)]))
         return
     values = VALUE_CODECS[codec]
-    connection.send(None)
+    connection.send_bytes(packed([]))
     while True:
-        connection.send([answer(text, transform, values) for text in questions.get()])
+        connection.send_bytes(packed([answer(text, transform, values) for text in questions.get()]))
 
 
 def _receive(connection: Connection[Any, Any], questions: queue.Queue[Any]) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
-            questions.put(connection.recv())
+            questions.put(unpacked(connection.recv_bytes()))
     # Whoever asked is gone; a function that does not come back must not outlive it.
     os._exit(0)
 
