@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from migrator.couch import locate as module
 from migrator.couch.locate import locate, wait_for_server
 from migrator.errors import ConfigError, EndpointError, TransientError
+from migrator.retry.retrier import FIRST_CONTACT
 from tests.support.stub_server import Asked, Reply, StubServer
 
 PAGE = Reply(404, b"<html>nothing</html>", {"Content-Type": "text/html"})
@@ -18,6 +21,12 @@ DATABASES = {"orders", "a/b", "couch", "x y"}
 QUIET = {"HOME": "/nonexistent"}
 LOGIN = {**QUIET, "COUCHDB_USER": "ada", "COUCHDB_PASSWORD": "pw"}
 PAIR = f"Basic {base64.b64encode(b'ada:pw').decode()}"
+
+
+@pytest.fixture(autouse=True)
+def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stub is as busy after a second as at once."""
+    monkeypatch.setattr(module, "FIRST_CONTACT", dataclasses.replace(FIRST_CONTACT, first_wait_s=0.01))
 
 
 def site(

@@ -96,7 +96,7 @@ def test_a_reader_that_pauses_is_not_to_blame_the_server() -> None:
 
 # -- on the wire ------------------------------------------------------------------------------------------------
 
-TIMEOUT_S = 0.6
+TIMEOUT_S = 0.3
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 
 
