@@ -53,7 +53,7 @@ class CollectionState:
     """How far one collection is. `identity` and `mark` are the extractor's and the loader's own.
 
     `target` is the identity of the target that all of it is about; None where an older version wrote it, or where
-    nobody can tell.
+    nobody can tell. `proofs` is the number of what was proven (`checkpoint/proofs`), where a verification follows.
     """
 
     position: Position | None = None
@@ -62,6 +62,7 @@ class CollectionState:
     mark: int | None = None
     counts: Counts = field(default_factory=Counts)
     target: str | None = None
+    proofs: str = field(default="", metadata={"later": True})
 
     @property
     def begun(self) -> bool:

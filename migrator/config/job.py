@@ -103,7 +103,7 @@ class JobConfig(Connection, Watch):
     restart: bool = _position(False, "Start from the beginning, whatever the checkpoint says.")
     report: str = _position("", "Write the report as JSON; - prints it instead of the table.", unit="FILE")
     dry_run: bool = _position(False, "Read, transform and compare, but write nothing.")
-    verify: bool = _position(False, "Compare source and target at the end.")
+    verify: bool = _position(False, "Compare source and target at the end; what was proven is not read once more.")
     since_last: bool = _changes(
         False,
         "Between two servers: the first run copies everything, each later one what has changed since.",

@@ -53,6 +53,11 @@ def same_identity(noted: str, now: str) -> bool:
     return noted == now or (_CONTENT.search(noted) is None and noted == _CONTENT.sub("", now))
 
 
+def same_content(noted: str, now: str) -> bool:
+    """True when the two are surely of the same content, to the last byte."""
+    return noted == now and _CONTENT.search(now) is not None
+
+
 @functools.lru_cache(maxsize=1_000)
 def _read(path: str, *_stat: int) -> str:
     with Path(path).open("rb") as file:

@@ -110,6 +110,7 @@ def run_job(
                     prepare=prepare,
                     checkpoint=checkpoint,
                     checkpoint_file=file,
+                    keep_proofs=config.verify,
                 ).run(job.collections)
             if not config.checkpoint and report.ok:
                 # The default file is only for going on after an interruption.

@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, RejectSink
+from migrator.checkpoint.proofs import with_proofs
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.codec import PLAIN, ValueCodec
 from migrator.errors import Interrupted, RejectsError, VerificationError
@@ -86,6 +87,7 @@ class Pipeline:
         checkpoint: where to begin; its counts grow.
         checkpoint_file: where it is kept.
         guard: knows the target that documents are confirmed in; by default one that asks for a restart.
+        keep_proofs: note what was proven, for a verification that follows.
         max_errors: when to give up.
         checkpoint_interval_s: the least time between two writes of the checkpoint, longer where one takes long; 0
             to write it after each batch.
@@ -104,6 +106,7 @@ class Pipeline:
     checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(job={}))
     checkpoint_file: CheckpointFile = field(default_factory=lambda: CheckpointFile(None))
     guard: TargetGuard | None = None
+    keep_proofs: bool = False
     max_errors: MaxErrors = MaxErrors()
     checkpoint_interval_s: float = 0.1
     listener: events.Listener = events.ignore
@@ -229,6 +232,9 @@ class Pipeline:
             self.rejects.write(rejects)
         counts.add(settled)
         state.counts.add(settled)
+        if self.keep_proofs:
+            proven = ((outcome.id, outcome.proof) for outcome in loaded.outcomes if outcome.proof)
+            state.proofs = with_proofs(state.proofs, proven)
         self._totals.add(settled)
         if batch.end is not None:
             state.position = batch.end

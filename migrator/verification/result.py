@@ -26,7 +26,8 @@ class VerifyResult:
     """What a verification found.
 
     `unwritable` counts source documents that the target can never hold; `unconfirmed` says what of the lists that
-    were compared could not be made sure of.
+    were compared could not be made sure of. `proven` are those that the run had proven as it wrote them, which
+    were not read once more.
     """
 
     comparisons: dict[str, Comparison] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class VerifyResult:
     unwritable: int = 0
     seconds: float = 0.0
     unconfirmed: Sequence[str] = ()
+    proven: int = 0
 
     @property
     def ok(self) -> bool:
@@ -117,6 +119,7 @@ def result_to_json(result: VerifyResult) -> dict[str, Any]:
         "unwritable": result.unwritable,
         "differences": [difference._asdict() for difference in result.differences],
         "seconds": round(result.seconds, 3),
+        **({"proven": result.proven} if result.proven else {}),
         **({"unconfirmed": list(result.unconfirmed)} if result.unconfirmed else {}),
     }
 
@@ -135,6 +138,7 @@ def result_from_json(value: Any, *, name: str) -> VerifyResult:
             int(value["unwritable"]),
             float(value["seconds"]),
             tuple(str(text) for text in value.get("unconfirmed", ())),
+            int(value.get("proven", 0)),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigError(
@@ -162,5 +166,6 @@ def result_to_text(result: VerifyResult) -> str:
     lines += unconfirmed_lines(result.unconfirmed)
     compared = sum(comparison.source for comparison in result.comparisons.values())
     verdict = "Verified: both sides hold the same." if result.ok else "Source and target differ."
-    lines.append(f"{verdict} {compared:,} documents in {result.seconds:.1f} s")
+    proven = f", {result.proven:,} of them as proven when they were written" if result.proven else ""
+    lines.append(f"{verdict} {compared:,} documents in {result.seconds:.1f} s{proven}")
     return "\n".join(lines) + "\n"
