@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,10 +19,10 @@ from migrator.convert.options import ConvertJob
 from migrator.couch.endpoint import is_server_url, redact
 from migrator.couch.locate import client_of
 from migrator.couch.places import checked_place
-from migrator.errors import ConfigError, StorageError, UnaccountedError
+from migrator.errors import ConfigError, UnaccountedError
 from migrator.files.failures import temporary_folder
 from migrator.files.identity import file_identity
-from migrator.files.streams import STDOUT, STREAM, copied, is_stream, open_stream, standard_output, stem_of
+from migrator.files.streams import copied, is_stream, open_output, stem_of, write_all, writing_to
 from migrator.model.capabilities import unconfirmed_of
 from migrator.model.events import Listener, ignore
 from migrator.model.revisions import RevisionReader, RevisionWriter
@@ -94,17 +93,9 @@ def _target(target: str, stack: contextlib.ExitStack) -> Iterator[Path]:
         return
     made = stack.enter_context(temporary_folder("migrator-")) / "whole"
     yield made
-    try:
-        with standard_output() if target == STREAM else os.fdopen(open_stream(Path(target)), "wb") as stream:
-            with made.open("rb") as whole:
-                shutil.copyfileobj(whole, stream, _BLOCK_BYTES)
-            stream.flush()
-    except OSError as error:
-        why = "its reader has gone" if isinstance(error, BrokenPipeError) else error.strerror
-        raise StorageError(
-            f"{STDOUT.capitalize() if target == STREAM else target} cannot be written: {why}.",
-            hint="Run the command again with a reader that takes all of it, or name a file with --to.",
-        ) from error
+    with writing_to(target, instead="a file"), open_output(target) as stream, made.open("rb") as whole:
+        while block := whole.read(_BLOCK_BYTES):
+            write_all(stream, block)
 
 
 def _check(job: ConvertJob, *, into_database: bool) -> None:

@@ -18,11 +18,12 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from migrator.errors import ConfigError, Interrupted, MigratorError
+from migrator.errors import ConfigError, Interrupted, MigratorError, StorageError
 from migrator.files.failures import write_error
 
 STREAM = "-"
@@ -108,6 +109,43 @@ def open_stream(path: Path) -> int:
         else:
             os.set_blocking(descriptor, True)
             return descriptor
+
+
+def open_output(target: str) -> BinaryIO:
+    """Open the stream that a target names for bytes, unbuffered; `writing_to` says what cannot be.
+
+    Raises:
+        OSError: it cannot be opened, or nobody reads the pipe.
+    """
+    return standard_output() if target == STREAM else os.fdopen(open_stream(Path(target)), "wb", buffering=0)
+
+
+@contextlib.contextmanager
+def writing_to(target: str, *, instead: str) -> Iterator[None]:
+    """Translate what opening and writing a stream in this block ends with.
+
+    Args:
+        target: the stream.
+        instead: what else `--to` can name, such as "a folder".
+
+    Raises:
+        StorageError: the reader has gone, or the disk behind the stream is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = "its reader has gone" if isinstance(error, BrokenPipeError) else error.strerror
+        raise StorageError(
+            f"{STDOUT.capitalize() if target == STREAM else target} cannot be written: {why}.",
+            hint=f"Run the command again with a reader that takes all of it, or name {instead} with --to.",
+        ) from error
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write to an output without a buffer, which may take a part at a time."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 class _Kept(io.RawIOBase):

@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 from migrator.checkpoint.target_guard import NOTHING_THERE
 from migrator.config import JobConfig
-from migrator.errors import ConfigError, StorageError
+from migrator.errors import ConfigError
 from migrator.files.durable import link_target
 from migrator.files.failures import RESUME, write_error
-from migrator.files.streams import STDOUT, STREAM, open_stream, standard_output
+from migrator.files.streams import STDOUT, STREAM, open_output, write_all, writing_to
 from migrator.loaders.ndjson_file import NdjsonFile
 from migrator.model import Batch, Document, Fault, Loader, Outcome, Status
 from migrator.model.capabilities import Traits
@@ -184,13 +184,8 @@ class StreamLoader(_LinesLoader):
         """
         if self._file is not None:
             return
-        try:
-            if self._target == STREAM:
-                self._file = standard_output()
-            else:
-                self._file = os.fdopen(open_stream(Path(self._target)), "wb", buffering=0)
-        except OSError as error:
-            raise self._failed(error) from error
+        with writing_to(self._target, instead="a folder"):
+            self._file = open_output(self._target)
 
     def load(self, batch: Batch, *, resend: bool = False) -> Sequence[Outcome]:  # noqa: ARG002 (the protocol's)
         """Write the documents.
@@ -198,12 +193,9 @@ class StreamLoader(_LinesLoader):
         Raises:
             StorageError: the reader has gone, or the disk behind the stream is full.
         """
-        left = memoryview(b"".join([document.body + b"\n" for document in batch.documents]))
-        try:
-            while left and self._file is not None:
-                left = left[self._file.write(left) :]
-        except OSError as error:
-            raise self._failed(error) from error
+        assert self._file is not None
+        with writing_to(self._target, instead="a folder"):
+            write_all(self._file, b"".join([document.body + b"\n" for document in batch.documents]))
         return [Outcome(document.id, Status.WRITTEN) for document in batch.documents]
 
     def close(self) -> None:
@@ -211,13 +203,6 @@ class StreamLoader(_LinesLoader):
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _failed(self, error: OSError) -> StorageError:
-        why = "its reader has gone" if isinstance(error, BrokenPipeError) else error.strerror
-        return StorageError(
-            f"{self._name.capitalize()} cannot be written: {why}.",
-            hint="Run the command again with a reader that takes all of it, or name a folder with --to.",
-        )
 
 
 def open_target(
