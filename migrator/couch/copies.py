@@ -36,6 +36,7 @@ def bring_together(
     database: str,
     info: Mapping[str, Any] | None = None,
     *,
+    retrier: Retrier | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
@@ -47,12 +48,19 @@ def bring_together(
         client: the server.
         database: its name.
         info: its `GET /{db}`, where that was just asked.
+        retrier: tries again, and ends a wait with Interrupted when the run is asked to stop.
         sleep: waits.
         clock: seconds.
 
     Raises:
         TransientError: the server is out of reach.
     """
+    if retrier is not None:
+        pause = retrier.pause
+        return retrier.call(
+            f"bring the copies of {database} together",
+            lambda number: bring_together(client, database, info if number == 1 else None, sleep=pause),
+        )
     if info is None:
         info = client.database_info(database)
     if (n := copies_of(info)) < 2:
@@ -82,24 +90,12 @@ def settle(
     Raises:
         TransientError: the server is out of reach.
     """
-    reason = _tried_again(client, database, retrier, info)
+    reason = bring_together(client, database, info, retrier=retrier)
     if reason:
         client.unconfirmed[database] = reason
     else:
         client.unconfirmed.pop(database, None)
     return not reason
-
-
-def _tried_again(
-    client: CouchClient, database: str, retrier: Retrier | None, info: Mapping[str, Any] | None
-) -> str:
-    if retrier is None:
-        return bring_together(client, database, info)
-    pause = retrier.pause
-    return retrier.call(
-        f"bring the copies of {database} together",
-        lambda number: bring_together(client, database, info if number == 1 else None, sleep=pause),
-    )
 
 
 def settled_info(client: CouchClient, database: str) -> dict[str, Any] | None:
@@ -137,5 +133,5 @@ def is_surely_empty(
     """
     if copies_of(info) < 2 or not is_empty(info, deletions=deletions):
         return is_empty(info, deletions=deletions)
-    whole = not _tried_again(client, database, retrier, info)
+    whole = not bring_together(client, database, info, retrier=retrier)
     return whole and is_empty(client.database_info(database) or info, deletions=deletions)
