@@ -13,9 +13,9 @@ from migrator.couch.copies import settle
 from migrator.couch.locate import locate
 from migrator.couch.places import redact
 from migrator.couch.trouble import CONFLICT
-from migrator.database import checks, couch_bulk
+from migrator.database import couch_bulk, service
 from migrator.database.couch_bulk import MAX_RACES, SaveMany, Write, delete_many, delete_once, post
-from migrator.database.selector import found_in
+from migrator.database.selector import check_find, check_index_fields, found_in
 from migrator.database.service import Documents, Row, Saved
 from migrator.retry.retrier import repeat_while
 
@@ -50,7 +50,7 @@ class CouchDatabase:
 
     def get(self, db_name: str, doc_id: str) -> dict[str, Any]:
         """See DatabaseService.get."""
-        checks.check_id(doc_id)
+        service.check_id(doc_id)
 
         def read(database: str) -> dict[str, Any] | None:
             document = self._client.get_document(database, doc_id)
@@ -61,14 +61,14 @@ class CouchDatabase:
 
         document = self._within(db_name, read)
         if document is None:
-            raise checks.not_found(db_name, doc_id)
+            raise service.not_found(db_name, doc_id)
         return document
 
     def save(self, db_name: str, doc_id: str, doc: Mapping[str, Any]) -> Saved:
         """See DatabaseService.save; a race with other writers is run again with the fresh revision."""
-        checks.check_id(doc_id)
+        service.check_id(doc_id)
         try:
-            body = encode({"_id": doc_id, **checks.check_fields(doc)})
+            body = encode({"_id": doc_id, **service.check_fields(doc)})
         except Unencodable as error:
             raise errors.DatabaseError(
                 f"Document {doc_id!r} of {db_name}: {error.reason}.", hint=JSON_HINT
@@ -83,14 +83,14 @@ class CouchDatabase:
 
     def delete(self, db_name: str, doc_id: str) -> None:
         """See DatabaseService.delete; a race is run again as in save."""
-        checks.check_id(doc_id)
+        service.check_id(doc_id)
 
         def write(database: str) -> str | None:
             (row,) = delete_once(self._client, database, [doc_id])
             if row["ok"] and "rev" not in row:
                 # Of a cluster, lists come from one copy, which may lag behind; this asks more of them.
                 if self._client.get_document(database, doc_id) is None:
-                    raise checks.not_found(db_name, doc_id)
+                    raise service.not_found(db_name, doc_id)
                 return None
             return _settled(row, db_name)
 
@@ -108,7 +108,7 @@ class CouchDatabase:
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """See DatabaseService.find; the order is that of the index that the server chooses, by id without one."""
-        wanted, paths, most = checks.check_find(selector, fields, limit)
+        wanted, paths, most = check_find(selector, fields, limit)
 
         def read(database: str) -> list[dict[str, Any]]:
             try:
@@ -122,7 +122,7 @@ class CouchDatabase:
 
     def ensure_index(self, db_name: str, fields: Sequence[Any], index_name: str | None = None) -> None:
         """See DatabaseService.ensure_index; the server builds it in the background."""
-        wanted = checks.check_index_fields(fields)
+        wanted = check_index_fields(fields)
         names = [next(iter(each)) if isinstance(each, Mapping) else each for each in wanted]
         name = index_name or f"idx-{'_'.join(names)}"
 
@@ -156,8 +156,8 @@ class CouchDatabase:
 
     def get_many(self, db_name: str, doc_ids: Iterable[str]) -> Documents:
         """See DatabaseService.get_many."""
-        ids = checks.check_ids(doc_ids)
-        wanted = list(dict.fromkeys(id for id in ids if checks.is_id(id)))
+        ids = service.check_ids(doc_ids)
+        wanted = list(dict.fromkeys(id for id in ids if service.is_id(id)))
 
         def read(database: str) -> dict[str, dict[str, Any]]:
             rows = self._client.lookup(database, wanted, include_docs=True) if wanted else {}
@@ -167,7 +167,7 @@ class CouchDatabase:
 
     def delete_many(self, db_name: str, doc_ids: Iterable[str]) -> list[Row]:
         """See DatabaseService.delete_many; two requests, one of them for the revisions."""
-        ids = checks.check_ids(doc_ids)
+        ids = service.check_ids(doc_ids)
         return self._within(db_name, lambda database: delete_many(self._client, database, ids))
 
     def close(self) -> None:
@@ -179,7 +179,7 @@ class CouchDatabase:
         settle(self._client, database)
         for row in self._client.listing(database).rows(include_docs=True):
             if row.document and not row.id.startswith("_design/"):
-                yield {"_id": row.id, "_rev": row.rev, **checks.own_fields(decode(row.document))}
+                yield {"_id": row.id, "_rev": row.rev, **service.own_fields(decode(row.document))}
 
     def _asked(self, db_name: str, what: str, question: Callable[[str], T]) -> T:
         try:
@@ -264,9 +264,9 @@ class CouchDBService(CouchDatabase):
         """
         known = {key: value for key, value in environ.items() if key not in {"COUCHDB_USER", "COUCHDB_PASSWORD"}}
         given = {"COUCHDB_USER": username, "COUCHDB_PASSWORD": password}
-        service = cls.__new__(cls)
-        CouchDatabase.__init__(service, _client_of(url, known | {k: v for k, v in given.items() if v}))
-        return service
+        made = cls.__new__(cls)
+        CouchDatabase.__init__(made, _client_of(url, known | {k: v for k, v in given.items() if v}))
+        return made
 
 
 def _settled(row: Row, db_name: str) -> str | None:

@@ -12,7 +12,7 @@ from migrator.codec import Unencodable, encode
 from migrator.couch.client import CouchClient
 from migrator.couch.documents import fidelity_of, with_revision
 from migrator.couch.trouble import ALONE, CONFLICT, Suspects, is_verdict
-from migrator.database import checks
+from migrator.database import service
 from migrator.database.service import Row
 from migrator.errors import BatchRefused, TransientError
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT, repeat_while
@@ -70,13 +70,13 @@ def post(client: CouchClient, database: str, writes: Sequence[Write]) -> list[Ro
             if error is None and "rev" in row:
                 rows[write.id] = Row(id=write.id, ok=True, rev=str(row["rev"]))
             elif is_verdict(error) or row.get("verdict"):
-                rows[write.id] = checks.row_of(write.id, str(error), str(row.get("reason", "")))
+                rows[write.id] = service.row_of(write.id, str(error), str(row.get("reason", "")))
             else:
                 troubles[index] = {**NO_ANSWER, **row, "id": write.id}
         return bool(troubles)
 
     def refuse(index: int, row: Mapping[str, Any]) -> None:
-        rows[writes[index].id] = checks.row_of(writes[index].id, str(row["error"]), str(row["reason"]))
+        rows[writes[index].id] = service.row_of(writes[index].id, str(row["error"]), str(row["reason"]))
 
     if repeat_while(bool, attempt, max_attempts=MAX_ATTEMPTS_AT_ONE_DOCUMENT):
         stored = any(row["ok"] for row in rows.values())
@@ -96,9 +96,9 @@ def delete_once(client: CouchClient, database: str, ids: Sequence[str]) -> list[
 def delete_many(client: CouchClient, database: str, ids: Sequence[Any]) -> list[Row]:
     """Delete documents, whatever others write meanwhile; a row for each, in order."""
     rows: dict[int, Row] = {
-        index: checks.row_of(id, "bad_id", f"{id!r:.100} cannot be a document's id.")
+        index: service.row_of(id, "bad_id", f"{id!r:.100} cannot be a document's id.")
         for index, id in enumerate(ids)
-        if not checks.is_id(id)
+        if not service.is_id(id)
     }
     waiting = [index for index in range(len(ids)) if index not in rows]
 
@@ -152,7 +152,7 @@ class SaveMany:
 
     def _take(self, index: int, doc: Mapping[str, Any]) -> int:
         """Take in a document; the bytes that it adds."""
-        found = checks.refused_row(doc)
+        found = service.refused_row(doc)
         if not isinstance(found, tuple):
             self._rows[index] = found
             return 0
@@ -160,7 +160,7 @@ class SaveMany:
         try:
             body = encode({"_id": id, **fields})
         except Unencodable as error:
-            self._rows[index] = checks.row_of(id, error.error, f"{error.reason}.")
+            self._rows[index] = service.row_of(id, error.error, f"{error.reason}.")
             return 0
         rev = doc.get("_rev")
         if isinstance(rev, str) and rev:

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from migrator.database import checks
-from migrator.database.selector import found_in
+from migrator.database import service
+from migrator.database.selector import check_find, check_index_fields, found_in
 from migrator.database.service import Documents, Row, Saved
 from migrator.errors import DatabaseError, DocumentNotFound
 
@@ -24,17 +24,17 @@ class MemoryDBService:
 
     def get(self, db_name: str, doc_id: str) -> dict[str, Any]:
         """See DatabaseService.get."""
-        checks.check_id(doc_id)
+        service.check_id(doc_id)
         with self._lock:
             document = self.dbs.setdefault(db_name, {}).get(doc_id)
             if document is None:
-                raise checks.not_found(db_name, doc_id)
+                raise service.not_found(db_name, doc_id)
             return _given(doc_id, document)
 
     def save(self, db_name: str, doc_id: str, doc: Mapping[str, Any]) -> Saved:
         """See DatabaseService.save."""
-        checks.check_id(doc_id)
-        document = {"_id": doc_id, **copy.deepcopy(checks.check_fields(doc))}
+        service.check_id(doc_id)
+        document = {"_id": doc_id, **copy.deepcopy(service.check_fields(doc))}
         with self._lock:
             documents = self.dbs.setdefault(db_name, {})
             if "_attachments" in document:
@@ -44,10 +44,10 @@ class MemoryDBService:
 
     def delete(self, db_name: str, doc_id: str) -> None:
         """See DatabaseService.delete."""
-        checks.check_id(doc_id)
+        service.check_id(doc_id)
         with self._lock:
             if self.dbs.setdefault(db_name, {}).pop(doc_id, None) is None:
-                raise checks.not_found(db_name, doc_id)
+                raise service.not_found(db_name, doc_id)
             self._next_rev(db_name, doc_id)
 
     def list_all(self, db_name: str) -> list[dict[str, Any]]:
@@ -63,14 +63,14 @@ class MemoryDBService:
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """See DatabaseService.find; the documents come ordered by id."""
-        wanted, paths, most = checks.check_find(selector, fields, limit)
+        wanted, paths, most = check_find(selector, fields, limit)
         with self._lock:
             listed = (_whole(id, document) for id, document in self._listed(db_name))
             return copy.deepcopy(found_in(listed, wanted, paths, most))
 
     def ensure_index(self, db_name: str, fields: Sequence[Any], index_name: str | None = None) -> None:  # noqa: ARG002
         """See DatabaseService.ensure_index; there is nothing to make here."""
-        checks.check_index_fields(fields)
+        check_index_fields(fields)
         with self._lock:
             self.dbs.setdefault(db_name, {})
 
@@ -78,13 +78,13 @@ class MemoryDBService:
         """See DatabaseService.save_many; there are no revisions here that could be in conflict."""
         rows: list[Row] = []
         for doc in docs:
-            found = checks.refused_row(doc)
+            found = service.refused_row(doc)
             if isinstance(found, tuple):
                 doc_id, fields = found
                 try:
                     saved = self.save(db_name, doc_id, fields)
                 except DatabaseError as error:
-                    rows.append(checks.row_of(doc_id, "bad_document", error.message))
+                    rows.append(service.row_of(doc_id, "bad_document", error.message))
                 else:
                     rows.append(Row(id=doc_id, ok=True, rev=saved["rev"]))
             else:
@@ -93,22 +93,22 @@ class MemoryDBService:
 
     def get_many(self, db_name: str, doc_ids: Iterable[str]) -> Documents:
         """See DatabaseService.get_many."""
-        ids = checks.check_ids(doc_ids)
+        ids = service.check_ids(doc_ids)
         with self._lock:
             documents = self.dbs.setdefault(db_name, {})
-            found = {id: _given(id, documents[id]) for id in ids if checks.is_id(id) and id in documents}
+            found = {id: _given(id, documents[id]) for id in ids if service.is_id(id) and id in documents}
         return Documents(ids, found)
 
     def delete_many(self, db_name: str, doc_ids: Iterable[str]) -> list[Row]:
         """See DatabaseService.delete_many."""
         rows: list[Row] = []
-        for doc_id in checks.check_ids(doc_ids):
+        for doc_id in service.check_ids(doc_ids):
             try:
                 self.delete(db_name, doc_id)
             except DocumentNotFound:
                 pass
             except DatabaseError as error:
-                rows.append(checks.row_of(doc_id, "bad_id", error.message))
+                rows.append(service.row_of(doc_id, "bad_id", error.message))
                 continue
             rows.append(Row(id=doc_id, ok=True))
         return rows
@@ -130,7 +130,7 @@ class MemoryDBService:
 
 def _whole(doc_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
     # An application may have put documents into `dbs` by itself, where the id is the key alone.
-    return {"_id": doc_id, **checks.own_fields(document)}
+    return {"_id": doc_id, **service.own_fields(document)}
 
 
 def _given(doc_id: str, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Mango selectors, as CouchDB's `_find` understands them, for documents in memory.
+"""Mango selectors, as CouchDB's `_find` understands them, for documents in memory; and what a query may ask.
 
 Where the server is strict, so is this: a field that is missing matches nothing but `{"$exists": false}`, also
 under `$ne` and `$not`; an array is equal to an array alone, but `$in` looks into it; and `1` equals `1.0`.
@@ -12,6 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from migrator.codec import Unencodable, decode, encode
 from migrator.database.collation import compare, compare_raw
 from migrator.database.operators import COMPARISONS, NEGATED, TESTS, Test, invalid
 from migrator.errors import DatabaseError
@@ -247,3 +248,41 @@ def projected(document: Mapping[str, Any], paths: Sequence[Sequence[str]]) -> di
             place = place[step]
         place[steps[-1]] = value
     return found
+
+
+def check_find(
+    selector: object, fields: Sequence[str] | None, limit: int | None
+) -> tuple[dict[str, Any], list[str], int | None]:
+    """What `find` is asked, as JSON can hold it; of the fields `_id` is the first, and none stand for all.
+
+    Raises:
+        DatabaseError: the selector is not an object, a field is not a name, or the limit is not a count.
+    """
+    if not isinstance(selector, Mapping):
+        raise DatabaseError(
+            f"{selector!r:.100} cannot be used: a selector is an object.", hint='Write {"field": "value"}.'
+        )
+    try:
+        wanted = dict(decode(encode({"selector": selector}))["selector"])
+    except Unencodable as error:
+        raise DatabaseError(
+            f"The selector cannot be used: {error.reason}.", hint="Make a JSON value of it."
+        ) from None
+    if fields and (isinstance(fields, str) or not all(isinstance(each, str) and each for each in fields)):
+        raise DatabaseError(f"{fields!r:.100} are no fields.", hint='Give a list of names: ["name"].')
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+        raise DatabaseError(f"The limit {limit!r:.50} is no count.", hint="Give a number from 0, or None for all.")
+    return wanted, list(dict.fromkeys(["_id", *fields])) if fields else [], limit
+
+
+def check_index_fields(fields: Sequence[Any]) -> list[Any]:
+    """The fields of an index, when they can be ones.
+
+    Raises:
+        DatabaseError: they cannot.
+    """
+    if isinstance(fields, list | tuple) and fields:
+        plain = [next(iter(each), "") if isinstance(each, Mapping) else each for each in fields]
+        if all(isinstance(each, str) and each for each in plain):
+            return list(fields)
+    raise DatabaseError(f"{fields!r:.100} are no fields of an index.", hint='Give a list of names: ["name"].')
