@@ -56,8 +56,9 @@ def refuse_pipe(source: str, what: str) -> None:
         ConfigError: it is one.
     """
     if (pipe := pipe_of(source)) is not None:
+        name = shown(pipe.stream)
         raise ConfigError(
-            f"{shown(pipe.stream).capitalize()} can be read once only, and {what}.",
+            f"{name[:1].upper()}{name[1:]} can be read once only, and {what}.",
             hint="Write it to a file first, and name that file with --from.",
         )
 

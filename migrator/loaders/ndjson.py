@@ -170,7 +170,7 @@ class StreamLoader(_LinesLoader):
         """
         if self._collection not in {None, collection}:
             raise ConfigError(
-                f"{self._name.capitalize()} takes one collection, not both {self._collection} and {collection}.",
+                f"{self._name[:1].upper()}{self._name[1:]} takes one collection, not both {self._collection} and {collection}.",
                 hint="Choose one with --collection NAME, or name a folder with --to.",
             )
         self._collection = collection

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from migrator.errors import StorageError
+from migrator.errors import ConfigError, StorageError
 from migrator.files.streams import write_all, writing_to
+from migrator.jobs.piped import refuse_pipe
+from migrator.loaders.ndjson import StreamLoader
 
 
 class Narrow(io.RawIOBase):
@@ -44,3 +47,15 @@ def test_the_stream_is_named_as_it_was_typed(number: int, why: str) -> None:
             raise OSError(number, os.strerror(number))
         assert caught.value.message == f"{shown} cannot be written: {why}."
         assert "name a folder with --to" in str(caught.value)
+
+
+def test_a_stream_that_cannot_be_is_named_as_it_was_typed(tmp_path: Path) -> None:
+    """A path is no sentence."""
+    pipe = tmp_path / "Sink"
+    os.mkfifo(pipe)
+    loader = StreamLoader(str(pipe))
+    loader.target_name("a")
+    with pytest.raises(ConfigError, match=f"^{pipe} takes one collection, not both a and b"):
+        loader.target_name("b")
+    with pytest.raises(ConfigError, match=f"^{pipe} can be read once only, and so on"):
+        refuse_pipe(str(pipe), "so on")
