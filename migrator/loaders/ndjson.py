@@ -169,8 +169,9 @@ class StreamLoader(_LinesLoader):
             ConfigError: another collection goes there.
         """
         if self._collection not in {None, collection}:
+            name = self._name[:1].upper() + self._name[1:]
             raise ConfigError(
-                f"{self._name[:1].upper()}{self._name[1:]} takes one collection, not both {self._collection} and {collection}.",
+                f"{name} takes one collection, not both {self._collection} and {collection}.",
                 hint="Choose one with --collection NAME, or name a folder with --to.",
             )
         self._collection = collection
