@@ -198,15 +198,13 @@ def _trouble(client: CouchClient, *, alone: bool) -> str:
         # A web server in front of a CouchDB answers too; only a CouchDB's answers are JSON.
         ours = alone or up.body[:1] == b"{"
         # A CouchDB says 404 while it is in maintenance and before it is up; other servers know no _up.
-        if ours and (up.status in {200, 401, 403} or (up.status == 404 and _greets(client))):
+        if ours and (
+            up.status in {200, 401, 403} or (up.status == 404 and client.call("GET").status in {200, 401})
+        ):
             return ""
     except TransientError as error:
         return error.message
     return f"it answers {up.status}"
-
-
-def _greets(client: CouchClient) -> bool:
-    return client.call("GET").status in {200, 401}
 
 
 def _without_credentials() -> dict[str, str]:

@@ -23,7 +23,6 @@ from migrator.model import (
     Extractor,
     Loader,
     Outcome,
-    Position,
     Report,
     Transformer,
     events,
@@ -167,11 +166,11 @@ class Pipeline:
         state.identity = self.extractor.identity(name)
         self.loader.prepare(name, state.mark if state.position is not None else None)
         state.target = self._guard.begin(name, state.target if state.begun else None)
-        assembly = Assembly(
-            *(self.transform, self.loader.screen, self.values, self._locator(name)),
-            *(self.prepare, recognizer_of(self.loader)),
-        )
-        source = batches(name, self.extractor.extract(name, after=state.position), assembly, self._limits)
+        locate = partial(ExtractorWrapper(self.extractor).describe_position, name)
+        recognize = recognizer_of(self.loader)
+        assembly = Assembly(self.transform, self.loader.screen, self.values, locate, self.prepare, recognize)
+        records, throttle = self.extractor.extract(name, after=state.position), self.throttle
+        source = batches(name, records, assembly, lambda: BatchLimits(throttle.max_docs, throttle.max_bytes))
         # Of two documents with one id the later must meet the earlier at the target, not race it.
         window = _Window(
             pool,
@@ -218,12 +217,6 @@ class Pipeline:
         started = self.clock()
         outcomes = self._guard.load(self.loader, batch)
         return _Loaded(outcomes, self.clock() - started)
-
-    def _limits(self) -> BatchLimits:
-        return BatchLimits(self.throttle.max_docs, self.throttle.max_bytes)
-
-    def _locator(self, collection: str) -> Callable[[Position], str]:
-        return partial(ExtractorWrapper(self.extractor).describe_position, collection)
 
     def _settle(self, window: _Window, state: CollectionState, counts: Counts) -> None:
         batch, loaded = window.oldest()
