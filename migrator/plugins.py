@@ -63,8 +63,7 @@ class Plugin:
         try:
             factory = self.entry_point.load()
         except (Exception, SystemExit) as error:
-            broken = failure(f"Importing {self} ({self.target})", error)
-            raise ConfigError(broken.message, hint=self._whose_fault()) from error
+            raise failure(f"Importing {self} ({self.target})", error, self._whose_fault()) from error
         if not callable(factory):
             raise ConfigError(f"{self} ({self.target}) is no factory.", hint=self._whose_fault())
         found: Callable[..., Any] = factory
@@ -82,9 +81,7 @@ class Plugin:
         except MigratorError:
             raise
         except Exception as error:
-            raise ConfigError(
-                f"Calling {self} failed{place(error)}: {type(error).__name__}: {error}.", hint=self._whose_fault()
-            ) from error
+            raise failure(f"Calling {self}", error, self._whose_fault()) from error
         if not isinstance(made, protocol):
             lacks = [name for name in _names_of(protocol) if not hasattr(made, name)]
             what = f"lacks {', '.join(lacks)}" if lacks else "is of another type"
@@ -176,16 +173,16 @@ def is_spec(text: str) -> bool:
     return _SPEC.fullmatch(text) is not None
 
 
-def failure(what: str, error: BaseException) -> ConfigError:
+def failure(what: str, error: BaseException, hint: str = "") -> ConfigError:
     """What is said when the user's code failed: where, and how.
 
     Args:
         what: what was tried, such as `Calling app:make()`.
         error: what that code raised.
+        hint: what to do, where it is not to fix that code.
     """
-    return ConfigError(
-        f"{what} failed{place(error)}: {described(error)}.", hint="The fault is in that code; fix it there."
-    )
+    hint = hint or "The fault is in that code; fix it there."
+    return ConfigError(f"{what} failed{place(error)}: {described(error)}.", hint=hint)
 
 
 def described(error: BaseException) -> str:

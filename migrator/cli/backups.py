@@ -195,7 +195,19 @@ def prune_command(place: str, databases: tuple[str, ...], **values: Any) -> None
             for plan in plans:
                 prune(opened, plan)
     text = plans_to_text(plans, dry_run=dry_run)
-    show([plan_as_dict(plan) for plan in plans], text, as_json=values["as_json"])
+    value = [
+        {
+            "database": plan.database,
+            "snapshots": [
+                {"snapshot": manifest.snapshot, "kept": bool(reasons), "reasons": reasons}
+                for manifest, reasons in plan.decisions
+            ],
+            "unfinished_removed": plan.stale,
+            "damaged": plan.damaged | plan.repaired,
+        }
+        for plan in plans
+    ]
+    show(value, text, as_json=values["as_json"])
     if any(plan.damaged or plan.repaired for plan in plans):
         sys.exit(EXIT_DIFFERENCES)
 
@@ -268,19 +280,6 @@ def plans_to_text(plans: Sequence[PrunePlan], *, dry_run: bool) -> str:
     gone = [manifest for plan in plans for manifest in plan.removed]
     lines.append(f"{len(gone):,} snapshots {remove}, {readable(sum(each.size_bytes for each in gone))}")
     return _text(lines)
-
-
-def plan_as_dict(plan: PrunePlan) -> dict[str, Any]:
-    """The same for machines."""
-    return {
-        "database": plan.database,
-        "snapshots": [
-            {"snapshot": manifest.snapshot, "kept": bool(reasons), "reasons": reasons}
-            for manifest, reasons in plan.decisions
-        ],
-        "unfinished_removed": plan.stale,
-        "damaged": plan.damaged | plan.repaired,
-    }
 
 
 def readable(size_bytes: int) -> str:

@@ -29,7 +29,6 @@ from migrator.config import JobConfig
 from migrator.couch.places import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.files.streams import copied, is_stream
-from migrator.model.events import Listener
 from migrator.naming import file_name
 from migrator.report.history import HistoryListener
 
@@ -62,39 +61,35 @@ def run(**values: Any) -> None:
       migrator run --from http://a:5984/orders --to http://b:5984/orders --replicate
       migrator run --from dump/ --to http://localhost:5984 --executor dask://scheduler:8786
     """
-    config = options.job_config(values)
-    watched = options.timed("run", config, json_line=config.json)
-    with options.stoppable() as stopping, watched as told:
-        _run(config, values, stopping=stopping, told=told.listener)
-
-
-def _run(config: JobConfig, values: Mapping[str, Any], *, stopping: threading.Event, told: Listener) -> None:
     from migrator.jobs.dispatch import run_any
     from migrator.jobs.piped import refuse_second_reading
 
-    if config.verify and not config.dry_run:
-        refuse_second_reading(config)
-    history = HistoryListener()
-    with options.listening(values, told, history) as listener:
-        result = run_any(config, listener=listener, stopping=stopping)
-    verification = None
-    if not config.verify or config.dry_run:
-        print_result(result, config, history)
-    else:
-        # What was moved is told before it is compared, which may fail; but standard output takes one object.
-        if config.report != "-":
+    config = options.job_config(values)
+    watched = options.timed("run", config, json_line=config.json)
+    with options.stoppable() as stopping, watched as told:
+        if config.verify and not config.dry_run:
+            refuse_second_reading(config)
+        history = HistoryListener()
+        with options.listening(values, told.listener, history) as listener:
+            result = run_any(config, listener=listener, stopping=stopping)
+        verification = None
+        if not config.verify or config.dry_run:
             print_result(result, config, history)
-        try:
-            verification = verify_and_print(config, values, stopping=stopping, run_checkpoint=result.state)
-        finally:
-            write_result(result, config, history, verification)
-    if result.report.rejected:
-        click.echo(rejects_advice(result, config), err=True)
-        sys.exit(rejects_exit(result.report.altered))
-    if verification is not None and not verification.ok:
-        sys.exit(EXIT_DIFFERENCES)
-    if stopping.is_set() and not config.follow:
-        raise Interrupted("Stopped after the last document.", hint="Nothing is left to do.")
+        else:
+            # What was moved is told before it is compared, which may fail; but standard output takes one object.
+            if config.report != "-":
+                print_result(result, config, history)
+            try:
+                verification = verify_and_print(config, values, stopping=stopping, run_checkpoint=result.state)
+            finally:
+                write_result(result, config, history, verification)
+        if result.report.rejected:
+            click.echo(rejects_advice(result, config), err=True)
+            sys.exit(rejects_exit(result.report.altered))
+        if verification is not None and not verification.ok:
+            sys.exit(EXIT_DIFFERENCES)
+        if stopping.is_set() and not config.follow:
+            raise Interrupted("Stopped after the last document.", hint="Nothing is left to do.")
 
 
 @click.command()

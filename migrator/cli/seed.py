@@ -76,7 +76,14 @@ def seed(fixtures: str, **values: Any) -> None:
             hint="Mask when the fixtures are made: migrator snapshot URL FOLDER --mask KIND:FIELD",
         )
     started = time.monotonic()
-    databases = None if staging else _read(config, asked)
+    databases: Fixtures | None = None
+    if not staging:
+        from migrator.fixtures.folder import read_fixtures
+        from migrator.fixtures.values import parse_now
+
+        now = parse_now(asked.now)
+        found = read_fixtures(Path(config.source), environ=os.environ, now=now, prefix=asked.prefix)
+        databases = found.only(config.collection)
     if settings.wait_s is not None:
         wait_for_server(target_text(config), settings.wait_s)
     if databases is None:
@@ -127,15 +134,6 @@ def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str
     if staged.report.totals.rejected:
         click.echo(f"{rejected_text(staged.report.totals.rejected)}.", err=True)
         sys.exit(rejects_exit(staged.report.altered))
-
-
-def _read(config: JobConfig, asked: CommandOptions) -> Fixtures:
-    from migrator.fixtures.folder import read_fixtures
-    from migrator.fixtures.values import parse_now
-
-    now = parse_now(asked.now)
-    found = read_fixtures(Path(config.source), environ=os.environ, now=now, prefix=asked.prefix)
-    return found.only(config.collection)
 
 
 def _seed(

@@ -57,13 +57,6 @@ class Journal:
         with self._lock:
             return self.checkpoint.collections.setdefault(part, CollectionState())
 
-    def begin(self, part: str) -> None:
-        """Something of a part is about to be made, so that the checkpoint is none to be written over."""
-        with self._lock:
-            state = self.state(part)
-            if state.position is None:
-                state.position = ""
-
     def detail(self, kind: str, database: str) -> str:
         """What was noted of a database."""
         with self._lock:
@@ -143,7 +136,9 @@ class Copier:
             self._remember(plan, noted[1:] or None)
             return False
         # Noted before it is made: after a kill in between, what is there is known to be ours.
-        self.journal.begin(plan.source)
+        state = self.journal.state(plan.source)
+        # Something is made, so that the checkpoint is none to be written over.
+        state.position = state.position or ""
         self.journal.note(MADE, plan.source, "begun")
         self._retried(f"create {plan.target}", lambda: client.create_database(plan.target, **facts.creation))
         self._retried(f"set up {plan.target}", lambda: apply_revs_limit(client, plan.target, facts))
