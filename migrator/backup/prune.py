@@ -8,7 +8,6 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from migrator.backup.catalog import Catalog, database_folder, forget, snapshot_f
 from migrator.backup.format.manifest import COPY, FILE, PROGRESS, Manifest, snapshot_time, write_head
 from migrator.backup.listing import chains
 from migrator.backup.storage.base import Place
-from migrator.config.option import check, documented, option
+from migrator.config.option import option, options_class
 from migrator.errors import ConfigError, StorageError
 
 RESUMABLE_FOR = timedelta(days=7)
@@ -67,8 +66,7 @@ def _number(name: str, help: str) -> Any:
     return option(0, help, unit="N", flag=f"--keep-{name}", at_least=0, text="none")
 
 
-@documented
-@dataclass(frozen=True, slots=True)
+@options_class
 class Policy:
     """What is kept. Days, weeks (ISO) and months are those of UTC; each counts only if it has a snapshot."""
 
@@ -85,9 +83,6 @@ class Policy:
         flag="--keep-within",
         read=parse_duration,
     )
-
-    def __post_init__(self) -> None:
-        check(self)
 
     @property
     def empty(self) -> bool:

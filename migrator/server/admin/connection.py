@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Unpack
 
 from migrator.config import Connection
 from migrator.couch.changes import BEGINNING
@@ -21,6 +21,7 @@ from migrator.couch.responses import Answer
 from migrator.couch.settings import ANSWERED, index_of, read_facts
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import ConfigError, Interrupted
+from migrator.jobs.open import Around, surroundings
 from migrator.model.events import Listener, TaskProgressed, ignore
 from migrator.model.revisions import DatabaseFacts
 from migrator.naming import shown
@@ -208,47 +209,38 @@ class Server:
 
 
 def open_server(
-    url: str,
-    *,
-    config: Connection | None = None,
-    role: str = "target",
-    environ: Mapping[str, str] | None = None,
-    listener: Listener = ignore,
-    stopping: threading.Event | None = None,
+    url: str, *, config: Connection | None = None, role: str = "target", **around: Unpack[Around]
 ) -> tuple[Server, str | None]:
     """The server that a URL names, and the database where it names one.
 
     Raises:
         ConfigError: it is no server's URL.
     """
+    environ, listener, stopping = surroundings(around)
     config = config or Connection()
     endpoint, database = locate(url, config=config, role=role, environ=environ)
-    return Server(endpoint, config, listener, stopping or threading.Event()), database
+    return Server(endpoint, config, listener, stopping), database
 
 
 @contextlib.contextmanager
-def whole_server(
-    url: str,
-    role: str,
-    config: Connection,
-    environ: Mapping[str, str] | None,
-    listener: Listener,
-    stopping: threading.Event,
-) -> Iterator[Server]:
-    """A whole server, closed afterwards.
+def both_servers(
+    source: str, target: str, config: Connection | None, **around: Unpack[Around]
+) -> Iterator[tuple[Server, Server]]:
+    """Two whole servers, closed afterwards.
 
     Raises:
-        ConfigError: its URL names a database.
+        ConfigError: the URL of one names a database.
     """
-    server, database = open_server(
-        url, config=config, role=role, environ=environ, listener=listener, stopping=stopping
-    )
-    try:
-        if database is not None:
-            raise ConfigError(f"The {role} of a plan is a whole server.", hint="Write its URL without a database.")
-        yield server
-    finally:
-        server.close()
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for role, url in (("source", source), ("target", target)):
+            server, database = open_server(url, config=config, role=role, **around)
+            stack.callback(server.close)
+            if database is not None:
+                hint = "Write its URL without a database."
+                raise ConfigError(f"The {role} of a plan is a whole server.", hint=hint)
+            servers.append(server)
+        yield servers[0], servers[1]
 
 
 def selected(names: Sequence[str], patterns: Sequence[str], where: str) -> list[str]:

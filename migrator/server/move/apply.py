@@ -21,7 +21,7 @@ from migrator.jobs.run import job_rejects
 from migrator.model import BatchLimits, Counts, events
 from migrator.retry.window import watching
 from migrator.server.admin import replications
-from migrator.server.admin.connection import whole_server
+from migrator.server.admin.connection import both_servers
 from migrator.server.admin.secure import USERS
 from migrator.server.move.compare import Compared, Comparer, Verified
 from migrator.server.move.copy import MADE, SEQUENCE, Copier, Journal, designs_part
@@ -61,11 +61,9 @@ def apply_plan(
     listener = events.one_at_a_time(listener)
     # One that fails stops the others, and not whoever called.
     halt = threading.Event()
-    with (
-        watching(stopping.is_set, halt.set),
-        whole_server(options.source or plan.source.url, "source", config, environ, listener, halt) as source,
-        whole_server(options.target or plan.target.url, "target", config, environ, listener, halt) as target,
-    ):
+    more: Around = {"environ": environ, "listener": listener, "stopping": halt}
+    urls = options.source or plan.source.url, options.target or plan.target.url
+    with watching(stopping.is_set, halt.set), both_servers(*urls, config, **more) as (source, target):
         file = CheckpointFile(options.checkpoint)
         with file.lock():
             job = {"command": "apply", "plan": fingerprint(plan)}
@@ -79,8 +77,8 @@ def apply_plan(
             refuse_unfit(plan, source, target, ours)
             if options.restart:
                 checkpoint.details[MADE] = dict.fromkeys(ours, "begun")
-            more = {"databases": {d.source: d.target for d in plan.databases}, "again": options.again}
-            with contextlib.closing(job_rejects(options.rejects, checkpoint, resumed=resumed, **more)) as rejects:
+            meant = {"databases": {d.source: d.target for d in plan.databases}, "again": options.again}
+            with contextlib.closing(job_rejects(options.rejects, checkpoint, resumed=resumed, **meant)) as rejects:
                 journal = Journal(checkpoint, file, rejects, listener)
                 journal.save()
                 limits = BatchLimits(config.batch_docs, config.batch_bytes)

@@ -23,7 +23,7 @@ from migrator.jobs.open import Around, surroundings
 from migrator.model.events import TaskProgressed, one_at_a_time
 from migrator.model.revisions import Leaf, LeafFault
 from migrator.server.admin import replications
-from migrator.server.admin.connection import Limits, Server, whole_server
+from migrator.server.admin.connection import Limits, Server, both_servers
 from migrator.server.admin.probes import SCRATCH_PREFIX, free_space, scratch_database
 from migrator.server.admin.secure import USERS
 from migrator.server.move.options import PlanOptions
@@ -67,10 +67,8 @@ def plan_server(
     options = options or PlanOptions()
     environ, listener, stopping = surroundings(around)
     listener = one_at_a_time(listener)
-    with (
-        whole_server(source_url, "source", config or Connection(), environ, listener, stopping) as source,
-        whole_server(target_url, "target", config or Connection(), environ, listener, stopping) as target,
-    ):
+    more: Around = {"environ": environ, "listener": listener, "stopping": stopping}
+    with both_servers(source_url, target_url, config, **more) as (source, target):
         return _plan(source, target, options)
 
 
