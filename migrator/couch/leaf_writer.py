@@ -79,7 +79,8 @@ class LeafWriter:
             firsts.setdefault((leaf.id, leaf.rev), index)
         absent = list(firsts.values())
         if leaves and (not self.fresh or self._goes_on(leaves)):
-            missing = self._missing([leaves[index] for index in absent])
+            asked = [leaves[index] for index in absent]
+            missing = self._retried(f"look into {self.database}", lambda _: self._ask_missing(asked))
             present = [index for index in absent if leaves[index].rev not in missing.get(leaves[index].id, ())]
             outcomes.update((index, Outcome(leaves[index].id, Status.UNCHANGED)) for index in present)
             absent = [index for index in absent if index not in outcomes]
@@ -185,9 +186,6 @@ class LeafWriter:
 
         rows = self._suspects.rows(send, [leaf.id for leaf in leaves])
         return {(str(row.get("id")), str(row.get("rev", ""))): row for row in rows if "error" in row}
-
-    def _missing(self, leaves: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:
-        return self._retried(f"look into {self.database}", lambda _: self._ask_missing(leaves))
 
     def _retried(self, what: str, attempt: Callable[[int], T]) -> T:
         """Attempt until it passes; after more than one attempt the database must be the same still."""
