@@ -13,7 +13,12 @@ from tests.support.backups import FACTS
 
 COUNTS = st.integers(0, 5)
 POLICIES = st.builds(
-    Policy, COUNTS, COUNTS, COUNTS, COUNTS, st.none() | st.integers(0, 40).map(lambda days: Duration(days=days))
+    Policy,
+    last=COUNTS,
+    daily=COUNTS,
+    weekly=COUNTS,
+    monthly=COUNTS,
+    within=st.none() | st.integers(0, 40).map(lambda days: Duration(days=days)),
 )
 
 
