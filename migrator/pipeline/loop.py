@@ -14,7 +14,7 @@ from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.checkpoint.proofs import with_proofs
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.codec import PLAIN, ValueCodec
-from migrator.errors import Interrupted, RejectsError, VerificationError
+from migrator.errors import Interrupted, MigratorError, RejectsError, VerificationError
 from migrator.model import (
     Batch,
     BatchLimits,
@@ -65,6 +65,16 @@ class MaxErrors:
             self.percent is not None
             and counts.read >= MIN_READ_FOR_PERCENT
             and counts.rejected * 100 > self.percent * counts.read
+        )
+
+    def error(self, counts: Counts) -> MigratorError | None:
+        """What ends a run with these numbers; a failed verification where some were changed on their way."""
+        if not self.passed(counts):
+            return None
+        kind = VerificationError if counts.altered else RejectsError
+        return kind(
+            f"{counts.rejected} of {counts.read} documents were rejected, more than allowed.",
+            hint="Look at the reject file; fix the cause or raise --max-errors, then go on with --resume.",
         )
 
 
@@ -238,12 +248,8 @@ class Pipeline:
         self.listener(events.BatchLoaded(batch.collection, settled, batch.size_bytes, loaded.seconds, sent))
         if self.clock() >= self._save_next_at:
             self._save(batch.collection, ahead=bool(window))
-        if self.max_errors.passed(self._totals):
-            kind = VerificationError if self._totals.altered else RejectsError
-            raise kind(
-                f"{self._totals.rejected} of {self._totals.read} documents were rejected, more than allowed.",
-                hint="Look at the reject file; fix the cause or raise --max-errors, then go on with --resume.",
-            )
+        if error := self.max_errors.error(self._totals):
+            raise error
 
     def _save(self, collection: str, *, ahead: bool = False) -> None:
         # Documents first, then their rejects, then the position after them.

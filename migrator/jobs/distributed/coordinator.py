@@ -140,12 +140,8 @@ class _Run:
                 if all(s.number in self.done for s in self.splits if s.collection == split.collection):
                     total = self._total(split.collection, counts)
                     self.listener(events.CollectionFinished(split.collection, total))
-                totals = self.checkpoint.totals
-                if self.max_errors.passed(totals):
-                    failed = failed or errors.RejectsError(
-                        f"{totals.rejected} of {totals.read} documents were rejected, more than allowed.",
-                        hint="Look at the reject file; fix the cause or raise --max-errors, then --resume.",
-                    )
+                if too_many := self.max_errors.error(self.checkpoint.totals):
+                    failed = failed or too_many
                     self._stop()
         if failed is not None:
             raise failed

@@ -319,6 +319,13 @@ def void(_value: object) -> None:
 def test_how_many_rejects_are_too_many(limit: MaxErrors, counts: Counts, passed: bool) -> None:
     """More than N, or more than N per cent of at least a hundred."""
     assert passed == limit.passed(counts)
+    assert passed == (limit.error(counts) is not None)
+
+
+def test_those_changed_on_their_way_are_a_failed_verification() -> None:
+    """The exit code says which it was, also where the run ends early."""
+    found = [MaxErrors(count=1).error(Counts(read=9, rejected=2, altered=altered)) for altered in (0, 1)]
+    assert [error.exit_code for error in found if error] == [3, 4]
 
 
 def test_too_many_rejects_end_the_run() -> None:

@@ -14,8 +14,8 @@ import pytest
 from migrator.errors import ConfigError
 from migrator.model import CollectionReport, Counts, Report
 from migrator.report.html import render_page
-from migrator.report.html.wording import duration, number, size, ticks, time_ticks
-from migrator.report.summary import report_to_json
+from migrator.report.html.wording import by_collection, duration, number, size, ticks, time_ticks
+from migrator.report.summary import report_from_json, report_to_json
 from tests.unit.report.example import ACCENTED, example
 
 HOSTILE = [
@@ -230,3 +230,17 @@ def test_moments_are_round(seconds: float) -> None:
     made = time_ticks(seconds)
     assert 2 <= len(made) <= 6
     assert made[-1] <= seconds * 1.001
+
+
+def test_what_was_proven_or_changed_on_its_way_has_a_column() -> None:
+    """Where there is any; a report of a version before, which has no such numbers, is shown too."""
+    counts = Counts(read=30, written=29, rejected=1, proven=28, altered=1)
+    value = report_to_json(Report({"c": CollectionReport("c", counts)}, 1.0))
+    head, (row,), _ = by_collection(value)
+    shown = dict(zip(head, row, strict=True))
+    assert (shown["proven"], shown["altered"]) == (28, 1)
+    assert "proven" in Page(render_page(value)).text
+    for numbers in (value["totals"], *value["collections"].values()):
+        del numbers["proven"], numbers["altered"]
+    assert "proven" not in Page(render_page(value)).text
+    assert report_from_json(value, name="r").totals == Counts(read=30, written=29, rejected=1)
