@@ -96,7 +96,7 @@ def run(**values: Any) -> None:
 @options.sides
 @flags(
     JobConfig,
-    *("checkpoint", "resume", "restart", "report"),
+    *("checkpoint", "resume", "restart", "transform_workers", "report"),
     help={"checkpoint": "Where the position is kept, for --resume.", "report": options.REPORT},
     default={"checkpoint": ""},
 )

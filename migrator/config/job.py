@@ -53,8 +53,9 @@ class JobConfig(Connection, Watch):
     )
     transform_workers: int = _documents(
         0,
-        "Apply the transformers in N other processes, for functions that need much CPU time; 0 for none.",
+        "Apply the transformers, and recognize what they make, in N other processes; 0 for none.",
         unit="N",
+        flag="--workers --transform-workers",
         at_least=0,
     )
     on_conflict: str = _writing(

@@ -98,7 +98,10 @@ def run_job(
                 job.first.prepare(next((n for n in job.collections if n not in done), job.collections[0]), None)
             path = None if config.dry_run else rejects_path
             rejects = job_rejects(path, checkpoint, resumed=resumed, values=job.values)
-            with contextlib.closing(rejects), _pool(job, checkpoint) as prepare:
+            with (
+                contextlib.closing(rejects),
+                transform_pool(job, checkpoint, gains=bool(config.transform)) as prepare,
+            ):
                 if not resumed:
                     file.save(checkpoint)
                 beside = checkpoint_path.resolve()
@@ -136,9 +139,10 @@ def _without_resume(job: OpenJob) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _pool(job: OpenJob, checkpoint: Checkpoint) -> Iterator[Preparing | None]:
+def transform_pool(job: OpenJob, checkpoint: Checkpoint, *, gains: bool) -> Iterator[Preparing | None]:
+    """What prepares a job's records in other processes; None where none are wanted, or nothing `gains` by them."""
     config = job.config
-    if not (config.transform_workers and config.transform):
+    if not (config.transform_workers and gains):
         yield None
         return
     from migrator.jobs.transform_pool import TransformPool  # most jobs have none
@@ -205,7 +209,7 @@ def in_order(
 
     def assembly(name: str) -> Assembly:
         where = partial(job.extractor.describe_position, name)
-        return Assembly(transform, job.loader.screen, job.values, where, prepare, job.loader.recognize)
+        return Assembly(transform, job.loader.screen, job.values, where, prepare, job.loader)
 
     def wanted(name: str) -> bool | None:
         if job.config.sort != "auto":

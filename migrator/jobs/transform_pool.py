@@ -25,8 +25,9 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from migrator.codec import VALUE_CODECS, InvalidDocument, ValueCodec, decode
+from migrator.couch.revision import recognized
 from migrator.errors import ConfigError, Interrupted, MigratorError
-from migrator.model import BatchLimits, Fault, Record, Transformer
+from migrator.model import BatchLimits, EncodedDocument, Fault, Record, Transformer
 from migrator.pipeline.batching import Assembly, transformed
 from migrator.retry.window import Window, in_batches
 
@@ -34,8 +35,9 @@ CHUNK = BatchLimits(max_docs=100, max_bytes=256_000)
 # So many chunks are on their way for each process, so that none waits for the next one.
 CHUNKS_EACH = 2
 _LEAVE_S = 2.0
-# What an answer's first byte says of a text: it is no document, filtered out, at fault, or this comes of it.
-UNREADABLE, FILTERED, FAULTY, MADE = b"u", b"-", b"f", b"m"
+# What an answer's first byte says of a text: it is not a document, or nobody has looked; it is filtered out, or at
+# fault; this comes of it; this plain document comes of it, with its revision.
+UNREADABLE, FILTERED, FAULTY, MADE, KNOWN = b"u", b"-", b"f", b"m", b"k"
 
 
 @dataclass(eq=False)
@@ -109,7 +111,7 @@ class TransformPool:
         for record in chunk:
             answer = UNREADABLE if record.text is None or record.fault is not None else next(answers)
             # Why a text is no document is said where all others are said.
-            made.append(record if answer == UNREADABLE else assembly.finished(record, _result(answer)))
+            made.append(record if answer == UNREADABLE else assembly.finished(record, _result(answer, record)))
         return made
 
     def _worker(self) -> _Worker:
@@ -164,7 +166,7 @@ class _Worker:
         return MigratorError(
             f"A transform process ended by itself ({how}); what it was at is not settled.",
             hint="It may need less memory, or a function ends the process. Then go on with --resume, "
-            "or without --transform-workers to see the error.",
+            "or without --workers to see the error.",
         )
 
 
@@ -172,7 +174,7 @@ def _texts(records: Iterable[Record]) -> Iterator[Record]:
     for record in records:
         if record.document is not None:
             raise ConfigError(
-                "--transform-workers takes sources of JSON texts, and this one gives Python's own objects.",
+                "--workers takes sources of JSON texts, and this one gives Python's own objects.",
                 hint="Leave it out: they are transformed in this process.",
             )
         yield record
@@ -190,8 +192,11 @@ def unpacked(data: bytes) -> list[bytes]:
     return [data[begin:end] for begin, end in pairwise(ends)]
 
 
-def _result(answer: bytes) -> bytes | Fault | None:
+def _result(answer: bytes, record: Record) -> bytes | EncodedDocument | Fault | None:
     kind, rest = answer[:1], answer[1:]
+    if kind == KNOWN:
+        id, rev, body = unpacked(rest)
+        return EncodedDocument(id.decode(), body or record.text or b"", rev.decode())
     if kind == FAULTY:
         return Fault(*json.loads(rest))
     return rest if kind == MADE else None
@@ -199,6 +204,9 @@ def _result(answer: bytes) -> bytes | Fault | None:
 
 def answer(text: bytes, transform: Transformer | None, values: ValueCodec) -> bytes:
     """What becomes of one text. Why it is no document is said by who sent it."""
+    if transform is None:
+        known = recognized(text) if b"\n" not in text and b"\r" not in text else None
+        return _known(known, b"") if known else UNREADABLE
     try:
         document = decode(text)
     except InvalidDocument:
@@ -209,7 +217,12 @@ def answer(text: bytes, transform: Transformer | None, values: ValueCodec) -> by
     if isinstance(made, Fault):
         # Whoever sent it has the document. Half a surrogate pair may stand in an id or a message.
         return FAULTY + json.dumps([made.error, made.reason, made.id]).encode()
-    return MADE + made[1]
+    known = recognized(made[1])
+    return _known(known, made[1]) if known else MADE + made[1]
+
+
+def _known(document: EncodedDocument, body: bytes) -> bytes:
+    return KNOWN + packed([document.id.encode(), (document.rev or "").encode(), body])
 
 
 def main() -> None:

@@ -86,8 +86,13 @@ class CouchLoader(Loader):
 
     def recognize(self, text: bytes) -> EncodedDocument | None:
         """A document that the server takes as it is, where that can be told at a glance."""
-        small = len(text) <= (self._max_document_bytes or DEFAULT_MAX_DOCUMENT_BYTES)
-        return recognized(text) if small and not self._partitioned else None
+        found = recognized(text)
+        return found if found and self.takes(found) else None
+
+    def takes(self, document: EncodedDocument) -> bool:
+        """True where its size and its id are in order, of a document that was recognized."""
+        most = self._max_document_bytes or DEFAULT_MAX_DOCUMENT_BYTES
+        return len(document.body) <= most and not self._partitioned
 
     def prepare(self, collection: str, mark: int | None) -> None:  # noqa: ARG002 a database knows what it holds
         """Create the database when it is missing, and give it its mark.

@@ -150,6 +150,9 @@ class Recognizing(Protocol):
     def recognize(self, text: bytes) -> EncodedDocument | None:
         """The document of a text without a line break; None where it has to be parsed and screened."""
 
+    def takes(self, document: EncodedDocument) -> bool:
+        """True where a document that was recognized elsewhere needs no more screening here."""
+
 
 @runtime_checkable
 class Identified(Protocol):
@@ -185,13 +188,21 @@ def with_effect(transformer: F, effect: Effect) -> F:
     return transformer
 
 
-def recognizer_of(loader: object) -> Callable[[bytes], EncodedDocument | None]:
-    """A target's own `recognize`; without one every text has to be parsed and screened."""
-    return loader.recognize if isinstance(loader, Recognizing) else _unknown
+class Unknowing:
+    """Recognizes nothing: every text has to be parsed and screened."""
+
+    def recognize(self, text: bytes) -> EncodedDocument | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def takes(self, document: EncodedDocument) -> bool:  # noqa: ARG002
+        """False."""
+        return False
 
 
-def _unknown(_text: bytes) -> EncodedDocument | None:
-    return None
+def recognizer_of(loader: object) -> Recognizing:
+    """The target, where it recognizes documents; else what recognizes none."""
+    return loader if isinstance(loader, Recognizing) else Unknowing()
 
 
 def unconfirmed_of(*stages: object) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from migrator.model import (
     Reject,
     Transformer,
 )
+from migrator.model.capabilities import Recognizing, Unknowing
 
 # A batch that only filters or rejects is closed at so many records, so that the checkpoint moves on.
 MAX_RECORDS_PER_BATCH = 20_000
@@ -58,7 +59,7 @@ class Assembly:
         values: how values that JSON lacks are written.
         locate: what names a position for people, where the extractor can.
         prepare: does the transforming elsewhere; None to do it one by one here.
-        recognize: the loader's own; gives at a glance what it takes as it is, None for what has to be parsed.
+        recognizer: the loader, where it knows at a glance what it takes as it is.
     """
 
     transform: Transformer | None = None
@@ -66,7 +67,7 @@ class Assembly:
     values: ValueCodec = PLAIN
     locate: Callable[[Position], str] = field(default=lambda _position: "")
     prepare: Preparing | None = None
-    recognize: Callable[[bytes], EncodedDocument | None] = field(default=lambda _text: None)
+    recognizer: Recognizing = field(default=Unknowing())
 
     def prepared(self, records: Iterable[Record]) -> Iterable[Record]:
         """The records, transformed where that is done elsewhere; in the same order."""
@@ -87,7 +88,7 @@ class Assembly:
             return fault if ":" in fault.error else fault._replace(error=f"extract:{fault.error}")
         try:
             if text is not None and self.transform is None:
-                if _LF not in text and _CR not in text and (known := self.recognize(text)) is not None:
+                if _LF not in text and _CR not in text and (known := self.recognizer.recognize(text)) is not None:
                     return known
                 top = top_level(text)
                 if BOOKKEEPING.isdisjoint(top):
@@ -108,14 +109,19 @@ class Assembly:
             return made._replace(reason=self._placed(record, made.reason))
         return None if made is None else self._screened(record, *made, made[0])
 
-    def finished(self, record: Record, body: bytes | Fault | None) -> Record:
-        """A record whose text was transformed and encoded elsewhere: what came of it."""
-        if body is None:
+    def finished(self, record: Record, result: bytes | EncodedDocument | Fault | None) -> Record:
+        """A record whose text was transformed and encoded elsewhere, and perhaps recognized: what came of it."""
+        if result is None:
             return Record(record.position, filtered=1)
-        if isinstance(body, Fault):
-            fault = body._replace(reason=self._placed(record, body.reason), document=decode(record.text or b""))
+        if isinstance(result, Fault):
+            reason = self._placed(record, result.reason)
+            fault = result._replace(reason=reason, document=decode(record.text or b""))
             return Record(record.position, text=record.text, fault=fault)
-        made = self.recognize(body) or self._screened(record, top_level(body), body, None)
+        if isinstance(result, EncodedDocument):
+            if self.recognizer.takes(result):
+                return Record(record.position, encoded=result)
+            result = result.body
+        made = self._screened(record, top_level(result), result, None)
         if isinstance(made, Fault):
             return Record(record.position, text=record.text, fault=made)
         return Record(record.position, encoded=made)

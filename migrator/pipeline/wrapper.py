@@ -104,7 +104,8 @@ class LoaderWrapper(_Wrapper[Loader]):
         super().__init__(inner)
         self.max_in_flight = inner.max_in_flight
         # Called for every document, as `screen` is.
-        self.recognize = capabilities.recognizer_of(inner)
+        recognizer = capabilities.recognizer_of(inner)
+        self.recognize, self.takes = recognizer.recognize, recognizer.takes
 
     def target_name(self, collection: str) -> str:
         """As the inner one's."""

@@ -18,9 +18,10 @@ from migrator.files.identity import same_identity
 from migrator.files.sorting import ExternalSorter
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects
+from migrator.jobs.run import transform_pool
 from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject, events
 from migrator.model.capabilities import effect_of, unconfirmed_of
-from migrator.pipeline.batching import Assembly
+from migrator.pipeline.batching import Assembly, Preparing
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
 from migrator.verification.proven import as_proven, says_enough
 from migrator.verification.read_target import SORT_MEMORY_BYTES, open_reader
@@ -83,7 +84,9 @@ def verify_job(
             contextlib.closing(DifferenceFile(differences, checkpoint.details.get("differences_bytes", 0)))
         )
         ran = run_checkpoint.collections if run_checkpoint else {}
-        result = _Verification(job, reader, checkpoint, file, sink, spool, ran).run(resumed=resumed)
+        # To recognize plain documents is most of the work where nothing else is asked.
+        prepare = stack.enter_context(transform_pool(job, checkpoint, gains=True))
+        result = _Verification(job, reader, checkpoint, file, sink, spool, ran, prepare).run(resumed=resumed)
         file.remove()
         return result
 
@@ -108,6 +111,7 @@ class _Verification:
     sink: DifferenceFile
     spool: Path
     ran: Mapping[str, CollectionState]
+    prepare: Preparing | None
 
     def run(self, *, resumed: bool) -> VerifyResult:
         started = time.monotonic()
@@ -124,7 +128,7 @@ class _Verification:
         target = job.loader.describe()
         self.job.listener(events.RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
         transform = job.transform(self.checkpoint)
-        assembly = Assembly(transform, self._never_held, job.values, recognize=job.loader.recognize)
+        assembly = Assembly(transform, self._never_held, job.values, prepare=self.prepare, recognizer=job.loader)
         for name, count in zip(job.collections, counts, strict=True):
             self.job.listener(events.CollectionStarted(name, job.names[name], count, resumed))
             self._collection(name, assembly)
@@ -267,7 +271,7 @@ class _Verification:
     def _assembled(self, name: str, assembly: Assembly) -> Iterator[EncodedDocument]:
         placed = replace(assembly, locate=partial(self.job.extractor.describe_position, name))
         filtered = unwritable = 0
-        for record in self.job.extractor.extract(name):
+        for record in placed.prepared(self.job.extractor.extract(name)):
             made = placed.assemble(record)
             if isinstance(made, EncodedDocument):
                 yield made

@@ -367,3 +367,39 @@ def test_a_document_beyond_a_limit_of_today_is_compared(
     load(server_url, name, {"a": {"text": "x" * 5_000}}, tmp_path)
     monkeypatch.setattr("migrator.loaders.couchdb.DEFAULT_MAX_DOCUMENT_BYTES", 1_000)
     assert verify(server_url, name, {"a": {"text": "x" * 5_000}}, tmp_path).ok
+
+
+@pytest.mark.parametrize("transform", [(), ("set:seen=true",)])
+def test_other_processes_find_what_one_finds(
+    transform: tuple[str, ...], server_url: str, database_prefix: str, tmp_path: Path
+) -> None:
+    """Plain documents and odd ones, what is not a document, other order, and every kind of difference."""
+    name = f"{database_prefix}a"
+    lines = [f'{{"_id":"d{n:04}","n":{n}}}' for n in range(400)]
+    lines[7] = '{ "n": 7,\r "_id": "d0007" }'
+    lines[8] = '{"_id":"d0008","_rev":"3-abc","n":8}'
+    lines[9] = '{"_id":"d0009","n":9.0,"x":12345678901234567890123}'
+    source = tmp_path / f"{name}.ndjson"
+    source.write_bytes("\n".join(lines).encode())
+    settings: dict[str, Any] = {
+        "source": str(source),
+        "target": server_url,
+        "transform": transform,
+        "restart": True,
+    }
+    run_job(JobConfig(**settings, checkpoint=str(tmp_path / "run.json")), environ={})
+    change(server_url, name, "d0100", n=-1)
+    rev = support.get(f"{server_url}/{name}/d0200")["_rev"]
+    assert support.request("DELETE", f"{server_url}/{name}/d0200?rev={rev}")[0] == 200
+    lines += ["{torn", '{"_id":"_wrong"}', '{"_id":"a"}']
+    source.write_bytes("\n".join(lines).encode())
+    found = [
+        verify_job(
+            JobConfig(**settings, transform_workers=workers, checkpoint=str(tmp_path / "verify.json")), environ={}
+        )
+        for workers in (0, 2)
+    ]
+    expected = {"source": 401, "target": 399, "equal": 398, "different": 1, "missing": 2, "extra": 0}
+    assert expected == found[0].comparisons[name].as_dict() == found[1].comparisons[name].as_dict()
+    assert found[0].differences == found[1].differences
+    assert (2, 2) == (found[0].unwritable, found[1].unwritable)
