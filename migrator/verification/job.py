@@ -125,12 +125,12 @@ class _Verification:
         self.unwritable: dict[str, int] = {}
         counts = [job.extractor.count(name) for name in job.collections]
         total = None if None in counts else sum(count for count in counts if count is not None)
-        target = job.loader.describe()
-        self.job.listener(events.RunStarted(job.extractor.describe(), target, tuple(job.collections), total))
+        sides = job.extractor.describe(), job.loader.describe()
+        job.listener(events.RunStarted(*sides, tuple(job.collections), total))
         transform = job.transform(self.checkpoint)
         assembly = Assembly(transform, self._never_held, job.values, prepare=self.prepare, recognizer=job.loader)
         for name, count in zip(job.collections, counts, strict=True):
-            self.job.listener(events.CollectionStarted(name, job.names[name], count, resumed))
+            job.listener(events.CollectionStarted(name, job.names[name], count, resumed))
             self._collection(name, assembly)
         self.result.unconfirmed = unconfirmed_of(job.extractor, self.reader)
         self.result.seconds = time.monotonic() - started
@@ -168,8 +168,7 @@ class _Verification:
 
     def _by_reading(self, name: str, assembly: Assembly, numbers: Comparison) -> None:
         """Compare with what the source gives, read once more."""
-        state = self.checkpoint.collections[name]
-        details = self.checkpoint.details
+        state, details = self.checkpoint.collections[name], self.checkpoint.details
         after = state.position if isinstance(state.position, str) else None
         began: dict[str, int] = details.setdefault("began", {})
         surely = self.job.extractor.ordered and effect_of(assembly.transform).keeps_id
