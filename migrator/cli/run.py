@@ -13,18 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator.cli import options
+from migrator.cli import options, rendering
 from migrator.cli.flags import flags
 from migrator.cli.options import CommandOptions
-from migrator.cli.rendering import (
-    print_result,
-    rejected_text,
-    rejects_advice,
-    rejects_exit,
-    retry_advice,
-    show,
-    write_result,
-)
 from migrator.config import JobConfig
 from migrator.couch.places import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
@@ -74,18 +65,18 @@ def run(**values: Any) -> None:
             result = run_any(config, listener=listener, stopping=stopping)
         verification = None
         if not config.verify or config.dry_run:
-            print_result(result, config, history)
+            rendering.print_result(result, config, history)
         else:
             # What was moved is told before it is compared, which may fail; but standard output takes one object.
             if config.report != "-":
-                print_result(result, config, history)
+                rendering.print_result(result, config, history)
             try:
                 verification = verify_and_print(config, values, stopping=stopping, run_checkpoint=result.state)
             finally:
-                write_result(result, config, history, verification)
+                rendering.write_result(result, config, history, verification)
         if result.report.rejected:
-            click.echo(rejects_advice(result, config), err=True)
-            sys.exit(rejects_exit(result.report.altered))
+            click.echo(rendering.rejects_advice(result, config), err=True)
+            sys.exit(rendering.rejects_exit(result.report.altered))
         if verification is not None and not verification.ok:
             sys.exit(EXIT_DIFFERENCES)
         if stopping.is_set() and not config.follow:
@@ -150,7 +141,7 @@ def verify_and_print(
     if config.verify:
         click.echo(result_to_text(result), nl=False, err=config.report == "-" or config.json)
     else:
-        show(result_to_json(result), result_to_text(result), report=config.report)
+        rendering.show(result_to_json(result), result_to_text(result), report=config.report)
     return result
 
 
@@ -208,10 +199,10 @@ def retry(rejects_file: Path, **values: Any) -> None:
     ):
         # An interrupted retry begins again: the file is small, and what is there stays.
         result = run_job(replace(config, restart=True), listener=listener, stopping=stopping, source=source)
-    print_result(result, config, history)
+    rendering.print_result(result, config, history)
     if result.report.totals.rejected:
-        click.echo(rejects_advice(result, config), err=True)
-        sys.exit(rejects_exit(result.report.altered))
+        click.echo(rendering.rejects_advice(result, config), err=True)
+        sys.exit(rendering.rejects_exit(result.report.altered))
 
 
 @click.command()
@@ -255,9 +246,9 @@ def singer_target(**values: Any) -> None:
     shown = ", ".join(f"{name} {number}" for name, number in counts.as_dict().items() if number)
     click.echo(f"Records: {shown or 'none'}.", err=True)
     if counts.rejected:
-        advice = retry_advice(rejects.kept, config, {}) if rejects.kept else ""
-        click.echo(f"{rejected_text(counts.rejected)}. {advice}", err=True)
-        sys.exit(rejects_exit(counts.altered))
+        advice = rendering.retry_advice(rejects.kept, config, {}) if rejects.kept else ""
+        click.echo(f"{rendering.rejected_text(counts.rejected)}. {advice}", err=True)
+        sys.exit(rendering.rejects_exit(counts.altered))
 
 
 def _print_state(text: str) -> None:

@@ -21,14 +21,8 @@ from migrator.errors import ConfigError
 from migrator.jobs.registry import open_extractor, open_loader, target_database, target_text
 from migrator.model import BatchLimits, Extractor, Loader, Transformer
 from migrator.model.events import Listener, ignore
+from migrator.pipeline import wrapper
 from migrator.pipeline.loop import MaxErrors, Pipeline
-from migrator.pipeline.wrapper import (
-    BisectingLoader,
-    ExtractorWrapper,
-    LoaderWrapper,
-    RetryingExtractor,
-    RetryingLoader,
-)
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 from migrator.retry.throttle import Throttle
 
@@ -67,15 +61,15 @@ class OpenJob:
     """
 
     config: JobConfig
-    extractor: ExtractorWrapper
-    loader: LoaderWrapper
+    extractor: wrapper.ExtractorWrapper
+    loader: wrapper.LoaderWrapper
     bare_loader: Loader
     collections: Sequence[str]
     names: Mapping[str, str]
     fingerprint: dict[str, Any]
     retrier: Retrier
     throttle: Throttle
-    first: RetryingLoader
+    first: wrapper.RetryingLoader
     listener: Listener = ignore
     stopping: threading.Event = field(default_factory=threading.Event)
     repeatable: bool = True
@@ -158,23 +152,23 @@ def open_job(
     with contextlib.ExitStack() as stack:
         bare_extractor = source or open_extractor(config, environ, stopping)
         stack.callback(bare_extractor.close)
-        extractor = RetryingExtractor(bare_extractor, retrier)
+        extractor = wrapper.RetryingExtractor(bare_extractor, retrier)
         once = Retrier(FIRST_CONTACT, listener, None, stopping)
-        found = RetryingExtractor(bare_extractor, once).collections()
+        found = wrapper.RetryingExtractor(bare_extractor, once).collections()
         collections = _selected(found, config, bare_extractor)
         names = _names(collections, config, environ, extractor) if target is None else {}
         bare_loader = target or open_loader(config, names, environ)
         stack.callback(bare_loader.close)
         names = {name: bare_loader.target_name(name) for name in collections}
-        loader = RetryingLoader(bare_loader, retrier)
-        first = RetryingLoader(bare_loader, once)
+        loader = wrapper.RetryingLoader(bare_loader, retrier)
+        first = wrapper.RetryingLoader(bare_loader, once)
         if collections and loader.traits.couchdb:
             # A wrong address or password shows here, before anything else is done.
             once.call("reach the target", lambda _: loader.survey(collections[0]))
         yield OpenJob(
             config=config,
             extractor=extractor,
-            loader=BisectingLoader(loader, listener),
+            loader=wrapper.BisectingLoader(loader, listener),
             bare_loader=bare_loader,
             collections=collections,
             names=names,
@@ -215,7 +209,7 @@ def _selected(found: Sequence[str], config: JobConfig, extractor: Extractor) -> 
 
 
 def _names(
-    collections: Sequence[str], config: JobConfig, environ: Mapping[str, str], extractor: ExtractorWrapper
+    collections: Sequence[str], config: JobConfig, environ: Mapping[str, str], extractor: wrapper.ExtractorWrapper
 ) -> Mapping[str, str]:
     unknown = [name for name in config.map if name not in collections]
     if unknown:
@@ -237,7 +231,7 @@ def _names(
     return {name: naming.legal_database(database) for name in collections}
 
 
-def _meant(collections: Sequence[str], extractor: ExtractorWrapper, config: JobConfig) -> dict[str, str]:
+def _meant(collections: Sequence[str], extractor: wrapper.ExtractorWrapper, config: JobConfig) -> dict[str, str]:
     """Where documents belong that were on their way before; two collections may well go to one database."""
     found = {name: extractor.databases.get(name, "") for name in collections if name not in config.map}
     # A file of a folder is no database: on a server its collection goes by the usual rule.
