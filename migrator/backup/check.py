@@ -171,7 +171,7 @@ class _Reading:
         try:
             body = top_level(entry.body)
         except InvalidDocument as invalid:
-            yield f"{what} is no document: {invalid.reason}."
+            yield f"{what} is not a document: {invalid.reason}."
             return
         if (body.get("_id"), body.get("_rev")) != (entry.head["id"], entry.head["rev"]):
             yield f"{what} has a body of another document or revision."

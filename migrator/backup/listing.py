@@ -103,7 +103,7 @@ def parse_moment(text: str) -> datetime:
             return datetime(day.year, day.month, day.day).astimezone(UTC) - timedelta(milliseconds=1)
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ConfigError(f"--at {shown(text)} is no time.", hint=f"Write {FORMS}.") from None
+        raise ConfigError(f"--at {shown(text)} is not a time.", hint=f"Write {FORMS}.") from None
 
 
 def snapshot_at(catalog: Catalog, database: str, text: str) -> Manifest:

@@ -56,7 +56,7 @@ def parse_duration(text: str) -> Duration:
     match = _DURATION.fullmatch(text.strip())
     if not text.strip() or match is None:
         raise ConfigError(
-            f"{text!r} is no duration.",
+            f"{text!r} is not a duration.",
             hint="Write years, months, weeks, days and hours as in 1y6m, 2w, 7d or 36h.",
         )
     return Duration(*(int(number or 0) for number in match.groups()))

@@ -213,9 +213,9 @@ def test_a_lock_is_renewed_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) 
     ("url", "says"),
     [
         ("", "Name a folder"),
-        ("http://host/path", "no place for backups"),
+        ("http://host/path", "not a place for backups"),
         ("file://host/path", "no file of this machine"),
-        ("nonsense://x", "no known kind"),
+        ("nonsense://x", "not a known kind"),
         ("gs://bucket/x", 'pip install "couchdb-migrator\\[backup\\]" gcsfs'),
         ("abfs://c@account.dfs.core.windows.net/x", 'pip install "couchdb-migrator\\[backup\\]" adlfs'),
     ],

@@ -240,7 +240,7 @@ def test_times_are_read_as_people_write_them(world: World) -> None:
         assert set(world.restored("a", f"r{number}", at=at)) == there, at
     with pytest.raises(ConfigError, match=f"oldest is from {first.finished}, the newest from {second.finished}"):
         world.restore("a", "z", at="2001-01-01T00:00:00Z")
-    with pytest.raises(ConfigError, match="is no time"):
+    with pytest.raises(ConfigError, match="is not a time"):
         world.restore("a", "z", at="yesterday")
     with pytest.raises(ConfigError, match="no snapshot"):
         world.restore("a", "z", at="20010101T000000.000Z-abcdef")

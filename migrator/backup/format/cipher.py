@@ -109,7 +109,7 @@ class Age(Cipher):
             return kind.Recipient.from_str(text)
         except self._pyrage.RecipientError:
             raise ConfigError(
-                f"{text!r} is no public key of age.", hint="It begins with age1; age-keygen prints it."
+                f"{text!r} is not a public key of age.", hint="It begins with age1; age-keygen prints it."
             ) from None
 
     def _read_identities(self, file: str) -> list[Any]:

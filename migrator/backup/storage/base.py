@@ -217,7 +217,7 @@ def open_place(url: str) -> Place:
     scheme = _scheme_of(url)
     if scheme in {"http", "https"}:
         raise ConfigError(
-            f"{scheme}:// is no place for backups: web servers take no files.", hint=f"Name {FORMS}."
+            f"{scheme}:// is not a place for backups: web servers take no files.", hint=f"Name {FORMS}."
         )
     if scheme and scheme != "file":
         from migrator.backup.storage.remote import open_fsspec_place  # each kind on its own

@@ -55,7 +55,7 @@ def open_fsspec_place(scheme: str, url: str) -> FsspecPlace:
             system, root = url_to_fs(url)
     except ValueError:
         raise ConfigError(
-            f"{scheme}:// is no known kind of storage.", hint="Known are s3, gcs, abfs, sftp and plain folders."
+            f"{scheme}:// is not a known kind of storage.", hint="Known are s3, gcs, abfs, sftp and plain folders."
         ) from None
     except MigratorError:
         raise

@@ -84,7 +84,9 @@ def set_up(
     words = json.dumps([database_url(*source), database_url(*target), wanted])
     name = name or f"migrator-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
     if name.startswith("_"):
-        raise ConfigError(f"{shown(name)} is no name for a replication.", hint="It begins with no '_'.")
+        raise ConfigError(
+            f"{shown(name)} is not a legal name for a replication.", hint="It must not begin with '_'."
+        )
     body: dict[str, Any] = {"_id": name, "source": side(*source), "target": side(*target), **wanted}
     stored = document(server, name)
     if stored is not None and any(stored.get(key) != value for key, value in body.items()):

@@ -209,11 +209,13 @@ def _prove(
 
 def _check_names(user: str, roles: Sequence[str]) -> None:
     if not user or user.startswith("_") or ":" in user:
-        raise ConfigError(f"{shown(user)} is no user's name.", hint="Names have no ':' and begin with no '_'.")
+        raise ConfigError(
+            f"{shown(user)} is not a legal user name.", hint="It must not contain ':' or begin with '_'."
+        )
     for role in roles:
         if not role or role.startswith("_"):
             raise ConfigError(
-                f"{shown(role)} is no role for a job.", hint="Roles that begin with '_' are CouchDB's."
+                f"{shown(role)} is not a role for a job.", hint="Roles that begin with '_' are CouchDB's."
             )
 
 

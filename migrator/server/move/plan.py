@@ -163,7 +163,7 @@ def save_plan(plan: ServerPlan, path: Path) -> None:
             load_plan(path)
         except PlanError as error:
             raise ConfigError(
-                f"{path} exists and is no plan, so it is not replaced.", hint="Name another with --output FILE."
+                f"{path} exists and is not a plan, so it is not replaced.", hint="Name another with --output FILE."
             ) from error
     with writing(path, what="Plan", instead="name another with --output FILE"):
         replace_file(path, json.dumps(plan.as_dict(), indent=1) + "\n")
@@ -185,7 +185,7 @@ def load_plan(path: Path) -> ServerPlan:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or value.get("kind") != KIND:
-        raise PlanError(f"{path} is no plan, or a damaged one.", hint=make)
+        raise PlanError(f"{path} is not a plan, or it is damaged.", hint=make)
     if value.get("schema") != SCHEMA:
         raise PlanError(
             f"Plan {path} is of format {value.get('schema')}; this migrator knows {SCHEMA}.", hint=make

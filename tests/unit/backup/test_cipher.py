@@ -100,7 +100,7 @@ def test_keys_that_do_not_fit_are_named(place: Place, tmp_path: Path) -> None:
         open_cipher([], str(nothing))
     with pytest.raises(ConfigError, match="cannot be read"):
         open_cipher([], str(tmp_path / "gone.txt"))
-    with pytest.raises(ConfigError, match="no public key"):
+    with pytest.raises(ConfigError, match="not a public key"):
         open_cipher(["age1nonsense"])
 
 
@@ -164,7 +164,7 @@ def test_an_encrypted_run_is_gone_on_with_by_who_has_the_key(place: Place, tmp_p
 
 def test_nonsense_is_no_key_of_ssh() -> None:
     """It is refused."""
-    with pytest.raises(ConfigError, match="no public key"):
+    with pytest.raises(ConfigError, match="not a public key"):
         open_cipher(["ssh-ed25519 nonsense"])
 
 

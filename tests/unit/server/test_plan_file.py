@@ -98,9 +98,9 @@ def with_database(**fields: Any) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without("kind"), "no plan"),
-        (lambda plan: {**plan, "kind": "report"}, "no plan"),
-        (lambda plan: [plan], "no plan"),
+        (without("kind"), "not a plan"),
+        (lambda plan: {**plan, "kind": "report"}, "not a plan"),
+        (lambda plan: [plan], "not a plan"),
         (lambda plan: {**plan, "schema": 2}, "format 2; this migrator knows 1"),
         (without("schema"), "format None"),
         (without("databases"), "damaged"),
@@ -137,8 +137,8 @@ def test_a_file_that_is_torn(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     ran = run("apply", str(path))
     assert ran.code == EXIT_CHECKPOINT
-    assert "no plan, or a damaged one" in ran.output
-    with pytest.raises(PlanError, match="no plan"):
+    assert "not a plan, or it is damaged" in ran.output
+    with pytest.raises(PlanError, match="not a plan"):
         migrator.apply(path)
     # What is no plan is never written over.
     with pytest.raises(ConfigError, match="is not replaced"):
