@@ -239,7 +239,7 @@ def test_what_cannot_be_is_told_before_anything_is_done(
     (tmp_path / "empty").write_text("\n")
     url = url_of(server_url, database)
     for arguments, word in (
-        ((url, "--user", "_x"), "user's name"),
+        ((url, "--user", "_x"), "legal user name"),
         ((url, "--user", user, "--role", "_admin"), "role"),
         ((url, "--user", user, "--password-file", "empty"), "empty"),
         ((server_url, "--user", user), "no database"),
