@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from migrator.server.admin import probes
-from migrator.server.move import designs, survey
+from migrator.server.admin import compact, probes
+from migrator.server.move import survey
 from tests import support
 from tests.support import leaf_states, whole_server
 from tests.support.commands import Command, Ran, run
@@ -290,7 +290,7 @@ def test_what_changes_while_it_is_carried_is_caught_up(
     def late(*arguments: Any, **more: Any) -> Any:
         if not written:
             written.append(support.request("PUT", f"{url_of(pair.source, names[1])}/late", {"n": 1})[0])
-        return designs.warm(*arguments, **more)
+        return compact.warm(*arguments, **more)
 
     monkeypatch.setattr("migrator.server.move.apply.warm", late)
     ran = apply(command, pair, "--report", "-")

@@ -21,11 +21,11 @@ from migrator.jobs.run import job_rejects
 from migrator.model import BatchLimits, Counts, events
 from migrator.retry.window import watching
 from migrator.server.admin import replications
+from migrator.server.admin.compact import warm
 from migrator.server.admin.connection import both_servers
 from migrator.server.admin.secure import USERS
 from migrator.server.move.compare import Compared, Comparer, Verified
 from migrator.server.move.copy import MADE, SEQUENCE, Copier, Journal, designs_part
-from migrator.server.move.designs import warm
 from migrator.server.move.options import ApplyOptions
 from migrator.server.move.plan import DatabasePlan, ServerPlan
 from migrator.server.move.result import Applied, DatabaseReport

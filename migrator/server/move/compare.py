@@ -17,9 +17,9 @@ from migrator.model.revisions import LeafFault
 from migrator.naming import printable, shown
 from migrator.retry.window import in_batches
 from migrator.server.admin import replications
+from migrator.server.admin.compact import designs_of
 from migrator.server.admin.connection import Server
 from migrator.server.admin.secure import ID_PREFIX, USERS
-from migrator.server.move.designs import designs_of
 from migrator.server.move.plan import ABSENT, DatabasePlan
 
 # Of one database; more of it tell nobody more.
