@@ -104,7 +104,7 @@ def report_from_json(value: Any, *, name: str) -> Report:
 def report_to_table(report: Report, *, dry_run: bool = False) -> str:
     """The report as an aligned table with a line of totals, without the columns in which nothing is."""
     totals = report.totals
-    columns = [name for name in COLUMNS if name in ALWAYS or getattr(totals, name)]
+    columns = [name for name in COLUMNS if name in ALWAYS or (getattr(totals, name) and name != "proven")]
     rows: list[Sequence[str]] = [("collection", "database", *columns)]
     for name, collection in report.collections.items():
         rows.append((printable(name), printable(collection.database), *numbers(collection.counts, columns)))
@@ -112,7 +112,8 @@ def report_to_table(report: Report, *, dry_run: bool = False) -> str:
     lines = [table(rows, left=2, foot=True)]
     rate = report.totals.read / report.seconds if report.seconds > 0 else 0.0
     verb = "would be moved (dry run, nothing was written)" if dry_run else "accounted for"
-    lines.append(f"{report.totals.read:,} documents {verb} in {report.seconds:.1f} s ({rate:,.0f}/s)")
+    proven = f", {totals.proven:,} proven" if totals.proven else ""
+    lines.append(f"{totals.read:,} documents {verb} in {report.seconds:.1f} s ({rate:,.0f}/s){proven}")
     if report.carried.read:
         lines.append(f"{report.carried.read:,} more had been settled by the interrupted run before")
     lines += unconfirmed_lines(report.unconfirmed)

@@ -178,3 +178,11 @@ def test_text_stays_readable_in_json() -> None:
 def test_a_table_of_one_row() -> None:
     """A head alone is a head alone."""
     assert table([("a", "b")]) == "a  b\n-  -"
+
+
+def test_what_was_proven_is_said_below_the_table() -> None:
+    """It is not an end of a document, as the columns are; what was changed on its way is."""
+    counts = Counts(read=3, written=2, rejected=1, proven=2, altered=1)
+    text = report_to_table(Report({"c": CollectionReport("c", counts)}, 1.0))
+    assert text.splitlines()[0].split()[2:] == ["read", "written", "rejected", "altered"]
+    assert text.endswith("3 documents accounted for in 1.0 s (3/s), 2 proven\n")
