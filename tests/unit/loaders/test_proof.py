@@ -256,6 +256,31 @@ def test_where_reading_it_fails_it_is_still_ours(couch: FakeCouch, policy: OnCon
 
 
 @pytest.mark.parametrize("policy", OnConflict)
+def test_so_it_is_where_the_batch_fails_behind_it(couch: FakeCouch, policy: OnConflict) -> None:
+    """A later part of the batch, with the second of two documents of one id, is answered by nothing at first."""
+    changing(couch, spoilt("d03"))
+    failing = iter([True])
+
+    def before(asked: Asked) -> Reply | None:
+        later = [doc["_id"] for doc in asked.json["docs"]] == ["d05"]
+        return Reply(503, {"error": "x", "reason": "y"}) if later and next(failing, False) else None
+
+    couch.before = before
+    answer = couch.server.answer
+
+    def unsure(asked: Asked) -> Reply | None:
+        reads_twin = (
+            asked.method == "POST" and asked.path.startswith("/db/_all_docs") and asked.json["keys"] == ["d05"]
+        )
+        return Reply(503, {"error": "x", "reason": "y"}) if reads_twin and next(failing, False) else answer(asked)
+
+    couch.server.answer = unsure
+    outcomes = loaded(couch, [*texts(), *texts(["d05"])], policy)
+    assert next(failing, None) is None
+    assert named(outcomes) == {"d03": ALTERED}
+
+
+@pytest.mark.parametrize("policy", OnConflict)
 def test_another_writer_behind_us(couch: FakeCouch, policy: OnConflict) -> None:
     """What it made of a document that was changed on its way goes by the policy, as any other content."""
     changing(couch, spoilt("d03"))
