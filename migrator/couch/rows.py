@@ -5,7 +5,6 @@ CouchDB writes one row a line. What has another layout (another server, a row wi
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -183,33 +182,3 @@ def torn(line: bytes, what: str) -> TransientError:
     return TransientError(
         f"{what}: the answer broke off" + (f": {shown}" if shown else "") + ".", signature="torn answer"
     )
-
-
-# CouchDB sends chunks of about 1 KB, and to take each alone costs as much as to take 30 at once.
-BUFFER_BYTES = 1 << 18
-"""How much of an answer is held, in which chunks are looked for."""
-
-# Anything else, such as the last chunk of all, is left to the standard library.
-_FIRST = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
-_NEXT = re.compile(rb"\r\n([0-9a-fA-F]{1,8})\r\n")
-
-
-def whole_chunks(file: io.BufferedReader, *, first: bool) -> bytes:
-    """Read what has come of whole chunks, but for the line break that ends the last; b"" if none has come.
-
-    Args:
-        file: stands before a chunk.
-        first: it is the first one; else the line break that ends the chunk before comes first.
-    """
-    held = file.peek()
-    pieces: list[bytes] = []
-    end = 0
-    while head := (_FIRST if first else _NEXT).match(held, end):
-        size = int(head[1], 16)
-        if not size or head.end() + size > len(held):
-            break
-        end = head.end() + size
-        pieces.append(held[head.end() : end])
-        first = False
-    file.read(end)
-    return b"".join(pieces)

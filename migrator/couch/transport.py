@@ -28,7 +28,6 @@ from urllib3.util import Timeout
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.places import divide_credentials
 from migrator.couch.responses import TooSlow, network_error, refuse_proxy
-from migrator.couch.rows import BUFFER_BYTES, whole_chunks
 from migrator.errors import ConfigError
 from migrator.version import __version__
 
@@ -177,6 +176,8 @@ def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
 MIN_BYTES_PER_S = 256
 # A body is sent in pieces of this size, each within the timeout, however many there are.
 PIECE_BYTES = 65_536
+# Answers are read in pieces of up to this size.
+BUFFER_BYTES = 1 << 18
 
 
 class Pace:
@@ -249,14 +250,6 @@ class _PacedAnswer(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         # Nothing was read yet, so the buffer that is given up is empty.
         self.fp = io.BufferedReader(_PacedFile(self.fp.detach(), Pace(window_s)), BUFFER_BYTES)
-
-    def read1(self, n: int = -1) -> bytes:
-        """Give what has come, up to `n` bytes; b"" at the end alone."""
-        between = self.chunked and self.fp is not None and not self.chunk_left
-        if between and n >= BUFFER_BYTES and (found := whole_chunks(self.fp, first=self.chunk_left is None)):
-            self.chunk_left = 0
-            return found
-        return super().read1(n)
 
 
 class _Paced:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from migrator.config import JobConfig
-from migrator.couch import transport
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.responses import TooSlow
-from migrator.couch.rows import BUFFER_BYTES
 from migrator.couch.transport import MIN_BYTES_PER_S, PIECE_BYTES, Pace, Transport
 from migrator.errors import EXIT_UNREACHABLE, TransientError
 from tests.support.commands import run
@@ -241,57 +235,3 @@ def test_a_command_gives_up_a_server_that_drips(side: str) -> None:
         ran = run("run", "-q", side, f"{url}/db", *other, "--max-outage", "1", "--checkpoint", "c.json")
     assert ran.code == EXIT_UNREACHABLE
     assert time.monotonic() - started < 60
-
-
-# -- chunks ----------------------------------------------------------------------------------------------------
-
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-CHUNKS = st.lists(st.binary(min_size=1, max_size=3_000), max_size=30)
-
-
-@settings(deadline=None)
-@given(CHUNKS, st.sampled_from(["", ";name=value"]), st.sampled_from(["", "X-Sum: 1\r\n"]), st.data())
-def test_chunks_are_put_together_however_they_come(
-    chunks: list[bytes], extension: str, trailer: str, data: st.DataObject
-) -> None:
-    """The body is what was sent, whatever the sizes of chunks and of packets, and its end is seen."""
-    body = b"".join(b"%x%s\r\n%s\r\n" % (len(chunk), extension.encode(), chunk) for chunk in chunks)
-    body = CHUNKED + body + b"0\r\n" + trailer.encode() + b"\r\n"
-    step = data.draw(st.integers(1, len(body)))
-    parts = (
-        [body[begin : begin + step] for begin in range(0, len(body), step)] if step > len(body) // 50 else [body]
-    )
-    with answering(parts) as answer:
-        assert b"".join(iter(lambda: answer.read1(BUFFER_BYTES), b"")) == b"".join(chunks)
-        assert answer.isclosed()
-
-
-@pytest.mark.parametrize("cut", [5, 8, 12, 2_000, 2_020])
-def test_an_answer_that_breaks_off_between_chunks_is_not_whole(cut: int) -> None:
-    """What came before is given, and then it fails."""
-    body = CHUNKED + b"".join(b"3e8\r\n%s\r\n" % (b"x" * 1000) for _ in range(4)) + b"0\r\n\r\n"
-    with answering([body[:-cut]], close=True) as answer, pytest.raises(http.client.IncompleteRead):
-        list(iter(lambda: answer.read1(BUFFER_BYTES), b""))
-
-
-@contextlib.contextmanager
-def answering(parts: list[bytes], *, close: bool = False) -> Iterator[http.client.HTTPResponse]:
-    """An answer that comes in these packets."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.settimeout(30)
-        ours.settimeout(30)
-
-        def send() -> None:
-            for part in parts:
-                theirs.sendall(part)
-            if close:
-                theirs.shutdown(socket.SHUT_WR)
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        answer = transport._PacedAnswer(ours, window_s=30.0)
-        answer.begin()
-        yield answer
-        answer.close()
-        thread.join(30)
