@@ -266,7 +266,7 @@ def test_wrong_content_with_right_digests_is_found(tmp_path: Path) -> None:
     what = "\n".join(problem.what for problem in checked(tmp_path).problems)
     for sentence in (
         "doc-00003' in segment-000001.ndjson.zst has a body of another",
-        "doc-00005' in segment-000001.ndjson.zst is no document",
+        "doc-00005' in segment-000001.ndjson.zst is not a document",
         "doc-00001' in segment-000001.ndjson.zst is not in the order",
         "doc-00008' in segment-000001.ndjson.zst is not what its index",
     ):
