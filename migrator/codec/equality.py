@@ -80,7 +80,7 @@ def surely_differ(one: bytes, other: bytes) -> bool:
         return False
     try:
         return content(orjson.loads(one)) != content(orjson.loads(other))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return False
 
 

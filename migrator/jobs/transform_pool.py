@@ -1,7 +1,7 @@
 """Runs transformers in several processes: for functions of the user's own that need much of a processor.
 
-Only JSON texts go to and fro, never Python's objects. Records stay in order, and what is said of
-each is what would be said without the pool. Such a process is `python -m migrator.jobs.transform_pool`, with a
+Only JSON texts go to and fro, never Python's objects. Records stay in order, and what is said of each is what
+would be said without the pool. Such a process is `python -m migrator.jobs.transform_pool`, with a
 connection as its standard input: texts come in, what the transformers make of them goes out, and it ends when the
 other side does.
 """
@@ -249,7 +249,7 @@ def main() -> None:
         connection.send_bytes(packed([answer(text, transform, values) for text in questions.get()]))
 
 
-def _receive(connection: Connection[Any, Any], questions: queue.Queue[Any]) -> None:
+def _receive(connection: Connection[Any, Any], questions: queue.Queue[list[bytes]]) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             questions.put(unpacked(connection.recv_bytes()))

@@ -137,7 +137,7 @@ class _Verification:
         return self.result
 
     def _never_held(self, id: str, top_level: Document, body: bytes) -> Fault | None:
-        """What the target can never hold is no document that it lacks."""
+        """A document that the target can never hold is not missing there."""
         fault = self.job.loader.screen(id, top_level, body)
         # A server's limits can have been others when the document was written.
         return None if fault is not None and fault.error in _BY_SETTINGS else fault
