@@ -12,7 +12,7 @@ import click
 
 from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.cli import options
-from migrator.cli.flags import flags, made
+from migrator.cli.flags import Command, flags, made
 from migrator.cli.rendering import rejected_text, this_command, whole_hint, write_report
 from migrator.config import JobConfig
 from migrator.convert.options import ConvertJob
@@ -43,7 +43,7 @@ def _common_options(function: F) -> F:
     return flags(JobConfig, "report", help={"report": REPORT})(function)
 
 
-@click.command()
+@click.command(cls=Command)
 @flags(JobConfig, "source", help={"source": SERVER}, default={"source": "COUCHDB_URL"})
 @flags(BackupOptions)
 @flags(
@@ -78,7 +78,7 @@ def backup(**values: Any) -> None:
     _carry_out("backup", run_backup, config, made(BackupOptions, values, again=this_command()), values)
 
 
-@click.command()
+@click.command(cls=Command)
 @flags(RestoreOptions, "place")
 @flags(JobConfig, "target", help={"target": SERVER})
 @flags(RestoreOptions, without=("place",))
@@ -182,7 +182,7 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
         sys.exit(result.exit_code)
 
 
-@click.command()
+@click.command(cls=Command)
 @flags(
     JobConfig,
     *("source", "target"),

@@ -19,7 +19,7 @@ from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli import options
 from migrator.cli.backup import server
-from migrator.cli.flags import flags, made
+from migrator.cli.flags import Group, flags, made
 from migrator.cli.options import DryRun
 from migrator.cli.rendering import show
 from migrator.config import LogOptions, Watch
@@ -57,7 +57,7 @@ class DrillOptions:
     )
 
 
-@click.group()
+@click.group(cls=Group)
 def backups() -> None:
     """List, check and prune backups.
 

@@ -1,15 +1,16 @@
-"""Flags made from the options of dataclasses, and objects of these dataclasses made from flags."""
+"""Flags made from the options of dataclasses, by group in help; and objects of these dataclasses from flags."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from migrator.config.option import Described, options_of
+from migrator.config.option import COMMON, GROUPS, Described, options_of
 from migrator.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,6 +24,71 @@ TYPES: dict[str, Any] = {
     "Mapping[str, str]": None,
 }
 REPEATED = frozenset({"tuple[str, ...]", "Mapping[str, str]"})
+# The help of a command with more flags than these fills more than a screen.
+MANY = 15
+_WHOLE = "migrator.whole_help"
+
+
+class Flag(click.Option):
+    """A flag with the heading under which help shows it."""
+
+    def __init__(self, *args: Any, group: str = COMMON, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help has its flags by group; where they are many, all of them only with --help-all."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        shown = [param for param in self.params if isinstance(param, Flag) and not param.hidden]
+        self.many = len(shown) > MANY
+        if self.many:
+            self.params.append(
+                click.Option(
+                    ["--help-all"],
+                    is_flag=True,
+                    is_eager=True,
+                    expose_value=False,
+                    callback=_show_whole_help,
+                    help="Show all options and exit.",
+                )
+            )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the flags, by group."""
+        groups: dict[str, list[click.Option]] = {each: [] for each in GROUPS}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and not param.hidden:
+                groups[getattr(param, "group", COMMON)].append(param)
+        groups = {name: found for name, found in groups.items() if found}
+        short = self.many and not ctx.meta.get(_WHOLE)
+        for name in [COMMON] if short else groups:
+            with formatter.section(name if len(groups) > 1 else "Options"):
+                formatter.write_dl(list(filter(None, [each.get_help_record(ctx) for each in groups[name]])))
+        if short:
+            with formatter.section("More, explained by --help-all"):
+                formatter.write_dl([(name, _names(groups[name], formatter)) for name in list(groups)[1:]])
+
+
+class Group(click.Group):
+    """Commands below one word."""
+
+    command_class = Command
+
+
+def _names(flags: Sequence[click.Option], formatter: click.HelpFormatter) -> str:
+    """The flags' names, in lines that do not break one: a name's hyphen must not stand at a line's end."""
+    width = formatter.width - max(map(len, GROUPS)) - 6
+    return "\b\n" + textwrap.fill(", ".join(each.opts[-1] for each in flags), width, break_on_hyphens=False)
+
+
+def _show_whole_help(context: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        context.meta[_WHOLE] = True
+        click.echo(context.get_help(), color=context.color)
+        context.exit()
 
 
 def flags(
@@ -88,7 +154,7 @@ def _flag(each: Described, *, hidden: bool) -> Callable[[F], F]:
         more |= {"is_flag": False, "flag_value": option.bare}
     if each.default:
         text += f" [default: {each.default}]"
-    return click.option(*each.flags, each.name, help=text, **more)
+    return click.option(*each.flags, each.name, cls=Flag, group=option.group, help=text, **more)
 
 
 def given(options: Any, values: Mapping[str, Any]) -> dict[str, Any]:

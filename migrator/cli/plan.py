@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from migrator.cli import options
-from migrator.cli.flags import flags, given, made
+from migrator.cli.flags import Command, flags, given, made
 from migrator.cli.options import CommandOptions
 from migrator.cli.rendering import rejected_text, show, this_command
 from migrator.config import JobConfig
@@ -23,7 +23,7 @@ from migrator.server.move.options import ApplyOptions, PlanOptions
 OWN = ("patterns", "users", "replicator", "quick", "probe")
 
 
-@click.command()
+@click.command(cls=Command)
 @options.sides
 @flags(JobConfig, *options.WRITE)
 @flags(JobConfig, "checkpoint", "resume", "restart", "report", "dry_run", "verify", hidden=True)
@@ -80,7 +80,7 @@ def _whole(config: JobConfig) -> bool:
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @flags(
     JobConfig,
     *("source", "target"),
@@ -137,7 +137,7 @@ def plan_and_print(config: JobConfig, values: Mapping[str, Any]) -> None:
         sys.exit(EXIT_REJECTS)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path))
 @flags(ApplyOptions)
 @flags(JobConfig, "report", "batch_docs", "batch_bytes", help={"batch_docs": "Maximum documents per batch."})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator.cli import options
-from migrator.cli.flags import flags, made
+from migrator.cli.flags import Group, flags, made
 from migrator.cli.options import DryRun
 from migrator.cli.rendering import show
 from migrator.config.option import option, options_class, said
@@ -42,7 +42,7 @@ class ReplicationOptions(DryRun):
     paused: bool = option(False, "Create it paused.")
 
 
-@click.group()
+@click.group(cls=Group)
 def replicate() -> None:
     """Set up, list, start and stop replications that the server itself runs; credentials are never shown.
 

@@ -18,7 +18,7 @@ from click.shell_completion import (
 )
 
 from migrator.cli import options
-from migrator.cli.flags import flags
+from migrator.cli.flags import Command, flags
 from migrator.cli.options import BESIDE, CommandOptions
 from migrator.cli.rendering import show, write_report
 from migrator.errors import CheckpointError, ConfigError
@@ -28,7 +28,7 @@ from migrator.report.summary import report_from_json, report_to_table, table
 MAX_FILE_BYTES = 256_000_000
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("report_file", metavar="REPORT")
 @flags(CommandOptions, "html")
 def report(report_file: str, html: str | None) -> None:
@@ -86,7 +86,7 @@ def _read(name: str) -> Any:
         raise ConfigError(f"{name} is no JSON.", hint="Name the file that --report wrote.") from None
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @options.json_option
 def status(checkpoint: Path, as_json: bool | None) -> None:
@@ -160,7 +160,7 @@ def register() -> None:
         add_completion_class(shell)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> Any:
@@ -176,7 +176,7 @@ def completion(context: click.Context, shell: str) -> Any:
     click.echo(SHELLS[shell](root, {}, "migrator", VARIABLE).source())
 
 
-@click.command()
+@click.command(cls=Command)
 def plugins() -> None:
     """List the extractors, transformers and loaders that installed distributions add.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator.cli import options, rendering
-from migrator.cli.flags import flags
+from migrator.cli.flags import Command, flags
 from migrator.cli.options import CommandOptions
 from migrator.config import JobConfig
 from migrator.couch.places import is_server_url
@@ -34,7 +34,7 @@ DEFAULTS = JobConfig(on_conflict="overwrite")
 POLICY = "What to do when the target holds other content under the same id; overwrite replaces it."
 
 
-@click.command()
+@click.command(cls=Command)
 @flags(JobConfig)
 @options.log_options
 @options.job_option
@@ -83,7 +83,7 @@ def run(**values: Any) -> None:
             raise Interrupted("Stopped after the last document.", hint="Nothing is left to do.")
 
 
-@click.command()
+@click.command(cls=Command)
 @options.sides
 @flags(
     JobConfig,
@@ -145,7 +145,7 @@ def verify_and_print(
     return result
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("rejects_file", metavar="REJECTS", type=click.Path(path_type=Path))
 @flags(JobConfig, "target", "collection")
 @flags(CommandOptions, "stages")
@@ -205,7 +205,7 @@ def retry(rejects_file: Path, **values: Any) -> None:
         sys.exit(rendering.rejects_exit(result.report.altered))
 
 
-@click.command()
+@click.command(cls=Command)
 @flags(
     DEFAULTS,
     "target",

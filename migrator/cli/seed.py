@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator.cli import options
-from migrator.cli.flags import flags, made
+from migrator.cli.flags import Command, flags, made
 from migrator.cli.options import CommandOptions
 from migrator.cli.rendering import rejected_text, rejects_exit, show
 from migrator.config import JobConfig
@@ -32,7 +32,7 @@ ONLY = "Only this database."
 MAX_SHOWN = 200
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("fixtures")
 @flags(JobConfig, "target", "collection", help={"target": "http(s)://host:5984.", "collection": ONLY})
 @flags(SeedOptions, "exact", "recreate")
@@ -92,7 +92,7 @@ def seed(fixtures: str, **values: Any) -> None:
         _seed(config, databases, settings, values, diff=asked.diff, started=started)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("url")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @flags(JobConfig, "collection", help={"collection": ONLY})

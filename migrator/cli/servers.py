@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from migrator.cli import options
-from migrator.cli.flags import flags, made
+from migrator.cli.flags import Command, flags, made
 from migrator.cli.options import CommandOptions, DryRun
 from migrator.cli.rendering import show
 from migrator.config import Connection
@@ -66,7 +66,7 @@ class SecureOptions(DryRun):
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("url")
 @flags(WaitOptions)
 def wait(url: str, **values: Any) -> None:
@@ -81,7 +81,7 @@ def wait(url: str, **values: Any) -> None:
     click.echo(f"{wait_for_server(url, **vars(made(WaitOptions, values)))} is ready.")
 
 
-@click.command()
+@click.command(cls=Command)
 @flags(SandboxOptions)
 def sandbox(**values: Any) -> None:
     """Run a local CouchDB-compatible server (PouchDB Server) until Ctrl-C; its URL is printed when it answers.
@@ -116,7 +116,7 @@ def sandbox(**values: Any) -> None:
         server.stop()
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("url")
 @flags(CommandOptions, "probe")
 @flags(DryRun, help={"dry_run": "The same as --no-probe."})
@@ -147,7 +147,7 @@ def doctor(url: str, **values: Any) -> None:
         sys.exit(EXIT_DIFFERENCES)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("url")
 @flags(SecureOptions)
 @options.server_options
@@ -179,7 +179,7 @@ def secure(url: str, **values: Any) -> None:
     show(secured.as_dict(), secure.secured_to_text(secured), as_json=values["as_json"])
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("url")
 @flags(PlanOptions, "patterns")
 @flags(DryRun, help={"dry_run": "Show sizes, and do nothing."})

@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from migrator.config import kinds
-from migrator.config.option import BYTES, Connection, Watch, option, options_class, options_of
+from migrator.config.option import (
+    BYTES,
+    RESUME,
+    SYNC,
+    TUNING,
+    WRITING,
+    Connection,
+    Watch,
+    option,
+    options_class,
+    options_of,
+)
 from migrator.errors import ConfigError
 from migrator.files.durable import refuse_place
 from migrator.files.streams import is_standard_output
@@ -21,11 +32,10 @@ from migrator.naming import did_you_mean
 SORTS = ("auto", "always", "never")
 POLICIES = ("fail", "skip", "overwrite", "newer")
 
-_documents = partial(option, group="Documents")
-_writing = partial(option, group="Writing")
-_position = partial(option, group="Position and results")
-_changes = partial(option, group="Changes")
-_scaling = partial(option, group="Scaling out")
+_writing = partial(option, group=WRITING)
+_position = partial(option, group=RESUME)
+_changes = partial(option, group=SYNC)
+_tuning = partial(option, group=TUNING)
 # A job file has a few lines; a larger file is something else.
 MAX_FILE_BYTES = 1_000_000
 # TOML and people say `from`, which is a word of Python's own.
@@ -36,22 +46,22 @@ ALIASES = {"from": "source", "to": "target"}
 class JobConfig(Connection, Watch):
     """One job. Paths are texts as given."""
 
-    source: str = _documents("", kinds.SOURCE_HELP, unit="SOURCE", flag="--from")
-    target: str = _documents("", kinds.TARGET_HELP, unit="TARGET", flag="--to", text="COUCHDB_URL")
-    collection: tuple[str, ...] = _documents((), "Move only this collection.", unit="NAME")
-    map: Mapping[str, str] = _documents({}, "Name a collection's database.", unit="NAME=DATABASE")
-    transform: tuple[str, ...] = _documents(
+    source: str = option("", kinds.SOURCE_HELP, unit="SOURCE", flag="--from")
+    target: str = option("", kinds.TARGET_HELP, unit="TARGET", flag="--to", text="COUCHDB_URL")
+    collection: tuple[str, ...] = option((), "Move only this collection.", unit="NAME")
+    map: Mapping[str, str] = option({}, "Name a collection's database.", unit="NAME=DATABASE")
+    transform: tuple[str, ...] = option(
         (),
         f"{kinds.SPEC_FORMS}; the last is a function of your own, which is code that runs. Applied in order.",
         unit="SPEC",
     )
-    codec: str = _documents(
+    codec: str = option(
         "plain",
         "How to write values that JSON lacks: as plain text, tagged so that they can be read back, or not at all "
         "(strict rejects the document).",
         choices=("plain", "tagged", "strict"),
     )
-    transform_workers: int = _documents(
+    transform_workers: int = _tuning(
         0,
         "Apply the transformers, and recognize what they make, in N other processes; 0 for none.",
         unit="N",
@@ -75,25 +85,25 @@ class JobConfig(Connection, Watch):
         "", "Where rejected documents are written.", unit="FILE", text="migrator-….rejects.ndjson"
     )
     max_errors: str = _writing("", "Stop when more documents than this are rejected.", unit="N|N%")
-    batch_docs: int = _writing(
+    batch_docs: int = _tuning(
         BatchLimits().max_docs,
         "Maximum documents per batch; tuned automatically below that.",
         unit="N",
         at_least=1,
     )
-    batch_bytes: int = _writing(BatchLimits().max_bytes, "Maximum bytes per batch.", unit=BYTES, at_least=1)
-    in_flight: int = _writing(
+    batch_bytes: int = _tuning(BatchLimits().max_bytes, "Maximum bytes per batch.", unit=BYTES, at_least=1)
+    in_flight: int = _tuning(
         8, "Maximum batches sent at once; tuned automatically below that.", unit="N", at_least=1
     )
-    readers: int = _writing(4, "Ranges of ids to read at once from a CouchDB source.", unit="N", at_least=1)
-    sort: str = _writing(
+    readers: int = _tuning(4, "Ranges of ids to read at once from a CouchDB source.", unit="N", at_least=1)
+    sort: str = _tuning(
         "auto",
         "Load in the order of ids, which halves the server's work: where it pays (auto), always, or never.",
         choices=SORTS,
     )
-    q: int | None = _writing(None, "Shards of databases that are created.", unit="N", at_least=1)
-    n: int | None = _writing(None, "Copies of databases that are created.", unit="N", at_least=1)
-    partitioned: bool = _writing(False, "Create partitioned databases.")
+    q: int | None = _tuning(None, "Shards of databases that are created.", unit="N", at_least=1)
+    n: int | None = _tuning(None, "Copies of databases that are created.", unit="N", at_least=1)
+    partitioned: bool = _tuning(False, "Create partitioned databases.")
     checkpoint: str = _position(
         "",
         "Where the position is kept.",
@@ -102,9 +112,9 @@ class JobConfig(Connection, Watch):
     )
     resume: bool = _position(False, "Continue from the checkpoint; start from the beginning if there is none.")
     restart: bool = _position(False, "Start from the beginning, whatever the checkpoint says.")
-    report: str = _position("", "Write the report as JSON; - prints it instead of the table.", unit="FILE")
-    dry_run: bool = _position(False, "Read, transform and compare, but write nothing.")
-    verify: bool = _position(False, "Compare source and target at the end; what was proven is not read once more.")
+    report: str = option("", "Write the report as JSON; - prints it instead of the table.", unit="FILE")
+    dry_run: bool = option(False, "Read, transform and compare, but write nothing.")
+    verify: bool = option(False, "Compare source and target at the end; what was proven is not read once more.")
     since_last: bool = _changes(
         False,
         "Between two servers: the first run copies everything, each later one what has changed since.",
@@ -120,13 +130,13 @@ class JobConfig(Connection, Watch):
         choices=("carry", "ignore"),
         text="carry",
     )
-    executor: str = _scaling(
+    executor: str = _tuning(
         "",
         "Have the workers of a Dask scheduler move the job, divided into splits; they must see SOURCE, TARGET and "
         "the folder of --checkpoint.",
         unit="dask://HOST:8786",
     )
-    splits: int = _scaling(0, "Number of splits.", unit="N", text="four per worker")
+    splits: int = _tuning(0, "Number of splits.", unit="N", text="four per worker")
     replicate: bool = _changes(False, "Have CouchDB's own replicator copy the revisions as they are.")
     replicator: str = _changes(
         "target",
@@ -134,7 +144,7 @@ class JobConfig(Connection, Watch):
         choices=("target", "source"),
     )
     keep_job: bool = _changes(False, "Leave the replication's document in _replicator.")
-    json: bool = _position(
+    json: bool = option(
         False,
         "Print the result as one line of JSON instead of the table, also when the run fails.",
     )

@@ -17,6 +17,10 @@ T = TypeVar("T")
 MAX_SECONDS = 86_400
 SECONDS = "SECONDS"
 BYTES = "BYTES"
+COMMON, WRITING, RESUME = "Common", "Conflicts and rejects", "Resume"
+SYNC, TUNING, TLS, LOGGING = "Sync", "Tuning", "TLS", "Logging"
+GROUPS = (COMMON, WRITING, RESUME, SYNC, TUNING, TLS, LOGGING)
+"""The headings of options, in the order in which help shows them."""
 _KEY = "option"
 
 
@@ -27,7 +31,7 @@ class Option:
     Args:
         help: one sentence or two for people.
         unit: what stands for the value: `SECONDS`, `BYTES`, `FILE`, `N`; "" for what is only given or not.
-        group: the heading in the reference.
+        group: the heading in help and reference, one of `GROUPS`.
         flag: of the command where it is not the field's own name; several, separated by spaces.
         choices: the values that are known.
         at_least: the smallest number.
@@ -42,7 +46,7 @@ class Option:
 
     help: str
     unit: str = ""
-    group: str = ""
+    group: str = COMMON
     flag: str = ""
     choices: tuple[str, ...] = ()
     at_least: int | None = None
@@ -175,20 +179,21 @@ def texts(name: str, value: object) -> tuple[str, ...]:
     raise ConfigError(f"{name} is {value!r:.60}.", hint=f'Give a list of texts, {name}=["…"].')
 
 
-_connection = partial(option, group="Connection")
-_watching = partial(option, group="Monitoring")
+_tuning = partial(option, group=TUNING)
+_tls = partial(option, group=TLS)
+_logging = partial(option, group=LOGGING)
 
 
 @options_class
 class Connection:
     """How a server is reached, and how long it may fail."""
 
-    timeout_s: float = _connection(90.0, "Longest wait for the next byte of a server's response.", unit=SECONDS)
-    max_attempts: int = _connection(10, "Attempts per request.", unit="N", at_least=1)
-    max_outage_s: float = _connection(300.0, "Give up when no request has succeeded for this long.", unit=SECONDS)
-    ca_file: str = _connection("", "PEM file of the authority that signed the server's certificate.", unit="FILE")
-    client_cert: str = _connection("", "PEM file of a client certificate.", unit="FILE")
-    client_key: str = _connection("", "PEM file of the client certificate's key.", unit="FILE")
+    timeout_s: float = _tuning(90.0, "Longest wait for the next byte of a server's response.", unit=SECONDS)
+    max_attempts: int = _tuning(10, "Attempts per request.", unit="N", at_least=1)
+    max_outage_s: float = _tuning(300.0, "Give up when no request has succeeded for this long.", unit=SECONDS)
+    ca_file: str = _tls("", "PEM file of the authority that signed the server's certificate.", unit="FILE")
+    client_cert: str = _tls("", "PEM file of a client certificate.", unit="FILE")
+    client_key: str = _tls("", "PEM file of the client certificate's key.", unit="FILE")
 
     @property
     def longest_silence_s(self) -> float:
@@ -200,12 +205,12 @@ class Connection:
 class Watch:
     """Who is told of a run that a timer starts."""
 
-    metrics: str = _watching(
+    metrics: str = _logging(
         "",
         "Write metrics of the run for Prometheus' textfile collector; the job is named after the file.",
         unit="FILE",
     )
-    ping: str = _watching(
+    ping: str = _logging(
         "",
         "Notify a watchdog such as healthchecks.io: URL/start, then URL, or URL/fail with the exit code.",
         unit="URL",
@@ -216,6 +221,6 @@ class Watch:
 class LogOptions:
     """What standard error shows."""
 
-    log_format: str = option("text", "Format of standard error.", choices=("text", "json"))
-    log_level: str = option("info", "Minimum log level.", choices=("debug", "info", "warning", "error"))
-    quiet: bool = option(False, "No progress, and only warnings.", flag="-q --quiet")
+    log_format: str = _logging("text", "Format of standard error.", choices=("text", "json"))
+    log_level: str = _logging("info", "Minimum log level.", choices=("debug", "info", "warning", "error"))
+    quiet: bool = _logging(False, "No progress, and only warnings.", flag="-q --quiet")

@@ -45,11 +45,12 @@ def test_help(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in commands().values():
         # Click keeps the help option of the first context that it saw, which may have been another test's.
         monkeypatch.setattr(command, "_help_option", None, raising=False)
-    result = CliRunner().invoke(cli, [*name.split(), "--help"], prog_name="migrator")
-    assert 0 == result.exit_code
-    # Click itself lays out the same text in more than one way; words and their order are what counts.
-    words = "\n".join(" ".join(line.split()) for line in result.output.splitlines())
-    assert_golden(f"{'-'.join(['help', *name.split()])}.txt", words + "\n")
+    for help in ["help", "help-all"] if getattr(commands()[name], "many", False) else ["help"]:
+        result = CliRunner().invoke(cli, [*name.split(), f"--{help}"], prog_name="migrator")
+        assert 0 == result.exit_code
+        # Click itself lays out the same text in more than one way; words and their order are what counts.
+        words = "\n".join(" ".join(line.split()) for line in result.output.splitlines())
+        assert_golden(f"{'-'.join([help, *name.split()])}.txt", words + "\n")
 
 
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, *args: str) -> str:

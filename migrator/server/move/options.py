@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from migrator.config.option import option, options_class
+from migrator.config.option import RESUME, TUNING, WRITING, option, options_class
 from migrator.errors import ConfigError
 
 
@@ -46,12 +46,16 @@ class ApplyOptions:
     source: str = option("", "The plan's source, by another URL or with credentials.", unit="URL", flag="--from")
     target: str = option("", "The plan's target, by another URL or with credentials.", unit="URL", flag="--to")
     checkpoint: Path | None = option(
-        None, "Where the position is kept.", unit="FILE", text="PLAN.checkpoint, until done"
+        None, "Where the position is kept.", unit="FILE", text="PLAN.checkpoint, until done", group=RESUME
     )
-    resume: bool = option(False, "Continue from the checkpoint; start from the beginning if there is none.")
-    restart: bool = option(False, "Start from the beginning; what is at the target already stays as it is.")
+    resume: bool = option(
+        False, "Continue from the checkpoint; start from the beginning if there is none.", group=RESUME
+    )
+    restart: bool = option(
+        False, "Start from the beginning; what is at the target already stays as it is.", group=RESUME
+    )
     rejects: Path | None = option(
-        None, "Where rejected documents are written.", unit="FILE", text="PLAN.rejects.ndjson"
+        None, "Where rejected documents are written.", unit="FILE", text="PLAN.rejects.ndjson", group=WRITING
     )
     verify: Literal["no", "revisions", "contents"] = option(
         "revisions",
@@ -70,7 +74,7 @@ class ApplyOptions:
         flag="--no-warm",
         means={True: False},
     )
-    side_by_side: int = option(4, "Databases copied at once.", unit="N", at_least=1, at_most=64)
+    side_by_side: int = option(4, "Databases copied at once.", unit="N", at_least=1, at_most=64, group=TUNING)
     keep_checkpoint: bool = False
     stuck_s: float = 600.0
     again: str = ""
