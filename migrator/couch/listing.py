@@ -16,6 +16,8 @@ from migrator.errors import EndpointError, TransientError
 PART_ROWS = 2_000
 # With fewer rows after a position there is nothing to gain.
 MIN_PARTS = 4
+# Fewer revisions say nothing about the next ones.
+MIN_SEEN = 100
 
 
 # The next key in byte order after a given one is the same with a NUL after it.
@@ -37,6 +39,29 @@ POUCHDB_RANGES = (
     IdRange("\ue000", "\uffff" * 8),
     IdRange("\U00010000", "\U0010ffff" * 8),
 )
+
+
+class DocumentsWanted:
+    """Says whether to list with documents: as most that were listed lately were not proven by their revision.
+
+    Safe for threads: what two of them note at once may count as one.
+    """
+
+    def __init__(self) -> None:
+        self._seen = self._unproven = 0
+        self._wanted = False
+
+    def note(self, seen: int, unproven: int) -> None:
+        """So many revisions were looked at, and so many of them proved nothing."""
+        self._seen += seen
+        self._unproven += unproven
+
+    def __call__(self) -> bool:
+        """True when it is worth it; what was noted since the last time decides, where it is enough."""
+        if self._seen >= MIN_SEEN:
+            self._wanted = 2 * self._unproven > self._seen
+            self._seen = self._unproven = 0
+        return self._wanted
 
 
 @dataclass(frozen=True)

@@ -113,10 +113,14 @@ class Transport:
         refuse_proxy(self._endpoint, response.status)
         return response
 
-    def _pieces(self, response: urllib3.BaseHTTPResponse) -> Generator[bytes]:
+    def _pieces(self, response: urllib3.HTTPResponse) -> Generator[bytes]:
         try:
-            while piece := response.read1(BUFFER_BYTES):
-                yield piece
+            if response.chunked:
+                # CouchDB sends a row or two as one chunk: so each costs half of what it costs by `read1`.
+                yield from response.stream(BUFFER_BYTES)
+            else:
+                while piece := response.read1(BUFFER_BYTES):
+                    yield piece
             response.release_conn()
         except (HTTPError, OSError) as error:
             raise network_error(self._endpoint, "GET", error) from error

@@ -6,13 +6,12 @@ goes by the declared policy. A batch whose answer was lost is settled the same w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from typing import Any
 
 from migrator.codec import decode
 from migrator.couch.documents import ATTACHMENTS, with_revision
-from migrator.couch.endpoint import database_url
 from migrator.couch.rows import Row
 from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, is_verdict
 from migrator.errors import BatchRefused, TransientError
@@ -34,7 +33,6 @@ class BatchWrite:
         self._client = target.client
         self._documents = documents
         self._database = target.database
-        self._url = database_url(target.client.endpoint, target.database)
         self._resend = resend
         self._begun = 0
         self._outcomes: list[Outcome | None] = [None] * len(documents)
@@ -70,7 +68,7 @@ class BatchWrite:
     def _send_absent(self, indexes: list[int]) -> list[int]:
         """Send what the target is not seen to hold; give what it holds with other content, or met a conflict."""
         look = self._target.look
-        there = look.revisions([self._documents[index].id for index in indexes]) if look else {}
+        there = look.rows([self._documents[index].id for index in indexes]) if look else ()
         sending = self._decide(indexes, there, look)
         conflicts = self._send(sending)
         if look:
@@ -105,7 +103,7 @@ class BatchWrite:
         for row in rows:
             index = waiting.pop(row.get("id", ""), -1)
             if index < 0:
-                raise self._wrong_rows(
+                raise self._target.wrong_rows(
                     f"it answered for {row.get('id')!r:.100}, which was not asked", "foreign rows"
                 )
             error = row.get("error")
@@ -122,10 +120,8 @@ class BatchWrite:
             else:
                 troubles[index] = row
         if waiting:
-            first = next(iter(waiting))
-            raise self._wrong_rows(
-                f"no answer for {len(waiting)} documents, the first {first!r:.100}", "missing rows"
-            )
+            what = f"no answer for {len(waiting)} documents, the first {next(iter(waiting))!r:.100}"
+            raise self._target.wrong_rows(what, "missing rows")
         if troubles:
             self._target.suspects.settle(
                 troubles,
@@ -135,10 +131,6 @@ class BatchWrite:
                 size_bytes=max(len(self._documents[index].body) for index in troubles),
             )
         return conflicts
-
-    def _wrong_rows(self, what: str, signature: str) -> TransientError:
-        hint = "Something between here and the server mixes up or loses answers; go on with --resume."
-        return TransientError(f"{self._url}: {what}.", hint=hint, outcome_unknown=True, signature=signature)
 
     def _all_written(self, rows: Sequence[Mapping[str, Any]], expected: Sequence[str | None]) -> bool:
         """The usual case, told at once: a row for each document of the batch, in order, and all as expected."""
@@ -180,31 +172,38 @@ class BatchWrite:
 
     def _examine(self, indexes: Sequence[int]) -> dict[int, str | None]:
         """Read what stands at the target; give what is to be sent, each with its parent revision or none."""
-        return self._decide(indexes, self._present(indexes))
+        return self._decide(indexes, [Row(id, rev, None) for id, rev in self._present(indexes).items()])
 
     def _present(self, indexes: Sequence[int]) -> dict[str, str]:
         return self._client.present(self._database, [self._documents[index].id for index in indexes])
 
     def _decide(
-        self, indexes: Sequence[int], there: Mapping[str, str], look: Look | None = None
+        self, indexes: Sequence[int], there: Iterable[Row], look: Look | None = None
     ) -> dict[int, str | None]:
-        """What is to be sent, where these ids are there with their revisions.
+        """What is to be sent, in order, where these rows are there and nothing is known of other ids.
 
         What is there already gets its outcome: by revision alone where that proves it, by content elsewhere.
         """
+        places = {self._documents[index].id: index for index in indexes}
         sending: dict[int, str | None] = {}
         unsure: list[int] = []
-        for index in indexes:
-            document = self._documents[index]
-            rev = there.get(document.id)
-            if rev is None:
-                sending[index] = None
-            elif self._target.fidelity.proves(document, rev):
-                self._equal(index, rev)
-            else:
+        unproven = 0
+        for row in there:
+            if (index := places.pop(row.id, -1)) < 0:
+                continue
+            if self._target.fidelity.proves(self._documents[index], row.rev):
+                self._equal(index, row.rev)
+                continue
+            unproven += 1
+            if row.document is None:
                 unsure.append(index)
+            else:
+                self._compare_stored(index, row, sending)
+        if look:
+            look.documents_wanted.note(len(indexes) - len(places), unproven)
+        sending |= dict.fromkeys(places.values())
         self._read(unsure, sending, look)
-        return sending
+        return dict(sorted(sending.items()))
 
     def _read(self, indexes: Sequence[int], sending: dict[int, str | None], look: Look | None = None) -> None:
         """Read what stands there of these documents, and compare it."""

@@ -6,7 +6,6 @@ much as the first load; to list ids and revisions, a tenth.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import Counter
@@ -20,7 +19,8 @@ from typing import Any
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import bring_together
 from migrator.couch.documents import Fidelity, TooLong, bounded
-from migrator.couch.listing import IdRange
+from migrator.couch.endpoint import database_url
+from migrator.couch.listing import DocumentsWanted, IdRange
 from migrator.couch.rows import Row
 from migrator.couch.trouble import Suspects
 from migrator.errors import ConfigError, TransientError
@@ -62,22 +62,27 @@ class Look:
         self._together: bool | None = None
         self._vain = 0
         self._lock = threading.Lock()
+        self.documents_wanted = DocumentsWanted()
 
-    def revisions(self, ids: Sequence[str]) -> dict[str, str]:
-        """The revision of each of these ids that is there; of the others it is not known that they are not.
+    def rows(self, ids: Sequence[str]) -> Iterator[Row]:
+        """What is there of these ids, with its document where most had to be read lately.
+
+        Of the others it is not known that they are not there.
 
         Args:
             ids: of one batch.
         """
         if not self._wanted:
-            return {}
+            return
+        found = 0
         try:
-            found = self._in_range(ids) if self._listed() else self._client.present(self._database, ids)
+            for row in self._in_range(ids) if self._listed() else self._asked(ids):
+                found += 1
+                yield row
         except TransientError:
             # Sending will meet the same trouble, and is tried again.
-            return {}
-        self._note(len(found), len(ids))
-        return found
+            return
+        self._note(found, len(ids))
 
     def met(self, conflicts: int, sent: int) -> None:
         """So many documents that were sent met a conflict."""
@@ -99,17 +104,23 @@ class Look:
                 self._together = not bring_together(self._client, self._database)
         return self._together
 
-    def _in_range(self, ids: Sequence[str]) -> dict[str, str]:
-        rows = {row.id: row.rev for row in self._rows(ids)}
-        found = {id: rows[id] for id in ids if id in rows}
-        if len(rows) < _most_rows(ids):
-            return found
+    def _in_range(self, ids: Sequence[str]) -> Iterator[Row]:
+        wanted, count, end = set(ids), 0, ""
+        for row in self._rows(ids, include_docs=self.documents_wanted()):
+            count, end = count + 1, row.id
+            if end in wanted:
+                yield row
+        if count < _most_rows(ids):
+            return
         # The batch is spread among many others.
-        end = next(reversed(rows))
         left = [id for id in ids if id > end]
         if 2 * len(left) >= len(ids):
             self._by_ranges = False
-        return {**found, **self._client.present(self._database, left)} if left else found
+        if left:
+            yield from self._asked(left)
+
+    def _asked(self, ids: Sequence[str]) -> Iterator[Row]:
+        return (Row(id, rev, None) for id, rev in self._client.present(self._database, ids).items())
 
     def documents(self, ids: Sequence[str], asked: int) -> Iterator[Row]:
         """The documents of a range that holds these ids, and others of it, where that is the way to read them.
@@ -119,18 +130,20 @@ class Look:
             asked: how many the batch has that they are of.
         """
         if self._wanted and self._by_ranges and self._together and len(ids) * MAX_ROWS_EACH >= asked:
-            # What is read one by one instead is held one at a time.
-            with contextlib.suppress(TooLong):
-                yield from self._rows(ids, include_docs=True)
+            yield from self._rows(ids, include_docs=True)
 
-    def _rows(self, ids: Sequence[str], *, include_docs: bool = False) -> Iterator[Row]:
+    def _rows(self, ids: Sequence[str], *, include_docs: bool) -> Iterator[Row]:
         limit = _most_rows(ids)
         # Python compares texts by code points, which is the order of their bytes.
         within = IdRange(min(ids), max(ids))
         listing = self._client.listing(self._database)
         ask = listing.ask
         listing = replace(listing, id_ranges=(within,), ask=lambda params: bounded(ask(params), limit))
-        return islice(listing.rows(page_rows=limit, include_docs=include_docs), limit)
+        try:
+            yield from islice(listing.rows(page_rows=limit, include_docs=include_docs), limit)
+        except TooLong:
+            # Known before the first row. What is read one by one instead is held one at a time.
+            yield from self._rows(ids, include_docs=False) if include_docs else self._asked(ids)
 
 
 def _most_rows(ids: Sequence[str]) -> int:
@@ -180,6 +193,12 @@ class Target:
     def overwrites(self, id: str) -> bool:
         """True where it does not matter in what a document differs from the stored one."""
         return self.on_conflict is OnConflict.OVERWRITE and id not in self.proof.doubted
+
+    def wrong_rows(self, what: str, signature: str) -> TransientError:
+        """What to raise where an answer is not to what was sent."""
+        url = database_url(self.client.endpoint, self.database)
+        hint = "Something between here and the server mixes up or loses answers; go on with --resume."
+        return TransientError(f"{url}: {what}.", hint=hint, outcome_unknown=True, signature=signature)
 
 
 class Incomparable(Exception):

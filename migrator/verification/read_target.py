@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
 from migrator.couch.documents import Fidelity, fidelity_of
 from migrator.couch.endpoint import is_server_url
+from migrator.couch.listing import DocumentsWanted, Listing
 from migrator.couch.rows import Row
 from migrator.errors import ConfigError
 from migrator.extractors.ndjson import NdjsonExtractor
@@ -22,6 +24,10 @@ from migrator.retry.retrier import Retrier
 from migrator.verification.compare import TargetReader
 
 PAGE_ROWS = 20_000
+# Of the first page it is not known yet whether it is worth it to read documents with it.
+FIRST_PAGE_ROWS = 1_000
+# So many ranges at once are read with documents.
+AT_ONCE = 4
 # A verification may hold one such sort for each side.
 SORT_MEMORY_BYTES = 24_000_000
 
@@ -91,8 +97,7 @@ class CouchReader(TargetReader):
         self._names = names
         self._retrier = retrier
         self._fidelity: dict[str, Fidelity] = {}
-        # Of the page that is read: documents whose revision was looked at, and those that it did not prove.
-        self._seen = self._unproven = 0
+        self._wanted = DocumentsWanted()
 
     @property
     def unconfirmed(self) -> Sequence[str]:
@@ -109,18 +114,24 @@ class CouchReader(TargetReader):
             self._fidelity[collection] = fidelity_of(self._client.welcome(), database)
             if self._client.database_info(database) is None:
                 return iter(())
-            listing = self._client.listing(database)
-            return listing.rows(after=last, page_rows=PAGE_ROWS, include_docs=self._wants_documents)
+            return self._rows(self._client.listing(database), last)
 
         for row in self._retrier.iterate(f"read {database}", opened):
             last = row.id
             yield row
 
-    def _wants_documents(self) -> bool:
-        """True when most documents of the page before had to be read, one hundred at a time."""
-        wants = 2 * self._unproven > self._seen
-        self._seen = self._unproven = 0
-        return wants
+    def _rows(self, listing: Listing, after: str | None) -> Iterator[Row]:
+        """The list, page after page; several ranges at once as soon as the documents are wanted too."""
+        last, page_rows = after, FIRST_PAGE_ROWS
+        while not self._wanted():
+            count = 0
+            for row in islice(listing.rows(after=last, page_rows=page_rows), page_rows):
+                count, last = count + 1, row.id
+                yield row
+            if count < page_rows:
+                return
+            page_rows = PAGE_ROWS
+        yield from listing.rows(after=last, include_docs=self._wanted, at_once=AT_ONCE)
 
     def lists_surely(self, collection: str) -> bool:
         """True when all copies of the database were brought together before it was listed."""
@@ -129,8 +140,7 @@ class CouchReader(TargetReader):
     def is_revision_of(self, collection: str, document: EncodedDocument, rev: str) -> bool:
         """True when this server computes this first revision from this content."""
         proven = self._fidelity[collection].proves(document, rev)
-        self._seen += 1
-        self._unproven += not proven
+        self._wanted.note(1, not proven)
         return proven
 
     def differing(self, collection: str, document: EncodedDocument, there: Row) -> str | None:

@@ -265,7 +265,7 @@ def test_documents_at_later_revisions_are_read_by_pages(
     server_url: str, database_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where revisions prove nothing the list has the documents: a request for a page, not for each hundred."""
-    monkeypatch.setattr("migrator.verification.read_target.PAGE_ROWS", 100)
+    monkeypatch.setattr("migrator.verification.read_target.FIRST_PAGE_ROWS", 100)
     name = f"{database_prefix}a"
     documents: dict[str, Any] = {f"d{n:05}": {"n": n, "f": 1e3} for n in range(1_000)}
     load(server_url, name, documents, tmp_path)

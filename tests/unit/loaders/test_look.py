@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.listing import DocumentsWanted
 from migrator.loaders import target
 from migrator.loaders.couchdb import CouchLoader
 from migrator.loaders.target import OnConflict
@@ -82,6 +84,27 @@ def test_later_revisions_are_compared_by_the_range(couch: FakeCouch) -> None:
     assert ([docs[0]["_id"] for docs in couch.bulks], couch.keys) == (["new"], [])
 
 
+def test_documents_come_with_the_list_where_most_are_read(
+    couch: FakeCouch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One request a batch, as soon as that is known, and no longer than it is so."""
+    monkeypatch.setattr("migrator.couch.listing.MIN_SEEN", len(IDS))
+    first, second, third, fourth = ([f"{batch}-{id}" for id in IDS] for batch in range(4))
+    loaded(couch, documents(first), looks=False)
+    loaded(couch, documents([*first, *second], 2), looks=False, policy=OnConflict.OVERWRITE)
+    loaded(couch, documents([*third, *fourth]), looks=False)
+    couch.bulks.clear()
+    couch.keys.clear()
+    batches = (documents(first, 2), documents(first, 2), documents(third), documents(fourth))
+    made = loaded(couch, *batches)
+    assert {status for outcomes in made for status in statuses(outcomes)} == {Status.UNCHANGED}
+    assert ([asks["include_docs"] for asks in couch.ranges], couch.keys, couch.bulks) == (
+        [False, True, True, True, False],
+        [],
+        [],
+    )
+
+
 def test_looking_stops_where_it_finds_nothing(couch: FakeCouch) -> None:
     """Two batches say enough."""
     loaded(couch, documents(["x"]), looks=False)
@@ -127,9 +150,13 @@ def test_where_looking_fails_sending_finds_out(couch: FakeCouch, spoilt: Reply |
     assert set(statuses(outcomes)) == {Status.UNCHANGED}
 
 
+@pytest.mark.parametrize("with_documents", [False, True])
 @pytest.mark.parametrize("policy", OnConflict)
-def test_another_writer_between_look_and_write(couch: FakeCouch, policy: OnConflict) -> None:
+def test_another_writer_between_look_and_write(
+    couch: FakeCouch, policy: OnConflict, with_documents: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it wrote meets the policy, and what it deleted is written: never taken for what was seen."""
+    monkeypatch.setattr(DocumentsWanted, "__call__", lambda _self: with_documents)
     loaded(couch, documents(["b", "c", "d"], 5), looks=False)
 
     def before(asked: Asked) -> None:
@@ -160,12 +187,13 @@ def test_all_ends_as_without_looking(
 ) -> None:
     """Each outcome and what the target holds then, whatever was there, in any number of revisions."""
     found = []
-    for looks in (False, True):
+    for looks, with_documents in ((False, False), (True, False), (True, True)):
         couch.documents.clear()
         couch.revs.clear()
         for id, contents in there.items():
             for n in contents:
                 couch._write({"_id": id, "n": n, **({"_rev": couch.revs[id]} if id in couch.revs else {})})
-        (outcomes,) = loaded(couch, [{"_id": id, "n": n} for id, n in brought], policy=policy, looks=looks)
+        with patch.object(DocumentsWanted, "__call__", lambda _self, wanted=with_documents: wanted):
+            (outcomes,) = loaded(couch, [{"_id": id, "n": n} for id, n in brought], policy=policy, looks=looks)
         found.append(([(o.id, o.status, o.error, o.conflict) for o in outcomes], dict(couch.documents)))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
