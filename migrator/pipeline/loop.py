@@ -179,8 +179,12 @@ class Pipeline:
         locate = partial(ExtractorWrapper(self.extractor).describe_position, name)
         recognize = recognizer_of(self.loader)
         assembly = Assembly(self.transform, self.loader.screen, self.values, locate, self.prepare, recognize)
-        records, throttle = self.extractor.extract(name, after=state.position), self.throttle
-        source = batches(name, records, assembly, lambda: BatchLimits(throttle.max_docs, throttle.max_bytes))
+        throttle, limits = self.throttle, lambda: BatchLimits(throttle.max_docs, throttle.max_bytes)
+        broken: list[Exception] = []
+        # Nobody but the reading holds what it reads from: so that is closed with it, in this thread.
+        reading = until_broken(
+            batches(name, self.extractor.extract(name, after=state.position), assembly, limits), broken
+        )
         # Of two documents with one id the later must meet the earlier at the target, not race it.
         window = _Window(
             pool,
@@ -189,9 +193,8 @@ class Pipeline:
             ahead=AHEAD,
             clash=lambda batch, other: not batch.ids.isdisjoint(other.ids),
         )
-        broken: list[Exception] = []
         try:
-            for batch in until_broken(source, broken):
+            for batch in reading:
                 while not window.has_room(batch):
                     self._settle(window, state, counts)
                 if self.stopping.is_set():
@@ -205,6 +208,8 @@ class Pipeline:
             self.stopping.set()
             self._save(name, ahead=window.abandon())
             raise
+        finally:
+            reading.close()
         if broken:
             self._save(name)
             raise broken[0]

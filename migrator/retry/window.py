@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -126,7 +126,7 @@ class Window(Generic[T, R]):
         return result
 
 
-def until_broken(items: Iterable[T], broken: list[Exception]) -> Iterator[T]:
+def until_broken(items: Iterable[T], broken: list[Exception]) -> Generator[T]:
     """What can be read; the error that ends it is kept, so that what is under way can be settled first."""
     try:
         yield from items

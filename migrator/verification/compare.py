@@ -5,7 +5,7 @@ Memory is bounded by one batch of open questions, whatever the number of documen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -98,7 +98,7 @@ def compare_collection(
     numbers: Comparison,
     *,
     ignore_extra_design: bool,
-) -> Iterator[Step]:
+) -> Generator[Step]:
     """Walk both streams side by side.
 
     Args:

@@ -211,25 +211,20 @@ class _Verification:
         self, name: str, source: Iterator[EncodedDocument], numbers: Comparison, after: str | None
     ) -> None:
         state = self.checkpoint.collections[name]
-        steps = compare_collection(
-            name,
-            source,
-            self.reader.stored(name, after=after),
-            self.reader,
-            numbers,
-            ignore_extra_design=not self.job.extractor.traits.couchdb,
-        )
-        for step in steps:
-            self._note(step)
-            state.position = step.settled or state.position
-            # What is compared once more was reported before.
-            self.job.listener(events.DocumentsCompared(name, max(0, numbers.source - self.reported)))
-            self.reported = max(self.reported, numbers.source)
-            if self.job.stopping.is_set():
-                self._save(name)
-                raise Interrupted("Stopped; what was compared is kept.", hint="Go on with --resume.")
-            if time.monotonic() - self.saved_at >= MIN_SAVE_INTERVAL_S:
-                self._save(name)
+        own, target = not self.job.extractor.traits.couchdb, self.reader.stored(name, after=after)
+        steps = compare_collection(name, source, target, self.reader, numbers, ignore_extra_design=own)
+        with contextlib.closing(steps):
+            for step in steps:
+                self._note(step)
+                state.position = step.settled or state.position
+                # What is compared once more was reported before.
+                self.job.listener(events.DocumentsCompared(name, max(0, numbers.source - self.reported)))
+                self.reported = max(self.reported, numbers.source)
+                if self.job.stopping.is_set():
+                    self._save(name)
+                    raise Interrupted("Stopped; what was compared is kept.", hint="Go on with --resume.")
+                if time.monotonic() - self.saved_at >= MIN_SAVE_INTERVAL_S:
+                    self._save(name)
 
     def _note(self, step: Step) -> None:
         for difference in step.differences:

@@ -83,7 +83,7 @@ def ready(checkout: Checkout) -> Checkout:
 
 
 LINT = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
-PYTEST = ["python", "-m", "pytest", "--numprocesses", "2", "--dist", "worksteal"]
+PYTEST = ["python", "-m", "pytest", "--numprocesses", "4", "--dist", "worksteal"]
 # All of them: those of single modules, watched for the lines that they run, and then the others.
 TESTS = [
     ["python", "-c", "import sys; sys.exit(sys.version_info < (3, 12))"],

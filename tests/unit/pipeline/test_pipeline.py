@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from migrator.errors import (
 )
 from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.loaders.ndjson import NdjsonLoader
-from migrator.model import Batch, BatchLimits, Counts, Fault, Loader, Outcome, Reject
+from migrator.model import Batch, BatchLimits, Counts, Fault, Loader, Outcome, Position, Record, Reject
 from migrator.model.events import (
     BatchLoaded,
     CheckpointSaved,
@@ -326,6 +326,26 @@ def test_those_changed_on_their_way_are_a_failed_verification() -> None:
     """The exit code says which it was, also where the run ends early."""
     found = [MaxErrors(count=1).error(Counts(read=9, rejected=2, altered=altered)) for altered in (0, 1)]
     assert [error.exit_code for error in found if error] == [3, 4]
+
+
+def test_what_is_read_from_is_closed_before_the_run_ends() -> None:
+    """Not when an error's traceback is collected, in any thread: a connection can be closed in its own alone."""
+    left: list[threading.Thread] = []
+
+    class Connected(FakeExtractor):
+        def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
+            try:
+                yield from super().extract(collection, after=after)
+            finally:
+                left.append(threading.current_thread())
+
+    loader = FakeLoader(refused=[f"d{number:05d}" for number in range(20)])
+    made = pipeline(Connected({"c": numbered(500)}), loader, in_flight=1, max_errors=MaxErrors(count=2))
+    with pytest.raises(RejectsError) as caught:
+        made.run(["c"])
+    # Its traceback holds all that it met.
+    assert caught.value.__traceback__
+    assert left == [threading.current_thread()]
 
 
 def test_too_many_rejects_end_the_run() -> None:
