@@ -280,4 +280,8 @@ class Interrupted(MigratorError):
     """The run was asked to stop; what was in flight is settled and the checkpoint is saved."""
 
     exit_code = EXIT_INTERRUPTED
+    documents = 0
+    """How many had their end by then, where that is known."""
+    complete = False
+    """Nothing was left to do."""
     usual_hint = "Run it again: what is there already stays as it is."

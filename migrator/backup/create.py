@@ -178,7 +178,8 @@ class _Run:
                 writer = SnapshotWriter.begin(
                     self.place, name, source=reader.describe(), last_seq=reader.last_seq, **options
                 )
-            self.progress.started(name, reader.listed, resumed=resumed)
+            begun = writer.manifest.counts
+            self.progress.started(name, reader.listed, resumed=resumed, settled=begun.documents + begun.faults)
             result.unconfirmed += self.client.doubts_of(name)
             # Nothing changed, and nothing is owed: then nobody need read what is there.
             if reader.listed or any(each.counts.faults for each in chain):

@@ -165,10 +165,11 @@ class Progress:
         """Let go of the reject file."""
         self._rejects.close()
 
-    def started(self, name: str, total: int | None, *, resumed: bool = False) -> None:
+    def started(self, name: str, total: int | None, *, resumed: bool = False, settled: int = 0) -> None:
         """A database begins."""
         self._told = time.monotonic()
-        self.listener(events.CollectionStarted(name, self.report.collections[name].database, total, resumed))
+        database = self.report.collections[name].database
+        self.listener(events.CollectionStarted(name, database, total, resumed, settled))
 
     def copied(self, name: str, leaf: Leaf, *, proven: bool) -> None:
         """A leaf was read and put away; `proven` by its revision."""

@@ -9,8 +9,16 @@ import sys
 
 import click
 
+from migrator.cli.messages import begin, say
 from migrator.cli.streams import safe_streams
-from migrator.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, ConfigError, MigratorError, without_passwords
+from migrator.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_UNEXPECTED,
+    ConfigError,
+    Interrupted,
+    MigratorError,
+    without_passwords,
+)
 from migrator.version import __version__
 
 # Command, module, one line of help: importing a module for its help line alone would cost the start its speed.
@@ -47,6 +55,7 @@ class LazyGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the words, from which a hint makes a whole command."""
         ctx.meta["migrator.words"] = list(args)
+        begin(args)
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -130,6 +139,7 @@ def _main() -> None:
         from migrator.cli.report import register  # only where a shell asks
 
         register()
+    begin(sys.argv[1:])
     try:
         cli.main(prog_name="migrator", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -137,15 +147,20 @@ def _main() -> None:
     except click.ClickException as error:
         text = io.StringIO()
         error.show(text)
-        click.echo(without_passwords(text.getvalue()), nl=False, err=True)
+        say(without_passwords(text.getvalue()), "error")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        say("Stopped.", "warning")
         sys.exit(EXIT_INTERRUPTED)
+    except Interrupted as stop:
+        from migrator.cli.stopping import stopped_text  # only for this
+
+        say(stopped_text(stop, sys.argv[1:]), "warning")
+        sys.exit(stop.exit_code)
     except MigratorError as error:
         from migrator.cli.rendering import whole_hint  # only for this
 
-        click.echo(f"Error: {error.message} {whole_hint(error, sys.argv[1:])}".rstrip(), err=True)
+        say(f"Error: {error.message} {whole_hint(error, sys.argv[1:])}", "error")
         sys.exit(error.exit_code)
     except Exception as error:
         if os.environ.get("MIGRATOR_DEBUG"):
@@ -153,8 +168,8 @@ def _main() -> None:
         from migrator.files.failures import storage_failure  # only for this
 
         if failure := storage_failure(error):
-            click.echo(f"Error: {failure.message} {failure.hint}", err=True)
+            say(f"Error: {failure.message} {failure.hint}", "error")
             sys.exit(failure.exit_code)
         what = without_passwords(f"{type(error).__name__}: {error}")
-        click.echo(f"Error: unexpected {what}. Please report it; MIGRATOR_DEBUG=1 shows where.", err=True)
+        say(f"Error: unexpected {what}. Please report it; MIGRATOR_DEBUG=1 shows where.", "error")
         sys.exit(EXIT_UNEXPECTED)

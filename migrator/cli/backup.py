@@ -13,7 +13,9 @@ import click
 from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, made
+from migrator.cli.messages import say
 from migrator.cli.rendering import rejected_text, this_command, whole_hint, write_report
+from migrator.cli.stopping import stoppable
 from migrator.config import JobConfig
 from migrator.convert.options import ConvertJob
 from migrator.couch.places import checked_place, is_server_url
@@ -124,7 +126,7 @@ def _carry_out(
     values: Mapping[str, Any],
 ) -> None:
     """Back up or restore, tell who watches, and print what became of it."""
-    with options.stoppable() as stopping, options.timed(name, config) as told:
+    with stoppable() as stopping, options.timed(name, config) as told:
         with options.listening(values, told.listener) as listener:
             result = function(config, wanted, listener=listener, stopping=stopping)
         _tell(result, config.report, wanted.again)
@@ -163,21 +165,20 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
     click.echo(json.dumps(value))
     for database in result.databases:
         for line in unconfirmed_lines(database.unconfirmed):
-            click.echo(line, err=True)
+            say(line)
         if unlike := database.numbers.get("unlike"):
             count, ids = unlike["documents"], unlike["ids"]
             named = ", ".join([*map(shown, ids), *(["…"] if count > len(ids) else [])])
-            click.echo(
+            say(
                 f"{database.database}: {counted(count, 'document')} with other content than that of the first "
                 f"revision: {named}. It was changed on the way here or at the server, or another program than "
-                "CouchDB 3, such as PouchDB, gave that revision; it is in the backup as it was read",
-                err=True,
+                "CouchDB 3, such as PouchDB, gave that revision; it is in the backup as it was read"
             )
         if database.error is not None:
-            click.echo(f"Error: {database.database}: {database.error.text}", err=True)
+            say(f"Error: {database.database}: {database.error.text}", "error")
         elif database.rejected:
             what, where = rejected_text(database.rejected, "revision"), result.rejects or "the backup"
-            click.echo(f"{database.database}: {what}; they are in {where}; after a fix: {again}", err=True)
+            say(f"{database.database}: {what}; they are in {where}; after a fix: {again}", "warning")
     if result.exit_code != EXIT_OK:
         sys.exit(result.exit_code)
 
@@ -218,13 +219,13 @@ def convert(**values: Any) -> None:
     with options.at_work(values) as (listener, stopping):
         result, rejects = convert_leaves(job, listener=listener, stopping=stopping)
     result_line = json.dumps({**result.as_dict(), "rejects": str(rejects) if result.rejected else ""})
-    click.echo(result_line, err=is_standard_output(job.config.target))
+    (say if is_standard_output(job.config.target) else click.echo)(result_line)
     for line in unconfirmed_lines(result.unconfirmed):
-        click.echo(line, err=True)
+        say(line)
     for what, number in result.left_out.items():
-        click.echo(f"Left out: {number:,} {what}.", err=True)
+        say(f"Left out: {number:,} {what}.")
     if result.ancestries_shortened:
-        click.echo(f"Without the revisions before theirs: {result.ancestries_shortened:,} documents.", err=True)
+        say(f"Without the revisions before theirs: {result.ancestries_shortened:,} documents.")
     if result.rejected:
         raise RejectsError(
             f"{rejected_text(result.rejected)}.", hint=f"They are in {rejects}; after a fix: {again}"

@@ -20,8 +20,10 @@ from migrator.backup.storage.base import open_place
 from migrator.cli import options
 from migrator.cli.backup import server
 from migrator.cli.flags import Group, flags, made
+from migrator.cli.messages import say
 from migrator.cli.options import DryRun
 from migrator.cli.rendering import show
+from migrator.cli.stopping import stoppable
 from migrator.config import LogOptions, Watch
 from migrator.config.option import option, options_class, options_of
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
@@ -124,7 +126,7 @@ def check_command(**values: Any) -> None:
     if asked.target and not asked.drill:
         raise ConfigError("--to names a server, but nothing is restored.", hint="Add --drill, or leave it out.")
     config = options.part_of_job(values, target=server(asked.target, "--to")) if asked.drill else None
-    with options.timed("check", made(Watch, values)), options.stoppable() as stopping:
+    with options.timed("check", made(Watch, values)), stoppable() as stopping:
         opened = open_place(wanted.place)
         cipher = open_cipher(identity_file=wanted.identity or None)
         names = matching(Catalog(opened), wanted.databases)
@@ -135,7 +137,7 @@ def check_command(**values: Any) -> None:
             if stopping.is_set():
                 raise Interrupted("Stopped; not all was looked at.", hint="Start it again.")
             if not values["quiet"]:
-                click.echo(f"{what} {printable(manifest.database)} {manifest.snapshot}", err=True)
+                say(f"{what} {printable(manifest.database)} {manifest.snapshot}")
 
         checked = check(opened, names, cipher, listener=tell)
         drills: list[Drill] = []

@@ -6,22 +6,22 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from migrator.cli.flags import flags, given, made
+from migrator.cli.messages import say
+from migrator.cli.stopping import stoppable
 from migrator.config import Connection, JobConfig, LogOptions, Watch, load_job_file
 from migrator.config.option import option, options_class, options_of
-from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, ConfigError, MigratorError
-from migrator.model.events import Event, Listener
+from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, ConfigError, Interrupted, MigratorError
+from migrator.model.events import Event, Listener, SettledListener
 
 if TYPE_CHECKING:
     from migrator.monitoring.timed import TimedRun
@@ -158,31 +158,18 @@ def listening(values: Mapping[str, Any], *others: Listener) -> Iterator[Listener
             quieter = log.quiet and log.log_level in {"info", "debug"}
             shown = LogListener(log.log_format, "warning" if quieter else log.log_level)
 
+        settled = SettledListener()
+        listeners: list[Listener] = [shown, settled, *others]
+
         def all_of_them(event: Event) -> None:
-            for each in (shown, *others):
-                each(event)
+            for listener in listeners:
+                listener(event)
 
-        yield all_of_them if others else shown
-
-
-@contextlib.contextmanager
-def stoppable() -> Iterator[threading.Event]:
-    """The first SIGINT or SIGTERM asks to stop and settle; the second ends the process at once."""
-    stopping = threading.Event()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stopping.is_set():
-            os._exit(EXIT_INTERRUPTED)
-        stopping.set()
-        with contextlib.suppress(OSError):
-            os.write(2, b"Stopping: settling what is in flight (once more to end at once).\n")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        try:
+            yield all_of_them
+        except Interrupted as stop:
+            stop.documents = settled.documents
+            raise
 
 
 @contextlib.contextmanager
@@ -215,7 +202,7 @@ def timed(command: str, watch: Watch, *, json_line: bool = False) -> Iterator[Ti
     """
     from migrator.monitoring.timed import TimedRun
 
-    run = TimedRun(command, watch.metrics, watch.ping, lambda text: click.echo(text, err=True))
+    run = TimedRun(command, watch.metrics, watch.ping, say)
     run.start()
     ended: BaseException | None = None
     try:

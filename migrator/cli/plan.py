@@ -12,6 +12,7 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, given, made
+from migrator.cli.messages import say
 from migrator.cli.options import CommandOptions
 from migrator.cli.rendering import rejected_text, show, this_command
 from migrator.config import JobConfig
@@ -46,7 +47,7 @@ def plan(**values: Any) -> None:
     """
     config = job_without_own(values)
     if values["output"] or given(PlanOptions, {name: values[name] for name in OWN}):
-        click.echo(f"This is the old form of: {_new_form()}", err=True)
+        say(f"This is the old form of: {_new_form()}")
         plan_and_print(config, values)
         return
     from migrator.jobs.run import make_plan
@@ -54,10 +55,9 @@ def plan(**values: Any) -> None:
     made = make_plan(config)
     show(made, f"{plan_to_text(made)}\n", as_json=values["as_json"])
     if _whole(config):
-        click.echo(
+        say(
             "This is what run would do with the documents. "
-            f"To plan the move of the whole server, with revisions, users and settings: {_new_form()}",
-            err=True,
+            f"To plan the move of the whole server, with revisions, users and settings: {_new_form()}"
         )
 
 
@@ -178,14 +178,12 @@ def apply(plan_file: Path, **values: Any) -> None:
     value = applied_to_json(applied, str(rejects) if rejects.exists() else "")
     show(value, applied_to_text(applied), report=config.report)
     if applied.totals.rejected:
-        click.echo(
+        say(
             f"{rejected_text(applied.totals.rejected, 'revision')}. They are in {rejects}.\n"
             f"Fix what stands in their way, then: {settings.again} (what is there already stays as it is)",
-            err=True,
+            "warning",
         )
         sys.exit(EXIT_REJECTS)
     if not applied.ok:
-        click.echo(
-            f"The target has not all that the source has. Write what is missing: {settings.again}", err=True
-        )
+        say(f"The target has not all that the source has. Write what is missing: {settings.again}", "warning")
         sys.exit(EXIT_DIFFERENCES)

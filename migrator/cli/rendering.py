@@ -15,10 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migrator.cli.messages import print_text
 from migrator.config import Connection, JobConfig
 from migrator.config.option import options_of
 from migrator.couch.places import is_server_url, redact
-from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, FLAG, MigratorError, TargetReplaced, without_passwords
+from migrator.errors import (
+    EXIT_DIFFERENCES,
+    EXIT_REJECTS,
+    FLAG,
+    MigratorError,
+    TargetReplaced,
+    without_passwords,
+)
 from migrator.files.durable import replace_file
 from migrator.files.failures import AGAIN, RESUME, writing
 from migrator.files.streams import is_standard_output
@@ -50,8 +58,8 @@ def print_result(result: JobResult, config: JobConfig, history: HistoryListener)
     """
     write_result(result, config, history)
     if config.report != "-" and not config.json:
-        click.echo(
-            report_to_table(result.report, dry_run=config.dry_run), nl=False, err=is_standard_output(config.target)
+        print_text(
+            report_to_table(result.report, dry_run=config.dry_run), beside=is_standard_output(config.target)
         )
 
 
@@ -204,7 +212,7 @@ def this_command(*more: str) -> str:
     Args:
         more: the words.
     """
-    return _command(_typed(), *more)
+    return command_text(_typed(), *more)
 
 
 def _typed() -> Sequence[str]:
@@ -230,9 +238,9 @@ def whole_hint(error: MigratorError, words: Sequence[str] | None = None) -> str:
         flags = [f"--{name}" for _, name in FLAG.findall(hint)]
     if not words or not flags:
         return hint
-    if "--resume" in flags and "--resume" not in _options(words):
+    if "--resume" in flags and "--resume" not in flags_of(words):
         hint, flags = _GO_ON.sub(_run_again, hint), [""]
-    return f"{hint} Type: {' or: '.join(_command(words, *filter(None, [flag])) for flag in flags)}"
+    return f"{hint} Type: {' or: '.join(command_text(words, *filter(None, [flag])) for flag in flags)}"
 
 
 def with_place(hint: str, words: Sequence[str]) -> str:
@@ -253,8 +261,8 @@ def _run_again(found: re.Match[str]) -> str:
     return f"{'R' if found[0][0] == 'G' else 'r'}un the same command again{found[1] or ''}"
 
 
-def _options(words: Sequence[str]) -> set[str]:
-    """What the command of these words can be told."""
+def flags_of(words: Sequence[str]) -> set[str]:
+    """The flags that the command of these words shows."""
     from migrator.cli import cli  # which imports this
 
     command: click.Command = cli
@@ -264,7 +272,13 @@ def _options(words: Sequence[str]) -> set[str]:
     return {option for param in command.params for option in param.opts if not getattr(param, "hidden", False)}
 
 
-def _command(words: Sequence[str], *more: str) -> str:
+def command_text(words: Sequence[str], *more: str) -> str:
+    """A whole command to type, without credentials and without what says how far to go on.
+
+    Args:
+        words: what was typed after `migrator`.
+        more: words at its end.
+    """
     kept: list[str] = []
     skipped = 0
     for word in words:

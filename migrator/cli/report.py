@@ -19,6 +19,7 @@ from click.shell_completion import (
 
 from migrator.cli import options
 from migrator.cli.flags import Command, flags
+from migrator.cli.messages import say
 from migrator.cli.options import BESIDE, CommandOptions
 from migrator.cli.rendering import show, write_report
 from migrator.errors import CheckpointError, ConfigError
@@ -57,7 +58,7 @@ def report(report_file: str, html: str | None) -> None:
         raise ConfigError(f"{path} is the report itself.", hint="Name another file with --html FILE.")
 
     write_report(str(path), page, instead="name another with --html FILE")
-    click.echo(f"Wrote {path}.", err=True)
+    say(f"Wrote {path}.")
 
 
 def _text(value: Any, name: str) -> str:
@@ -207,4 +208,4 @@ def plugins() -> None:
         line = f"{kind:<12} {plugin.word + ':':<16} {plugin.distribution} {plugin.version}  {plugin.target}"
         click.echo(f"{line}  {note}".rstrip())
     if not installed:
-        click.echo("There are none; docs/plugins.md says how to write one.", err=True)
+        say("There are none; docs/plugins.md says how to write one.")

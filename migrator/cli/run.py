@@ -15,7 +15,9 @@ import click
 
 from migrator.cli import options, rendering
 from migrator.cli.flags import Command, flags
+from migrator.cli.messages import print_text, say
 from migrator.cli.options import CommandOptions
+from migrator.cli.stopping import stoppable
 from migrator.config import JobConfig
 from migrator.couch.places import is_server_url
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
@@ -57,7 +59,7 @@ def run(**values: Any) -> None:
 
     config = options.job_config(values)
     watched = options.timed("run", config, json_line=config.json)
-    with options.stoppable() as stopping, watched as told:
+    with stoppable() as stopping, watched as told:
         if config.verify and not config.dry_run:
             refuse_second_reading(config)
         history = HistoryListener()
@@ -75,12 +77,14 @@ def run(**values: Any) -> None:
             finally:
                 rendering.write_result(result, config, history, verification)
         if result.report.rejected:
-            click.echo(rendering.rejects_advice(result, config), err=True)
+            say(rendering.rejects_advice(result, config), "warning")
             sys.exit(rendering.rejects_exit(result.report.altered))
         if verification is not None and not verification.ok:
             sys.exit(EXIT_DIFFERENCES)
         if stopping.is_set() and not config.follow:
-            raise Interrupted("Stopped after the last document.", hint="Nothing is left to do.")
+            stopped = Interrupted("Stopped after the last document.", hint="Nothing is left to do.")
+            stopped.complete = True
+            raise stopped
 
 
 @click.command(cls=Command)
@@ -107,7 +111,7 @@ def verify(**values: Any) -> None:
       migrator verify --from memory:app.db:service --to http://localhost:5984 --differences diff.ndjson
     """
     config = options.job_config(values)
-    with options.stoppable() as stopping:
+    with stoppable() as stopping:
         result = verify_and_print(config, values, stopping=stopping, differences=values["differences"])
     if not result.ok:
         sys.exit(EXIT_DIFFERENCES)
@@ -139,7 +143,7 @@ def verify_and_print(
         )
     # A run's report has its own file; verification adds its result to what is printed.
     if config.verify:
-        click.echo(result_to_text(result), nl=False, err=config.report == "-" or config.json)
+        print_text(result_to_text(result), beside=config.report == "-" or config.json)
     else:
         rendering.show(result_to_json(result), result_to_text(result), report=config.report)
     return result
@@ -201,7 +205,7 @@ def retry(rejects_file: Path, **values: Any) -> None:
         result = run_job(replace(config, restart=True), listener=listener, stopping=stopping, source=source)
     rendering.print_result(result, config, history)
     if result.report.totals.rejected:
-        click.echo(rendering.rejects_advice(result, config), err=True)
+        say(rendering.rejects_advice(result, config), "warning")
         sys.exit(rendering.rejects_exit(result.report.altered))
 
 
@@ -244,10 +248,10 @@ def singer_target(**values: Any) -> None:
         target = SingerTarget(config, rejects, _print_state, listener=listener, stopping=stopping)
         counts = target.run(sys.stdin.buffer)
     shown = ", ".join(f"{name} {number}" for name, number in counts.as_dict().items() if number)
-    click.echo(f"Records: {shown or 'none'}.", err=True)
+    say(f"Records: {shown or 'none'}.")
     if counts.rejected:
         advice = rendering.retry_advice(rejects.kept, config, {}) if rejects.kept else ""
-        click.echo(f"{rendering.rejected_text(counts.rejected)}. {advice}", err=True)
+        say(f"{rendering.rejected_text(counts.rejected)}. {advice}", "warning")
         sys.exit(rendering.rejects_exit(counts.altered))
 
 

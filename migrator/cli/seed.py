@@ -14,6 +14,7 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, made
+from migrator.cli.messages import say
 from migrator.cli.options import CommandOptions
 from migrator.cli.rendering import rejected_text, rejects_exit, show
 from migrator.config import JobConfig
@@ -129,10 +130,10 @@ def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str
         staged = stage(config, masking, environ=os.environ, prefix=prefix, listener=listener, stopping=stopping)
     _finish(staged.as_dict(), staged.text, config.report)
     if not staged.masked:
-        click.echo("Original values are at the target: delete its databases, and fix the masks.", err=True)
+        say("Original values are at the target: delete its databases, and fix the masks.", "error")
         sys.exit(EXIT_DIFFERENCES)
     if staged.report.totals.rejected:
-        click.echo(f"{rejected_text(staged.report.totals.rejected)}.", err=True)
+        say(f"{rejected_text(staged.report.totals.rejected)}.", "warning")
         sys.exit(rejects_exit(staged.report.altered))
 
 

@@ -15,6 +15,7 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, made
+from migrator.cli.messages import say
 from migrator.cli.options import CommandOptions, DryRun
 from migrator.cli.rendering import show
 from migrator.config import Connection
@@ -101,17 +102,17 @@ def sandbox(**values: Any) -> None:
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
     if asked.host not in {"127.0.0.1", "::1", "localhost"}:
-        click.echo(f"Everybody who reaches {asked.host} may read and change everything in this sandbox.", err=True)
+        say(f"Everybody who reaches {asked.host} may read and change everything in this sandbox.")
     server = Sandbox(**vars(asked))
     try:
-        click.echo("Starting the sandbox (the first time, its packages are installed) ...", err=True)
+        say("Starting the sandbox (the first time, its packages are installed) ...")
         server.start()
         click.echo(server.url)
-        click.echo("Ctrl-C stops it.", err=True)
+        say("Ctrl-C stops it.")
         code = server.wait()
         raise EndpointError(f"The sandbox ended by itself with code {code}.", hint="Start it again.")
     except KeyboardInterrupt:
-        click.echo("Stopped.", err=True)
+        say("Stopped.")
     finally:
         server.stop()
 

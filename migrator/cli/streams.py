@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO, cast
 
+from migrator.cli.messages import say
+
 _ESCAPED = "migrator.escaped"
 _CLOSED = "it is closed"
 
@@ -131,9 +133,10 @@ def safe_streams() -> Iterator[None]:
     finally:
         out.flush()
         if out.lost and not out.reader_gone:
-            err.write(
+            say(
                 f"Standard output cannot be written: {out.failure or 'its reader is too slow'}. "
-                "Its text is lost; the work ended as the exit code says.\n"
+                "Its text is lost; the work ended as the exit code says.",
+                "error",
             )
         err.flush()
         sys.stdin, sys.stdout, sys.stderr = before

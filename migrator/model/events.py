@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, dataclass_transform
 
@@ -29,6 +29,12 @@ class RunStarted(Event):
     total: int | None
 
 
+def run_started(source: str, target: str, counts: Mapping[str, int | None]) -> RunStarted:
+    """The event of a run whose collections hold so many documents, None where that is not known."""
+    known = [count for count in counts.values() if count is not None]
+    return RunStarted(source, target, tuple(counts), sum(known) if len(known) == len(counts) else None)
+
+
 class FolderChosen(Event):
     """The target is a folder: files are written, and nothing goes to a server."""
 
@@ -36,12 +42,13 @@ class FolderChosen(Event):
 
 
 class CollectionStarted(Event):
-    """A collection begins; `resumed` says that an earlier run had settled a part of it."""
+    """A collection begins; `resumed` says that an earlier run had settled a part of it, so many documents."""
 
     collection: str
     database: str
     total: int | None
     resumed: bool
+    settled: int = 0
 
 
 class BatchLoaded(Event):
@@ -127,6 +134,21 @@ class RunFinished(Event):
     """The run is over."""
 
     report: Report
+
+
+class SettledListener:
+    """Listens to a run and counts the documents that have their end, those of earlier runs too."""
+
+    documents = 0
+
+    def __call__(self, event: Event) -> None:
+        """Count."""
+        if isinstance(event, CollectionStarted):
+            self.documents += event.settled
+        elif isinstance(event, BatchLoaded):
+            self.documents += event.counts.read
+        elif isinstance(event, DocumentsCompared):
+            self.documents += event.documents
 
 
 Listener: TypeAlias = Callable[[Event], None]

@@ -143,14 +143,11 @@ class Pipeline:
         carried = self.checkpoint.totals
         self._names = names = {name: self.loader.target_name(name) for name in collections}
         report = Report({name: CollectionReport(names[name], Counts()) for name in collections}, 0.0, carried)
-        totals = [self.extractor.count(name) for name in collections]
-        total = None if None in totals else sum(t for t in totals if t is not None)
-        self.listener(
-            events.RunStarted(self.extractor.describe(), self.loader.describe(), tuple(collections), total)
-        )
+        totals = {name: self.extractor.count(name) for name in collections}
+        self.listener(events.run_started(self.extractor.describe(), self.loader.describe(), totals))
         workers = min(self.throttle.max_in_flight, self.loader.max_in_flight)
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="loader") as pool:
-            for name, count in zip(collections, totals, strict=True):
+            for name, count in totals.items():
                 self._run_collection(name, names[name], count, report.collections[name].counts, pool)
         for name in collections[:-1]:
             # The last one was looked at just now.
@@ -167,7 +164,7 @@ class Pipeline:
     ) -> None:
         state = self.checkpoint.collections.setdefault(name, CollectionState())
         self.listener(
-            events.CollectionStarted(name, database, total, state.position is not None or state.finished)
+            events.CollectionStarted(name, database, total, state.begun, state.counts.read if state.begun else 0)
         )
         if state.finished:
             state.target = self._guard.begin(name, state.target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import sys
 import time
@@ -59,6 +60,15 @@ class LogListener:
         name, fields = describe(event)
         getattr(self._logger, level)(name, **fields)
 
+    def say(self, text: str, level: str) -> None:
+        """Write a line that is about no event.
+
+        Args:
+            text: what is said.
+            level: of `LEVELS`.
+        """
+        getattr(self._logger, level)("message", text=text)
+
     def _level(self, event: Event) -> str:
         if isinstance(event, _WARNINGS):
             return "warning"
@@ -78,7 +88,7 @@ class LogListener:
         rendering: list[Any] = (
             [structlog.processors.JSONRenderer(default=str)]
             if self._format == "json"
-            else [_make_printable, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=20)]
+            else [_make_printable, structlog.dev.ConsoleRenderer(colors=has_colour(self._stream), pad_event_to=20)]
         )
         return structlog.wrap_logger(
             structlog.PrintLogger(self._stream),
@@ -89,6 +99,11 @@ class LogListener:
             ],
             cache_logger_on_first_use=True,
         )
+
+
+def has_colour(stream: TextIO) -> bool:
+    """True of a terminal that shows colours, and whose user has not said no."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def describe(event: Event) -> tuple[str, dict[str, Any]]:

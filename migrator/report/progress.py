@@ -16,6 +16,11 @@ from migrator.report.logs import MAX_REJECTS_SHOWN
 MAX_COLLECTION_BARS = 6
 
 
+def write_above(text: str, stream: TextIO) -> None:
+    """Write a line above the bars of a stream, or just into it where there are none."""
+    tqdm.write(text, file=stream)
+
+
 class ProgressListener:
     """Draws a bar for the run, below one for each collection under way where there are several.
 

@@ -123,14 +123,13 @@ class _Verification:
         )
         self.saved_at = float("-inf")
         self.unwritable: dict[str, int] = {}
-        counts = [job.extractor.count(name) for name in job.collections]
-        total = None if None in counts else sum(count for count in counts if count is not None)
-        sides = job.extractor.describe(), job.loader.describe()
-        job.listener(events.RunStarted(*sides, tuple(job.collections), total))
+        counts = {name: job.extractor.count(name) for name in job.collections}
+        job.listener(events.run_started(job.extractor.describe(), job.loader.describe(), counts))
         transform = job.transform(self.checkpoint)
         assembly = Assembly(transform, self._never_held, job.values, prepare=self.prepare, recognizer=job.loader)
-        for name, count in zip(job.collections, counts, strict=True):
-            job.listener(events.CollectionStarted(name, job.names[name], count, resumed))
+        for name, count in counts.items():
+            settled = self.checkpoint.details.get("numbers", {}).get(name, {}).get("source", 0)
+            job.listener(events.CollectionStarted(name, job.names[name], count, resumed, settled))
             self._collection(name, assembly)
         self.result.unconfirmed = unconfirmed_of(job.extractor, self.reader)
         self.result.seconds = time.monotonic() - started

@@ -85,14 +85,11 @@ class _Run:
         started = time.monotonic()
         before = self._counts()
         carried = Counts.sum(before.values())
-        names = tuple(self.job.collections)
-        totals = [self.job.extractor.count(name) for name in names]
-        total = None if None in totals else sum(t for t in totals if t is not None)
-        self.listener(
-            events.RunStarted(self.job.extractor.describe(), self.job.bare_loader.describe(), names, total)
-        )
-        for name, count in zip(names, totals, strict=True):
-            self.listener(events.CollectionStarted(name, self.job.names[name], count, resumed=bool(carried.read)))
+        totals = {name: self.job.extractor.count(name) for name in self.job.collections}
+        self.listener(events.run_started(self.job.extractor.describe(), self.job.bare_loader.describe(), totals))
+        for name, count in totals.items():
+            settled = self._total(name, before).read
+            self.listener(events.CollectionStarted(name, self.job.names[name], count, bool(carried.read), settled))
         try:
             self._move(engine)
         finally:
@@ -105,9 +102,9 @@ class _Run:
                 self.job.names[name],
                 _difference(self._total(name, counts), self._total(name, before)),
             )
-            for name in names
+            for name in totals
         }
-        for name in names:
+        for name in totals:
             self.checkpoint.collections[name].target = self.targets.check(name)
         self.checkpoint.finished = True
         self.file.save(self.checkpoint)

@@ -148,7 +148,9 @@ class _Move:
         state = self.journal.state(database.source)
         total = database.documents + database.deleted_documents
         self.listener(
-            events.CollectionStarted(database.source, database.target, total, resumed=state.position is not None)
+            events.CollectionStarted(
+                database.source, database.target, total, state.position is not None, state.counts.read
+            )
         )
         self.copier.documents(database)
         self.listener(events.CollectionFinished(database.source, state.counts))

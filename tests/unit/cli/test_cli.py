@@ -17,6 +17,7 @@ import pytest
 from migrator import cli, errors
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState
 from migrator.cli import options
+from migrator.cli.stopping import stoppable
 from migrator.config import JobConfig
 from migrator.errors import ConfigError, MigratorError
 from migrator.model import Counts
@@ -88,7 +89,9 @@ def test_every_error_has_its_exit_code(
 ) -> None:
     """One line on standard error with what failed and what to do."""
     monkeypatch.setattr(cli.cli, "main", raising(error))
-    assert Done(code, "", "Error: What failed. What to do.\n") == migrator()
+    # That it was asked to stop is not an error.
+    begin = "" if isinstance(error, errors.Interrupted) else "Error: "
+    assert Done(code, "", f"{begin}What failed. What to do.\n") == migrator()
 
 
 def raising(error: BaseException) -> Callable[..., None]:
@@ -103,8 +106,8 @@ def raising(error: BaseException) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
-        (KeyboardInterrupt(), 130, "Interrupted.\n"),
-        (click.Abort(), 130, "Interrupted.\n"),
+        (KeyboardInterrupt(), 130, "Stopped.\n"),
+        (click.Abort(), 130, "Stopped.\n"),
         (click.exceptions.Exit(7), 7, ""),
         (click.UsageError("No such flag."), 2, "Error: No such flag.\n"),
         (
@@ -248,11 +251,11 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("stream", "log_format", "log_level", "quiet", "expected"),
     [
-        (Terminal, "text", "info", False, "ProgressListener"),
-        (io.StringIO, "text", "info", False, "LogListener"),
-        (Terminal, "json", "info", False, "LogListener"),
-        (Terminal, "text", "debug", False, "LogListener"),
-        (Terminal, "text", "info", True, "LogListener"),
+        (Terminal, "text", "info", False, "trying again in 1.0 s: busy"),
+        (io.StringIO, "text", "info", False, "[warning  ] retry_scheduled"),
+        (Terminal, "json", "info", False, '"event": "retry_scheduled"'),
+        (Terminal, "text", "debug", False, "[warning  ] retry_scheduled"),
+        (Terminal, "text", "info", True, "[warning  ] retry_scheduled"),
     ],
 )
 def test_progress_is_for_terminals(
@@ -264,9 +267,12 @@ def test_progress_is_for_terminals(
     expected: str,
 ) -> None:
     """A bar where a person watches and asked for nothing else; log lines everywhere else."""
-    monkeypatch.setattr(sys, "stderr", stream())
+    monkeypatch.setattr(sys, "stderr", written := stream())
+    monkeypatch.setenv("NO_COLOR", "1")
     with options.listening({"log_format": log_format, "log_level": log_level, "quiet": quiet}) as listener:
-        assert expected == type(listener).__name__
+        listener(RunStarted("s", "t", ("c",), 5))
+        listener(RetryScheduled("load", 1, 1.0, "busy"))
+    assert expected in written.getvalue()
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("info", 1), ("warning", 1), ("error", 0)])
@@ -288,7 +294,7 @@ def test_the_first_signal_asks_and_the_second_ends(
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
     before = signal.getsignal(number)
-    with options.stoppable() as stopping:
+    with stoppable() as stopping:
         assert not stopping.is_set()
         os.kill(os.getpid(), number)
         assert stopping.is_set()

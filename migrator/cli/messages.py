@@ -1,0 +1,56 @@
+"""What a command says on standard error beside its log: a line for people, or with --log-format json an object."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Sequence
+
+import click
+
+_FLAG, _JSON = "--log-format", "json"
+# How the command that runs now writes its log; known before its words are parsed, as these may be wrong.
+_state = {"json": False}
+
+
+def begin(words: Sequence[str]) -> None:
+    """Find out how a command's messages are written.
+
+    Args:
+        words: of its command line.
+    """
+    pairs = itertools.pairwise([*words, ""])
+    _state["json"] = any(pair == (_FLAG, _JSON) or pair[0] == f"{_FLAG}={_JSON}" for pair in pairs)
+
+
+def say(text: str, level: str = "info") -> None:
+    """Say something, above the progress bar where there is one.
+
+    Args:
+        text: what is said; a warning is coloured, and the first word of an error.
+        level: `info`, `warning` or `error`.
+    """
+    text = text.rstrip()
+    if _state["json"]:
+        from migrator.report.logs import LogListener  # only for this
+
+        LogListener(_JSON).say(text, level)
+        return
+    if level != "info":
+        from migrator.report.logs import has_colour  # only for what is not as usual
+
+        if has_colour(sys.stderr):
+            first, blank, rest = text.partition(" ") if level == "error" else (text, "", "")
+            text = click.style(first, fg="red" if level == "error" else "yellow") + blank + rest
+    if "migrator.report.progress" in sys.modules:
+        sys.modules["migrator.report.progress"].write_above(text, sys.stderr)
+    else:
+        click.echo(text, err=True)
+
+
+def print_text(text: str, *, beside: bool) -> None:
+    """Print lines; on standard error where standard output has something else, and they go beside it."""
+    if beside:
+        say(text)
+    else:
+        click.echo(text, nl=False)
