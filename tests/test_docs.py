@@ -19,6 +19,13 @@ from tests.docs.pages import PAGES, ROOT, SHELL, blocks
 def shown_commands() -> list[tuple[str, str]]:
     """Every `migrator …` line of the pages and of the commands' own help, with where it stands."""
     texts = [(page.name, block.body) for page in PAGES for block in blocks(page, *SHELL)]
+    # Lines of a crontab and steps of a workflow.
+    typed = re.compile(r"^(?:[-\d*/ ]+ |\s*- run: )(migrator .*)$", re.MULTILINE)
+    texts += [
+        (page.name, "\n".join(typed.findall(block.body)))
+        for page in PAGES
+        for block in blocks(page, "text", "yaml")
+    ]
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
@@ -47,6 +54,15 @@ def test_every_command_shown_can_be_typed(where: str, line: str) -> None:
         command, rest = command.commands[rest[0]], rest[1:]
     with click.Context(command) as context:
         command.parse_args(context, rest)
+
+
+def test_the_readme_is_short() -> None:
+    """It is read to its end; whatever is more belongs on a page of docs, to which it leads."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert {"scripts/demo", "scripts/test", "docs/index.md", "docs/guarantees.md", "docs/troubleshooting.md"} <= {
+        *re.findall(r"(?:scripts|docs)/[\w./-]+", text)
+    }
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

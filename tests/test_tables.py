@@ -29,6 +29,16 @@ def sources() -> Iterator[str]:
     yield "| `-`, `csv:-`, `mongo:-` … | NDJSON, or another kind, on standard input; pipes and FIFOs likewise |"
 
 
+def short_sources() -> Iterator[str]:
+    """The rows of SOURCES without what the page of sources says in addition."""
+    yield "| `--from` | what it is | extra |"
+    for source in SOURCES:
+        forms = ", ".join(f"`{form}`" for form in source.forms)
+        extra = f"`[{source.extra}]`" if source.extra else ""
+        yield f"| {forms} | {source.help.partition('; ')[0]} | {extra} |"
+    yield "| `-`, `csv:-`, `mongo:-` … | NDJSON, or another kind, on standard input | |"
+
+
 def targets() -> Iterator[str]:
     """The rows of TARGETS."""
     yield "| TARGET | what it is |"
@@ -46,8 +56,13 @@ def transformers() -> Iterator[str]:
             yield f"| `{form}` | {what}{needed} | `{example}` |"
 
 
-TABLES = {"sources": sources, "targets": targets, "transformers": transformers}
-WHERE = [("README.md", "sources"), ("README.md", "targets"), ("docs/transformers.md", "transformers")]
+TABLES = {"short sources": short_sources, "sources": sources, "targets": targets, "transformers": transformers}
+WHERE = [
+    ("README.md", "short sources"),
+    ("docs/sources.md", "sources"),
+    ("docs/places.md", "targets"),
+    ("docs/transformers.md", "transformers"),
+]
 
 
 @pytest.mark.parametrize(("page", "name"), WHERE)

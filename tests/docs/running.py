@@ -15,7 +15,8 @@ import subprocess
 import sys
 import time
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -193,9 +194,12 @@ def normal(text: str) -> str:
     return "\n".join(line.strip() for line in text.splitlines()).strip()
 
 
-def play(page: Path, folder: Path, server_url: str, prefix: str, *, is_couchdb: bool) -> int:
+def play(
+    page: Path, folder: Path, server_url: str, prefix: str, *, is_couchdb: bool, swap: Mapping[str, str]
+) -> int:
     """Go through a page; how many commands were typed. Each must end with the exit code that is expected of it."""
     scene = scene_of(page)
+    scene = replace(scene, swap={**scene.swap, **swap})
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("COUCHDB_", "PYTEST_"))}
     programs = f"{folder}/bin:{Path(sys.executable).parent}"
     stage = Stage(folder, server_url, prefix, scene, is_couchdb)

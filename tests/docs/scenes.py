@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.docs.pages import name_of
 
+S3 = r"^migrator .*\bs3://"
 # Why a command is not run by the test of its page. Its words are compared with the command line all the same.
 NOT_RUN = {
     r"^pip install ": "would change the environment of the tests; the extras that it names are looked up",
@@ -22,7 +23,7 @@ NOT_RUN = {
     r"^migrator sandbox ": "serves; tests/integration/test_sandbox.py starts it, and the test has a server already",
     r"^export COUCHDB_\S*USER=": "the test's server has credentials of its own",
     r"^migrator completion .*~/": "would change the developer's shell; tests/unit/cli/test_completion.py runs it",
-    r"^migrator .*\bs3://": "wants a bucket; tests/unit/backup runs it against a server of S3",
+    S3: "wants a bucket; docs/nightly-s3.md is typed with one",
     r"^migrator .*age1…|^age-keygen |^age ": "wants a key of the reader's own; tests/unit/backup encrypts",
     r"^migrator replicate ": "leaves a job at the server; tests/integration/test_care.py runs it and removes the job",
     r"^migrator secure ": "leaves a user at the server; tests/integration/test_care.py runs it and removes the user",
@@ -50,7 +51,8 @@ class Scene:
         codes: exit code, or that on CouchDB and that on the sandbox, by a pattern of commands.
         until: what a command that goes on and on says, before Ctrl-C is pressed.
         swap: patterns of the page's text, and what stands for them here.
-        not_run: patterns of further commands that cannot be run, with the reason.
+        not_run: patterns of further commands that cannot be run, with the reason; "" has one run that others do not.
+        bucket: the bucket of the page, which is one of an S3 server of the test's own.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class Scene:
     until: Mapping[str, str] = field(default_factory=dict)
     swap: Mapping[str, str] = field(default_factory=dict)
     not_run: Mapping[str, str] = field(default_factory=dict)
+    bucket: str = ""
 
     def why_not_run(self, command: str) -> str:
         """Why a command is not run, "" where it is."""
@@ -123,17 +126,7 @@ NO_ACCOUNT = {
 }
 
 SCENES = {
-    "README.md": Scene(
-        files={
-            "export.json": EXPORT,
-            "dump/letters.ndjson": '{"_id":"a","__v":1}\n' + "".join(f'{{"_id":"b-{n}"}}\n' for n in range(199)),
-            **APPLICATION,
-        },
-        environ={"COUCHDB_URL": LOCAL},
-        copies=("configs",),
-        # The document with __v is a reject until the retry renames the field.
-        codes={"--from dump/": 3},
-    ),
+    "README.md": Scene(),
     "docs/index.md": Scene(files={"export.json": EXPORT}),
     "docs/application.md": Scene(
         swap=NO_ACCOUNT,
@@ -179,7 +172,26 @@ SCENES = {
         files=APPLICATION, environ={"COUCHDB_URL": LOCAL}, copies=("configs",)
     ),
     "docs/reference/exit-codes.md": Scene(files={"export.json": EXPORT}),
+    "docs/github-actions.md": Scene(
+        files={"tests/fixtures/orders.ndjson": '{"_id":"o-1","total":5}\n'},
+        environ={"COUCHDB_URL": LOCAL, "GITHUB_STEP_SUMMARY": "summary.md"},
+    ),
+    "docs/nightly-s3.md": Scene(
+        databases={f"{LOCAL}/orders": _orders("o-1", "o-17")},
+        not_run={S3: ""},
+        bucket="s3://bucket/couchdb",
+    ),
+    "docs/rejected.md": Scene(
+        files={"letters.ndjson": '{"_id":"a","text":"new"}\n{"_id":"b","__v":1}\n{"_id":"c","text":"hello"}\n'},
+        databases={f"{LOCAL}/letters": [{"_id": "a", "text": "old"}]},
+    ),
     "docs/report.md": Scene(files={"export.json": EXPORT}),
+    "docs/resume.md": Scene(
+        # The document with __v is a reject until the retry renames the field.
+        files={
+            "dump/letters.ndjson": '{"_id":"a","__v":1}\n' + "".join(f'{{"_id":"b-{n}"}}\n' for n in range(199))
+        },
+    ),
     "docs/scheduling.md": Scene(
         databases={"http://a:5984/orders": _orders("o-1", "o-2")},
         files={"var/lib/node_exporter/.keep": ""},

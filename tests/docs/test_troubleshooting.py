@@ -112,6 +112,20 @@ def test_an_answer_of_the_server_is_treated_as_told(message: str) -> None:
     assert isinstance(raised_reading.value, errors.TransientError) is (status >= 500 or status == 429)
 
 
+def test_a_rejects_word_is_in_the_code() -> None:
+    """Each word in the table of rejects is one that a reject can have: the code's, or the server's."""
+    page = (ROOT / "docs" / "rejected.md").read_text(encoding="utf-8")
+    words = [
+        word
+        for cell in re.findall(r"^\| (`\w+`.*?) \|", page, re.MULTILINE)
+        for word in re.findall(r"`(\w+)`", cell)
+    ]
+    assert len(words) > 12
+    recorded = ANSWERS.read_text(encoding="utf-8").replace('\\"', '"')
+    missing = [word for word in words if word not in templates() and f'"error":"{word}"' not in recorded]
+    assert missing == []
+
+
 def test_every_kind_of_error_is_there() -> None:
     """Of each exit code that an error has, some message is explained."""
     text = " ".join(PAGE.read_text(encoding="utf-8").split()).lower()
