@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.lines import TextFile, is_packed, read_lines
+from migrator.extractors.lines import TextFile, about_text_bytes, is_packed, read_lines
 from migrator.files.identity import file_identity
 from migrator.model import Extractor, Position, Record
-from migrator.naming import collection_name, did_you_mean, shown
+from migrator.naming import did_you_mean, shown
 
 _MAX_SHOWN = 12
 
@@ -157,6 +157,7 @@ class FileExtractor(BaseExtractor):
         self._path = path
         self._files = files
         self._wanted = collections
+        self._text_bytes: dict[str, int] = {}
         self.collections()
 
     def describe(self) -> str:
@@ -184,6 +185,15 @@ class FileExtractor(BaseExtractor):
             for offset, number, _ in read_lines(file):
                 yield offset, number
 
+    def share(self, collection: str, position: Position | None) -> float | None:
+        """The part of the file's text before a position; of a packed one about that."""
+        if position is None:
+            return None
+        text_bytes = self._text_bytes.get(collection)
+        if text_bytes is None:
+            text_bytes = self._text_bytes[collection] = about_text_bytes(self._files[collection])
+        return min(1.0, parse_position(position)[0] / max(1, text_bytes))
+
     def size(self, collection: str) -> int:
         """The file's size."""
         return self._files[collection].stat().st_size
@@ -209,64 +219,6 @@ class FileExtractor(BaseExtractor):
         return up_to(self.extract(collection, after=after), upto, parse_position)
 
 
-def find_files(
-    path: Path,
-    suffixes: Sequence[str],
-    *,
-    any_name: bool = False,
-    kind: str = "",
-    note: Callable[[Sequence[Path]], str] = lambda _: "",
-) -> dict[str, Path]:
-    """The files by collection, sorted; a file's name without its suffix is its collection's.
-
-    Args:
-        path: a file or folder.
-        suffixes: in lower case, longer ones of the same end first.
-        any_name: a single file may have any name.
-        kind: what such files are called.
-        note: what else to say where a folder has none of them, by what it has.
-
-    Raises:
-        ConfigError: nothing is there, or nothing of that kind, or two files of one collection.
-    """
-    expected = f"Expected: <collection>{', '.join(suffixes)}."
-    if not path.exists():
-        raise ConfigError(
-            f"There is no file or folder {path}.", hint="Look at the path, and at the folder it starts from."
-        )
-    if not path.is_dir():
-        stem = _stem(path.name, suffixes) or (path.name.partition(".")[0] if any_name else "")
-        if not stem:
-            if kind:
-                raise ConfigError(f"{path} is no {kind} file by its name.", hint=expected)
-            raise ConfigError(f"{path} is by its name none of these files.", hint=expected)
-        return {collection_name(stem): path}
-    files: dict[str, Path] = {}
-    try:
-        entries = sorted(path.iterdir())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.", hint="Look at its permissions.") from error
-    for entry in entries:
-        stem = _stem(entry.name, suffixes)
-        if not stem or entry.is_dir():
-            continue
-        if not entry.exists():
-            raise ConfigError(f"{entry} is a link to a file that is not there.", hint="Fix the link or remove it.")
-        collection = collection_name(stem)
-        other = files.setdefault(collection, entry)
-        if other is not entry:
-            raise ConfigError(
-                f"{other} and {entry} are both files of the collection {shown(collection)}.",
-                hint="Remove one of them.",
-            )
-    if not files:
-        unfinished = [entry.name for entry in entries if entry.name.endswith(".part")]
-        found = f"; {unfinished[0]} was left by a run that did not finish" if unfinished else ""
-        none = f"no {kind} file" if kind else "none of these files"
-        raise ConfigError(f"The folder {path} has {none}{found}.", hint=expected + note(entries))
-    return {collection: files[collection] for collection in sorted(files)}
-
-
 def parse_position(position: Position, of: str = "a file's") -> tuple[int, int]:
     """The two numbers of a file's position, such as `<offset after the record>:<lines or records so far>`.
 
@@ -288,13 +240,3 @@ def up_to(records: Iterator[Record], bound: Position, key: Callable[[Position], 
 def absolute(path: Path) -> str:
     """The path as a description: the same wherever the command is started."""
     return os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links, and the name would change)
-
-
-def _stem(name: str, suffixes: Sequence[str]) -> str:
-    # Names that begin with a dot are other programs' notes, such as the ._x.ndjson of macOS.
-    if name.startswith("."):
-        return ""
-    for suffix in suffixes:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return ""

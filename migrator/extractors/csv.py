@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from migrator.errors import ConfigError
-from migrator.extractors.base import FileExtractor, divide, factory, find_files, parse_position
+from migrator.extractors.base import FileExtractor, divide, factory, parse_position
 from migrator.extractors.csv_options import (
     OPTIONS,
     REASON,
@@ -21,6 +21,7 @@ from migrator.extractors.csv_options import (
     named_fault,
     parse_options,
 )
+from migrator.extractors.find import find_files
 from migrator.extractors.lines import BLOCK_BYTES, BOM, TextFile
 from migrator.extractors.rows import row_fault
 from migrator.extractors.text_values import BadValue

@@ -17,7 +17,8 @@ from typing import Any
 from uuid import UUID
 
 from migrator.codec import InvalidDocument, canonical, decode
-from migrator.extractors.base import FileExtractor, factory, find_files, parse_position
+from migrator.extractors.base import FileExtractor, factory, parse_position
+from migrator.extractors.find import find_files
 from migrator.extractors.json_records import read_texts
 from migrator.extractors.rows import NoId, document_id, row_fault, text_fault
 from migrator.extractors.text_values import exact_decimal, exact_float

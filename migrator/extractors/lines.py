@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -124,6 +125,25 @@ class TextFile(io.RawIOBase):
                 f"{self.path} is shorter than it was when the checkpoint was made.",
                 hint="Put the old file back, or start over with --restart.",
             )
+
+
+def about_text_bytes(path: Path) -> int:
+    """The length of a file's text; of a packed one an estimate by how its beginning unpacks."""
+    size_bytes = path.stat().st_size
+    packing = _COMPRESSED.get(path.suffix.lower())
+    if not packing:
+        return size_bytes
+    unpack = zlib.decompressobj(31) if packing == "gzip" else zstandard.ZstdDecompressor().decompressobj()
+    used = text_bytes = 0
+    # Whoever reads it says what is wrong with it.
+    with path.open("rb") as file, contextlib.suppress(zlib.error, zstandard.ZstdError):
+        while used < BLOCK_BYTES and text_bytes < 4 * BLOCK_BYTES and not unpack.unused_data:
+            piece = file.read(_ZSTD_STEP_BYTES)
+            if not piece:
+                break
+            text_bytes += len(unpack.decompress(piece))
+            used += len(piece)
+    return text_bytes * size_bytes // max(1, used - len(unpack.unused_data))
 
 
 class _ZstdReader:

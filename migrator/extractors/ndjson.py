@@ -8,7 +8,8 @@ from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError
-from migrator.extractors.base import FileExtractor, after_scheme, chosen, find_files, parse_position
+from migrator.extractors.base import FileExtractor, after_scheme, chosen, parse_position
+from migrator.extractors.find import find_files
 from migrator.extractors.lines import BLOCK_BYTES, BOM, MAX_LINE_BYTES, TextFile, is_packed, read_lines
 from migrator.model import Extractor, Fault, Position, Record
 

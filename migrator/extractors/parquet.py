@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.arrow_values import finer, values_of
-from migrator.extractors.base import FileExtractor, factory, find_files, parse_position
+from migrator.extractors.base import FileExtractor, factory, parse_position
+from migrator.extractors.find import find_files
 from migrator.extractors.rows import row_record
 from migrator.model import Position, Record
 from migrator.naming import shown

@@ -220,7 +220,9 @@ def in_order(
 
     label = json.dumps([job.fingerprint, checkpoint.seed], sort_keys=True)
     folder = path.with_name(path.name + ".spool")
-    spool = SpoolingExtractor(job.extractor, assembly, folder, label, decided, wanted, stopping=job.stopping)
+    spool = SpoolingExtractor(
+        job.extractor, assembly, folder, label, decided, wanted, stopping=job.stopping, listener=job.listener
+    )
     for name in job.collections:
         state = checkpoint.collections.get(name)
         if state is None or state.position is None:

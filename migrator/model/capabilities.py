@@ -98,6 +98,14 @@ class Located(Protocol):
 
 
 @runtime_checkable
+class Measured(Protocol):
+    """A source that knows how much of a collection stands before a position, such as by the bytes of a file."""
+
+    def share(self, collection: str, position: Position | None) -> float | None:
+        """From 0 to 1; None where it cannot say."""
+
+
+@runtime_checkable
 class Destined(Protocol):
     """A source whose documents were meant for certain databases before, such as a reject file."""
 

@@ -42,19 +42,31 @@ class FolderChosen(Event):
 
 
 class CollectionStarted(Event):
-    """A collection begins; `resumed` says that an earlier run had settled a part of it, so many documents."""
+    """A collection begins; `resumed` says that an earlier run had settled a part of it, so many documents.
+
+    Where `total` is not known, `share` is the part of the source that these are, from 0 to 1, if that is.
+    """
 
     collection: str
     database: str
     total: int | None
     resumed: bool
     settled: int = 0
+    share: float | None = None
+
+
+class CollectionCounted(Event):
+    """It is known now how many documents a collection has, those that were settled before among them."""
+
+    collection: str
+    total: int
 
 
 class BatchLoaded(Event):
     """Every document of a batch has its end.
 
-    `documents` of `size_bytes` were sent; `seconds` is how long that took, retries included.
+    `documents` of `size_bytes` were sent; `seconds` is how long that took, retries included. `share` is how much
+    of the collection is done, from 0 to 1, where the source knows it.
     """
 
     collection: str
@@ -62,6 +74,7 @@ class BatchLoaded(Event):
     size_bytes: int
     seconds: float
     documents: int = 0
+    share: float | None = None
 
 
 class DocumentRejected(Event):
@@ -96,10 +109,11 @@ class LimitsChanged(Event):
 
 
 class DocumentsCompared(Event):
-    """Verification went on by so many documents of the source."""
+    """Verification went on by so many documents of the source, and has `share` of it, as in `BatchLoaded`."""
 
     collection: str
     documents: int
+    share: float | None = None
 
 
 class LagMeasured(Event):
@@ -122,8 +136,15 @@ class CollectionFinished(Event):
     counts: Counts
 
 
+SORTING = "sorting"
+"""The task of who sorts a collection before it is moved."""
+
+
 class TaskProgressed(Event):
-    """The server itself is at something: `task` is its word, `where` a database or index, `share` from 0 to 1."""
+    """The server itself is at something: `task` is its word, `where` a database or index, `share` from 0 to 1.
+
+    Or this side is, before it can do what it counts.
+    """
 
     task: str
     where: str

@@ -124,6 +124,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self._totals = Counts()
+        self._share = ExtractorWrapper(self.extractor).share
         self._guard = self.guard or TargetGuard(self.loader)
         self._names: dict[str, str] = {}
         self._save_next_at = float("-inf")
@@ -164,7 +165,14 @@ class Pipeline:
     ) -> None:
         state = self.checkpoint.collections.setdefault(name, CollectionState())
         self.listener(
-            events.CollectionStarted(name, database, total, state.begun, state.counts.read if state.begun else 0)
+            events.CollectionStarted(
+                name,
+                database,
+                total,
+                state.begun,
+                state.counts.read if state.begun else 0,
+                None if state.position is None else self._share(name, state.position),
+            )
         )
         if state.finished:
             state.target = self._guard.begin(name, state.target)
@@ -247,7 +255,8 @@ class Pipeline:
         for reject in rejects:
             self.listener(events.DocumentRejected(reject))
         sent = len(batch.documents)
-        self.listener(events.BatchLoaded(batch.collection, settled, batch.size_bytes, loaded.seconds, sent))
+        share = self._share(batch.collection, state.position)
+        self.listener(events.BatchLoaded(batch.collection, settled, batch.size_bytes, loaded.seconds, sent, share))
         if self.clock() >= self._save_next_at:
             self._save(batch.collection, ahead=bool(window))
         if error := self.max_errors.error(self._totals):

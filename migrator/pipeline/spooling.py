@@ -19,6 +19,7 @@ from migrator.errors import Interrupted, MigratorError, StorageError
 from migrator.files.failures import RESUME, write_error
 from migrator.files.sorting import ExternalSorter
 from migrator.model import EncodedDocument, Extractor, Fault, Position, Record
+from migrator.model.events import SORTING, CollectionCounted, Listener, TaskProgressed, ignore
 from migrator.pipeline.batching import Assembly, as_reject
 from migrator.pipeline.wrapper import ExtractorWrapper
 
@@ -32,6 +33,7 @@ MAX_BYTES_TO_SORT = 10_000
 # No document has it, so what is sorted under it comes first: faults, and last how many were filtered out.
 NO_ID = ""
 FORMAT = 2
+TELL_EVERY = 1_000
 OLDER_FILES = ("faults.ndjson", "counts.json")
 """What format 1 kept beside the sorted documents; a spool of it is sorted again."""
 
@@ -52,6 +54,7 @@ class SpoolingExtractor(ExtractorWrapper):
         wanted: says so for one that `decided` does not know; None to look at what the source begins with.
         max_memory_bytes: of one sort.
         stopping: set it to stop a sort.
+        listener: receives how far a sort is, and then how much there is.
     """
 
     inner: Extractor
@@ -62,6 +65,7 @@ class SpoolingExtractor(ExtractorWrapper):
     wanted: Callable[[str], bool | None] = lambda _collection: True
     max_memory_bytes: int = 16_000_000
     stopping: threading.Event = field(default_factory=threading.Event)
+    listener: Listener = ignore
 
     def __post_init__(self) -> None:
         super().__init__(self.inner)
@@ -72,6 +76,10 @@ class SpoolingExtractor(ExtractorWrapper):
         """The id, or for what is not sorted the source's own words."""
         place = "" if self.decided.get(collection) else super().describe_position(collection, position)
         return place or f"{collection} {position!r:.100}"
+
+    def share(self, collection: str, position: Position | None = None) -> float | None:
+        """The source's own; of what is sorted the number is known."""
+        return None if self.decided.get(collection) else super().share(collection, position)
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Sort first, where that gains and was not done before, then yield in order."""
@@ -122,6 +130,7 @@ class SpoolingExtractor(ExtractorWrapper):
         with contextlib.closing(sorter):
             position: Position = 0 if after is None else after
             given = 0 if isinstance(position, str) else position
+            self.listener(CollectionCounted(collection, len(sorter)))
             items = sorter.sorted_items(after if isinstance(after, str) else None)
             number = 0
             following = next(items, None)
@@ -185,7 +194,9 @@ class SpoolingExtractor(ExtractorWrapper):
         assemble = assembly.assemble
         stopped = self.stopping.is_set
         filtered = 0
-        for record in assembly.prepared(records):
+        for number, record in enumerate(assembly.prepared(records)):
+            if not number % TELL_EVERY and (share := super().share(collection)) is not None:
+                self.listener(TaskProgressed(SORTING, collection, share))
             made = None if record.filtered else assemble(record)
             if isinstance(made, EncodedDocument):
                 sorter.add(made.id, made.body)

@@ -1,6 +1,6 @@
 """Wrappers of an extractor and a loader, with every capability: each says only what it does differently.
 
-Two try again what may pass later, and one divides a refused batch.
+Two try again what may pass later, one divides a refused batch.
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ class ExtractorWrapper(_Wrapper[Extractor]):
         if isinstance(self._inner, capabilities.Located):
             return self._inner.describe_position(collection, position)
         return ""
+
+    def share(self, collection: str, position: Position | None = None) -> float | None:
+        """As the inner one's; None where it does not know."""
+        return self._inner.share(collection, position) if isinstance(self._inner, capabilities.Measured) else None
 
     @property
     def databases(self) -> Mapping[str, str]:
@@ -271,6 +275,11 @@ class RetryingExtractor(ExtractorWrapper):
     def __init__(self, inner: Extractor, retrier: Retrier) -> None:
         super().__init__(inner)
         self._retrier = retrier
+        self._reached: dict[str, Position | None] = {}
+
+    def share(self, collection: str, position: Position | None = None) -> float | None:
+        """As the wrapped extractor's; of what it has given where no position is named."""
+        return super().share(collection, self._reached.get(collection) if position is None else position)
 
     def collections(self) -> Sequence[str]:
         """As the wrapped extractor's, tried again."""
@@ -281,11 +290,11 @@ class RetryingExtractor(ExtractorWrapper):
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """As the wrapped extractor's; a broken reading is taken up after the last record."""
-        reached = after
+        (reached := self._reached)[collection] = after
 
         def opened() -> Iterator[Record]:
-            return self._inner.extract(collection, after=reached)
+            return self._inner.extract(collection, after=reached[collection])
 
         for record in self._retrier.iterate(f"extract {collection}", opened):
-            reached = record.position
+            reached[collection] = record.position
             yield record

@@ -21,6 +21,7 @@ _DETAILS = (
     events.BatchLoaded,
     events.DocumentsCompared,
     events.CheckpointSaved,
+    events.CollectionCounted,
     events.LimitsChanged,
 )
 # What the server is at is told all the time; a line now and then shows that it gets on.

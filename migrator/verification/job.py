@@ -217,7 +217,8 @@ class _Verification:
                 self._note(step)
                 state.position = step.settled or state.position
                 # What is compared once more was reported before.
-                self.job.listener(events.DocumentsCompared(name, max(0, numbers.source - self.reported)))
+                share = self.job.extractor.share(name)
+                self.job.listener(events.DocumentsCompared(name, max(0, numbers.source - self.reported), share))
                 self.reported = max(self.reported, numbers.source)
                 if self.job.stopping.is_set():
                     self._save(name)
@@ -259,6 +260,7 @@ class _Verification:
             sorter.add(document.id, document.body)
             if self.job.stopping.is_set():
                 raise Interrupted("Stopped while the source was sorted.", hint="Go on with --resume.")
+        self.job.listener(events.CollectionCounted(name, len(sorter)))
         return (EncodedDocument(id, body) for id, body in sorter.sorted_items(after))
 
     def _assembled(self, name: str, assembly: Assembly) -> Iterator[EncodedDocument]:

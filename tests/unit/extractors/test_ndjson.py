@@ -6,9 +6,12 @@ import gzip
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.ndjson import NdjsonExtractor
+from migrator.pipeline.wrapper import RetryingExtractor
+from migrator.retry.retrier import Retrier
 
 
 def test_lines_are_handed_on_as_they_are(tmp_path: Path) -> None:
@@ -129,3 +132,27 @@ def test_a_position_must_be_behind_a_line(tmp_path: Path) -> None:
     assert list(extractor.extract("a", after="15:2")) == []
     with pytest.raises(CheckpointError, match="shorter"):
         list(extractor.extract("a", after="99:2"))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_knows_how_much_of_the_file_was_read(tmp_path: Path, suffix: str) -> None:
+    """By its bytes, as the documents of a large file are not counted; of a packed one about that."""
+    text = b"".join(b'{"_id":"%06d","n":%d}\n' % (number, number * 7919) for number in range(60_000))
+    packed = {"": text, ".gz": gzip.compress(text), ".zst": zstandard.ZstdCompressor().compress(text)}
+    (tmp_path / f"a.ndjson{suffix}").write_bytes(packed[suffix])
+    source = RetryingExtractor(NdjsonExtractor(tmp_path), Retrier())
+    assert source.share("a") is None
+    shares = []
+    for number, record in enumerate(source.extract("a"), 1):
+        if not number % 15_000:
+            shares.append(source.share("a") or 0)
+            half = record.position
+    assert shares == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=0.05 if suffix else 0.01)
+    assert source.share("a", half) == shares[-1]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_damaged_file_has_a_share_all_the_same(tmp_path: Path, suffix: str) -> None:
+    """Whoever reads it says what is wrong; to show how far it is must not."""
+    (tmp_path / f"a.ndjson{suffix}").write_bytes(b"not packed")
+    assert NdjsonExtractor(tmp_path).share("a", "5:1") == 1.0

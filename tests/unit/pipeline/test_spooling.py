@@ -6,16 +6,21 @@ import errno
 import json
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from migrator.errors import EndpointError, Interrupted
+from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.files.sorting import ExternalSorter
 from migrator.model import Batch, BatchLimits, Document, Position, Record
+from migrator.model.events import CollectionCounted, Event, TaskProgressed
 from migrator.pipeline import spooling
 from migrator.pipeline.batching import Assembly, batches
 from migrator.pipeline.spooling import SpoolingExtractor
+from migrator.pipeline.wrapper import RetryingExtractor
+from migrator.retry.retrier import Retrier
 from tests.support.fakes import FakeExtractor, Item, numbered
 
 ITEMS: list[Item] = [
@@ -252,3 +257,21 @@ def test_a_full_disk_is_said_and_cleaned_up(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
     assert len(ITEMS) == sum(batch.read for batch in made_batches(spool(tmp_path / "s", ITEMS), None))
+
+
+def test_says_how_far_a_sort_is_and_then_how_much_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large file is read whole before anything is written: that takes a while, and the share is known."""
+    monkeypatch.setattr("migrator.pipeline.spooling.TELL_EVERY", 2)
+    text = b"".join(b'{"_id":"%d"}\n' % (9 - number) for number in range(8))
+    (tmp_path / "a.ndjson").write_bytes(text)
+    source = RetryingExtractor(NdjsonExtractor(tmp_path), Retrier())
+    heard: list[Event] = []
+    sorting = replace(spool(tmp_path, []), inner=source, listener=heard.append)
+    ids = [record.encoded.id for record in sorting.extract("a") if record.encoded]
+    assert ids == [str(number) for number in range(2, 10)]
+    shares = [event.share for event in heard if isinstance(event, TaskProgressed)]
+    assert shares == pytest.approx([1 / 8, 3 / 8, 5 / 8, 7 / 8])
+    assert heard[-1] == CollectionCounted("a", 8)
+    assert sorting.share("a") is None

@@ -19,6 +19,7 @@ EXAMPLES: list[Event] = [
     events.RunStarted("source", "target", ("a", "b"), 10),
     events.CollectionStarted("a", "db", None, resumed=True),
     events.BatchLoaded("a", Counts(3, 2, 1), 1234, 0.123456),
+    events.CollectionCounted("a", 3),
     events.DocumentRejected(REJECT),
     events.RetryScheduled("load a", 2, 1.23456, "busy"),
     events.BatchSplit("a", 500, "413"),
@@ -76,7 +77,14 @@ def test_names_and_fields() -> None:
     """Nouns and verbs, numbers flat and short."""
     assert describe(EXAMPLES[2]) == (
         "batch_loaded",
-        {"collection": "a", **Counts(3, 2, 1).as_dict(), "size_bytes": 1234, "seconds": 0.123, "documents": 0},
+        {
+            "collection": "a",
+            **Counts(3, 2, 1).as_dict(),
+            "size_bytes": 1234,
+            "seconds": 0.123,
+            "documents": 0,
+            "share": None,
+        },
     )
     assert describe(EXAMPLES[0])[1]["collections"] == ["a", "b"]
     assert describe(EXAMPLES[-1]) == ("run_finished", {**Counts(3, 3).as_dict(), "seconds": 1.5})
@@ -85,7 +93,7 @@ def test_names_and_fields() -> None:
 def test_documents_never_show() -> None:
     """A reject's line has the reason and not the document."""
     for log_format in ("json", "text"):
-        assert "hunter2" not in logged(EXAMPLES[3], log_format=log_format)
+        assert "hunter2" not in logged(EXAMPLES[4], log_format=log_format)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +104,7 @@ def test_documents_never_show() -> None:
             "info",
             {type(event) for event in EXAMPLES}
             - {events.BatchLoaded, events.CheckpointSaved, events.LimitsChanged, events.DocumentsCompared}
-            - {events.TaskProgressed},
+            - {events.TaskProgressed, events.CollectionCounted},
         ),
         ("warning", {events.DocumentRejected, events.RetryScheduled, events.BatchSplit}),
         ("error", set()),

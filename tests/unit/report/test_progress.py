@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from typing import Any
+
+import pytest
 
 from migrator.model import Counts, Reject, Report, events
 from migrator.report.logs import MAX_REJECTS_SHOWN
-from migrator.report.progress import MAX_COLLECTION_BARS, ProgressListener
+from migrator.report.progress import MAX_BARS_BELOW, ProgressListener, clock, line, write_above
 
 
 class Terminal(io.StringIO):
@@ -41,7 +44,7 @@ def test_shows_what_is_done() -> None:
     assert listener._bar is not None
     assert listener._bar.n == 75
     listener._bar.refresh()
-    assert "users: " in terminal.getvalue()
+    assert "users  " in terminal.getvalue()
     assert "75%" in terminal.getvalue()
     listener.close()
 
@@ -52,7 +55,7 @@ def test_an_unknown_total_shows_numbers_only() -> None:
     listener(loaded(50))
     assert listener._bar is not None
     listener._bar.refresh()
-    assert "50.0 documents" in terminal.getvalue()
+    assert "50 documents" in terminal.getvalue()
     assert "%" not in terminal.getvalue()
     listener.close()
 
@@ -80,7 +83,7 @@ def test_a_million_rejects_are_not_listed() -> None:
         listener(events.DocumentRejected(Reject("users", f"d{number}", "load", "forbidden", "not you")))
     assert listener._bar is not None
     listener._bar.refresh()
-    assert "rejected=100" in terminal.getvalue()
+    assert "100 rejected" in terminal.getvalue()
     listener.close()
     assert len(terminal.lines) == MAX_REJECTS_SHOWN
 
@@ -122,16 +125,16 @@ def test_collections_have_bars_of_their_own() -> None:
     listener(loaded(5))
     listener(events.BatchLoaded("orders", Counts(read=10, written=10), 100, 0.1))
     assert listener._bar is not None
-    assert {name: bar.n for name, bar in listener._collections.items()} == {"users": 5, "orders": 10}
+    assert {name: bar.n for name, bar in listener._below.items()} == {"users": 5, "orders": 10}
     assert listener._bar.n == 15
-    for bar in (listener._bar, *listener._collections.values()):
+    for bar in (listener._bar, *listener._below.values()):
         bar.refresh()
-    for words in ("2 collections: ", "users: ", "orders: ", "50%", "67%"):
+    for words in ("2 collections  ", "users  ", "orders  ", "50%", "67%"):
         assert words in terminal.getvalue()
     listener(events.CollectionFinished("users", Counts()))
-    assert list(listener._collections) == ["orders"]
+    assert list(listener._below) == ["orders"]
     listener.close()
-    assert listener._collections == {}
+    assert listener._below == {}
 
 
 def test_a_thousand_collections_do_not_fill_the_screen() -> None:
@@ -144,7 +147,7 @@ def test_a_thousand_collections_do_not_fill_the_screen() -> None:
         listener(events.BatchLoaded(name, Counts(read=1, written=1), 100, 0.1))
     assert listener._bar is not None
     assert listener._bar.n == 50
-    assert list(listener._collections) == list(names[-MAX_COLLECTION_BARS:])
+    assert list(listener._below) == list(names[-MAX_BARS_BELOW:])
     listener.close()
 
 
@@ -155,4 +158,91 @@ def test_shows_what_the_server_itself_is_at() -> None:
     listener(events.TaskProgressed("indexer", "orders/_design/by", 0.5))
     assert "indexer orders/_design/by" in terminal.getvalue()
     assert "50" in terminal.getvalue()
+    listener.close()
+
+
+DONE: dict[str, Any] = {"elapsed_s": 60.0, "documents": 1_500_000, "settled": 500_000, "whole": 2_000_000}
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (96, "orders   75%  ███████████████████░░░░░░░  1,500,000 of 2,000,000 documents  0:30 left   16,667/s"),
+        (80, "orders   75%  ███████░░░  1,500,000 of 2,000,000 documents  0:30 left   16,667/s"),
+        (76, "orders   75%  ████████████░░░░░  1,500,000 of 2,000,000 documents  0:30 left"),
+        (60, "orders   75%  ██████████░░░░  1,500,000 documents  0:30 left"),
+        (50, "orders   75%  ██████████░░░░  1,500,000  0:30 left"),
+        (36, "orders  75%  1,500,000  0:30 left"),
+        (20, "orders  75%  1,500,0"),
+    ],
+)
+def test_the_rate_goes_first_where_there_is_no_room(width: int, shown: str) -> None:
+    """Then words, then the bar; never a second line, and what an earlier run did says nothing of the time left."""
+    assert line(width, "orders", **DONE) == shown
+    assert len(line(width, "orders", **DONE)) <= width
+
+
+def test_goes_by_the_bytes_of_a_file_whose_documents_nobody_counts() -> None:
+    """Share and time left are known all the same."""
+    shown = line(80, "orders", elapsed_s=30.0, documents=9_000, settled=3_000, share=0.5, begun=0.25)
+    assert shown.startswith("orders   50%  █")
+    assert shown.endswith("9,000 documents  1:00 left      200/s")
+    assert line(60, "orders", elapsed_s=7.0, documents=1) == "orders  1 document       0:07        0/s"
+
+
+def test_colour_takes_no_room() -> None:
+    """Escape codes are not counted as columns, and only the bar has them."""
+    plain, coloured = (line(60, "orders", coloured=each, **DONE) for each in (False, True))
+    assert coloured.replace("\x1b[32m", "").replace("\x1b[0m", "") == plain
+    assert coloured.count("\x1b[") == 2
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3_661, "1:01:01")])
+def test_a_duration_is_shown_as_a_clock_does(seconds: float, shown: str) -> None:
+    """Hours only where there are some."""
+    assert clock(seconds) == shown
+
+
+@pytest.mark.parametrize("names", [("users",), ("users", "orders")])
+def test_begins_where_the_earlier_run_ended(names: tuple[str, ...]) -> None:
+    """The share has what it settled; the rate and the time left do not."""
+    listener = ProgressListener(Terminal())
+    listener(events.RunStarted("s", "t", names, 200))
+    listener(events.CollectionStarted("users", "users", 200, resumed=True, settled=150))
+    listener(loaded(10))
+    bar = listener._bar
+    assert bar is not None
+    assert (bar.n, bar.initial) == (160, 150)
+    for each in (bar, *listener._below.values()):
+        assert " 80%" in str(each)
+    listener.close()
+
+
+def test_what_is_counted_late_is_counted() -> None:
+    """While a source is sorted its share is shown; then the number is known, and the time begins again."""
+    terminal = Terminal()
+    listener = ProgressListener(terminal)
+    listener(events.RunStarted("s", "t", ("users",), None))
+    listener(events.CollectionStarted("users", "users", None, resumed=False))
+    listener(events.TaskProgressed(events.SORTING, "users", 0.25))
+    assert "sorting users   25%" in terminal.getvalue()
+    listener(events.CollectionCounted("users", 40))
+    listener(loaded(10))
+    assert listener._below == {}
+    assert " 25%" in str(listener._bar)
+    assert "10 of 40 documents" in str(listener._bar)
+    listener(events.BatchLoaded("users", Counts(read=10, written=10), 100, 0.1, share=0.9))
+    assert "20 of 40 documents" in str(listener._bar)
+    listener.close()
+
+
+def test_a_message_has_a_line_of_its_own() -> None:
+    """Whatever is said while a bar is drawn stands above it, and the bar is drawn again below."""
+    listener, terminal = started()
+    listener(loaded(50))
+    assert listener._bar is not None
+    listener._bar.refresh()
+    write_above("Stopping.", terminal)
+    assert terminal.lines == ["Stopping."]
+    assert " 50%" in terminal.getvalue().rpartition("\n")[2]
     listener.close()
