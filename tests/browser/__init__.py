@@ -7,17 +7,19 @@ import hashlib
 import os
 import platform
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from migrator.sandbox.install import find_node
 
 FOLDER = Path(__file__).parent
+PICTURES = FOLDER.parents[1] / "docs" / "images"
 FILES = ("package.json", "package-lock.json", "unpack.mjs")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 INSTALL_TIMEOUT_S = 600
@@ -38,6 +40,21 @@ def open_browser() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def picture(page: Page, name: str, folder: Path) -> None:
+    """A screenshot of what the page shows, in a folder or, with `UPDATE_DOCS=1`, among the pictures of the docs.
+
+    Not compared dot by dot: fonts differ from machine to machine. Neither may it be empty, nor of another width.
+    """
+    path = (PICTURES if os.environ.get("UPDATE_DOCS") else folder) / f"{name}.png"
+    page.screenshot(path=path)
+    size = page.viewport_size
+    head = path.read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    assert size
+    assert struct.unpack(">II", head[16:24]) == (size["width"], size["height"])
+    assert path.stat().st_size > 10_000, f"{path} shows hardly anything"
 
 
 def find_browser() -> Path:

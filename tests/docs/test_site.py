@@ -13,9 +13,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from migrator.cli import COMMANDS
-from tests.browser import open_browser
+from tests.browser import open_browser, picture
 from tests.docs.pages import ROOT
 from tests.support.processes import LIMIT_S
 
@@ -115,23 +116,74 @@ def address(site: Path) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_asks_no_other_host(address: str, scheme: str) -> None:
-    """By day and by night pages are read and searched, and nothing is asked of anybody else or complained of."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all."""
     with open_browser() as browser:
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        asked: list[str] = []
-        failed: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: failed.append(str(error)))
-        page.goto(f"{address}/reference/command/run.html")
-        page.goto(f"{address}/index.html")
-        # The index is loaded when somebody is about to search, and what was typed before is looked for again.
-        page.locator(".md-search__input").focus()
-        page.locator(".md-search__input").press_sequentially("max-outage", delay=20)
-        page.locator(".md-search-result__item").first.wait_for()
-        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (int(re.findall(r"\d+", ground)[0]) < 60) is (scheme == "dark"), ground
-        elsewhere = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
-        assert elsewhere == []
-        assert failed == []
+        yield browser
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("opened", ["served", "as files"])
+def test_a_browser_asks_no_other_host(
+    browser: Browser, site: Path, address: str, opened: str, scheme: str
+) -> None:
+    """By day and by night pages are read and searched, and nothing is asked of anybody else or complained of."""
+    start = address if opened == "served" else site.as_uri()
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    asked: list[str] = []
+    failed: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.goto(f"{start}/reference/command/run.html")
+    page.goto(f"{start}/index.html")
+    search(page, "max-outage")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (int(re.findall(r"\d+", ground)[0]) < 60) is (scheme == "dark"), ground
+    elsewhere = [url for url in asked if not url.startswith((start, "data:", "blob:", "about:"))]
+    assert elsewhere == []
+    assert failed == []
+    page.close()
+
+
+def search(page: Page, words: str) -> None:
+    """Type words into the search, and wait for what it finds."""
+    # The index is loaded when somebody is about to search, and what was typed before is looked for again.
+    page.locator(".md-search__input").focus()
+    page.locator(".md-search__input").fill("")
+    page.locator(".md-search__input").press_sequentially(words, delay=20)
+    page.locator(".md-search-result__item").first.wait_for()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("rejected", "rejected.html"),
+        ("continue interruption", "resume.html"),
+        ("github actions", "github-actions.html"),
+        ("s3 every night", "nightly-s3.html"),
+    ],
+)
+def test_pages_are_found_from_the_first_page_and_by_the_search(
+    browser: Browser, site: Path, words: str, found: str
+) -> None:
+    """Of a site that is opened as files: a link on the first page, and one of the first results of the search."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{site.as_uri()}/index.html")
+    assert page.locator(f"article a[href='{found}']").count() == 1
+    search(page, words)
+    links = page.locator(".md-search-result__link").evaluate_all("links => links.map((link) => link.href)")
+    assert any(found in link for link in links[:5]), links[:10]
+    page.close()
+
+
+@pytest.mark.parametrize(("name", "width"), [("narrow", 360), ("wide", 1280)])
+def test_pages_fit_a_screen(browser: Browser, site: Path, tmp_path: Path, name: str, width: int) -> None:
+    """At two widths no page is wider than the screen: its tables and blocks scroll by themselves."""
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    for path in [*sorted(site.glob("*.html")), site / "reference" / "command" / "run.html"]:
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+    page.goto(f"{site.as_uri()}/index.html")
+    picture(page, f"site-{name}", tmp_path)
+    page.close()
