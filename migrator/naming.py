@@ -14,6 +14,9 @@ MAX_DATABASE_NAME_CHARS = 238
 MAX_FILE_NAME_BYTES = 243
 """What common file systems allow (255), less the longest suffix that this library adds, `.ndjson.part`."""
 
+MIN_LIKENESS = 0.8
+"""Of two words that begin otherwise, for one to be taken for the other mistyped."""
+
 SYSTEM_DATABASES = frozenset({"_users", "_replicator", "_global_changes"})
 
 LEGAL_NAMES = (
@@ -173,6 +176,11 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
+def was(count: int, one: str = "was", many: str = "were") -> str:
+    """The verb for so many: 1 document was, 2 documents were."""
+    return one if count == 1 else many
+
+
 def printable(text: str) -> str:
     """Give a text from outside for a terminal: whatever would break its line, colour or move it is escaped."""
     if text.isprintable():
@@ -202,5 +210,8 @@ def did_you_mean(word: str, known: Iterable[str], form: str = "{!r}") -> str:
     """
     import difflib  # only for a wrong word
 
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"Did you mean {form.format(near[0])}?" if near else ""
+    for near in difflib.get_close_matches(word, list(known)):
+        # Half of the letters are soon alike: import is not report.
+        if near[:1] == word[:1] or difflib.SequenceMatcher(None, word, near).ratio() >= MIN_LIKENESS:
+            return f"Did you mean {form.format(near)}?"
+    return ""

@@ -28,6 +28,7 @@ from migrator.jobs.open import Around, surroundings
 from migrator.jobs.registry import open_client
 from migrator.model import EncodedDocument
 from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
+from migrator.naming import counted
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 
 # So many ids of documents whose revision is not that of their content are named.
@@ -245,7 +246,7 @@ class _Run:
         if latest is None:
             return [], ""
         if len(chain) >= self.options.full_every:
-            return [], f"full: the chain had {len(chain)} snapshots"
+            return [], f"full: the chain had {counted(len(chain), 'snapshot')}"
         source = database_url(self.client.endpoint, name)
         if latest.source != source:
             return [], f"full: the chain was read from {latest.source}"

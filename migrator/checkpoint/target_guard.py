@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from migrator.errors import TargetMissing, TargetReplaced
 from migrator.model import Batch, Loader, Outcome
 from migrator.model.capabilities import Emptiable, Identified
+from migrator.naming import counted
 
 T = TypeVar("T")
 
@@ -126,7 +127,9 @@ class TargetGuard:
         """
         self._compare(collection, recorded)
         if confirmed and self._is_empty(collection):
-            raise self._error(collection, f"is empty, but {confirmed:,} documents had been confirmed there")
+            raise self._error(
+                collection, f"is empty, but {counted(confirmed, 'document')} had been confirmed there"
+            )
 
     def begin(self, collection: str, recorded: str | None) -> str | None:
         """Remember the target that is written to from here on; gives what the checkpoint is to hold.

@@ -49,6 +49,17 @@ COMMANDS = {
 }
 
 
+# What other tools call it.
+ELSEWHERE = {
+    **dict.fromkeys(("import", "export", "load", "migrate", "copy", "move", "sync"), "run"),
+    **dict.fromkeys(("compare", "diff", "prove"), "verify"),
+    **dict.fromkeys(("dump", "save"), "backup"),
+    "check": "doctor",
+    "list": "backups list",
+    "prune": "backups prune",
+}
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported on call."""
 
@@ -78,7 +89,8 @@ class LazyGroup(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from migrator.naming import did_you_mean  # only for a wrong word
 
-            ctx.fail(f"No such command {args[0]!r}. {did_you_mean(args[0], COMMANDS)}".strip())
+            meant = f"Did you mean {ELSEWHERE[args[0]]!r}?" if args[0] in ELSEWHERE else ""
+            ctx.fail(f"No such command {args[0]!r}. {meant or did_you_mean(args[0], COMMANDS)}".strip())
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -225,7 +225,7 @@ def convert(**values: Any) -> None:
     for what, number in result.left_out.items():
         say(f"Left out: {number:,} {what}.")
     if result.ancestries_shortened:
-        say(f"Without the revisions before theirs: {result.ancestries_shortened:,} documents.")
+        say(f"Without the revisions before theirs: {counted(result.ancestries_shortened, 'document')}.")
     if result.rejected:
         raise RejectsError(
             f"{rejected_text(result.rejected)}.", hint=f"They are in {rejects}; after a fix: {again}"

@@ -27,7 +27,7 @@ from migrator.cli.stopping import stoppable
 from migrator.config import LogOptions, Watch
 from migrator.config.option import option, options_class, options_of
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
-from migrator.naming import printable
+from migrator.naming import counted, printable, was
 from migrator.report.summary import table, unconfirmed_lines
 
 if TYPE_CHECKING:
@@ -229,30 +229,32 @@ def rows_to_text(rows: Sequence[Listed]) -> str:
 
 def checked_to_text(checked: Checked, drills: Sequence[Drill], place: str) -> str:
     """What was looked at and restored, and each thing that is wrong."""
-    lines = []
-    for problem in checked.problems:
-        name = f"{printable(problem.database)} {problem.snapshot}".rstrip()
-        lines.append(f"DAMAGED {name}: {problem.what}")
+    lines = [
+        f"DAMAGED {f'{printable(problem.database)} {problem.snapshot}'.rstrip()}: {problem.what}"
+        for problem in checked.problems
+    ]
     lines.append(
-        f"{checked.snapshots:,} snapshots of {checked.databases:,} databases in {place}: {checked.files:,} files, "
-        f"{readable(checked.size_bytes)}, {checked.leaves:,} leaves, {checked.attachments:,} attachments"
+        f"{counted(checked.snapshots, 'snapshot')} of {counted(checked.databases, 'database')} in {place}: "
+        f"{counted(checked.files, 'file')}, {readable(checked.size_bytes)}, {_leaves(checked)}"
     )
     if checked.sealed:
-        lines.append(
-            f"{checked.sealed:,} are encrypted: only digests were compared (--identity FILE looks inside)"
-        )
-    lines.append("All is as it was written." if checked.ok else f"{len(checked.problems):,} problems.")
+        sealed = f"{checked.sealed:,} {was(checked.sealed, 'is', 'are')} encrypted"
+        lines.append(f"{sealed}: only digests were compared (--identity FILE looks inside)")
+    lines.append("All is as it was written." if checked.ok else f"{counted(len(checked.problems), 'problem')}.")
     for drill in drills:
         name = f"{printable(drill.database)} {drill.snapshot}"
         lines += [f"DIFFERENT {name}: {difference}" for difference in drill.differences]
         if drill.faults:
-            lines.append(f"{name}: {drill.faults:,} leaves could not be read when the backup was made")
+            faults = counted(drill.faults, "leaf", "leaves")
+            lines.append(f"{name}: {faults} could not be read when the backup was made")
         lines += unconfirmed_lines(drill.unconfirmed)
         if drill.ok:
-            lines.append(
-                f"{name} was restored and is equal: {drill.leaves:,} leaves, {drill.attachments:,} attachments"
-            )
+            lines.append(f"{name} was restored and is equal: {_leaves(drill)}")
     return _text(lines)
+
+
+def _leaves(found: Checked | Drill) -> str:
+    return f"{counted(found.leaves, 'leaf', 'leaves')}, {counted(found.attachments, 'attachment')}"
 
 
 def checked_as_dict(checked: Checked, drills: Sequence[Drill]) -> dict[str, Any]:
@@ -280,7 +282,7 @@ def plans_to_text(plans: Sequence[PrunePlan], *, dry_run: bool) -> str:
         for snapshot, problem in sorted((plan.damaged | plan.repaired).items()):
             lines.append(f"DAMAGED {printable(plan.database)} {snapshot}: {problem}")
     gone = [manifest for plan in plans for manifest in plan.removed]
-    lines.append(f"{len(gone):,} snapshots {remove}, {readable(sum(each.size_bytes for each in gone))}")
+    lines.append(f"{counted(len(gone), 'snapshot')} {remove}, {readable(sum(each.size_bytes for each in gone))}")
     return _text(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -46,6 +47,11 @@ def say(text: str, level: str = "info") -> None:
         sys.modules["migrator.report.progress"].write_above(text, sys.stderr)
     else:
         click.echo(text, err=True)
+
+
+def screen_lines() -> int | None:
+    """How many lines the terminal has that standard output is; None where it is none."""
+    return shutil.get_terminal_size().lines if sys.stdout.isatty() else None
 
 
 def print_text(text: str, *, beside: bool) -> None:

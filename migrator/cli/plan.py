@@ -12,15 +12,18 @@ import click
 
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, given, made
-from migrator.cli.messages import say
+from migrator.cli.messages import say, screen_lines
 from migrator.cli.options import CommandOptions
 from migrator.cli.rendering import rejected_text, show, this_command
 from migrator.config import JobConfig
 from migrator.couch.places import is_server_url
-from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, EXIT_USAGE
+from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, EXIT_USAGE, ConfigError
 from migrator.report.summary import plan_to_text
 from migrator.server.move.options import ApplyOptions, PlanOptions
 
+# Of a command line of run; a job file may have them, as it is for run too.
+IGNORED = ("resume", "restart", "report", "dry_run", "verify")
+NOT_PLANNED = ("since_last", "follow", "replicate", "executor")
 OWN = ("patterns", "users", "replicator", "quick", "probe")
 
 
@@ -46,6 +49,7 @@ def plan(**values: Any) -> None:
       migrator plan --from export.json --to http://localhost:5984 --transform id:field=sku --json
     """
     config = job_without_own(values)
+    refuse_ignored(config, values)
     if values["output"] or given(PlanOptions, {name: values[name] for name in OWN}):
         say(f"This is the old form of: {_new_form()}")
         plan_and_print(config, values)
@@ -53,12 +57,29 @@ def plan(**values: Any) -> None:
     from migrator.jobs.run import make_plan
 
     made = make_plan(config)
-    show(made, f"{plan_to_text(made)}\n", as_json=values["as_json"])
+    show(made, f"{plan_to_text(made, max_lines=screen_lines())}\n", as_json=values["as_json"])
     if _whole(config):
         say(
             "This is what run would do with the documents. "
             f"To plan the move of the whole server, with revisions, users and settings: {_new_form()}"
         )
+
+
+def refuse_ignored(config: JobConfig, values: Mapping[str, Any]) -> None:
+    """A plan that passes over what it was told would be a plan of something else.
+
+    Raises:
+        ConfigError: a flag was typed that plan does not look at, or the job is of a kind that it cannot plan.
+    """
+    for name in IGNORED:
+        if values.get(name):
+            raise ConfigError(f"--{name.replace('_', '-')} is for run: plan writes nothing.", hint="Leave it out.")
+    for name in NOT_PLANNED:
+        if getattr(config, name):
+            raise ConfigError(
+                f"The job has {name}, which plan cannot show: it plans a run that reads all of the source.",
+                hint=f"Take {name} out of the job file to plan a run that copies everything.",
+            )
 
 
 def _new_form() -> str:
@@ -130,7 +151,9 @@ def plan_and_print(config: JobConfig, values: Mapping[str, Any]) -> None:
     output = values["output"]
     if output:
         save_plan(plan, output)
-    show(plan.as_dict(), plan_to_text(plan, str(output or "")), as_json=values["as_json"])
+    show(
+        plan.as_dict(), plan_to_text(plan, str(output or ""), max_lines=screen_lines()), as_json=values["as_json"]
+    )
     if not plan.ok:
         sys.exit(EXIT_USAGE)
     if plan.cannot_go:

@@ -30,7 +30,7 @@ from migrator.errors import (
 from migrator.files.durable import replace_file
 from migrator.files.failures import AGAIN, RESUME, writing
 from migrator.files.streams import is_standard_output
-from migrator.naming import counted
+from migrator.naming import counted, was
 from migrator.report.summary import dump, report_to_json, report_to_table
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def write_report(
 
 def rejected_text(count: int, what: str = "document") -> str:
     """How many documents, or others, were rejected, in words."""
-    return f"{counted(count, what)} {'was' if count == 1 else 'were'} rejected"
+    return f"{counted(count, what)} {was(count)} rejected"
 
 
 def rejects_exit(altered: int) -> int:
@@ -133,7 +133,7 @@ def rejects_advice(result: JobResult, config: JobConfig) -> str:
     """What to do about a run's rejected documents."""
     text = f"{rejected_text(result.report.rejected)}."
     if altered := result.report.altered:
-        text += f" {altered:,} of them {'was' if altered == 1 else 'were'} changed on the way to the server."
+        text += f" {altered:,} of them {was(altered)} changed on the way to the server."
     if config.replicate:
         return (
             f"{text} The server does not name them; migrator verify --from SOURCE --to TARGET does. "

@@ -23,6 +23,7 @@ from migrator.couch.locate import wait_for_server
 from migrator.couch.places import checked_place
 from migrator.errors import EXIT_DIFFERENCES, ConfigError
 from migrator.fixtures.options import Masking, SeedOptions
+from migrator.naming import counted, was
 from migrator.report.summary import table, unconfirmed_lines
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ def _table(seeded: dict[str, Any], seconds: float) -> str:
         numbers = [f"{number:,}" for number in (result.written, result.unchanged, result.removed)]
         rows.append([result.database, *numbers, ", ".join(also)])
     total = sum(result.written + result.unchanged for result in seeded.values())
-    return f"{table(rows)}\n{total:,} documents are as the fixtures say, in {seconds:.1f} s\n"
+    documents = f"{counted(total, 'document')} {was(total, 'is', 'are')}"
+    return f"{table(rows)}\n{documents} as the fixtures say, in {seconds:.1f} s\n"
 
 
 def _differences(found: list[dict[str, Any]]) -> str:
@@ -207,6 +209,6 @@ def _differences(found: list[dict[str, Any]]) -> str:
     if len(found) > MAX_SHOWN:
         lines.append(f"... and {len(found) - MAX_SHOWN:,} more; --report FILE writes all of them")
     lines.append(
-        f"{len(found):,} differences" if found else "No differences: the databases are what the fixtures say."
+        counted(len(found), "difference") if found else "No differences: the databases are what the fixtures say."
     )
     return "\n".join(lines) + "\n"

@@ -21,7 +21,7 @@ from migrator.couch.copies import settled_info
 from migrator.couch.endpoint import database_url
 from migrator.couch.settings import TOKEN, DatabaseTarget, is_default_security, read_security
 from migrator.errors import CheckpointError, ConfigError
-from migrator.naming import shown
+from migrator.naming import counted, shown
 from migrator.retry.retrier import Retrier
 
 AGAIN = "Run the same command again; what it says is in its way is to be deleted, or kept with --into-existing."
@@ -136,7 +136,9 @@ class Claim:
         found = self.found
         if found.empty or self.resumed:
             return
-        held = f"{found.documents:,} documents" + (f" and {found.deleted:,} deleted ones" if found.deleted else "")
+        held = counted(found.documents, "document") + (
+            f" and {found.deleted:,} deleted ones" if found.deleted else ""
+        )
         mark = found.mark
         begun = bool(mark) and not mark.get("finished") and not mark.get("shared")
         what = f", which are part of {shown(_job_of(mark))}, begun and not completed" if begun else ""

@@ -24,6 +24,7 @@ from migrator.errors import Interrupted, TransientError
 from migrator.files.failures import temporary_folder
 from migrator.files.sorting import ExternalSorter, side_by_side
 from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
+from migrator.naming import counted
 from migrator.retry.retrier import Retrier, repeat_while
 from migrator.retry.window import Window
 
@@ -212,7 +213,7 @@ class LeafReader:
         first = leaves[0]
         why = f"{first.error} ({first.reason})" if isinstance(first, LeafFault) else ""
         return TransientError(
-            f"Reading {self.describe()}: the server fails at {len(leaves)} revisions, the first "
+            f"Reading {self.describe()}: the server fails at {counted(len(leaves), 'revision')}, the first "
             f"{first.id!r:.100} ({first.rev}): {why}.",
             status=500,
             signature=f"row {why:.100}",

@@ -18,6 +18,7 @@ from zlib import crc32
 from migrator.couch.endpoint import database_url
 from migrator.errors import BatchRefused, TransientError
 from migrator.model import Status
+from migrator.naming import counted
 from migrator.retry.retrier import MAX_ATTEMPTS_AT_ONE_DOCUMENT
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def trouble(where: str, row: Mapping[str, Any], documents: int = 1) -> Transient
     """
     error, reason = str(row.get("error")), str(row.get("reason", ""))
     return TransientError(
-        f"{where}: the server does not store {documents} documents, the first {row.get('id')!r:.100}: "
+        f"{where}: the server does not store {counted(documents, 'document')}, the first {row.get('id')!r:.100}: "
         f"{error} ({reason:.300}).",
         hint=TROUBLE_HINT,
         outcome_unknown=True,

@@ -18,7 +18,7 @@ from migrator.extractors.lines import TextFile
 from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.files.identity import file_identity
 from migrator.model import Extractor, Position, Record
-from migrator.naming import collection_name, shown
+from migrator.naming import collection_name, counted, shown
 
 # What one file may make us keep in mind. No application has so many collections; a hostile file could.
 MAX_COLLECTIONS = 100_000
@@ -123,7 +123,7 @@ class ExportExtractor(BaseExtractor):
             file.close()
             raise ConfigError(
                 f"{self._path} was changed while it was read: the collection {shown(collection)} had "
-                f"{section.count:,} documents.",
+                f"{counted(section.count, 'document')}.",
                 hint="Put the old file back and go on with --resume, or start again with --restart.",
             )
         self._park(file, text)

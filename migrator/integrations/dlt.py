@@ -11,6 +11,7 @@ from migrator.config import JobConfig
 from migrator.errors import MigratorError, TransientError
 from migrator.extractors.rows import keyed_record
 from migrator.jobs.dispatch import StreamWriter
+from migrator.naming import counted, was
 from migrator.plugins import extra
 
 PIECE_ITEMS = 5_000
@@ -70,7 +71,8 @@ def couchdb(
             raise DestinationTerminalException(str(error)) from error
         if counts.rejected:
             raise DestinationTerminalException(
-                f"{counts.rejected} of {counts.read} documents of {name} were rejected; they are in {rejects}."
+                f"{counts.rejected:,} of {counted(counts.read, 'document')} of {name} {was(counts.rejected)} "
+                f"rejected; {was(counts.rejected, 'it is', 'they are')} in {rejects}."
             )
 
     # Names and nested values stay as they are: documents are what the target is for.

@@ -18,6 +18,7 @@ from migrator.checkpoint.file import Checkpoint, CheckpointFile
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig
+from migrator.config.option import options_of
 from migrator.errors import CheckpointError, ConfigError, MigratorError
 from migrator.files.identity import same_identity
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
@@ -27,6 +28,9 @@ from migrator.model.events import FolderChosen
 from migrator.pipeline.batching import Assembly, Preparing
 from migrator.pipeline.spooling import MIN_DOCUMENTS_TO_SORT, SpoolingExtractor
 from migrator.pipeline.wrapper import BisectingLoader, LoaderWrapper, RetryingLoader
+
+# What a plan says only where it is not as usual.
+_ALSO = ("newer_field", "prove", "max_errors", "readers", "sort", "q", "n", "partitioned")
 
 
 @dataclass(frozen=True)
@@ -231,12 +235,24 @@ def in_order(
     return spool
 
 
+def _also(config: JobConfig) -> list[str]:
+    """What else a run would be told that is not as usual, as flags."""
+    usual, found = JobConfig(), []
+    for each in options_of(config):
+        if each.name in _ALSO and each.value != getattr(usual, each.name):
+            flag = f"--{each.name.replace('_', '-')}"
+            is_flag = isinstance(each.value, bool)
+            found.append(f"{flag} {each.value}" if not is_flag else flag if each.value else f"--no-{each.name}")
+    return found
+
+
 def make_plan(config: JobConfig, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Open source and target, look, and write down what a run would do.
 
     Raises:
         MigratorError: what a run would meet at its start.
     """
+    also = _also(config)
     with open_job(config, environ=environ) as job:
         job.transform(Checkpoint(job=job.fingerprint))
         collections = {}
@@ -264,5 +280,6 @@ def make_plan(config: JobConfig, environ: Mapping[str, str] | None = None) -> di
             "checkpoint": str(checkpoint),
             "checkpoint_exists": there.exists(),
             "rejects": str(rejects),
+            **({"also": also} if also else {}),
             **({"unconfirmed": list(unconfirmed)} if unconfirmed else {}),
         }

@@ -17,6 +17,7 @@ from migrator.couch.trouble import CONFLICT, STORED, VERDICTS, is_verdict
 from migrator.errors import BatchRefused, TransientError
 from migrator.loaders.target import Incomparable, Look, OnConflict, Target, is_newer, rounds
 from migrator.model import ALTERED, EncodedDocument, Outcome, Status
+from migrator.naming import counted
 from migrator.retry.retrier import repeat_while
 
 # Other writers would have to win every one of these races in turn.
@@ -120,7 +121,7 @@ class BatchWrite:
             else:
                 troubles[index] = row
         if waiting:
-            what = f"no answer for {len(waiting)} documents, the first {next(iter(waiting))!r:.100}"
+            what = f"no answer for {counted(len(waiting), 'document')}, the first {next(iter(waiting))!r:.100}"
             raise self._target.wrong_rows(what, "missing rows")
         if troubles:
             self._target.suspects.settle(

@@ -28,6 +28,7 @@ from migrator.model import (
     events,
 )
 from migrator.model.capabilities import recognizer_of, unconfirmed_of
+from migrator.naming import counted, was
 from migrator.pipeline.accounting import account
 from migrator.pipeline.batching import Assembly, Preparing, batches
 from migrator.pipeline.wrapper import ExtractorWrapper
@@ -73,7 +74,8 @@ class MaxErrors:
             return None
         kind = VerificationError if counts.altered else RejectsError
         return kind(
-            f"{counts.rejected} of {counts.read} documents were rejected, more than allowed.",
+            f"{counts.rejected:,} of {counted(counts.read, 'document')} {was(counts.rejected)} rejected, "
+            "more than allowed.",
             hint="Look at the reject file; fix the cause or raise --max-errors, then go on with --resume.",
         )
 

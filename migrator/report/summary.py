@@ -11,12 +11,16 @@ from typing import Any
 from migrator.errors import ConfigError
 from migrator.files.own_json import from_json
 from migrator.model import CollectionReport, Counts, Report
-from migrator.naming import printable
+from migrator.naming import counted, printable
 
 SCHEMA = 1
 # Numbers under each other would make a report a hundred times as long as it is wide.
 _LIST_OF_NUMBERS = re.compile(r"\[\n\s+((?:-?[\d.]+|null)(?:,\n\s+(?:-?[\d.]+|null))*)\n\s+\]")
 COLUMNS = tuple(Counts().as_dict())
+# Beside the rows of its table.
+LINES_OF_A_PLAN = 16
+MIN_ROWS = 4
+_NOTHING = ("", "0", "?", "-/-")
 ALWAYS = ("read", "written", "rejected")
 
 
@@ -113,30 +117,37 @@ def report_to_table(report: Report, *, dry_run: bool = False) -> str:
     rate = report.totals.read / report.seconds if report.seconds > 0 else 0.0
     verb = "would be moved (dry run, nothing was written)" if dry_run else "accounted for"
     proven = f", {totals.proven:,} proven" if totals.proven else ""
-    lines.append(f"{totals.read:,} documents {verb} in {report.seconds:.1f} s ({rate:,.0f}/s){proven}")
+    lines.append(f"{counted(totals.read, 'document')} {verb} in {report.seconds:.1f} s ({rate:,.0f}/s){proven}")
     if report.carried.read:
         lines.append(f"{report.carried.read:,} more had been settled by the interrupted run before")
     lines += unconfirmed_lines(report.unconfirmed)
     return "\n".join(lines) + "\n"
 
 
-def plan_to_text(plan: Mapping[str, Any]) -> str:
-    """The plan of a job for people."""
+def plan_to_text(plan: Mapping[str, Any], *, max_lines: int | None = None) -> str:
+    """The plan of a job for people.
+
+    Args:
+        plan: the plan.
+        max_lines: of the screen that it is for.
+    """
     rows = [("collection", "goes to", "target", "documents", "there now")]
     for name, item in plan["collections"].items():
         state = {True: "exists", False: "is created", None: "?"}[item["exists"]]
         rows.append((name, item["target"], state, number(item["documents"]), number(item["documents_there"])))
+    batches = counted(plan["batch_docs"], "document"), counted(plan["batch_bytes"], "byte")
     lines = [
         f"source       {plan['source']}",
         f"target       {plan['target']}",
         f"transform    {', then '.join(plan['transform']) or 'nothing; documents go as they are'}",
         f"codec        {plan['codec']}",
         f"on conflict  {plan['on_conflict']}",
-        f"batches      {plan['batch_docs']} documents, {plan['batch_bytes']} bytes, {plan['in_flight']} in flight",
+        f"batches      {', '.join(batches)}, {plan['in_flight']} in flight",
         f"checkpoint   {plan['checkpoint']}" + (" (exists)" if plan["checkpoint_exists"] else ""),
         f"rejects      {plan['rejects']}",
+        *(f"also         {text}" for text in plan.get("also", ())),
         "",
-        table(rows, left=3),
+        table(rows, left=3, max_rows=None if max_lines is None else max_lines - LINES_OF_A_PLAN),
         *unconfirmed_lines(plan.get("unconfirmed", ())),
         "",
         "Nothing was written. Do it with: migrator run (the same arguments)",
@@ -149,14 +160,18 @@ def unconfirmed_lines(sentences: Iterable[str]) -> list[str]:
     return [printable(f"not confirmed: {text}") for text in sentences]
 
 
-def table(rows: Sequence[Sequence[str]], *, left: int = 1, foot: bool = False) -> str:
+def table(rows: Sequence[Sequence[str]], *, left: int = 1, foot: bool = False, max_rows: int | None = None) -> str:
     """Rows under a head, aligned; the first `left` columns to the left, the others to the right.
 
     Args:
         rows: the head, then the others.
         left: columns of words.
         foot: the last row sums up the others.
+        max_rows: how many are shown below the head, of which the last line then says how many there are.
     """
+    more = 0 if max_rows is None else len(rows) - 1 - max(MIN_ROWS, max_rows)
+    if more > 0:
+        rows = rows[: len(rows) - more]
     widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
     rule = "  ".join("-" * width for width in widths)
     lines = []
@@ -170,7 +185,19 @@ def table(rows: Sequence[Sequence[str]], *, left: int = 1, foot: bool = False) -
         lines.append("  ".join(cells).rstrip())
         if number == 0:
             lines.append(rule)
+    if more > 0:
+        lines.append(f"and {more:,} more: --json has all")
     return "\n".join(lines)
+
+
+def without_idle(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Rows without the columns that say nothing of any: there is nothing in them, or what the first one has."""
+    busy = [
+        column
+        for column in range(len(rows[0]))
+        if column == 0 or any(row[column] not in {*_NOTHING, row[0]} for row in rows[1:])
+    ]
+    return [[row[column] for column in busy] for row in rows]
 
 
 def _width(text: str) -> int:

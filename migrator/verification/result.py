@@ -167,5 +167,5 @@ def result_to_text(result: VerifyResult) -> str:
     compared = sum(comparison.source for comparison in result.comparisons.values())
     verdict = "Verified: both sides hold the same." if result.ok else "Source and target differ."
     proven = f", {result.proven:,} of them as proven when they were written" if result.proven else ""
-    lines.append(f"{verdict} {compared:,} documents in {result.seconds:.1f} s{proven}")
+    lines.append(f"{verdict} {counted(compared, 'document')} in {result.seconds:.1f} s{proven}")
     return "\n".join(lines) + "\n"

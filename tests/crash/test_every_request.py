@@ -202,7 +202,7 @@ def test_another_conversion_is_refused(world: World) -> None:
 
     assert converted(file) == 1
     assert converted(file) == 0
-    with pytest.raises(ConfigError, match="holds 1 documents"):
+    with pytest.raises(ConfigError, match="holds 1 document"):
         converted(other)
     file.write_text('{"_id":"a","_rev":"1-a"}\n{"_id":"c","_rev":"1-c"}\n')
     with pytest.raises(ConfigError, match="--into-existing"):

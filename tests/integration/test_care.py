@@ -132,7 +132,7 @@ def test_a_stale_index_is_removed(command: Command, server_url: str, database: s
     stale = len(files())
     ran = command("compact", url)
     assert ran.code == 0, ran.output
-    assert "1 databases compacted" in ran.output
+    assert "1 database compacted" in ran.output
     if stale:
         # On another machine the files cannot be seen.
         assert len(files()) == stale / 2

@@ -204,7 +204,7 @@ def test_conflicts_are_counted(server_url: str, database_prefix: str) -> None:
     finding = look(url).find("conflicts")
     assert finding is not None
     assert finding.level == ADVICE
-    assert "1 documents in conflict" in finding.message
+    assert "1 document in conflict" in finding.message
     assert "such as a" in finding.message
     assert "conflicts=true" in finding.remedy
 
@@ -365,7 +365,7 @@ def test_exposure(stub_server: Callable[[Mapping[str, Reply]], str], monkeypatch
     assert level(diagnosis, "max_document_size") == ADVICE
     finding = diagnosis.find("_security")
     assert finding is not None
-    assert "1 databases" in finding.message
+    assert "1 database" in finding.message
     assert "/a --user" in finding.remedy
 
 

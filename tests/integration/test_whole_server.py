@@ -246,7 +246,7 @@ def test_what_stands_in_the_way_of_a_plan(command: Command, pair: Pair) -> None:
     more = ["--map", f"{names[1]}={pair.target_prefix}c", "--output", "plan.json"]
     ran = command("plan-server", *pair.arguments, *more, "--no-probe")
     assert ran.code == 2, ran.output
-    assert "holds 1 documents" in ran.output
+    assert "holds 1 document" in ran.output
     assert "would both go to" in ran.output
     refused = apply(command, pair)
     assert refused.code == 6

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from migrator.naming import counted
+
 NOTHING = "\N{EN DASH}"
 FATES = ("written", "unchanged", "skipped", "filtered", "rejected")
 # What is said of documents beside how they ended; reports of versions before have the first alone.
@@ -52,7 +54,7 @@ def milliseconds(value: float | None) -> str:
 
 def documents(count: int) -> str:
     """So many documents."""
-    return "1 document" if count == 1 else f"{count:,} documents"
+    return counted(count, "document")
 
 
 def in_words(counts: Mapping[str, int]) -> str:

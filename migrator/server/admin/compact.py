@@ -13,7 +13,7 @@ from typing import Any
 from migrator.couch.settings import left_to_index
 from migrator.errors import ConfigError, EndpointError
 from migrator.model.revisions import DESIGN
-from migrator.naming import printable
+from migrator.naming import counted, printable
 from migrator.report.summary import number, table
 from migrator.server.admin.connection import Server, selected
 
@@ -154,7 +154,8 @@ def compacted_to_text(done: Mapping[str, Compacted], *, dry_run: bool = False) -
     if dry_run:
         end = "Nothing was done. Do it by leaving --dry-run out."
     else:
-        end = f"{len(done):,} databases compacted; {sum(item.freed for item in done.values()):,} bytes given back."
+        freed = counted(sum(item.freed for item in done.values()), "byte")
+        end = f"{counted(len(done), 'database')} compacted; {freed} given back."
     return f"{table(rows)}\n{end}\n"
 
 

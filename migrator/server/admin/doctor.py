@@ -21,6 +21,7 @@ from migrator.couch.responses import Answer
 from migrator.couch.revision import compiled_terms, rule_holds
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import EndpointError, Forbidden, MigratorError, Unauthorized
+from migrator.naming import counted, was
 from migrator.server.admin import probes
 from migrator.server.admin.connection import UNLIMITED, Server
 from migrator.server.admin.probes import ADVICE, OK, PROBLEM, UNKNOWN, UNREACHABLE, Diagnosis, Finding
@@ -266,7 +267,8 @@ def from_inside(server: Server, *, admin: bool) -> Iterator[Finding]:
     yield Finding(
         "_security",
         ADVICE,
-        f"{len(openly):,} databases{more} name no members, so everybody may read and write them: {named}",
+        f"{counted(len(openly), 'database')}{more} {was(len(openly), 'names', 'name')} no members, "
+        f"so everybody may read and write there: {named}",
         f"migrator secure {server.url}/{openly[0]} --user NAME",
     )
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.errors import Forbidden, MigratorError, TransientError, Unauthorized
-from migrator.naming import printable
+from migrator.naming import counted, printable
 from migrator.server.admin.connection import Server
 
 OK = "ok"
@@ -89,7 +89,7 @@ def diagnosis_to_text(diagnosis: Diagnosis) -> str:
         if finding.remedy:
             lines.append(f"{'':<11}  → {printable(finding.remedy)}")
     bad = sum(finding.level in {PROBLEM, UNREACHABLE} for finding in diagnosis.findings)
-    lines.append(f"{diagnosis.url} has {bad:,} problems." if bad else f"{diagnosis.url} is in order.")
+    lines.append(f"{diagnosis.url} has {counted(bad, 'problem')}." if bad else f"{diagnosis.url} is in order.")
     return "\n".join(lines) + "\n"
 
 
@@ -192,7 +192,8 @@ def conflicts(server: Server, database: str | None) -> Iterator[Finding]:
         yield Finding(
             "conflicts",
             ADVICE,
-            f"{name} has {len(ids):,} documents in conflict among those that changed last, such as {ids[0]}",
+            f"{name} has {counted(len(ids), 'document')} in conflict among those that changed last, "
+            f"such as {ids[0]}",
             f"Look at one: curl '{server.url}/{name}/{ids[0]}?conflicts=true'; delete the revisions that lost.",
         )
 

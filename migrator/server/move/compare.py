@@ -14,7 +14,7 @@ from migrator.files.sorting import side_by_side
 from migrator.model import BatchLimits
 from migrator.model.events import TaskProgressed
 from migrator.model.revisions import LeafFault
-from migrator.naming import printable, shown
+from migrator.naming import counted, printable, shown, was
 from migrator.retry.window import in_batches
 from migrator.server.admin import replications
 from migrator.server.admin.compact import designs_of
@@ -106,13 +106,14 @@ def verified_lines(verified: Verified) -> Iterator[str]:
             yield f"{number:,} {what}"
     how = "contents, attachments and settings" if verified.contents else "revisions and settings"
     if verified.ok:
-        yield f"Compared {how}: nothing of {leaves:,} revisions is missing. {verified.seconds:.1f} s"
+        yield f"Compared {how}: nothing of {counted(leaves, 'revision')} is missing. {verified.seconds:.1f} s"
         return
     missing, different = sum(c.missing for c in counts), sum(c.different for c in counts)
     settings = sum(len(c.settings) for c in counts)
+    differ = f"{counted(settings, 'setting')} {was(settings, 'differs', 'differ')}"
     yield (
-        f"Compared {how}: of {leaves:,} revisions {missing:,} are missing and {different:,} different, and "
-        f"{settings:,} settings differ. {verified.seconds:.1f} s"
+        f"Compared {how}: of {counted(leaves, 'revision')} {missing:,} {was(missing, 'is', 'are')} missing and "
+        f"{different:,} different, and {differ}. {verified.seconds:.1f} s"
     )
 
 

@@ -13,8 +13,8 @@ from migrator.errors import CheckpointError, ConfigError
 from migrator.files.durable import replace_file
 from migrator.files.failures import writing
 from migrator.files.own_json import from_json
-from migrator.naming import printable
-from migrator.report.summary import number, table
+from migrator.naming import counted, printable
+from migrator.report.summary import number, table, without_idle
 
 KIND = "migrator plan"
 SCHEMA = 1
@@ -22,6 +22,8 @@ SCHEMA = 1
 MAX_FILE_BYTES = 256_000_000
 
 MAX_LINES = 50
+# On a screen: of each list of what stands in the way, and what there is beside the databases.
+MAX_LINES_SHOWN, LINES_BESIDE = 3, 18
 
 ABSENT = "is created"
 EMPTY = "is there, empty"
@@ -196,17 +198,18 @@ def load_plan(path: Path) -> ServerPlan:
         raise PlanError(f"Plan {path} is damaged.", hint=make) from None
 
 
-def plan_to_text(plan: ServerPlan, file: str = "") -> str:
+def plan_to_text(plan: ServerPlan, file: str = "", *, max_lines: int | None = None) -> str:
     """A plan for people.
 
     Args:
         plan: the plan.
         file: where it was written to; without it, how to write it is told.
+        max_lines: of the screen that it is for.
     """
-    return "\n".join(_lines(plan, file)) + "\n"
+    return "\n".join(_lines(plan, file, max_lines)) + "\n"
 
 
-def _lines(plan: ServerPlan, file: str) -> Iterator[str]:
+def _lines(plan: ServerPlan, file: str, max_lines: int | None) -> Iterator[str]:
     for side, facts in (("from", plan.source), ("to", plan.target)):
         yield f"{side:<6}{facts.url}" + (f", CouchDB {facts.version}" if facts.version else "")
     yield f"made  {plan.made}"
@@ -215,10 +218,14 @@ def _lines(plan: ServerPlan, file: str) -> Iterator[str]:
         ("database", "goes to", "target", "documents", "deleted", "attachments", "bytes", "q/n", "also")
     ]
     rows += [_row(database) for database in plan.databases]
-    yield table(rows, left=3)
+    if max_lines is None:
+        yield table(rows, left=3)
+    else:
+        narrow = without_idle(rows)
+        yield table(narrow, left=3 - len(rows[0][:3]) + len(narrow[0][:3]), max_rows=max_lines - LINES_BESIDE)
     documents = sum(database.documents for database in plan.databases)
     size = sum(database.external_bytes or 0 for database in plan.databases)
-    yield f"{len(plan.databases):,} databases, {documents:,} documents, {size:,} bytes"
+    yield f"{counted(len(plan.databases), 'database')}, {counted(documents, 'document')}, {counted(size, 'byte')}"
     yield ""
     yield f"users         {number(plan.users, 'stay behind')}" + (" with their passwords" if plan.users else "")
     yield f"replications  {number(plan.replications, 'stay behind')}" + (", paused" if plan.replications else "")
@@ -227,18 +234,21 @@ def _lines(plan: ServerPlan, file: str) -> Iterator[str]:
     if plan.estimate:
         took = timedelta(seconds=round(plan.estimate.seconds))
         yield (
-            f"time          about {took}, from a sample of {plan.estimate.sample_documents:,} documents "
+            f"time          about {took}, from a sample of {counted(plan.estimate.sample_documents, 'document')} "
             f"({plan.estimate.documents_per_second:,.0f}/s)"
         )
     yield f"too large     {plan.found_by}"
     if any(database.attachments is None for database in plan.databases):
         yield "attachments   are counted only where documents were read, which is everywhere without --quick"
-    yield from _listed("stays behind", [f"{name}: {reason}" for name, reason in plan.left_out.items()])
-    yield from _listed(
-        "cannot go", [f"{item.database} {item.id} {item.rev}: {item.reason}" for item in plan.cannot_go]
-    )
-    yield from _listed("warning", plan.warnings)
-    yield from _listed("problem", plan.problems)
+    cannot_go = [f"{item.database} {item.id} {item.rev}: {item.reason}" for item in plan.cannot_go]
+    most = MAX_LINES if max_lines is None else MAX_LINES_SHOWN
+    for what, lines in (
+        ("stays behind", [f"{name}: {reason}" for name, reason in plan.left_out.items()]),
+        ("cannot go", cannot_go),
+        ("warning", plan.warnings),
+        ("problem", plan.problems),
+    ):
+        yield from _listed(what, lines, most)
     yield ""
     if plan.problems:
         yield "This plan cannot be done as it is. Nothing was written."
@@ -272,8 +282,8 @@ def _row(database: DatabasePlan) -> Sequence[str]:
     )
 
 
-def _listed(what: str, lines: Sequence[str]) -> Iterator[str]:
-    for line in lines[:MAX_LINES]:
+def _listed(what: str, lines: Sequence[str], most: int) -> Iterator[str]:
+    for line in lines[:most]:
         yield f"{what:<13} {printable(line)}"
-    if len(lines) > MAX_LINES:
-        yield f"{what:<13} and {len(lines) - MAX_LINES:,} more, all in the JSON"
+    if len(lines) > most:
+        yield f"{what:<13} and {len(lines) - most:,} more, all in the JSON"

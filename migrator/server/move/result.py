@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.model import Counts
-from migrator.naming import printable
+from migrator.naming import counted, printable
 from migrator.report.summary import SCHEMA, numbers, table, unconfirmed_lines
 from migrator.server.move.compare import Verified, verified_lines
 
@@ -102,7 +102,9 @@ def applied_to_text(applied: Applied) -> str:
     rows.append(("total", "", *numbers(totals, COLUMNS), "", "", ""))
     lines = [table(rows, left=2)]
     rate = totals.read / applied.seconds if applied.seconds > 0 else 0.0
-    lines.append(f"{totals.read:,} revisions accounted for; this run took {applied.seconds:.1f} s ({rate:,.0f}/s)")
+    lines.append(
+        f"{counted(totals.read, 'revision')} accounted for; this run took {applied.seconds:.1f} s ({rate:,.0f}/s)"
+    )
     if applied.caught_up:
         lines.append(f"{applied.caught_up:,} had changed at the source meanwhile, and were carried, too")
     lines += unconfirmed_lines(applied.unconfirmed)

@@ -9,7 +9,7 @@ from typing import Any
 
 from migrator.couch.validate import security_fault
 from migrator.errors import ConfigError
-from migrator.naming import legal_database, shown
+from migrator.naming import counted, legal_database, shown
 from migrator.server.admin.compact import KNOWN_LANGUAGES, Design, designs_of, sizes
 from migrator.server.admin.connection import Server, selected
 from migrator.server.admin.probes import SCRATCH_PREFIX
@@ -100,7 +100,7 @@ def _survey(source: Server, target: Server, name: str, target_name: str) -> Surv
 def _occupied(source: str, target: str, state: str, partitioned: bool, there: Mapping[str, Any]) -> Iterator[str]:
     if state == OCCUPIED:
         yield (
-            f"{source} would go to {target}, which holds {there.get('doc_count') or 0:,} documents and "
+            f"{source} would go to {target}, which holds {counted(there.get('doc_count') or 0, 'document')} and "
             f"{there.get('doc_del_count') or 0:,} deletions: use --map {source}=NEW, or delete it"
         )
     elif bool((there.get("props") or {}).get("partitioned")) is not partitioned:
@@ -274,7 +274,7 @@ def _made_meanwhile(plan: ServerPlan, target: Server, ours: Collection[str]) -> 
         held = _held(info)
         if database.target_state == ABSENT or held:
             yield f"{database.target} is there at the target by now" + (
-                f" with {held:,} documents" if held else ""
+                f" with {counted(held, 'document')}" if held else ""
             )
 
 

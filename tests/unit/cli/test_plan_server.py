@@ -29,10 +29,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return {"job": 1}
 
     monkeypatch.setattr("migrator.server.move.make_plan.plan_server", whole)
-    monkeypatch.setattr("migrator.server.move.plan.plan_to_text", lambda *_: "the server's plan\n")
+    monkeypatch.setattr("migrator.server.move.plan.plan_to_text", lambda *_, **__: "the server's plan\n")
     monkeypatch.setattr("migrator.server.move.plan.save_plan", lambda _, path: Path(path).write_text("plan"))
     monkeypatch.setattr("migrator.jobs.run.make_plan", job)
-    monkeypatch.setattr("migrator.cli.plan.plan_to_text", lambda _: "the run's plan")
+    monkeypatch.setattr("migrator.cli.plan.plan_to_text", lambda _, **__: "the run's plan")
     monkeypatch.setattr("migrator.couch.locate.locate", lambda *_, **__: (None, None))
     return found
 

@@ -171,7 +171,7 @@ def test_a_busy_server_is_asked_again(couch: FakeCouch) -> None:
     ("kind", "words"),
     [
         ("rows of another", "'z', which was not asked"),
-        ("a row dropped", "no answer for 1 documents, the first 'c'"),
+        ("a row dropped", "no answer for 1 document, the first 'c'"),
     ],
 )
 def test_what_is_wrong_with_an_answer_is_told(couch: FakeCouch, kind: str, words: str) -> None:
@@ -443,7 +443,7 @@ def test_a_refusal_between_tells_the_wrappers_what_may_be_written(couch: FakeCou
         loader.load(batch(*DOCS))
     loader.close()
     assert caught.value.outcome_unknown
-    assert "does not store 1 documents, the first 'a': os_process_error" in caught.value.message
+    assert "does not store 1 document, the first 'a': os_process_error" in caught.value.message
 
 
 def test_a_database_is_created_once_whoever_is_faster(couch: FakeCouch) -> None:
