@@ -12,6 +12,7 @@ MigratorError (1)
 │   ├── Unauthorized            ... with these credentials; never retried
 │   ├── Forbidden               ... for this user
 │   ├── TargetMissing           ... because a database is gone
+│   │   └── DatabaseMissing     ... or was never there (exit code 2)
 │   └── StorageError            ... no: a disk of this machine is full, read-only or failing
 ├── BatchRefused (1)            the target refused a whole batch; loaders' wrappers divide it
 ├── CheckpointError (6)         exists, belongs to another job, is damaged or too new
@@ -197,6 +198,12 @@ class Forbidden(EndpointError):
 
 class TargetMissing(EndpointError):
     """A database that was there is not (404)."""
+
+
+class DatabaseMissing(TargetMissing):
+    """A database that was named is not there; trying again later does not help."""
+
+    exit_code = EXIT_USAGE
 
 
 class StorageError(EndpointError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from migrator.errors import ConfigError
 
@@ -186,6 +187,41 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def is_pattern(name: str) -> bool:
+    """True of what stands for several names."""
+    return any(char in name for char in "*?[")
+
+
+def selected(names: Iterable[str], patterns: Sequence[str], where: str, what: str = "database") -> list[str]:
+    """Give the names that somebody chose, in their order; all of them without a choice.
+
+    Args:
+        names: what there is.
+        patterns: names, or patterns in which `*` and `?` stand for any characters. What begins with `_` is the
+            server's own, and is meant only by a pattern that begins with it too.
+        where: where they are, for the message.
+        what: what has these names, for the message.
+
+    Raises:
+        ConfigError: one of them means nothing, so that a mistyped one does not pass for done.
+    """
+    known = list(names)
+    chosen: set[str] = set(() if patterns else known)
+    for pattern in patterns:
+        found = [pattern] if pattern in known else fnmatch.filter(known, pattern)
+        if found != [pattern] and not pattern.startswith("_"):
+            found = [name for name in found if not name.startswith("_")]
+        if not found:
+            there = ", ".join(map(printable, known[:20])) + (", …" if len(known) > 20 else "")
+            near = did_you_mean(pattern, known)
+            raise ConfigError(
+                f"{where} has no {what} {shown(pattern)}.",
+                hint=f"{near} It has: {there}." if known else "It has none.",
+            )
+        chosen.update(found)
+    return [name for name in known if name in chosen]
 
 
 def is_database_name(name: str) -> bool:

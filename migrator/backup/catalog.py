@@ -23,7 +23,7 @@ from migrator.backup.format.manifest import (
 )
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, DamagedBackup
-from migrator.naming import collection_name, file_name, shown
+from migrator.naming import collection_name, file_name, selected, shown
 
 ROOT = "databases"
 HINT = "See what there is: migrator backups list --from PLACE"
@@ -64,10 +64,9 @@ class Catalog:
 
     def databases(self, *, unfinished: bool = False) -> list[str]:
         """The databases that have a snapshot, sorted; with `unfinished` those too that have none finished."""
-        names = sorted(collection_name(folder) for folder in self.place.folders(ROOT))
         return [
             name
-            for name in names
+            for name in sorted(map(collection_name, self.place.folders(ROOT)))
             if unfinished or self.head(name) or any(self.has(name, each) for each in self.folders(name))
         ]
 
@@ -97,6 +96,12 @@ class Catalog:
         """True when a snapshot is finished."""
         folder = snapshot_folder(database, snapshot)
         return any(self.place.exists(f"{folder}/{name}") for name in (FILE, COPY))
+
+    def chosen(self, patterns: Sequence[str] = (), *, unfinished: bool = False) -> list[str]:
+        """As `databases`, those that patterns mean; an error where there is none."""
+        if found := self.databases(unfinished=unfinished):
+            return selected(found, patterns, self.place.describe())
+        raise ConfigError(f"There are no backups in {self.place.describe()}.", hint="Check what --from names.")
 
     def read(self, database: str, snapshot: str, *, digest: str = "") -> Manifest | None:
         """The manifest of a snapshot, or its copy; None when the snapshot is not finished.

@@ -15,7 +15,7 @@ from migrator.backup.format.segments import FRAME_BYTES
 from migrator.backup.format.snapshot_reader import ChainIndex
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.backup.options import BackupOptions
-from migrator.backup.result import DatabaseResult, Progress, RevisionsResult, attempted, selected
+from migrator.backup.result import DatabaseResult, Progress, RevisionsResult, attempted
 from migrator.config import JobConfig
 from migrator.couch.changes import BEGINNING, takes_since
 from migrator.couch.client import CouchClient
@@ -28,7 +28,7 @@ from migrator.jobs.open import Around, surroundings
 from migrator.jobs.registry import open_client
 from migrator.model import EncodedDocument
 from migrator.model.revisions import DatabaseFacts, Leaf, LeafFault
-from migrator.naming import counted
+from migrator.naming import counted, selected
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 
 # So many ids of documents whose revision is not that of their content are named.
@@ -78,12 +78,14 @@ def _names(
         )
     if named:
         return [named], []
-    known = first.call("reach the source", lambda _: client.databases())
+    known = sorted(first.call("reach the source", lambda _: client.databases()))
     names: set[str] = set()
     missing: list[DatabaseResult] = []
-    for pattern in options.databases or ("",):
+    if not options.databases:
+        names.update(name for name in known if not name.startswith("_"))
+    for pattern in options.databases:
         try:
-            names.update(selected(known, [pattern] if pattern else [], client.url))
+            names.update(selected(known, [pattern], client.url))
         except ConfigError as error:
             missing.append(DatabaseResult(pattern, error=error))
     if names:

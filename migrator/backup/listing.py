@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
@@ -29,27 +28,6 @@ class Listed(NamedTuple):
     size_bytes: int
     chain: int
     problem: str
-
-
-def matching(catalog: Catalog, patterns: Sequence[str], *, unfinished: bool = False) -> list[str]:
-    """The databases whose names fit one of the patterns, in which `*` and `?` stand for other characters.
-
-    Args:
-        catalog: where to look.
-        patterns: none stands for all.
-        unfinished: name those too that have no finished snapshot.
-
-    Raises:
-        ConfigError: a pattern fits none.
-    """
-    databases = catalog.databases(unfinished=unfinished)
-    for pattern in patterns:
-        if not fnmatch.filter(databases, pattern):
-            there = ", ".join(map(shown, databases[:10])) or "none"
-            raise ConfigError(f"There is no backup of a database {shown(pattern)}.", hint=f"There are: {there}.")
-    return [
-        name for name in databases if not patterns or any(fnmatch.fnmatchcase(name, each) for each in patterns)
-    ]
 
 
 def listing(catalog: Catalog, databases: Sequence[str]) -> list[Listed]:

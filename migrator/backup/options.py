@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from migrator.config.option import option, options_class, said
+from migrator.config.option import CHOICE, DATABASES, option, options_class, said
 
 # A folder, or what fsspec opens.
 PLACES = "a folder, or s3://bucket/path, gcs://…, abfs://…, sftp://host/path"
-PATTERNS = (
-    "Only databases of this name; * and ? stand for any characters. "
-    "Databases whose names begin with _ are included only when named."
-)
+PATTERNS = f"{CHOICE} Databases whose names begin with _ are included only when named."
 # The usual size of a file; with each that is full there is something to continue from.
 SEGMENT_BYTES = 16_000_000
 IDENTITY = "File with the secret key of encrypted backups, as age-keygen writes it."
 
 
 def _databases() -> Any:
-    return option((), PATTERNS, unit="PATTERN", flag="--database", text="all others")
+    return option((), PATTERNS, unit="NAME", flag=DATABASES, text="all others")
 
 
 @options_class

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Unpack
 
-from migrator.backup.catalog import HINT, Catalog, open_catalog
+from migrator.backup.catalog import Catalog, open_catalog
 from migrator.backup.format.cipher import fitting
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import SnapshotReader
 from migrator.backup.listing import snapshot_at
 from migrator.backup.options import RestoreOptions
-from migrator.backup.result import SYSTEM, DatabaseResult, Progress, RevisionsResult, attempted, selected
+from migrator.backup.result import SYSTEM, DatabaseResult, Progress, RevisionsResult, attempted
 from migrator.config import JobConfig
 from migrator.couch.claim import Claim
 from migrator.couch.client import CouchClient
@@ -80,9 +80,8 @@ def run_restore(config: JobConfig, options: RestoreOptions, **around: Unpack[Aro
 
 def _manifests(catalog: Catalog, options: RestoreOptions) -> tuple[dict[str, Manifest], list[DatabaseResult]]:
     """The snapshot of each database that is to be restored, and what is said of those whose own is damaged."""
-    names = selected(catalog.databases(), options.databases, catalog.place.describe())
-    if not names:
-        raise ConfigError(f"There is no backup in {catalog.place.describe()}.", hint=HINT)
+    # Without a choice, none of the server's own.
+    names = catalog.chosen(options.databases or ["*"])
     found: dict[str, Manifest] = {}
     missing: ConfigError | None = None
     unreadable: list[DatabaseResult] = []

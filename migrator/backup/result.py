@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from migrator.backup.format.manifest import Manifest
 from migrator.checkpoint.reject_file import RejectFile
-from migrator.errors import EXIT_OK, EXIT_REJECTS, ConfigError, Interrupted, MigratorError
+from migrator.errors import EXIT_OK, EXIT_REJECTS, Interrupted, MigratorError
 from migrator.model import CollectionReport, Counts, Report, events
 from migrator.model.revisions import Leaf, LeafFault, leaf_bytes
-from migrator.naming import shown
 from migrator.pipeline.accounting import Tally, account_leaves
 
 # The server's own. Whoever wants one names it.
@@ -103,32 +101,6 @@ class RevisionsResult:
             "seconds": round(self.seconds, 3),
         }
         return value | ({"rejects": self.rejects} if self.rejects else {})
-
-
-def selected(names: Iterable[str], patterns: Sequence[str], where: str) -> list[str]:
-    """The names that patterns mean, sorted; without any, all that are not the server's own.
-
-    Raises:
-        ConfigError: a pattern means none.
-    """
-    known = sorted(names)
-    if not patterns:
-        return [name for name in known if not name.startswith(SYSTEM)]
-    chosen: set[str] = set()
-    for pattern in patterns:
-        # A star means no system database: their restoring has consequences.
-        found = [
-            name
-            for name in known
-            if fnmatch.fnmatchcase(name, pattern) and (pattern[:1] == SYSTEM or not name.startswith(SYSTEM))
-        ]
-        if not found:
-            raise ConfigError(
-                f"{where} has no database {shown(pattern)}.",
-                hint=f"It has: {', '.join(known[:20])}." if known else "It has none.",
-            )
-        chosen.update(found)
-    return sorted(chosen)
 
 
 @dataclass(eq=False)

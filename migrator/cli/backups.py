@@ -13,7 +13,7 @@ import click
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.format.cipher import open_cipher
-from migrator.backup.listing import Listed, listing, matching
+from migrator.backup.listing import Listed, listing
 from migrator.backup.options import RestoreOptions
 from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
@@ -25,7 +25,7 @@ from migrator.cli.options import DryRun
 from migrator.cli.rendering import show
 from migrator.cli.stopping import stoppable
 from migrator.config import LogOptions, Watch
-from migrator.config.option import option, options_class, options_of
+from migrator.config.option import CHOICE, option, options_class, options_of
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.naming import counted, printable, was
 from migrator.report.summary import table, unconfirmed_lines
@@ -40,7 +40,7 @@ from_option = flags(RestoreOptions, "place")
 database_option = flags(
     RestoreOptions,
     "databases",
-    help={"databases": "Only databases of this name; * stands for any characters."},
+    help={"databases": CHOICE},
     default={"databases": ""},
 )
 
@@ -87,11 +87,9 @@ def list_command(place: str, databases: tuple[str, ...], as_json: bool | None) -
       migrator backups list --from /var/backups/couchdb
       migrator backups list --from s3://bucket/couchdb --database 'orders*' --json
     """
-    opened = open_place(place)
-    catalog = Catalog(opened)
-    rows = listing(catalog, matching(catalog, databases))
-    text = rows_to_text(rows) or f"There are no backups in {opened.describe()}.\n"
-    show([row._asdict() for row in rows], text, as_json=as_json)
+    catalog = Catalog(open_place(place))
+    rows = listing(catalog, catalog.chosen(databases))
+    show([row._asdict() for row in rows], rows_to_text(rows), as_json=as_json)
     if any(row.problem for row in rows):
         sys.exit(EXIT_DIFFERENCES)
 
@@ -129,9 +127,7 @@ def check_command(**values: Any) -> None:
     with options.timed("check", made(Watch, values)), stoppable() as stopping:
         opened = open_place(wanted.place)
         cipher = open_cipher(identity_file=wanted.identity or None)
-        names = matching(Catalog(opened), wanted.databases)
-        if not names:
-            raise ConfigError(f"There are no backups in {opened.describe()}.", hint="Check what --from names.")
+        names = Catalog(opened).chosen(wanted.databases)
 
         def tell(manifest: Manifest, what: str = "reading") -> None:
             if stopping.is_set():
@@ -187,11 +183,10 @@ def prune_command(place: str, databases: tuple[str, ...], **values: Any) -> None
         )
     opened = open_place(place)
     # Before the lock, which would make the folder of a name that was mistyped.
-    if not Catalog(opened).databases(unfinished=True):
-        raise ConfigError(f"There are no backups in {opened.describe()}.", hint="Check what --from names.")
+    Catalog(opened).chosen(databases, unfinished=True)
     dry_run = made(DryRun, values).dry_run
     with contextlib.nullcontext() if dry_run else opened.lock():
-        names = matching(Catalog(opened), databases, unfinished=True)
+        names = Catalog(opened).chosen(databases, unfinished=True)
         plans = list(plan_pruning(opened, names, policy))
         if not dry_run:
             for plan in plans:
@@ -215,9 +210,7 @@ def prune_command(place: str, databases: tuple[str, ...], **values: Any) -> None
 
 
 def rows_to_text(rows: Sequence[Listed]) -> str:
-    """A table of snapshots, and what is wrong with them; "" where there are none."""
-    if not rows:
-        return ""
+    """A table of snapshots, and what is wrong with them."""
     body: list[Sequence[str]] = [("database", "snapshot", "kind", "finished", "documents", "size", "chain")]
     for row in rows:
         numbers = (f"{row.documents:,}", readable(row.size_bytes), str(row.chain) if row.chain else "broken")

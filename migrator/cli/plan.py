@@ -24,7 +24,7 @@ from migrator.server.move.options import ApplyOptions, PlanOptions
 # Of a command line of run; a job file may have them, as it is for run too.
 IGNORED = ("resume", "restart", "report", "dry_run", "verify")
 NOT_PLANNED = ("since_last", "follow", "replicate", "executor")
-OWN = ("patterns", "users", "replicator", "quick", "probe")
+OWN = ("users", "replicator", "quick", "probe")
 
 
 @click.command(cls=Command)
@@ -144,7 +144,7 @@ def plan_and_print(config: JobConfig, values: Mapping[str, Any]) -> None:
     from migrator.server.move.make_plan import plan_server as make
     from migrator.server.move.plan import plan_to_text, save_plan
 
-    wanted = made(PlanOptions, values, map=config.map)
+    wanted = made(PlanOptions, values, map=config.map, patterns=values.get("patterns") or config.collection)
     target = target_text(config)
     with options.at_work(values) as (listener, stopping):
         plan = make(config.source, target, wanted, config=config, listener=listener, stopping=stopping)

@@ -22,7 +22,7 @@ from migrator.cli.flags import Command, flags
 from migrator.cli.messages import say
 from migrator.cli.options import BESIDE, CommandOptions
 from migrator.cli.rendering import show, write_report
-from migrator.errors import CheckpointError, ConfigError
+from migrator.errors import ConfigError
 from migrator.report.summary import report_from_json, report_to_table, table
 
 # A report has a few hundred bytes for each collection and a thousand differences; a larger file is something else.
@@ -101,9 +101,7 @@ def status(checkpoint: Path, as_json: bool | None) -> None:
 
     file = CheckpointFile(checkpoint)
     if not file.exists() and not file.real.is_symlink():
-        raise CheckpointError(
-            f"There is no checkpoint {checkpoint}.", hint="Name the file that run --checkpoint wrote."
-        )
+        raise ConfigError(f"There is no checkpoint {checkpoint}.", hint="Name the file that --checkpoint names.")
     found = file.load()
     value = {
         "finished": found.finished,

@@ -29,14 +29,13 @@ from migrator.report.summary import table, unconfirmed_lines
 if TYPE_CHECKING:
     from migrator.fixtures.model import Fixtures
 
-ONLY = "Only this database."
 # A database that tests have changed beyond that is told by its number.
 MAX_SHOWN = 200
 
 
 @click.command(cls=Command)
 @click.argument("fixtures")
-@flags(JobConfig, "target", "collection", help={"target": "http(s)://host:5984.", "collection": ONLY})
+@flags(JobConfig, "target", "collection", help={"target": "http(s)://host:5984."})
 @flags(SeedOptions, "exact", "recreate")
 @flags(CommandOptions, "prefix")
 @flags(SeedOptions, "wait_s")
@@ -97,7 +96,7 @@ def seed(fixtures: str, **values: Any) -> None:
 @click.command(cls=Command)
 @click.argument("url")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@flags(JobConfig, "collection", help={"collection": ONLY})
+@flags(JobConfig, "collection")
 @flags(CommandOptions, "format")
 @flags(JobConfig, "report", help={"report": options.REPORT})
 @flags(Masking)

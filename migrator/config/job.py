@@ -13,6 +13,8 @@ from typing import Any
 from migrator.config import kinds
 from migrator.config.option import (
     BYTES,
+    CHOICE,
+    DATABASES,
     RESUME,
     SYNC,
     TUNING,
@@ -39,7 +41,7 @@ _tuning = partial(option, group=TUNING)
 # A job file has a few lines; a larger file is something else.
 MAX_FILE_BYTES = 1_000_000
 # TOML and people say `from`, which is a word of Python's own.
-ALIASES = {"from": "source", "to": "target"}
+ALIASES = {"from": "source", "to": "target", "database": "collection"}
 
 
 @options_class
@@ -48,7 +50,7 @@ class JobConfig(Connection, Watch):
 
     source: str = option("", kinds.SOURCE_HELP, unit="SOURCE", flag="--from")
     target: str = option("", kinds.TARGET_HELP, unit="TARGET", flag="--to", text="COUCHDB_URL")
-    collection: tuple[str, ...] = option((), "Move only this collection.", unit="NAME")
+    collection: tuple[str, ...] = option((), CHOICE, unit="NAME", flag=DATABASES)
     map: Mapping[str, str] = option({}, "Name a collection's database.", unit="NAME=DATABASE")
     transform: tuple[str, ...] = option(
         (),
@@ -225,7 +227,7 @@ def load_job_file(path: str, environ: Mapping[str, str] | None = None) -> dict[s
             f"Job file {path}: {reason}.", hint="It must be TOML; examples lie in configs/."
         ) from None
     kinds = {each.name: each.kind for each in options_of(JobConfig)}
-    known = sorted({*kinds, *ALIASES} - set(ALIASES.values()))
+    known = sorted({*kinds, *ALIASES} - {"source", "target"})
     values: dict[str, Any] = {}
     for key, value in raw.items():
         name = ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))

@@ -82,6 +82,11 @@ class Described:
         return f"{self.value:g}" if isinstance(self.value, float) else str(self.value)
 
 
+DATABASES = "--database --collection"
+"""The one option that chooses databases or collections, by either word."""
+CHOICE = "Only this; a name, or a pattern such as 'orders_*'."
+
+
 def said(help: str, **more: Any) -> dict[str, Option]:
     """The metadata of a field that is an option and has no default: `field(metadata=said("…"))`."""
     return {_KEY: Option(help, **more)}

@@ -16,9 +16,10 @@ from migrator.convert.copy import Conversion, Converter, convert_file
 from migrator.convert.formats.reader import FileReader
 from migrator.convert.formats.table import READERS, WRITERS, open_reader
 from migrator.convert.options import ConvertJob
-from migrator.couch.endpoint import is_server_url, redact
+from migrator.couch.endpoint import database_url, is_server_url, redact
 from migrator.couch.locate import client_of
-from migrator.couch.places import checked_place
+from migrator.couch.places import checked_place, refuse_itself
+from migrator.couch.settings import missing
 from migrator.errors import ConfigError, UnaccountedError
 from migrator.files.failures import temporary_folder
 from migrator.files.identity import file_identity
@@ -26,7 +27,7 @@ from migrator.files.streams import copied, is_stream, open_output, stem_of, writ
 from migrator.model.capabilities import unconfirmed_of
 from migrator.model.events import Listener, ignore
 from migrator.model.revisions import RevisionReader, RevisionWriter
-from migrator.naming import shown
+from migrator.naming import is_pattern, selected
 from migrator.retry.retrier import Retrier, RetryPolicy
 
 _BLOCK_BYTES = 1 << 20
@@ -164,6 +165,8 @@ def open_database(
             raise ConfigError(
                 f"{redact(config.target)} names no database.", hint="Write http://host:5984/database after --to."
             )
+        written = database_url(client.endpoint, database)
+        refuse_itself(source.describe(), written, instead="Name another with --to.")
         claim = Claim(client, database, "convert", source_identity(source), retrier)
         retrier.call(f"look at {database}", claim.look)
         hint = "Write into another one, or add --into-existing: revisions of both are merged then."
@@ -188,18 +191,20 @@ def _live(job: ConvertJob, retrier: Retrier, environ: Mapping[str, str]) -> Iter
 
     config = job.config
     client, named = client_of(config, config.source, role="source", environ=environ)
-    database = named or job.database
     with contextlib.closing(client):
+        database = named or job.database
+        if not named and is_pattern(database):
+            known = retrier.call("list databases", lambda _: client.databases())
+            found = selected(known, [database], client.url)
+            database = found[0] if len(found) == 1 else ""
         if not database:
             raise ConfigError(
-                f"{redact(config.source)} names no database.",
+                f"{redact(config.source)} names {'more than one' if job.database else 'no'} database.",
                 hint="Add --database NAME, or write it after the address.",
             )
         info = retrier.call(f"look at {database}", lambda _: client.database_info(database))
         if info is None:
-            raise ConfigError(
-                f"There is no database {shown(database)} at {client.url}.", hint="Look at its name in /_all_dbs."
-            )
+            raise missing(client.url, database)
         with listed_leaves(client, database, retrier) as reader:
             yield reader
 
@@ -212,18 +217,17 @@ def _backup(job: ConvertJob) -> Iterator[RevisionReader]:
 
     catalog = open_catalog(job.config.source, job.identity)
     place = catalog.place
-    names = catalog.databases()
-    if not names:
+    if not catalog.databases():
         raise ConfigError(
             f"There are no backups in {place.describe()}.",
             hint=f"SOURCE is a backup, a database's URL, or a file of one of: {', '.join(READERS)}.",
         )
-    database = job.database or (names[0] if len(names) == 1 else "")
-    if database not in names:
-        what = f"no database {shown(database)}" if database else "more than one database"
+    names = catalog.chosen([job.database] if job.database else [])
+    if len(names) > 1:
         raise ConfigError(
-            f"{place.describe()} holds {what}.", hint=f"Name one with --database: {', '.join(names[:20])}. {HINT}"
+            f"{place.describe()} holds more than one database{' of that name' if job.database else ''}.",
+            hint=f"Name one with --database: {', '.join(names[:20])}. {HINT}",
         )
-    manifest = snapshot_at(catalog, database, job.at)
+    manifest = snapshot_at(catalog, names[0], job.at)
     with SnapshotReader(place, catalog.chain(manifest), catalog.cipher) as reader:
         yield reader

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 
 from migrator.config import JobConfig
-from migrator.config.option import BYTES, option, options_class
+from migrator.config.option import BYTES, DATABASES, option, options_class
 
 READ = ("couchbackup", "all-docs", "changes", "bulk-docs", "couchdb-python", "pouchdb", "couchsnap", "ndjson")
 WRITTEN = (
@@ -27,7 +27,12 @@ class ConvertJob:
     source_format: str = option(
         "", "Format of SOURCE.", choices=READ, flag="--from-format", text="detected from the file"
     )
-    database: str = option("", "The database of a backup, if PLACE holds several.", unit="NAME")
+    database: str = option(
+        "",
+        "The database, where SOURCE holds several; a name, or a pattern that means one.",
+        unit="NAME",
+        flag=DATABASES,
+    )
     at: str = option("", "The state of a backup at this time.", unit="TIME", text="the newest")
     identity: str = option("", "File with the secret key of encrypted backups.", unit="FILE")
     overwrite: bool = option(False, "Replace an existing file.")

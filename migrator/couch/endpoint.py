@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, unquote, urlsplit
 
 from migrator.config import Connection
-from migrator.couch.places import divide_credentials, is_server_url, redact
+from migrator.couch.places import divide_credentials, is_local, is_server_url, redact
 from migrator.errors import ConfigError
 from migrator.files.failures import password_in
 
@@ -45,7 +45,7 @@ class Endpoint:
     @property
     def local(self) -> bool:
         """True when the server is on this machine, where compressing bodies costs more than it saves."""
-        return _is_local(self.host)
+        return is_local(self.host)
 
 
 class Reach(TypedDict, total=False):
@@ -202,7 +202,7 @@ def proxy_of(scheme: str, host: str, port: int | None, environ: Mapping[str, str
         ConfigError: the proxy is of a kind that is not spoken, such as SOCKS.
     """
     proxy = _variable(environ, f"{scheme}_proxy")
-    if not proxy or _is_local(host) or _is_excepted(host, port or (443 if scheme == "https" else 80), environ):
+    if not proxy or is_local(host) or _is_excepted(host, port or (443 if scheme == "https" else 80), environ):
         return None
     url = proxy if "://" in proxy else f"http://{proxy}"
     try:
@@ -225,14 +225,6 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
         # In a CGI script this one holds what a client sent as its header "Proxy".
         return ""
     return environ.get(name.upper(), "").strip()
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 def _is_excepted(host: str, port: int, environ: Mapping[str, str]) -> bool:

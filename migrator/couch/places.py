@@ -5,6 +5,7 @@ Nothing is opened and nobody is asked here: what a server's URL names is found o
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import ipaddress
 import os
@@ -228,3 +229,34 @@ def _exists(text: str) -> bool:
         return Path(text).exists()
     except (OSError, ValueError):
         return False
+
+
+def refuse_itself(source: str, target: str, *, instead: str) -> None:
+    """Refuse a database as the target of itself: nothing would be done, and that must not look like success.
+
+    Args:
+        source: the URL of a database that is read.
+        target: the URL of one that is written.
+        instead: what to do.
+
+    Raises:
+        ConfigError: they are one; a server on this machine has several addresses.
+    """
+    if _place_of(source) == _place_of(target):
+        raise ConfigError(f"Source and target are one database, {redact(target)}.", hint=instead)
+
+
+def _place_of(url: str) -> tuple[str, int | None, str]:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return "localhost" if is_local(host) else host, port, unquote(parts.path).rstrip("/")
+
+
+def is_local(host: str) -> bool:
+    """True of this machine's own names and addresses."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False

@@ -10,14 +10,25 @@ from typing import Any
 from migrator.checkpoint.target_guard import MISSING, NOTHING_THERE, UNKNOWN, TargetGuard
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
-from migrator.couch.endpoint import database_url
 from migrator.couch.responses import Answer, refuse
 from migrator.couch.validate import security_fault
-from migrator.errors import ConfigError, TargetMissing, TransientError
+from migrator.errors import ConfigError, DatabaseMissing, TransientError
 from migrator.model.revisions import DatabaseFacts
+from migrator.naming import printable
 from migrator.retry.retrier import Retrier
 
 ADMIN_ROLE = "_admin"
+
+
+def missing(url: str, database: str) -> DatabaseMissing:
+    """The error of a database that is not there.
+
+    Args:
+        url: the server's.
+        database: its name.
+    """
+    hint = f"Check the name; list what there is with: curl {url}/_all_dbs"
+    return DatabaseMissing(f"There is no database {printable(database)} at {url}.", hint=hint)
 
 
 def read_facts(client: CouchClient, database: str, *, settled: bool = False) -> DatabaseFacts:
@@ -29,15 +40,12 @@ def read_facts(client: CouchClient, database: str, *, settled: bool = False) -> 
         settled: with counts that hold all that was acknowledged before, as `couch.copies` has it.
 
     Raises:
-        TargetMissing: there is no such database.
+        DatabaseMissing: there is no such database.
         EndpointError: they cannot be read.
     """
     info = settled_info(client, database) if settled else client.database_info(database)
     if info is None:
-        raise TargetMissing(
-            f"There is no database {database_url(client.endpoint, database)}.",
-            hint="Check the name; list what there is with: curl URL/_all_dbs",
-        )
+        raise missing(client.url, database)
     cluster, sizes = info.get("cluster") or {}, info.get("sizes") or {}
     limit = _setting(client, database, "_revs_limit")
     security = read_security(client, database)

@@ -14,7 +14,7 @@ from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.lines import TextFile, about_text_bytes, is_packed, read_lines
 from migrator.files.identity import file_identity
 from migrator.model import Extractor, Position, Record
-from migrator.naming import did_you_mean, shown
+from migrator.naming import did_you_mean, is_pattern, shown
 
 _MAX_SHOWN = 12
 
@@ -67,8 +67,8 @@ def after_scheme(source: str, scheme: str) -> str:
 
 
 def chosen(config: JobConfig) -> list[str] | None:
-    """The collections that a job names; None for all."""
-    return list(config.collection) or None
+    """The collections that a job names; None for all, of which patterns choose later."""
+    return None if any(map(is_pattern, config.collection)) else list(config.collection) or None
 
 
 def factory(

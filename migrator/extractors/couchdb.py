@@ -11,8 +11,8 @@ from migrator.couch.copies import settle, settled_info
 from migrator.couch.documents import with_plain_attachments
 from migrator.couch.endpoint import database_url
 from migrator.couch.locate import client_of
-from migrator.couch.settings import start_of
-from migrator.errors import ConfigError, TargetMissing
+from migrator.couch.settings import missing, start_of
+from migrator.errors import ConfigError
 from migrator.extractors.base import chosen, select_collections, up_to
 from migrator.model import Extractor, Fault, Position, Record
 from migrator.model.capabilities import Traits
@@ -78,9 +78,13 @@ class CouchExtractor:
         """When the database was created: one of the same name that was created again is another."""
         return start_of(self._info(collection))
 
+    def address(self, collection: str) -> str:
+        """The database's URL."""
+        return database_url(self._client.endpoint, collection)
+
     def describe_position(self, collection: str, position: Position) -> str:
         """The document's address."""
-        return f"{database_url(self._client.endpoint, collection)} {position!r:.100}"
+        return f"{self.address(collection)} {position!r:.100}"
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
         """Yield documents in order of their ids' bytes; `after` is an id."""
@@ -133,10 +137,7 @@ class CouchExtractor:
 
     def _found(self, database: str, info: Mapping[str, object] | None) -> Mapping[str, object]:
         if info is None:
-            raise TargetMissing(
-                f"There is no database {database} at {self._client.url}.",
-                hint="Check the name, and that it is the right server.",
-            )
+            raise missing(self._client.url, database)
         return info
 
 

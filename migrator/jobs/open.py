@@ -11,20 +11,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
+from urllib.parse import quote
 
 from migrator import naming
 from migrator.checkpoint.file import Checkpoint, CheckpointFile, RejectSink, open_checkpoint
 from migrator.codec import VALUE_CODECS, ValueCodec
 from migrator.config import JobConfig, parse_max_errors
 from migrator.couch.endpoint import is_server_url
+from migrator.couch.places import refuse_itself
 from migrator.errors import ConfigError
 from migrator.jobs.registry import open_extractor, open_loader, target_database, target_text
 from migrator.model import BatchLimits, Extractor, Loader, Transformer
+from migrator.model.capabilities import Addressed
 from migrator.model.events import Listener, ignore
 from migrator.pipeline import wrapper
 from migrator.pipeline.loop import MaxErrors, Pipeline
 from migrator.retry.retrier import FIRST_CONTACT, Retrier, RetryPolicy
 from migrator.retry.throttle import Throttle
+
+OTHER_TARGET = "Name another with --to http://HOST:5984/DATABASE or, of several, --map NAME=DATABASE."
 
 
 class Around(TypedDict, total=False):
@@ -155,13 +160,17 @@ def open_job(
         extractor = wrapper.RetryingExtractor(bare_extractor, retrier)
         once = Retrier(FIRST_CONTACT, listener, None, stopping)
         found = wrapper.RetryingExtractor(bare_extractor, once).collections()
-        collections = _selected(found, config, bare_extractor)
+        collections = naming.selected(found, config.collection, bare_extractor.describe(), "collection")
         names = _names(collections, config, environ, extractor) if target is None else {}
         bare_loader = target or open_loader(config, names, environ)
         stack.callback(bare_loader.close)
         names = {name: bare_loader.target_name(name) for name in collections}
         loader = wrapper.RetryingLoader(bare_loader, retrier)
         first = wrapper.RetryingLoader(bare_loader, once)
+        if isinstance(bare_extractor, Addressed) and loader.traits.couchdb:
+            for name, database in names.items():
+                url = f"{bare_loader.describe()}/{quote(database, safe='')}"
+                refuse_itself(bare_extractor.address(name), url, instead=OTHER_TARGET)
         if collections and loader.traits.couchdb:
             # A wrong address or password shows here, before anything else is done.
             once.call("reach the target", lambda _: loader.survey(collections[0]))
@@ -197,17 +206,6 @@ def default_paths(job: OpenJob) -> tuple[Path, Path]:
     )
 
 
-def _selected(found: Sequence[str], config: JobConfig, extractor: Extractor) -> list[str]:
-    wanted = config.collection
-    unknown = [name for name in wanted if name not in found]
-    if unknown:
-        raise ConfigError(
-            f"{extractor.describe()} has no collection {unknown[0]!r}.",
-            hint=f"It has: {', '.join(found)}." if found else "It has none.",
-        )
-    return [name for name in found if not wanted or name in wanted]
-
-
 def _names(
     collections: Sequence[str], config: JobConfig, environ: Mapping[str, str], extractor: wrapper.ExtractorWrapper
 ) -> Mapping[str, str]:
@@ -226,7 +224,7 @@ def _names(
     if len(collections) > 1:
         raise ConfigError(
             f"The target names one database, {database}, but there are {len(collections)} collections.",
-            hint="Leave the database out of the target's URL, or choose one with --collection NAME.",
+            hint="Leave the database out of the target's URL, or choose one with --database NAME.",
         )
     return {name: naming.legal_database(database) for name in collections}
 

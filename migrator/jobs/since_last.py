@@ -20,6 +20,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import is_surely_empty
 from migrator.couch.settings import start_of
 from migrator.errors import TransformError
+from migrator.extractors.base import chosen
 from migrator.extractors.changes import ChangesExtractor, Since
 from migrator.jobs.dispatch import check_modes
 from migrator.jobs.marks import DATABASE, KEY, Mark, former, paths_of, read_marks
@@ -199,7 +200,7 @@ def open_sync(config: JobConfig, **around: Unpack[Around]) -> Iterator[Sync]:
         extractor = ChangesExtractor(
             source,
             named,
-            collections=list(config.collection) or None,
+            collections=chosen(config),
             carry_deletions=config.deletions != "ignore",
             on_lag=lambda name, changes: listener(LagMeasured(name, changes)),
         )

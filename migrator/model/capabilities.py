@@ -106,6 +106,14 @@ class Measured(Protocol):
 
 
 @runtime_checkable
+class Addressed(Protocol):
+    """A source whose collections are databases of a server."""
+
+    def address(self, collection: str) -> str:
+        """The database's URL, without credentials."""
+
+
+@runtime_checkable
 class Destined(Protocol):
     """A source whose documents were meant for certain databases before, such as a reject file."""
 

@@ -79,7 +79,8 @@ def verify_job(
         spool = path.with_name(path.name + ".spool")
         # Last, when the sorters of both sides have removed what was theirs.
         stack.callback(_remove_if_empty, spool)
-        reader = stack.enter_context(open_reader(job, spool / "target", around.get("environ")))
+        environ, must_exist = around.get("environ"), run_checkpoint is None
+        reader = stack.enter_context(open_reader(job, spool / "target", environ, must_exist=must_exist))
         sink = stack.enter_context(
             contextlib.closing(DifferenceFile(differences, checkpoint.details.get("differences_bytes", 0)))
         )

@@ -13,6 +13,7 @@ from migrator.couch.documents import Fidelity, fidelity_of
 from migrator.couch.endpoint import is_server_url
 from migrator.couch.listing import DocumentsWanted, Listing
 from migrator.couch.rows import Row
+from migrator.couch.settings import missing
 from migrator.errors import ConfigError
 from migrator.extractors.ndjson import NdjsonExtractor
 from migrator.files.sorting import ExternalSorter
@@ -33,21 +34,32 @@ SORT_MEMORY_BYTES = 24_000_000
 
 
 @contextlib.contextmanager
-def open_reader(job: OpenJob, spool: Path, environ: Mapping[str, str] | None = None) -> Iterator[TargetReader]:
+def open_reader(
+    job: OpenJob, spool: Path, environ: Mapping[str, str] | None = None, *, must_exist: bool = False
+) -> Iterator[TargetReader]:
     """The reader of a job's target.
 
     Args:
         job: the job.
         spool: a folder for sorting.
         environ: the environment.
+        must_exist: a folder or a database that is named is there; each one of a whole server may be missing.
+
+    Raises:
+        ConfigError, DatabaseMissing: it is not.
     """
     target = target_text(job.config, environ)
     if not is_server_url(target):
         refuse_plugin_target(target)
+        if must_exist and not Path(target).exists():
+            raise ConfigError(f"There is no folder {target}.", hint="Look at the path, and where it starts from.")
         with contextlib.ExitStack() as stack:
             yield FolderReader(Path(target), job.names, spool, stack)
         return
-    with contextlib.closing(open_client(job.config, "target", environ)[0]) as client:
+    client, database = open_client(job.config, "target", environ)
+    with contextlib.closing(client):
+        if must_exist and database is not None and client.database_info(database) is None:
+            raise missing(client.url, database)
         yield CouchReader(client, job.names, job.retrier)
 
 

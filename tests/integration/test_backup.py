@@ -12,7 +12,6 @@ import pytest
 
 from migrator.backup.catalog import database_folder
 from migrator.backup.format.snapshot_writer import SnapshotWriter
-from migrator.backup.result import selected
 from migrator.backup.storage.base import open_place
 from migrator.errors import ConfigError, Interrupted, LockedError
 from migrator.model.events import BatchLoaded, CollectionStarted
@@ -362,13 +361,6 @@ def test_databases_are_chosen_by_name(world: World) -> None:
         world.backup("z*")
     with pytest.raises(ConfigError, match="names one database"):
         world.backup("a*", url=f"{world.server}/{world.name('b')}")
-
-
-def test_a_servers_own_database_is_chosen_by_its_name_only() -> None:
-    """A pattern for all leaves it out."""
-    names = ["_replicator", "_users", "a"]
-    assert selected(names, ("*",), "") == ["a"]
-    assert selected(names, ("_users",), "") == ["_users"]
 
 
 def test_settings_that_change_alone_are_noticed(world: World, is_couchdb: bool) -> None:

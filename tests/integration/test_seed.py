@@ -259,6 +259,7 @@ def test_what_the_server_refuses_is_told_by_file_and_line(
     ("arguments", "words"),
     [
         (("none",), "There is no folder none"),
+        (("empty",), "There are no fixtures in empty"),
         ((".", "--collection", "x"), "no database 'x'"),
         ((".", "--now", "yesterday"), "is not a time"),
         ((".", "--sample", "5%"), "migrator snapshot URL FOLDER --mask"),
@@ -267,8 +268,12 @@ def test_what_the_server_refuses_is_told_by_file_and_line(
         ((".", "--to", "folder"), "is no server's URL"),
     ],
 )
-def test_wrong_flags_are_usage_errors(command: Command, arguments: tuple[str, ...], words: str) -> None:
+def test_wrong_flags_are_usage_errors(
+    command: Command, arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
     """Each has exit code 2 and a sentence with the remedy."""
+    (tmp_path / "orders.ndjson").write_text('{"_id": "a"}\n')
+    (tmp_path / "empty").mkdir()
     ran = command("seed", *arguments)
     assert ran.code == 2
     assert words in ran.output
@@ -390,7 +395,7 @@ def test_users_survive_a_snapshot(
 
 def test_a_snapshot_of_nothing_is_an_error(command: Command, server_url: str, tmp_path: Path) -> None:
     """A database that is not there, or a source that is no server."""
-    assert command("snapshot", f"{server_url}/no-such-database", str(tmp_path / "snap")).code == 5
+    assert command("snapshot", f"{server_url}/no-such-database", str(tmp_path / "snap")).code == 2
     assert command("snapshot", server_url, str(tmp_path / "snap"), "--collection", "nosuch").code == 2
     assert command("snapshot", "folder", str(tmp_path / "snap")).code == 2
 

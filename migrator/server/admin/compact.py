@@ -13,9 +13,9 @@ from typing import Any
 from migrator.couch.settings import left_to_index
 from migrator.errors import ConfigError, EndpointError
 from migrator.model.revisions import DESIGN
-from migrator.naming import counted, printable
+from migrator.naming import counted, printable, selected
 from migrator.report.summary import number, table
-from migrator.server.admin.connection import Server, selected
+from migrator.server.admin.connection import Server
 
 # Of these the first is built into CouchDB; search engines beside it are not.
 ENGINES = {"indexes": "search (Clouseau)", "st_indexes": "geo", "nouveau": "nouveau"}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import json
 import threading
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
@@ -18,13 +17,12 @@ from migrator.couch.endpoint import Endpoint
 from migrator.couch.leaves import LeafReader, listed_leaves
 from migrator.couch.locate import locate
 from migrator.couch.responses import Answer
-from migrator.couch.settings import ANSWERED, index_of, read_facts
+from migrator.couch.settings import ANSWERED, index_of, missing, read_facts
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
 from migrator.errors import ConfigError, Interrupted
 from migrator.jobs.open import Around, surroundings
 from migrator.model.events import Listener, TaskProgressed, ignore
 from migrator.model.revisions import DatabaseFacts
-from migrator.naming import shown
 from migrator.retry.retrier import Retrier, RetryPolicy
 
 DEFAULT_MAX_ATTACHMENT_BYTES = 1 << 30
@@ -126,12 +124,10 @@ class Server:
         """Refuse a database that is not there.
 
         Raises:
-            ConfigError: it is not.
+            DatabaseMissing: it is not.
         """
         if self.info(database) is None:
-            raise ConfigError(
-                f"There is no database {database} at {self.url}.", hint=f"List them with: curl {self.url}/_all_dbs"
-            )
+            raise missing(self.url, database)
 
     def facts(self, database: str, *, settled: bool = False) -> DatabaseFacts:
         """Settings and counts of a database, as `couch.settings` has them."""
@@ -241,18 +237,3 @@ def both_servers(
                 raise ConfigError(f"The {role} of a plan is a whole server.", hint=hint)
             servers.append(server)
         yield servers[0], servers[1]
-
-
-def selected(names: Sequence[str], patterns: Sequence[str], where: str) -> list[str]:
-    """The names that a pattern fits, in their order; all where there is no pattern.
-
-    Raises:
-        ConfigError: a pattern fits nothing, so that a mistyped one does not pass for done.
-    """
-    for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(
-                f"No database at {where} fits --database {shown(pattern)}.",
-                hint=f"* stands for any characters; list what there is with: curl {where}/_all_dbs",
-            )
-    return [n for n in names if not patterns or any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)]

@@ -12,7 +12,7 @@ from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint, database_url, redact
-from migrator.couch.places import divide_credentials
+from migrator.couch.places import divide_credentials, refuse_itself
 from migrator.couch.replicator import Replicator, side
 from migrator.couch.responses import refuse
 from migrator.errors import ConfigError, EndpointError, TransientError, without_passwords
@@ -94,6 +94,7 @@ def set_up(
             f"There is another replication {name} at {server.url} already.",
             hint=f"Stop it first: migrator replicate stop {server.url} {name}",
         )
+    refuse_itself(database_url(*source), database_url(*target), instead="Name another with --to.")
     for each in (source, target):
         _refuse_wrong_credentials(*each)
     if dry_run:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from migrator.config.option import RESUME, TUNING, WRITING, option, options_class
+from migrator.config.option import CHOICE, DATABASES, RESUME, TUNING, WRITING, option, options_class
 from migrator.errors import ConfigError
 
 
@@ -14,9 +14,7 @@ from migrator.errors import ConfigError
 class PlanOptions:
     """What to plan."""
 
-    patterns: tuple[str, ...] = option(
-        (), "Only databases whose names match, as in 'orders_*'.", unit="PATTERN", flag="--database"
-    )
+    patterns: tuple[str, ...] = option((), CHOICE, unit="NAME", flag=DATABASES)
     map: Mapping[str, str] = option({}, "New name of a database; also 'old_*=new_*'.", unit="NAME=DATABASE")
     users: bool = option(
         True, "Also move _users.", typed="Leave _users behind.", flag="--no-users", means={True: False}

@@ -175,13 +175,16 @@ def load_plan(path: Path) -> ServerPlan:
     """Read a plan's file.
 
     Raises:
-        PlanError: there is none, or it is damaged, of a newer version, or something else.
+        ConfigError: there is none.
+        PlanError: it is damaged, of a newer version, or something else.
     """
     make = "Make one with: migrator plan-server --from URL --to URL --output FILE"
     try:
         with path.open("rb") as file:
             text = file.read(MAX_FILE_BYTES + 1)
         value = json.loads(text) if len(text) <= MAX_FILE_BYTES else None
+    except FileNotFoundError:
+        raise ConfigError(f"There is no plan {path}.", hint=make) from None
     except OSError as error:
         raise PlanError(f"Plan {path} cannot be read: {error.strerror}.", hint=make) from None
     except (ValueError, RecursionError):

@@ -9,9 +9,9 @@ from typing import Any
 
 from migrator.couch.validate import security_fault
 from migrator.errors import ConfigError
-from migrator.naming import counted, legal_database, shown
+from migrator.naming import counted, legal_database, selected, shown
 from migrator.server.admin.compact import KNOWN_LANGUAGES, Design, designs_of, sizes
-from migrator.server.admin.connection import Server, selected
+from migrator.server.admin.connection import Server
 from migrator.server.admin.probes import SCRATCH_PREFIX
 from migrator.server.admin.secure import open_to_everybody
 from migrator.server.move.plan import ABSENT, EMPTY, OCCUPIED, DatabasePlan, PlanError, ServerFacts, ServerPlan

@@ -12,7 +12,7 @@ import pytest
 from migrator.backup.catalog import Catalog
 from migrator.backup.check import check
 from migrator.backup.format.manifest import COPY, FILE, head_name
-from migrator.backup.listing import matching, snapshot_at
+from migrator.backup.listing import snapshot_at
 from migrator.backup.prune import Policy, plan_pruning, prune
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import DamagedBackup, EndpointError, StorageError
@@ -71,7 +71,7 @@ def test_no_other_full_snapshot_is_blocked(place: Place, lose: Lose, at: int) ->
         manifests[id] = catalog.read("orders", id)
     ids = list(manifests)
     lose(place, ids[at])
-    problems = check(place, matching(catalog, [])).problems
+    problems = check(place, catalog.chosen()).problems
     assert {(each.database, each.snapshot) for each in problems} == {("orders", ids[at])}
     for number, id in enumerate(ids):
         manifest = manifests[id]

@@ -171,9 +171,9 @@ def test_checkpoints_in_the_way(folder: Path) -> None:
 
 
 def test_status_of_nothing(folder: Path) -> None:
-    """A checkpoint that is not there is said, with 6."""
+    """A checkpoint that is not there is said, with 2."""
     done = migrator(folder, "status", "none.json")
-    assert (6, "") == (done.returncode, done.stdout)
+    assert (2, "") == (done.returncode, done.stdout)
     assert "none.json" in done.stderr
 
 

@@ -93,7 +93,7 @@ def reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
     monkeypatch.setattr("migrator.server.move.plan.load_plan", lambda _: None)
     write(open_place("place"), [simple(1)])
     monkeypatch.setattr("migrator.cli.backups.open_cipher", lambda **_: None)
-    monkeypatch.setattr("migrator.cli.backups.matching", lambda *_, **__: ["orders"])
+    monkeypatch.setattr("migrator.backup.catalog.Catalog.chosen", lambda *_, **__: ["orders"])
 
     def run(name: str, *more: str) -> dict[str, Any]:
         typed, function = SEAMS[name]

@@ -58,7 +58,6 @@ def test_a_server_is_planned_by_its_own_word(asked: list[Any], tmp_path: Path) -
     ("flag", "changed"),
     [
         ("--no-users", {"users": False}),
-        ("--database=x", {"patterns": ("x",)}),
         ("--quick", {"quick": True}),
         ("--no-probe", {"probe": False}),
         ("--replicator", {"replicator": True}),

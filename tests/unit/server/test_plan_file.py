@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import migrator
-from migrator.errors import EXIT_CHECKPOINT, ConfigError
+from migrator.errors import EXIT_CHECKPOINT, EXIT_USAGE, ConfigError
 from migrator.server.move.plan import (
     ABSENT,
     CannotGo,
@@ -147,8 +147,11 @@ def test_a_file_that_is_torn(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """A mistyped name is told, also where it names a folder."""
-    for path in (tmp_path / "none.json", tmp_path):
+    for path, code, why in (
+        (tmp_path / "none.json", EXIT_USAGE, "There is no plan"),
+        (tmp_path, EXIT_CHECKPOINT, "read"),
+    ):
         ran = run("apply", str(path))
-        assert ran.code == EXIT_CHECKPOINT
-        assert "cannot be read" in ran.output
+        assert ran.code == code
+        assert why in ran.output
         assert "migrator plan-server --from" in ran.output
