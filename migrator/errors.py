@@ -2,6 +2,7 @@
 
 MigratorError (1)
 ├── ConfigError (2)             a flag, job file, name or path is wrong
+│   └── UnknownArgument         ... or an argument of a function, which is also a TypeError
 ├── TransformError (1)          one document's transformation failed; it becomes a reject of stage "transform"
 ├── UnreadableLeaf (1)          one leaf cannot be read whole; it becomes a reject of stage "extract"
 ├── RejectsError (3)            documents were rejected; the limit of rejects was passed
@@ -118,6 +119,10 @@ class ConfigError(MigratorError):
     """A flag, a job file, a name or a path is wrong; nothing was written."""
 
     exit_code = EXIT_USAGE
+
+
+class UnknownArgument(ConfigError, TypeError):
+    """A function was given an argument that it does not take; the hint names the nearest that it does."""
 
 
 class TransformError(MigratorError):

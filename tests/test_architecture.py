@@ -28,8 +28,8 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("6 whole jobs", {"jobs"}),
     ("7 built on jobs", {"backup", "integrations", "verification"}),
     ("8 built on these", {"convert", "fixtures", "server"}),
-    ("9 faces", {"cli", "pytest_plugin", "__init__"}),
-    ("10 the command", {"__main__"}),
+    ("9 faces", {"cli", "functions", "pytest_plugin"}),
+    ("10 what is imported or run", {"__init__", "__main__"}),
 ]
 MAX_ROOT_MODULES = 12
 MAX_ROOMS = 35

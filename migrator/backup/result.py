@@ -14,6 +14,7 @@ from migrator.errors import EXIT_OK, EXIT_REJECTS, Interrupted, MigratorError
 from migrator.model import CollectionReport, Counts, Report, events
 from migrator.model.revisions import Leaf, LeafFault, leaf_bytes
 from migrator.pipeline.accounting import Tally, account_leaves
+from migrator.report.result import Result
 
 # The server's own. Whoever wants one names it.
 SYSTEM = "_"
@@ -70,37 +71,46 @@ def attempted(result: DatabaseResult, step: Callable[[], None]) -> DatabaseResul
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class RevisionsResult:
-    """What became of all databases. `rejects` is the reject file, "" where nothing was rejected."""
+@dataclass(frozen=True, repr=False)
+class RevisionsResult(Result):
+    """What became of all databases.
+
+    Args:
+        command: `backup` or `restore`.
+        source: where from.
+        target: where to.
+        databases: one after the other.
+        seconds: how long it took.
+        rejects: the file that names what could not be read or was refused; None where there is nothing.
+    """
 
     command: str
     source: str
     target: str
     databases: Sequence[DatabaseResult]
     seconds: float
-    rejects: str = ""
+    rejects: Path | None = None
 
     @property
     def exit_code(self) -> int:
-        """Of the command: the first failure's, else 3 where something was rejected."""
+        """Of the first failure, else 3 where something was rejected."""
         for result in self.databases:
             if result.error is not None:
                 return result.error.exit_code
         return EXIT_REJECTS if any(result.rejected for result in self.databases) else EXIT_OK
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For the line of JSON."""
         value = {
             "schema": 1,
             "command": self.command,
-            "ok": self.exit_code == EXIT_OK,
+            "ok": self.ok,
             "from": self.source,
             "to": self.target,
             "databases": {result.database: result.as_dict() for result in self.databases},
             "seconds": round(self.seconds, 3),
         }
-        return value | ({"rejects": self.rejects} if self.rejects else {})
+        return value | ({"rejects": str(self.rejects)} if self.rejects else {})
 
 
 @dataclass(eq=False)
@@ -183,7 +193,7 @@ class Progress:
     def finished(self, results: Sequence[DatabaseResult], seconds: float) -> RevisionsResult:
         """All are; what became of them."""
         self.listener(events.RunFinished(replace(self.report, seconds=seconds)))
-        rejects = str(self._rejects.kept or "") if self._rejects.count else ""
+        rejects = self._rejects.kept if self._rejects.count else None
         return RevisionsResult(self.command, self.source, self.target, results, seconds, rejects)
 
     def _account(self, tally: Tally) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,15 +13,15 @@ from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, made
 from migrator.cli.messages import say
-from migrator.cli.rendering import rejected_text, this_command, whole_hint, write_report
+from migrator.cli.rendering import rejected_text, this_command, whole_hint
 from migrator.cli.stopping import stoppable
 from migrator.config import JobConfig
 from migrator.convert.options import ConvertJob
-from migrator.couch.places import checked_place, is_server_url
-from migrator.errors import EXIT_OK, ConfigError, RejectsError
+from migrator.couch.places import is_server_url
+from migrator.errors import EXIT_OK, RejectsError
 from migrator.files.streams import is_standard_output
 from migrator.naming import counted, shown
-from migrator.report.summary import dump, unconfirmed_lines
+from migrator.report.summary import unconfirmed_lines
 
 if TYPE_CHECKING:
     from migrator.backup.result import RevisionsResult
@@ -74,8 +73,9 @@ def backup(**values: Any) -> None:
       migrator backup --from http://localhost:5984/orders --to backups/ --recipient age1…
     """
     from migrator.backup.create import run_backup
+    from migrator.jobs.registry import server_text
 
-    source = server(values["source"], "--from")
+    source = server_text(values["source"], "source")
     config = options.part_of_job(values, "prove", "rejects", "report", source=source)
     _carry_out("backup", run_backup, config, made(BackupOptions, values, again=this_command()), values)
 
@@ -111,8 +111,9 @@ def restore(**values: Any) -> None:
       migrator restore --from backups/ --to http://localhost:5984 --at 2026-11-25T03:00:00Z
     """
     from migrator.backup.restore import run_restore
+    from migrator.jobs.registry import server_text
 
-    target = server(values["target"], "--to")
+    target = server_text(values["target"], "target")
     config = options.part_of_job(values, *OF_RESTORE, "report", target=target)
     more = () if values["into_existing"] else ("--into-existing",)
     _carry_out("restore", run_restore, config, made(RestoreOptions, values, again=this_command(*more)), values)
@@ -132,22 +133,6 @@ def _carry_out(
         _tell(result, config.report, wanted.again)
 
 
-def server(url: str | None, flag: str) -> str:
-    """A server's URL as given, or COUCHDB_URL.
-
-    Raises:
-        ConfigError: there is none, or it is something else.
-    """
-    found = url or os.environ.get("COUCHDB_URL", "")
-    found = checked_place(found, flag if url else "COUCHDB_URL")
-    if not is_server_url(found):
-        raise ConfigError(
-            f"{flag} names no server." if found else f"There is no server: neither {flag} nor COUCHDB_URL.",
-            hint=f"For example {flag} http://localhost:5984",
-        )
-    return found
-
-
 def _tell(result: RevisionsResult, report: str, again: str) -> None:
     """Print the result as one line, write the report, and leave with the exit code.
 
@@ -159,10 +144,8 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
     for database in result.databases:
         if database.error is not None:
             database.error.hint = whole_hint(database.error)
-    value = result.as_dict()
-    if report and report != "-":
-        write_report(report, dump(value))
-    click.echo(json.dumps(value))
+    result.write("" if report == "-" else report)
+    click.echo(json.dumps(result.to_dict()))
     for database in result.databases:
         for line in unconfirmed_lines(database.unconfirmed):
             say(line)

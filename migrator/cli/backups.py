@@ -18,7 +18,6 @@ from migrator.backup.options import RestoreOptions
 from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli import options
-from migrator.cli.backup import server
 from migrator.cli.flags import Group, flags, made
 from migrator.cli.messages import say
 from migrator.cli.options import DryRun
@@ -123,7 +122,9 @@ def check_command(**values: Any) -> None:
     asked, wanted = made(DrillOptions, values), made(RestoreOptions, values)
     if asked.target and not asked.drill:
         raise ConfigError("--to names a server, but nothing is restored.", hint="Add --drill, or leave it out.")
-    config = options.part_of_job(values, target=server(asked.target, "--to")) if asked.drill else None
+    from migrator.jobs.registry import server_text
+
+    config = options.part_of_job(values, target=server_text(asked.target, "target")) if asked.drill else None
     with options.timed("check", made(Watch, values)), stoppable() as stopping:
         opened = open_place(wanted.place)
         cipher = open_cipher(identity_file=wanted.identity or None)

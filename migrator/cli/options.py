@@ -19,56 +19,15 @@ from migrator.cli.flags import flags, given, made
 from migrator.cli.messages import say
 from migrator.cli.stopping import stoppable
 from migrator.config import Connection, JobConfig, LogOptions, Watch, load_job_file
-from migrator.config.option import option, options_class, options_of
-from migrator.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, ConfigError, Interrupted, MigratorError
+from migrator.config.option import CommandOptions, option, options_class, options_of
+from migrator.errors import ConfigError, Interrupted
 from migrator.model.events import Event, Listener, SettledListener
 
 if TYPE_CHECKING:
     from migrator.monitoring.timed import TimedRun
     from migrator.server.admin.connection import Server
 
-# The page beside the report.
-BESIDE = "beside REPORT"
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@options_class
-class CommandOptions:
-    """What commands can be told, each a few of these, apart from what the work itself is told."""
-
-    job_file: str = option("", "Read the job from a file; flags win over it.", unit="JOB.toml", flag="-c --config")
-    as_json: bool = option(False, "Print JSON.", flag="--json")
-    output: Path | None = option(None, "Write the plan to this file, for apply.", unit="PLAN")
-    differences: str | None = option(None, "Write every difference as NDJSON.", unit="FILE")
-    stages: tuple[str, ...] = option(
-        (),
-        "Only what was rejected at this stage.",
-        flag="--stage",
-        choices=("extract", "transform", "load"),
-        text="all",
-    )
-    html: str = option(
-        "",
-        "Write one self-contained page, with charts and a search; - for standard output.",
-        unit="[FILE]",
-        bare=BESIDE,
-        text="REPORT with .html",
-    )
-    format: str = option(
-        "json",
-        "One file per document (json), or one file per database (ndjson).",
-        choices=("json", "ndjson"),
-    )
-    probe: bool = option(
-        True,
-        "Try what can be written, in a scratch database that is removed after.",
-        typed="Write nothing, not even into a scratch database that is removed after.",
-        flag="--no-probe",
-        means={True: False},
-    )
-    prefix: str = option("", "Prefix of each database's name.", unit="NAME")
-    diff: bool = option(False, "Show what differs from the fixtures and write nothing; exit 4 if anything does.")
-    now: str = option("", "Value of ${now}, as in 2024-05-01.", unit="TIME", variable="MIGRATOR_NOW", text="now")
 
 
 @options_class
@@ -200,27 +159,11 @@ def timed(command: str, watch: Watch, *, json_line: bool = False) -> Iterator[Ti
     Raises:
         ConfigError: the metrics file or the URL cannot be used.
     """
-    from migrator.monitoring.timed import TimedRun
+    from migrator.monitoring.timed import timed
 
-    run = TimedRun(command, watch.metrics, watch.ping, say)
-    run.start()
-    ended: BaseException | None = None
-    try:
+    def tell(result: dict[str, Any]) -> None:
+        # Names from outside can hold what is no Unicode text; escaped, they can be printed.
+        click.echo(json.dumps(result))
+
+    with timed(command, watch, say, tell if json_line else None) as run:
         yield run
-    except BaseException as error:
-        ended = error
-        raise
-    finally:
-        result = run.end(EXIT_OK if ended is None else exit_code_of(ended), ended)
-        if json_line:
-            # Names from outside can hold what is no Unicode text; escaped, they can be printed.
-            click.echo(json.dumps(result))
-
-
-def exit_code_of(error: BaseException) -> int:
-    """The code with which the command ends by this error."""
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_UNEXPECTED
-    if isinstance(error, MigratorError | click.exceptions.Exit | click.ClickException):
-        return error.exit_code
-    return EXIT_INTERRUPTED if isinstance(error, click.Abort | KeyboardInterrupt) else EXIT_UNEXPECTED

@@ -13,11 +13,11 @@ import click
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, given, made
 from migrator.cli.messages import say, screen_lines
-from migrator.cli.options import CommandOptions
 from migrator.cli.rendering import rejected_text, show, this_command
 from migrator.config import JobConfig
+from migrator.config.option import CommandOptions
 from migrator.couch.places import is_server_url
-from migrator.errors import EXIT_DIFFERENCES, EXIT_REJECTS, EXIT_USAGE, ConfigError
+from migrator.errors import ConfigError
 from migrator.report.summary import plan_to_text
 from migrator.server.move.options import ApplyOptions, PlanOptions
 
@@ -151,13 +151,10 @@ def plan_and_print(config: JobConfig, values: Mapping[str, Any]) -> None:
     output = values["output"]
     if output:
         save_plan(plan, output)
-    show(
-        plan.as_dict(), plan_to_text(plan, str(output or ""), max_lines=screen_lines()), as_json=values["as_json"]
-    )
-    if not plan.ok:
-        sys.exit(EXIT_USAGE)
-    if plan.cannot_go:
-        sys.exit(EXIT_REJECTS)
+    text = plan_to_text(plan, str(output or ""), max_lines=screen_lines())
+    show(plan.to_dict(), text, as_json=values["as_json"])
+    if plan.exit_code:
+        sys.exit(plan.exit_code)
 
 
 @click.command(cls=Command)
@@ -183,30 +180,22 @@ def apply(plan_file: Path, **values: Any) -> None:
     """
     from migrator.server.move.apply import apply_plan
     from migrator.server.move.plan import load_plan
-    from migrator.server.move.result import applied_to_json, applied_to_text
+    from migrator.server.move.result import applied_to_text
 
     plan = load_plan(plan_file)
     config = options.part_of_job(values, "report", "batch_docs", "batch_bytes")
-    rejects = values["rejects"] or plan_file.with_name(f"{plan_file.name}.rejects.ndjson")
-    settings = made(
-        ApplyOptions,
-        values,
-        checkpoint=values["checkpoint"] or plan_file.with_name(f"{plan_file.name}.checkpoint"),
-        keep_checkpoint=values["checkpoint"] is not None,
-        rejects=rejects,
-        again=this_command("--restart"),
-    )
+    files = {"keep_checkpoint": values["checkpoint"] is not None, "again": this_command("--restart")}
+    settings = made(ApplyOptions, values, **files).beside(plan_file)
     with options.at_work(values) as (listener, stopping):
         applied = apply_plan(plan, settings, config=config, listener=listener, stopping=stopping)
-    value = applied_to_json(applied, str(rejects) if rejects.exists() else "")
-    show(value, applied_to_text(applied), report=config.report)
+    show(applied.to_dict(), applied_to_text(applied), report=config.report)
     if applied.totals.rejected:
         say(
-            f"{rejected_text(applied.totals.rejected, 'revision')}. They are in {rejects}.\n"
+            f"{rejected_text(applied.totals.rejected, 'revision')}. They are in {settings.rejects}.\n"
             f"Fix what stands in their way, then: {settings.again} (what is there already stays as it is)",
             "warning",
         )
-        sys.exit(EXIT_REJECTS)
-    if not applied.ok:
+    elif not applied.ok:
         say(f"The target has not all that the source has. Write what is missing: {settings.again}", "warning")
-        sys.exit(EXIT_DIFFERENCES)
+    if applied.exit_code:
+        sys.exit(applied.exit_code)

@@ -20,9 +20,10 @@ from click.shell_completion import (
 from migrator.cli import options
 from migrator.cli.flags import Command, flags
 from migrator.cli.messages import say
-from migrator.cli.options import BESIDE, CommandOptions
-from migrator.cli.rendering import show, write_report
+from migrator.cli.rendering import show
+from migrator.config.option import BESIDE, CommandOptions
 from migrator.errors import ConfigError
+from migrator.report.result import write_report
 from migrator.report.summary import report_from_json, report_to_table, table
 
 # A report has a few hundred bytes for each collection and a thousand differences; a larger file is something else.

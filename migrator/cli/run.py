@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,19 +13,14 @@ import click
 from migrator.cli import options, rendering
 from migrator.cli.flags import Command, flags
 from migrator.cli.messages import print_text, say
-from migrator.cli.options import CommandOptions
 from migrator.cli.stopping import stoppable
 from migrator.config import JobConfig
-from migrator.couch.places import is_server_url
-from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
-from migrator.files.streams import copied, is_stream
-from migrator.naming import file_name
-from migrator.report.history import HistoryListener
+from migrator.config.option import CommandOptions
+from migrator.errors import Interrupted
+from migrator.report.result import rejects_exit
 
 if TYPE_CHECKING:
-    from migrator.checkpoint.file import Checkpoint
-    from migrator.model import Extractor
-    from migrator.verification.result import VerifyResult
+    from migrator.verification.run import RunResult
 
 REJECTS = "migrator-singer.rejects.ndjson"
 # What a tap sends is the newest.
@@ -54,33 +46,33 @@ def run(**values: Any) -> None:
       migrator run --from http://a:5984/orders --to http://b:5984/orders --replicate
       migrator run --from dump/ --to http://localhost:5984 --executor dask://scheduler:8786
     """
-    from migrator.jobs.dispatch import run_any
-    from migrator.jobs.piped import refuse_second_reading
+    from migrator.verification.result import result_to_text
+    from migrator.verification.run import run_whole
 
     config = options.job_config(values)
     watched = options.timed("run", config, json_line=config.json)
+    left: list[RunResult] = []
+
+    def moved(result: RunResult) -> None:
+        # What was moved is told before it is compared, which may fail; but standard output takes one object.
+        left.append(result)
+        if config.report != "-":
+            rendering.print_run(result)
+
     with stoppable() as stopping, watched as told:
-        if config.verify and not config.dry_run:
-            refuse_second_reading(config)
-        history = HistoryListener()
-        with options.listening(values, told.listener, history) as listener:
-            result = run_any(config, listener=listener, stopping=stopping)
-        verification = None
-        if not config.verify or config.dry_run:
-            rendering.print_result(result, config, history)
-        else:
-            # What was moved is told before it is compared, which may fail; but standard output takes one object.
-            if config.report != "-":
-                rendering.print_result(result, config, history)
-            try:
-                verification = verify_and_print(config, values, stopping=stopping, run_checkpoint=result.state)
-            finally:
-                rendering.write_result(result, config, history, verification)
+        try:
+            with options.listening(values, told.listener) as listener:
+                result = run_whole(config, moved=moved, listener=listener, stopping=stopping)
+                left.append(result)
+        finally:
+            if left and config.report == "-":
+                rendering.print_run(left[-1])
+        if result.verification is not None:
+            print_text(result_to_text(result.verification), beside=config.report == "-" or config.json)
         if result.report.rejected:
-            say(rendering.rejects_advice(result, config), "warning")
-            sys.exit(rendering.rejects_exit(result.report.altered))
-        if verification is not None and not verification.ok:
-            sys.exit(EXIT_DIFFERENCES)
+            say(rendering.rejects_advice(result), "warning")
+        if result.exit_code:
+            sys.exit(result.exit_code)
         if stopping.is_set() and not config.follow:
             stopped = Interrupted("Stopped after the last document.", hint="Nothing is left to do.")
             stopped.complete = True
@@ -110,43 +102,15 @@ def verify(**values: Any) -> None:
       migrator verify --from export.json --to http://localhost:5984
       migrator verify --from memory:app.db:service --to http://localhost:5984 --differences diff.ndjson
     """
-    config = options.job_config(values)
-    with stoppable() as stopping:
-        result = verify_and_print(config, values, stopping=stopping, differences=values["differences"])
-    if not result.ok:
-        sys.exit(EXIT_DIFFERENCES)
-
-
-def verify_and_print(
-    config: JobConfig,
-    values: Mapping[str, Any],
-    *,
-    stopping: threading.Event,
-    differences: str | None = None,
-    run_checkpoint: Checkpoint | None = None,
-) -> VerifyResult:
-    """Verify and print the result.
-
-    Args:
-        config: the job.
-        values: the command's flags, for the log.
-        stopping: set it to stop.
-        differences: a file for every difference.
-        run_checkpoint: what the run that is verified has left.
-    """
     from migrator.verification.job import verify_job
-    from migrator.verification.result import result_to_json, result_to_text
+    from migrator.verification.result import result_to_text
 
-    with options.listening(values) as listener:
-        result = verify_job(
-            config, listener=listener, stopping=stopping, differences=differences, run_checkpoint=run_checkpoint
-        )
-    # A run's report has its own file; verification adds its result to what is printed.
-    if config.verify:
-        print_text(result_to_text(result), beside=config.report == "-" or config.json)
-    else:
-        rendering.show(result_to_json(result), result_to_text(result), report=config.report)
-    return result
+    config = options.job_config(values)
+    with options.at_work(values) as (listener, stopping):
+        result = verify_job(config, differences=values["differences"], listener=listener, stopping=stopping)
+    rendering.show(result.to_dict(), result_to_text(result), report=config.report)
+    if not result.ok:
+        sys.exit(result.exit_code)
 
 
 @click.command(cls=Command)
@@ -171,42 +135,20 @@ def retry(rejects_file: Path, **values: Any) -> None:
       migrator retry rejects.ndjson --to http://localhost:5984
       migrator retry rejects.ndjson --to http://localhost:5984 --transform rename:__v=version
     """
-    from migrator.checkpoint.target_guard import advising
-    from migrator.jobs.registry import scheme_of, target_text
-    from migrator.jobs.rejects import AppendedRejects, RejectsExtractor
-    from migrator.jobs.run import run_job
+    from migrator.verification.run import retry_whole
 
-    config = options.job_config(values)
-    if (
-        config.rejects
-        and not is_stream(rejects_file)
-        and os.path.realpath(config.rejects) == os.path.realpath(rejects_file)
-    ):
-        raise ConfigError(
-            f"--rejects names {rejects_file} itself.", hint="Name another file for what is rejected again."
+    with options.at_work(values) as (listener, stopping):
+        result = retry_whole(
+            rejects_file,
+            options.job_config(values),
+            stages=values["stages"],
+            listener=listener,
+            stopping=stopping,
         )
-    if is_stream(rejects_file):
-        rejects_file = copied(str(rejects_file), "rejects.ndjson")
-    rejects = RejectsExtractor(rejects_file, loose=bool(config.transform), stages=values["stages"])
-    source: Extractor = rejects
-    target = target_text(config)
-    if not is_server_url(target) and not scheme_of(target) and not is_stream(target):
-        files = {name: Path(target) / f"{file_name(name)}.ndjson" for name in rejects.collections()}
-        files = {name: file for name, file in files.items() if file.exists()}
-        if files and config.on_conflict in {"fail", "overwrite"}:
-            # A folder's file is replaced as a whole, with what it has and what it lacked.
-            source, config = AppendedRejects(rejects, files), replace(config, on_conflict="overwrite")
-    history = HistoryListener()
-    with (
-        options.at_work(values, history) as (listener, stopping),
-        advising("Retry again: what is there already stays as it is."),
-    ):
-        # An interrupted retry begins again: the file is small, and what is there stays.
-        result = run_job(replace(config, restart=True), listener=listener, stopping=stopping, source=source)
-    rendering.print_result(result, config, history)
-    if result.report.totals.rejected:
-        say(rendering.rejects_advice(result, config), "warning")
-        sys.exit(rendering.rejects_exit(result.report.altered))
+    rendering.print_run(result)
+    if result.report.rejected:
+        say(rendering.rejects_advice(result), "warning")
+        sys.exit(result.exit_code)
 
 
 @click.command(cls=Command)
@@ -252,7 +194,7 @@ def singer_target(**values: Any) -> None:
     if counts.rejected:
         advice = rendering.retry_advice(rejects.kept, config, {}) if rejects.kept else ""
         say(f"{rendering.rejected_text(counts.rejected)}. {advice}", "warning")
-        sys.exit(rendering.rejects_exit(counts.altered))
+        sys.exit(rejects_exit(counts.altered))
 
 
 def _print_state(text: str) -> None:

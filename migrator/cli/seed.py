@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +13,16 @@ import click
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, made
 from migrator.cli.messages import say
-from migrator.cli.options import CommandOptions
-from migrator.cli.rendering import rejected_text, rejects_exit, show
+from migrator.cli.rendering import rejected_text, show
 from migrator.config import JobConfig
-from migrator.couch.endpoint import is_server_url
-from migrator.couch.locate import wait_for_server
+from migrator.config.option import CommandOptions
 from migrator.couch.places import checked_place
-from migrator.errors import EXIT_DIFFERENCES, ConfigError
 from migrator.fixtures.options import Masking, SeedOptions
 from migrator.naming import counted, was
 from migrator.report.summary import table, unconfirmed_lines
 
 if TYPE_CHECKING:
-    from migrator.fixtures.model import Fixtures
+    from migrator.fixtures.seeding import SeedResult
 
 # A database that tests have changed beyond that is told by its number.
 MAX_SHOWN = 200
@@ -57,40 +52,27 @@ def seed(fixtures: str, **values: Any) -> None:
       migrator seed fixtures/ --diff
       migrator seed https://prod.example.com --to https://staging.example.com --sample 5% --mask pseudonym:email
     """
-    from migrator.jobs.registry import target_text
+    from migrator.fixtures.seeding import SeedResult, seed_whole
 
     source = checked_place(fixtures, "FIXTURES", known=("memory",), reads=True)
     config = options.part_of_job(values, "target", "collection", "report", source=source)
     asked = made(CommandOptions, values)
     # Jobs with prefixes share a server, and with it its users.
     settings = made(SeedOptions, values, keep_users=bool(asked.prefix))
-    masking = made(Masking, values)
-    staging = is_server_url(source) or source.startswith("memory:")
-    if staging:
-        wrong = {"exact": settings.exact, "recreate": settings.recreate, "diff": asked.diff, "now": asked.now}
-        for name, value in wrong.items():
-            if value:
-                raise ConfigError(f"--{name} goes with a folder of fixtures.", hint="Leave it out.")
-    elif masking.any:
-        raise ConfigError(
-            "--sample, --where and --mask go with a server as FIXTURES, not with a folder.",
-            hint="Mask when the fixtures are made: migrator snapshot URL FOLDER --mask KIND:FIELD",
-        )
-    started = time.monotonic()
-    databases: Fixtures | None = None
-    if not staging:
-        from migrator.fixtures.folder import read_fixtures
-        from migrator.fixtures.values import parse_now
-
-        now = parse_now(asked.now)
-        found = read_fixtures(Path(config.source), environ=os.environ, now=now, prefix=asked.prefix)
-        databases = found.only(config.collection)
-    if settings.wait_s is not None:
-        wait_for_server(target_text(config), settings.wait_s)
-    if databases is None:
-        _stage(config, masking, asked.prefix, values)
+    more: dict[str, Any] = {"prefix": asked.prefix, "diff": asked.diff, "now": asked.now}
+    with options.at_work(values) as (listener, stopping):
+        found = seed_whole(config, settings, made(Masking, values), **more, listener=listener, stopping=stopping)
+    if isinstance(found, SeedResult):
+        text = _table(found) if found.differences is None else _differences(found.differences)
+        _finish(found.to_dict(), text, config.report, found.unconfirmed)
     else:
-        _seed(config, databases, settings, values, diff=asked.diff, started=started)
+        _finish(found.to_dict(), found.text, config.report)
+        if not found.masked:
+            say("Original values are at the target: delete its databases, and fix the masks.", "error")
+        elif found.report.rejected:
+            say(f"{rejected_text(found.report.rejected)}.", "warning")
+    if found.exit_code:
+        sys.exit(found.exit_code)
 
 
 @click.command(cls=Command)
@@ -123,67 +105,15 @@ def snapshot(url: str, folder: Path, **values: Any) -> None:
     _finish(taken.as_dict(), taken.as_text(), config.report, taken.unconfirmed)
 
 
-def _stage(config: JobConfig, masking: Masking, prefix: str, values: Mapping[str, Any]) -> None:
-    from migrator.fixtures.staging import stage
-
-    with options.at_work(values) as (listener, stopping):
-        staged = stage(config, masking, environ=os.environ, prefix=prefix, listener=listener, stopping=stopping)
-    _finish(staged.as_dict(), staged.text, config.report)
-    if not staged.masked:
-        say("Original values are at the target: delete its databases, and fix the masks.", "error")
-        sys.exit(EXIT_DIFFERENCES)
-    if staged.report.totals.rejected:
-        say(f"{rejected_text(staged.report.totals.rejected)}.", "warning")
-        sys.exit(rejects_exit(staged.report.altered))
-
-
-def _seed(
-    config: JobConfig,
-    fixtures: Fixtures,
-    settings: SeedOptions,
-    values: Mapping[str, Any],
-    *,
-    diff: bool,
-    started: float,
-) -> None:
-    from migrator.couch.locate import locate
-    from migrator.fixtures.seeder import Seeder
-    from migrator.jobs.registry import target_text
-
-    endpoint, database = locate(target_text(config), config=config, role="target", environ=os.environ)
-    if database is not None:
-        raise ConfigError(
-            f"--to names the database {database}, but the fixtures' folder names the databases.",
-            hint=f"Write --to {endpoint.url}, and --collection NAME for one of them.",
-        )
-    with (
-        options.at_work(values) as (listener, stopping),
-        contextlib.closing(Seeder(endpoint, fixtures, settings, listener, stopping)) as seeder,
-    ):
-        found = seeder.differences() if diff else []
-        seeded = {} if diff else seeder.seed()
-    if diff:
-        value: dict[str, Any] = {"schema": 1, "ok": not found, "differences": found}
-        _finish(value, _differences(found), config.report, seeder.unconfirmed)
-        if found:
-            sys.exit(EXIT_DIFFERENCES)
-        return
-    seconds = round(time.monotonic() - started, 3)
-    databases = {name: result.as_dict() for name, result in seeded.items()}
-    value = {"schema": 1, "ok": True, "databases": databases, "seconds": seconds}
-    _finish(value, _table(seeded, seconds), config.report, seeder.unconfirmed)
-
-
 def _finish(value: dict[str, Any], text: str, report: str, unconfirmed: Sequence[str] = ()) -> None:
     """Print a result, as JSON or as text, and write the report where one is wanted."""
     if unconfirmed:
-        value["unconfirmed"] = list(unconfirmed)
         text += "".join(f"{line}\n" for line in unconfirmed_lines(unconfirmed))
     show(value, text, report=report)
 
 
-def _table(seeded: dict[str, Any], seconds: float) -> str:
-
+def _table(found: SeedResult) -> str:
+    seeded = found.databases
     rows = [["database", "written", "unchanged", "removed", "also"]]
     for result in seeded.values():
         also = ["created"] * result.created + result.others
@@ -191,10 +121,10 @@ def _table(seeded: dict[str, Any], seconds: float) -> str:
         rows.append([result.database, *numbers, ", ".join(also)])
     total = sum(result.written + result.unchanged for result in seeded.values())
     documents = f"{counted(total, 'document')} {was(total, 'is', 'are')}"
-    return f"{table(rows)}\n{documents} as the fixtures say, in {seconds:.1f} s\n"
+    return f"{table(rows)}\n{documents} as the fixtures say, in {found.seconds:.1f} s\n"
 
 
-def _differences(found: list[dict[str, Any]]) -> str:
+def _differences(found: Sequence[dict[str, Any]]) -> str:
     lines = []
     for difference in found[:MAX_SHOWN]:
         lines.append(f"{difference['kind']}: {difference['database']} {difference['what']}")

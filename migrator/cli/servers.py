@@ -16,10 +16,10 @@ import click
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, made
 from migrator.cli.messages import say
-from migrator.cli.options import CommandOptions, DryRun
+from migrator.cli.options import DryRun
 from migrator.cli.rendering import show
 from migrator.config import Connection
-from migrator.config.option import SECONDS, documented, option, options_class, said
+from migrator.config.option import SECONDS, CommandOptions, documented, option, options_class, said
 from migrator.couch.locate import wait_for_server
 from migrator.errors import EXIT_DIFFERENCES, EXIT_UNREACHABLE, ConfigError, EndpointError
 from migrator.server.move.options import PlanOptions

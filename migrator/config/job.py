@@ -24,6 +24,7 @@ from migrator.config.option import (
     option,
     options_class,
     options_of,
+    wanted,
 )
 from migrator.errors import ConfigError
 from migrator.files.durable import refuse_place
@@ -247,27 +248,12 @@ def _checked(path: str, key: str, value: Any, kind: str, environ: Mapping[str, s
         items = [value] if isinstance(value, str) else value
         if isinstance(items, list) and all(isinstance(item, str) for item in items):
             return tuple(_from_environment(path, key, item, environ) for item in items)
-        wanted = "a list of texts"
-    elif kind.startswith("Mapping"):
-        if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
-            return value
-        wanted = "a table of texts"
-    elif kind.startswith("bool"):
-        if isinstance(value, bool):
-            return value
-        wanted = "true or false"
-    elif kind == "str":
-        if isinstance(value, str):
-            return _from_environment(path, key, value, environ)
-        if key.replace("-", "_") == "max_errors" and isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        wanted = "a text"
-    else:
-        number = (int, float) if kind == "float" else (int,)
-        if isinstance(value, number) and not isinstance(value, bool):
-            return value
-        wanted = "a number"
-    raise ConfigError(f"Job file {path}: {key} must be {wanted}.", hint=f"It is {value!r:.60}.")
+        needed = "a list of texts"
+    elif key.replace("-", "_") == "max_errors" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    elif not (needed := wanted(kind, value)):
+        return _from_environment(path, key, value, environ) if kind == "str" else value
+    raise ConfigError(f"Job file {path}: {key} must be {needed}.", hint=f"It is {value!r:.60}.")
 
 
 def _from_environment(path: str, key: str, value: str, environ: Mapping[str, str]) -> str:

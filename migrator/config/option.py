@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
 from migrator.errors import ConfigError
@@ -22,6 +23,8 @@ SYNC, TUNING, TLS, LOGGING = "Sync", "Tuning", "TLS", "Logging"
 GROUPS = (COMMON, WRITING, RESUME, SYNC, TUNING, TLS, LOGGING)
 """The headings of options, in the order in which help shows them."""
 _KEY = "option"
+# The page beside the report.
+BESIDE = "beside REPORT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,23 @@ def _check_number(name: str, value: Any, option: Option) -> None:
         raise ConfigError(f"{name} is {value}.", hint=f"It must be at least {option.at_least}.")
 
 
+def wanted(kind: str, value: object) -> str:
+    """What a value should be, in words, where it is not of the kind that a field has; "" where it is."""
+    kinds = kind.split(" | ")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (value is None and "None" in kinds) or kinds[0].startswith("tuple"):
+        # What a list holds is checked with the other options.
+        return ""
+    if kinds[0].startswith("Mapping"):
+        fits = isinstance(value, Mapping) and all(isinstance(item, str) for item in value.values())
+        return "" if fits else "a table of texts"
+    if kinds[0] in {"int", "float"}:
+        return "" if number and (kinds[0] == "float" or isinstance(value, int)) else "a number"
+    if kinds[0] == "bool":
+        return "" if isinstance(value, bool) else "true or false"
+    return "" if isinstance(value, str | Path) else "a text"
+
+
 def texts(name: str, value: object) -> tuple[str, ...]:
     """A list of texts; one text is a list of one, not of its letters.
 
@@ -229,3 +249,42 @@ class LogOptions:
     log_format: str = _logging("text", "Format of standard error.", choices=("text", "json"))
     log_level: str = _logging("info", "Minimum log level.", choices=("debug", "info", "warning", "error"))
     quiet: bool = _logging(False, "No progress, and only warnings.", flag="-q --quiet")
+
+
+@options_class
+class CommandOptions:
+    """What commands can be told, each a few of these, apart from what the work itself is told."""
+
+    job_file: str = option("", "Read the job from a file; flags win over it.", unit="JOB.toml", flag="-c --config")
+    as_json: bool = option(False, "Print JSON.", flag="--json")
+    output: Path | None = option(None, "Write the plan to this file, for apply.", unit="PLAN")
+    differences: str | None = option(None, "Write every difference as NDJSON.", unit="FILE")
+    stages: tuple[str, ...] = option(
+        (),
+        "Only what was rejected at this stage.",
+        flag="--stage",
+        choices=("extract", "transform", "load"),
+        text="all",
+    )
+    html: str = option(
+        "",
+        "Write one self-contained page, with charts and a search; - for standard output.",
+        unit="[FILE]",
+        bare=BESIDE,
+        text="REPORT with .html",
+    )
+    format: str = option(
+        "json",
+        "One file per document (json), or one file per database (ndjson).",
+        choices=("json", "ndjson"),
+    )
+    probe: bool = option(
+        True,
+        "Try what can be written, in a scratch database that is removed after.",
+        typed="Write nothing, not even into a scratch database that is removed after.",
+        flag="--no-probe",
+        means={True: False},
+    )
+    prefix: str = option("", "Prefix of each database's name.", unit="NAME")
+    diff: bool = option(False, "Show what differs from the fixtures and write nothing; exit 4 if anything does.")
+    now: str = option("", "Value of ${now}, as in 2024-05-01.", unit="TIME", variable="MIGRATOR_NOW", text="now")

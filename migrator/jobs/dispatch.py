@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Unpack
 
 from migrator.checkpoint.file import Checkpoint
 from migrator.checkpoint.reject_file import RejectFile
@@ -126,20 +126,6 @@ def _refuse(config: JobConfig, why: str, hint: str, names: tuple[str, ...]) -> N
     for name in names:
         if getattr(config, name):
             raise ConfigError(f"--{name.replace('_', '-')} {why}.", hint=hint)
-
-
-def job_of(source: object, target: str, options: dict[str, Any]) -> tuple[JobConfig, dict[str, Any]]:
-    """The job that a program describes, and what it runs in: its source where that is an object, and the rest."""
-    around: dict[str, Any] = {
-        name: options.pop(name) for name in ("listener", "stopping", "environ") if name in options
-    }
-    if isinstance(source, str):
-        return JobConfig(source=source, target=target, **options), around
-    if not isinstance(source, Extractor):
-        from migrator.extractors.memory import MemoryExtractor  # most jobs name their source
-
-        source = MemoryExtractor(source, name=type(source).__name__)
-    return JobConfig(target=target, **options), {**around, "source": source}
 
 
 class StreamWriter:

@@ -144,6 +144,28 @@ def target_text(config: JobConfig, environ: Mapping[str, str] | None = None) -> 
     return checked_place(target, what, known=_plugin_words(target, kinds.TARGET_BY_SCHEME, plugins.LOADERS))
 
 
+def server_text(url: str | None, role: str, environ: Mapping[str, str] | None = None) -> str:
+    """A server's URL as given, or COUCHDB_URL.
+
+    Args:
+        url: what was given.
+        role: "source" or "target".
+        environ: the environment; the process's own by default.
+
+    Raises:
+        ConfigError: there is none, or it is something else.
+    """
+    flag = "--from" if role == "source" else "--to"
+    found = url or (os.environ if environ is None else environ).get("COUCHDB_URL", "")
+    found = checked_place(found, flag if url else "COUCHDB_URL")
+    if not is_server_url(found):
+        raise ConfigError(
+            f"{flag} names no server." if found else f"There is no server: neither {flag} nor COUCHDB_URL.",
+            hint=f"For example {flag} http://localhost:5984",
+        )
+    return found
+
+
 def target_database(config: JobConfig, environ: Mapping[str, str] | None = None) -> str | None:
     """The database that the target's URL names, if it names one."""
     target = target_text(config, environ)

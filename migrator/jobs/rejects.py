@@ -7,18 +7,25 @@ nothing of it goes.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from migrator.checkpoint.rejects import MAX_LINE_BYTES, line_to_reject
 from migrator.codec import InvalidDocument, Unencodable, decode, encode
 from migrator.codec.rejected import id_in, read_loosely, shown_raw
+from migrator.config import JobConfig
+from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
 from migrator.extractors.base import BaseExtractor
 from migrator.extractors.lines import TextFile, text_lines
 from migrator.files.identity import file_identity
-from migrator.model import EncodedDocument, Fault, Position, Record, Reject
+from migrator.files.streams import copied, is_stream
+from migrator.jobs.registry import scheme_of, target_text
+from migrator.model import EncodedDocument, Extractor, Fault, Position, Record, Reject
+from migrator.naming import file_name
 from migrator.pipeline.wrapper import ExtractorWrapper
 
 _FILE = "file:"
@@ -26,6 +33,35 @@ _UNFIXED = (
     "what its source could not give as a value: change it in `document`, give a transformer that does, "
     "or delete `unfixed` from the line to have it written as it stands"
 )
+
+
+def rejects_source(
+    path: Path, config: JobConfig, stages: Collection[str] = (), environ: Mapping[str, str] | None = None
+) -> tuple[Extractor, JobConfig]:
+    """A reject file as the source of a job, and the job as its target wants it.
+
+    Args:
+        path: the file, or a pipe that brings it.
+        config: the job, but for its source.
+        stages: only what was rejected at these; all where empty.
+        environ: the environment; the process's own by default.
+
+    Raises:
+        ConfigError: there is no such file, or it would be written over.
+    """
+    if is_stream(path):
+        path = copied(str(path), "rejects.ndjson")
+    elif config.rejects and os.path.realpath(config.rejects) == os.path.realpath(path):
+        raise ConfigError(f"--rejects names {path} itself.", hint="Name another file for what is rejected again.")
+    rejects = RejectsExtractor(path, loose=bool(config.transform), stages=stages)
+    target = target_text(config, environ)
+    if not is_server_url(target) and not scheme_of(target) and not is_stream(target):
+        files = {name: Path(target) / f"{file_name(name)}.ndjson" for name in rejects.collections()}
+        files = {name: file for name, file in files.items() if file.exists()}
+        if files and config.on_conflict in {"fail", "overwrite"}:
+            # A folder's file is replaced as a whole, with what it has and what it lacked.
+            return AppendedRejects(rejects, files), replace(config, on_conflict="overwrite")
+    return rejects, config
 
 
 class RejectsExtractor(BaseExtractor):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os.path import realpath
@@ -246,14 +246,14 @@ def _also(config: JobConfig) -> list[str]:
     return found
 
 
-def make_plan(config: JobConfig, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Open source and target, look, and write down what a run would do.
+def make_plan(config: JobConfig, *, source: Extractor | None = None, **around: Unpack[Around]) -> dict[str, Any]:
+    """Open source and target, look, and write down what a run would do; the arguments are as in `open_job`.
 
     Raises:
         MigratorError: what a run would meet at its start.
     """
     also = _also(config)
-    with open_job(config, environ=environ) as job:
+    with open_job(config, source=source, **around) as job:
         job.transform(Checkpoint(job=job.fingerprint))
         collections = {}
         for name in job.collections:

@@ -13,34 +13,33 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
 
-from migrator.couch.endpoint import Endpoint, redact
-from migrator.errors import EXIT_OK, ConfigError, EndpointError, MigratorError, TransientError, without_passwords
+from migrator.config import Watch
+from migrator.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_UNEXPECTED,
+    MigratorError,
+    without_passwords,
+)
 from migrator.files.durable import refuse_place, replace_file
 from migrator.model import Counts
 from migrator.model.events import BatchLoaded, CollectionStarted, DocumentRejected, Event, LagMeasured
+from migrator.monitoring.ping import Ping
 from migrator.plugins import extra
 from migrator.report.logs import describe
 from migrator.report.summary import SCHEMA
-from migrator.retry.retrier import Retrier, RetryPolicy
 
 # What a failed run sends along.
 MAX_LINES = 40
 # A run that goes on tells its numbers so often.
 TELL_EVERY_S = 15.0
 LAST_SUCCESS = "migrator_last_success_timestamp_seconds"
-CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 10.0
-# Nobody's documents wait for a watchdog.
-POLICY = RetryPolicy(max_attempts=3, first_wait_s=0.5, max_wait_s=2.0)
-# Such services keep the beginning of what they are sent.
-MAX_BODY_BYTES = 10_000
 _SECRET = re.compile(r"COUCHDB_(\w+_)?PASSWORD")
 
 
@@ -55,6 +54,8 @@ class TimedRun:
         say: tells a person what went wrong with telling.
         clock: seconds since 1970.
 
+    `exit_code` is that of a run that ends without an error.
+
     Raises:
         ConfigError: the file or URL cannot be used.
     """
@@ -66,6 +67,7 @@ class TimedRun:
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
+        self.exit_code = EXIT_OK
         self.collections: dict[str, Counts] = {}
         self.databases: dict[str, str] = {}
         self.sizes: dict[str, int] = {}
@@ -203,6 +205,46 @@ class TimedRun:
         return without_passwords(text, *(value for name, value in os.environ.items() if _SECRET.fullmatch(name)))
 
 
+@contextlib.contextmanager
+def timed(
+    command: str, watch: Watch, say: Callable[[str], None], end: Callable[[dict[str, Any]], None] | None = None
+) -> Iterator[TimedRun]:
+    """Tell those who watch that a run begins and how it ends; give it the events as `listener`.
+
+    Args:
+        command: the command's name.
+        watch: who is told.
+        say: tells a person what went wrong with telling.
+        end: receives what `TimedRun.end` gives, however the run ends.
+
+    Raises:
+        ConfigError: the metrics file or the URL cannot be used.
+    """
+    run = TimedRun(command, watch.metrics, watch.ping, say)
+    run.start()
+    ended: BaseException | None = None
+    try:
+        yield run
+    except BaseException as error:
+        ended = error
+        raise
+    finally:
+        result = run.end(run.exit_code if ended is None else exit_code_of(ended), ended)
+        if end is not None:
+            end(result)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The code with which the command ends by this error."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_UNEXPECTED
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    # The command line's own errors have one too.
+    found = getattr(error, "exit_code", None)
+    return found if isinstance(found, int) else EXIT_UNEXPECTED
+
+
 def read_last_success(path: Path, job: str) -> float | None:
     """When a run last succeeded, by the file that it wrote; None where it does not say."""
     from prometheus_client.parser import text_string_to_metric_families  # an extra
@@ -214,58 +256,3 @@ def read_last_success(path: Path, job: str) -> float | None:
                 if sample.name == LAST_SUCCESS and sample.labels.get("job") == job:
                     return float(sample.value)
     return None
-
-
-class Ping:
-    """One check of such a service. Its URL is a secret, so errors name only the host.
-
-    Args:
-        url: `http(s)://host/…`.
-    """
-
-    def __init__(self, url: str) -> None:
-        try:
-            parts = self._parts = urlsplit(redact(url))
-            usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ConfigError("--ping is no URL.", hint="Write https://hc-ping.com/… as the service shows it.")
-        root = f"{parts.scheme}://{parts.netloc}"
-        # Those of the environment are for databases and go nowhere else.
-        user, _, password = url.partition("://")[2].rpartition("@")[0].partition(":")
-        from migrator.couch.transport import Transport  # most runs have no ping
-
-        self._transport = Transport(
-            Endpoint(
-                root,
-                unquote(user) if user else None,
-                unquote(password),
-                connect_timeout_s=CONNECT_TIMEOUT_S,
-                read_timeout_s=READ_TIMEOUT_S,
-            ),
-            max_connections=1,
-        )
-
-    def send(self, what: Literal["/start", "", "/fail"], text: str = "") -> None:
-        """Tell it how the run is.
-
-        Args:
-            what: what is put after the path of the URL; nothing for a run that has ended well.
-            text: what the service keeps with it.
-
-        Raises:
-            EndpointError: nobody heard it.
-        """
-        body = text.encode("utf-8", "replace")[:MAX_BODY_BYTES]
-        parts = self._parts._replace(path=self._parts.path.rstrip("/") + what, fragment="")
-
-        def attempt(_: int) -> None:
-            status, _headers, _body = self._transport.request(
-                "POST", parts.geturl(), body=body, headers={"Content-Type": "text/plain; charset=utf-8"}
-            )
-            if not 200 <= status < 300:
-                kind = TransientError if status >= 500 or status == 429 else EndpointError
-                raise kind(f"{parts.netloc} answered {status}.")
-
-        Retrier(POLICY).call("ping", attempt)

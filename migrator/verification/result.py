@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from migrator.errors import ConfigError, MigratorError
+from migrator.errors import EXIT_DIFFERENCES, EXIT_OK, ConfigError, MigratorError
 from migrator.files.durable import flush_to_disk
 from migrator.files.failures import RESUME, write_error
 from migrator.naming import counted, printable
+from migrator.report.result import Result
 from migrator.report.summary import table, unconfirmed_lines
 from migrator.verification.compare import Comparison, Difference
 
 MAX_DIFFERENCES_SHOWN = 20
 
 
-@dataclass
-class VerifyResult:
+@dataclass(repr=False)
+class VerifyResult(Result):
     """What a verification found.
 
     `unwritable` counts source documents that the target can never hold; `unconfirmed` says what of the lists that
@@ -42,6 +43,29 @@ class VerifyResult:
     def ok(self) -> bool:
         """True when both sides hold the same, and every source document could be compared."""
         return self.unwritable == 0 and all(comparison.ok for comparison in self.comparisons.values())
+
+    @property
+    def exit_code(self) -> int:
+        """4 where something differs."""
+        return EXIT_OK if self.ok else EXIT_DIFFERENCES
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers by collection and the first differences."""
+        totals: Counter[str] = Counter(dict.fromkeys(Comparison().as_dict(), 0))
+        for comparison in self.comparisons.values():
+            totals.update(comparison.as_dict())
+        return {
+            "schema": 1,
+            "ok": self.ok,
+            "collections": {name: comparison.as_dict() for name, comparison in self.comparisons.items()},
+            "totals": dict(totals),
+            "filtered": self.filtered,
+            "unwritable": self.unwritable,
+            "differences": [difference._asdict() for difference in self.differences],
+            "seconds": round(self.seconds, 3),
+            **({"proven": self.proven} if self.proven else {}),
+            **({"unconfirmed": list(self.unconfirmed)} if self.unconfirmed else {}),
+        }
 
 
 class DifferenceFile:
@@ -103,25 +127,6 @@ class DifferenceFile:
 
     def _failed(self, error: OSError) -> MigratorError:
         return write_error(error, self._path, instead="name another with --differences FILE", again=RESUME)
-
-
-def result_to_json(result: VerifyResult) -> dict[str, Any]:
-    """The result as a JSON object: numbers by collection and the first differences."""
-    totals: Counter[str] = Counter(dict.fromkeys(Comparison().as_dict(), 0))
-    for comparison in result.comparisons.values():
-        totals.update(comparison.as_dict())
-    return {
-        "schema": 1,
-        "ok": result.ok,
-        "collections": {name: comparison.as_dict() for name, comparison in result.comparisons.items()},
-        "totals": dict(totals),
-        "filtered": result.filtered,
-        "unwritable": result.unwritable,
-        "differences": [difference._asdict() for difference in result.differences],
-        "seconds": round(result.seconds, 3),
-        **({"proven": result.proven} if result.proven else {}),
-        **({"unconfirmed": list(result.unconfirmed)} if result.unconfirmed else {}),
-    }
 
 
 def result_from_json(value: Any, *, name: str) -> VerifyResult:

@@ -50,7 +50,7 @@ def planned(pair: Pair, **options: Any) -> ServerPlan:
     )
 
 
-def sides(pair: Pair) -> dict[str, str]:
+def sides(pair: Pair) -> dict[str, Any]:
     """The servers with credentials, which a plan does not hold."""
     return {"source": pair.source, "target": pair.target}
 

@@ -311,7 +311,7 @@ def test_a_revision_that_cannot_be_read_is_named_and_tried_again(world: World) -
         world.write("a", leaf("z", "1-a"))
         fixed = world.backed_up("a", url=stub.url)
     for each in (result, again):
-        assert (each.exit_code, each.databases[0].rejected, each.rejects) == (3, 1, str(world.rejects))
+        assert (each.exit_code, each.databases[0].rejected, each.rejects) == (3, 1, world.rejects)
     (line,) = world.rejects.read_text().splitlines()
     reject = json.loads(line)
     assert (reject["collection"], reject["id"], reject["stage"]) == (world.name("a"), "b", "extract")
@@ -342,7 +342,7 @@ def test_a_database_that_fails_stops_no_other(world: World) -> None:
     assert result.exit_code == 5
     assert [each.error is None for each in result.databases] == [True, False, True]
     assert [len(world.snapshots(short)) for short in "abc"] == [1, 0, 1]
-    assert "eaten" in result.as_dict()["databases"][world.name("b")]["error"]
+    assert "eaten" in result.to_dict()["databases"][world.name("b")]["error"]
 
 
 def test_two_runs_do_not_write_to_one_place(world: World) -> None:

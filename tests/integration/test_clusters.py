@@ -120,7 +120,7 @@ def snapshot(world: World) -> Any:
 
 def planned(world: World) -> Any:
     """By what `plan` counts."""
-    value = make_plan(JobConfig(source=world.url, target=world.path("out")), {})
+    value = make_plan(JobConfig(source=world.url, target=world.path("out")), environ={})
     return value["collections"][world.name]["documents"], value
 
 

@@ -401,7 +401,7 @@ def test_a_text_that_is_no_json_still_names_its_id(tmp_path: Path, line: bytes, 
 def test_bad_lines_are_rejects(tmp_path: Path) -> None:
     """A torn line, one that is no object, and a hit without source are counted; the others are written."""
     (tmp_path / "a.json").write_text('{"_id": "torn\n[1]\n{"_id": "ok"}\n{"_id": {"$oid": "x"}}\n')
-    options = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    options: dict[str, Any] = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
     report = migrator.run(f"mongo:{tmp_path / 'a.json'}", str(tmp_path / "out"), **options)
     assert (report.totals.read, report.totals.written, report.totals.rejected) == (4, 1, 3)
     hits = [{"_index": "i", "_id": "1"}, {"_index": "i", "_id": "1", "_source": {"_id": "2"}}]
@@ -430,7 +430,7 @@ def test_what_is_no_text_is_refused(raw: bytes, words: str, tmp_path: Path) -> N
 def test_an_export_that_is_read_as_ndjson_says_how_to_read_it(tmp_path: Path) -> None:
     """Whoever forgets the scheme is told it by the reject."""
     (tmp_path / "a.ndjson").write_text(json_util.dumps({"_id": OID}) + "\n")
-    options = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    options: dict[str, Any] = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
     report = migrator.run(str(tmp_path / "a.ndjson"), str(tmp_path / "out"), **options)
     assert report.totals.rejected == 1
     assert "--from mongo:FILE" in (tmp_path / "r").read_text()

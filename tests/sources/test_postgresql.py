@@ -342,7 +342,11 @@ def test_what_has_no_key_is_read_in_one_go_where_an_id_is_given(pg: str, kind: s
     )
     if kind == "table with a key that may be null":
         statements(pg, "INSERT INTO v SELECT * FROM t")
-    options = {"collection": ["v"], "checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    options: dict[str, Any] = {
+        "collection": ["v"],
+        "checkpoint": str(tmp_path / "c"),
+        "rejects": str(tmp_path / "r"),
+    }
     with pytest.raises(ConfigError, match=r"'v'.*--transform id:hash.*--collection"):
         migrator.run(pg, str(tmp_path / "o"), **options)
     for spec, ids in (("id:field=id", {"1", "2"}), ("id:template=x-{s}", {"x-a", "x-b"}), ("id:hash", None)):

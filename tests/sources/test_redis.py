@@ -170,7 +170,7 @@ def test_the_json_type_of_a_real_server_is_read(
         client.hset("doc:hash", mapping={"a": "1"})
         client.set("doc:text", '{"n":36893488147419103233}')
     name = f"{database_prefix}docs"
-    options = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    options: dict[str, Any] = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
     report = migrator.run(url(with_json_type, f"?{name}=doc:*"), server_url, **options)
     assert (report.totals.read, report.totals.written, report.totals.rejected) == (6, 5, 1)
     expected = {**documents, "doc:hash": {"a": "1"}, "doc:text": {"n": 36893488147419103233}}
@@ -204,7 +204,7 @@ def test_what_is_no_document_is_counted(server: int, client: redis.Redis, tmp_pa
     assert found[5].document == {"_id": "f"}
     for number, record in enumerate(found, 1):
         assert records(url(server), after=json.loads(json.dumps(record.position))) == found[number:]
-    options = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    options: dict[str, Any] = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
     report = migrator.run(url(server), str(tmp_path / "out"), **options)
     assert (report.totals.read, report.totals.written, report.totals.rejected) == (7, 2, 5)
     assert json.loads((tmp_path / "out" / "keys.ndjson").read_text().splitlines()[0])["raw"] == "AP8="

@@ -204,6 +204,7 @@ def test_values_that_json_lacks_go_through_the_declared_codec(pg: str, tmp_path:
             "d": {"$type": "date", "value": "2024-02-29"},
         },
     }
+    codec: Any
     for codec, values in expected.items():
         out = tmp_path / codec
         report = migrator.run(pg, str(out), codec=codec, checkpoint=str(tmp_path / f"{codec}.json"))

@@ -138,7 +138,11 @@ def test_tables_without_a_key_views_and_queries_need_an_id(file: Path, tmp_path:
     for name, query in (("t", ""), ("v", ""), ("q", "?query.q=select a, b from t where b like '%25'")):
         with pytest.raises(ConfigError, match="--transform id:hash"):
             read(file, name, query=query)
-        options = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r"), "transform": ["id:hash"]}
+        options: dict[str, Any] = {
+            "checkpoint": str(tmp_path / "c"),
+            "rejects": str(tmp_path / "r"),
+            "transform": ["id:hash"],
+        }
         report = migrator.run(url + query, str(tmp_path / name), collection=[name], restart=True, **options)
         assert (report.totals.read, report.totals.rejected) == (3, 0)
         assert (

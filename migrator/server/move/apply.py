@@ -89,12 +89,13 @@ def apply_plan(
                     journal.save()
             if applied.ok and not options.keep_checkpoint:
                 file.remove()
-            return applied
+            kept = options.rejects is not None and options.rejects.exists()
+            return replace(applied, rejects=options.rejects if kept else None)
 
 
 def fingerprint(plan: ServerPlan) -> str:
     """Tells one plan from another."""
-    return hashlib.sha256(json.dumps(plan.as_dict(), sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(plan.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _earlier(file: CheckpointFile, job: Mapping[str, object]) -> Checkpoint | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -80,3 +81,11 @@ class ApplyOptions:
     def __post_init__(self) -> None:
         if self.resume and self.restart:
             raise ConfigError("--resume and --restart exclude each other.", hint="Keep one of them.")
+
+    def beside(self, plan: Path) -> ApplyOptions:
+        """The same, with the files that are not named beside the plan's."""
+        return replace(
+            self,
+            checkpoint=self.checkpoint or plan.with_name(f"{plan.name}.checkpoint"),
+            rejects=self.rejects or plan.with_name(f"{plan.name}.rejects.ndjson"),
+        )

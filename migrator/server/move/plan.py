@@ -9,11 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from migrator.errors import CheckpointError, ConfigError
+from migrator.errors import EXIT_OK, EXIT_REJECTS, EXIT_USAGE, CheckpointError, ConfigError
 from migrator.files.durable import replace_file
 from migrator.files.failures import writing
 from migrator.files.own_json import from_json
 from migrator.naming import counted, printable
+from migrator.report.result import Result
 from migrator.report.summary import number, table, without_idle
 
 KIND = "migrator plan"
@@ -110,8 +111,8 @@ class Estimate:
     sample_documents: int
 
 
-@dataclass(frozen=True)
-class ServerPlan:
+@dataclass(frozen=True, repr=False)
+class ServerPlan(Result):
     """All of a move, as people review it and `apply` does it.
 
     Args:
@@ -148,7 +149,12 @@ class ServerPlan:
         """True when the plan can be done."""
         return not self.problems
 
-    def as_dict(self) -> dict[str, Any]:
+    @property
+    def exit_code(self) -> int:
+        """2 where it cannot be done as it is, 3 where some documents cannot go."""
+        return EXIT_USAGE if self.problems else EXIT_REJECTS if self.cannot_go else EXIT_OK
+
+    def to_dict(self) -> dict[str, Any]:
         """For machines, and for the file."""
         return {"kind": KIND, "schema": SCHEMA, "ok": self.ok, **asdict(self)}
 
@@ -168,7 +174,7 @@ def save_plan(plan: ServerPlan, path: Path) -> None:
                 f"{path} exists and is not a plan, so it is not replaced.", hint="Name another with --output FILE."
             ) from error
     with writing(path, what="Plan", instead="name another with --output FILE"):
-        replace_file(path, json.dumps(plan.as_dict(), indent=1) + "\n")
+        replace_file(path, json.dumps(plan.to_dict(), indent=1) + "\n")
 
 
 def load_plan(path: Path) -> ServerPlan:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from migrator.errors import EXIT_DIFFERENCES, EXIT_OK, EXIT_REJECTS
 from migrator.model import Counts
 from migrator.naming import counted, printable
+from migrator.report.result import Result
 from migrator.report.summary import SCHEMA, numbers, table, unconfirmed_lines
 from migrator.server.move.compare import Verified, verified_lines
 
@@ -25,12 +28,12 @@ class DatabaseReport:
     security: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+@dataclass(frozen=True, slots=True, repr=False)
+class Applied(Result):
     """What a move did. `caught_up` counts what had changed at the source meanwhile and was carried, too.
 
     `verified` is the comparison of both servers afterwards; None where it was left out. `unconfirmed` says what of
-    the lists that were read could not be made sure of.
+    the lists that were read could not be made sure of. `rejects` is the reject file, None where there is none.
     """
 
     databases: Mapping[str, DatabaseReport] = field(default_factory=dict)
@@ -41,6 +44,7 @@ class Applied:
     warmed: bool = True
     verified: Verified | None = None
     unconfirmed: Sequence[str] = ()
+    rejects: Path | None = None
 
     @property
     def totals(self) -> Counts:
@@ -54,37 +58,41 @@ class Applied:
         totals = self.totals
         return totals.rejected == 0 and totals.accounted and (self.verified is None or self.verified.ok)
 
+    @property
+    def exit_code(self) -> int:
+        """3 where something was rejected, 4 where the comparison finds something missing."""
+        return EXIT_REJECTS if self.totals.rejected else EXIT_OK if self.ok else EXIT_DIFFERENCES
 
-def applied_to_json(applied: Applied, rejects: str = "") -> dict[str, Any]:
-    """For machines, in the manner of a run's report."""
-    totals = applied.totals
-    value: dict[str, Any] = {
-        "schema": SCHEMA,
-        "ok": applied.ok,
-        "databases": {
-            name: {
-                "database": database.target,
-                **database.counts.as_dict(),
-                "design_documents": database.design_documents,
-                "indexes_ready": database.indexes_ready,
-                "security": database.security,
-            }
-            for name, database in applied.databases.items()
-        },
-        "users": applied.users.as_dict() if applied.users else None,
-        "replications": applied.replications.as_dict() if applied.replications else None,
-        "totals": totals.as_dict(),
-        "caught_up": applied.caught_up,
-        "warmed": applied.warmed,
-        "verification": applied.verified.as_dict() if applied.verified else None,
-        "seconds": round(applied.seconds, 3),
-        "documents_per_second": round(totals.read / applied.seconds, 1) if applied.seconds > 0 else 0.0,
-    }
-    if applied.unconfirmed:
-        value["unconfirmed"] = list(applied.unconfirmed)
-    if rejects:
-        value["rejects"] = rejects
-    return value
+    def to_dict(self) -> dict[str, Any]:
+        """For machines, in the manner of a run's report."""
+        totals = self.totals
+        value: dict[str, Any] = {
+            "schema": SCHEMA,
+            "ok": self.ok,
+            "databases": {
+                name: {
+                    "database": database.target,
+                    **database.counts.as_dict(),
+                    "design_documents": database.design_documents,
+                    "indexes_ready": database.indexes_ready,
+                    "security": database.security,
+                }
+                for name, database in self.databases.items()
+            },
+            "users": self.users.as_dict() if self.users else None,
+            "replications": self.replications.as_dict() if self.replications else None,
+            "totals": totals.as_dict(),
+            "caught_up": self.caught_up,
+            "warmed": self.warmed,
+            "verification": self.verified.as_dict() if self.verified else None,
+            "seconds": round(self.seconds, 3),
+            "documents_per_second": round(totals.read / self.seconds, 1) if self.seconds > 0 else 0.0,
+        }
+        if self.unconfirmed:
+            value["unconfirmed"] = list(self.unconfirmed)
+        if self.rejects:
+            value["rejects"] = str(self.rejects)
+        return value
 
 
 def applied_to_text(applied: Applied) -> str:

@@ -16,7 +16,7 @@ from migrator.backup.result import DatabaseResult, RevisionsResult
 from migrator.checkpoint.file import CheckpointFile
 from migrator.checkpoint.rejects import reject_to_line
 from migrator.cli import main
-from migrator.cli.rendering import WORDS, credentials_hint, retry_commands, this_command, whole_hint
+from migrator.cli.rendering import WORDS, this_command, whole_hint
 from migrator.config import JobConfig
 from migrator.couch.trouble import TROUBLE_HINT
 from migrator.errors import (
@@ -30,6 +30,7 @@ from migrator.errors import (
     TransientError,
 )
 from migrator.files.failures import RESUME
+from migrator.jobs.advice import credentials_hint, retry_commands
 from migrator.model import Reject
 from tests.support.commands import run
 

@@ -20,11 +20,10 @@ from migrator.cli import COMMANDS, cli
 from migrator.cli import __file__ as cli_file
 from migrator.cli.backups import DrillOptions
 from migrator.cli.flags import flags, given, made
-from migrator.cli.options import CommandOptions
 from migrator.cli.replicate import ReplicationOptions
 from migrator.cli.servers import SandboxOptions, SecureOptions, WaitOptions
 from migrator.config import Connection, JobConfig, LogOptions, Watch
-from migrator.config.option import Described, option, options_of
+from migrator.config.option import CommandOptions, Described, option, options_of
 from migrator.convert.options import ConvertJob
 from migrator.errors import ConfigError
 from migrator.fixtures.options import Masking, SeedOptions
@@ -38,16 +37,16 @@ ALL += (SecureOptions, ReplicationOptions, DrillOptions, CommandOptions)  # type
 A, B = "http://a:5984", "http://b:5984"
 # What is typed, and the function behind the command, which is asked what reaches it.
 SEAMS: dict[str, tuple[list[str], str]] = {
-    "run": (["--from", "in", "--to", "out"], "migrator.jobs.dispatch.run_any"),
+    "run": (["--from", "in", "--to", "out"], "migrator.verification.run.run_whole"),
     "plan": (["--from", "in", "--to", "out"], "migrator.jobs.run.make_plan"),
     "plan-server": (["--from", A, "--to", B], "migrator.server.move.make_plan.plan_server"),
     "verify": (["--from", "in", "--to", "out"], "migrator.verification.job.verify_job"),
-    "retry": (["r.ndjson", "--to", "out"], "migrator.jobs.run.run_job"),
+    "retry": (["r.ndjson", "--to", "out"], "migrator.verification.run.retry_whole"),
     "singer-target": (["--to", "out"], "migrator.integrations.singer.SingerTarget"),
     "backup": (["--from", A, "--to", "place"], "migrator.backup.create.run_backup"),
     "restore": (["--from", "place", "--to", A], "migrator.backup.restore.run_restore"),
     "convert": (["--from", "in", "--to", "out"], "migrator.convert.job.convert_leaves"),
-    "seed": ([f"{A}/x", "--to", B], "migrator.fixtures.staging.stage"),
+    "seed": ([f"{A}/x", "--to", B], "migrator.fixtures.seeding.seed_whole"),
     "snapshot": ([A, "folder"], "migrator.fixtures.snapshot.take"),
     "apply": (["move.json"], "migrator.server.move.apply.apply_plan"),
     "doctor": ([A], "migrator.server.admin.doctor.examine"),

@@ -22,7 +22,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def whole(source: str, target: str, wanted: PlanOptions, **_: Any) -> Any:
         found.append((source, target, wanted))
-        return SimpleNamespace(ok=True, cannot_go=[], as_dict=lambda: {"kind": "migrator plan"})
+        return SimpleNamespace(exit_code=0, to_dict=lambda: {"kind": "migrator plan"})
 
     def job(config: Any) -> dict[str, Any]:
         found.append(config)

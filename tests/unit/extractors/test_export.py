@@ -128,7 +128,7 @@ def test_a_value_that_is_none_rejects_its_document_alone(tmp_path: Path, bad: st
     path = tmp_path / "dump.json"
     content = f'{{"t": {{{inner}}}}}' if keyed else f'{{"t": [{", ".join(documents)}]}}'
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
-    files = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
+    files: dict[str, Any] = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
     report = migrator.run(str(path), str(tmp_path / "o"), transform=["set:z=1"], **files)
     assert (report.totals.written, report.totals.rejected) == (2, 1)
     (reject,) = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]

@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
 from migrator.cli import cli
-from migrator.cli.options import exit_code_of
 from migrator.errors import ConfigError, EndpointError, RejectsError
 from migrator.model import Counts, Reject
 from migrator.model.events import BatchLoaded, CollectionStarted, DocumentRejected, LagMeasured
-from migrator.monitoring.timed import TELL_EVERY_S, Ping, TimedRun, read_last_success
+from migrator.monitoring.ping import Ping
+from migrator.monitoring.timed import TELL_EVERY_S, TimedRun, exit_code_of, read_last_success
 from tests.support.stub_server import Reply, StubServer
 
 TLS = Path(__file__).parents[2] / "data" / "tls"

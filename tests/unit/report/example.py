@@ -8,7 +8,7 @@ from migrator.model import CollectionReport, Counts, Reject, Report, events
 from migrator.report.history import HistoryListener
 from migrator.report.summary import report_to_json
 from migrator.verification.compare import Comparison, Difference
-from migrator.verification.result import VerifyResult, result_to_json
+from migrator.verification.result import VerifyResult
 
 ACCENTED = "Zoë Ångström"
 
@@ -56,5 +56,5 @@ def example(
         seconds=3.0,
     )
     return report_to_json(
-        report, rejects="rejects.ndjson", verification=result_to_json(verification), history=listener.as_dict()
+        report, rejects="rejects.ndjson", verification=verification.to_dict(), history=listener.as_dict()
     )

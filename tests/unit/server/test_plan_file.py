@@ -122,7 +122,7 @@ def with_database(**fields: Any) -> Callable[[dict[str, Any]], Any]:
 def test_a_plan_that_is_none(tmp_path: Path, change: Callable[[dict[str, Any]], Any], words: str) -> None:
     """A plan that lacks something, holds what it cannot, or is of another version is refused, with what to do."""
     path = tmp_path / "plan.json"
-    path.write_text(json.dumps(change(json.loads(json.dumps(made().as_dict())))))
+    path.write_text(json.dumps(change(json.loads(json.dumps(made().to_dict())))))
     with pytest.raises(PlanError, match=words) as caught:
         load_plan(path)
     assert "migrator plan-server --from" in caught.value.hint
