@@ -32,8 +32,8 @@ MAX_FILE_BYTES = 256_000_000
 
 @click.command(cls=Command)
 @click.argument("report_file", metavar="REPORT")
-@flags(CommandOptions, "html")
-def report(report_file: str, html: str | None) -> None:
+@flags(CommandOptions, "form", "html")
+def report(report_file: str, form: str | None, html: str | None) -> None:
     """Show the REPORT that --report of run, retry or verify wrote; - reads standard input.
 
     Without --html it is printed as a table. The page needs no other file and asks no other host for anything.
@@ -41,15 +41,21 @@ def report(report_file: str, html: str | None) -> None:
     \b
     Examples:
       migrator report report.json
+      migrator report report.json --format text | mail -s "The move" ada@example.com
       migrator report report.json --html
       migrator report report.json --html page.html
     """
     value = _read(report_file)
-    if html is None:
+    if html is None and form != "text":
         click.echo(_text(value, report_file), nl=False)
         return
     from migrator.report.html import render_page
 
+    if html is None:
+        click.echo(render_page(value, name=report_file, short=True), nl=False)
+        return
+    if form:
+        raise ConfigError("--html writes a page, so --format does nothing.", hint="Leave one of them out.")
     page = render_page(value, name=report_file)
     if html == "-" or (html == BESIDE and report_file == "-"):
         click.echo(page, nl=False)

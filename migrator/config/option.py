@@ -273,6 +273,12 @@ class CommandOptions:
         bare=BESIDE,
         text="REPORT with .html",
     )
+    form: str = option(
+        "table",
+        "A table with all collections, or a few lines for mail and chat.",
+        flag="--format",
+        choices=("table", "text"),
+    )
     format: str = option(
         "json",
         "One file per document (json), or one file per database (ndjson).",

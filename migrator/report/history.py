@@ -22,7 +22,9 @@ FIRST_INTERVAL_S = 0.25
 MAX_SLICES = 120
 MAX_LIMITS_KEPT = 100
 MAX_REASONS = 50
+# So many rejects of each reason are named in any case, and all until there are so many.
 MAX_SAMPLE = 20
+MAX_NAMED = 1000
 MAX_TEXT_CHARS = 500
 MAX_ID_CHARS = 200
 # Latencies are counted in steps of an eighth of an octave, so a percentile is right to within 5 %.
@@ -47,8 +49,12 @@ class _Slice:
         self.slowest_s = max(self.slowest_s, other.slowest_s)
         self.latencies.update(other.latencies)
 
-    def latency_ms(self, share: float) -> float | None:
-        """The latency that this share of the batches did not pass; None where there were none."""
+    def latency_ms(self) -> dict[str, float | None]:
+        """Median, 95th percentile and maximum of the batches' latencies; None where there were none."""
+        longest = _rounded(self.slowest_s * 1000) if self.batches else None
+        return {"p50": self._percentile(0.5), "p95": self._percentile(0.95), "max": longest}
+
+    def _percentile(self, share: float) -> float | None:
         left = math.ceil(share * sum(self.latencies.values()))
         for step in sorted(self.latencies):
             left -= self.latencies[step]
@@ -91,6 +97,7 @@ class HistoryListener:
         self._limit_changes = 0
         self._retries = self._splits = 0
         self._retry_reasons: Counter[tuple[str, str]] = Counter()
+        self._named = 0
         # Rejects of one stage and error.
         self._kinds: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -120,6 +127,9 @@ class HistoryListener:
     def as_dict(self) -> dict[str, Any]:
         """What is remembered, as the report's `history`."""
         with self._lock:
+            whole = _Slice()
+            for each in self._slices:
+                whole.add(each)
             return {
                 "started_at": self._started_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
                 "source": self._source,
@@ -130,6 +140,7 @@ class HistoryListener:
                 },
                 "interval_s": self._interval_s,
                 "series": self._series(),
+                "latency_ms": whole.latency_ms(),
                 "batch_sizes": [
                     {"up_to": 2**power, "batches": count} for power, count in sorted(self._sizes.items())
                 ],
@@ -146,14 +157,11 @@ class HistoryListener:
 
     def _series(self) -> Mapping[str, Any]:
         slices = self._slices
+        latencies = [each.latency_ms() for each in slices]
         names = ("documents", "bytes", "batches", "largest_batch", "retries", "rejected")
         return {
             **{name: [getattr(s, "size_bytes" if name == "bytes" else name) for s in slices] for name in names},
-            "latency_ms": {
-                "p50": [s.latency_ms(0.5) for s in slices],
-                "p95": [s.latency_ms(0.95) for s in slices],
-                "max": [_rounded(s.slowest_s * 1000) if s.batches else None for s in slices],
-            },
+            "latency_ms": {name: [each[name] for each in latencies] for name in _Slice().latency_ms()},
         }
 
     def _loaded(self, event: events.BatchLoaded) -> None:
@@ -183,7 +191,8 @@ class HistoryListener:
         new = {"stage": key[0], "error": key[1], "count": 0, "reason": reason, "sample": []}
         kind = self._kinds.setdefault(key, new)
         kind["count"] += 1
-        if len(kind["sample"]) < MAX_SAMPLE:
+        if self._named < MAX_NAMED or len(kind["sample"]) < MAX_SAMPLE:
+            self._named += 1
             collection, id = reject.collection[:MAX_ID_CHARS], reject.id[:MAX_ID_CHARS]
             kind["sample"].append({"collection": collection, "id": id, "reason": reason})
 

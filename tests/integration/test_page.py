@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import open_browser
+from tests.browser import open_browser, picture
 from tests.support.processes import LIMIT_S
 from tests.unit.report.example import example
 
@@ -105,15 +107,66 @@ def test_prints_whole(page: Page) -> None:
     assert page.evaluate(BACKGROUND) == 1
     assert not page.locator("nav").is_visible()
     assert not page.locator("#rejects-search").is_visible()
-    assert page.locator("#rejects .searchable tbody tr").filter(visible=True).count() == 13
+    assert page.locator("#rejects .searchable tbody tr").filter(visible=True).count() == 12
     assert page.evaluate("document.documentElement.scrollWidth") <= 720
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
-def test_fits_a_phone(page: Page) -> None:
-    """Tables scroll by themselves, the page does not."""
-    page.set_viewport_size({"width": 360, "height": 700})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+def test_the_largest_report_prints_in_four_pages(browser: Browser, tmp_path: Path) -> None:
+    """Whatever there is in it: on paper each table has its first lines, and says how many there are."""
+    page = browser.new_page()
+    page.goto(page_of(tmp_path, largest()).as_uri())
+    page.emulate_media(media="print")
+    rows = page.locator("#rejects .searchable tbody tr")
+    assert (rows.count(), rows.filter(visible=True).count()) == (2000, 12)
+    expect(page.locator("#rejects .searchable .paper")).to_have_text("On paper: 12 of 2,000 lines.")
+    for form in ("A4", "Letter"):
+        assert 1 < len(re.findall(rb"/Type\s*/Page\b(?!s)", page.pdf(format=form))) <= 4, form
+    page.close()
+
+
+def largest() -> dict[str, Any]:
+    """The example with as much as a report has at most, and more collections than most have."""
+    value, long = example(), "a reason of many words, 100 of them, and an id such as 3f2504e0 " * 8
+    history, verification = value["history"], value["verification"]
+    counts = value["collections"]["tickets"]
+    value["collections"] = {f"collection-{n}": counts for n in range(200)}
+    verification["collections"] = {f"collection-{n}": verification["collections"]["tickets"] for n in range(200)}
+    named = [{"collection": "users", "id": "i" * 200, "reason": long[:500]}] * 40
+    kind = {"stage": "load", "count": 40, "reason": long[:500], "sample": named}
+    history["reject_reasons"] = [{**kind, "error": f"error_{n}"} for n in range(50)]
+    words = [f"{n:06b}".translate({48: "a", 49: "b"}) for n in range(50)]
+    history["retry_reasons"] = [
+        {"operation": long[:200], "reason": f"{w} {long}"[:500], "count": 9} for w in words
+    ]
+    difference = {"kind": "different", "collection": "users", "id": "i" * 200, "path": long}
+    verification["differences"] = [difference] * 1000
+    verification["totals"]["different"] = 1000
+    return value
+
+
+@pytest.mark.parametrize(("name", "width", "height"), [("narrow", 360, 1200), ("wide", 1100, 900)])
+def test_fits_a_screen(page: Page, tmp_path: Path, name: str, width: int, height: int) -> None:
+    """Tables of numbers scroll by themselves, the page does not; on a narrow one, words stand below each other."""
+    page.set_viewport_size({"width": width, "height": height})
+    picture(page, f"report-{name}", tmp_path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    too_wide = "tables => tables.filter((table) => table.offsetWidth > table.parentElement.clientWidth).length"
+    assert page.locator("table.words").evaluate_all(too_wide) == 0
+    cell = page.locator("#rejects .searchable tbody td").first
+    assert cell.evaluate("cell => getComputedStyle(cell).display") == (
+        "block" if name == "narrow" else "table-cell"
+    )
+    page.get_by_label("Search 13 documents").fill("json")
+    assert page.locator("#rejects .searchable tbody tr").filter(visible=True).count() == 1
+
+
+def test_proof_and_verification_stand_in_one_place(page: Page) -> None:
+    """One section says what was proven by revisions and what a comparison found."""
+    proof = page.locator("#proof")
+    expect(proof).to_contain_text("0 of 3,800 documents at the target are proven by the revision.")
+    expect(proof).to_contain_text("Source and target differ.")
+    assert page.get_by_role("link", name="Proof and verification").count() == 1
 
 
 def test_a_hostile_name_is_a_name(browser: Browser, tmp_path: Path) -> None:
@@ -141,14 +194,19 @@ def test_a_page_of_many_rejects_stays_small(browser: Browser, tmp_path: Path) ->
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, timeout=LIMIT_S)
     assert done.returncode == 3, done.stderr
     path = page_of(tmp_path, json.loads((tmp_path / "report.json").read_text()))
-    assert path.stat().st_size < 150_000
+    assert path.stat().st_size < 1_500_000
     page = browser.new_page()
     page.goto(path.as_uri())
     assert page.title() == "30,000 of 30,000 documents were rejected · migrator"
     text = page.locator("#rejects").inner_text()
     assert "20,000" in text
     assert "10,000" in text
-    assert page.locator("#rejects .searchable tbody tr").count() == 40
+    # All of them until there are so many, and the page says how many it has.
+    assert page.locator("#rejects .searchable tbody tr").count() == 1000
+    assert "Search 1,000 documents of 30,000" in text
+    assert "Here are the first 1,000 documents, some of each reason" in text
+    page.get_by_label("Search 1,000").fill(f"{HOSTILE}997")
+    expect(page.locator("#rejects-found")).to_have_text("1 found")
     assert page.locator("img").count() == 0
     page.close()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -12,6 +14,8 @@ NOTHING = "\N{EN DASH}"
 FATES = ("written", "unchanged", "skipped", "filtered", "rejected")
 # What is said of documents beside how they ended; reports of versions before have the first alone.
 MARKS = ("conflicts", "proven", "altered")
+# Of what was tried again for one reason, so many operations are named.
+MAX_NAMED = 3
 Row: TypeAlias = list[Any]
 
 
@@ -109,7 +113,7 @@ def by_slice(history: Mapping[str, Any]) -> tuple[Row, list[Row]]:
     """The numbers of each slice of time in which there was something."""
     series, latency = history["series"], history["series"]["latency_ms"]
     head = ["from", "documents", "bytes", "batches", "largest batch"]
-    head += ["half", "95 %", "slowest", "retries", "rejects"]
+    head += ["median", "p95", "max", "retries", "rejects"]
     rows = [
         [
             duration(place * history["interval_s"]) if place else "0 s",
@@ -125,6 +129,20 @@ def by_slice(history: Mapping[str, Any]) -> tuple[Row, list[Row]]:
         if count or series["batches"][place] or series["retries"][place]
     ]
     return head, rows
+
+
+def retried(history: Mapping[str, Any]) -> list[Row]:
+    """What was tried again, by reason; reasons that differ only by a number are one."""
+    groups: dict[str, tuple[str, Counter[str]]] = {}
+    for each in history["retry_reasons"]:
+        _, at = groups.setdefault(re.sub(r"\d[\d.,]*", "0", each["reason"]), (each["reason"], Counter()))
+        at[each["operation"]] += each["count"]
+    rows = []
+    for reason, at in sorted(groups.values(), key=lambda group: -group[1].total()):
+        said = [f"{name} ({count:,})" if len(at) > 1 else name for name, count in at.most_common(MAX_NAMED)]
+        rest = len(at) - len(said)
+        rows.append([reason, ", ".join(said) + (f" and {rest:,} more" if rest else ""), at.total()])
+    return rows
 
 
 def changes(history: Mapping[str, Any]) -> list[Row]:
@@ -152,4 +170,4 @@ def compared(verified: Mapping[str, Any]) -> tuple[Row, list[Row], Row | None]:
     return ["collection", *names], rows, ["total", *totals.values()] if len(rows) > 1 else None
 
 
-TABLES = (by_collection, by_slice, changes, compared, sampled)
+TABLES = (by_collection, by_slice, changes, compared, retried, sampled)

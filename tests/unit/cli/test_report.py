@@ -45,6 +45,21 @@ def test_writes_the_page_beside_the_report_or_where_named(folder: Path) -> None:
     assert page == (folder / "other.html").read_text() == printed
 
 
+@pytest.mark.usefixtures("folder")
+def test_prints_a_few_lines_for_mail_and_chat() -> None:
+    """The verdict first, then what stands in the way of it; a page has no such form."""
+    text = report("report.json", "--format", "text").stdout
+    assert text.startswith("NOT OK: 13 of 4,000 documents were rejected\n")
+    assert "rejected, 12 x forbidden: forbidden by the design document\n" in text
+    verification = json.dumps(example()["verification"])
+    assert report("-", "--format", "text", stdin=verification).stdout.splitlines() == [
+        "NOT OK: Source and target differ",
+        "verified: 1 different, 1 missing, 0 extra (3,900 documents compared)",
+    ]
+    with pytest.raises(ConfigError, match="--format does nothing"):
+        report("report.json", "--html", "--format", "text")
+
+
 def test_reads_standard_input() -> None:
     """`migrator run --report - | migrator report - --html page.html`."""
     text = json.dumps(example()["verification"])

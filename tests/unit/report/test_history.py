@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 import pytest
 
 from migrator.model import Counts, Reject, events
-from migrator.report.history import MAX_LIMITS_KEPT, MAX_REASONS, MAX_SAMPLE, MAX_SLICES, HistoryListener
+from migrator.report.history import (
+    MAX_LIMITS_KEPT,
+    MAX_NAMED,
+    MAX_REASONS,
+    MAX_SAMPLE,
+    MAX_SLICES,
+    HistoryListener,
+)
 
 
 class Clock:
@@ -68,6 +75,8 @@ def test_latency_is_told_by_share() -> None:
     assert latency["p50"] == [pytest.approx(50, rel=0.05), None, pytest.approx(2000, rel=0.05)]
     assert latency["p95"] == [pytest.approx(95, rel=0.05), None, pytest.approx(2000, rel=0.05)]
     assert latency["max"] == [100, None, 2000]
+    whole = listener.as_dict()["latency_ms"]
+    assert whole == {"p50": pytest.approx(50, rel=0.05), "p95": pytest.approx(95, rel=0.05), "max": 2000}
 
 
 def test_a_batch_that_sent_nothing_is_no_batch() -> None:
@@ -105,26 +114,27 @@ def test_a_long_silence_is_remembered_as_one() -> None:
     assert sum(series["documents"]) == 2
 
 
-def test_rejects_are_grouped_and_sampled() -> None:
-    """Every one is counted, the first of each kind are shown, and no document is held."""
+def test_rejects_are_grouped_and_named() -> None:
+    """Every one is counted, all are named up to a bound and some of each kind beyond it; no document is held."""
     listener, _ = begun()
-    for number in range(100):
+    for number in range(MAX_NAMED + 100):
         listener(
             events.DocumentRejected(
                 Reject("users", f"d{number}", "load", "forbidden", "not you", document={"secret": 1})
             )
         )
-    listener(events.DocumentRejected(Reject("users", "x", "extract", "invalid_json", "r" * 5000)))
+    for _ in range(MAX_SAMPLE + 1):
+        listener(events.DocumentRejected(Reject("users", "x", "extract", "invalid_json", "r" * 5000)))
     first, second = listener.as_dict()["reject_reasons"]
     assert (first["stage"], first["error"], first["count"], first["reason"]) == (
         "load",
         "forbidden",
-        100,
+        MAX_NAMED + 100,
         "not you",
     )
-    assert len(first["sample"]) == MAX_SAMPLE
+    assert (len(first["sample"]), len(second["sample"])) == (MAX_NAMED, MAX_SAMPLE)
     assert first["sample"][0] == {"collection": "users", "id": "d0", "reason": "not you"}
-    assert (second["error"], second["count"]) == ("invalid_json", 1)
+    assert (second["error"], second["count"]) == ("invalid_json", MAX_SAMPLE + 1)
     assert len(second["sample"][0]["reason"]) == 500
     assert "secret" not in json.dumps(listener.as_dict())
 

@@ -14,7 +14,7 @@ import pytest
 from migrator.errors import ConfigError
 from migrator.model import CollectionReport, Counts, Report
 from migrator.report.html import render_page
-from migrator.report.html.wording import by_collection, duration, number, size, ticks, time_ticks
+from migrator.report.html.wording import by_collection, duration, number, retried, size, ticks, time_ticks
 from migrator.report.summary import report_from_json, report_to_json
 from tests.unit.report.example import ACCENTED, example
 
@@ -244,3 +244,38 @@ def test_what_was_proven_or_changed_on_its_way_has_a_column() -> None:
         del numbers["proven"], numbers["altered"]
     assert "proven" not in Page(render_page(value)).text
     assert report_from_json(value, name="r").totals == Counts(read=30, written=29, rejected=1)
+
+
+def test_retries_are_grouped_by_reason() -> None:
+    """Reasons that differ by a number, and collections, are one line; the largest comes first."""
+    said = [("load a", "503 after 1.2 s", 2), ("load b", "503 after 3.4 s", 5), ("read c", "reset", 1)]
+    said += [(f"load {name}", "503 after 9 s", 1) for name in "cd"]
+    reasons = [dict(zip(("operation", "reason", "count"), each, strict=True)) for each in said]
+    assert retried({"retry_reasons": reasons}) == [
+        ["503 after 1.2 s", "load b (5), load a (2), load c (1) and 1 more", 9],
+        ["reset", "read c", 1],
+    ]
+
+
+def test_a_report_of_a_version_before_has_no_percentiles_of_all() -> None:
+    """It is shown as it is, as a page and as text."""
+    value = example()
+    assert "A batch took" in Page(render_page(value)).text
+    assert "(p95)" in render_page(value, short=True)
+    del value["history"]["latency_ms"]
+    for counts in (value["totals"], *value["collections"].values()):
+        del counts["proven"], counts["altered"]
+    assert "A batch took" not in Page(render_page(value)).text
+    assert "proven" not in render_page(value, short=True)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_short_form_is_a_line_for_each_fact(text: str) -> None:
+    """Whatever reasons are called: no control character, no line of theirs, and few lines in all."""
+    short = render_page(example(text, text, f"{text}\n{text}"), short=True)
+    lines = short.splitlines()
+    assert short.endswith("\n")
+    assert all(line.isprintable() and line for line in lines)
+    assert len(lines) == len(render_page(example(), short=True).splitlines()) <= 12
+    assert lines[0] == "NOT OK: 13 of 4,000 documents were rejected"
+    assert lines[-1].startswith("verified: 1 different, 1 missing, 0 extra")
