@@ -92,6 +92,7 @@ def test_report_checkpoint_and_rejects(folder: Path, monkeypatch: pytest.MonkeyP
     # How many slices there are depends on the machine's speed.
     assert sum(history.pop("series")["documents"]) == 2
     assert history.pop("interval_s") > 0
+    assert list(history.pop("latency_ms")) == ["p50", "p95", "max"]
     assert_golden("report.json", json.dumps(report, indent=2).replace(str(folder), "") + "\n")
     checkpoint = json.loads((folder / "cp.json").read_text())
     assert 64 == len(checkpoint.pop("checksum"))
