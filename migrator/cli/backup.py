@@ -20,7 +20,7 @@ from migrator.convert.options import ConvertJob
 from migrator.couch.places import is_server_url
 from migrator.errors import EXIT_OK, RejectsError
 from migrator.files.streams import is_standard_output
-from migrator.naming import counted, shown
+from migrator.naming import counted, shown, was
 from migrator.report.summary import unconfirmed_lines
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
             say(f"Error: {database.database}: {database.error.text}", "error")
         elif database.rejected:
             what, where = rejected_text(database.rejected, "revision"), result.rejects or "the backup"
-            say(f"{database.database}: {what}; they are in {where}; after a fix: {again}", "warning")
+            they = was(database.rejected, "it is", "they are")
+            say(f"{database.database}: {what}; {they} in {where}; after a fix: {again}", "warning")
     if result.exit_code != EXIT_OK:
         sys.exit(result.exit_code)
 
@@ -210,6 +211,5 @@ def convert(**values: Any) -> None:
     if result.ancestries_shortened:
         say(f"Without the revisions before theirs: {counted(result.ancestries_shortened, 'document')}.")
     if result.rejected:
-        raise RejectsError(
-            f"{rejected_text(result.rejected)}.", hint=f"They are in {rejects}; after a fix: {again}"
-        )
+        they = was(result.rejected, "It is", "They are")
+        raise RejectsError(f"{rejected_text(result.rejected)}.", hint=f"{they} in {rejects}; after a fix: {again}")

@@ -18,6 +18,7 @@ from migrator.config import JobConfig
 from migrator.config.option import CommandOptions
 from migrator.couch.places import is_server_url
 from migrator.errors import ConfigError
+from migrator.naming import was
 from migrator.report.summary import plan_to_text
 from migrator.server.move.options import ApplyOptions, PlanOptions
 
@@ -190,9 +191,10 @@ def apply(plan_file: Path, **values: Any) -> None:
         applied = apply_plan(plan, settings, config=config, listener=listener, stopping=stopping)
     show(applied.to_dict(), applied_to_text(applied), report=config.report)
     if applied.totals.rejected:
+        they = was(applied.totals.rejected, "It is", "They are")
         say(
-            f"{rejected_text(applied.totals.rejected, 'revision')}. They are in {settings.rejects}.\n"
-            f"Fix what stands in their way, then: {settings.again} (what is there already stays as it is)",
+            f"{rejected_text(applied.totals.rejected, 'revision')}. {they} in {settings.rejects}.\n"
+            f"Fix what stands in the way, then: {settings.again} (what is there already stays as it is)",
             "warning",
         )
     elif not applied.ok:

@@ -76,15 +76,18 @@ def rejects_advice(result: RunResult) -> str:
             f"{text} The server does not name them; migrator verify --from SOURCE --to TARGET does. "
             "Once refused they are not tried again; after a fix: the same command with --restart"
         )
-    return f"{text} {retry_advice(result.rejects, result.config, result.rejected)}" if result.rejects else text
+    if not result.rejects:
+        return text
+    return f"{text} {retry_advice(result.rejects, result.config, result.rejected, result.report.rejected)}"
 
 
-def retry_advice(rejects: str | os.PathLike[str], config: JobConfig, counts: Mapping[str, int]) -> str:
-    """Where rejects are, and the whole commands that write them after a fix."""
+def retry_advice(rejects: str | os.PathLike[str], config: JobConfig, counts: Mapping[str, int], count: int) -> str:
+    """Where so many rejects are, and the whole commands that write them after a fix."""
     from migrator.jobs.advice import credentials_hint, retry_commands  # only where there are rejects
 
     commands = retry_commands(rejects, config, counts)
-    return f"They are in {rejects}; after a fix: {'; '.join(commands)}{credentials_hint(config)}"
+    place = f"{was(count, 'It is', 'They are')} in {rejects}"
+    return f"{place}; after a fix: {'; '.join(commands)}{credentials_hint(config)}"
 
 
 def this_command(*more: str) -> str:

@@ -192,7 +192,7 @@ def singer_target(**values: Any) -> None:
     shown = ", ".join(f"{name} {number}" for name, number in counts.as_dict().items() if number)
     say(f"Records: {shown or 'none'}.")
     if counts.rejected:
-        advice = rendering.retry_advice(rejects.kept, config, {}) if rejects.kept else ""
+        advice = rendering.retry_advice(rejects.kept, config, {}, counts.rejected) if rejects.kept else ""
         say(f"{rendering.rejected_text(counts.rejected)}. {advice}", "warning")
         sys.exit(rejects_exit(counts.altered))
 

@@ -42,13 +42,15 @@ class Bar(tqdm):  # type: ignore[type-arg] # it is not subscriptable when it run
         self.begun = share or 0.0
         self.note = ""
         self.coloured = has_colour(stream)
-        super().__init__(file=stream, leave=False, dynamic_ncols=True)
+        # With a delay it is not drawn before it is known where it begins.
+        super().__init__(file=stream, leave=False, dynamic_ncols=True, delay=1e-9)
 
     def begin(self, settled: int, share: float | None) -> None:
         """Go on from what an earlier run has done, which says nothing of how fast this one is."""
         self.initial += settled
         self.n += settled
         self.share, self.begun = share, share or 0.0
+        self.refresh()
 
     def know(self, whole: int) -> None:
         """All is counted now; what was done until then took a time of its own."""
@@ -195,14 +197,13 @@ class ProgressListener:
 
     def _begin(self, bar: Bar, event: events.CollectionStarted) -> None:
         name = printable(event.collection)
-        bar.begin(event.settled, event.share)
-        if not self._several:
+        if self._several:
+            own = self._add(event.collection, Bar(self._stream, name, event.total))
+            own.begin(event.settled, event.share)
+        else:
             bar.name = name
             bar.whole = event.total if bar.whole is None else bar.whole
-            bar.refresh()
-            return
-        own = self._add(event.collection, Bar(self._stream, name, event.total))
-        own.begin(event.settled, event.share)
+        bar.begin(event.settled, event.share)
 
     def _move(self, bar: Bar, collection: str, documents: int, share: float | None) -> None:
         self._end(f"{SORTING} {collection}")
