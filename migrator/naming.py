@@ -35,7 +35,7 @@ def database_name(collection: str, *, allow_system: bool = False) -> str:
     """Give the database that a collection goes to.
 
     A legal name stays as it is. Any other is put into lower case, each character but a-z, 0-9 and `_` becomes
-    `_`, `c_` goes before a first character that is no letter, and what is over the longest length is cut off.
+    `_`, `c_` goes before a first character that is not a letter, and what is over the longest length is cut off.
 
     Args:
         collection: the collection's name.

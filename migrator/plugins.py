@@ -65,7 +65,7 @@ class Plugin:
         except (Exception, SystemExit) as error:
             raise failure(f"Importing {self} ({self.target})", error, self._whose_fault()) from error
         if not callable(factory):
-            raise ConfigError(f"{self} ({self.target}) is no factory.", hint=self._whose_fault())
+            raise ConfigError(f"{self} ({self.target}) is not a factory.", hint=self._whose_fault())
         found: Callable[..., Any] = factory
         return found
 

@@ -189,7 +189,7 @@ def test_knows_no_foreign_package() -> None:
 
 
 def test_every_owner_still_needs_its_package() -> None:
-    """A package that nobody imports any more is no dependency."""
+    """A package that nobody imports any more is not a dependency."""
     used = {name.partition(".")[0] for path in MODULES.values() for name, _ in imported(path)}
     assert used >= DEPENDENCIES
 

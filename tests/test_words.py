@@ -42,7 +42,7 @@ def test_a_word_is_found(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["renewed", "kneel", "amendment", "recommended", "a chapterhouse", "start over"])
 def test_another_word_is_not(text: str) -> None:
-    """Letters within another word are no such word."""
+    """Letters within another word are not such word."""
     assert words_out(text) == []
 
 

@@ -186,7 +186,7 @@ class Catalog:
                 continue
             copied = copied or copy is not None
             if copy is not None and copy.digest != manifest.digest:
-                why = f"it is no copy of {FILE}"
+                why = f"it is not a copy of {FILE}"
                 found.setdefault(id, []).append(damaged(self._where(database, id, COPY), why).message)
         try:
             if read_head(self.place, database) is None and copied:

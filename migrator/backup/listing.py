@@ -72,7 +72,7 @@ def parse_moment(text: str) -> datetime:
     """A time with its zone. Without one it is local; a date alone means its last moment.
 
     Raises:
-        ConfigError: it is no time.
+        ConfigError: it is not a time.
     """
     try:
         if len(text.strip()) <= len("2026-11-25"):

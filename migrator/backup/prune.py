@@ -195,7 +195,7 @@ def _kept_for(damaged: Iterable[str], decisions: list[Decision]) -> list[Decisio
 
 def prune(place: Place, plan: PrunePlan) -> None:
     """Do it, holding the place's lock. Stopped anywhere, every snapshot that is still listed is whole."""
-    # The newest first: none is removed before all that stand on it. Without its manifest it is no snapshot.
+    # The newest first: none is removed before all that stand on it. Without its manifest it is not a snapshot.
     gone = {manifest.snapshot for manifest in plan.removed}
     left = {id: digest for id, digest in Catalog(place).head(plan.database).items() if id not in gone}
     try:

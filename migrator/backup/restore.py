@@ -292,7 +292,7 @@ class Target(Claim):
         except (Forbidden, Unauthorized) as error:
             if must:
                 raise
-            notes.append(f"not set, as this user is no admin of the database: {error.message}")
+            notes.append(f"not set, as this user is not an admin of the database: {error.message}")
 
 
 def _job(manifest: Manifest) -> str:

@@ -259,6 +259,6 @@ def _check_is_reject_file(path: Path) -> None:
             line_to_reject(first.strip(), f"{path}:1")
     except ConfigError:
         raise ConfigError(
-            f"{path} exists and is no reject file, so it is not replaced.",
+            f"{path} exists and is not a reject file, so it is not replaced.",
             hint="Name another with --rejects FILE.",
         ) from None

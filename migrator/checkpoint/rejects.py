@@ -111,7 +111,7 @@ def line_to_reject(line: bytes, place: str) -> Reject:
     except InvalidDocument as invalid:
         raise ConfigError(f"{place}: {invalid.reason}.", hint="Fix the line or delete it.") from None
     if not isinstance(value.get("collection"), str) or "document" not in value or "stage" not in value:
-        raise ConfigError(f"{place} is no line of a reject file.", hint="Name the file that --rejects wrote.")
+        raise ConfigError(f"{place} is not a line of a reject file.", hint="Name the file that --rejects wrote.")
     document = _document(value, place)
     return Reject(
         value["collection"],

@@ -162,7 +162,7 @@ def timed(command: str, watch: Watch, *, json_line: bool = False) -> Iterator[Ti
     from migrator.monitoring.timed import timed
 
     def tell(result: dict[str, Any]) -> None:
-        # Names from outside can hold what is no Unicode text; escaped, they can be printed.
+        # Names from outside can hold what is not Unicode text; escaped, they can be printed.
         click.echo(json.dumps(result))
 
     with timed(command, watch, say, tell if json_line else None) as run:

@@ -91,7 +91,7 @@ def _read(name: str) -> Any:
             hint="Write one with: migrator run … --report report.json",
         ) from None
     except (ValueError, RecursionError):
-        raise ConfigError(f"{name} is no JSON.", hint="Name the file that --report wrote.") from None
+        raise ConfigError(f"{name} is not JSON.", hint="Name the file that --report wrote.") from None
 
 
 @click.command(cls=Command)

@@ -183,7 +183,7 @@ def marked_again(document: Any, unfixed: Mapping[str, Any]) -> tuple[Any, str]:
         value = document
         for step in path or ():
             value = value[step]
-        # True is no 1, and 1.0 neither.
+        # True is not 1, and 1.0 is not either.
         if path is not None and type(value) is type(raw) and value == raw:
             found.append((path, Unfixed(raw)))
             first = first or pointer

@@ -170,7 +170,7 @@ class JobConfig(Connection, Watch):
             raise ConfigError("--json and --report - both print the result.", hint="Keep one of them.")
         if self.dry_run and (self.metrics or self.ping):
             raise ConfigError(
-                "A dry run is no success that --metrics or --ping could tell of.", hint="Leave them out."
+                "A dry run is not a success that --metrics or --ping could report.", hint="Leave them out."
             )
         parse_max_errors(self.max_errors)
         self._check_files()

@@ -47,7 +47,7 @@ def locate(url: str, *, server_only: bool = False, **reach: Unpack[Reach]) -> tu
     """
     url = checked_place(url, "The URL")
     if not is_server_url(url):
-        raise ConfigError(f"{redact(url) or 'Nothing'} is no server's URL.", hint="Write http://host:5984.")
+        raise ConfigError(f"{redact(url) or 'Nothing'} is not a server's URL.", hint="Write http://host:5984.")
     root, segments = read_url(url, **reach)
     if not segments:
         return root, None

@@ -43,7 +43,7 @@ class Answer:
         except InvalidDocument as error:
             tail = self.body[-500:].decode("utf-8", "replace")
             at = tail.rfind('{"error":')
-            reason = tail[at:].strip() if at >= 0 else f"{len(self.body)} bytes that are no whole JSON"
+            reason = tail[at:].strip() if at >= 0 else f"{len(self.body)} bytes that are not whole JSON"
             raise TransientError(
                 f"{what}: the answer broke off: {reason}.", outcome_unknown=True, signature="torn answer"
             ) from error
@@ -150,7 +150,7 @@ def bulk_rows(answer: Answer, what: str) -> list[dict[str, Any]] | None:
 
 def _with_word(row: dict[str, Any], status: int) -> dict[str, Any]:
     if "error" not in row:
-        # PouchDB has no word for what a validation function throws that is no error.
+        # PouchDB has no word for what a validation function throws that is not an error.
         return {**row, "error": "unknown_error"} if "reason" in row and "rev" not in row else row
     # By rows of a 500 the server does not stand, as it does by those of a validation function.
     return {**row, "status": status} if status >= 500 and not is_verdict(row["error"]) else row

@@ -91,7 +91,7 @@ def _screen_field(id: str, key: str, value: Any) -> Fault | None:
 
 def _screen_attachments(id: str, value: Any) -> Fault | None:
     if not isinstance(value, Mapping):
-        return Fault("doc_validation", "_attachments is no object.", id)
+        return Fault("doc_validation", "_attachments is not an object.", id)
     for name, attachment in value.items():
         if not isinstance(attachment, Mapping) or not isinstance(attachment.get("data"), str):
             return Fault(

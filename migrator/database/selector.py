@@ -269,9 +269,9 @@ def check_find(
             f"The selector cannot be used: {error.reason}.", hint="Make a JSON value of it."
         ) from None
     if fields and (isinstance(fields, str) or not all(isinstance(each, str) and each for each in fields)):
-        raise DatabaseError(f"{fields!r:.100} are no fields.", hint='Give a list of names: ["name"].')
+        raise DatabaseError(f"{fields!r:.100} are not fields.", hint='Give a list of names: ["name"].')
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
-        raise DatabaseError(f"The limit {limit!r:.50} is no count.", hint="Give a number from 0, or None for all.")
+        raise DatabaseError(f"The limit {limit!r:.50} is not a count.", hint="Give a number from 0, or None.")
     return wanted, list(dict.fromkeys(["_id", *fields])) if fields else [], limit
 
 
@@ -285,4 +285,4 @@ def check_index_fields(fields: Sequence[Any]) -> list[Any]:
         plain = [next(iter(each), "") if isinstance(each, Mapping) else each for each in fields]
         if all(isinstance(each, str) and each for each in plain):
             return list(fields)
-    raise DatabaseError(f"{fields!r:.100} are no fields of an index.", hint='Give a list of names: ["name"].')
+    raise DatabaseError(f"{fields!r:.100} are not fields of an index.", hint='Give a list of names: ["name"].')

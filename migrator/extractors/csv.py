@@ -125,7 +125,7 @@ class CsvExtractor(FileExtractor):
                     fault = row_fault(f"{path}:{first}", "invalid_csv", error, document=lines.text())
                 if fault is None and lines.bad is not None:
                     byte = lines.bad.object[lines.bad.start]
-                    reason = f"byte 0x{byte:02x} is no {options.encoding}"
+                    reason = f"byte 0x{byte:02x} is not {options.encoding}"
                     fault = row_fault(f"{path}:{first}", "invalid_encoding", reason, document=lines.text())
                     row = [field_or_bad(text, options.encoding) for text in row]
                 if fault is None and has_blank_before_quote(row, lines.text, options):

@@ -38,7 +38,7 @@ def find_files(
         stem = _stem(path.name, suffixes) or (path.name.partition(".")[0] if any_name else "")
         if not stem:
             if kind:
-                raise ConfigError(f"{path} is no {kind} file by its name.", hint=expected)
+                raise ConfigError(f"{path} is not {kind} by its name.", hint=expected)
             raise ConfigError(f"{path} is by its name none of these files.", hint=expected)
         return {collection_name(stem): path}
     files: dict[str, Path] = {}

@@ -102,7 +102,7 @@ def converter(name: str, kind: str, null: str | None) -> Callable[[str], Any]:
         try:
             return convert(text)
         except (ValueError, ArithmeticError, KeyError, InvalidDocument):
-            raise BadValue(f"{name} is {text!r:.80}, which is no {kind}") from None
+            raise BadValue(f"{name} is {text!r:.80}, which is not of the type {kind}") from None
 
     return checked
 

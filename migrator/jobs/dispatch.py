@@ -141,7 +141,7 @@ class StreamWriter:
         around: as in `open_job`.
 
     Raises:
-        ConfigError: the target is no server: a folder's files are written as a whole.
+        ConfigError: the target is not a server: a folder's files are written as a whole.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ def follow_job(
 ) -> JobResult:
     """Copy all once, then carry changes until `stopping` is set, or until there are none where the job says so.
 
-    Being asked to stop is how following ends: once all has been copied, it is no failure.
+    Being asked to stop is how following ends: once all has been copied, that is not a failure.
 
     Raises:
         Interrupted: asked to stop before all was copied, or before it had caught up where that is asked for.

@@ -105,7 +105,7 @@ def paths_of(job: OpenJob, database: str | None) -> tuple[Path, Path]:
     job.fingerprint[DATABASE] = database
     paths = default_paths(job)
     if older[0] != paths[0] and older[0].exists() and not paths[0].exists():
-        # In older versions the database was no part of the name.
+        # In older versions the database was not part of the name.
         found = former(CheckpointFile(older[0]), restart=True)
         if found is None or found.job.get(DATABASE, database) == database:
             return older
@@ -113,7 +113,7 @@ def paths_of(job: OpenJob, database: str | None) -> tuple[Path, Path]:
 
 
 def former(file: CheckpointFile, *, restart: bool) -> Checkpoint | None:
-    """The checkpoint of the last run; a damaged one is no hindrance to a restart."""
+    """The checkpoint of the last run; a damaged one does not keep it from a restart."""
     if not file.exists():
         return None
     try:

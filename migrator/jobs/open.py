@@ -232,7 +232,7 @@ def _names(
 def _meant(collections: Sequence[str], extractor: wrapper.ExtractorWrapper, config: JobConfig) -> dict[str, str]:
     """Where documents belong that were on their way before; two collections may well go to one database."""
     found = {name: extractor.databases.get(name, "") for name in collections if name not in config.map}
-    # A file of a folder is no database: on a server its collection goes by the usual rule.
+    # A file of a folder is not a database: on a server its collection goes by the usual rule.
     meant = {name: database for name, database in found.items() if naming.is_database_name(database)}
     for name, database in meant.items():
         if database in naming.SYSTEM_DATABASES:

@@ -70,7 +70,7 @@ class RejectsExtractor(BaseExtractor):
     Args:
         path: the file that `--rejects` wrote.
         stages: read only what was rejected at these; all where empty.
-        loose: hand on what is almost a document, with NaN, bytes that are no UTF-8 or an `Unfixed` value in it,
+        loose: hand on what is almost a document, with NaN, bytes that are not UTF-8 or an `Unfixed` value in it,
             for a transformer to fix; else that is a fault again.
     """
 
@@ -118,7 +118,7 @@ class RejectsExtractor(BaseExtractor):
     def _record(self, position: str, place: str, reject: Reject) -> Record:
         document = reject.document
         if isinstance(document, str | bytes):
-            # What was no JSON was kept as its text; fixed by hand, it may be now.
+            # What was not JSON was kept as its text; fixed by hand, it may be now.
             try:
                 document = decode(document)
             except InvalidDocument as invalid:
@@ -134,7 +134,7 @@ class RejectsExtractor(BaseExtractor):
                 return Record(position, fault=_fault(reject.error, reason, reject))
             made = self._converted(document, reject.notation, place)
             return Record(position, fault=made) if isinstance(made, Fault) else Record(position, document=made)
-        return Record(position, fault=_fault("not_an_object", f"{place}: the document is no object", reject))
+        return Record(position, fault=_fault("not_an_object", f"{place}: the document is not an object", reject))
 
     @staticmethod
     def _converted(document: dict[str, object], notation: str, place: str) -> dict[str, object] | Fault:

@@ -110,7 +110,7 @@ class TransformPool:
         made = []
         for record in chunk:
             answer = UNREADABLE if record.text is None or record.fault is not None else next(answers)
-            # Why a text is no document is said where all others are said.
+            # Why a text is not a document is said where all others are said.
             made.append(record if answer == UNREADABLE else assembly.finished(record, _result(answer, record)))
         return made
 
@@ -203,7 +203,7 @@ def _result(answer: bytes, record: Record) -> bytes | EncodedDocument | Fault | 
 
 
 def answer(text: bytes, transform: Transformer | None, values: ValueCodec) -> bytes:
-    """What becomes of one text. Why it is no document is said by who sent it."""
+    """What becomes of one text. Why it is not a document is said by who sent it."""
     if transform is None:
         known = recognized(text) if b"\n" not in text and b"\r" not in text else None
         return _known(known, b"") if known else UNREADABLE

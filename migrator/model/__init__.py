@@ -172,7 +172,7 @@ class Extractor(Protocol):
             after: the position of the last record that is not wanted again; None from the beginning.
 
         Yields:
-            One record for each thing read; what is no document is a record with a `Fault`, not an error.
+            One record for each thing read; what is not a document is a record with a `Fault`, not an error.
 
         Raises:
             TransientError: the source does not answer; the same call may work later.

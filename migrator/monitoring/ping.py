@@ -31,7 +31,7 @@ class Ping:
         except ValueError:
             usable = False
         if not usable:
-            raise ConfigError("--ping is no URL.", hint="Write https://hc-ping.com/… as the service shows it.")
+            raise ConfigError("--ping is not a URL.", hint="Write https://hc-ping.com/… as the service shows it.")
         root = f"{parts.scheme}://{parts.netloc}"
         # Those of the environment are for databases and go nowhere else.
         user, _, password = url.partition("://")[2].rpartition("@")[0].partition(":")

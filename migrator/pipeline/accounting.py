@@ -69,7 +69,7 @@ def account_leaves(
     Args:
         collection: what they belong to.
         leaves: what was read.
-        outcomes: of those that were no faults, in their order.
+        outcomes: of those that were not faults, in their order.
         reason: what a reject says of a leaf; the outcome's own reason by default.
 
     Raises:

@@ -141,7 +141,7 @@ class Assembly:
             fault = Fault("empty_id", f"the _id is empty. {MISSING_ID_HINT}")
         else:
             hint = MONGO_HINT if isinstance(id, dict) and "$oid" in id else MISSING_ID_HINT
-            fault = Fault("id_not_string", f"the _id is no string but {type(id).__name__}. {hint}")
+            fault = Fault("id_not_string", f"the _id is not a string but {type(id).__name__}. {hint}")
         shown = _shown_id(id)
         kept = decode(body) if whole is None else whole
         return Fault(f"load:{fault.error}", self._placed(record, fault.reason), shown, kept)

@@ -87,7 +87,7 @@ def report_from_json(value: Any, *, name: str) -> Report:
         name: what it is called in errors.
 
     Raises:
-        ConfigError: it is no report.
+        ConfigError: it is not a report.
     """
     try:
         if value["schema"] != SCHEMA:
@@ -101,7 +101,7 @@ def report_from_json(value: Any, *, name: str) -> Report:
         return Report(collections, float(value["seconds"]), carried, unconfirmed)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigError(
-            f"{name} is no report.", hint="Name a file that --report of migrator run, retry or verify wrote."
+            f"{name} is not a report.", hint="Name a file that --report of migrator run, retry or verify wrote."
         ) from None
 
 

@@ -105,7 +105,7 @@ def compare_collection(
         collection: its name.
         source: sorted by id; of several documents with one id, the first counts and the others must equal it.
         target: sorted by id.
-        reader: reads bodies where the revision is no proof.
+        reader: reads bodies where the revision proves nothing.
         numbers: counted up; they belong to the last step that was given.
         ignore_extra_design: design documents that only the target has are its own.
 
@@ -186,7 +186,7 @@ def _settle(
                 numbers.missing += 1
                 found.append(Difference(collection, id, MISSING))
             else:
-                # A twin of it is no other document of the target.
+                # A twin of it is not another document of the target.
                 numbers.target += id in unlisted
                 unlisted.discard(id)
                 _count(collection, id, reader.differing(collection, document, there), numbers, found)

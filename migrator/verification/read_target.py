@@ -88,7 +88,7 @@ class FolderReader(TargetReader):
             if not isinstance(made, EncodedDocument):
                 place = extractor.describe_position(name, record.position)
                 raise ConfigError(
-                    f"{place} is no document: {made.reason if made else ''}", hint="Write the folder again."
+                    f"{place} is not a document: {made.reason if made else ''}", hint="Write the folder again."
                 )
             sorter.add(made.id, made.body)
         for id, body in sorter.sorted_items(after):

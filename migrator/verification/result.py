@@ -133,7 +133,7 @@ def result_from_json(value: Any, *, name: str) -> VerifyResult:
     """A result as it was before it became JSON; `name` is what it is called in errors.
 
     Raises:
-        ConfigError: it is no result of a verification.
+        ConfigError: it is not a result of a verification.
     """
     try:
         return VerifyResult(
@@ -147,7 +147,7 @@ def result_from_json(value: Any, *, name: str) -> VerifyResult:
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigError(
-            f"{name} is no result of a verification.", hint="Name a file that migrator verify --report wrote."
+            f"{name} is not a result of a verification.", hint="Name a file that migrator verify --report wrote."
         ) from None
 
 

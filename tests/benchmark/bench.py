@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(asked: argparse.Namespace) -> Results:
     documents = asked.documents or (QUICK_DOCUMENTS if asked.quick else DOCUMENTS)
     rounds = asked.rounds or (1 if asked.quick else ROUNDS)
-    # Real data are what they are, and a quick look is no place for a quarter of a million documents.
+    # Real data are what they are, and a quick look is not a place for a quarter of a million documents.
     cases = [*plans(documents, cities=not asked.quick), *backups.plans(documents), *again.plans(documents)]
     chosen = [] if asked.no_cases else selected(cases, asked.only)
     _warn_of_load()

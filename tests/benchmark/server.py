@@ -1,4 +1,4 @@
-"""The server that is measured against: COUCHDB_TEST_URL, or the sandbox, which is no measure of CouchDB."""
+"""The server that is measured against: COUCHDB_TEST_URL, or the sandbox, which does not measure CouchDB."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Server:
 
     Args:
         address: its URL with credentials where it wants some.
-        is_sandbox: it is no CouchDB.
+        is_sandbox: it is not a CouchDB.
     """
 
     address: str

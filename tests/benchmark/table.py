@@ -26,7 +26,7 @@ def conditions(results: Results) -> str:
         f"{results.rounds} rounds in turn, "
         f"load average {results.load_before:.1f} before and {results.load_after:.1f} after."
     )
-    return line + (" The sandbox is no measure of CouchDB." if results.is_sandbox else "")
+    return line + (" The sandbox is not a measure of CouchDB." if results.is_sandbox else "")
 
 
 def case_table(case: Case) -> str:

@@ -90,7 +90,7 @@ class TestMemory(LoaderContract):
     [("fail", Status.REJECTED, 1), ("skip", Status.SKIPPED, 1), ("overwrite", Status.WRITTEN, 2)],
 )
 def test_memory_has_policies(policy: str, status: Status, kept: int) -> None:
-    """Other content under an id; the order of keys and white space are no other content."""
+    """Other content under an id; the order of keys and white space are not other content."""
     loader = MemoryLoader(on_conflict=policy)
     texts = [b'{"_id":"a","n":1,"m":0}', b'{"_id": "a", "m": 0, "n": 1}', b'{"_id":"a","n":2,"m":0}']
     outcomes: list[Outcome] = []

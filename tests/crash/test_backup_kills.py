@@ -100,7 +100,7 @@ def test_kills_leave_no_half_backup_and_lose_nothing(world: World, seed: int) ->
 
 
 def test_a_backup_to_an_object_store_is_killed_and_goes_on(world: World, bucket: str) -> None:
-    """A killed run's lock is no hindrance, nothing half looks like a backup, and the end is whole and tidy."""
+    """A killed run's lock is not a hindrance, nothing half looks like a backup, and the end is whole and tidy."""
     world.at = bucket
     rng = random.Random(5)
 

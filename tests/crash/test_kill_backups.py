@@ -66,7 +66,7 @@ def state(generations: int) -> list[PlainLeaf]:
 
 
 def test_a_writer_that_is_killed_and_run_again(tmp_path: Path) -> None:
-    """Three snapshots, killed wherever: each run goes on, unfinished ones are no backups, the chain is right."""
+    """Three snapshots, killed wherever: each run goes on, unfinished ones are not backups, the chain is right."""
     rng = random.Random(3)
     place = open_place(str(tmp_path))
     catalog = Catalog(place)

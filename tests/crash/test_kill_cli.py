@@ -30,7 +30,7 @@ class Job:
     Args:
         folder: where it runs.
         documents: what the target must hold in the end.
-        torn: how many lines of the source are no documents.
+        torn: how many lines of the source are not documents.
         flags: further arguments.
     """
 

@@ -38,7 +38,7 @@ def make_documents(count: int = DOCUMENTS, *, ordered: bool) -> list[dict[str, A
 
 
 def write_source(folder: Path, name: str, documents: list[dict[str, Any]]) -> None:
-    """An NDJSON folder, with three lines that are no documents."""
+    """An NDJSON folder, with three lines that are not documents."""
     folder.mkdir()
     lines = [json.dumps(document) for document in documents]
     for place in (17, 2_500, 5_900):

@@ -378,7 +378,7 @@ def test_rows_out_of_order_are_not_believed(order: str) -> None:
 
 
 def test_a_document_deleted_while_reading_is_left_out() -> None:
-    """The row says so by `null`; that is no error."""
+    """The row says so by `null`; that is not an error."""
     gone = b'{"id":"b","key":"b","value":{"rev":"1-a"},"doc":null}'
     with StubServer(Breaking(lambda rows: Reply(200, listing([rows[0], gone, *rows[2:]])))) as server:
         client = CouchClient(parse_endpoint(server.url)[0])
@@ -423,7 +423,7 @@ def test_an_attachment_of_another_document_is_not_taken() -> None:
 
 
 def test_positions_of_other_kinds_are_refused(client: CouchClient, database_prefix: str) -> None:
-    """A number is no position in a database."""
+    """A number is not a position in a database."""
     extractor = CouchExtractor(client, f"{database_prefix}a")
     with pytest.raises(Exception, match="not a document id") as caught:
         next(extractor.extract(f"{database_prefix}a", after=5))

@@ -174,7 +174,7 @@ def test_overwriting_survives_other_writers(bench: Bench) -> None:
 
 
 def test_a_deleted_document_is_written_again(bench: Bench) -> None:
-    """A tombstone is no conflict, and the document that came back is unchanged by the next run."""
+    """A tombstone is not a conflict, and the document that came back is unchanged by the next run."""
     bench.run({"a": {"x": 1}})
     rev = bench.revisions()["a"]
     assert support.request("DELETE", f"{bench.url}/{bench.name}/a?rev={rev}")[0] == 200

@@ -154,7 +154,7 @@ def test_an_untouched_database_is_empty(service: DatabaseService, name: str) -> 
 
 @pytest.mark.parametrize("id", ["", "_a", "_local/x", 5, None, "\ud800"])
 def test_refuses_what_is_no_id(service: DatabaseService, name: str, id: Any) -> None:
-    """An empty text, a reserved one, half a surrogate pair and other types are no ids, ever."""
+    """An empty text, a reserved one, half a surrogate pair and other types are not ids, ever."""
     for action in (
         lambda: service.save(name, id, {}),
         lambda: service.get(name, id),

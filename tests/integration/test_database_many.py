@@ -419,7 +419,7 @@ def test_what_one_copy_misses_is_confirmed_before_it_is_called_missing(
 
 
 def test_many_are_deleted(service: DatabaseService, name: str) -> None:
-    """What is missing is fine, what is no id is a row with an error, and twice is once."""
+    """What is missing is fine, what is not an id is a row with an error, and twice is once."""
     service.save_many(name, [{"_id": id} for id in ("a", "b", "c")])
     ids: list[Any] = ["a", "none", "b", "a", "", None]
     rows = service.delete_many(name, ids)
@@ -554,8 +554,8 @@ def test_an_index_changes_no_result(service: DatabaseService, name: str) -> None
 
 @pytest.mark.parametrize("fields", [[], "n", None, [5], [""], 7])
 def test_an_index_wants_fields(service: DatabaseService, name: str, fields: Any) -> None:
-    """A text is no list of them."""
-    with pytest.raises(DatabaseError, match="no fields of an index"):
+    """A text is not a list of them."""
+    with pytest.raises(DatabaseError, match="not fields of an index"):
         service.ensure_index(name, fields)
 
 

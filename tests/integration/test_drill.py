@@ -216,7 +216,7 @@ def test_nothing_is_left_after_a_failure(
 def test_what_the_backup_could_not_read_is_counted(
     world: World, scratch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of the backup is no difference of the restore, and is told."""
+    """A fault of the backup is not a difference of the restore, and is told."""
     add_leaf = SnapshotWriter.add
 
     def adding(self: SnapshotWriter, each: Any) -> None:

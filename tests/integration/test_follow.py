@@ -202,7 +202,7 @@ def test_it_tells_how_far_behind_it_is(urls: tuple[str, str], tmp_path: Path) ->
 
 
 def test_stopped_before_all_was_copied_is_an_interruption(urls: tuple[str, str], tmp_path: Path) -> None:
-    """A half copy is no success: 130; and so is a cut-over that has not caught up."""
+    """A half copy is not a success: 130; and so is a cut-over that has not caught up."""
     stopping = threading.Event()
 
     def listener(event: Event) -> None:

@@ -340,7 +340,7 @@ def test_a_leaf_that_the_server_does_not_give_is_a_fault(
 def test_a_server_that_fails_at_every_row_fails(
     pair: tuple[Side, Side], server_url: str, open_side: Callable[[str, str], Side]
 ) -> None:
-    """That is no fault of documents, and a copy of nothing but faults is none."""
+    """That is not a fault of documents, and a copy of nothing but faults is none."""
     source, _ = pair
     write(server_url, source.database, *(leaf(id, "1-a") for id in "abcd"))
 
@@ -360,7 +360,7 @@ def test_a_server_that_fails_at_every_row_fails(
 def test_a_leaf_that_the_server_only_says_it_wrote_is_rejected(
     pair: tuple[Side, Side], server_url: str, open_side: Callable[[str, str], Side]
 ) -> None:
-    """An empty list of failures is no proof; what the server does not hold afterwards is named."""
+    """An empty list of failures is not proof; what the server does not hold afterwards is named."""
     source, target = pair
     write(server_url, source.database, *(leaf(id, "1-a") for id in "abc"))
     leaves = read(source.reader())

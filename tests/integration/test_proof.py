@@ -266,7 +266,7 @@ def test_a_source_that_changed_meanwhile_is_read(
 def test_own_designs_of_the_target_and_twins_of_the_source(
     verified: Any, source: Path, server_url: str, database_prefix: str, is_couchdb: bool
 ) -> None:
-    """The target's own design documents are no difference; a twin is at the target once, so all is read."""
+    """The target's own design documents are not difference; a twin is at the target once, so all is read."""
     url = f"{server_url}/{database_prefix}a"
     support.request("PUT", url)
     support.request("PUT", f"{url}/_design/own", {"views": {}})

@@ -131,7 +131,7 @@ def test_the_github_workflow_has_its_form() -> None:
     )
     assert seeding < testing
     for value in job["env"].values():
-        assert isinstance(value, str), "what is no text in YAML is another text in the environment"
+        assert isinstance(value, str), "what is not a text in YAML is another text in the environment"
 
 
 def test_the_gitlab_pipeline_has_its_form() -> None:

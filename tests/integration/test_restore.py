@@ -126,7 +126,7 @@ def test_an_empty_database_is_filled(world: World) -> None:
 @pytest.mark.parametrize("again", [True, False])
 @pytest.mark.parametrize("existing", [True, False])
 def test_a_database_that_is_replaced_meanwhile_is_told(world: World, at: str, again: bool, existing: bool) -> None:
-    """What was written before is gone then: that is no restore, whoever may make a new one of that name."""
+    """What was written before is gone then: that is not a restore, whoever may make a new one of that name."""
     world.make("a", *(leaf(f"d{n}", "1-a") for n in range(20)), leaf("_design/v", "1-a", views={}))
     assert support.request("PUT", f"{world.server}/{world.name('a')}/_security", SECURITY)[0] == 200
     world.backed_up("a")
@@ -350,7 +350,7 @@ def test_each_thing_comes_in_its_turn(world: World, is_couchdb: bool) -> None:
     first, last = [world.name("b"), "migrator-restore", *limit], ["_security", "migrator-restore"]
     assert kinds == [*first, "documents", "designs", *last]
     assert there == {"designs": 60, "_security": 61}
-    # Who is no admin may not ask that.
+    # Who is not an admin may not ask that.
     assert not any("_all_dbs" in request for request in proxy.requests)
     assert world.state("b") == world.state("a")
     assert support.security(f"{world.server}/{world.name('b')}") == SECURITY

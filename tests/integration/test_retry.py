@@ -145,7 +145,7 @@ def test_only_what_is_still_to_be_transformed_is(place: Place) -> None:
 
 
 def test_a_transformer_fixes_what_is_almost_a_document(place: Place) -> None:
-    """NaN and bytes that are no UTF-8 are kept to the byte, with their id, and refused until they are fixed."""
+    """NaN and bytes that are not UTF-8 are kept to the byte, with their id, and refused until they are fixed."""
     Path("in").mkdir()
     Path("in/Users.ndjson").write_bytes(b'{"_id": "a", "n": NaN, "m": 1}\n{"_id": "b", "n": "caf\xe9", "m": 1}\n')
     ran = run("run", "-q", "--from", "in", *mapped(place), "--rejects", "r", with_errors=True)

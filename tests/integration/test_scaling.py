@@ -48,7 +48,7 @@ def _small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def source(folder: Path, name: str, documents: int = DOCUMENTS) -> Path:
-    """A folder with one large and one small collection, and a few lines that are no documents."""
+    """A folder with one large and one small collection, and a few lines that are not documents."""
     made = folder / "in"
     made.mkdir()
     with (made / f"{name}large.ndjson").open("w") as file:
@@ -343,7 +343,7 @@ def test_names_mean_the_same_to_workers(
 def test_a_path_begins_at_the_root(
     text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever stands before and after it; what is no path stays."""
+    """Whatever stands before and after it; what is not a path stays."""
     (tmp_path / "in:side").touch()
     monkeypatch.chdir(tmp_path)
     assert from_root(text) == expected.format(tmp_path)

@@ -265,7 +265,7 @@ def test_what_the_server_refuses_is_told_by_file_and_line(
         ((".", "--sample", "5%"), "migrator snapshot URL FOLDER --mask"),
         (("http://127.0.0.1:1", "--exact"), "--exact goes with a folder"),
         ((".", "--to", "http://127.0.0.1:1/db"), "the fixtures' folder names the databases"),
-        ((".", "--to", "folder"), "is no server's URL"),
+        ((".", "--to", "folder"), "is not a server's URL"),
     ],
 )
 def test_wrong_flags_are_usage_errors(
@@ -394,7 +394,7 @@ def test_users_survive_a_snapshot(
 
 
 def test_a_snapshot_of_nothing_is_an_error(command: Command, server_url: str, tmp_path: Path) -> None:
-    """A database that is not there, or a source that is no server."""
+    """A database that is not there, or a source that is not a server."""
     assert command("snapshot", f"{server_url}/no-such-database", str(tmp_path / "snap")).code == 2
     assert command("snapshot", server_url, str(tmp_path / "snap"), "--collection", "nosuch").code == 2
     assert command("snapshot", "folder", str(tmp_path / "snap")).code == 2

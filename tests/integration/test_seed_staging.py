@@ -216,7 +216,7 @@ def test_masks_work_in_a_run_too(
         (("--sample", "5"), "not a share"),
         (("--mask", "hash:a", "--mask-key-file", "none"), "none cannot be read"),
         (("--diff",), "--diff goes with a folder"),
-        (("--collection", "none-such", "--to", "folder"), "is no server's URL"),
+        (("--collection", "none-such", "--to", "folder"), "is not a server's URL"),
     ],
 )
 def test_wrong_flags_are_usage_errors(

@@ -268,7 +268,7 @@ def test_identities(server_url: str, database_prefix: str, is_couchdb: bool) -> 
         seen.add(found)
         assert found.startswith("?") is not is_couchdb
         assert support.get(f"{url}/_local/{MARK}")["token"] == found.split()[1]
-        # It is no content.
+        # It is not content.
         assert support.get(f"{url}/_all_docs")["rows"] == []
         assert support.get(f"{url}/_changes")["results"] == []
         support.request("DELETE", url)

@@ -167,7 +167,7 @@ def test_attachments_are_compared_by_their_bytes(server_url: str, database_prefi
 
 
 def test_design_documents_of_the_target_are_its_own(server_url: str, database_prefix: str, tmp_path: Path) -> None:
-    """An index that was added after the move is no extra document."""
+    """An index that was added after the move is not an extra document."""
     name = f"{database_prefix}a"
     load(server_url, name, {"a": {}}, tmp_path)
     support.request("PUT", f"{server_url}/{name}/_design/d", {"language": "javascript", "views": {}})
@@ -311,7 +311,7 @@ def test_a_source_that_changed_meanwhile_is_refused(server_url: str, database_pr
 
 
 def test_verification_through_faults(server_url: str, database_prefix: str, tmp_path: Path) -> None:
-    """Reading that breaks off is taken up again; faults are no differences."""
+    """Reading that breaks off is taken up again; faults are not differences."""
     name = f"{database_prefix}a"
     documents = {f"d{n:05}": {"n": n} for n in range(1_000)}
     load(server_url, name, documents, tmp_path)
@@ -342,7 +342,7 @@ def test_verification_through_faults(server_url: str, database_prefix: str, tmp_
 def test_what_the_target_can_never_hold_is_not_called_missing(
     server_url: str, database_prefix: str, tmp_path: Path, document: dict[str, Any], error: str
 ) -> None:
-    """It is named with the reason that `run` gives, and it is no proof that both sides are equal."""
+    """It is named with the reason that `run` gives, and it is not proof that both sides are equal."""
     name = f"{database_prefix}a"
     documents = {"a": {"n": 1}, document["_id"]: document}
     load(server_url, name, documents, tmp_path, rejects=str(tmp_path / "r"))

@@ -20,7 +20,7 @@ integers = st.one_of(
     st.integers(-(10**40), 10**40),
 )
 floats = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(FLOATS))
-# Without half surrogate pairs, which are no Unicode text.
+# Without half surrogate pairs, which are not Unicode text.
 characters = st.characters(codec="utf-8")
 texts = st.one_of(st.text(characters), st.sampled_from(TEXTS), st.lists(st.sampled_from(TEXTS)).map("".join))
 keys = st.one_of(texts, st.sampled_from(KEYS))

@@ -258,6 +258,6 @@ def test_odd_documents_raise_nothing_but_unencodable(document: dict[Any, Any]) -
 
 @given(st.text())
 def test_any_text_raises_nothing_but_invalid_document(text: str) -> None:
-    """Texts that are no bytes are read or refused just the same."""
+    """Texts that are not bytes are read or refused just the same."""
     with contextlib.suppress(InvalidDocument):
         decode(text)

@@ -35,7 +35,7 @@ attachments = st.lists(
 
 @st.composite
 def leaves(draw: st.DrawFn, *, single: bool = False) -> Leaf:
-    """A leaf of any content; `single` knows no ancestry and is no tombstone."""
+    """A leaf of any content; `single` knows no ancestry and is not a tombstone."""
     id = draw(ids.filter(lambda text: not text.startswith("_") or text.startswith("_design/")))
     ancestry = draw(st.lists(digests, min_size=1, max_size=1 if single else 4))
     start = len(ancestry) + draw(st.integers(0, 3))

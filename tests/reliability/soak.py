@@ -171,7 +171,7 @@ def _round(tally: Tally, server: Server, rng: random.Random, folder: Path, kind:
         while not tally.bad:
             code = _run(tally, proxy, server, rng, job, flag)
             if code == 0:
-                # At once: what happens later is no fault of a run that has ended.
+                # At once: what happens later is not a fault of a run that has ended.
                 _compare(tally, job, chaos)
                 if not job.rounds_left:
                     break

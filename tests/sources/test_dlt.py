@@ -92,7 +92,7 @@ def test_a_rejected_document_fails_the_package_after_the_others_are_written(
 
 
 def test_mistakes_are_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An option that cannot be, a target that is no server, and a missing package."""
+    """An option that cannot be, a target that is not a server, and a missing package."""
     monkeypatch.setitem(sys.modules, "dlt", None)
     with pytest.raises(ConfigError, match=r"couchdb-migrator\[dlt\]"):
         couchdb("http://localhost:5984")

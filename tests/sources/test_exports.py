@@ -399,7 +399,7 @@ def test_a_text_that_is_no_json_still_names_its_id(tmp_path: Path, line: bytes, 
 
 
 def test_bad_lines_are_rejects(tmp_path: Path) -> None:
-    """A torn line, one that is no object, and a hit without source are counted; the others are written."""
+    """A torn line, one that is not an object, and a hit without source are counted; the others are written."""
     (tmp_path / "a.json").write_text('{"_id": "torn\n[1]\n{"_id": "ok"}\n{"_id": {"$oid": "x"}}\n')
     options: dict[str, Any] = {"checkpoint": str(tmp_path / "c"), "rejects": str(tmp_path / "r")}
     report = migrator.run(f"mongo:{tmp_path / 'a.json'}", str(tmp_path / "out"), **options)

@@ -35,7 +35,7 @@ def as_csv(path: Path) -> str:
 
 
 def as_lines(path: Path) -> str:
-    """With blank lines, and one that is no JSON."""
+    """With blank lines, and one that is not JSON."""
     lines = [json.dumps(row) for row in ROWS]
     path.write_text("\n".join([*lines[:100], "", "no document", *lines[100:]]))
     return f"mongo:{path}"

@@ -368,7 +368,7 @@ def test_views_are_collections_only_when_they_are_named(pg: str) -> None:
 
 
 def test_a_column_named_id_gives_a_view_its_ids(pg: str) -> None:
-    """Then no transformer is needed; what is no text is taken as a key would be."""
+    """Then no transformer is needed; what is not a text is taken as a key would be."""
     statements(
         pg,
         "CREATE TABLE t (id int PRIMARY KEY)",
@@ -545,7 +545,7 @@ def test_a_key_that_changed_between_runs_is_said(pg: str, tmp_path: Path) -> Non
 
 
 def test_a_text_whose_encoding_nobody_checked(postgresql_url: str) -> None:
-    """In a database of SQL_ASCII: bytes that are no UTF-8 are faults of their rows, in keys and arrays too."""
+    """In a database of SQL_ASCII: bytes that are not UTF-8 are faults of their rows, in keys and arrays too."""
     engine = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql("DROP DATABASE IF EXISTS raw")

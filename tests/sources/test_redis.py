@@ -133,7 +133,7 @@ class JsonModule:
 
 
 def test_the_json_type_is_read() -> None:
-    """A value of RedisJSON is asked for by its command and is its document; one that is no object is a fault."""
+    """A value of RedisJSON is asked for by its command and is its document; what is not an object is a fault."""
     with closing(RedisExtractor("redis://127.0.0.1/0?docs=doc:*")) as extractor:
         extractor.__dict__["_client"] = JsonModule({b"doc:2": b"[1,2]", b"doc:1": b'{"big":1152921504606846977}'})
         first, second = extractor.extract("docs")
@@ -183,7 +183,7 @@ def test_the_json_type_of_a_real_server_is_read(
 
 
 def test_what_is_no_document_is_counted(server: int, client: redis.Redis, tmp_path: Path) -> None:
-    """Other types, texts that are no JSON, and keys that are no text are rejects that name the key."""
+    """Other types, texts that are not JSON, and keys that are not text are rejects that name the key."""
     client.hset("a", mapping={"raw": b"\x00\xff", "text": "é"})
     client.rpush("b", "x")
     client.set("c", "no json")
@@ -225,7 +225,7 @@ def test_keys_that_scan_gives_twice_are_read_once(server: int, monkeypatch: pyte
 
 
 def test_what_vanishes_is_not_read(server: int, client: redis.Redis) -> None:
-    """A key that expired after it was listed is passed over, and is no fault."""
+    """A key that expired after it was listed is passed over, and is not a fault."""
     for n in range(500):
         client.set(f"{n:03}", "{}")
     with closing(RedisExtractor(url(server))) as extractor:

@@ -263,7 +263,7 @@ def test_the_order_is_the_columns_own(url: str) -> None:
         expected = ["A", "a2", "b", "B1", "c", "C3"]
         statements(url, "CREATE TABLE t (k TEXT COLLATE NOCASE PRIMARY KEY)")
     else:
-        # An enum is ordered as it was declared, and its labels are no texts to compare.
+        # An enum is ordered as it was declared, and its labels are not texts to compare.
         expected = ["c", "C3", "A", "b", "a2", "B1"]
         labels = ", ".join(f"'{label}'" for label in expected)
         statements(url, f"CREATE TYPE e AS ENUM ({labels})", "CREATE TABLE t (k e PRIMARY KEY)")
@@ -390,7 +390,7 @@ def test_sqlite_rows_without_a_key_are_faults_that_are_counted(tmp_path: Path) -
 
 
 def test_text_that_is_no_text_is_a_fault_of_its_row(tmp_path: Path) -> None:
-    """Bytes in a text column that are no UTF-8 reject that row, in the key too, and the others are read."""
+    """Bytes in a text column that are not UTF-8 reject that row, in the key too, and the others are read."""
     url = f"sqlite:///{tmp_path / 'a.db'}"
     statements(
         url,

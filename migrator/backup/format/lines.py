@@ -74,7 +74,7 @@ def divide(line: bytes) -> tuple[Head, bytes]:
     """The head and the body of a line; the body is empty where it has none.
 
     Raises:
-        ValueError: it is no such line.
+        ValueError: it is not such a line.
     """
     head, mark, rest = line.partition(_BODY)
     if not mark:
@@ -88,7 +88,7 @@ def piece(line: bytes) -> tuple[str, int, bytes]:
     """Name, place and bytes of a piece's line.
 
     Raises:
-        ValueError: it is no such line.
+        ValueError: it is not such a line.
     """
     value = orjson.loads(line)
     try:

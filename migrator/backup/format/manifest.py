@@ -190,7 +190,7 @@ def load_manifest(text: bytes, cipher: Cipher, *, database: str, snapshot: str, 
         manifest = replace(_manifest(value, cipher, place), digest=hashlib.sha256(text).hexdigest())
         datetime.fromisoformat(manifest.finished)
     except (KeyError, TypeError, ValueError):
-        raise damaged(place, "it is no manifest") from None
+        raise damaged(place, "it is not a manifest") from None
     if (manifest.database, manifest.snapshot) != (database, snapshot):
         raise damaged(place, f"it is the manifest of {manifest.snapshot} of {manifest.database!r}")
     return manifest
@@ -283,7 +283,7 @@ def read_head(place: Place, database: str) -> dict[str, str] | None:
     where = f"{place.describe()}/{name}"
     snapshots = without_sum(text, where).get("snapshots")
     if not isinstance(snapshots, dict) or not all(map(is_snapshot_id, snapshots)):
-        raise damaged(where, "it is no list of snapshots")
+        raise damaged(where, "it is not a list of snapshots")
     return {id: str(digest) for id, digest in snapshots.items()}
 
 

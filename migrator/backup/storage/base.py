@@ -99,7 +99,7 @@ class Place:
             return self._exists(name)
 
     def remove(self, name: str) -> None:
-        """Remove a file, durably; one that is gone already is no error."""
+        """Remove a file, durably; one that is gone already is not an error."""
         with contextlib.suppress(FileNotFoundError), self._reported("removed", name):
             self._remove(name)
 

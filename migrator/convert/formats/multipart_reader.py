@@ -33,7 +33,7 @@ _PACKED = frozenset({".gz", ".zst"})
 
 
 class BrokenMultipart(Exception):
-    """The file is no such dump from here on."""
+    """The file is not such a dump from here on."""
 
 
 class Part(NamedTuple):

@@ -26,15 +26,15 @@ def render_page(report: Mapping[str, Any], *, name: str = "the report", short: b
         short: a few lines of plain text in place of the page, for mail and chat.
 
     Raises:
-        ConfigError: it is no report.
+        ConfigError: it is not a report.
     """
     hint = "Name a file that --report of migrator run, retry or verify wrote."
     if not isinstance(report, Mapping) or report.get("schema") != SCHEMA:
-        raise ConfigError(f"{name} is no report that this version knows.", hint=hint)
+        raise ConfigError(f"{name} is not a report that this version knows.", hint=hint)
     try:
         return _page(report, "short.txt" if short else "page.html")
     except (TemplateError, AttributeError, KeyError, TypeError, ValueError, IndexError):
-        raise ConfigError(f"{name} is no whole report.", hint=hint) from None
+        raise ConfigError(f"{name} is not a whole report.", hint=hint) from None
 
 
 def _page(report: Mapping[str, Any], template: str) -> str:

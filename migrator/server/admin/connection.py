@@ -210,7 +210,7 @@ def open_server(
     """The server that a URL names, and the database where it names one.
 
     Raises:
-        ConfigError: it is no server's URL.
+        ConfigError: it is not a server's URL.
     """
     environ, listener, stopping = surroundings(around)
     config = config or Connection()

@@ -205,7 +205,7 @@ def from_outside(server: Server) -> Iterator[Finding]:
             "Add a line under [admins] in local.ini (admin = PASSWORD), and restart the server.",
         )
     else:
-        yield Finding("admin party", OK, "who sends no credentials is no admin")
+        yield Finding("admin party", OK, "who sends no credentials is not an admin")
     if remote and server.url.startswith("http:"):
         yield Finding(
             "TLS",

@@ -72,7 +72,7 @@ def apply_plan(
             if options.resume and earlier is not None and earlier.finished:
                 # Killed between its last word and the removal of the checkpoint: there is little left to do.
                 checkpoint, resumed = replace(earlier, finished=False), True
-            # Whether resumed or not: what an earlier run of this very plan has begun is no stranger's.
+            # Whether resumed or not: what an earlier run of this very plan has begun is not a stranger's.
             ours = set(earlier.details.get(MADE, ())) if earlier else set()
             refuse_unfit(plan, source, target, ours)
             if options.restart:

@@ -39,7 +39,7 @@ class Compared:
         missing: of them at the target.
         different: leaves that both sides have, with another content, ancestry or attachment.
         extra: leaves that only the target has: written there since it was opened, or removed at the source.
-        changed_since: documents that changed at the source after they were carried; they are no difference.
+        changed_since: documents that changed at the source after they were carried; they are not a difference.
         settings: what else is not as it was, as sentences.
         named: the first leaves that are missing or different, as sentences.
         notes: what is otherwise by intention.

@@ -164,7 +164,7 @@ def save_plan(plan: ServerPlan, path: Path) -> None:
 
     Raises:
         StorageError: there is no room, or no right to write.
-        ConfigError: the path is wrong, or something that is no plan stands there.
+        ConfigError: the path is wrong, or something that is not a plan stands there.
     """
     if path.exists():
         try:

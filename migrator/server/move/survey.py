@@ -145,7 +145,7 @@ def target_names(databases: Sequence[str], pairs: Mapping[str, str]) -> tuple[di
         pairs: new names by old ones; `old_*` with `new_*` maps whatever a star stands for.
 
     Raises:
-        ConfigError: a pair is no pair, or fits no database.
+        ConfigError: a pair is not one, or fits no database.
     """
     for old, new in pairs.items():
         if old.count("*") != new.count("*") or old.count("*") > 1:

@@ -36,7 +36,7 @@ def carry_users(source: Server, target: Server, journal: Journal) -> None:
         target.client, USERS, target.retrier, limits=BATCH, check=lambda: guard and guard.check(USERS)
     )
     with source.leaves(USERS) as reader:
-        # What is no user, as `_design/_auth`, is each server's own.
+        # What is not a user, as `_design/_auth`, is each server's own.
         after = str(journal.state(USERS).position or ID_PREFIX)
         users = (leaf for leaf in reader.leaves(after=after) if leaf.id.startswith(ID_PREFIX))
         carry_leaves(

@@ -192,7 +192,7 @@ def test_a_place_of_before_is_read_as_before(folder: Path) -> None:
 
 
 def test_a_manifest_of_another_snapshot_is_found(folder: Path) -> None:
-    """Two whole manifests that changed places are no manifests of theirs."""
+    """Two whole manifests that changed places are not manifests of theirs."""
     one, other = sorted(folder.rglob(FILE))[:2]
     swap(one, other)
     assert any("is the manifest of" in problem.what for problem in checked(folder).problems)
@@ -229,7 +229,7 @@ def test_names_do_not_lead_out_of_the_folder(folder: Path) -> None:
     value = without_sum(last.read_bytes(), "here")
     value["segments"][0]["name"] = "../../../secret"
     last.write_bytes(with_sum(value))
-    assert any("it is no manifest" in problem.what for problem in checked(folder).problems)
+    assert any("it is not a manifest" in problem.what for problem in checked(folder).problems)
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:

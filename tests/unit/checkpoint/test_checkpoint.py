@@ -574,7 +574,7 @@ def test_the_lock_of_one_who_left_meanwhile_is_no_lock(
 
 
 def test_a_place_without_locks_is_named(file: CheckpointFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that knows no locks is no other run."""
+    """A file system that knows no locks is not another run."""
 
     def fail(_descriptor: int, _operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

@@ -139,7 +139,7 @@ def test_an_older_file_stays_where_there_is_no_new_one(path: Path) -> None:
 def test_what_was_named_by_mistake_is_not_moved(path: Path, content: str) -> None:
     """Only a reject file is replaced by one."""
     path.write_text(content)
-    with pytest.raises(ConfigError, match="no reject file") as caught:
+    with pytest.raises(ConfigError, match="not a reject file") as caught:
         RejectFile(path)
     assert "--rejects" in caught.value.hint
     assert content == path.read_text()

@@ -263,7 +263,7 @@ def test_one_run_writes_a_file_and_another_is_told(tmp_path: Path) -> None:
 
 
 def test_a_file_system_without_locks_takes_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can say who writes there, which is no reason to keep none."""
+    """Nobody can say who writes there, which is not a reason to keep none."""
 
     def fail(_descriptor: int, _operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

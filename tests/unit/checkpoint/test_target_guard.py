@@ -241,7 +241,7 @@ def test_where_nobody_can_tell_nothing_is_compared(tmp_path: Path) -> None:
 
 
 def test_a_node_that_does_not_know_yet_is_asked_again(tmp_path: Path) -> None:
-    """A 404 that passes is no loss: the batch is sent again, and what the guard reads once does not decide."""
+    """A 404 that passes is not a loss: the batch is sent again, and what the guard reads once does not decide."""
     loader = Database()
     told: list[str | None] = []
     identity = loader.identity

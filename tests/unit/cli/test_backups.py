@@ -107,7 +107,7 @@ def test_prune(folder: Path) -> None:
 
 
 def test_what_others_keep_there_stays(folder: Path) -> None:
-    """Files and folders that are no backups are looked over, whatever is listed, checked and pruned."""
+    """Files and folders that are not backups are looked over, whatever is listed, checked and pruned."""
     root = folder / "b" / "databases"
     strange = [root.parent / "README", root / "notes.txt", root / "other" / "f", root / "%ZZ" / "x" / "f"]
     strange += [root / "orders" / "20260101T000000.000Z-nosnap" / "f"]

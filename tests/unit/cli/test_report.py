@@ -1,4 +1,4 @@
-"""`migrator report`: a report as a table or a page, and what is no report."""
+"""`migrator report`: a report as a table or a page, and what is not a report."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def test_reads_standard_input() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("{}", "is no report"),
-        ('{"schema": 1, "differences": 5}', "no result of a verification"),
-        (json.dumps({**example(), "verification": {"ok": True}}), "no result of a verification"),
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("{}", "is not a report"),
+        ('{"schema": 1, "differences": 5}', "not a result of a verification"),
+        (json.dumps({**example(), "verification": {"ok": True}}), "not a result of a verification"),
     ],
 )
 def test_says_what_is_no_report(folder: Path, text: str, message: str) -> None:

@@ -96,7 +96,7 @@ def test_the_first_item_that_only_one_list_has_is_named() -> None:
 
 
 def test_the_order_of_items_counts() -> None:
-    """A list is no set."""
+    """A list is not a set."""
     assert {"a[0]"} == differing_both_ways({"a": [1, 2]}, {"a": [2, 1]})
 
 
@@ -171,7 +171,7 @@ def test_depth_does_not_change_the_form_of_a_digest() -> None:
 
 
 def test_half_surrogate_pairs_are_compared_too() -> None:
-    """They are no Unicode text, but a source may hold them, and a difference must not be an exception."""
+    """They are not Unicode text, but a source may hold them, and a difference must not be an exception."""
     assert {"a"} == differing_both_ways({"a": "\ud800"}, {"a": "\ud801"})
 
 

@@ -119,7 +119,7 @@ def test_a_byte_order_mark_in_a_string_is_refused_too() -> None:
 
 
 def test_decode_value_reads_any_kind() -> None:
-    """Values that are no objects are read by `decode_value`."""
+    """Values that are not objects are read by `decode_value`."""
     assert decode_value(b'[1,null,"x",%d]' % 2**80) == [1, None, "x", 2**80]
 
 
@@ -133,7 +133,7 @@ def test_top_level_refuses_half_a_surrogate_pair_with_its_path() -> None:
 
 
 def test_top_level_gives_the_fields_of_long_numbers_too() -> None:
-    """Integers that orjson cannot read are no reason to refuse a text."""
+    """Integers that orjson cannot read are not reason to refuse a text."""
     top = top_level(b'{"_id":"a","n":' + b"9" * 400 + b"}")
     assert list(top) == ["_id", "n"]
 

@@ -172,7 +172,7 @@ def test_a_person_who_deletes_the_mark_means_the_raw_value(rejects: Path) -> Non
 
 
 def test_a_value_of_another_type_is_a_change() -> None:
-    """True is no 1, and a text no number."""
+    """True is not 1, and a text is not a number."""
     for raw, other in [(1, True), (1, 1.0), (1, "1"), ("1", 1), (None, ""), (None, False)]:
         assert marked_again({"a": other}, {"/a": raw}) == ({"a": other}, "")
         assert marked_again({"a": raw}, {"/a": raw})[1] == "/a"

@@ -30,7 +30,7 @@ from tests.support.exactness import same
 
 
 class Colour(enum.Enum):
-    """An enum whose values are no JSON either."""
+    """An enum whose values are not JSON either."""
 
     RED = 1
     DAY = date(2024, 2, 29)

@@ -68,7 +68,7 @@ def test_the_input_is_never_changed(codec: Any) -> None:
 
 @EVERY_CODEC
 def test_documents_of_any_depth_are_written(codec: Any) -> None:
-    """A hundred thousand levels, objects and arrays in turn, are no trouble."""
+    """A hundred thousand levels, objects and arrays in turn, are not trouble."""
     text = b'{"a":[' * DEPTH + b'1.5,{"b":"x"},{},[]' + b"]}" * DEPTH
     assert text == encode(decode(text), codec)
 
@@ -84,7 +84,7 @@ def test_documents_of_any_depth_are_written(codec: Any) -> None:
     ],
 )
 def test_half_a_surrogate_pair_is_unencodable(codec: Any, document: dict[str, Any], path: str) -> None:
-    """It is no Unicode text, and would fail a whole batch at the server; the path names value or key."""
+    """It is not Unicode text, and would fail a whole batch at the server; the path names value or key."""
     fault = refused(document, codec)
     assert ("lone_surrogate", path) == (fault.error, fault.path)
     assert fault.reason.startswith(f"{path} holds half a surrogate pair")
@@ -141,7 +141,7 @@ class Whole(int):
 
 
 class Shelf(Sequence[Any]):
-    """A sequence that is no list."""
+    """A sequence that is not a list."""
 
     def __init__(self, *items: Any) -> None:
         self.items = items
@@ -154,7 +154,7 @@ class Shelf(Sequence[Any]):
 
 
 class Box(Mapping[str, Any]):
-    """A mapping that is no dict."""
+    """A mapping that is not a dict."""
 
     def __init__(self, **items: Any) -> None:
         self.items_by_name = items

@@ -64,7 +64,7 @@ def test_every_file_into_every_file(tmp_path: Path, source: str, target: str, id
 
 @pytest.mark.parametrize("target", [name for name, writer in WRITERS.items() if writer.holds.conflicts])
 def test_leaves_of_one_document_that_lie_apart_stay(tmp_path: Path, target: str) -> None:
-    """A conflict is no repetition; its twin is, and what cannot be read is still named."""
+    """A conflict is not a repetition; its twin is, and what cannot be read is still named."""
     leaves: list[Leaf | LeafFault] = [
         leaf("b", ["a"], '"n":1'),
         LeafFault("", "", "invalid_json", "x:1: no JSON"),

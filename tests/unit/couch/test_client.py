@@ -96,7 +96,7 @@ def test_a_web_page_is_no_couchdb(bench: Bench) -> None:
     ],
 )
 def test_the_size_limit_where_it_may_be_known(bench: Bench, reply: Reply, expected: int | None) -> None:
-    """Only admins are told; it is no error not to be."""
+    """Only admins are told; it is not an error not to be."""
     bench.say(reply)
     assert bench.client.max_document_size() == expected
 

@@ -82,7 +82,7 @@ def test_ids_that_no_middle_parts_cost_no_endless_questions() -> None:
 
 @pytest.mark.parametrize("fails_at", range(1, 30))
 def test_a_server_in_trouble_is_asked_no_more(fails_at: int) -> None:
-    """What only makes reading faster is no reason to fail: what is not divided yet is one part."""
+    """What only makes reading faster is not a reason to fail: what is not divided yet is one part."""
 
     class Failing(Server):
         def rank(self, key: str) -> Rank:

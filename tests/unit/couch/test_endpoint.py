@@ -73,7 +73,7 @@ def test_a_url_holds_user_and_password(text: str, user: str, password: str) -> N
     ],
 )
 def test_an_unusable_url_is_refused_without_its_password(url: str) -> None:
-    """What is no address of a server is a mistake in usage, and the error tells nothing of a password."""
+    """What is not an address of a server is a mistake in usage, and the error tells nothing of a password."""
     with pytest.raises(ConfigError) as caught:
         parse(url)
     assert caught.value.hint
@@ -186,7 +186,7 @@ def test_no_text_of_an_endpoint_shows_the_password() -> None:
 
 
 def test_a_database_url_quotes_the_name() -> None:
-    """A slash in a database's name is no slash of the path."""
+    """A slash in a database's name is not a slash of the path."""
     endpoint, _ = parse("http://host:5984")
     assert database_url(endpoint, "a/b+") == "http://host:5984/a%2Fb%2B"
     assert database_url(endpoint, None) == "http://host:5984"

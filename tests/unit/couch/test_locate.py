@@ -190,7 +190,7 @@ def test_what_can_only_be_a_server_is_one(path: str) -> None:
 
 
 def test_trouble_that_passes_is_waited_for() -> None:
-    """A gateway's 502 is no answer."""
+    """A gateway's 502 is not an answer."""
     with StubServer(site("/couch")) as stub:
         calls: list[str] = []
 

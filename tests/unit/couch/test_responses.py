@@ -109,7 +109,7 @@ def test_a_missing_database() -> None:
 
 @pytest.mark.parametrize("name", ["no credentials", "not allowed", "bad login 1", "bad login 7"])
 def test_refused_credentials_are_never_tried_again(name: str) -> None:
-    """401 warns of the lock, and is no transient error."""
+    """401 warns of the lock, and is not a transient error."""
     for bulk in (True, False):
         found = refused(replayed(name), bulk=bulk)
         assert isinstance(found, Unauthorized)
@@ -151,7 +151,7 @@ def test_what_may_pass_later(status: int, body: bytes, overload: bool) -> None:
 
 
 def test_a_proxys_page_gives_its_first_words() -> None:
-    """HTML is no JSON, and its beginning says enough; 413 from a proxy divides the batch, not blames it."""
+    """HTML is not JSON, and its beginning says enough; 413 from a proxy divides the batch, not blames it."""
     page = b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>" + b" " * 1000
     found = refused(Answer(413, {}, page))
     assert isinstance(found, BatchRefused)
@@ -206,7 +206,7 @@ def test_a_deep_body_is_read() -> None:
     ],
 )
 def test_half_a_body_is_transient(body: bytes, words: str) -> None:
-    """What is no whole JSON broke off, or has an error after it, whatever the status said."""
+    """What is not whole JSON broke off, or has an error after it, whatever the status said."""
     with pytest.raises(TransientError) as caught:
         Answer(200, {}, body).json("Reading x")
     assert caught.value.outcome_unknown

@@ -95,7 +95,7 @@ def test_sends_none_where_there_are_none() -> None:
 
 
 def test_a_password_that_is_no_text_is_sent_as_its_bytes() -> None:
-    """The environment may hold bytes that are no UTF-8; they are the password all the same."""
+    """The environment may hold bytes that are not UTF-8; they are the password all the same."""
     with StubServer(lambda _: Reply(200, b"{}")) as server:
         wire = Transport(Endpoint(server.url, "ada", b"p\xff".decode(errors="surrogateescape")))
         wire.request("GET", f"{server.url}/")
@@ -392,7 +392,7 @@ def test_a_client_certificate_opens_the_door() -> None:
     ],
 )
 def test_unusable_certificate_files(files: dict[str, str]) -> None:
-    """Files that are no certificates, or do not belong together, are a mistake in usage."""
+    """Files that are not certificates, or do not belong together, are a mistake in usage."""
     paths: dict[str, Any] = {name: str(TLS / file) for name, file in files.items()}
     flags = Connection(**paths)
     target, _ = parse_endpoint("https://localhost:1", environ={"HOME": "/nonexistent"}, config=flags)

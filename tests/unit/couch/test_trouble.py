@@ -1,4 +1,4 @@
-"""What is no verdict on a document is the server's trouble: the loader and the leaf writer judge alike."""
+"""What is not a verdict on a document is the server's trouble: the loader and the leaf writer judge alike."""
 
 from __future__ import annotations
 

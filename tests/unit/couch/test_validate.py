@@ -55,7 +55,7 @@ def test_what_the_server_takes_passes(document: dict[str, Any]) -> None:
         ({"_id": "a", "_": 1}, "doc_validation", "rename:_=field"),
         ({"_id": "a", "_deleted": True}, "deleted_document", "tombstone"),
         ({"_id": "a", "_deleted": 1}, "deleted_document", "_deleted"),
-        ({"_id": "a", "_attachments": []}, "doc_validation", "no object"),
+        ({"_id": "a", "_attachments": []}, "doc_validation", "not an object"),
         ({"_id": "a", "_attachments": {"f": {"stub": True}}}, "attachment_without_data", "'f'"),
         ({"_id": "a", "_attachments": {"f": None}}, "attachment_without_data", "drop:_attachments"),
         ({"_id": "a", "n": 2**1024 - 2**970}, "integer_too_large", "n is"),

@@ -69,7 +69,7 @@ def test_forms_are_told_apart(tmp_path: Path, content: Any, expected: dict[str, 
     ["7", '"x"', "null", '{"a": 1}', '{"a": [], "b": "x"}', '{"data": 5}', '{"a": [], "data": {}, "b": 1}'],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
-    """What is no collection is named, with the forms that are expected."""
+    """What is not a collection is named, with the forms that are expected."""
     with pytest.raises(ConfigError, match=r'Expected \{"metadata"'):
         extractor(tmp_path, content).collections()
 
@@ -175,7 +175,7 @@ def test_what_is_no_document_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_keys_that_cannot_be_ids_are_faults(tmp_path: Path) -> None:
-    """An empty key, a key that is not the document's own id, and a value that is no document."""
+    """An empty key, a key that is not the document's own id, and a value that is not a document."""
     content = {"a": {"": {"n": 1}, "k": {"_id": "other"}, "m": {"_id": 5}, "o": 1, "same": {"_id": "same"}}}
     records = read(extractor(tmp_path, content), "a")
     path = tmp_path / "dump.json"

@@ -1,4 +1,4 @@
-"""A document of a JSON list or object that is no JSON is one reject; those before and after it are read."""
+"""A document of a JSON list or object that is not JSON is one reject; those before and after it are read."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def read(source: Extractor) -> dict[str, list[Record]]:
 
 
 def test_a_block_without_indentation_is_not_divided_by_its_lines(tmp_path: Path) -> None:
-    """What lies within a broken document is no document."""
+    """What lies within a broken document is not a document."""
     inner = '{\n"_id": "b",\n"l": [\n{\n"_id": "no"\n}\n'
     (found,) = read(extractor(tmp_path, f'[\n{{\n"_id": "a"\n}},\n{inner},\n{{\n"_id": "c"\n}}\n]\n')).values()
     assert ids(found)[:2] == ["a", "invalid_json"]

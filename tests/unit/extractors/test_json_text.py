@@ -152,7 +152,7 @@ def test_the_limit_is_in_bytes() -> None:
 
 
 def test_deep_nesting_is_read() -> None:
-    """Nesting beyond what the standard library reads is no error and no crash."""
+    """Nesting beyond what the standard library reads is not an error and no crash."""
     for depth in (50_000, 100_000):
         deep = b'{"a":' * depth + b'"}"' + b"}" * depth
         text = cursor(b"[" + deep + b",2]", step=4096)

@@ -85,7 +85,7 @@ def test_joined_packed_files_are_one(tmp_path: Path, name: str) -> None:
 
 
 def test_skippable_frames_are_skipped(tmp_path: Path) -> None:
-    """A Zstandard file may hold frames that are no data."""
+    """A Zstandard file may hold frames that are not data."""
     path = tmp_path / "a.zst"
     skippable = (0x184D2A50).to_bytes(4, "little") + (3).to_bytes(4, "little") + b"???"
     path.write_bytes(skippable + zstandard.compress(b"text") + skippable)
@@ -155,7 +155,7 @@ def test_a_file_that_shrank_is_no_place_to_go_on(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_or_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing or unreadable is said in one sentence with the path; a failing disk is no broken file."""
+    """What is missing or unreadable is said in one sentence with the path; a failing disk is not a broken file."""
     with pytest.raises(ConfigError, match=r"There is no file .*missing"):
         TextFile(tmp_path / "missing")
     with pytest.raises(ConfigError, match="cannot be opened: Is a directory"):

@@ -375,7 +375,7 @@ def test_keys_are_listed_in_spite_of_writers() -> None:
 
 
 def test_lists_are_read_in_their_order() -> None:
-    """With or without ids, which a transformer may give; what is no document is a fault with its place."""
+    """With or without ids, which a transformer may give; what is not a document is a fault with its place."""
     source: dict[str, Any] = {"a": [{"_id": "z"}, {"n": 1}, 7, {"_id": "a"}]}
     extractor = MemoryExtractor(source, name="app:db")
     records = list(extractor.extract("a"))
@@ -425,7 +425,7 @@ def test_a_position_of_another_kind_is_refused(position: str | int) -> None:
 
 
 def test_a_mapping_that_became_a_list_is_refused() -> None:
-    """Keys are no places in a list."""
+    """Keys are not places in a list."""
     with pytest.raises(CheckpointError, match="is a list now"):
         list(MemoryExtractor({"a": []}, name="x").extract("a", after="key:1"))
 

@@ -91,7 +91,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no NDJSON file\. Expected: <collection>\.ndjson, .*\.jsonl\.zst"):
         NdjsonExtractor(tmp_path)
     (tmp_path / "a.csv").touch()
-    with pytest.raises(ConfigError, match=r"a\.csv is no NDJSON file by its name"):
+    with pytest.raises(ConfigError, match=r"a\.csv is not NDJSON by its name"):
         NdjsonExtractor(tmp_path / "a.csv")
     (tmp_path / "a.ndjson.part").touch()
     with pytest.raises(ConfigError, match=r"a\.ndjson\.part was left by a run that did not finish"):

@@ -50,7 +50,7 @@ def test_the_stream_is_named_as_it_was_typed(number: int, why: str) -> None:
 
 
 def test_a_stream_that_cannot_be_is_named_as_it_was_typed(tmp_path: Path) -> None:
-    """A path is no sentence."""
+    """A path is not a sentence."""
     pipe = tmp_path / "Sink"
     os.mkfifo(pipe)
     loader = StreamLoader(str(pipe))

@@ -106,7 +106,7 @@ def test_another_kind_of_file_is_named(tmp_path: Path) -> None:
     """The first line that is none is said."""
     path = tmp_path / "r.ndjson"
     path.write_text(json.dumps({"_id": "a"}) + "\n")
-    with pytest.raises(ConfigError, match=r"r\.ndjson:1 is no line of a reject file"):
+    with pytest.raises(ConfigError, match=r"r\.ndjson:1 is not a line of a reject file"):
         RejectsExtractor(path).collections()
 
 

@@ -115,7 +115,7 @@ EVENTS: dict[str, Callable[[Scheduler], None]] = {"deleted": Scheduler.delete, "
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("before", [1, 2, 3])
 def test_a_target_that_is_replaced_meanwhile_is_said(scheduler: Scheduler, event: str, before: int) -> None:
-    """The server calls it completed, which is no success. The same command again is, and leaves no job."""
+    """The server calls it completed, which is not a success. The same command again is, and leaves no job."""
     scheduler.happens[before] = lambda: EVENTS[event](scheduler)
     with pytest.raises(TargetReplaced, match="deleted or replaced since this job began") as raised:
         replicate(scheduler)

@@ -145,7 +145,7 @@ SPOILED: dict[str, Callable[[list[dict[str, Any]]], Reply | None]] = {
 
 @pytest.mark.parametrize("kind", SPOILED)
 def test_a_spoiled_answer_is_settled_by_reading(couch: FakeCouch, kind: str) -> None:
-    """All was written, and the answer was no good: each document is found, counted once and not sent again."""
+    """All was written, and the answer was of no use: each document is found, counted once and not sent again."""
     couch.spoil = once(SPOILED[kind])
     loader = stacked(prepared(couch))
     assert ends(loader.load(batch(*DOCS))) == WRITTEN

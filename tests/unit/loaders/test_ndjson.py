@@ -345,7 +345,7 @@ def test_a_limit_of_the_system_is_no_room(folder: Path) -> None:
 
 
 def test_failures_of_the_disk_are_the_targets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be put on disk is no success: flush and finish say so."""
+    """What cannot be put on disk is not a success: flush and finish say so."""
 
     def failing(_file: int) -> None:
         raise OSError(errno.EIO, "Input/output error")

@@ -238,7 +238,7 @@ def test_what_is_proven_and_what_is_not(couch: FakeCouch, body: bytes, proven: b
 
 @pytest.mark.parametrize("policy", OnConflict)
 def test_where_reading_it_fails_it_is_still_ours(couch: FakeCouch, policy: OnConflict) -> None:
-    """The batch is sent again; what was changed on its way is no other writer's conflict."""
+    """The batch is sent again; what was changed on its way is not another writer's conflict."""
     changing(couch, spoilt("d03"))
     failing = iter([True, False, True])
     answer = couch.server.answer

@@ -160,8 +160,8 @@ def test_the_environments_credentials_go_to_no_watchdog(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--ping", "hc-ping.com/uuid"], "no URL"),
-        (["--ping", "https://"], "no URL"),
+        (["--ping", "hc-ping.com/uuid"], "not a URL"),
+        (["--ping", "https://"], "not a URL"),
         (["--metrics", "missing/nightly.prom"], "no folder"),
         (["--metrics", "."], "is a folder"),
         (["--json", "--report", "-"], "--report -"),

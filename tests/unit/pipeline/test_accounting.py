@@ -51,7 +51,7 @@ def test_a_reject_tells_all() -> None:
 
 
 def test_conflicts_are_counted_beside() -> None:
-    """A conflict is no end of its own: it is counted whatever the policy did."""
+    """A conflict is not an end of its own: it is counted whatever the policy did."""
     made = [Outcome("a", Status.SKIPPED, conflict=True), Outcome("b", Status.WRITTEN, conflict=True)]
     counts, _ = account(batch_of("a", "b"), made)
     assert (counts.skipped, counts.written, counts.conflicts) == (1, 1, 2)

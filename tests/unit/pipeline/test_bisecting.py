@@ -165,7 +165,7 @@ def test_a_server_that_fails_at_everything_is_at_fault_itself() -> None:
 
 
 def test_documents_that_are_all_bad_are_all_rejected() -> None:
-    """A refusal that is no server's fault can meet a whole batch."""
+    """A refusal that is not a server's fault can meet a whole batch."""
     ids = names_of(5)
     check(ids, ids, Choosy(FakeLoader(), ids, status=413), FakeLoader())
 
@@ -177,7 +177,7 @@ def test_one_document_that_meets_a_500_is_rejected() -> None:
 
 
 def test_other_errors_come_out() -> None:
-    """What is no refusal is no reason to divide."""
+    """What is not a refusal is not a reason to divide."""
     faulty = FaultyLoader(FakeLoader(), {1: TransientError("away")})
     with pytest.raises(TransientError):
         BisectingLoader(faulty).load(batch_of("a", "b"))

@@ -174,7 +174,7 @@ def test_two_of_one_word_are_an_error_that_names_both(example: Path, tmp_path: P
     [
         ("raise RuntimeError('boom')", "boom"),
         ("import no_such_thing", "no_such_thing"),
-        ("make = 5", "no factory"),
+        ("make = 5", "not a factory"),
         ("def make(source, config, environ): return object()", "lacks close, collections"),
         ("def make(source, config, environ): raise KeyError('oh')", "KeyError: 'oh'"),
         ("def make(): pass", "TypeError"),

@@ -190,7 +190,7 @@ def test_is_readable_for_everyone() -> None:
 )
 def test_what_is_no_report_is_refused(value: Any) -> None:
     """With its name and what to name in its place, never with a traceback or half a page."""
-    with pytest.raises(ConfigError, match=r"no (whole )?report") as caught:
+    with pytest.raises(ConfigError, match=r"not a (whole )?report") as caught:
         render_page(value, name="x.json")
     assert "x.json" in str(caught.value)
     assert "--report" in caught.value.hint

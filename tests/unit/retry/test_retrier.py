@@ -218,7 +218,7 @@ def test_repeats_no_oftener_than_it_may() -> None:
 
 
 def test_what_a_repeated_step_raises_comes_out() -> None:
-    """Errors are no results."""
+    """Errors are not results."""
     with pytest.raises(TransientError):
         repeat_while(bool, lambda: Attempts([TransientError("x")])(1), max_attempts=5, sleep=lambda _seconds: None)
 

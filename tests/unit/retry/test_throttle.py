@@ -26,7 +26,7 @@ def test_begins_with_all_that_was_configured() -> None:
 
 
 def test_a_fault_halves_what_is_in_flight() -> None:
-    """A failure that is no overload leaves the batches as they are."""
+    """A failure that is not an overload leaves the batches as they are."""
     throttle = Throttle(BatchLimits(500, 4_000_000), 4)
     throttle.failed(overload=False, reason="reset")
     assert state(throttle) == (500, 4_000_000, 2)

@@ -148,7 +148,7 @@ def test_an_overload_makes_less_the_rule() -> None:
 
 
 def test_a_fault_takes_a_trial_back() -> None:
-    """What was measured while something failed is no reason to stay there."""
+    """What was measured while something failed is not a reason to stay there."""
     bench = Bench(SERVERS["six processors"])
     while not bench.recorder.events:
         bench.run(0.1)

@@ -140,7 +140,7 @@ def test_a_file_that_is_torn(tmp_path: Path, content: bytes) -> None:
     assert "not a plan, or it is damaged" in ran.output
     with pytest.raises(PlanError, match="not a plan"):
         migrator.apply(path)
-    # What is no plan is never written over.
+    # What is not a plan is never written over.
     with pytest.raises(ConfigError, match="is not replaced"):
         save_plan(made(), path)
 

@@ -39,7 +39,7 @@ def test_fills_in_what_is_missing(spec: str, document: dict[str, Any], expected:
 
 
 def test_says_what_is_wrong() -> None:
-    """A value on the way that is no object, and a SPEC without a value."""
+    """A value on the way that is not an object, and a SPEC without a value."""
     with pytest.raises(TransformError, match="a is not an object"):
         parse("default:a.b=1")({"a": 5})
     with pytest.raises(ConfigError) as caught:

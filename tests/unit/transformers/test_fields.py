@@ -122,7 +122,7 @@ def test_rename_there_and_back_is_nothing(document: dict[str, int], names: list[
     ],
 )
 def test_drop_leaves_out_what_is_named(fields: list[str], expected: dict[str, Any]) -> None:
-    """Dotted paths reach into objects; what is missing is no error."""
+    """Dotted paths reach into objects; what is missing is not an error."""
     assert same(drop(*fields)(DOCUMENT), expected)
 
 
@@ -162,7 +162,7 @@ def test_set_gives_a_field_a_value(field: str, value: Any, expected: dict[str, A
 
 @pytest.mark.parametrize("inner", [1, "x", None, [], True])
 def test_set_changes_nothing_into_an_object(inner: Any) -> None:
-    """What is no object cannot hold a field, and is not replaced."""
+    """What is not an object cannot hold a field, and is not replaced."""
     with pytest.raises(TransformError, match="a is not an object, so it cannot hold b"):
         set_field("a.b", 1)({"a": inner})
 
