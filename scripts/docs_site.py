@@ -78,7 +78,7 @@ def _name_commands(nav: list[Any]) -> None:
 
 
 def uri_of(path: Path) -> str | None:
-    """Where the site has a file of the repository; None for what is no file of it."""
+    """Where the site has a file of the repository; None for what is not a file of it."""
     if not path.exists() or not path.is_relative_to(ROOT):
         return None
     if path.is_relative_to(DOCS):
