@@ -303,7 +303,7 @@ def test_bytes_of_another_encoding_reject_their_record_alone(
     assert (first.document["_id"], third.document["_id"]) == ("1", "3")
     assert second.fault.error == "invalid_encoding"
     assert second.fault.reason.startswith(
-        f"{path}:3: byte 0x{bad[0]:02x} is no {encoding.replace('_', '')[:3]}"[:-3]
+        f"{path}:3: byte 0x{bad[0]:02x} is not {encoding.replace('_', '')[:3]}"[:-3]
     )
     assert second.fault.id == "2"
     assert second.fault.document["w"] == "y"

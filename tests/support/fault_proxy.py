@@ -274,7 +274,8 @@ def _spoil(body: bytes, fault: str) -> bytes:
         rows = json.loads(body)
     except ValueError:
         return body
-    if not isinstance(rows, list) or not rows:
+    # A list of names is not one of rows.
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not rows:
         return body
     if fault == "swapped_rows":
         rows = rows[::-1]
