@@ -130,13 +130,16 @@ class Asked:
 
     def job(self, source: object, target: str | os.PathLike[str]) -> tuple[JobConfig, Extractor | None]:
         """The job, and its source where that is an object and not text."""
+        if not isinstance(target, str | os.PathLike) or isinstance(os.fspath(target), bytes):
+            raise ConfigError(f"target is {target!r:.60}.", hint="It must be a text or a path.")
+        target = os.fspath(target)
         if isinstance(source, str | os.PathLike):
-            return self.made(JobConfig, source=os.fspath(source), target=os.fspath(target)), None
+            return self.made(JobConfig, source=os.fspath(source), target=target), None
         if not isinstance(source, Extractor):
             from migrator.extractors.memory import MemoryExtractor  # most jobs name their source
 
             source = MemoryExtractor(source, name=type(source).__name__)
-        return self.made(JobConfig, target=os.fspath(target)), source
+        return self.made(JobConfig, target=target), source
 
     def watched(self, config: JobConfig, work: Callable[[Around], R]) -> R:
         """Do the work while those who watch are told, and write the report that the job names."""
