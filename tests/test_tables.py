@@ -1,4 +1,4 @@
-"""The tables of sources, targets and transformers in the documentation are those of the code.
+"""The tables of sources, targets, transformers and arguments in the documentation are those of the code.
 
 `UPDATE_DOCS=1` writes them; read the difference before you commit it.
 """
@@ -9,12 +9,17 @@ import inspect
 import os
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from os import PathLike
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
+from migrator import functions
 from migrator.config.kinds import KINDS, SOURCES, TARGETS
+from migrator.functions.arguments import Servers
 from migrator.plugins import DISTRIBUTION
 from tests.docs.pages import ROOT
 
@@ -56,12 +61,53 @@ def transformers() -> Iterator[str]:
             yield f"| `{form}` | {what}{needed} | `{example}` |"
 
 
-TABLES = {"short sources": short_sources, "sources": sources, "targets": targets, "transformers": transformers}
+def arguments_of(name: str) -> Iterator[str]:
+    """What a function takes by keyword, but for what all of them take; "all" for that."""
+    yield f"| argument of {f'`{name}`' if name != 'all' else 'every function'} | type | default | what it does |"
+    shared = list(get_type_hints(Servers))
+    function = getattr(functions, "run" if name == "all" else name)
+    for each in inspect.signature(function).parameters.values():
+        if each.kind is each.KEYWORD_ONLY and (each.name in shared) == (name == "all"):
+            text = re.search(rf"^    {each.name}: (.*)$", function.__doc__, re.MULTILINE)
+            assert text is not None
+            what = text[1].replace("|", "\\|")
+            yield f"| `{each.name}` | {shown_type(each.annotation)} | {shown_default(each.default)} | {what} |"
+
+
+def shown_type(hint: Any) -> str:
+    """A type as people say it."""
+    if get_origin(hint) is Literal:
+        return ", ".join(f'`"{value}"`' for value in get_args(hint) if value)
+    words: dict[Any, str] = {
+        str | PathLike[str]: "text or path",
+        str | Sequence[str]: "texts",
+        Mapping[str, str]: "texts by name",
+    }
+    words |= {str: "text", str | int: "text or number", int: "number", float: "number", bool: "true or false"}
+    for kind, word in words.items():
+        if hint in (kind, kind | None):
+            return word
+    return str(getattr(hint, "__forward_arg__", hint)).replace("|", "or").split("[")[0].rpartition(".")[2].lower()
+
+
+def shown_default(value: Any) -> str:
+    """A default, "" for nothing."""
+    return "" if value in (None, "", (), {}) or callable(value) else f"`{value}`"
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "short sources": short_sources,
+    "sources": sources,
+    "targets": targets,
+    "transformers": transformers,
+    **{name: partial(arguments_of, name) for name in ("all", *functions.__all__)},
+}
 WHERE = [
     ("README.md", "short sources"),
     ("docs/sources.md", "sources"),
     ("docs/places.md", "targets"),
     ("docs/transformers.md", "transformers"),
+    *(("docs/reference/python.md", name) for name in ("all", *functions.__all__)),
 ]
 
 

@@ -100,7 +100,11 @@ class RevisionsResult(Result):
         return EXIT_REJECTS if any(result.rejected for result in self.databases) else EXIT_OK
 
     def to_dict(self) -> dict[str, Any]:
-        """For the line of JSON."""
+        """The line of JSON that the command prints.
+
+        Returns:
+            By database what became of it, with the snapshot or the numbers, or its error.
+        """
         value = {
             "schema": 1,
             "command": self.command,

@@ -115,7 +115,12 @@ class JobConfig(Connection, Watch):
     )
     resume: bool = _position(False, "Continue from the checkpoint; start from the beginning if there is none.")
     restart: bool = _position(False, "Start from the beginning, whatever the checkpoint says.")
-    report: str = option("", "Write the report as JSON; - prints it instead of the table.", unit="FILE")
+    report: str = option(
+        "",
+        "Write the report as JSON.",
+        typed="Write the report as JSON; - prints it instead of the table.",
+        unit="FILE",
+    )
     dry_run: bool = option(False, "Read, transform and compare, but write nothing.")
     verify: bool = option(False, "Compare source and target at the end; what was proven is not read once more.")
     since_last: bool = _changes(

@@ -91,7 +91,11 @@ class RunResult(Result):
         return self.report.ok and self.exit_code == EXIT_OK
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as it is documented for `--report`."""
+        """The report as it is documented for `--report`.
+
+        Returns:
+            Numbers by collection, totals, rejects with the commands that write them, verification and history.
+        """
         from migrator.jobs.advice import retry_commands  # only where a report is wanted
 
         return report_to_json(
