@@ -102,7 +102,11 @@ def test_every_kind_of_difference_is_named(
 def test_a_database_that_is_not_there_misses_everything(
     target: str, database_prefix: str, tmp_path: Path, documents: dict[str, Any]
 ) -> None:
-    """Nothing is created; each document is missing."""
+    """Nothing is created; each document is missing. A folder that is not there is a mistake in the command."""
+    if not target.startswith("http"):
+        with pytest.raises(ConfigError, match="There is no folder"):
+            verify(target, f"{database_prefix}a", documents, tmp_path)
+        return
     result = verify(target, f"{database_prefix}a", documents, tmp_path)
     assert 400 == result.comparisons[f"{database_prefix}a"].missing
 
