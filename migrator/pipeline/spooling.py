@@ -195,8 +195,7 @@ class SpoolingExtractor(ExtractorWrapper):
         stopped = self.stopping.is_set
         filtered = 0
         for number, record in enumerate(assembly.prepared(records)):
-            if not number % TELL_EVERY and (share := super().share(collection)) is not None:
-                self.listener(TaskProgressed(SORTING, collection, share))
+            tell_sorting(self.listener, super().share, collection, number)
             made = None if record.filtered else assemble(record)
             if isinstance(made, EncodedDocument):
                 sorter.add(made.id, made.body)
@@ -208,6 +207,21 @@ class SpoolingExtractor(ExtractorWrapper):
                 raise Interrupted("Stopped while the documents were sorted.", hint="Go on with --resume.")
         if filtered:
             sorter.add(NO_ID, b"%d" % filtered)
+
+
+def tell_sorting(
+    listener: Listener, share_of: Callable[[str], float | None], collection: str, number: int
+) -> None:
+    """Say now and then how much of a source is sorted, where that is known.
+
+    Args:
+        listener: receives it.
+        share_of: how much of a collection was read.
+        collection: which one.
+        number: of the record that comes now.
+    """
+    if not number % TELL_EVERY and (share := share_of(collection)) is not None:
+        listener(TaskProgressed(SORTING, collection, share))
 
 
 def _before_documents(body: bytes, number: int, place: str) -> Record:

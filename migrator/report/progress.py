@@ -17,6 +17,8 @@ from migrator.report.logs import MAX_REJECTS_SHOWN, has_colour
 # More lines than these push away what a person was reading.
 MAX_BARS_BELOW = 6
 MIN_BAR_CHARS = 10
+# Of less than that nobody can tell how long the rest will take.
+MIN_SHARE = 0.005
 USUAL_COLUMNS = 80
 GREEN, PLAIN = "\x1b[32m", "\x1b[0m"
 
@@ -110,7 +112,7 @@ def line(
     rate = f"{done / elapsed_s if elapsed_s > 0 else 0:,.0f}/s".rjust(9) if documents is not None else ""
     took = clock(elapsed_s)
     if share is not None:
-        took = f"{clock(elapsed_s * (1 - share) / (share - begun)) if share > begun else '?'} left"
+        took = f"{clock(elapsed_s * (1 - share) / (share - begun)) if share - begun >= MIN_SHARE else '?'} left"
     counts = [""]
     if documents is not None:
         number = f"{documents:,}".rjust(len(f"{whole or 0:,}"))
@@ -174,6 +176,7 @@ class ProgressListener:
         if isinstance(event, events.CollectionStarted):
             self._begin(bar, event)
         elif isinstance(event, events.CollectionCounted):
+            self._end(f"{SORTING} {event.collection}")
             self._below.get(event.collection, bar).know(event.total)
         elif isinstance(event, events.BatchLoaded):
             self._move(bar, event.collection, event.counts.read, event.share)

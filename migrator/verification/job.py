@@ -22,6 +22,7 @@ from migrator.jobs.run import transform_pool
 from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject, events
 from migrator.model.capabilities import effect_of, unconfirmed_of
 from migrator.pipeline.batching import Assembly, Preparing
+from migrator.pipeline.spooling import tell_sorting
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
 from migrator.verification.proven import as_proven, says_enough
 from migrator.verification.read_target import SORT_MEMORY_BYTES, open_reader
@@ -257,7 +258,8 @@ class _Verification:
         """The same in the order of their ids, sorted on disk."""
         folder = self.spool / f"source-{self.job.collections.index(name)}"
         sorter = stack.enter_context(ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES))
-        for document in self._assembled(name, assembly):
+        for number, document in enumerate(self._assembled(name, assembly)):
+            tell_sorting(self.job.listener, self.job.extractor.share, name, number)
             sorter.add(document.id, document.body)
             if self.job.stopping.is_set():
                 raise Interrupted("Stopped while the source was sorted.", hint="Go on with --resume.")

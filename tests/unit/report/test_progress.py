@@ -246,3 +246,9 @@ def test_a_message_has_a_line_of_its_own() -> None:
     assert terminal.lines == ["Stopping."]
     assert " 50%" in terminal.getvalue().rpartition("\n")[2]
     listener.close()
+
+
+def test_says_nothing_of_the_time_left_before_it_can_know() -> None:
+    """A few documents of a million say nothing of how long the others take."""
+    assert " ? left" in line(80, "orders", elapsed_s=2.0, documents=40, whole=1_000_000)
+    assert " ? left" not in line(80, "orders", elapsed_s=2.0, documents=40_000, whole=1_000_000)
