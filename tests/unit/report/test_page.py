@@ -95,6 +95,8 @@ def test_the_headline_is_the_result(counts: Counts, words: str) -> None:
     """What happened stands in large letters, without a history too."""
     value = report_to_json(Report({"c": CollectionReport("c", counts)}, 1.0))
     assert words in Page(render_page(value)).text
+    verdict, _, rest = render_page(value, short=True).partition(": ")
+    assert (verdict, "not verified" in rest) == ("NOT OK" if counts.rejected else "ok", True)
 
 
 def test_a_dry_run_is_called_one() -> None:
