@@ -249,15 +249,14 @@ class MemoryExtractor(BaseExtractor):
                 yield Record(position, fault=Fault("not_an_object", reason, "", document))
 
 
-def load_object(spec: str) -> object:
-    """Import the source that `package.module:attribute` names; a class or function is called for what it gives.
+def object_of(found: object, name: str) -> object:
+    """A source, or what a class or function gives when it is called for one; `name` is what errors call it.
 
     Something that can be called but is a source itself, such as a service with `__call__`, is not called.
 
     Raises:
-        ConfigError: there is no such module or attribute, or the user's code failed.
+        ConfigError: the user's code failed.
     """
-    found = load_attribute(spec)
     is_source = data_of(found) is not None or callable(getattr(found, "list_all", None))
     if not inspect.isclass(found) and (not callable(found) or is_source):
         return found
@@ -266,7 +265,7 @@ def load_object(spec: str) -> object:
     except (Exception, SystemExit) as error:
         # The frame of this function is not the user's.
         within = error.__traceback__.tb_next if error.__traceback__ else None
-        raise failure(f"Calling {spec}()", error.with_traceback(within)) from error
+        raise failure(f"Calling {name}()", error.with_traceback(within)) from error
 
 
 def data_of(source: object) -> Mapping[Any, Any] | None:
@@ -293,7 +292,7 @@ def _kind(value: object) -> str:
 
 
 def _open(name: str, collections: Sequence[str] | None) -> Extractor:
-    return MemoryExtractor(load_object(name), name=name, collections=collections)
+    return MemoryExtractor(object_of(load_attribute(name), name), name=name, collections=collections)
 
 
 open_source = factory(_open, "memory")

@@ -48,7 +48,8 @@ def run(source: object, target: Path = "", **options: Unpack[RunArguments]) -> R
     """Move documents from a source to a target.
 
     Args:
-        source: SOURCE as on the command line, or a mapping, a database service or an Extractor.
+        source: SOURCE as on the command line, or a mapping, a database service, a function that gives either, or
+            an Extractor.
         target: TARGET as on the command line; COUCHDB_URL when empty.
         options: see `help(migrator.run)`.
 

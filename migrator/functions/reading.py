@@ -136,9 +136,10 @@ class Asked:
         if isinstance(source, str | os.PathLike):
             return self.made(JobConfig, source=os.fspath(source), target=target), None
         if not isinstance(source, Extractor):
-            from migrator.extractors.memory import MemoryExtractor  # most jobs name their source
+            from migrator.extractors.memory import MemoryExtractor, object_of  # most jobs name their source
 
-            source = MemoryExtractor(source, name=type(source).__name__)
+            found = object_of(source, getattr(source, "__name__", type(source).__name__))
+            source = MemoryExtractor(found, name=type(found).__name__)
         return self.made(JobConfig, target=target), source
 
     def watched(self, config: JobConfig, work: Callable[[Around], R]) -> R:

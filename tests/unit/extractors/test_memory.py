@@ -21,10 +21,16 @@ import pytest
 from migrator import database as ours
 from migrator.codec.rejected import Unfixed
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.memory import MemoryExtractor, load_object
+from migrator.extractors.memory import MemoryExtractor, object_of
 from migrator.files.identity import same_identity
 from migrator.model import Fault, Record
+from migrator.plugins import load_attribute
 from tests.support.processes import LIMIT_S
+
+
+def named(spec: str) -> object:
+    """The source that a name stands for."""
+    return object_of(load_attribute(spec), spec)
 
 
 class Service:
@@ -480,10 +486,10 @@ def test_a_source_that_can_be_called_is_not(monkeypatch: pytest.MonkeyPatch) -> 
     listing = type("CallableListing", (ListingService,), {"__call__": Callable.__call__})({})
     vars(module).update(service=service, listing=listing, factory=lambda: service, Kind=lambda: Service(dbs={}))
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    assert load_object(f"{module.__name__}:service") is service
-    assert load_object(f"{module.__name__}:listing") is listing
-    assert load_object(f"{module.__name__}:factory") is service
-    assert MemoryExtractor(load_object(f"{module.__name__}:Kind"), name="x").collections() == ()
+    assert named(f"{module.__name__}:service") is service
+    assert named(f"{module.__name__}:listing") is listing
+    assert named(f"{module.__name__}:factory") is service
+    assert MemoryExtractor(named(f"{module.__name__}:Kind"), name="x").collections() == ()
 
 
 def test_errors_of_a_factory_have_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -502,7 +508,7 @@ def test_errors_of_a_factory_have_their_place(tmp_path: Path, monkeypatch: pytes
         ("choosy", r"choosy\(\) failed: TypeError: .*missing 1 required"),
     ):
         with pytest.raises(ConfigError, match=message):
-            load_object(f"factories_of_this_test:{name}")
+            named(f"factories_of_this_test:{name}")
     del sys.modules["factories_of_this_test"]
 
 

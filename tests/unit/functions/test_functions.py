@@ -170,6 +170,20 @@ def test_paths_numbers_and_single_texts_are_taken(folder: Path) -> None:
     assert migrator.run(folder / "in", folder / "out2").totals.written == 1
 
 
+def test_a_function_is_called_for_its_source() -> None:
+    """As the command calls the one that `memory:` names; where it fails, the error says so."""
+
+    def make() -> dict[str, Any]:
+        return GOOD
+
+    def fail() -> dict[str, Any]:
+        raise ValueError("no database today")
+
+    assert migrator.run(make, "out").totals.written == 2
+    with pytest.raises(ConfigError, match=r"Calling fail\(\) failed.*no database today"):
+        migrator.run(fail, "out")
+
+
 def test_whoever_listens_receives_the_events_of_a_watched_run() -> None:
     """Beside the metrics and the history."""
     seen: list[Event] = []
