@@ -172,6 +172,5 @@ def record(
         return Recorded(process.wait(max(1.0, deadline - time.monotonic())), screen)
     finally:
         os.close(ours)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait(LIMIT_S)
