@@ -17,13 +17,12 @@ import click
 
 from migrator.cli.flags import flags, given, made
 from migrator.cli.messages import say
-from migrator.cli.stopping import stoppable
 from migrator.config import Connection, JobConfig, LogOptions, Watch, load_job_file
 from migrator.config.option import CommandOptions, option, options_class, options_of
 from migrator.errors import ConfigError, Interrupted
-from migrator.model.events import Event, Listener, SettledListener
 
 if TYPE_CHECKING:
+    from migrator.model.events import Event, Listener
     from migrator.monitoring.timed import TimedRun
     from migrator.server.admin.connection import Server
 
@@ -117,6 +116,8 @@ def listening(values: Mapping[str, Any], *others: Listener) -> Iterator[Listener
             quieter = log.quiet and log.log_level in {"info", "debug"}
             shown = LogListener(log.log_format, "warning" if quieter else log.log_level)
 
+        from migrator.model.events import SettledListener
+
         settled = SettledListener()
         listeners: list[Listener] = [shown, settled, *others]
 
@@ -134,6 +135,8 @@ def listening(values: Mapping[str, Any], *others: Listener) -> Iterator[Listener
 @contextlib.contextmanager
 def at_work(values: Mapping[str, Any], *others: Listener) -> Iterator[tuple[Listener, threading.Event]]:
     """What all work gets: a listener, as `listening` makes it, and an event that the first signal sets."""
+    from migrator.cli.stopping import stoppable  # a page of help needs none of this
+
     with stoppable() as stopping, listening(values, *others) as listener:
         yield listener, stopping
 

@@ -18,10 +18,7 @@ from migrator.cli.messages import print_text
 from migrator.config import JobConfig
 from migrator.couch.places import redact
 from migrator.errors import FLAG, MigratorError, TargetReplaced, without_passwords
-from migrator.files.streams import is_standard_output
 from migrator.naming import counted, was
-from migrator.report.result import write_report
-from migrator.report.summary import dump, report_to_table
 
 if TYPE_CHECKING:
     from migrator.verification.run import RunResult
@@ -36,6 +33,9 @@ _GO_ON = re.compile(r"\b[Gg]o on( later)? with --resume")
 
 def print_run(result: RunResult) -> None:
     """Print what a run did: as a table, or with `--report -` as JSON; with --json, other JSON follows."""
+    from migrator.files.streams import is_standard_output  # as below: a page of help needs none of this
+    from migrator.report.summary import dump, report_to_table
+
     config = result.config
     if config.report == "-":
         click.echo(dump(result.to_dict()), nl=False)
@@ -56,6 +56,9 @@ def show(value: Any, text: str, *, as_json: bool | None = False, report: str = "
     Raises:
         StorageError, ConfigError: the file cannot be written.
     """
+    from migrator.report.result import write_report
+    from migrator.report.summary import dump
+
     if report and report != "-":
         write_report(report, dump(value))
     click.echo(dump(value) if as_json or report == "-" else text, nl=False)

@@ -13,11 +13,9 @@ import click
 from migrator.cli import options, rendering
 from migrator.cli.flags import Command, flags
 from migrator.cli.messages import print_text, say
-from migrator.cli.stopping import stoppable
 from migrator.config import JobConfig
 from migrator.config.option import CommandOptions
 from migrator.errors import Interrupted
-from migrator.report.result import rejects_exit
 
 if TYPE_CHECKING:
     from migrator.verification.run import RunResult
@@ -46,6 +44,7 @@ def run(**values: Any) -> None:
       migrator run --from http://a:5984/orders --to http://b:5984/orders --replicate
       migrator run --from dump/ --to http://localhost:5984 --executor dask://scheduler:8786
     """
+    from migrator.cli.stopping import stoppable
     from migrator.verification.result import result_to_text
     from migrator.verification.run import run_whole
 
@@ -192,6 +191,8 @@ def singer_target(**values: Any) -> None:
     shown = ", ".join(f"{name} {number}" for name, number in counts.as_dict().items() if number)
     say(f"Records: {shown or 'none'}.")
     if counts.rejected:
+        from migrator.report.result import rejects_exit
+
         advice = rendering.retry_advice(rejects.kept, config, {}, counts.rejected) if rejects.kept else ""
         say(f"{rendering.rejected_text(counts.rejected)}. {advice}", "warning")
         sys.exit(rejects_exit(counts.altered))
