@@ -13,8 +13,10 @@ from migrator.checkpoint.reject_file import RejectFile
 from migrator.errors import EXIT_OK, EXIT_REJECTS, Interrupted, MigratorError
 from migrator.model import CollectionReport, Counts, Report, events
 from migrator.model.revisions import Leaf, LeafFault, leaf_bytes
+from migrator.naming import counted, printable
 from migrator.pipeline.accounting import Tally, account_leaves
 from migrator.report.result import Result
+from migrator.report.summary import table
 
 # The server's own. Whoever wants one names it.
 SYSTEM = "_"
@@ -115,6 +117,27 @@ class RevisionsResult(Result):
             "seconds": round(self.seconds, 3),
         }
         return value | ({"rejects": str(self.rejects)} if self.rejects else {})
+
+    def as_text(self) -> str:
+        """For people: a row for each database, and what is to be said of it."""
+        found = {result.database: result.as_dict() for result in self.databases}
+        columns = list(
+            dict.fromkeys(
+                name
+                for value in found.values()
+                for name, each in value.items()
+                if name in {"database", "kind"} or (type(each) is int)
+            )
+        )
+        heads = ["goes to" if name == "database" else name.replace("_", " ") for name in columns]
+        rows = [["database", *heads]]
+        for database, value in found.items():
+            cells = (value.get(name, "-") for name in columns)
+            rows.append([printable(database), *(f"{c:,}" if type(c) is int else printable(str(c)) for c in cells)])
+        texts = sum(name in {"database", "kind"} for name in columns)
+        notes = [f"{printable(each.database)}: {note}" for each in self.databases for note in each.notes]
+        end = f"{counted(len(found), 'database')} in {self.seconds:.1f} s, from {self.source} to {self.target}"
+        return "".join(f"{line}\n" for line in (table(rows, left=1 + texts), *notes, end))
 
 
 @dataclass(eq=False)

@@ -28,6 +28,8 @@ VERSION = 1
 # A checkpoint has a few hundred bytes a collection; a larger file is something else.
 MAX_FILE_BYTES = 64_000_000
 MAX_SHOWN_CHARS = 300
+COMMAND = "command"
+"""Among the details: the words of the command that goes on, without credentials."""
 # All that a checkpoint had at its top before it carried a checksum.
 _BEFORE_CHECKSUMS = frozenset(
     {"version", "job", "collections", "finished", "seed", "started_ms", "rejects_bytes", "details"}
@@ -207,7 +209,6 @@ def open_checkpoint(
     *,
     resume: bool,
     restart: bool,
-    keep_existing: bool = True,
     later: Sequence[str] = (),
 ) -> tuple[Checkpoint, bool]:
     """Decide where a run begins.
@@ -217,11 +218,11 @@ def open_checkpoint(
         job: the fingerprint of the job that is about to run.
         resume: go on where the file says; start fresh where there is none.
         restart: start fresh whatever there is.
-        keep_existing: refuse a fresh start over a finished checkpoint too, but not over one that settled nothing.
         later: parts of the fingerprint that older versions did not write; a file without them is accepted.
 
     Returns:
-        The checkpoint to go on from, and whether it was resumed. A finished one starts over, with its seed.
+        The checkpoint to go on from, and whether it was resumed. A finished one starts over, with its seed,
+        whether `resume` or not.
 
     Raises:
         CheckpointError: it exists, or is another job's, or damaged.
@@ -232,17 +233,11 @@ def open_checkpoint(
         return Checkpoint(job=dict(job)), False
     found = file.load()
     found.job = without_passwords(found.job)
-    if not resume:
-        if not found.begun or (found.finished and not keep_existing):
-            return Checkpoint(job=dict(job)), False
-        state = "of a finished run" if found.finished else "of an interrupted run"
-        raise CheckpointError(
-            f"Checkpoint {file.path} exists already, {state}.",
-            hint="Add --resume to go on from it, or --restart to start over.",
-        )
     for key in later:
         if key in job:
             found.job.setdefault(key, job[key])
+    if not found.begun and not resume:
+        return Checkpoint(job=dict(job)), False
     if found.job != job:
         name, old, new = _difference("job", found.job, job)
         raise CheckpointError(
@@ -251,6 +246,11 @@ def open_checkpoint(
         )
     if found.finished:
         return Checkpoint(job=dict(job), seed=found.seed, started_ms=found.started_ms), False
+    if not resume:
+        raise CheckpointError(
+            f"Checkpoint {file.path} exists already, of an interrupted run.",
+            hint="Add --resume to go on from it, or --restart to start over.",
+        )
     return found, True
 
 

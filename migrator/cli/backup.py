@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +12,7 @@ from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.cli import options
 from migrator.cli.flags import Command, flags, made
 from migrator.cli.messages import say
-from migrator.cli.rendering import rejected_text, this_command, whole_hint
+from migrator.cli.rendering import rejected_text, show, this_command, whole_hint
 from migrator.cli.stopping import stoppable
 from migrator.config import JobConfig
 from migrator.convert.options import ConvertJob
@@ -64,8 +63,6 @@ def backup(**values: Any) -> None:
     Every leaf revision goes along with its ancestry and attachments: conflicts, tombstones, design documents too.
     A snapshot appears when it is complete. After an interruption the same command goes on.
 
-    The result is one line of JSON on standard output.
-
     \b
     Examples:
       migrator backup --from http://localhost:5984 --to backups/
@@ -101,8 +98,6 @@ def restore(**values: Any) -> None:
     A database is made with the shards and the partitioning of the old one. Design documents come last, and who is
     let in at the very end. After an interruption the same command writes what is missing.
 
-    The result is one line of JSON on standard output.
-
     \b
     Examples:
       migrator restore --from backups/ --to http://localhost:5984
@@ -134,7 +129,7 @@ def _carry_out(
 
 
 def _tell(result: RevisionsResult, report: str, again: str) -> None:
-    """Print the result as one line, write the report, and leave with the exit code.
+    """Print the result, write the report, and leave with the exit code.
 
     Args:
         result: what became of it.
@@ -144,8 +139,7 @@ def _tell(result: RevisionsResult, report: str, again: str) -> None:
     for database in result.databases:
         if database.error is not None:
             database.error.hint = whole_hint(database.error)
-    result.write("" if report == "-" else report)
-    click.echo(json.dumps(result.to_dict()))
+    show(result.to_dict(), result.as_text(), report=report)
     for database in result.databases:
         for line in unconfirmed_lines(database.unconfirmed):
             say(line)
@@ -184,8 +178,8 @@ def convert(**values: Any) -> None:
 
     Formats: those of couchbackup (also of releases before 2.10, resumed, with attachments), dumps of _all_docs and
     _changes, the _bulk_docs body of couchdb-dump, couchdb-python's multipart, pouchdb-dump, couchsnap, and plain
-    NDJSON. Numbers and texts stay as they are spelled. What a format has no place for is counted in the line of
-    JSON that this prints; a row that cannot be read is named in the file of rejects, and the command ends with 3.
+    NDJSON. Numbers and texts stay as they are spelled. What a format has no place for is counted; a row that
+    cannot be read is named in the file of rejects, and the command ends with 3.
 
     \b
     Examples:
@@ -202,8 +196,8 @@ def convert(**values: Any) -> None:
     job = made(ConvertJob, values, config=made(JobConfig, values), again=again)
     with options.at_work(values) as (listener, stopping):
         result, rejects = convert_leaves(job, listener=listener, stopping=stopping)
-    result_line = json.dumps({**result.as_dict(), "rejects": str(rejects) if result.rejected else ""})
-    (say if is_standard_output(job.config.target) else click.echo)(result_line)
+    value = {**result.as_dict(), "rejects": str(rejects) if result.rejected else ""}
+    show(value, result.as_text(), beside=is_standard_output(job.config.target))
     for line in unconfirmed_lines(result.unconfirmed):
         say(line)
     for what, number in result.left_out.items():

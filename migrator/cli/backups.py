@@ -74,8 +74,7 @@ def backups() -> None:
 @backups.command("list", short_help="List snapshots.")
 @from_option
 @database_option
-@options.json_option
-def list_command(place: str, databases: tuple[str, ...], as_json: bool | None) -> None:
+def list_command(place: str, databases: tuple[str, ...]) -> None:
     """List the snapshots in PLACE, oldest first; the last column counts what a restore of it reads.
 
     Exit 4 when one cannot be restored, because it or one that it adds to is damaged or missing.
@@ -88,7 +87,7 @@ def list_command(place: str, databases: tuple[str, ...], as_json: bool | None) -
     """
     catalog = Catalog(open_place(place))
     rows = listing(catalog, catalog.chosen(databases))
-    show([row._asdict() for row in rows], rows_to_text(rows), as_json=as_json)
+    show([row._asdict() for row in rows], rows_to_text(rows))
     if any(row.problem for row in rows):
         sys.exit(EXIT_DIFFERENCES)
 
@@ -98,7 +97,6 @@ def list_command(place: str, databases: tuple[str, ...], as_json: bool | None) -
 @database_option
 @flags(RestoreOptions, "identity")
 @flags(DrillOptions)
-@options.json_option
 @flags(LogOptions, "quiet", help={"quiet": "No progress."})
 @options.watch_options
 @options.connection_options
@@ -146,7 +144,6 @@ def check_command(**values: Any) -> None:
         show(
             checked_as_dict(checked, drills),
             checked_to_text(checked, drills, opened.describe()),
-            as_json=values["as_json"],
         )
         if not checked.ok or not all(each.ok for each in drills):
             sys.exit(EXIT_DIFFERENCES)
@@ -157,7 +154,6 @@ def check_command(**values: Any) -> None:
 @database_option
 @flags(Policy)
 @flags(DryRun, help={"dry_run": "Show what would be removed; remove nothing."})
-@options.json_option
 def prune_command(place: str, databases: tuple[str, ...], **values: Any) -> None:
     """Remove the snapshots in PLACE that no --keep flag keeps, of each database by itself.
 
@@ -205,7 +201,7 @@ def prune_command(place: str, databases: tuple[str, ...], **values: Any) -> None
         }
         for plan in plans
     ]
-    show(value, text, as_json=values["as_json"])
+    show(value, text)
     if any(plan.damaged or plan.repaired for plan in plans):
         sys.exit(EXIT_DIFFERENCES)
 

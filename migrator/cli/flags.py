@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from migrator.cli.messages import QUIET, release
+from migrator.config import LogOptions, Output
 from migrator.config.option import COMMON, GROUPS, Described, options_of
 from migrator.errors import ConfigError
 
@@ -38,10 +40,20 @@ class Flag(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help has its flags by group; where they are many, all of them only with --help-all."""
+    """A command whose help has its flags by group; where they are many, all of them only with --help-all.
 
-    def __init__(self, *args: Any, **more: Any) -> None:
+    Each has --json and --quiet, which `messages.asked` knows.
+
+    Args:
+        output: False for one whose standard output belongs to another program, and is no JSON of its own.
+    """
+
+    def __init__(self, *args: Any, output: bool = True, **more: Any) -> None:
         super().__init__(*args, **more)
+        typed = {flag for param in self.params for flag in param.opts}
+        for each in (*options_of(Output), *options_of(LogOptions)) if output else options_of(LogOptions):
+            if each.name in {"as_json", "quiet"} and each.flags[-1] not in typed:
+                self.params.append(_kept(each))
         shown = [param for param in self.params if isinstance(param, Flag) and not param.hidden]
         self.many = len(shown) > MANY
         if self.many:
@@ -55,6 +67,17 @@ class Command(click.Command):
                     help="Show all options and exit.",
                 )
             )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; what it had to say quietly is said after all where it does not end well."""
+        if ctx.params.get("quiet"):
+            ctx.meta[QUIET] = True
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:
+            if getattr(error, "exit_code", getattr(error, "code", 1)):
+                release()
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the flags, by group."""
@@ -130,6 +153,19 @@ def flags(
         return function
 
     return decorate
+
+
+def _kept(each: Described) -> click.Parameter:
+    """A flag that every command has, and whose value no command is given."""
+
+    def keep(context: click.Context, param: click.Parameter, value: object) -> None:
+        if value:
+            context.meta[f"migrator.{param.name}"] = True
+
+    made = _flag(each, hidden=False)(lambda: None)
+    param: click.Parameter = made.__click_params__.pop()  # type: ignore[attr-defined]
+    param.expose_value, param.callback = False, keep
+    return param
 
 
 def _flag(each: Described, *, hidden: bool) -> Callable[[F], F]:

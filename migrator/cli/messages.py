@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import click
 
 _FLAG, _JSON = "--log-format", "json"
+AS_JSON, QUIET = "migrator.as_json", "migrator.quiet"
+"""In the context of a command that was asked for JSON, or to be quiet."""
+_HELD = "migrator.held"
 # How the command that runs now writes its log; known before its words are parsed, as these may be wrong.
 _state = {"json": False}
 
@@ -24,6 +27,28 @@ def begin(words: Sequence[str]) -> None:
     _state["json"] = any(pair == (_FLAG, _JSON) or pair[0] == f"{_FLAG}={_JSON}" for pair in pairs)
 
 
+def asked(what: str) -> bool:
+    """True where the command that runs now was asked for that.
+
+    Args:
+        what: `AS_JSON` or `QUIET`.
+    """
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(what))
+
+
+def release() -> None:
+    """Say what a quiet command has kept to itself."""
+    context = click.get_current_context()
+    context.meta.pop(QUIET, None)
+    for text, beside in context.meta.pop(_HELD, ()):
+        print_text(text, beside=beside)
+
+
+def _hold(text: str, *, beside: bool) -> None:
+    click.get_current_context().meta.setdefault(_HELD, []).append((text, beside))
+
+
 def say(text: str, level: str = "info") -> None:
     """Say something, above the progress bar where there is one.
 
@@ -32,6 +57,9 @@ def say(text: str, level: str = "info") -> None:
         level: `info`, `warning` or `error`.
     """
     text = text.rstrip()
+    if level == "info" and asked(QUIET):
+        _hold(text, beside=True)
+        return
     if _state["json"]:
         from migrator.report.logs import LogListener  # only for this
 
@@ -54,9 +82,11 @@ def screen_lines() -> int | None:
     return shutil.get_terminal_size().lines if sys.stdout.isatty() else None
 
 
-def print_text(text: str, *, beside: bool) -> None:
+def print_text(text: str, *, beside: bool = False) -> None:
     """Print lines; on standard error where standard output has something else, and they go beside it."""
-    if beside:
+    if asked(QUIET):
+        _hold(text, beside=beside)
+    elif beside:
         say(text)
     else:
         click.echo(text, nl=False)

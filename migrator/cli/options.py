@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,7 +45,6 @@ WRITE = (
 )
 REPORT = "Write the report as JSON; - prints it instead of the text."
 job_option = flags(CommandOptions, "job_file")
-json_option = flags(CommandOptions, "as_json")
 connection_options = flags(Connection)
 watch_options = flags(Watch)
 log_options = flags(LogOptions)
@@ -53,7 +53,7 @@ _CONNECTION = tuple(each.name for kind in (Connection, Watch) for each in option
 
 def server_options(function: F) -> F:
     """What commands about a server have after their own flags."""
-    return json_option(connection_options(log_options(function)))
+    return connection_options(log_options(function))
 
 
 def job_config(values: Mapping[str, Any]) -> JobConfig:
@@ -168,5 +168,5 @@ def timed(command: str, watch: Watch, *, json_line: bool = False) -> Iterator[Ti
         # Names from outside can hold what is not Unicode text; escaped, they can be printed.
         click.echo(json.dumps(result))
 
-    with timed(command, watch, say, tell if json_line else None) as run:
+    with timed(command, watch, partial(say, level="warning"), tell if json_line else None) as run:
         yield run

@@ -38,7 +38,6 @@ OWN = ("users", "replicator", "quick", "probe")
 @options.connection_options
 @options.job_option
 @options.log_options
-@options.json_option
 def plan(**values: Any) -> None:
     """Show what run with the same arguments would create, map and write; write nothing.
 
@@ -58,7 +57,7 @@ def plan(**values: Any) -> None:
     from migrator.jobs.run import make_plan
 
     made = make_plan(config)
-    show(made, f"{plan_to_text(made, max_lines=screen_lines())}\n", as_json=values["as_json"])
+    show(made, f"{plan_to_text(made, max_lines=screen_lines())}\n")
     if _whole(config):
         say(
             "This is what run would do with the documents. "
@@ -113,7 +112,6 @@ def _whole(config: JobConfig) -> bool:
 @options.connection_options
 @options.job_option
 @options.log_options
-@options.json_option
 def plan_server(**values: Any) -> None:
     """Plan the move of a whole server, with revisions, attachments, users and settings; write nothing lasting.
 
@@ -153,7 +151,7 @@ def plan_and_print(config: JobConfig, values: Mapping[str, Any]) -> None:
     if output:
         save_plan(plan, output)
     text = plan_to_text(plan, str(output or ""), max_lines=screen_lines())
-    show(plan.to_dict(), text, as_json=values["as_json"])
+    show(plan.to_dict(), text)
     if plan.exit_code:
         sys.exit(plan.exit_code)
 

@@ -6,6 +6,7 @@ Also the whole commands that hints name: to be copied and run as they are, witho
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator.cli.messages import print_text
+from migrator.cli.messages import AS_JSON, asked, print_text
 from migrator.config import JobConfig
 from migrator.couch.places import redact
 from migrator.errors import FLAG, MigratorError, TargetReplaced, without_passwords
@@ -37,21 +38,23 @@ def print_run(result: RunResult) -> None:
     from migrator.report.summary import dump, report_to_table
 
     config = result.config
-    if config.report == "-":
+    if asked(AS_JSON):
+        click.echo(json.dumps(result.to_dict()))
+    elif config.report == "-":
         click.echo(dump(result.to_dict()), nl=False)
     elif not config.json:
         text = report_to_table(result.report, dry_run=config.dry_run)
         print_text(text, beside=is_standard_output(config.target))
 
 
-def show(value: Any, text: str, *, as_json: bool | None = False, report: str = "") -> None:
-    """Print a result, as JSON or as text, and write the report where one is wanted.
+def show(value: Any, text: str, *, report: str = "", beside: bool = False) -> None:
+    """Print a result: a text for people, or with --json one line; and write the report where one is wanted.
 
     Args:
         value: the result for machines.
         text: the same for people.
-        as_json: print the one for machines.
         report: the report file; `-` prints it instead of the text.
+        beside: standard output has something else, so that this goes to standard error.
 
     Raises:
         StorageError, ConfigError: the file cannot be written.
@@ -61,7 +64,12 @@ def show(value: Any, text: str, *, as_json: bool | None = False, report: str = "
 
     if report and report != "-":
         write_report(report, dump(value))
-    click.echo(dump(value) if as_json or report == "-" else text, nl=False)
+    if asked(AS_JSON):
+        click.echo(json.dumps(value), err=beside)
+    elif report == "-":
+        click.echo(dump(value), nl=False)
+    else:
+        print_text(text, beside=beside)
 
 
 def rejected_text(count: int, what: str = "document") -> str:
@@ -94,11 +102,7 @@ def retry_advice(rejects: str | os.PathLike[str], config: JobConfig, counts: Map
 
 
 def this_command(*more: str) -> str:
-    """The command that runs now, with more words at its end.
-
-    Args:
-        more: the words.
-    """
+    """The command that runs now, with more words at its end."""
     return command_text(_typed(), *more)
 
 

@@ -140,4 +140,4 @@ def _do(url: str, values: dict[str, Any], act: Callable[[Any, Server], list[Repl
     with options.opened(url, values) as (server, _):
         found = act(replications, server)
     value = {"schema": 1, "ok": True, "replications": [asdict(job) for job in found]}
-    show(value, replications.replications_to_text(found), as_json=values["as_json"])
+    show(value, replications.replications_to_text(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from click.shell_completion import (
     add_completion_class,
 )
 
-from migrator.cli import options
+from migrator.checkpoint.file import COMMAND, Checkpoint, CheckpointFile
 from migrator.cli.flags import Command, flags
 from migrator.cli.messages import say
 from migrator.cli.rendering import show
@@ -47,7 +48,7 @@ def report(report_file: str, form: str | None, html: str | None) -> None:
     """
     value = _read(report_file)
     if html is None and form != "text":
-        click.echo(_text(value, report_file), nl=False)
+        show(value, _text(value, report_file))
         return
     from migrator.report.html import render_page
 
@@ -96,16 +97,13 @@ def _read(name: str) -> Any:
 
 @click.command(cls=Command)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@options.json_option
-def status(checkpoint: Path, as_json: bool | None) -> None:
+def status(checkpoint: Path) -> None:
     """Show how far the job of a CHECKPOINT file is.
 
     \b
     Example:
       migrator status nightly.json
     """
-    from migrator.checkpoint.file import CheckpointFile
-
     file = CheckpointFile(checkpoint)
     if not file.exists() and not file.real.is_symlink():
         raise ConfigError(f"There is no checkpoint {checkpoint}.", hint="Name the file that --checkpoint names.")
@@ -124,9 +122,35 @@ def status(checkpoint: Path, as_json: bool | None) -> None:
     for name, state in found.collections.items():
         numbers = [f"{getattr(state.counts, each):,}" for each in names]
         rows.append((name, "finished" if state.finished else "under way", *numbers))
-    end = "finished." if found.finished else "not finished. Go on with: migrator run … --resume"
-    sides = f"from {found.job.get('source')} to {found.job.get('target')}"
-    show(value, f"{sides}\n{table(rows, left=2)}\nThe job is {end}\n", as_json=as_json)
+    end = "finished." if found.finished else f"not finished. Go on with: {_goes_on(found, checkpoint)}"
+    job = found.job
+    sides = f"from {job['source']} to {job.get('target')}" if "source" in job else "the move of a whole server"
+    show(value, f"{sides}\n{table(rows, left=2)}\nThe job is {end}\n")
+
+
+# By what a checkpoint's job says of its kind, the command and what it says of itself.
+_KINDS = {
+    "verify": ["verify"],
+    "replicate": ["run", "--replicate"],
+    "since last": ["run", "--since-last"],
+    "apply": ["apply"],
+}
+
+
+def _goes_on(found: Checkpoint, path: Path) -> str:
+    """The whole command that goes on; of files of older versions, which did not keep it, what their job says."""
+    kind = str(found.job.get("operation") or found.job.get("command"))
+    start = _KINDS.get(kind, ["run"])
+    words = [str(word) for word in found.details.get(COMMAND, ())]
+    if kind == "apply":
+        # Kept as it was typed, to start over.
+        words = [word for word in words[2:] if word != "--restart"] or [path.name.removesuffix(".checkpoint")]
+    elif not words:
+        words = ["--from", str(found.job.get("source")), "--to", str(found.job.get("target"))]
+    start = start[:1] + [word for word in start[1:] if word not in words]
+    if "--checkpoint" not in words:
+        words += ["--checkpoint", str(path)]
+    return shlex.join(["migrator", *start, *words, "--resume"])
 
 
 VARIABLE = "_MIGRATOR_COMPLETE"
@@ -166,7 +190,7 @@ def register() -> None:
         add_completion_class(shell)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, output=False)
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> Any:
@@ -196,6 +220,7 @@ def plugins() -> None:
     from migrator.jobs.registry import own_words
 
     installed = found.installed()
+    value, lines = [], []
     seen: dict[tuple[str, str], str] = {}
     for plugin in installed:
         note = ""
@@ -211,6 +236,9 @@ def plugins() -> None:
                 note = f"broken: {error.message}"
         kind = found.GROUPS[plugin.group]
         line = f"{kind:<12} {plugin.word + ':':<16} {plugin.distribution} {plugin.version}  {plugin.target}"
-        click.echo(f"{line}  {note}".rstrip())
+        lines.append(f"{line}  {note}".rstrip() + "\n")
+        names = ("word", "distribution", "version", "target")
+        value.append({"kind": kind, **{each: getattr(plugin, each) for each in names}, "note": note})
+    show({"schema": 1, "plugins": value}, "".join(lines))
     if not installed:
         say("There are none; docs/plugins.md says how to write one.")

@@ -150,7 +150,8 @@ def retry(rejects_file: Path, **values: Any) -> None:
         sys.exit(result.exit_code)
 
 
-@click.command(cls=Command)
+# Its standard output is the tap's runner's.
+@click.command(cls=Command, output=False)
 @flags(
     DEFAULTS,
     "target",

@@ -79,7 +79,8 @@ def wait(url: str, **values: Any) -> None:
     Example:
       migrator wait http://localhost:5984 --timeout 120
     """
-    click.echo(f"{wait_for_server(url, **vars(made(WaitOptions, values)))} is ready.")
+    ready = wait_for_server(url, **vars(made(WaitOptions, values)))
+    show({"schema": 1, "ok": True, "url": ready}, f"{ready} is ready.\n")
 
 
 @click.command(cls=Command)
@@ -107,7 +108,7 @@ def sandbox(**values: Any) -> None:
     try:
         say("Starting the sandbox (the first time, its packages are installed) ...")
         server.start()
-        click.echo(server.url)
+        show({"schema": 1, "ok": True, "url": server.url}, f"{server.url}\n")
         say("Ctrl-C stops it.")
         code = server.wait()
         raise EndpointError(f"The sandbox ended by itself with code {code}.", hint="Start it again.")
@@ -121,7 +122,6 @@ def sandbox(**values: Any) -> None:
 @click.argument("url")
 @flags(CommandOptions, "probe")
 @flags(DryRun, help={"dry_run": "The same as --no-probe."})
-@options.json_option
 @flags(DOCTOR_DEFAULTS)
 @options.log_options
 def doctor(url: str, **values: Any) -> None:
@@ -141,7 +141,7 @@ def doctor(url: str, **values: Any) -> None:
     asked = made(CommandOptions, values)
     with options.opened(url, values, defaults=DOCTOR_DEFAULTS) as (server, database):
         diagnosis = examine(server, database, probe=asked.probe and not values["dry_run"])
-    show(diagnosis.as_dict(), diagnosis_to_text(diagnosis), as_json=values["as_json"])
+    show(diagnosis.as_dict(), diagnosis_to_text(diagnosis))
     if not diagnosis.reachable:
         sys.exit(EXIT_UNREACHABLE)
     if not diagnosis.ok:
@@ -177,7 +177,7 @@ def secure(url: str, **values: Any) -> None:
         secured = secure.secure(server, database, password=password, **wanted)
     if written:
         secured.changes.append(f"keep the new password in {path}")
-    show(secured.as_dict(), secure.secured_to_text(secured), as_json=values["as_json"])
+    show(secured.as_dict(), secure.secured_to_text(secured))
 
 
 @click.command(cls=Command)
@@ -200,5 +200,4 @@ def compact(url: str, patterns: Sequence[str], **values: Any) -> None:
     asked = vars(made(DryRun, values))
     with options.opened(url, values) as (server, database):
         done = compact.compact(server, database, patterns=patterns, **asked)
-    as_json = values["as_json"]
-    show(compact.compacted_to_json(done, **asked), compact.compacted_to_text(done, **asked), as_json=as_json)
+    show(compact.compacted_to_json(done, **asked), compact.compacted_to_text(done, **asked))

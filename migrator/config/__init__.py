@@ -6,7 +6,7 @@ A flag, its TOML key and the field have one name: `--on-conflict`, `on_conflict`
 from __future__ import annotations
 
 from migrator.config.job import POLICIES, SORTS, JobConfig, load_job_file, parse_max_errors
-from migrator.config.option import Connection, LogOptions, Watch
+from migrator.config.option import Connection, LogOptions, Output, Watch
 
 __all__ = [
     "POLICIES",
@@ -14,6 +14,7 @@ __all__ = [
     "Connection",
     "JobConfig",
     "LogOptions",
+    "Output",
     "Watch",
     "load_job_file",
     "parse_max_errors",

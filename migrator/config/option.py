@@ -20,10 +20,9 @@ SECONDS = "SECONDS"
 BYTES = "BYTES"
 COMMON, WRITING, RESUME = "Common", "Conflicts and rejects", "Resume"
 SYNC, TUNING, TLS, LOGGING = "Sync", "Tuning", "TLS", "Logging"
+# The headings of options, in the order in which help shows them.
 GROUPS = (COMMON, WRITING, RESUME, SYNC, TUNING, TLS, LOGGING)
-"""The headings of options, in the order in which help shows them."""
 _KEY = "option"
-# The page beside the report.
 BESIDE = "beside REPORT"
 
 
@@ -86,7 +85,6 @@ class Described:
 
 
 DATABASES = "--database --collection"
-"""The one option that chooses databases or collections, by either word."""
 CHOICE = "Only this; a name, or a pattern such as 'orders_*'."
 
 
@@ -243,12 +241,19 @@ class Watch:
 
 
 @options_class
+class Output:
+    """How a result is printed."""
+
+    as_json: bool = option(False, "Print the result as one line of JSON.", flag="--json")
+
+
+@options_class
 class LogOptions:
     """What standard error shows."""
 
     log_format: str = _logging("text", "Format of standard error.", choices=("text", "json"))
     log_level: str = _logging("info", "Minimum log level.", choices=("debug", "info", "warning", "error"))
-    quiet: bool = _logging(False, "No progress, and only warnings.", flag="-q --quiet")
+    quiet: bool = _logging(False, "Print nothing on success, but what --json asks for.", flag="-q --quiet")
 
 
 @options_class
@@ -256,7 +261,6 @@ class CommandOptions:
     """What commands can be told, each a few of these, apart from what the work itself is told."""
 
     job_file: str = option("", "Read the job from a file; flags win over it.", unit="JOB.toml", flag="-c --config")
-    as_json: bool = option(False, "Print JSON.", flag="--json")
     output: Path | None = option(None, "Write the plan to this file, for apply.", unit="PLAN")
     differences: str | None = option(None, "Write every difference as NDJSON.", unit="FILE")
     stages: tuple[str, ...] = option(

@@ -56,6 +56,12 @@ class Conversion:
         """True when nothing was rejected."""
         return self.accounted and not self.rejected
 
+    def as_text(self) -> str:
+        """For people, in one line."""
+        names = ("read", "written", "unchanged", "rejected", "attachments")
+        numbers = ", ".join(f"{getattr(self, name):,} {name}" for name in names)
+        return f"{self.source} to {self.target}: {numbers} in {self.seconds:.1f} s\n"
+
     def as_dict(self) -> dict[str, Any]:
         """For the line of JSON."""
         value = {"schema": 1, "ok": self.ok, **vars(self), "seconds": round(self.seconds, 3)}

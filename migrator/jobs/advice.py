@@ -10,6 +10,7 @@ from pathlib import Path
 from migrator.checkpoint.rejects import stages_in
 from migrator.config import Connection, JobConfig
 from migrator.config.option import options_of
+from migrator.config.words import words_of
 from migrator.couch.places import is_server_url, redact
 from migrator.errors import without_passwords
 from migrator.jobs.registry import target_text
@@ -40,11 +41,11 @@ def retry_commands(rejects: str | os.PathLike[str], config: JobConfig, counts: M
     early = [stage for stage in _BEFORE_LOADING if stage in stages]
     loaded = sorted(stages.difference(_BEFORE_LOADING))
     if not (early and loaded):
-        return [shlex.join([*words, *(transforms if early else ()), *_carried(config)])]
+        return [shlex.join([*words, *(transforms if early else ()), *words_of(config, _CARRIED)])]
     by_stage = [[word for stage in some for word in ("--stage", stage)] for some in (loaded, early)]
     return [
-        shlex.join([*words, *by_stage[0], *_carried(config)]),
-        shlex.join([*words, *by_stage[1], *transforms, *_carried(config)]),
+        shlex.join([*words, *by_stage[0], *words_of(config, _CARRIED)]),
+        shlex.join([*words, *by_stage[1], *transforms, *words_of(config, _CARRIED)]),
     ]
 
 
@@ -57,12 +58,3 @@ def credentials_hint(config: JobConfig) -> str:
     if any(spec != without_passwords(spec) for spec in config.transform):
         hint += " (--transform had credentials, which are not shown: add them)"
     return hint
-
-
-def _carried(config: JobConfig) -> list[str]:
-    words: list[str] = []
-    usual = JobConfig()
-    for each in options_of(config):
-        if each.name in _CARRIED and each.value != getattr(usual, each.name):
-            words += [each.flags[-1]] if each.value is True else [each.flags[-1], each.default]
-    return words

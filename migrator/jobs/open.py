@@ -14,9 +14,10 @@ from typing import Any, TypedDict
 from urllib.parse import quote
 
 from migrator import naming
-from migrator.checkpoint.file import Checkpoint, CheckpointFile, RejectSink, open_checkpoint
+from migrator.checkpoint.file import COMMAND, Checkpoint, CheckpointFile, RejectSink, open_checkpoint
 from migrator.codec import VALUE_CODECS, ValueCodec
 from migrator.config import JobConfig, parse_max_errors
+from migrator.config.words import words_of
 from migrator.couch.endpoint import is_server_url
 from migrator.couch.places import refuse_itself
 from migrator.errors import ConfigError
@@ -91,14 +92,12 @@ class OpenJob:
 
     def begin(self, file: CheckpointFile, *, later: Sequence[str] = ()) -> tuple[Checkpoint, bool]:
         """The checkpoint to begin with, and whether it was gone on from; as in `open_checkpoint`."""
-        return open_checkpoint(
-            file,
-            self.fingerprint,
-            resume=self.config.resume,
-            restart=self.config.restart,
-            keep_existing=bool(self.config.checkpoint),
-            later=later,
+        config = self.config
+        checkpoint, resumed = open_checkpoint(
+            file, self.fingerprint, resume=config.resume, restart=config.restart, later=later
         )
+        checkpoint.details[COMMAND] = words_of(config)
+        return checkpoint, resumed
 
     def pipeline(self, rejects: RejectSink, transform: Transformer | None, **other: Any) -> Pipeline:
         """The loop over the job's stages; `other` are fields of `Pipeline` that differ from them."""

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from migrator.checkpoint.file import Checkpoint, CheckpointFile, CollectionState, open_checkpoint
+from migrator.checkpoint.file import COMMAND, Checkpoint, CheckpointFile, CollectionState, open_checkpoint
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig
+from migrator.config.words import words_of
 from migrator.errors import CheckpointError, ConfigError, Interrupted
 from migrator.files.identity import same_identity
 from migrator.files.sorting import ExternalSorter
@@ -73,8 +74,8 @@ def verify_job(
             job.fingerprint,
             resume=config.resume,
             restart=config.restart or config.verify,
-            keep_existing=False,
         )
+        checkpoint.details[COMMAND] = words_of(config)
         if run_checkpoint is not None:
             checkpoint.seed, checkpoint.started_ms = run_checkpoint.seed, run_checkpoint.started_ms
         spool = path.with_name(path.name + ".spool")

@@ -99,7 +99,7 @@ class Backups:
         before = _size(place)
         source = f"{self.bench.server.url}/{self.database}"
         said = self.folder / "said.json"
-        command = self._ours("backup", "--from", source, "--to", str(place), "--quiet", stdout=said)
+        command = self._ours("backup", "--from", source, "--to", str(place), "--json", "--quiet", stdout=said)
         measured = measure(command)
         (result,) = json.loads(said.read_text(encoding="utf-8"))["databases"].values()
         wanted = self.plan.documents

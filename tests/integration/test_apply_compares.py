@@ -93,7 +93,7 @@ def test_a_leaf_that_is_missing_is_found(pair: Pair, names: list[str], monkeypat
 
 def test_the_command_tells_what_is_missing(pair: Pair, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 4, the leaf by name, and what to type, which works."""
-    arguments = ("--from", pair.source, "--to", pair.target, "--quiet")
+    arguments = ("--from", pair.source, "--to", pair.target, "--log-level", "warning")
     made = run("plan-server", *pair.arguments, "--no-users", "--no-probe", "--output", "plan.json")
     assert made.code == 0, made.output
     with monkeypatch.context() as patched:

@@ -66,13 +66,13 @@ def keys(tmp_path: Path) -> Keys:
 def backup(world: World, *more: str) -> Ran:
     """Back up the one database."""
     source = f"{world.server}/{world.name('a')}"
-    return run("backup", "-q", "--from", source, "--to", world.place, *more)
+    return run("backup", "-q", "--json", "--from", source, "--to", world.place, *more)
 
 
 def restore(world: World, short: str, *more: str) -> Ran:
     """Restore it to another name."""
     target = f"{world.server}/{world.name(short)}"
-    return run("restore", "-q", "--from", world.place, "--to", target, *more)
+    return run("restore", "-q", "--json", "--from", world.place, "--to", target, *more)
 
 
 def check(world: World, *more: str) -> Ran:

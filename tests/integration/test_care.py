@@ -23,7 +23,7 @@ def command(no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     """Runs the command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
 
-    return lambda *arguments: run(*arguments, "--quiet")
+    return lambda *arguments: run(*arguments, "--log-level", "warning")
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_database_that_is_not_there_is_told(command: Command, server_url: str,
     ):
         ran = command("compact", *arguments)
         assert ran.code == 2
-        assert "_all_dbs" in ran.output
+        assert "no database" in ran.output
 
 
 # -- secure -----------------------------------------------------------------------------------------------------

@@ -91,14 +91,14 @@ def copied(world: World) -> Any:
 
 def backed_up(world: World) -> Any:
     """By `backup`."""
-    ran = run("backup", "--from", world.url, "--to", world.path("backup"), "-q")
+    ran = run("backup", "--from", world.url, "--to", world.path("backup"), "-q", "--json")
     value = ran.value["databases"][world.name]
     return value["leaves"], value
 
 
 def converted(world: World) -> Any:
     """By `convert`."""
-    ran = run("convert", "--from", world.url, "--to", world.path("x.json"), "--format", "all-docs", "-q")
+    ran = run("convert", "--from", world.url, "--to", world.path("x.json"), "--format", "all-docs", "--json")
     return ran.value["written"], ran.value
 
 

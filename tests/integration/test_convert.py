@@ -58,7 +58,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def convert(*args: str | Path) -> tuple[int, dict[str, Any]]:
     """The exit code, and the line of JSON."""
-    result: Result = CliRunner().invoke(cli, ["convert", "-q", *map(str, args)], standalone_mode=False)
+    result: Result = CliRunner().invoke(cli, ["convert", "-q", "--json", *map(str, args)], standalone_mode=False)
     if result.exception is not None and not isinstance(result.exception, MigratorError | SystemExit):
         raise result.exception
     code = getattr(result.exception, "exit_code", 0) if result.exception else 0

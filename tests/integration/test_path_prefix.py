@@ -65,7 +65,7 @@ def test_documents_go_in_and_out(
     assert set(support.documents(server_url, name)) == {"a", "b"}
     done("run", "-q", "--from", file, "--to", f"{below}/{database_prefix}x{slash}", "--restart")
     assert set(support.documents(server_url, f"{database_prefix}x")) == {"a", "b"}
-    assert name in done("plan", "-q", "--from", file, "--to", f"{below}{slash}")
+    assert name in done("plan", "--from", file, "--to", f"{below}{slash}")
     done("verify", "-q", "--from", file, "--to", f"{below}/{database_prefix}x{slash}")
     done("verify", "-q", "--from", f"{below}/{name}{slash}", "--to", f"{below}/{database_prefix}x{slash}")
     done("run", "-q", "--from", f"{below}/{name}{slash}", "--to", "out")
@@ -155,6 +155,7 @@ def test_a_path_that_leads_to_no_server(
 ) -> None:
     """Exit code 2 and the way a database's slash is written."""
     (tmp_path / "fixtures").mkdir()
+    (tmp_path / "fixtures" / "a.ndjson").write_text('{"_id": "1"}\n')
     url = f"{server_url}{path}"
     words = {
         "seed": ["fixtures", "--to", url],

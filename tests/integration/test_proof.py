@@ -170,7 +170,7 @@ def test_a_backup_proves_what_it_reads(
         f"{name}: 25 documents with other content than that of the first revision: 'other0', 'other1', 'other10'"
     )
     assert (warning in ran.output) is is_couchdb
-    found = commands.run(*words, "--no-prove").value["databases"][name]
+    found = commands.run(*words, "--no-prove", "--json").value["databases"][name]
     assert "proven" not in found
     assert "unlike" not in found
 

@@ -41,7 +41,7 @@ def command(server_url: str, no_credentials: None, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COUCHDB_URL", server_url)
     monkeypatch.setenv("MIGRATOR_MASK_KEY", KEY)
-    return lambda *arguments: CliRunner().invoke(cli, [*arguments, "--quiet"])
+    return lambda *arguments: CliRunner().invoke(cli, [*arguments, "--log-level", "warning"])
 
 
 @pytest.fixture

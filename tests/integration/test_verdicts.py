@@ -44,7 +44,7 @@ def carry(way: str, documents: list[dict[str, Any]], server: str, database: str)
         ran = run("run", "-q", "--from", f"{database}.ndjson", "--to", f"{server}/{database}", *options)
         return ran.code, json.loads(Path("report.json").read_text())["totals"]
     to = ("--to", f"{server}/{database}", "--into-existing", "--rejects", "r.ndjson")
-    ran = run("convert", "-q", "--from", f"{database}.ndjson", *to)
+    ran = run("convert", "-q", "--json", "--from", f"{database}.ndjson", *to)
     return ran.code, next(json.loads(line) for line in ran.output.splitlines() if line.startswith("{"))
 
 
@@ -123,7 +123,8 @@ TEXTS = {
 def test_a_dump_that_names_a_document_twice(name: str, server_url: str, database_prefix: str) -> None:
     """A view that emits twice, a backup that was gone on with, two files put together: one document."""
     Path(name).write_text(TEXTS[name] + "\n", encoding="utf-8")
-    ran = run("convert", "-q", "--from", name, "--to", f"{server_url}/{database_prefix}a", "--rejects", "r")
+    target = f"{server_url}/{database_prefix}a"
+    ran = run("convert", "-q", "--json", "--from", name, "--to", target, "--rejects", "r")
     value = ran.value
     assert (ran.code, value["read"], value["rejected"]) == (0, 2, 0)
     assert value["written"] == 1

@@ -94,9 +94,9 @@ def set_up(
             f"There is another replication {name} at {server.url} already.",
             hint=f"Stop it first: migrator replicate stop {server.url} {name}",
         )
-    refuse_itself(database_url(*source), database_url(*target), instead="Name another with --to.")
     for each in (source, target):
         _refuse_wrong_credentials(*each)
+    refuse_itself(database_url(*source), database_url(*target), instead="Name another with --to.")
     if dry_run:
         return _replication(body, {"state": "not set up (dry run)"})
     if paused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shlex
 import threading
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Unpack
 
-from migrator.checkpoint.file import Checkpoint, CheckpointFile, open_checkpoint
+from migrator.checkpoint.file import COMMAND, Checkpoint, CheckpointFile, open_checkpoint
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, Interrupted
 from migrator.jobs.open import Around, surroundings
@@ -68,6 +69,7 @@ def apply_plan(
         with file.lock():
             job = {"command": "apply", "plan": fingerprint(plan)}
             checkpoint, resumed = open_checkpoint(file, job, resume=options.resume, restart=options.restart)
+            checkpoint.details[COMMAND] = shlex.split(options.again)
             earlier = _earlier(file, job)
             if options.resume and earlier is not None and earlier.finished:
                 # Killed between its last word and the removal of the checkpoint: there is little left to do.

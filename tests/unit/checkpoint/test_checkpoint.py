@@ -437,13 +437,10 @@ def test_an_existing_one_is_not_overwritten(file: CheckpointFile) -> None:
     assert "--restart" in caught.value.hint
 
 
-@pytest.mark.parametrize("keep_existing", [True, False])
-def test_one_that_settled_nothing_is_no_loss(file: CheckpointFile, keep_existing: bool) -> None:
+def test_one_that_settled_nothing_is_no_loss(file: CheckpointFile) -> None:
     """A run that failed at its start is started over by the same command, whosever it was."""
     file.save(Checkpoint(job=JOB, collections={"a": CollectionState(identity="10-ab", mark=0)}))
-    found, resumed = open_checkpoint(
-        file, {"source": "x"}, resume=False, restart=False, keep_existing=keep_existing
-    )
+    found, resumed = open_checkpoint(file, {"source": "x"}, resume=False, restart=False)
     assert (found.job, resumed) == ({"source": "x"}, False)
 
 
@@ -461,15 +458,15 @@ def test_starts_over(file: CheckpointFile) -> None:
 
 
 def test_a_finished_one_starts_over(file: CheckpointFile) -> None:
-    """A scheduled job always passes --resume: a finished run is followed by a whole one, with the same seed."""
+    """With --resume or without: a whole run follows, with the same seed, if the job is the same."""
     done = full()
     done.finished = True
     file.save(done)
-    made, resumed = open_checkpoint(file, JOB, resume=True, restart=False)
-    assert (made.collections, resumed, made.seed, made.started_ms) == ({}, False, "00ff", 1_700_000_000_000)
-    with pytest.raises(CheckpointError, match="finished"):
-        open_checkpoint(file, JOB, resume=False, restart=False)
-    assert open_checkpoint(file, JOB, resume=False, restart=False, keep_existing=False)[1] is False
+    for resume in (True, False):
+        made, resumed = open_checkpoint(file, JOB, resume=resume, restart=False)
+        assert (made.collections, resumed, made.seed, made.started_ms) == ({}, False, "00ff", 1_700_000_000_000)
+    with pytest.raises(CheckpointError, match="another job"):
+        open_checkpoint(file, {"source": "x"}, resume=False, restart=False)
 
 
 @pytest.mark.parametrize(

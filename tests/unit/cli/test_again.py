@@ -315,7 +315,7 @@ def test_what_ended_one_database_has_the_whole_command(
         return RevisionsResult("restore", "a", "b", [ended], 1.0)
 
     monkeypatch.setattr("migrator.backup.restore.run_restore", full)
-    words = ["restore", "--from", str(tmp_path), "--to", URL]
+    words = ["restore", "--from", str(tmp_path), "--to", URL, "--json"]
     monkeypatch.setattr(sys, "argv", ["migrator", *words])
     with pytest.raises(SystemExit) as ended:
         main()

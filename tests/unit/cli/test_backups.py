@@ -174,7 +174,7 @@ def test_encrypted_backups_are_checked_with_and_without_the_key(tmp_path: Path) 
 
     public, key = new_key(tmp_path)
     write(open_place(str(tmp_path / "b")), [simple(1)], cipher=open_cipher([public]))
-    without = backups(tmp_path, "check", "--from", "b", "-q")
+    without = backups(tmp_path, "check", "--from", "b")
     assert (0, True) == (without.returncode, "only digests" in without.stdout)
     inside = backups(tmp_path, "check", "--from", "b", "-q", "--identity", str(key), "--json")
     assert (0, 1) == (inside.returncode, json.loads(inside.stdout)["leaves"])

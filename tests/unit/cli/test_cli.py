@@ -332,7 +332,7 @@ def test_the_report_is_json_of_the_documented_form(migrator: Migrator, tmp_path:
     assert NUMBERS == list(report["totals"])
     for counts in (report["totals"], *report["collections"].values()):
         assert counts["read"] == sum(counts[name] for name in NUMBERS[1:6])
-    done = migrator("run", "--from", "in", "--to", "out2", "--report", "report.json", "-q")
+    done = migrator("run", "--from", "in", "--to", "out2", "--report", "report.json")
     assert json.loads((tmp_path / "report.json").read_text())["totals"] == report["totals"]
     assert done.out.startswith("collection")
 

@@ -22,7 +22,7 @@ from migrator.cli.backups import DrillOptions
 from migrator.cli.flags import flags, given, made
 from migrator.cli.replicate import ReplicationOptions
 from migrator.cli.servers import SandboxOptions, SecureOptions, WaitOptions
-from migrator.config import Connection, JobConfig, LogOptions, Watch
+from migrator.config import Connection, JobConfig, LogOptions, Output, Watch
 from migrator.config.option import CommandOptions, Described, option, options_of
 from migrator.convert.options import ConvertJob
 from migrator.errors import ConfigError
@@ -33,7 +33,7 @@ from tests.support.backups import simple, write
 
 ALL = (Connection, Watch, LogOptions, JobConfig, BackupOptions, RestoreOptions, Policy, ConvertJob, SeedOptions)
 ALL += (Masking, PlanOptions, ApplyOptions, WaitOptions, SandboxOptions)  # type: ignore[assignment]
-ALL += (SecureOptions, ReplicationOptions, DrillOptions, CommandOptions)  # type: ignore[assignment]
+ALL += (SecureOptions, ReplicationOptions, DrillOptions, CommandOptions, Output)  # type: ignore[assignment]
 A, B = "http://a:5984", "http://b:5984"
 # What is typed, and the function behind the command, which is asked what reaches it.
 SEAMS: dict[str, tuple[list[str], str]] = {
@@ -68,9 +68,9 @@ SEAMS: dict[str, tuple[list[str], str]] = {
 # Of these, no option but --json or a pattern goes beyond the command.
 WITHOUT_OPTIONS = {"status", "plugins", "completion", "backups list"}
 # Given in `SEAMS`, read before the function is reached, or tested elsewhere with a watchdog of its own.
-NOT_CHANGED = frozenset(
-    {"source", "target", "place", "ping", "metrics", "wait_s", "quiet", "log_level", "log_format", "within"}
-)
+NOT_CHANGED = frozenset({"source", "target", "place", "ping", "metrics", "wait_s", "within"})
+# What every command has, or what its log is like.
+NOT_CHANGED |= {"quiet", "as_json", "log_level", "log_format"}
 
 
 class ReachedError(Exception):

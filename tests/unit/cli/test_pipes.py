@@ -270,9 +270,8 @@ def test_convert_reads_and_writes_streams(tmp_path: Path, source: str, target: s
     (tmp_path / "in").write_bytes(LEAVES)
     start = {"PIPE": "", "FIFO": "mkfifo fifo; (cat in > fifo &); ", "-": "cat in | "}.get(source, "")
     name = {"PIPE": "<(cat in)", "FIFO": "fifo"}.get(source, source)
-    words = (
-        f"migrator convert -q --from {name} --to {'/dev/stdout' if target == 'SINK' else target} --format ndjson"
-    )
+    sink = "/dev/stdout" if target == "SINK" else target
+    words = f"migrator convert -q --json --from {name} --to {sink} --format ndjson"
     done = shell(f"{start}{words}", tmp_path)
     assert done.returncode == 0, done.stderr
     written = (tmp_path / "out").read_text() if target == "out" else done.stdout

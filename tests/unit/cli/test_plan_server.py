@@ -86,5 +86,5 @@ def test_plan_shows_what_run_would_do_between_servers_too(asked: list[Any]) -> N
 def test_a_job_is_planned_without_further_words(asked: list[Any]) -> None:
     """Files are not a server."""
     result = typed("plan", "--from", "in", "--to", "out", "--json")
-    assert ('{\n  "job": 1\n}\n', "") == (result.stdout, result.stderr)
+    assert ('{"job": 1}\n', "") == (result.stdout, result.stderr)
     assert len(asked) == 1

@@ -103,7 +103,7 @@ def test_run_with_verify_puts_both_into_one_report(folder: Path) -> None:
     (folder / "in").mkdir()
     (folder / "in" / "a.ndjson").write_text('{"_id":"1"}\n{"_id":"2"}\n')
     runner = CliRunner()
-    run = ["run", "--from", "in", "--to", "out", "--verify", "-q", "--report"]
+    run = ["run", "--from", "in", "--to", "out", "--verify", "--report"]
     done = runner.invoke(cli, [*run, "-"], standalone_mode=False, catch_exceptions=False)
     value = json.loads(done.stdout)
     assert value["verification"]["ok"]

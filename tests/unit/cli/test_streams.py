@@ -95,7 +95,7 @@ def test_names_that_the_encoding_lacks_are_escaped(source: Path, tmp_path: Path,
 
 def test_a_result_that_is_lost_is_told(source: Path, tmp_path: Path) -> None:
     """On standard error, with the reason; the reader that went by itself is told nothing."""
-    full = shell("migrator run -q --from source --to out >/dev/full", tmp_path)
+    full = shell("migrator run -q --json --from source --to out >/dev/full", tmp_path)
     assert (full.returncode, full.stderr) == (
         0,
         LOST.format("No space left on device"),

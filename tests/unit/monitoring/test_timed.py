@@ -270,5 +270,7 @@ def test_an_overlapping_run_is_told_as_failed(tmp_path: Path, watchdog: StubServ
 
 def test_unasked_the_table_stays(tmp_path: Path) -> None:
     """People see what they saw."""
-    result = run(tmp_path, "--from", source(tmp_path, '{"_id":"a"}'))
-    assert result.stdout.startswith("collection")
+    words = ["run", "--from", source(tmp_path, '{"_id":"a"}'), "--to", str(tmp_path / "out")]
+    assert CliRunner().invoke(cli, words).stdout.startswith("collection")
+    # Quietly, there is nothing to see.
+    assert CliRunner().invoke(cli, [*words, "--quiet"]).output == ""
