@@ -79,7 +79,7 @@ def rejected_text(count: int, what: str = "document") -> str:
 
 def rejects_advice(result: RunResult) -> str:
     """What to do about a run's rejected documents."""
-    text = f"{rejected_text(result.report.rejected)}."
+    text = f"{rejected_text(result.rejected)}."
     if altered := result.report.altered:
         text += f" {altered:,} of them {was(altered)} changed on the way to the server."
     if result.config.replicate:
@@ -89,7 +89,7 @@ def rejects_advice(result: RunResult) -> str:
         )
     if not result.rejects:
         return text
-    return f"{text} {retry_advice(result.rejects, result.config, result.rejected, result.report.rejected)}"
+    return f"{text} {retry_advice(result.rejects, result.config, result.rejected_of, result.rejected)}"
 
 
 def retry_advice(rejects: str | os.PathLike[str], config: JobConfig, counts: Mapping[str, int], count: int) -> str:

@@ -74,15 +74,35 @@ class RunResult(Result):
         return self.job.checkpoint
 
     @property
-    def rejected(self) -> dict[str, int]:
+    def carried(self) -> Counts:
+        """What earlier, interrupted runs of the same checkpoint had settled."""
+        return self.report.carried
+
+    @property
+    def unconfirmed(self) -> tuple[str, ...]:
+        """What could not be made sure of, as sentences."""
+        return self.report.unconfirmed
+
+    @property
+    def rejected(self) -> int:
+        """Rejected documents of the whole job."""
+        return self.report.rejected
+
+    @property
+    def altered(self) -> int:
+        """Documents of the whole job that were changed on their way."""
+        return self.report.altered
+
+    @property
+    def rejected_of(self) -> dict[str, int]:
         """Rejected documents by collection, of all runs of the job."""
         return {name: state.counts.rejected for name, state in self.job.state.collections.items()}
 
     @property
     def exit_code(self) -> int:
         """3 where documents were rejected, 4 where some were changed on their way or the comparison differs."""
-        if self.report.rejected:
-            return rejects_exit(self.report.altered)
+        if self.rejected:
+            return rejects_exit(self.altered)
         return EXIT_OK if self.verification is None else self.verification.exit_code
 
     @property
@@ -101,7 +121,7 @@ class RunResult(Result):
         return report_to_json(
             self.report,
             rejects=str(self.rejects or ""),
-            retry=retry_commands(self.rejects, self.config, self.rejected) if self.rejects else (),
+            retry=retry_commands(self.rejects, self.config, self.rejected_of) if self.rejects else (),
             dry_run=self.config.dry_run,
             verification=None if self.verification is None else self.verification.to_dict(),
             history=self.history,
