@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import stat
 import sys
 from collections.abc import Sequence
 
@@ -82,9 +84,17 @@ def screen_lines() -> int | None:
     return shutil.get_terminal_size().lines if sys.stdout.isatty() else None
 
 
+def _kept_in_a_file() -> bool:
+    """True where standard output is a file: who sends a result there wants to have it."""
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def print_text(text: str, *, beside: bool = False) -> None:
     """Print lines; on standard error where standard output has something else, and they go beside it."""
-    if asked(QUIET):
+    if asked(QUIET) and (beside or not _kept_in_a_file()):
         _hold(text, beside=beside)
     elif beside:
         say(text)

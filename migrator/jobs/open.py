@@ -131,6 +131,7 @@ def open_job(
     stopping: threading.Event | None = None,
     source: Extractor | None = None,
     target: Loader | None = None,
+    writes: bool = True,
 ) -> Iterator[OpenJob]:
     """Open source and target and find out what is to be moved; nothing is written.
 
@@ -141,6 +142,7 @@ def open_job(
         stopping: set it to stop.
         source: an extractor to use in place of `config.source`.
         target: a loader to use in place of `config.target`.
+        writes: False for what compares: a database is equal to itself.
 
     Raises:
         ConfigError: something in the job cannot be.
@@ -166,7 +168,7 @@ def open_job(
         names = {name: bare_loader.target_name(name) for name in collections}
         loader = wrapper.RetryingLoader(bare_loader, retrier)
         first = wrapper.RetryingLoader(bare_loader, once)
-        if isinstance(bare_extractor, Addressed) and loader.traits.couchdb:
+        if writes and isinstance(bare_extractor, Addressed) and loader.traits.couchdb:
             for name, database in names.items():
                 url = f"{bare_loader.describe()}/{quote(database, safe='')}"
                 refuse_itself(bare_extractor.address(name), url, instead=OTHER_TARGET)

@@ -62,7 +62,7 @@ def verify_job(
             hint="Verify at the end of the run itself: migrator run … --verify",
         )
     with contextlib.ExitStack() as stack:
-        job = stack.enter_context(open_job(config, source=source, **around))
+        job = stack.enter_context(open_job(config, source=source, writes=False, **around))
         job.fingerprint["operation"] = "verify"
         path = default_paths(job)[0]
         if config.verify and config.checkpoint:

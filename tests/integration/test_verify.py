@@ -407,3 +407,13 @@ def test_other_processes_find_what_one_finds(
     assert expected == found[0].comparisons[name].as_dict() == found[1].comparisons[name].as_dict()
     assert found[0].differences == found[1].differences
     assert (2, 2) == (found[0].unwritable, found[1].unwritable)
+
+
+def test_a_database_is_equal_to_itself(server_url: str, database_prefix: str, tmp_path: Path) -> None:
+    """Nothing is written, so nobody is kept from comparing it."""
+    name = f"{database_prefix}a"
+    load(server_url, name, {"a": {"n": 1}, "b": {}}, tmp_path)
+    url = f"{server_url}/{name}"
+    assert verify_job(JobConfig(source=url, target=url), environ={}).comparisons[name].equal == 2
+    with pytest.raises(ConfigError, match="Source and target are one database"):
+        run_job(JobConfig(source=url, target=url, checkpoint=str(tmp_path / "c.json")), environ={})

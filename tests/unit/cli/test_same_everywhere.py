@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +109,10 @@ def test_quiet_prints_nothing_on_success_and_all_of_it_otherwise(tmp_path: Path)
         done = run_whole(tmp_path, *words, "-q", "--json")
         assert done.stdout.count("\n") == 1, words
         assert json.loads(done.stdout)
+    with (tmp_path / "result.txt").open("w+") as kept:
+        command = [sys.executable, "-m", "migrator", "verify", *sides, "-q"]
+        subprocess.run(command, cwd=tmp_path, stdout=kept, check=True, timeout=60)
+        assert kept.tell(), "what is sent into a file is kept"
     (tmp_path / "out" / "orders.ndjson").write_text('{"_id": "b"}\n')
     done = run_whole(tmp_path, "verify", *sides, "-q")
     assert done.returncode == 4
