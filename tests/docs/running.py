@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import selectors
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,12 +19,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tests import support
 from tests.docs.pages import OUTPUT, ROOT, SHELL, Block, blocks, name_of
 from tests.docs.private_server import PrivateServer
-from tests.docs.scenes import Scene, scene_of
+from tests.docs.scenes import ACCOUNT, Scene, scene_of
 from tests.support.processes import LIMIT_S, ended
 
 TIMEOUT_S = 90
@@ -195,11 +196,24 @@ def normal(text: str) -> str:
 
 
 def play(
-    page: Path, folder: Path, server_url: str, prefix: str, *, is_couchdb: bool, swap: Mapping[str, str]
+    page: Path,
+    folder: Path,
+    server_url: str,
+    prefix: str,
+    *,
+    is_couchdb: bool,
+    swap: Mapping[str, str],
+    with_account: bool = False,
 ) -> int:
-    """Go through a page; how many commands were typed. Each must end with the exit code that is expected of it."""
+    """Go through a page; how many commands were typed. Each must end with the exit code that is expected of it.
+
+    With an account, the server gets no credentials but those that the page's commands send, as the page tells how.
+    """
     scene = scene_of(page)
     scene = replace(scene, swap={**scene.swap, **swap})
+    on_cluster = support.is_cluster(server_url)
+    if with_account:
+        scene, server_url = account_typed(scene, server_url)
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("COUCHDB_", "PYTEST_"))}
     programs = f"{folder}/bin:{Path(sys.executable).parent}"
     stage = Stage(folder, server_url, prefix, scene, is_couchdb)
@@ -212,7 +226,6 @@ def play(
     }
     shell = Shell(folder, environ)
     typed, printed = 0, None
-    on_cluster = support.is_cluster(server_url)
     changed: list[tuple[Block, str]] = []
     try:
         stage.prepare()
@@ -247,6 +260,16 @@ def play(
         stage.close()
     update(page, changed)
     return typed
+
+
+def account_typed(scene: Scene, server_url: str) -> tuple[Scene, str]:
+    """A scene in which a server's credentials are typed where its page says so, and the URL without them."""
+    parts = urlsplit(server_url)
+    values = {"USER": unquote(parts.username or ""), "PASSWORD": unquote(parts.password or "")}
+    words = " ".join(f"COUCHDB_{name}={shlex.quote(value)}" for name, value in values.items())
+    swap = {r"COUCHDB_USER=\w+ COUCHDB_PASSWORD=\w+": words.replace("\\", r"\\")}
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return replace(scene, swap={**scene.swap, **swap}, not_run={**scene.not_run, ACCOUNT: ""}), url
 
 
 def typed_command(block: Block, command: str, stage: Stage, shell: Shell) -> str | None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from tests.docs.pages import name_of
 
+# What tells a page's commands whose server it is.
+ACCOUNT = r"^export COUCHDB_\S*USER=|^curl\(\) "
 S3 = r"^migrator .*\bs3://"
 # Why a command is not run by the test of its page. Its words are compared with the command line all the same.
 NOT_RUN = {
@@ -21,7 +23,7 @@ NOT_RUN = {
     r"^python -m pytest tests/": "would run these tests",
     r"^mkdocs ": "serves, or builds what test_site.py builds",
     r"^migrator sandbox ": "serves; tests/integration/test_sandbox.py starts it, and the test has a server already",
-    r"^export COUCHDB_\S*USER=": "the test's server has credentials of its own",
+    ACCOUNT: "the test's server has credentials of its own",
     r"^migrator completion .*~/": "would change the developer's shell; tests/unit/cli/test_completion.py runs it",
     S3: "wants a bucket; docs/nightly-s3.md is typed with one",
     r"^migrator .*age1…|^age-keygen |^age ": "wants a key of the reader's own; tests/unit/backup encrypts",
