@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import pkgutil
 import re
@@ -21,6 +22,8 @@ from migrator import functions
 from migrator.config.kinds import KINDS, SOURCES, TARGETS
 from migrator.functions.arguments import Servers
 from migrator.plugins import DISTRIBUTION
+from tests.benchmark.results import Results
+from tests.benchmark.table import filled
 from tests.docs.pages import ROOT
 
 
@@ -152,3 +155,11 @@ def test_no_word_stands_twice() -> None:
         [kind.word for kind in KINDS],
     ):
         assert len(set(words)) == len(words)
+
+
+def test_performance_is_what_was_measured() -> None:
+    """The tables are those of the numbers beside the page: scripts/bench --from-json … --page … makes them."""
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    measured = Results.from_json(json.loads((ROOT / "docs" / "performance.json").read_text(encoding="utf-8")))
+    assert page.count("<!-- bench ") > 8
+    assert filled(page, measured) == page

@@ -18,9 +18,9 @@ from tests.benchmark.contenders import loaders, readers
 from tests.benchmark.growth import growth, resumes, starts
 from tests.benchmark.measuring import Failed
 from tests.benchmark.peers import install_peers
-from tests.benchmark.results import Results
+from tests.benchmark.results import Results, merged
 from tests.benchmark.server import opened_server
-from tests.benchmark.table import render
+from tests.benchmark.table import filled, render
 from tests.benchmark.workers import workers
 
 DOCUMENTS = 100_000
@@ -48,7 +48,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--folder", type=Path, help="for data and outputs [default: the system's temporary one]")
     made.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there, - for standard output")
     made.add_argument("--chart", type=Path, metavar="FILE", help="draw the cases there, as SVG")
-    made.add_argument("--from-json", type=Path, metavar="FILE", help="measure nothing, show an earlier --json")
+    made.add_argument("--page", type=Path, metavar="FILE", help="make the tables of this page again")
+    showing = "measure nothing, show an earlier --json; repeated, all of them together"
+    made.add_argument("--from-json", type=Path, action="append", metavar="FILE", help=showing)
     return made
 
 
@@ -57,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     try:
         if asked.from_json:
-            results = Results.from_json(json.loads(asked.from_json.read_text(encoding="utf-8")))
+            texts = [path.read_text(encoding="utf-8") for path in asked.from_json]
+            results = merged([Results.from_json(json.loads(text)) for text in texts])
         else:
             results = _measure(asked)
     except (Failed, RuntimeError, ValueError) as error:
@@ -66,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = json.dumps(results.to_json(), indent=1) + "\n"
     if asked.json and str(asked.json) != "-":
         asked.json.write_text(text, encoding="utf-8")
+    if asked.page:
+        asked.page.write_text(filled(asked.page.read_text(encoding="utf-8"), results), encoding="utf-8")
     if asked.chart:
         asked.chart.write_text(draw(results.cases), encoding="utf-8")
     print(text if str(asked.json) == "-" else render(results), end="")

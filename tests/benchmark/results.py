@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 SCHEMA = 1
@@ -90,6 +90,18 @@ class Results:
             for case in value["cases"]
         ]
         return cls(**fields, cases=cases)
+
+
+def merged(parts: Sequence[Results]) -> Results:
+    """Several measurements as one; what they ran on is said of the first, and the highest load counts."""
+    first = parts[0]
+    return replace(
+        first,
+        load_before=max(part.load_before for part in parts),
+        load_after=max(part.load_after for part in parts),
+        cases=[case for part in parts for case in part.cases],
+        rows={title: rows for part in parts for title, rows in part.rows.items()},
+    )
 
 
 def summarise(case: Case) -> list[Summary]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from tests.benchmark.results import Case, Results, summarise
 
 MB = 1_000_000
+_BLOCK = re.compile(r"(<!-- bench (.+?) -->)\n.*?(<!-- end -->)", re.DOTALL)
 
 
 def render(results: Results) -> str:
@@ -14,9 +16,27 @@ def render(results: Results) -> str:
     parts = [conditions(results)]
     parts += [case_table(case) for case in results.cases if case.samples]
     for title, rows in results.rows.items():
-        header = list(rows[0])
-        parts.append(f"{title}\n\n{grid(header, [[_cell(row[name]) for name in header] for row in rows])}")
+        parts.append(f"{title}\n\n{rows_table(rows)}")
     return "\n\n".join(parts) + "\n"
+
+
+def filled(page: str, results: Results) -> str:
+    """A page with its tables made again: each stands between `<!-- bench NAME -->` and `<!-- end -->`.
+
+    NAME is a case with its number of documents, or the title of other rows.
+
+    Raises:
+        KeyError: nothing of that name was measured.
+    """
+    tables = {f"{case.name} {case.documents}": case_table(case) for case in results.cases if case.samples}
+    tables |= {title: rows_table(rows) for title, rows in results.rows.items()}
+    return _BLOCK.sub(lambda match: f"{match[1]}\n\n{tables[match[2]]}\n\n{match[3]}", page)
+
+
+def rows_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """A table of rows that have the same names."""
+    header = list(rows[0])
+    return grid(header, [[_cell(row[name]) for name in header] for row in rows])
 
 
 def conditions(results: Results) -> str:
