@@ -107,7 +107,8 @@ def command(server_url: str, prefix: str) -> Callable[[str, bool], Ran]:
 
     def ran(name: str, again: bool) -> Ran:
         words = COMMANDS[name].replace("URL", server_url).replace("NAME", prefix).replace("USER", user).split()
-        return run(*words, *(["--resume"] if again and "--checkpoint" in words else []))
+        more = ["--resume"] if again and "--checkpoint" in words else []
+        return run(*words, *more, with_errors=True)
 
     return ran
 
