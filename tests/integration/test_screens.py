@@ -46,13 +46,13 @@ def seen(server: PrivateServer, folder: Path, line: str, columns: int, code: int
 
 def assert_screen(name: str, server: PrivateServer, line: str, found: Recorded, columns: int) -> None:
     """Compare with what was recorded."""
-    text = re.sub(r"/\S+/(?=orders)", "/home/ada/", found.golden().replace(server.url, URL))
+    text = re.sub(r"/\S+/(?=orders|backups)", "/home/ada/", found.golden().replace(server.url, URL))
     text = re.sub(r"migrator-[0-9a-f]{8}", "migrator-JOB", text)
     if name == "apply":
         # Who may come in by default is another one on each server.
         text = re.sub(r" +(_security|-{9,11}|set|open to all)$", "  …", text, flags=re.MULTILINE)
-    # A backup's result is for programs, and has sizes that depend on the day.
-    text = re.sub(r"^\{.*\}$", "{…}", text, flags=re.MULTILINE)
+    # A backup's size depends on the day.
+    text = re.sub(r" +\d{2,3},\d{3}\b", lambda size: "…".rjust(len(size[0])), text)
     assert_golden(f"screens/{name}-{columns}.txt", f"$ migrator {line}\n{text}")
 
 
@@ -61,7 +61,7 @@ def test_run_and_verify(server: PrivateServer, folder: Path, columns: int) -> No
     """Share, documents and time left; the rate where there is room, and above them what was rejected."""
     for name, command, more, code in (
         ("plan", "plan", "", 0),
-        ("run", "run", " --rejects rejects.ndjson --checkpoint c.json", 3),
+        ("run", "run", " --rejects rejects.ndjson --checkpoint c.json --no-prove", 3),
         ("verify", "verify", "", 4),
     ):
         line = f"{command} --from orders.ndjson --to {URL}{more}"
@@ -75,7 +75,7 @@ def test_backup_restore_and_apply(server: PrivateServer, folder: Path, columns: 
     """The same for whole revisions, and for a whole server."""
     seen(server, folder, f"run --from orders.ndjson --to {URL} --rejects r.ndjson", columns, 3)
     for name, line in (
-        ("backup", f"backup --from {URL}/orders --to backups"),
+        ("backup", f"backup --from {URL}/orders --to backups --no-prove"),
         ("restore", f"restore --from backups --to {URL} --map orders=copy"),
         (
             "plan-server",
