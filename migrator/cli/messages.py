@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import shutil
 import stat
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import click
 
@@ -15,6 +18,8 @@ _FLAG, _JSON = "--log-format", "json"
 AS_JSON, QUIET = "migrator.as_json", "migrator.quiet"
 """In the context of a command that was asked for JSON, or to be quiet."""
 _HELD = "migrator.held"
+# Of what a quiet command has to say so many lines are kept, the last ones.
+MAX_HELD = 1_000
 # How the command that runs now writes its log; known before its words are parsed, as these may be wrong.
 _state = {"json": False}
 
@@ -43,12 +48,34 @@ def release() -> None:
     """Say what a quiet command has kept to itself."""
     context = click.get_current_context()
     context.meta.pop(QUIET, None)
-    for text, beside in context.meta.pop(_HELD, ()):
-        print_text(text, beside=beside)
+    for tell in context.meta.pop(_HELD, ()):
+        tell()
 
 
-def _hold(text: str, *, beside: bool) -> None:
-    click.get_current_context().meta.setdefault(_HELD, []).append((text, beside))
+def _hold(tell: Callable[[], object]) -> None:
+    _held().append(tell)
+
+
+def _held() -> deque[Callable[[], object]]:
+    meta = click.get_current_context().meta
+    found: deque[Callable[[], object]] = meta.setdefault(_HELD, deque(maxlen=MAX_HELD))
+    return found
+
+
+class HeldLog(io.StringIO):
+    """Where the log of a quiet command goes: to standard error, but only if the command does not end well.
+
+    Made in the command's own thread; any thread may write.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = _held()
+
+    def write(self, text: str) -> int:
+        """Keep a line."""
+        self._held.append(partial(click.echo, text, err=True, nl=False))
+        return len(text)
 
 
 def say(text: str, level: str = "info") -> None:
@@ -59,8 +86,8 @@ def say(text: str, level: str = "info") -> None:
         level: `info`, `warning` or `error`.
     """
     text = text.rstrip()
-    if level == "info" and asked(QUIET):
-        _hold(text, beside=True)
+    if level != "error" and asked(QUIET):
+        _hold(partial(say, text, level))
         return
     if _state["json"]:
         from migrator.report.logs import LogListener  # only for this
@@ -95,7 +122,7 @@ def _kept_in_a_file() -> bool:
 def print_text(text: str, *, beside: bool = False) -> None:
     """Print lines; on standard error where standard output has something else, and they go beside it."""
     if asked(QUIET) and (beside or not _kept_in_a_file()):
-        _hold(text, beside=beside)
+        _hold(partial(print_text, text, beside=beside))
     elif beside:
         say(text)
     else:

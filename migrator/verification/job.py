@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,6 @@ from migrator.verification.proven import as_proven, says_enough
 from migrator.verification.read_target import SORT_MEMORY_BYTES, open_reader
 from migrator.verification.result import DifferenceFile, VerifyResult
 
-# So many are kept for people; --differences FILE holds all.
-MAX_DIFFERENCES_KEPT = 1_000
 MIN_SAVE_INTERVAL_S = 0.5
 _BY_SETTINGS = frozenset({"document_too_large"})
 
@@ -41,6 +39,7 @@ def verify_job(
     differences: str | None = None,
     source: Extractor | None = None,
     run_checkpoint: Checkpoint | None = None,
+    own: Container[tuple[str, str]] = (),
     **around: Unpack[Around],
 ) -> VerifyResult:
     """Compare source and target of a job.
@@ -50,6 +49,7 @@ def verify_job(
         differences: a file for all differences, as NDJSON.
         source: an extractor to use in place of `config.source`.
         run_checkpoint: of the run that is verified: ids by uuid7 come from its seed, and it says what it proved.
+        own: collection and id of what that run has rejected.
         around: as in `open_job`.
 
     Raises:
@@ -89,7 +89,7 @@ def verify_job(
         ran = run_checkpoint.collections if run_checkpoint else {}
         # To recognize plain documents is most of the work where nothing else is asked.
         prepare = stack.enter_context(transform_pool(job, checkpoint, gains=True))
-        result = _Verification(job, reader, checkpoint, file, sink, spool, ran, prepare).run(resumed=resumed)
+        result = _Verification(job, reader, checkpoint, file, sink, spool, ran, prepare, own).run(resumed=resumed)
         file.remove()
         return result
 
@@ -115,6 +115,7 @@ class _Verification:
     spool: Path
     ran: Mapping[str, CollectionState]
     prepare: Preparing | None
+    own: Container[tuple[str, str]]
 
     def run(self, *, resumed: bool) -> VerifyResult:
         started = time.monotonic()
@@ -187,7 +188,7 @@ class _Verification:
                 # What was compared so far can lack what comes later: all begins again.
                 unordered.append(name)
                 self.result.comparisons[name] = numbers = Comparison()
-                self.result.differences = [each for each in self.result.differences if each.collection != name]
+                self.result.forget(name)
                 self.sink.rewind(began[name])
                 state.position = after = None
         if name in unordered:
@@ -232,8 +233,7 @@ class _Verification:
     def _note(self, step: Step) -> None:
         for difference in step.differences:
             self.sink.write(difference)
-            if len(self.result.differences) < MAX_DIFFERENCES_KEPT:
-                self.result.differences.append(difference)
+            self.result.note(difference, self.own)
 
     def _in_order(
         self, name: str, assembly: Assembly, after: str | None, *, surely: bool

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,11 +14,13 @@ from typing import Any, BinaryIO
 from migrator.errors import EXIT_DIFFERENCES, EXIT_OK, ConfigError, MigratorError
 from migrator.files.durable import flush_to_disk
 from migrator.files.failures import RESUME, write_error
-from migrator.naming import counted, printable
+from migrator.naming import counted, printable, was
 from migrator.report.result import Result
 from migrator.report.summary import table, unconfirmed_lines
 from migrator.verification.compare import Comparison, Difference
 
+# So many are kept for people; --differences FILE holds all.
+MAX_DIFFERENCES_KEPT = 1_000
 MAX_DIFFERENCES_SHOWN = 20
 
 
@@ -28,7 +30,8 @@ class VerifyResult(Result):
 
     `unwritable` counts source documents that the target can never hold; `unconfirmed` says what of the lists that
     were compared could not be made sure of. `proven` are those that the run had proven as it wrote them, which
-    were not read once more.
+    were not read once more; `own_rejects` says by collection how many differences are of documents that the very
+    run had rejected.
     """
 
     comparisons: dict[str, Comparison] = field(default_factory=dict)
@@ -38,6 +41,24 @@ class VerifyResult(Result):
     seconds: float = 0.0
     unconfirmed: Sequence[str] = ()
     proven: int = 0
+    own_rejects: dict[str, int] = field(default_factory=dict)
+
+    def note(self, difference: Difference, own: Container[tuple[str, str]]) -> None:
+        """Count a difference that was found, and keep it where there are few.
+
+        Args:
+            difference: the difference.
+            own: collection and id of what the very run had rejected.
+        """
+        if (difference.collection, difference.id) in own:
+            self.own_rejects[difference.collection] = self.own_rejects.get(difference.collection, 0) + 1
+        if len(self.differences) < MAX_DIFFERENCES_KEPT:
+            self.differences.append(difference)
+
+    def forget(self, collection: str) -> None:
+        """What was found in a collection that is compared from its beginning again."""
+        self.differences = [each for each in self.differences if each.collection != collection]
+        self.own_rejects.pop(collection, None)
 
     @property
     def ok(self) -> bool:
@@ -64,6 +85,7 @@ class VerifyResult(Result):
             "differences": [difference._asdict() for difference in self.differences],
             "seconds": round(self.seconds, 3),
             **({"proven": self.proven} if self.proven else {}),
+            **({"own_rejects": self.own_rejects} if self.own_rejects else {}),
             **({"unconfirmed": list(self.unconfirmed)} if self.unconfirmed else {}),
         }
 
@@ -144,6 +166,7 @@ def result_from_json(value: Any, *, name: str) -> VerifyResult:
             float(value["seconds"]),
             tuple(str(text) for text in value.get("unconfirmed", ())),
             int(value.get("proven", 0)),
+            {str(name): int(number) for name, number in value.get("own_rejects", {}).items()},
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigError(
@@ -163,6 +186,10 @@ def result_to_text(result: VerifyResult) -> str:
         lines.append(f"{difference.kind}: {printable(difference.collection)} {difference.id[:200]!r}{where}")
     if len(result.differences) > MAX_DIFFERENCES_SHOWN:
         lines.append("... and more; --differences FILE writes all of them")
+    if own := sum(result.own_rejects.values()):
+        lines.append(
+            f"{own:,} of the differences {was(own, 'is a document', 'are documents')} that this run rejected"
+        )
     if result.unwritable:
         lines.append(
             f"{counted(result.unwritable, 'source document')} can never be written there, for the reasons above: "

@@ -16,12 +16,15 @@ from migrator.jobs.dispatch import run_any
 from migrator.jobs.open import Around
 from migrator.jobs.piped import refuse_second_reading
 from migrator.jobs.run import JobResult
-from migrator.model import CollectionReport, Counts, Extractor, Report
-from migrator.model.events import Event, ignore
+from migrator.model import CollectionReport, Counts, Extractor, Reject, Report
+from migrator.model.events import DocumentRejected, Event, ignore
 from migrator.pipeline.wrapper import ExtractorWrapper
 from migrator.report.history import HistoryListener
 from migrator.report.result import Result, rejects_exit
 from migrator.report.summary import report_to_json
+
+# Of more rejects it is not said which differences are theirs.
+MAX_OWN_REJECTS = 100_000
 
 if TYPE_CHECKING:
     from migrator.verification.result import VerifyResult
@@ -135,6 +138,21 @@ class _KeptOpen(ExtractorWrapper):
         """Not yet."""
 
 
+class _Rejected:
+    """Which documents a run has rejected, so many at most: of each a hash, which is as good as its id."""
+
+    def __init__(self) -> None:
+        self._hashes: set[int] = set()
+
+    def add(self, reject: Reject) -> None:
+        """Note one."""
+        if len(self._hashes) < MAX_OWN_REJECTS:
+            self._hashes.add(hash((reject.collection, reject.id)))
+
+    def __contains__(self, key: object) -> bool:
+        return hash(key) in self._hashes
+
+
 def run_whole(
     config: JobConfig,
     *,
@@ -158,9 +176,13 @@ def run_whole(
         refuse_second_reading(config)
     history, listener = HistoryListener(), around.get("listener", ignore)
 
+    own = _Rejected()
+
     def both(event: Event) -> None:
         listener(event)
         history(event)
+        if isinstance(event, DocumentRejected):
+            own.add(event.reject)
 
     watched: Around = {**around, "listener": both}
     kept = _KeptOpen(source) if compares and source is not None else source
@@ -173,7 +195,7 @@ def run_whole(
     if compares:
         from migrator.verification.job import verify_job  # many runs are not compared
 
-        found = verify_job(config, source=source, run_checkpoint=job.state, **around)
+        found = verify_job(config, source=source, run_checkpoint=job.state, own=own, **around)
         result = replace(result, verification=found)
         result.write(report, again=RESUME)
     return result

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from migrator.errors import CheckpointError, ConfigError, Interrupted
 from migrator.extractors.memory import MemoryExtractor
 from migrator.jobs.run import run_job
 from migrator.model.events import DocumentRejected, DocumentsCompared, Event
+from migrator.report.html import render_page
 from migrator.verification.compare import Difference
 from migrator.verification.job import verify_job
-from migrator.verification.result import VerifyResult, result_to_text
+from migrator.verification.result import VerifyResult, result_from_json, result_to_text
+from migrator.verification.run import run_whole
 from tests import support
 from tests.support.fault_proxy import FaultProxy, Request, at_random
 
@@ -417,3 +420,25 @@ def test_a_database_is_equal_to_itself(server_url: str, database_prefix: str, tm
     assert verify_job(JobConfig(source=url, target=url), environ={}).comparisons[name].equal == 2
     with pytest.raises(ConfigError, match="Source and target are one database"):
         run_job(JobConfig(source=url, target=url, checkpoint=str(tmp_path / "c.json")), environ={})
+
+
+def test_a_run_names_its_own_rejects_among_the_differences(
+    server_url: str, database_prefix: str, tmp_path: Path
+) -> None:
+    """A document that was refused for another's content differs, which is no news; what else differs is."""
+    name = f"{database_prefix}a"
+    documents: dict[str, Any] = {f"d{n}": {"n": n} for n in range(20)}
+    load(server_url, name, documents, tmp_path)
+    change(server_url, name, "d3", n=-1)
+    source = MemoryExtractor({name: documents}, name="test")
+    config = JobConfig(target=server_url, checkpoint=str(tmp_path / "c.json"), rejects=str(tmp_path / "r.ndjson"))
+    config = replace(config, verify=True, report=str(tmp_path / "report.json"))
+    result = run_whole(config, source=source, environ={})
+    assert result.verification is not None
+    assert (result.exit_code, result.verification.own_rejects) == (3, {name: 1})
+    assert "1 of the differences is a document that this run rejected" in result_to_text(result.verification)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["verification"]["own_rejects"] == {name: 1}
+    assert "1 of the differences: documents that this run rejected." in render_page(report)
+    assert "1 of the differences rejected by this run" in render_page(report, short=True)
+    assert result_from_json(report["verification"], name="r").own_rejects == {name: 1}

@@ -6,17 +6,22 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from migrator.checkpoint.file import COMMAND, Checkpoint, CheckpointFile, CollectionState
-from migrator.cli import cli
+from migrator.cli import cli, options
+from migrator.cli.flags import Command
 from migrator.config import JobConfig
 from migrator.config.option import DATABASES
 from migrator.config.words import words_of
+from migrator.model.events import RetryScheduled
 from tests.support.commands import run_whole
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "same-everywhere.md"
@@ -156,3 +161,21 @@ def test_status_names_the_whole_command(
     done = run_whole(tmp_path, "status", "c.json")
     assert done.returncode == 0
     assert done.stdout.endswith(f"The job is not finished. Go on with: {command}\n")
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_what_was_overcome_is_not_told_quietly(code: int) -> None:
+    """A wait for a server that came back is no news; where a command failed, waits of any thread are told."""
+
+    @click.command(cls=Command)
+    @options.log_options
+    def work(**values: Any) -> None:
+        with options.listening(values) as listener:
+            told = threading.Thread(target=listener, args=(RetryScheduled("reach it", 1, 0.5, "gone"),))
+            told.start()
+            told.join()
+        sys.exit(code)
+
+    done = CliRunner().invoke(work, ["-q"])
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert ("retry_scheduled" in done.stderr) is bool(code)
