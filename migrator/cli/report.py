@@ -89,7 +89,7 @@ def _read(name: str) -> Any:
     except OSError as error:
         raise ConfigError(
             f"Report {name} cannot be read: {error.strerror}.",
-            hint="Write one with: migrator run … --report report.json",
+            hint="Name the file that --report of migrator run, retry or verify wrote.",
         ) from None
     except (ValueError, RecursionError):
         raise ConfigError(f"{name} is not JSON.", hint="Name the file that --report wrote.") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -57,9 +58,10 @@ def verify_job(
         MigratorError: a side is out of reach, or the checkpoint cannot be used.
     """
     if run_checkpoint is None and not effects(config).same_each_run:
+        words = ["migrator", "run", *words_of(config), "--verify"]
         raise ConfigError(
             "Ids by uuid7 are new in each run, so there is nothing to compare them with.",
-            hint="Verify at the end of the run itself: migrator run … --verify",
+            hint=f"Verify at the end of the run itself: {shlex.join(words)}",
         )
     with contextlib.ExitStack() as stack:
         job = stack.enter_context(open_job(config, source=source, writes=False, **around))
@@ -95,7 +97,6 @@ def verify_job(
 
 
 def _remove_if_empty(folder: Path) -> None:
-    # The sorters have removed what was theirs.
     for path in (folder / "target", folder):
         with contextlib.suppress(OSError):
             path.rmdir()
@@ -118,8 +119,7 @@ class _Verification:
     own: Container[tuple[str, str]]
 
     def run(self, *, resumed: bool) -> VerifyResult:
-        started = time.monotonic()
-        job = self.job
+        started, job = time.monotonic(), self.job
         self.guard = TargetGuard(job.loader, hint="Begin again with --restart.")
         self.result = VerifyResult(
             filtered=self.checkpoint.details.get("filtered", 0),

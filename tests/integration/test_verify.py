@@ -196,7 +196,7 @@ def test_ids_by_uuid7_can_only_be_verified_by_their_run(
     server_url: str, database_prefix: str, tmp_path: Path
 ) -> None:
     """A verification that could only fail is refused with what to do instead."""
-    with pytest.raises(ConfigError, match="--verify"):
+    with pytest.raises(ConfigError, match=r"migrator run --to \S+ .*--transform id:uuid7 .*--verify"):
         verify(server_url, f"{database_prefix}a", {"a": {}}, tmp_path, transform=("id:uuid7",))
 
 

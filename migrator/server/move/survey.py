@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -207,7 +208,7 @@ def refuse_unfit(plan: ServerPlan, source: Server, target: Server, ours: Collect
     if problems:
         raise PlanError(
             f"The plan has problems: {'; '.join(list(dict.fromkeys(problems))[:MAX_NAMED])}.",
-            hint="Fix them, and make a new plan: migrator plan-server --from URL --to URL --output FILE",
+            hint=f"Fix them, and make a new plan: {_again(plan)}",
         )
     changes = [
         f"the {side} was {planned.url} ({planned.uuid or '?'}), now it is {now.url} ({now.uuid or '?'})"
@@ -223,8 +224,13 @@ def refuse_unfit(plan: ServerPlan, source: Server, target: Server, ours: Collect
         more = f" (and {len(changes) - MAX_NAMED:,} more)" if len(changes) > MAX_NAMED else ""
         raise PlanError(
             f"The plan of {plan.made} does not fit any more: {'; '.join(changes[:MAX_NAMED])}{more}.",
-            hint="Nothing was written. Make a new plan: migrator plan-server --from URL --to URL --output FILE",
+            hint=f"Nothing was written. Make a new plan: {_again(plan)}",
         )
+
+
+def _again(plan: ServerPlan) -> str:
+    sides = ["--from", plan.source.url, "--to", plan.target.url]
+    return shlex.join(["migrator", "plan-server", *sides, "--output", "plan.json"])
 
 
 def _gone_and_new(plan: ServerPlan, source: Server, ours: Collection[str]) -> Iterator[str]:
