@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from migrator.cli.flags import flags, given, made
-from migrator.cli.messages import HeldLog, say
+from migrator.cli.messages import QUIET, HeldLog, asked, say
 from migrator.config import Connection, JobConfig, LogOptions, Watch, load_job_file
 from migrator.config.option import CommandOptions, option, options_class, options_of
 from migrator.errors import ConfigError, Interrupted
@@ -115,7 +115,7 @@ def listening(values: Mapping[str, Any], *others: Listener) -> Iterator[Listener
 
             quieter = log.quiet and log.log_level in {"info", "debug"}
             # What follows for ever does not end well or badly: its warnings are wanted as they come.
-            stream = HeldLog() if log.quiet and not values.get("follow") else None
+            stream = HeldLog() if asked(QUIET) and not values.get("follow") else None
             shown = LogListener(log.log_format, "warning" if quieter else log.log_level, stream)
 
         from migrator.model.events import SettledListener
