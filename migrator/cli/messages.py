@@ -86,7 +86,7 @@ def say(text: str, level: str = "info") -> None:
         level: `info`, `warning` or `error`.
     """
     text = text.rstrip()
-    if level != "error" and asked(QUIET):
+    if level == "info" and asked(QUIET):
         _hold(partial(say, text, level))
         return
     if _state["json"]:
