@@ -119,7 +119,11 @@ class RevisionsResult(Result):
         return value | ({"rejects": str(self.rejects)} if self.rejects else {})
 
     def as_text(self) -> str:
-        """For people: a row for each database, and what is to be said of it."""
+        """The result for people.
+
+        Returns:
+            A row for each database, what is to be said of it, and a last line.
+        """
         found = {result.database: result.as_dict() for result in self.databases}
         columns = list(
             dict.fromkeys(

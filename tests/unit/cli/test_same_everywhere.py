@@ -6,8 +6,8 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from migrator.config.option import DATABASES
 from migrator.config.words import words_of
 from migrator.model.events import RetryScheduled
 from tests.support.commands import run_whole
+from tests.support.processes import LIMIT_S, started
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "same-everywhere.md"
 # Standard output belongs to a tap's runner, or is a shell's script.
@@ -171,9 +172,8 @@ def test_what_was_overcome_is_not_told_quietly(code: int) -> None:
     @options.log_options
     def work(**values: Any) -> None:
         with options.listening(values) as listener:
-            told = threading.Thread(target=listener, args=(RetryScheduled("reach it", 1, 0.5, "gone"),))
-            told.start()
-            told.join()
+            event = RetryScheduled("reach it", 1, 0.5, "gone")
+            started(partial(listener, event)).join(LIMIT_S)
         sys.exit(code)
 
     done = CliRunner().invoke(work, ["-q"])
