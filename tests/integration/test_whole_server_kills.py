@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -138,4 +139,6 @@ def test_a_target_that_somebody_removed_is_told(pair: Pair, tmp_path: Path, envi
         command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
     )
     assert resumed.returncode == 6, resumed.stderr
-    assert "is gone: it was deleted or replaced since this job began" in resumed.stderr
+    # A request of the killed one, still on its way, can make an empty database again.
+    said = r"is (gone|another one now): it was deleted or replaced since this job began"
+    assert re.search(said, resumed.stderr), resumed.stderr
