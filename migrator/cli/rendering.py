@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,16 +35,11 @@ _GO_ON = re.compile(r"\b[Gg]o on( later)? with --resume")
 def print_run(result: RunResult) -> None:
     """Print what a run did: as a table, or with `--report -` as JSON; with --json, other JSON follows."""
     from migrator.files.streams import is_standard_output  # as below: a page of help needs none of this
-    from migrator.report.summary import dump, report_to_table
+    from migrator.report.summary import report_to_table
 
     config = result.config
-    if asked(AS_JSON):
-        click.echo(json.dumps(result.to_dict()))
-    elif config.report == "-":
-        click.echo(dump(result.to_dict()), nl=False)
-    elif not config.json:
-        text = report_to_table(result.report, dry_run=config.dry_run)
-        print_text(text, beside=is_standard_output(config.target))
+    text = "" if config.json else report_to_table(result.report, dry_run=config.dry_run)
+    _print(result.to_dict, text, report=config.report, beside=is_standard_output(config.target))
 
 
 def show(value: Any, text: str, *, report: str = "", beside: bool = False) -> None:
@@ -64,11 +59,18 @@ def show(value: Any, text: str, *, report: str = "", beside: bool = False) -> No
 
     if report and report != "-":
         write_report(report, dump(value))
+    _print(lambda: value, text, report=report, beside=beside)
+
+
+def _print(value: Callable[[], Any], text: str, *, report: str, beside: bool) -> None:
+    """Print the one of a result's forms that was asked for; `value` is called where it is JSON."""
+    from migrator.report.summary import dump
+
     if asked(AS_JSON):
-        click.echo(json.dumps(value), err=beside)
+        click.echo(json.dumps(value()), err=beside)
     elif report == "-":
-        click.echo(dump(value), nl=False)
-    else:
+        click.echo(dump(value()), nl=False)
+    elif text:
         print_text(text, beside=beside)
 
 

@@ -179,3 +179,13 @@ def test_what_was_overcome_is_not_told_quietly(code: int) -> None:
     done = CliRunner().invoke(work, ["-q"])
     assert (done.exit_code, done.stdout) == (code, "")
     assert ("retry_scheduled" in done.stderr) is bool(code)
+
+
+def test_a_result_is_not_mixed_with_documents(tmp_path: Path) -> None:
+    """Where these go to standard output, the line of JSON goes beside them."""
+    reject = {"collection": "a", "id": "x", "stage": "load", "error": "e", "reason": "r", "document": {"_id": "x"}}
+    (tmp_path / "r.ndjson").write_text(json.dumps(reject) + "\n")
+    command = [sys.executable, "-m", "migrator", "retry", "r.ndjson", "--to", "-", "--json", "-q"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == '{"_id":"x"}\n'
+    assert json.loads(done.stderr)["totals"]["written"] == 1
