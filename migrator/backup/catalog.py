@@ -9,17 +9,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from migrator.backup.format.cipher import PLAIN, Cipher, open_cipher
+from migrator.backup.format.heads import head_name, read_head, write_head
 from migrator.backup.format.manifest import (
     COPY,
     FILE,
     Manifest,
     damaged,
-    head_name,
     is_snapshot_id,
     load_manifest,
-    read_head,
     snapshot_time,
-    write_head,
 )
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, DamagedBackup

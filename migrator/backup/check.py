@@ -97,14 +97,13 @@ def _check_snapshot(place: Place, chain: Sequence[Manifest], cipher: Cipher, res
     manifest = chain[-1]
     problems: list[str] = []
     with contextlib.closing(StoredFiles(place, chain, cipher)) as files:
-        for segment in manifest.segments:
-            for file in (segment, segment.index):
-                result.files += 1
-                result.size_bytes += file.size_bytes
-                try:
-                    files.verify(manifest.snapshot, file)
-                except DamagedBackup as error:
-                    problems.append(error.message)
+        for file in manifest.files:
+            result.files += 1
+            result.size_bytes += file.size_bytes
+            try:
+                files.verify(manifest.snapshot, file)
+            except DamagedBackup as error:
+                problems.append(error.message)
         if problems:
             return problems
         if not all(opens(cipher, each.encryption) for each in chain):

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from migrator.backup.catalog import Catalog, database_folder, forget, snapshot_folder
-from migrator.backup.format.manifest import COPY, FILE, PROGRESS, Manifest, snapshot_time, write_head
+from migrator.backup.format.heads import write_head
+from migrator.backup.format.manifest import COPY, FILE, PROGRESS, Manifest, snapshot_time
 from migrator.backup.listing import chains
 from migrator.backup.storage.base import Place
 from migrator.config.option import option, options_class

@@ -1,7 +1,4 @@
-"""The manifest of a snapshot: what it is, and each of its files by name and digest. With it a backup exists.
-
-Also the list of a database's finished snapshots, in a file apart from them, so that one that is gone is missed.
-"""
+"""The manifest of a snapshot: what it is, and each of its files by name and digest. With it a backup exists."""
 
 from __future__ import annotations
 
@@ -9,17 +6,15 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from migrator.backup.format.cipher import Cipher, opens
-from migrator.backup.storage.base import Place
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.files.own_json import from_json
 from migrator.model.revisions import DatabaseFacts
-from migrator.naming import file_name
 
 VERSION = 1
 FILE = "manifest.json"
@@ -27,7 +22,6 @@ COPY = ".manifest-copy.json"
 """The same bytes once more, for when the first ones are damaged or gone."""
 PROGRESS = "progress.json"
 """Of an unfinished snapshot: what is written durably."""
-FOLDER = ".snapshots"
 _SNAPSHOT = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{6}")
 _STAMP = "%Y%m%dT%H%M%S"
 _FILE_NAME = re.compile(r"(segment|index)-\d{6}\.ndjson\.zst(\.age)?")
@@ -111,9 +105,14 @@ class Manifest:
     digest: str = field(default="", compare=False)
 
     @property
+    def files(self) -> Iterator[Segment | StoredFile]:
+        """All of its files in the order in which they are written, the manifest's not among them."""
+        return (file for segment in self.segments for file in (segment, segment.index))
+
+    @property
     def size_bytes(self) -> int:
         """Sum of its files' stored lengths, the manifest's not counted."""
-        return sum(segment.size_bytes + segment.index.size_bytes for segment in self.segments)
+        return sum(file.size_bytes for file in self.files)
 
     @property
     def kind(self) -> str:
@@ -247,7 +246,7 @@ def _manifest(value: dict[str, Any], cipher: Cipher, place: str) -> Manifest:
         for segment, (first_id, last_id) in zip(value["segments"], secret["bounds"], strict=True):
             segment.update(first_id=first_id, last_id=last_id)
     manifest = from_json(Manifest, value, defaults=True)
-    for file in (file for segment in manifest.segments for file in (segment, segment.index)):
+    for file in manifest.files:
         # So every name stays in the snapshot's folder.
         if not _FILE_NAME.fullmatch(file.name) or not _DIGEST.fullmatch(file.sha256) or file.size_bytes < 0:
             raise ValueError
@@ -258,43 +257,3 @@ def _manifest(value: dict[str, Any], cipher: Cipher, place: str) -> Manifest:
     if parent is not None and parent >= manifest.snapshot:
         raise ValueError
     return manifest
-
-
-def head_name(database: str) -> str:
-    """The list's name in the place."""
-    return f"{FOLDER}/{file_name(database)}.json"
-
-
-def read_head(place: Place, database: str) -> dict[str, str] | None:
-    """The digest of each snapshot's manifest by its id; None where a place has no such list.
-
-    Args:
-        place: where backups are.
-        database: whose.
-
-    Raises:
-        DamagedBackup: it is not as it was written.
-    """
-    name = head_name(database)
-    try:
-        text = place.read(name)
-    except FileNotFoundError:
-        return None
-    where = f"{place.describe()}/{name}"
-    snapshots = without_sum(text, where).get("snapshots")
-    if not isinstance(snapshots, dict) or not all(map(is_snapshot_id, snapshots)):
-        raise damaged(where, "it is not a list of snapshots")
-    return {id: str(digest) for id, digest in snapshots.items()}
-
-
-def write_head(place: Place, database: str, snapshots: Mapping[str, str]) -> None:
-    """Replace the list; without any snapshot there is none.
-
-    Raises:
-        EndpointError: it cannot be written.
-    """
-    if snapshots:
-        ordered = {id: snapshots[id] for id in sorted(snapshots)}
-        place.write(head_name(database), with_sum({"version": VERSION, "snapshots": ordered}))
-    else:
-        place.remove(head_name(database))

@@ -148,8 +148,7 @@ class SnapshotWriter:
             if found is None:
                 continue
             manifest, position = found
-            files = [file for each in manifest.segments for file in (each.name, each.index.name)]
-            known = {f"{folder}/{name}" for name in (*files, PROGRESS)}
+            known = {f"{folder}/{name}" for name in (*(file.name for file in manifest.files), PROGRESS)}
             there = place.names(f"{folder}/")
             if (
                 (manifest.database, manifest.snapshot) == (database, snapshot)
@@ -215,11 +214,7 @@ class SnapshotWriter:
         manifest = replace(self._as_it_is(), finished=now())
         text = dump_manifest(manifest, self.cipher)
         manifest = replace(manifest, digest=hashlib.sha256(text).hexdigest())
-        self.place.write(f"{self._folder}/{FILE}", text)
-        note_finished(self.place, manifest)
-        # Where there is a copy there is a list too, so that a list that is gone is missed.
-        self.place.write(f"{self._folder}/{COPY}", text)
-        self.place.remove(f"{self._folder}/{PROGRESS}")
+        publish(self.place, manifest, text)
         if self._known:
             self._known.close()
         return manifest
@@ -279,3 +274,22 @@ class SnapshotWriter:
                 return None
             self._known = ChainIndex(self.place, chain, self.cipher)
         return self._known.attachment(leaf.id, attachment)
+
+
+def publish(place: Place, manifest: Manifest, text: bytes) -> None:
+    """Make a backup of a snapshot whose files are all there.
+
+    Args:
+        place: where they are, held by this run.
+        manifest: with the digest of its file.
+        text: that file.
+
+    Raises:
+        EndpointError: it cannot be written.
+    """
+    folder = snapshot_folder(manifest.database, manifest.snapshot)
+    place.write(f"{folder}/{FILE}", text)
+    note_finished(place, manifest)
+    # Where there is a copy there is a list too, so that a list that is gone is missed.
+    place.write(f"{folder}/{COPY}", text)
+    place.remove(f"{folder}/{PROGRESS}")

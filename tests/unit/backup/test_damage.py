@@ -10,7 +10,8 @@ import pytest
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.check import Checked, check
-from migrator.backup.format.manifest import COPY, FILE, Manifest, head_name, snapshot_time, without_sum
+from migrator.backup.format.heads import head_name
+from migrator.backup.format.manifest import COPY, FILE, Manifest, snapshot_time, without_sum
 from migrator.backup.listing import listing
 from migrator.backup.prune import Policy, plan_pruning
 from migrator.backup.storage.base import open_place

@@ -11,7 +11,8 @@ import pytest
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.check import check
-from migrator.backup.format.manifest import COPY, FILE, head_name
+from migrator.backup.format.heads import head_name
+from migrator.backup.format.manifest import COPY, FILE
 from migrator.backup.listing import snapshot_at
 from migrator.backup.prune import Policy, plan_pruning, prune
 from migrator.backup.storage.base import Place, open_place
