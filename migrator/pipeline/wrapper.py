@@ -255,8 +255,9 @@ class RetryingLoader(LoaderWrapper):
 
         start = self._retrier.clock()
         result = self._retrier.call(f"load {batch.collection}", attempt, retry_on=retry_on)
-        if self._retrier.throttle is not None:
-            self._retrier.throttle.succeeded(len(batch.documents), self._retrier.clock() - start)
+        if (throttle := self._retrier.throttle) is not None:
+            written = sum(outcome.status is Status.WRITTEN for outcome in result)
+            throttle.succeeded(len(batch.documents), self._retrier.clock() - start, written=written)
         return result
 
     @staticmethod
@@ -264,9 +265,8 @@ class RetryingLoader(LoaderWrapper):
         last = signatures[-SAME_FAILURES_BEFORE_SPLIT:]
         if len(batch.documents) < 2 or len(last) < SAME_FAILURES_BEFORE_SPLIT or len(set(last)) > 1:
             return False
-        if last[0] in {"reset", "read timeout"}:
-            return batch.size_bytes > MIN_BYTES_TO_SPLIT_AFTER_RESET
-        return last[0].startswith(("500 ", "504 "))
+        large = batch.size_bytes > MIN_BYTES_TO_SPLIT_AFTER_RESET
+        return large if last[0] in {"reset", "read timeout"} else last[0].startswith(("500 ", "504 "))
 
 
 class RetryingExtractor(ExtractorWrapper):

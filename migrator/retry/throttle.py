@@ -16,6 +16,8 @@ MIN_BYTES = 65_536
 # Where the search for the best begins: what most servers are near.
 START_DOCS = 500
 START_IN_FLIGHT = 6
+# With no more than this share of a batch to write, most of what it takes is to look what is there.
+FEW = 0.05
 
 
 @dataclass
@@ -79,13 +81,24 @@ class Throttle:
         if changed:
             self.listener(LimitsChanged(self.max_docs, self.in_flight, reason))
 
-    def succeeded(self, documents: int, seconds: float) -> None:
-        """A batch went through: after a few of them, a step back up, or one on in the search."""
+    def succeeded(self, documents: int, seconds: float, *, written: int) -> None:
+        """A batch went through: after a few of them, a step back up, or one on in the search.
+
+        Args:
+            documents: of the batch.
+            seconds: it took.
+            written: so many of them were not there before. To look is the cheaper the more documents are looked
+                for at once, and says nothing of writing.
+        """
         with self._lock:
             before = (self.max_docs, self.in_flight)
             reason = "recovering"
             if self.reduced:
                 self._recover()
+            elif written <= documents * FEW:
+                self.max_docs, reason = self.limits.max_docs, "little is written"
+            elif self.max_docs > self._tuner.docs.value:
+                self.max_docs, reason = self._tuner.docs.value, "more is written"
             elif self.seeks and self._tuner.measured(self.clock(), documents, seconds):
                 self.max_docs, self.in_flight = self._tuner.docs.value, self._tuner.in_flight.value
                 reason = "seeking"

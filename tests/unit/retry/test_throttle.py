@@ -56,14 +56,14 @@ def test_success_brings_it_back() -> None:
     throttle = Throttle(BatchLimits(100, 1_000_000), 4)
     throttle.failed(overload=True, reason="429")
     for _ in range(SUCCESSES_PER_STEP - 1):
-        throttle.succeeded(50, 0.1)
+        throttle.succeeded(50, 0.1, written=50)
     assert state(throttle) == (50, 500_000, 2)
-    throttle.succeeded(50, 0.1)
+    throttle.succeeded(50, 0.1, written=50)
     assert state(throttle) == (60, 600_000, 3)
     for _ in range(SUCCESSES_PER_STEP - 1):
-        throttle.succeeded(50, 0.1)
+        throttle.succeeded(50, 0.1, written=50)
     throttle.failed(overload=False, reason="reset")
-    throttle.succeeded(50, 0.1)
+    throttle.succeeded(50, 0.1, written=50)
     assert state(throttle) == (60, 600_000, 1)
 
 
@@ -78,14 +78,14 @@ def test_stays_within_bounds(max_docs: int, max_bytes: int, in_flight: int, happ
     throttle = Throttle(BatchLimits(max_docs, max_bytes), in_flight)
     for happening in happenings:
         if happening == "ok":
-            throttle.succeeded(1, 0.1)
+            throttle.succeeded(1, 0.1, written=1)
         else:
             throttle.failed(overload=happening == "overload", reason="")
         assert 1 <= throttle.max_docs <= max_docs
         assert 1 <= throttle.max_bytes <= max_bytes
         assert 1 <= throttle.in_flight <= in_flight
     for _ in range(SUCCESSES_PER_STEP * 20):
-        throttle.succeeded(1, 0.1)
+        throttle.succeeded(1, 0.1, written=1)
     assert (max_docs, max_bytes, in_flight) == state(throttle)
 
 
@@ -95,9 +95,9 @@ def test_says_what_changed() -> None:
     throttle = Throttle(BatchLimits(2, 1000), 2, recorder)
     for _ in range(5):
         throttle.failed(overload=True, reason="429")
-    throttle.succeeded(1, 0.1)
+    throttle.succeeded(1, 0.1, written=1)
     for _ in range(20):
-        throttle.succeeded(1, 0.1)
+        throttle.succeeded(1, 0.1, written=1)
     assert [LimitsChanged(1, 1, "429"), LimitsChanged(2, 2, "recovering")] == recorder.events
 
 
@@ -114,3 +114,21 @@ def test_a_listener_may_ask_it() -> None:
     throttle.listener = listen
     throttle.failed(overload=False, reason="reset")
     assert seen == [(10, 1000, 1)]
+
+
+def test_batches_of_which_little_is_written_are_as_large_as_they_may_be() -> None:
+    """Where a look finds what is there, fewer requests are cheaper; writing goes on with what was best for it."""
+    recorder = Recorder()
+    throttle = Throttle(BatchLimits(1_000, 2_000_000), 8, recorder, seeks=True)
+    before = state(throttle)
+    throttle.succeeded(before[0], 0.1, written=before[0] // 20)
+    assert state(throttle)[0] == 1_000
+    throttle.succeeded(1_000, 0.1, written=51)
+    assert state(throttle) == before
+    assert recorder.events == [
+        LimitsChanged(1_000, before[2], "little is written"),
+        LimitsChanged(before[0], before[2], "more is written"),
+    ]
+    throttle.failed(overload=True, reason="429")
+    throttle.succeeded(before[0] // 2, 0.1, written=0)
+    assert state(throttle)[0] < before[0], "what was too much is not tried again at once"

@@ -60,7 +60,7 @@ class Bench:
             batch_s = docs * self.throttle.in_flight / rate
             self.now += batch_s / self.throttle.in_flight
             self.sent += docs
-            self.throttle.succeeded(docs, batch_s)
+            self.throttle.succeeded(docs, batch_s, written=docs)
         return (self.sent - sent) / (self.now - began)
 
     def best(self) -> float:
@@ -132,7 +132,7 @@ def test_a_slow_source_teaches_nothing() -> None:
     bench = Bench(SERVERS["six processors"])
     for _ in range(500):
         bench.now += 1
-        bench.throttle.succeeded(10, 0.01)
+        bench.throttle.succeeded(10, 0.01, written=10)
     assert (bench.throttle.max_docs, bench.throttle.in_flight) == (START_DOCS, START_IN_FLIGHT)
     assert bench.recorder.events == []
 
@@ -143,7 +143,7 @@ def test_an_overload_makes_less_the_rule() -> None:
     bench.throttle.failed(overload=True, reason="429")
     assert (bench.throttle.max_docs, bench.throttle.in_flight) == (START_DOCS // 2, START_IN_FLIGHT // 2)
     for _ in range(60):
-        bench.throttle.succeeded(1, 0.1)
+        bench.throttle.succeeded(1, 0.1, written=1)
     assert (bench.throttle.max_docs, bench.throttle.in_flight) == (START_DOCS, int(START_IN_FLIGHT * DOWN))
 
 
@@ -157,7 +157,7 @@ def test_a_fault_takes_a_trial_back() -> None:
     assert trial.reason == "seeking"
     bench.throttle.failed(overload=False, reason="reset")
     while bench.throttle.reduced:
-        bench.throttle.succeeded(1, 0.1)
+        bench.throttle.succeeded(1, 0.1, written=1)
     assert (bench.throttle.max_docs, bench.throttle.in_flight) == (START_DOCS, START_IN_FLIGHT)
 
 
@@ -165,5 +165,5 @@ def test_without_seeking_nothing_moves() -> None:
     """Who begins with the most stays there."""
     throttle = Throttle(BatchLimits(2_000, 4_000_000), 16)
     for _ in range(1_000):
-        throttle.succeeded(2_000, 1.0)
+        throttle.succeeded(2_000, 1.0, written=2_000)
     assert (throttle.max_docs, throttle.in_flight) == (2_000, 16)
