@@ -24,7 +24,7 @@ class Endpoint:
 
     `url` has neither credentials nor a trailing slash; it ends with the path that a web server in front wants
     before the database's name, where there is one. `proxy` is the URL of the proxy on the way, with credentials.
-    Timeouts are in seconds.
+    Timeouts are in seconds; `max_hold_s` is the longest wait that the server may ask for.
     """
 
     url: str
@@ -36,6 +36,7 @@ class Endpoint:
     proxy: str | None = field(default=None, repr=False)
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 90.0
+    max_hold_s: float = 300.0
 
     @property
     def host(self) -> str:
@@ -123,6 +124,7 @@ def read_url(
         password=password,
         proxy=proxy_of(parts.scheme, host, port, environ),
         read_timeout_s=config.longest_silence_s,
+        max_hold_s=config.max_outage_s,
         **files,
     )
     return endpoint, [unquote(segment) for segment in parts.path.split("/") if segment]

@@ -139,7 +139,8 @@ def _ask(endpoint: Endpoint, *, again: bool) -> str:
 def _answer(endpoint: Endpoint) -> str:
     from migrator.couch.client import CouchClient  # a plain URL needs none
 
-    asked = replace(endpoint, read_timeout_s=min(ASK_TIMEOUT_S, endpoint.read_timeout_s))
+    patience_s = min(ASK_TIMEOUT_S, endpoint.read_timeout_s)
+    asked = replace(endpoint, read_timeout_s=patience_s, max_hold_s=patience_s)
     with contextlib.closing(CouchClient(asked, max_connections=1)) as client:
         answer = client.call("GET")
     try:

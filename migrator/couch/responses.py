@@ -60,7 +60,10 @@ class Answer:
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Seconds that `Retry-After` asks for, as a number or a date; None when it is absent or unreadable."""
+    """Seconds that `Retry-After` asks for, as a number or a date; None when it is absent or unreadable.
+
+    A date is one by the server's clock, which its answer tells where `now` does not.
+    """
     text = headers.get("Retry-After")
     if not text:
         return None
@@ -70,7 +73,10 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
     except ValueError:
         pass
     date = http_date(text)
-    return None if date is None else max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+    if date is None:
+        return None
+    now = now or http_date(headers.get("Date") or "") or datetime.now(UTC)
+    return max(0.0, (date - now).total_seconds())
 
 
 def http_date(text: str) -> datetime | None:

@@ -44,6 +44,7 @@ class Ping:
                 unquote(password),
                 connect_timeout_s=CONNECT_TIMEOUT_S,
                 read_timeout_s=READ_TIMEOUT_S,
+                max_hold_s=0.0,
             ),
             max_connections=1,
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from migrator.errors import BatchRefused, Interrupted, MigratorError, TransientError
 from migrator.model.events import Listener, RetryScheduled, ignore
 from migrator.retry.throttle import Throttle
+from migrator.retry.waiting import works_for
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -22,6 +23,10 @@ T = TypeVar("T")
 
 # The server answers and is well: a few failures at one document are enough to call it the cause.
 MAX_ATTEMPTS_AT_ONE_DOCUMENT = 4
+LEFT_ALONE_HINT = (
+    "The server asks to be left alone for {:g} s, longer than an outage may last ({:g} s, --max-outage): "
+    "go on later with --resume."
+)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -49,15 +54,14 @@ class RetryPolicy:
         max_attempts: of one call, the first one included.
         max_outage_s: give up when nothing at all has succeeded for so long.
         first_wait_s: upper bound of the first wait; it doubles with each attempt.
-        max_wait_s: upper bound of every wait, the server's own `Retry-After` excepted.
-        max_retry_after_s: a server that asks for a longer wait is taken as down.
+        max_wait_s: upper bound of every wait, the server's own `Retry-After` excepted. That is heeded as long as
+            `max_outage_s` bears it; a server that asks for a longer wait is taken as down.
     """
 
     max_attempts: int = 10
     max_outage_s: float = 300.0
     first_wait_s: float = 0.2
     max_wait_s: float = 20.0
-    max_retry_after_s: float = 120.0
 
     @classmethod
     def of(cls, config: Patience) -> RetryPolicy:
@@ -103,6 +107,7 @@ class Retrier:
         retry_on: Callable[[BaseException], bool] = is_transient,
     ) -> T:
         """Call `attempt(number)` until it returns, fails for good, or the policy ends it."""
+        works_for(self.stopping)
         # An outage is counted from the moment when somebody asked: idle time before it does not count.
         self._last_success = max(self._last_success, self.clock() - self.policy.max_outage_s / 2)
         # Most calls pass at once. What tenacity makes for one refers to itself in a circle and would keep all that
@@ -168,11 +173,10 @@ class Retrier:
             error = state.outcome.exception() if state.outcome else None
             asked = error.retry_after_s if isinstance(error, TransientError) else None
             most = MAX_ATTEMPTS_AT_ONE_DOCUMENT if isinstance(error, BatchRefused) else self.policy.max_attempts
-            return (
-                state.attempt_number >= most
-                or self.clock() - self._last_success > self.policy.max_outage_s
-                or (asked or 0.0) > self.policy.max_retry_after_s
-            )
+            lasts_s = self.clock() - self._last_success + (asked or 0.0)
+            if asked and lasts_s > self.policy.max_outage_s and isinstance(error, TransientError):
+                error.hint = LEFT_ALONE_HINT.format(asked, self.policy.max_outage_s)
+            return state.attempt_number >= most or lasts_s > self.policy.max_outage_s
 
         def announce(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None

@@ -12,9 +12,10 @@ import pytest
 
 from migrator.config import JobConfig
 from migrator.couch.client import CouchClient
+from migrator.couch.connections import MIN_BYTES_PER_S, PIECE_BYTES, Pace
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.responses import TooSlow
-from migrator.couch.transport import MIN_BYTES_PER_S, PIECE_BYTES, Pace, Transport
+from migrator.couch.transport import Transport
 from migrator.errors import EXIT_UNREACHABLE, TransientError
 from tests.support.commands import run
 from tests.unit.couch.test_transport import TLS, raw_server, tls

@@ -130,11 +130,23 @@ def test_a_wait_that_was_asked_for_is_kept() -> None:
 
 
 def test_a_wait_that_is_too_long_is_an_outage() -> None:
-    """A server that asks for an hour is down, and the run ends while somebody watches."""
+    """A server that asks for an hour is down, and the run ends while somebody watches, who is told what to do."""
     time = Time()
-    with pytest.raises(TransientError):
+    with pytest.raises(TransientError) as caught:
         retrier(time).call("load", Attempts([TransientError("429", retry_after_s=3600.0)]))
     assert time.waits == []
+    assert "left alone for 3600 s" in caught.value.text
+    assert "--max-outage" in caught.value.text
+
+
+def test_waits_that_are_asked_for_count_as_outage() -> None:
+    """Each of them may be borne; all together are no longer than an outage may last."""
+    time = Time()
+    with pytest.raises(TransientError, match="100 s"):
+        retrier(time, max_outage_s=250.0).call("load", Attempts([TransientError("429", retry_after_s=100.0)] * 9))
+    assert [round(wait) for wait in time.waits] == [100, 100]
+    patient = retrier(time, max_outage_s=1000.0)
+    assert patient.call("load", Attempts([TransientError("429", retry_after_s=100.0)] * 9)) == 10
 
 
 @given(st.integers(1, 30), st.floats(0.01, 5.0), st.floats(0.1, 60.0))
