@@ -11,7 +11,7 @@ import pytest
 
 from migrator.backup.catalog import HINT
 from migrator.backup.storage.base import open_place
-from migrator.cli.backups import readable
+from migrator.cli.backup_options import readable
 from migrator.cli.rendering import with_place
 from migrator.errors import ConfigError
 from tests.support.backups import TINY, files, simple, write

@@ -18,7 +18,7 @@ from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli import COMMANDS, cli
 from migrator.cli import __file__ as cli_file
-from migrator.cli.backups import DrillOptions
+from migrator.cli.backups_check import DrillOptions
 from migrator.cli.flags import flags, given, made
 from migrator.cli.replicate import ReplicationOptions
 from migrator.cli.servers import SandboxOptions, SecureOptions, WaitOptions
@@ -91,7 +91,7 @@ def reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
     Path("p").chmod(0o600)
     monkeypatch.setattr("migrator.server.move.plan.load_plan", lambda _: None)
     write(open_place("place"), [simple(1)])
-    monkeypatch.setattr("migrator.cli.backups.open_cipher", lambda **_: None)
+    monkeypatch.setattr("migrator.cli.backups_check.open_cipher", lambda **_: None)
     monkeypatch.setattr("migrator.backup.catalog.Catalog.chosen", lambda *_, **__: ["orders"])
 
     def run(name: str, *more: str) -> dict[str, Any]:
