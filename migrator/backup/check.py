@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from migrator.backup.catalog import Catalog
+from migrator.backup.catalog import Catalog, database_folder, snapshot_folder
 from migrator.backup.format.cipher import PLAIN, Cipher, opens
 from migrator.backup.format.lines import Head, StoredAttachment, piece, stored_attachments
 from migrator.backup.format.manifest import Manifest, Segment, SnapshotCounts
+from migrator.backup.format.manifest import damaged as damage
 from migrator.backup.format.snapshot_reader import Entry, entries
 from migrator.backup.format.stored_files import StoredFiles
 from migrator.backup.storage.base import Place
@@ -32,6 +34,36 @@ class Problem(NamedTuple):
     what: str
 
 
+class Good(NamedTuple):
+    """A snapshot that can be restored, as far as was looked."""
+
+    snapshot: str
+    finished: str
+
+    @property
+    def finished_at(self) -> datetime:
+        """When it was complete."""
+        return datetime.fromisoformat(self.finished)
+
+
+@dataclass(slots=True)
+class DatabaseCheck:
+    """What was found of one database.
+
+    `good` snapshots can be restored, all that they add to included, and `damaged` ones cannot; both oldest first.
+    `begun` is the oldest unfinished one of a database that has no other; `source` is where the newest was read.
+    """
+
+    database: str
+    snapshots: int = 0
+    problems: int = 0
+    sealed: int = 0
+    good: list[Good] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    begun: str = ""
+    source: str = ""
+
+
 @dataclass(slots=True)
 class Checked:
     """What was looked at, and what was found. `sealed` snapshots could be checked against digests only."""
@@ -45,6 +77,7 @@ class Checked:
     attachment_bytes: int = 0
     sealed: int = 0
     problems: list[Problem] = field(default_factory=list)
+    by_database: list[DatabaseCheck] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -57,6 +90,7 @@ def check(
     databases: Iterable[str],
     cipher: Cipher = PLAIN,
     *,
+    contents: bool = True,
     listener: Callable[[Manifest], None] = lambda _: None,
 ) -> Checked:
     """Read everything.
@@ -65,6 +99,7 @@ def check(
         place: where the backups are.
         databases: of which databases.
         cipher: opens what is encrypted; without a key only digests are checked.
+        contents: False to read manifests only, and to look whether all files are there.
         listener: receives each snapshot before it is read.
 
     Raises:
@@ -74,23 +109,61 @@ def check(
     catalog = Catalog(place, cipher)
     for database in databases:
         result.databases += 1
-        survey = catalog.survey(database)
-        found = catalog.problems(database, survey)
-        known = {manifest.snapshot: manifest for manifest in survey.manifests}
-        for snapshot in sorted({*known, *found}):
-            problems = found.get(snapshot, [])
-            if snapshot:
-                result.snapshots += 1
-            if manifest := known.get(snapshot):
-                listener(manifest)
-                try:
-                    chain = catalog.chain(manifest, known)
-                except DamagedBackup as error:
-                    problems.append(error.message)
-                else:
-                    problems += _check_snapshot(place, chain, cipher, result)
-            result.problems += [Problem(database, snapshot, what) for what in problems[:MAX_PROBLEMS_A_SNAPSHOT]]
+        result.by_database.append(_check_database(catalog, database, result, listener, contents=contents))
     return result
+
+
+def _check_database(
+    catalog: Catalog, database: str, result: Checked, listener: Callable[[Manifest], None], *, contents: bool
+) -> DatabaseCheck:
+    survey = catalog.survey(database)
+    found = catalog.problems(database, survey)
+    known = {manifest.snapshot: manifest for manifest in survey.manifests}
+    names = frozenset() if contents else frozenset(catalog.place.names(f"{database_folder(database)}/"))
+    check = DatabaseCheck(database)
+    for snapshot in sorted({*known, *found}):
+        problems = found.get(snapshot, [])
+        damaged = snapshot in survey.damaged
+        if manifest := known.get(snapshot):
+            check.source = manifest.source
+            listener(manifest)
+            try:
+                chain = catalog.chain(manifest, known)
+            except DamagedBackup as error:
+                inside = [error.message]
+            else:
+                sealed = result.sealed
+                if contents:
+                    inside = _check_snapshot(catalog.place, chain, catalog.cipher, result)
+                else:
+                    inside = _missing_files(catalog, manifest, names, result)
+                check.sealed += result.sealed - sealed
+            problems += inside
+            # Parents come before what adds to them.
+            damaged = bool(inside) or manifest.parent in check.damaged
+        if damaged:
+            check.damaged.append(snapshot)
+        elif manifest:
+            check.good.append(Good(snapshot, manifest.finished))
+        check.snapshots += bool(snapshot)
+        check.problems += len(problems)
+        result.problems += [Problem(database, snapshot, what) for what in problems[:MAX_PROBLEMS_A_SNAPSHOT]]
+    result.snapshots += check.snapshots
+    if not check.snapshots:
+        check.begun = next(iter(catalog.unfinished(database)), "")
+    return check
+
+
+def _missing_files(catalog: Catalog, manifest: Manifest, names: Collection[str], result: Checked) -> list[str]:
+    """Which files of a snapshot are not there, unless it was pruned meanwhile."""
+    folder = snapshot_folder(manifest.database, manifest.snapshot)
+    missing = []
+    for file in manifest.files:
+        result.files += 1
+        result.size_bytes += file.size_bytes
+        if f"{folder}/{file.name}" not in names:
+            missing.append(damage(f"{catalog.place.describe()}/{folder}/{file.name}").message)
+    return missing if missing and manifest.snapshot in catalog.ids(manifest.database) else []
 
 
 def _check_snapshot(place: Place, chain: Sequence[Manifest], cipher: Cipher, result: Checked) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from migrator.backup.age import Overdue, overdue, parse_age, watched
 from migrator.backup.catalog import Catalog
 from migrator.backup.format.cipher import open_cipher
 from migrator.backup.options import RestoreOptions
@@ -18,10 +19,10 @@ from migrator.cli import options
 from migrator.cli.backup_options import database_option, from_option, lines_text, readable
 from migrator.cli.flags import Command, flags, made
 from migrator.cli.messages import say
-from migrator.cli.rendering import show
+from migrator.cli.rendering import show, this_command
 from migrator.cli.stopping import stoppable
 from migrator.config import LogOptions, Watch
-from migrator.config.option import option, options_class
+from migrator.config.option import DATABASES, option, options_class
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
 from migrator.naming import counted, printable, was
 from migrator.report.summary import unconfirmed_lines
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from migrator.backup.check import Checked
     from migrator.backup.format.manifest import Manifest
     from migrator.backup.restore_test import Drill
+
+MAX_NAMED = 10
+"""With more databases than these, a command that names each is no help."""
 
 
 @options_class
@@ -46,9 +50,25 @@ class DrillOptions:
     )
 
 
-@click.command("check", cls=Command, short_help="Read everything and name what is damaged.")
+@options_class
+class AgeOptions:
+    """How old the newest snapshots may be, and how much is read to know."""
+
+    max_age: timedelta | None = option(
+        None,
+        "Also fail, with 4, where the newest good snapshot of a database was finished longer ago: 26h, 8d, 5w.",
+        unit="DURATION",
+        read=parse_age,
+    )
+    manifests_only: bool = option(
+        False, "Read manifests only, and see whether all files are there: seconds, where the whole takes hours."
+    )
+
+
+@click.command("check", cls=Command, short_help="Read everything and name what is damaged or too old.")
 @from_option
 @database_option
+@flags(AgeOptions)
 @flags(RestoreOptions, "identity")
 @flags(DrillOptions)
 @flags(LogOptions, "quiet", help={"quiet": "No progress."})
@@ -59,6 +79,9 @@ def check_command(**values: Any) -> None:
 
     Names what is damaged and ends with 4. Without the key, encrypted files are compared with their digests only.
 
+    With --max-age it also ends with 4 where the newest snapshot that can be restored is older: the watchdog of a
+    timer that has died. With --manifests-only beside it, it can run every hour.
+
     With --drill, the newest snapshot of each database is restored as well, and each leaf, its ancestry and its
     attachments are compared with the backup.
 
@@ -68,10 +91,13 @@ def check_command(**values: Any) -> None:
       migrator backups check --from /var/backups/couchdb
       migrator backups check --from s3://bucket/couchdb --database orders --identity key.txt
       migrator backups check --from /var/backups/couchdb --drill --to http://localhost:5984
+      migrator backups check --from /var/backups/couchdb --max-age 26h --manifests-only
     """
     from migrator.backup.check import check
+    from migrator.backup.record import Recorder
+    from migrator.backup.storage.remote import without_credentials
 
-    asked, wanted = made(DrillOptions, values), made(RestoreOptions, values)
+    asked, age, wanted = made(DrillOptions, values), made(AgeOptions, values), made(RestoreOptions, values)
     if asked.target and not asked.drill:
         raise ConfigError("--to names a server, but nothing is restored.", hint="Add --drill, or leave it out.")
     from migrator.jobs.registry import server_text
@@ -80,44 +106,73 @@ def check_command(**values: Any) -> None:
     with options.timed("check", made(Watch, values)), stoppable() as stopping:
         opened = open_place(wanted.place)
         cipher = open_cipher(identity_file=wanted.identity or None)
-        names = Catalog(opened).chosen(wanted.databases)
+        catalog = Catalog(opened, cipher)
+        names = watched(catalog, wanted.databases) if age.max_age else catalog.chosen(wanted.databases)
 
-        def tell(manifest: Manifest, what: str = "reading") -> None:
+        def tell(manifest: Manifest, what: str = "") -> None:
             if stopping.is_set():
                 raise Interrupted("Stopped; not all was looked at.", hint="Start it again.")
-            if not values["quiet"]:
+            if what and not values["quiet"]:
                 say(f"{what} {printable(manifest.database)} {manifest.snapshot}")
 
-        checked = check(opened, names, cipher, listener=tell)
-        drills: list[Drill] = []
+        recorder = Recorder(opened, partial(say, level="warning"))
+        reading = partial(tell, what="" if age.manifests_only else "reading")
+        checked = check(opened, names, cipher, contents=not age.manifests_only, listener=reading)
+        found = Found(checked, manifests_only=age.manifests_only)
+        if not age.manifests_only:
+            recorder.checked(checked)
+        if age.max_age:
+            place = without_credentials(wanted.place)
+            found.overdue += overdue(checked.by_database, age.max_age, datetime.now(UTC), place=place)
         if config:
             from migrator.backup.restore_test import drill
 
-            restoring = partial(tell, what="restoring")
-            drills += drill(config, wanted, names, stopping=stopping, told=restoring)
-        show(
-            checked_as_dict(checked, drills),
-            checked_to_text(checked, drills, opened.describe()),
-        )
-        if not checked.ok or not all(each.ok for each in drills):
+            for each in drill(config, wanted, names, stopping=stopping, told=partial(tell, what="restoring")):
+                found.drills.append(each)
+                recorder.drilled(each)
+        found.recorded = recorder.ok if config or not age.manifests_only else None
+        show(found_as_dict(found), found_to_text(found, opened.describe()))
+        if not found.ok:
             sys.exit(EXIT_DIFFERENCES)
 
 
-def checked_to_text(checked: Checked, drills: Sequence[Drill], place: str) -> str:
+@dataclass(slots=True)
+class Found:
+    """What came of it. `recorded` is False where the place refused it, None where nothing was to be recorded."""
+
+    checked: Checked
+    drills: list[Drill] = field(default_factory=list)
+    overdue: list[Overdue] = field(default_factory=list)
+    recorded: bool | None = None
+    manifests_only: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is damaged, too old or different."""
+        return self.checked.ok and not self.overdue and all(drill.ok for drill in self.drills)
+
+
+def found_to_text(found: Found, place: str) -> str:
     """What was looked at and restored, and each thing that is wrong."""
+    checked = found.checked
     lines = [
         f"DAMAGED {f'{printable(problem.database)} {problem.snapshot}'.rstrip()}: {problem.what}"
         for problem in checked.problems
     ]
     lines.append(
         f"{counted(checked.snapshots, 'snapshot')} of {counted(checked.databases, 'database')} in {place}: "
-        f"{counted(checked.files, 'file')}, {readable(checked.size_bytes)}, {_leaves(checked)}"
+        f"{counted(checked.files, 'file')}, {readable(checked.size_bytes)}"
+        f"{'' if found.manifests_only else f', {_leaves(checked)}'}"
     )
     if checked.sealed:
         sealed = f"{checked.sealed:,} {was(checked.sealed, 'is', 'are')} encrypted"
         lines.append(f"{sealed}: only digests were compared (--identity FILE looks inside)")
-    lines.append("All is as it was written." if checked.ok else f"{counted(len(checked.problems), 'problem')}.")
-    for drill in drills:
+    whole = "All files are there; none was read." if found.manifests_only else "All is as it was written."
+    lines.append(whole if checked.ok else f"{counted(len(checked.problems), 'problem')}.")
+    lines += [f"OVERDUE {printable(each.database)}: {each.what} Make one: {each.next}" for each in found.overdue]
+    if found.overdue:
+        lines.append(_without_those_gone(found))
+    for drill in found.drills:
         name = f"{printable(drill.database)} {drill.snapshot}"
         lines += [f"DIFFERENT {name}: {difference}" for difference in drill.differences]
         if drill.faults:
@@ -133,9 +188,32 @@ def _leaves(found: Checked | Drill) -> str:
     return f"{counted(found.leaves, 'leaf', 'leaves')}, {counted(found.attachments, 'attachment')}"
 
 
-def checked_as_dict(checked: Checked, drills: Sequence[Drill]) -> dict[str, Any]:
+def _without_those_gone(found: Found) -> str:
+    """What to type where a database is gone on purpose."""
+    late = {each.database for each in found.overdue}
+    fresh = [each.database for each in found.checked.by_database if each.database not in late]
+    text = "Where a database was removed from the server on purpose, "
+    if not 0 < len(fresh) <= MAX_NAMED:
+        return f"{text}choose the others with --database, or remove its backups."
+    names = [word for name in fresh for word in ("--database", name)]
+    return f"{text}watch the others: {this_command(*names, without=DATABASES.split())}"
+
+
+def found_as_dict(found: Found) -> dict[str, Any]:
     """The same for machines."""
-    value = {"ok": checked.ok and all(drill.ok for drill in drills), **asdict(checked)}
+    checked = found.checked
+    value = {"ok": found.ok, **asdict(checked)}
     value["problems"] = [problem._asdict() for problem in checked.problems]
-    value["drills"] = [{"ok": drill.ok, **asdict(drill)} for drill in drills]
+    value["by_database"] = [
+        {
+            "database": each.database,
+            "snapshots": each.snapshots,
+            "problems": each.problems,
+            "newest_good": each.good[-1].snapshot if each.good else None,
+        }
+        for each in checked.by_database
+    ]
+    value["overdue"] = [each._asdict() for each in found.overdue]
+    value["drills"] = [{"ok": drill.ok, **asdict(drill)} for drill in found.drills]
+    value["recorded"] = found.recorded
     return value

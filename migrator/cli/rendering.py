@@ -103,9 +103,9 @@ def retry_advice(rejects: str | os.PathLike[str], config: JobConfig, counts: Map
     return f"{place}; after a fix: {'; '.join(commands)}{credentials_hint(config)}"
 
 
-def this_command(*more: str) -> str:
-    """The command that runs now, with more words at its end."""
-    return command_text(_typed(), *more)
+def this_command(*more: str, without: Sequence[str] = ()) -> str:
+    """The command that runs now, with more words at its end, and without some options that take a value."""
+    return command_text(_typed(), *more, without=without)
 
 
 def _typed() -> Sequence[str]:
@@ -165,13 +165,15 @@ def flags_of(words: Sequence[str]) -> set[str]:
     return {option for param in command.params for option in param.opts if not getattr(param, "hidden", False)}
 
 
-def command_text(words: Sequence[str], *more: str) -> str:
+def command_text(words: Sequence[str], *more: str, without: Sequence[str] = ()) -> str:
     """A whole command to type, without credentials and without what says how far to go on.
 
     Args:
         words: what was typed after `migrator`.
         more: words at its end.
+        without: options that are left out with their values.
     """
+    left_out = {**_NOT_AGAIN, **dict.fromkeys(without, 1)}
     kept: list[str] = []
     skipped = 0
     for word in words:
@@ -179,8 +181,8 @@ def command_text(words: Sequence[str], *more: str) -> str:
             skipped -= 1
             continue
         option, equals, _ = word.partition("=")
-        if option in _NOT_AGAIN:
-            skipped = 0 if equals else _NOT_AGAIN[option]
+        if option in left_out:
+            skipped = 0 if equals else left_out[option]
             continue
         kept.append(without_passwords(redact(word) if "://" in word else word))
     return shlex.join(["migrator", *kept, *more])

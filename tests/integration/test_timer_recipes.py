@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import click
 import pytest
 import yaml
 
+from migrator.backup.storage.base import open_place
 from migrator.cli import cli
 from migrator.config import JobConfig, load_job_file
+from tests.support.backups import at, simple, write
+from tests.support.commands import run_whole
 from tests.support.processes import LIMIT_S
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -26,6 +30,8 @@ TIMER = CONFIGS / "systemd" / "migrator-sync.timer"
 BACKUP_CRON = CONFIGS / "cron" / "migrator-backup"
 BACKUP_SERVICE = CONFIGS / "systemd" / "migrator-backup.service"
 BACKUP_TIMER = CONFIGS / "systemd" / "migrator-backup.timer"
+WATCHDOG_SERVICE = CONFIGS / "systemd" / "migrator-backup-watchdog.service"
+WATCHDOG_TIMER = CONFIGS / "systemd" / "migrator-backup-watchdog.timer"
 BACKUP_CRONJOB = CONFIGS / "kubernetes" / "backup-cronjob.yaml"
 ENVIRONMENT = {"COUCHDB_SOURCE_URL": "http://a:5984", "COUCHDB_URL": "http://b:5984"}
 FIELDS = re.compile(r"((?:[\d*/,-]+\s+){5})(\S+)\s+(.+)")
@@ -157,7 +163,7 @@ def test_systemd_itself_finds_no_fault(tmp_path: Path) -> None:
     checker = shutil.which("systemd-analyze")
     if checker is None:
         pytest.skip("this machine has no systemd-analyze")
-    units = (SERVICE, TIMER, BACKUP_SERVICE, BACKUP_TIMER)
+    units = (SERVICE, TIMER, BACKUP_SERVICE, BACKUP_TIMER, WATCHDOG_SERVICE, WATCHDOG_TIMER)
     for path in units:
         text = path.read_text().replace("/opt/migrator/bin/migrator", shutil.which("true") or "/bin/true")
         (tmp_path / path.name).write_text(text)
@@ -193,7 +199,7 @@ def test_backups_are_made_kept_and_proven(recipe: str) -> None:
         given = [["migrator", *each["args"]] for each in containers]
         names = [{variable["name"] for variable in each.get("env", ())} for each in containers]
         # What prunes asks no server; the others have the password of a secret.
-        assert names[1] == set()
+        assert names[1] == names[3] == set()
         assert names[0] == names[2] == {"COUCHDB_URL", "COUCHDB_USER", "COUCHDB_PASSWORD", "TMPDIR"}
         for each in (containers[0], containers[2]):
             (password,) = [variable for variable in each["env"] if variable["name"] == "COUCHDB_PASSWORD"]
@@ -217,7 +223,41 @@ def test_backups_are_made_kept_and_proven(recipe: str) -> None:
         kinds.append(command.name)
         places.add(params["place"])
     assert len(places) == 1
-    assert kinds == ["backup", "prune", *(["check"] if recipe != "systemd" else [])]
+    assert kinds == ["backup", "prune", *(["check", "check"] if recipe != "systemd" else [])]
+
+
+def watchdog(recipe: str) -> list[str]:
+    """The words of a recipe's watchdog, after the command's own name."""
+    if recipe == "cron":
+        return shlex.split(crontab(BACKUP_CRON)[1][-1][3].removeprefix("cd /var/lib/migrator && "))[1:]
+    if recipe == "kubernetes":
+        return [str(word) for word in pod_of(backup_jobs()[1][-1])["containers"][0]["args"]]
+    service = unit(WATCHDOG_SERVICE)["Service"]
+    assert service["WorkingDirectory"] == unit(BACKUP_SERVICE)["Service"]["WorkingDirectory"]
+    assert unit(WATCHDOG_TIMER)["Timer"]["Persistent"] == ["true"]
+    return shlex.split(service["ExecStart"][0])[1:]
+
+
+@pytest.mark.parametrize("recipe", ["cron", "systemd", "kubernetes"])
+def test_the_watchdog_finds_a_timer_that_has_died(recipe: str, tmp_path: Path) -> None:
+    """It is quiet while the newest backup is of last night, and fails with its name when it is older."""
+    words = watchdog(recipe)
+    # Whoever else is told is told by other tests; here nobody is there.
+    for flag in {"--metrics", "--ping"}.intersection(words):
+        del words[words.index(flag) : words.index(flag) + 2]
+    place = words.index("--from") + 1
+    assert words[place] in {"/var/backups/couchdb", "couchdb", "/data/couchdb"}
+    words[place] = "place"
+    with at(datetime.now(UTC) - timedelta(hours=27)):
+        write(open_place(str(tmp_path / "place")), [simple(1)])
+    done = run_whole(tmp_path, *words)
+    assert done.returncode == 4
+    assert "OVERDUE orders" in done.stdout
+    with at(datetime.now(UTC) - timedelta(hours=25)):
+        write(open_place(str(tmp_path / "place")), [simple(1)])
+    done = run_whole(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout == "") is ("--quiet" in words)
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:
@@ -229,7 +269,7 @@ def test_the_cronjobs_of_backups_have_their_form() -> None:
     """One run at a time each, as nobody in particular, all of them with the one claim where the backups are."""
     claim, jobs = backup_jobs()
     assert claim["kind"] == "PersistentVolumeClaim"
-    assert len({job["metadata"]["name"] for job in jobs}) == 3
+    assert len({job["metadata"]["name"] for job in jobs}) == 4
     for job in jobs:
         assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
         assert job["spec"]["concurrencyPolicy"] == "Forbid"
@@ -244,7 +284,7 @@ def test_the_cronjobs_of_backups_have_their_form() -> None:
         assert (mount["mountPath"], mount["name"]) == ("/data", volume["name"])
         # The root of its disk is read-only: what it writes lies on the claim.
         assert container["securityContext"]["readOnlyRootFilesystem"]
-    assert [job["spec"]["schedule"].split()[4] for job in jobs] == ["*", "0", "0"]
+    assert [job["spec"]["schedule"].split()[4] for job in jobs] == ["*", "0", "0", "*"]
 
 
 def test_the_cronjob_has_its_form() -> None:

@@ -6,14 +6,18 @@ import contextlib
 import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypedDict, Unpack
+from unittest.mock import patch
 
 import orjson
 
 from migrator.backup.catalog import Catalog
+from migrator.backup.format import snapshot_writer
 from migrator.backup.format.cipher import PLAIN, Cipher
-from migrator.backup.format.manifest import Manifest
+from migrator.backup.format.manifest import Manifest, new_snapshot_id
 from migrator.backup.format.snapshot_reader import ChainIndex, SnapshotReader
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
 from migrator.backup.storage.base import LocalPlace, Place, open_place
@@ -137,6 +141,16 @@ def write(
     for each in leaves:
         writer.add(leaf(each))
     return writer.finish()
+
+
+@contextlib.contextmanager
+def at(moment: datetime) -> Iterator[None]:
+    """Snapshots that are begun and finished within are of that moment."""
+    with (
+        patch.object(snapshot_writer, "now", lambda: moment.isoformat(timespec="milliseconds")),
+        patch.object(snapshot_writer, "new_snapshot_id", partial(new_snapshot_id, now=moment)),
+    ):
+        yield
 
 
 def read(
