@@ -27,7 +27,7 @@ TYPES: dict[str, Any] = {
 }
 REPEATED = frozenset({"tuple[str, ...]", "Mapping[str, str]"})
 # The help of a command with more flags than these fills more than a screen.
-MANY = 15
+MANY = 16
 _WHOLE = "migrator.whole_help"
 
 

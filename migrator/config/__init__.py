@@ -5,8 +5,9 @@ A flag, its TOML key and the field have one name: `--on-conflict`, `on_conflict`
 
 from __future__ import annotations
 
+from migrator.config.connection import Connection, Watch
 from migrator.config.job import POLICIES, SORTS, JobConfig, load_job_file, parse_max_errors
-from migrator.config.option import Connection, LogOptions, Output, Watch
+from migrator.config.option import LogOptions, Output
 
 __all__ = [
     "POLICIES",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.config import kinds
+from migrator.config.connection import Connection, Watch
 from migrator.config.option import (
     BYTES,
     CHOICE,
@@ -19,8 +20,6 @@ from migrator.config.option import (
     SYNC,
     TUNING,
     WRITING,
-    Connection,
-    Watch,
     option,
     options_class,
     options_of,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import netrc
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +12,10 @@ from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, unquote, urlsplit
 
 from migrator.config import Connection
+from migrator.config.connection import BASIC
+from migrator.couch.credentials import read_credentials
 from migrator.couch.places import divide_credentials, is_local, is_server_url, redact
 from migrator.errors import ConfigError
-from migrator.files.failures import password_in
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Endpoint:
 
     `url` has neither credentials nor a trailing slash; it ends with the path that a web server in front wants
     before the database's name, where there is one. `proxy` is the URL of the proxy on the way, with credentials.
+    `auth` says how the server is told who asks, as in `couch.credentials`.
     Timeouts are in seconds; `max_hold_s` is the longest wait that the server may ask for.
     """
 
@@ -37,6 +38,8 @@ class Endpoint:
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 90.0
     max_hold_s: float = 300.0
+    auth: str = BASIC
+    iam_url: str = ""
 
     @property
     def host(self) -> str:
@@ -81,14 +84,14 @@ def read_url(
 ) -> tuple[Endpoint, list[str]]:
     """Read a server's URL: the host, and the segments of the path after it, unquoted.
 
-    Credentials come from the URL, else `COUCHDB_<ROLE>_USER`/`_PASSWORD`/`_PASSWORD_FILE`, else the same
-    without the role, else ~/.netrc (or `NETRC`).
+    Credentials come from the URL, else `COUCHDB_<ROLE>_USER`/`_PASSWORD`/`_PASSWORD_FILE` or
+    `COUCHDB_<ROLE>_IAM_API_KEY`/`_FILE`, else the same without the role, else ~/.netrc (or `NETRC`).
 
     Args:
         url: `http(s)://[user:password@]host[:port][/path][/database]`.
         environ: the environment; the process's own by default.
         role: "source" or "target", for variables that count for one side only.
-        config: files for TLS, and how long to wait for the next byte of an answer.
+        config: files for TLS, how long to wait for the next byte of an answer, and the like.
 
     Raises:
         ConfigError: the URL, a password file or a certificate file is unusable.
@@ -108,8 +111,8 @@ def read_url(
             f"{shown} has a query, which names no database.", hint="Leave out what follows '?' or '#'."
         )
     name = f"[{host}]" if ":" in host else host
-    user, password = _credentials(userinfo, host, environ, role)
     config = config or Connection()
+    found = read_credentials(userinfo, host, environ, role, config.auth)
     files: dict[str, Any] = {
         "ca_file": config.ca_file or environ.get("COUCHDB_CA_FILE") or None,
         "client_cert": config.client_cert or environ.get("COUCHDB_CLIENT_CERT") or None,
@@ -120,8 +123,7 @@ def read_url(
             raise ConfigError(f"There is no file {path} for {what.replace('_', ' ')}.", hint="Check the path.")
     endpoint = Endpoint(
         url=f"{parts.scheme}://{name}" + (f":{port}" if port else ""),
-        user=user,
-        password=password,
+        **found._asdict(),
         proxy=proxy_of(parts.scheme, host, port, environ),
         read_timeout_s=config.longest_silence_s,
         max_hold_s=config.max_outage_s,
@@ -136,45 +138,6 @@ def too_many_segments(url: str, why: str = "") -> ConfigError:
         f"{redact(url)} names more than one path segment after the host{why}.",
         hint="Write http://host:5984/database; a '/' inside a database's name is written %2F.",
     )
-
-
-def _credentials(userinfo: str, host: str, environ: Mapping[str, str], role: str) -> tuple[str | None, str | None]:
-    user, colon, password = userinfo.partition(":")
-    user = unquote(user)
-    if colon:
-        return user, unquote(password)
-    for prefix in ([f"COUCHDB_{role.upper()}_"] if role else []) + ["COUCHDB_"]:
-        name = environ.get(f"{prefix}USER")
-        if name and user in {"", name}:
-            return name, _password(prefix, environ)
-    if user:
-        # A user without a password: that of the environment, unless it is somebody else's.
-        return user, "" if environ.get("COUCHDB_USER") else _password("COUCHDB_", environ)
-    return _from_netrc(host, environ)
-
-
-def _password(prefix: str, environ: Mapping[str, str]) -> str:
-    password = environ.get(f"{prefix}PASSWORD", "")
-    path = environ.get(f"{prefix}PASSWORD_FILE")
-    # An empty variable counts as not set: a Compose file passes on what is not set like that.
-    if password or not path:
-        return password
-    return password_in(Path(path), f"{prefix}PASSWORD_FILE names {path}, which")
-
-
-def _from_netrc(host: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
-    path = Path(environ.get("NETRC") or Path(environ.get("HOME", "~")).expanduser() / ".netrc")
-    if not path.is_file():
-        return None, None
-    try:
-        entry = netrc.netrc(str(path)).authenticators(host)
-    except (OSError, netrc.NetrcParseError):
-        # The parser's message quotes the line, which may hold a password.
-        raise ConfigError(
-            f"The credentials file {path} cannot be read.",
-            hint="Fix it, or set COUCHDB_USER and COUCHDB_PASSWORD.",
-        ) from None
-    return (entry[0], entry[2]) if entry else (None, None)
 
 
 def database_url(endpoint: Endpoint, database: str | None) -> str:

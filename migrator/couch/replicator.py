@@ -10,6 +10,7 @@ from typing import Any
 
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import bring_together
+from migrator.couch.credentials import IAM
 from migrator.couch.endpoint import Endpoint, database_url
 from migrator.couch.responses import http_date
 from migrator.errors import ConfigError, TransientError
@@ -162,7 +163,10 @@ def read_history(client: CouchClient, database: str, replication_id: str, starte
 def side(endpoint: Endpoint, database: str) -> dict[str, Any]:
     """One side of a replication as its document names it; credentials stand apart from the URL."""
     value: dict[str, Any] = {"url": database_url(endpoint, database)}
-    if endpoint.user is not None:
+    if endpoint.auth == IAM:
+        # Of Cloudant's own replicator; Apache CouchDB's knows no such keys.
+        value["auth"] = {"iam": {"api_key": endpoint.password}}
+    elif endpoint.user is not None:
         value["auth"] = {"basic": {"username": endpoint.user, "password": endpoint.password or ""}}
     return value
 

@@ -19,7 +19,8 @@ from migrator.errors import BatchRefused, EndpointError, Forbidden, TargetMissin
 
 WAIT_HINT = "Check the address, or wait for the server with: migrator wait {url}"
 CREDENTIALS_HINT = (
-    "Set COUCHDB_USER and COUCHDB_PASSWORD (or COUCHDB_PASSWORD_FILE), or put them into the URL. "
+    "Set COUCHDB_USER and COUCHDB_PASSWORD (or COUCHDB_PASSWORD_FILE), or put them into the URL; "
+    "at IBM Cloudant set COUCHDB_IAM_API_KEY. "
     "Do not try many times: CouchDB locks an account for five minutes after five failures."
 )
 

@@ -8,6 +8,7 @@ every failure of the network into one of two errors.
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Generator, Mapping
 from copy import copy
 from dataclasses import replace
@@ -16,11 +17,16 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from migrator.couch.connections import BUFFER_BYTES, basic, open_pool, timeout_of
+from migrator.couch.connections import BUFFER_BYTES, open_pool, timeout_of
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.login import basic_headers, login_of
 from migrator.couch.pacing import hold_of
 from migrator.couch.responses import network_error, refuse_proxy
+from migrator.errors import TransientError
 from migrator.version import __version__
+
+# So often one request may meet a login that has run out: others may use up a new one before it.
+MAX_LOGINS = 8
 
 
 class Transport:
@@ -34,8 +40,8 @@ class Transport:
     def __init__(self, endpoint: Endpoint, *, max_connections: int = 8) -> None:
         self._endpoint = endpoint
         self._headers = {"User-Agent": f"migrator/{__version__}", "Accept": "application/json"}
-        if endpoint.user is not None:
-            self._headers["Authorization"] = basic(endpoint.user, endpoint.password or "")
+        self._headers |= basic_headers(endpoint)
+        self._login = login_of(endpoint)
         self._hold = hold_of(endpoint)
         self._pool: Any = open_pool(endpoint, maxsize=max_connections)
 
@@ -92,12 +98,36 @@ class Transport:
     def _urlopen(
         self, method: str, url: str, body: Any, headers: Mapping[str, str] | None, *, of: str, **options: Any
     ) -> Any:
-        """Send once; an error is told as one of a request by the method `of`."""
+        """Send once, and again where the login has run out; an error is told as one of a request by `of`."""
+        options |= {"redirect": False, "retries": False}
         all_headers = {**self._headers, **(headers or {})}
-        options |= {"body": body, "headers": all_headers, "redirect": False, "retries": False}
+        if self._login is None:
+            return self._send(method, url, body, all_headers, of=of, **options)
+        ticket = self._login.ticket()
+        for others in range(MAX_LOGINS + 1):
+            asked_at = time.monotonic()
+            ticket.uses += 1
+            response = self._send(method, url, body, {**all_headers, **ticket.headers}, of=of, **options)
+            if response.status != 401:
+                self._login.taken(ticket, response.headers.getlist("Set-Cookie"), asked_at)
+                break
+            # A new one that nobody else could use up is refused for another reason than its age.
+            if others == MAX_LOGINS or (others and ticket.uses == 1):
+                break
+            ticket = self._login.instead_of(ticket)
+            response.drain_conn()
+            if not (body is None or isinstance(body, bytes)):
+                raise TransientError(
+                    f"{self._endpoint.url}: the login had run out.", status=401, signature="login ran out"
+                )
+        return response
+
+    def _send(
+        self, method: str, url: str, body: Any, headers: Mapping[str, str], *, of: str, **options: Any
+    ) -> Any:
         self._hold.heed()
         try:
-            response = self._pool.urlopen(method, self._address(url), **options)
+            response = self._pool.urlopen(method, self._address(url), body=body, headers=headers, **options)
         except (HTTPError, OSError) as error:
             raise network_error(self._endpoint, of, error) from error
         self._hold.answered(response.status, response.headers, self._endpoint.max_hold_s)

@@ -239,11 +239,11 @@ class CouchDBService(CouchDatabase):
     """
 
     def __init__(self, url: str, username: str | None = None, password: str | None = None) -> None:
-        environ = dict(os.environ)
+        environ: Mapping[str, str] = os.environ
         url = str(url)
         if username:
             url = redact(url)
-            environ |= {"COUCHDB_USER": str(username), "COUCHDB_PASSWORD": str(password or "")}
+            environ = _with_account(environ, str(username), str(password or ""))
         super().__init__(_client_of(url, environ))
 
     @classmethod
@@ -262,11 +262,17 @@ class CouchDBService(CouchDatabase):
         Raises:
             ConfigError: the URL names no server, or a database.
         """
-        known = {key: value for key, value in environ.items() if key not in {"COUCHDB_USER", "COUCHDB_PASSWORD"}}
-        given = {"COUCHDB_USER": username, "COUCHDB_PASSWORD": password}
         made = cls.__new__(cls)
-        CouchDatabase.__init__(made, _client_of(url, known | {k: v for k, v in given.items() if v}))
+        CouchDatabase.__init__(made, _client_of(url, _with_account(environ, username, password)))
         return made
+
+
+def _with_account(environ: Mapping[str, str], username: str, password: str) -> dict[str, str]:
+    """An environment with this account in place of its own; a key is another one's."""
+    given = {"COUCHDB_USER": username, "COUCHDB_PASSWORD": password}
+    others = {*given, *(("COUCHDB_IAM_API_KEY", "COUCHDB_IAM_API_KEY_FILE") if username else ())}
+    kept = {name: value for name, value in environ.items() if name not in others}
+    return kept | {name: value for name, value in given.items() if value}
 
 
 def _settled(row: Row, db_name: str) -> str | None:

@@ -31,6 +31,7 @@ class Servers(Surroundings, total=False):
     timeout_s: float
     max_attempts: int
     max_outage_s: float
+    auth: Literal["basic", "cookie"]
     ca_file: Path
     client_cert: Path
     client_key: Path

@@ -40,7 +40,7 @@ MAX_LINES = 40
 # A run that goes on tells its numbers so often.
 TELL_EVERY_S = 15.0
 LAST_SUCCESS = "migrator_last_success_timestamp_seconds"
-_SECRET = re.compile(r"COUCHDB_(\w+_)?PASSWORD")
+_SECRET = re.compile(r"COUCHDB_(\w+_)?(PASSWORD|IAM_API_KEY)")
 
 
 @dataclass

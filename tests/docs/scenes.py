@@ -26,6 +26,7 @@ NOT_RUN = {
     ACCOUNT: "the test's server has credentials of its own",
     r"^migrator completion .*~/": "would change the developer's shell; tests/unit/cli/test_completion.py runs it",
     S3: "wants a bucket; docs/nightly-s3.md is typed with one",
+    r"^migrator .*cloudantnosqldb|_IAM_API_KEY_FILE=": "wants an account there; tests/integration/test_hosted.py has a stand-in",
     r"^migrator .*age1…|^age-keygen |^age ": "wants a key of the reader's own; tests/unit/backup encrypts",
     r"^migrator replicate ": "leaves a job at the server; tests/integration/test_care.py runs it and removes the job",
     r"^migrator secure ": "leaves a user at the server; tests/integration/test_care.py runs it and removes the user",
@@ -169,6 +170,7 @@ SCENES = {
             "--at 2026-11-25 --to orders.backup": "--at 2999-01-01 --to again.backup",
         },
     ),
+    "docs/good-guest.md": Scene(files={"orders.ndjson": '{"_id":"o-1"}\n'}),
     "docs/plugins.md": Scene(modules=("tests/data/plugin/src",)),
     "docs/reference/configuration.md": Scene(
         files=APPLICATION, environ={"COUCHDB_URL": LOCAL}, copies=("configs",)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 from migrator.config import Connection
+from migrator.config.connection import BASIC
 from migrator.couch.changes import BEGINNING
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import settled_info
@@ -170,7 +171,7 @@ class Server:
     @contextlib.contextmanager
     def client_as(self, user: str | None = None, password: str | None = None) -> Iterator[CouchClient]:
         """A client with a user's credentials, or with none."""
-        endpoint = replace(self.endpoint, user=user, password=password)
+        endpoint = replace(self.endpoint, user=user, password=password, auth=BASIC)
         with contextlib.closing(CouchClient(endpoint, max_connections=1)) as client:
             yield client
 

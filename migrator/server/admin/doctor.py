@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from migrator.couch.credentials import IAM
 from migrator.couch.responses import Answer
 from migrator.couch.revision import compiled_terms, rule_holds
 from migrator.couch.validate import DEFAULT_MAX_DOCUMENT_BYTES
@@ -144,6 +145,7 @@ def _log_in(server: Server) -> tuple[list[Finding], bool, bool]:
         answer = server.ask("Logging in", "GET", "_session")
     except Unauthorized as error:
         remedy = "Check COUCHDB_USER and COUCHDB_PASSWORD; this was one failure, and five lock the account."
+        remedy = error.hint if endpoint.auth == IAM else remedy
         return [Finding("credentials", UNREACHABLE, error.message, remedy)], False, False
     except Forbidden as error:
         locked = "locked" in error.message.lower()

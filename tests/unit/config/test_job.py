@@ -93,7 +93,7 @@ def test_every_field_can_stand_in_a_file(job: Callable[..., dict[str, Any]]) -> 
         ('form = "x"', "there is no key 'form'", "Did you mean 'from'?"),
         ("batch_doc = 5", "there is no key 'batch_doc'", "Did you mean 'batch_docs'?"),
         ('on-conflit = "skip"', "there is no key 'on-conflit'", "'on_conflict'"),
-        ("zzzzzz = 1", "there is no key 'zzzzzz'", "Known are: batch_bytes, batch_docs"),
+        ("zzzzzz = 1", "there is no key 'zzzzzz'", "batch_bytes, batch_docs"),
         ('[source]\nurl = "x"', "source must be a text", "It is {'url': 'x'}"),
         ('from = "x"\nsource = "y"', "'source' is given twice", ""),
         ("batch-docs = 1\nbatch_docs = 2", "'batch_docs' is given twice", ""),

@@ -1,0 +1,54 @@
+"""The options of everything that asks a server, and of those who watch it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from migrator.config.option import LOGGING, SECONDS, TLS, TUNING, option, options_class
+
+_tuning = partial(option, group=TUNING)
+_tls = partial(option, group=TLS)
+_logging = partial(option, group=LOGGING)
+BASIC, COOKIE = "basic", "cookie"
+AUTHS = (BASIC, COOKIE)
+"""How a server is told name and password."""
+
+
+@options_class
+class Connection:
+    """How a server is reached, and how long it may fail."""
+
+    timeout_s: float = _tuning(90.0, "Longest wait for the next byte of a server's response.", unit=SECONDS)
+    max_attempts: int = _tuning(10, "Attempts per request.", unit="N", at_least=1)
+    max_outage_s: float = _tuning(300.0, "Give up when no request has succeeded for this long.", unit=SECONDS)
+    auth: str = _tuning(
+        "",
+        "How name and password are sent: with each request (basic), or once for a session that is renewed "
+        "(cookie).",
+        choices=AUTHS,
+        text=BASIC,
+    )
+    ca_file: str = _tls("", "PEM file of the authority that signed the server's certificate.", unit="FILE")
+    client_cert: str = _tls("", "PEM file of a client certificate.", unit="FILE")
+    client_key: str = _tls("", "PEM file of the client certificate's key.", unit="FILE")
+
+    @property
+    def longest_silence_s(self) -> float:
+        """How long an answer may stay away: not longer than an outage may last."""
+        return min(self.timeout_s, self.max_outage_s)
+
+
+@options_class
+class Watch:
+    """Who is told of a run that a timer starts."""
+
+    metrics: str = _logging(
+        "",
+        "Write metrics of the run for Prometheus' textfile collector; the job is named after the file.",
+        unit="FILE",
+    )
+    ping: str = _logging(
+        "",
+        "Notify a watchdog such as healthchecks.io: URL/start, then URL, or URL/fail with the exit code.",
+        unit="URL",
+    )
