@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from migrator.backup.format.cipher import PLAIN, Cipher, open_cipher
 from migrator.backup.format.heads import head_name, read_head, write_head
@@ -270,13 +270,15 @@ class Catalog:
         return f"{self.place.describe()}/{snapshot_folder(manifest.database, manifest.snapshot)}"
 
 
-def open_catalog(place: str, identity: str = "", recipients: Sequence[str] = ()) -> Catalog:
-    """The snapshots of a place that a path or URL names, with the cipher that keys make.
+def open_catalog(place: str, identity: str = "", recipients: Sequence[str] = (), **how: Any) -> Catalog:
+    """The snapshots of a place that a path or URL names, with the cipher that keys make; `how` is `open_place`'s.
 
     Raises:
         ConfigError: the place or a key cannot be.
+        DamagedBackup: a stream was cut off or changed.
     """
-    return Catalog(open_place(place), open_cipher(recipients, identity or None))
+    cipher = open_cipher(recipients, identity or None)
+    return Catalog(open_place(place, **how), cipher)
 
 
 def note_finished(place: Place, manifest: Manifest) -> None:

@@ -51,10 +51,18 @@ def run_backup(config: JobConfig, options: BackupOptions, **around: Unpack[Aroun
     with contextlib.ExitStack() as stack:
         client, named = open_client(config, "source", environ)
         stack.callback(client.close)
-        catalog = open_catalog(options.place, options.identity, options.recipients)
+        catalog = open_catalog(options.place, options.identity, options.recipients, output=True)
         place = catalog.place
+        if place.streamed and options.full_every != BackupOptions.full_every:
+            raise ConfigError(
+                "A backup through a pipe is always full: nothing is there that it could add to.",
+                hint="Leave out --full-every, or name a folder with --to.",
+            )
         first = Retrier(FIRST_CONTACT, listener, None, stopping)
         names, missing = _names(named, options, client, first)
+        for result in missing if place.streamed else ():
+            assert result.error
+            raise result.error
         stack.enter_context(place.lock())
         files = {"rejects": config.rejects, "again": options.again}
         progress = Progress(
@@ -63,7 +71,15 @@ def run_backup(config: JobConfig, options: BackupOptions, **around: Unpack[Aroun
         stack.callback(progress.close)
         retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
         run = _Run(client, catalog, options, retrier, progress, proving(config.prove))
-        results = [*(run.result_of(name, first) for name in names), *missing]
+        results: list[DatabaseResult] = []
+        for name in names:
+            results.append(run.result_of(name, first))
+            if place.streamed and results[-1].error:
+                results[-1].notes.append("the stream has no end, so nothing of it can be restored")
+                break
+        else:
+            place.finish()
+        results += missing
         return progress.finished(results, time.monotonic() - started)
 
 

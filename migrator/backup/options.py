@@ -28,7 +28,13 @@ class BackupOptions:
     """
 
     databases: tuple[str, ...] = _databases()
-    place: str = field(metadata=said(f"Where backups are kept: {PLACES}.", unit="PLACE", flag="--to"))
+    place: str = field(
+        metadata=said(
+            f"Where backups are kept: {PLACES}; - writes a full backup to standard output.",
+            unit="PLACE",
+            flag="--to",
+        )
+    )
     full: bool = option(False, "Start a new chain with a full backup, whatever is there.")
     full_every: int = option(
         30, "Start a new chain with a full backup when the last one has N snapshots.", unit="N", at_least=1
@@ -48,7 +54,11 @@ class RestoreOptions:
     `again` is the command that repeats it, for who reads the rejects.
     """
 
-    place: str = field(metadata=said(f"Where backups are: {PLACES}.", unit="PLACE", flag="--from"))
+    place: str = field(
+        metadata=said(
+            f"Where backups are: {PLACES}; - reads what backup --to - wrote.", unit="PLACE", flag="--from"
+        )
+    )
     at: str = option(
         "",
         "As of this time: 2026-11-25T03:00:00Z, 2026-11-25 03:00 (local), 2026-11-25 (the end of that day), "

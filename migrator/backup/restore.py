@@ -50,7 +50,7 @@ def run_restore(config: JobConfig, options: RestoreOptions, **around: Unpack[Aro
     environ, listener, stopping = surroundings(around)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        catalog = open_catalog(options.place, options.identity)
+        catalog = open_catalog(options.place, options.identity, stopping=stopping)
         manifests, unreadable = _manifests(catalog, options)
         named = [*manifests, *(result.database for result in unreadable)]
         client, one = open_client(config, "target", environ)

@@ -76,7 +76,7 @@ def drill(
         EndpointError: the server or the place is out of reach.
     """
     environ, listener, stopping = surroundings(around)
-    catalog = open_catalog(options.place, options.identity)
+    catalog = open_catalog(options.place, options.identity, stopping=stopping)
     retrier = Retrier(RetryPolicy.of(config), listener, None, stopping)
     patient = Retrier(retrier.policy, listener)
     with contextlib.closing(open_client(config, "target", environ)[0]) as client:

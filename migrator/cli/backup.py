@@ -17,7 +17,7 @@ from migrator.cli.stopping import stoppable
 from migrator.config import JobConfig
 from migrator.convert.options import ConvertJob
 from migrator.couch.places import is_server_url
-from migrator.errors import EXIT_OK, RejectsError
+from migrator.errors import EXIT_OK, ConfigError, RejectsError
 from migrator.files.streams import is_standard_output
 from migrator.naming import counted, shown, was
 from migrator.report.summary import unconfirmed_lines
@@ -66,6 +66,7 @@ def backup(**values: Any) -> None:
     \b
     Examples:
       migrator backup --from http://localhost:5984 --to backups/
+      migrator backup --from http://localhost:5984 --to - | ssh backuphost 'cat > couchdb.tar'
       migrator backup --from http://localhost:5984 --database 'orders-*' --database _users --to s3://bucket/couchdb
       migrator backup --from http://localhost:5984/orders --to backups/ --recipient age1…
     """
@@ -104,6 +105,7 @@ def restore(**values: Any) -> None:
       migrator restore --from backups/ --to http://localhost:5984 --database orders --map orders=orders-old
       migrator restore --from backups/ --to http://localhost:5984 --database orders --id o-17 --into-existing
       migrator restore --from backups/ --to http://localhost:5984 --at 2026-11-25T03:00:00Z
+      ssh backuphost 'cat couchdb.tar' | migrator restore --from - --to http://localhost:5984
     """
     from migrator.backup.restore import run_restore
     from migrator.jobs.registry import server_text
@@ -122,24 +124,31 @@ def _carry_out(
     values: Mapping[str, Any],
 ) -> None:
     """Back up or restore, tell who watches, and print what became of it."""
+    beside = isinstance(wanted, BackupOptions) and is_standard_output(wanted.place)
+    if beside and config.report == "-":
+        raise ConfigError(
+            f"--to {wanted.place} and --report - would both write to standard output.",
+            hint="Name a file: --report FILE.",
+        )
     with stoppable() as stopping, options.timed(name, config) as told:
         with options.listening(values, told.listener) as listener:
             result = function(config, wanted, listener=listener, stopping=stopping)
-        _tell(result, config.report, wanted.again)
+        _tell(result, config.report, wanted.again, beside=beside)
 
 
-def _tell(result: RevisionsResult, report: str, again: str) -> None:
+def _tell(result: RevisionsResult, report: str, again: str, *, beside: bool) -> None:
     """Print the result, write the report, and leave with the exit code.
 
     Args:
         result: what became of it.
         report: the report file; "" for none.
         again: the command that does what was rejected, after a fix.
+        beside: standard output has the backup.
     """
     for database in result.databases:
         if database.error is not None:
             database.error.hint = whole_hint(database.error)
-    show(result.to_dict(), result.as_text(), report=report)
+    show(result.to_dict(), result.as_text(), report=report, beside=beside)
     for database in result.databases:
         for line in unconfirmed_lines(database.unconfirmed):
             say(line)

@@ -11,6 +11,7 @@ import click
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.listing import Listed, listing
+from migrator.backup.options import PLACES, RestoreOptions
 from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli.backup_options import database_option, from_option, lines_text, readable
@@ -65,7 +66,7 @@ def list_command(place: str, databases: tuple[str, ...]) -> None:
 
 
 @backups.command("prune", short_help="Remove old snapshots.")
-@from_option
+@flags(RestoreOptions, "place", help={"place": f"Where backups are: {PLACES}."})
 @database_option
 @flags(Policy)
 @flags(DryRun, help={"dry_run": "Show what would be removed; remove nothing."})

@@ -104,7 +104,7 @@ def check_command(**values: Any) -> None:
 
     config = options.part_of_job(values, target=server_text(asked.target, "target")) if asked.drill else None
     with options.timed("check", made(Watch, values)), stoppable() as stopping:
-        opened = open_place(wanted.place)
+        opened = open_place(wanted.place, stopping=stopping)
         cipher = open_cipher(identity_file=wanted.identity or None)
         catalog = Catalog(opened, cipher)
         names = watched(catalog, wanted.databases) if age.max_age else catalog.chosen(wanted.databases)

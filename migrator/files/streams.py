@@ -13,12 +13,13 @@ import io
 import os
 import re
 import select
+import shutil
 import stat
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -141,7 +142,7 @@ def writing_to(target: str, *, instead: str) -> Iterator[None]:
         ) from error
 
 
-def write_all(file: BinaryIO, data: bytes) -> None:
+def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
     """Write to an output without a buffer, which may take a part at a time."""
     left = memoryview(data)
     while left:
@@ -170,7 +171,13 @@ def stem_of(text: str) -> str:
     return Path(text).name
 
 
-def copied(text: str, name: str, *, stopping: threading.Event | None = None) -> Path:
+def copied(
+    text: str,
+    name: str,
+    *,
+    stopping: threading.Event | None = None,
+    write: Callable[[Iterator[bytes], Path], Path] | None = None,
+) -> Path:
     """Copy a stream to a temporary file, which is removed when the process ends.
 
     A descriptor of this process is read once, and its copy is given to whoever asks again; a FIFO brings something
@@ -180,6 +187,7 @@ def copied(text: str, name: str, *, stopping: threading.Event | None = None) -> 
         text: the stream.
         name: the file's name.
         stopping: set it to stop waiting for more.
+        write: puts what comes under the path that it is given, where that is not one file; gives where it is.
 
     Raises:
         ConfigError: it cannot be opened.
@@ -192,11 +200,14 @@ def copied(text: str, name: str, *, stopping: threading.Event | None = None) -> 
             return _copies[key]
         folder = _folder(text)
         atexit.register(_remove, folder)
-        path = folder / name
-        head = _copy(text, file, path, stopping or threading.Event())
-    packing = next((suffix for magic, suffix in _PACKED.items() if head.startswith(magic)), "")
-    if packing and not name.lower().endswith(packing):
-        path = path.rename(path.with_name(f"{name}{packing}"))
+        try:
+            path = (write or _copy)(_blocks(text, file, stopping or threading.Event()), folder / name)
+        except OSError as error:
+            _remove(folder)
+            raise _no_room(error, text, folder / name) from error
+        except BaseException:
+            _remove(folder)
+            raise
     if key is not None:
         _copies[key] = path
     return path
@@ -237,18 +248,23 @@ def _key(text: str, file: BinaryIO, name: str) -> tuple[object, ...] | None:
     return (name, text, found.st_dev, found.st_ino, found.st_size if stat.S_ISREG(found.st_mode) else -1)
 
 
-def _copy(text: str, file: BinaryIO, path: Path, stopping: threading.Event) -> bytes:
-    """Copy all there is, and give the first bytes."""
+def _copy(blocks: Iterator[bytes], path: Path) -> Path:
+    """Copy all there is to a file, whose name says at its end how it is packed."""
     head = b""
-    try:
-        with path.open("xb") as copy:
-            while block := _read(text, file, stopping):
-                if len(head) < 4:
-                    head += block[:4]
-                copy.write(block)
-    except OSError as error:
-        raise _no_room(error, text, path) from error
-    return head
+    with path.open("xb") as copy:
+        for block in blocks:
+            if len(head) < 4:
+                head += block[:4]
+            copy.write(block)
+    packing = next((suffix for magic, suffix in _PACKED.items() if head.startswith(magic)), "")
+    if packing and not path.name.lower().endswith(packing):
+        path = path.rename(path.with_name(f"{path.name}{packing}"))
+    return path
+
+
+def _blocks(text: str, file: BinaryIO, stopping: threading.Event) -> Iterator[bytes]:
+    while block := _read(text, file, stopping):
+        yield block
 
 
 def _read(text: str, file: BinaryIO, stopping: threading.Event) -> bytes:
@@ -280,7 +296,4 @@ def _no_room(error: OSError, text: str, path: Path) -> MigratorError:
 
 
 def _remove(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ from tests.docs.pages import name_of
 # What tells a page's commands whose server it is.
 ACCOUNT = r"^export COUCHDB_\S*USER=|^curl\(\) "
 S3 = r"^migrator .*\bs3://"
+KEY = r"^migrator .*age1…|^age-keygen |^age "
 # Why a command is not run by the test of its page. Its words are compared with the command line all the same.
 NOT_RUN = {
     r"^pip install ": "would change the environment of the tests; the extras that it names are looked up",
@@ -27,7 +28,7 @@ NOT_RUN = {
     r"^migrator completion .*~/": "would change the developer's shell; tests/unit/cli/test_completion.py runs it",
     S3: "wants a bucket; docs/nightly-s3.md is typed with one",
     r"^migrator .*cloudantnosqldb|_IAM_API_KEY_FILE=": "wants an account there; tests/integration/test_hosted.py has a stand-in",
-    r"^migrator .*age1…|^age-keygen |^age ": "wants a key of the reader's own; tests/unit/backup encrypts",
+    KEY: "wants a key of the reader's own; tests/unit/backup encrypts",
     r"^migrator replicate ": "leaves a job at the server; tests/integration/test_care.py runs it and removes the job",
     r"^migrator secure ": "leaves a user at the server; tests/integration/test_care.py runs it and removes the user",
     r"^docker ": "wants Docker; tests/docs/test_application.py compares its words with the file for compose",
@@ -97,6 +98,36 @@ def _orders(*names: str, **fields: Any) -> list[dict[str, Any]]:
     return [{"_id": name, "customer": "ada", "total": n, **fields} for n, name in enumerate(names)]
 
 
+# Stand-ins for programs that a machine may lack: another machine is this one, a bucket a folder. The encryption is age's.
+SSH = '#!/bin/sh\nshift\nexec sh -c "$*"\n'
+AWS = """\
+#!/bin/sh
+case $3 in -) cat > "${4##*/}" ;; *) cat "${3##*/}" ;; esac
+"""
+AGE_KEYGEN = """\
+#!/usr/bin/env python
+import sys
+import pyrage
+
+if sys.argv[1] == "-o":
+    with open(sys.argv[2], "x") as file:
+        print(pyrage.x25519.Identity.generate(), file=file)
+else:
+    print(pyrage.x25519.Identity.from_str(open(sys.argv[2]).read().strip()).to_public())
+"""
+AGE = """\
+#!/usr/bin/env python
+import sys
+import pyrage
+
+*way, key = sys.argv[1:]
+text, data = open(key).read().strip(), sys.stdin.buffer.read()
+if way == ["-R"]:
+    done = pyrage.encrypt(data, [pyrage.x25519.Recipient.from_str(text)])
+else:
+    done = pyrage.decrypt(data, [pyrage.x25519.Identity.from_str(text)])
+sys.stdout.buffer.write(done)
+"""
 EXPORT = '{"data": {"orders": [{"_id": "o-1", "country": "de", "code": 7, "active": true, "internal": 1}]}}'
 LOCAL = "http://localhost:5984"
 ALL_DOCS = '{"total_rows":1,"offset":0,"rows":[\n{"id":"a","key":"a","value":{"rev":"1-967a00dff5e02add41819138abb3284d"},"doc":{"_id":"a","_rev":"1-967a00dff5e02add41819138abb3284d"}}\n]}\n'
@@ -147,6 +178,10 @@ SCENES = {
             r"(restore .* --to http://)localhost(:5984/orders-old .* --at) '2026-11-24 18:00'": r"\1b\2 '2999-01-01 18:00'",
         },
     ),
+    "docs/backup-format.md": Scene(
+        databases={f"{LOCAL}/orders": _orders("o-1", "o-17")},
+        first=(f"migrator backup -q --from {LOCAL} --to - > couchdb.tar", "mkdir place"),
+    ),
     "docs/care.md": Scene(
         databases={
             f"{LOCAL}/orders": _orders("o-1"),
@@ -171,6 +206,12 @@ SCENES = {
         },
     ),
     "docs/good-guest.md": Scene(files={"orders.ndjson": '{"_id":"o-1"}\n'}),
+    "docs/pipes.md": Scene(
+        databases={f"{LOCAL}/orders": _orders("o-1", "o-17")},
+        files={"bin/ssh": SSH, "bin/aws": AWS, "bin/age": AGE, "bin/age-keygen": AGE_KEYGEN},
+        not_run={S3: "", KEY: ""},
+        codes={"< cut.tar$": 4},
+    ),
     "docs/plugins.md": Scene(modules=("tests/data/plugin/src",)),
     "docs/reference/configuration.md": Scene(
         files=APPLICATION, environ={"COUCHDB_URL": LOCAL}, copies=("configs",)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from migrator.backup.format.cipher import PLAIN, Cipher
 from migrator.backup.format.manifest import Manifest, new_snapshot_id
 from migrator.backup.format.snapshot_reader import ChainIndex, SnapshotReader
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
+from migrator.backup.format.stream_reader import unpack
 from migrator.backup.storage.base import LocalPlace, Place, open_place
 from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 
@@ -197,4 +199,23 @@ def in_memory() -> Iterator[Place]:
 
 def local(folder: Path) -> LocalPlace:
     """A folder as a place."""
+    return LocalPlace(folder)
+
+
+def streamed(work: Callable[[Place], object]) -> bytes:
+    """The stream of what some work writes to standard output as to a place."""
+    raw = io.BytesIO()
+    with contextlib.redirect_stdout(io.TextIOWrapper(raw)) as out:
+        place = open_place("-", output=True)
+        with place.lock():
+            work(place)
+            place.finish()
+    out.detach()
+    return raw.getvalue()
+
+
+def unpacked(stream: bytes, folder: Path, block_bytes: int = 1 << 18) -> LocalPlace:
+    """What comes out of a stream that comes in blocks."""
+    blocks = (stream[at : at + block_bytes] for at in range(0, len(stream), block_bytes))
+    unpack(blocks, folder, "standard input")
     return LocalPlace(folder)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,9 +17,9 @@ from migrator.errors import ConfigError, MigratorError
 from migrator.files.durable import make_folder, replace_file, sync_folder
 from migrator.files.failures import write_error, writing
 from migrator.files.lock import held
-from migrator.files.streams import is_stream, shown
+from migrator.files.streams import is_stream
 
-FORMS = "a folder, or a URL such as s3://bucket/path, gcs://…, abfs://…, sftp://host/path"
+FORMS = "a folder, a URL such as s3://bucket/path, gcs://…, abfs://…, sftp://host/path, or - for a pipe"
 
 LOCK = ".lock"
 _ANOTHER = "name another folder for the backups"
@@ -31,6 +32,9 @@ class Place:
 
     Names with a part that begins with a dot are the place's own: its lock, and files in the making.
     """
+
+    streamed = False
+    """True where all goes through a pipe at once: a part of it is worth nothing, and nothing is there before."""
 
     _failures: ClassVar[type[Exception]] = OSError
     """What the system raises."""
@@ -108,6 +112,9 @@ class Place:
         with contextlib.suppress(FileNotFoundError), self._reported("removed", folder):
             self._remove_folder(folder)
 
+    def finish(self) -> None:
+        """Say that all was written that was to be, where a place needs to be told."""
+
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the place against other runs that write to it.
 
@@ -135,7 +142,10 @@ class LocalPlace(Place):
     def __init__(self, path: Path) -> None:
         self._path = path
         if path.exists() and not path.is_dir():
-            raise ConfigError(f"{path} is a file, where backups want a folder.", hint="Name a folder.")
+            raise ConfigError(
+                f"{path} is a file, where backups want a folder.",
+                hint=f"Name a folder. What migrator backup --to - wrote is read by: --from - < {path}",
+            )
 
     def describe(self) -> str:
         """The path, whole, as the same folder has several relative ones."""
@@ -200,20 +210,25 @@ def _raise_but_missing(error: OSError) -> None:
         raise error
 
 
-def open_place(url: str) -> Place:
+def open_place(url: str, *, output: bool = False, stopping: threading.Event | None = None) -> Place:
     """The place that a path or URL names.
+
+    Args:
+        url: the path or URL, or a stream.
+        output: a stream is written to; else it is read, to its end.
+        stopping: set it to stop waiting for a stream.
 
     Raises:
         ConfigError: it cannot be, or its kind needs a package that is not installed.
+        DamagedBackup: a stream was cut off or changed.
     """
     if not url:
         raise ConfigError("There is no place for backups.", hint=f"Name {FORMS}.")
     checked_place(url, "PLACE", known=(_scheme_of(url),))
     if is_stream(url):
-        raise ConfigError(
-            f"Backups are many files, so {shown(url)} cannot hold or bring them.",
-            hint=f"Name {FORMS}. One stream of documents goes by: migrator convert --to - --format ndjson",
-        )
+        from migrator.backup.storage.stream import StreamPlace, received  # each kind on its own
+
+        return StreamPlace(url) if output else received(url, stopping)
     scheme = _scheme_of(url)
     if scheme in {"http", "https"}:
         raise ConfigError(
