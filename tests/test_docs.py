@@ -36,7 +36,7 @@ def shown_commands() -> list[tuple[str, str]]:
     for where, body in texts:
         for line in body.replace("\\\n", " ").splitlines():
             found += [
-                (where, re.split(r" >>? ", part)[0].strip())
+                (where, re.split(r" (?:>>?|<) ", part)[0].strip())
                 for part in re.split(r"&& | \|\|? ", line.partition(" #")[0])
                 if "migrator " in part
             ]
