@@ -52,3 +52,8 @@ class Watch:
         "Notify a watchdog such as healthchecks.io: URL/start, then URL, or URL/fail with the exit code.",
         unit="URL",
     )
+    webhook: str = _logging(
+        "",
+        "Post a small JSON when the command has ended, well or not, for a chat such as Slack or a program.",
+        unit="URL",
+    )

@@ -172,9 +172,10 @@ class JobConfig(Connection, Watch):
             )
         if self.json and self.report == "-":
             raise ConfigError("--json and --report - both print the result.", hint="Keep one of them.")
-        if self.dry_run and (self.metrics or self.ping):
+        if self.dry_run and (self.metrics or self.ping or self.webhook):
             raise ConfigError(
-                "A dry run is not a success that --metrics or --ping could report.", hint="Leave them out."
+                "A dry run is not a success that --metrics, --ping or --webhook could report.",
+                hint="Leave them out.",
             )
         parse_max_errors(self.max_errors)
         self._check_files()

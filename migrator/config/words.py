@@ -8,8 +8,8 @@ from typing import Any
 from migrator.config.option import options_of
 from migrator.errors import without_passwords
 
-# These say how far to go on, which another run decides for itself; a ping's address is a secret.
-_NOT_AGAIN = frozenset({"resume", "restart", "ping"})
+# These say how far to go on, which another run decides for itself; addresses that are told of it are secrets.
+_NOT_AGAIN = frozenset({"resume", "restart", "ping", "webhook"})
 
 
 def words_of(options: Any, names: Collection[str] = ()) -> list[str]:

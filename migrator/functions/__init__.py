@@ -150,7 +150,7 @@ def backup(source: str, place: Path, **options: Unpack[BackupArguments]) -> Revi
 
     with asked("backup", BackupArguments, options) as given:
         source = server_text(source, "source", given.around.get("environ"))
-        config = given.part("metrics", "ping", "prove", "rejects", "report", source=source)
+        config = given.part("metrics", "ping", "webhook", "prove", "rejects", "report", source=source)
         settings = given.made(BackupOptions, place=os.fspath(place))
         result = given.watched(config, lambda around: run_backup(config, settings, **around))
         result.write(config.report)
@@ -176,7 +176,7 @@ def restore(place: Path, target: str = "", **options: Unpack[RestoreArguments]) 
 
     with asked("restore", RestoreArguments, options) as given:
         target = server_text(target, "target", given.around.get("environ"))
-        names = ("metrics", "ping", "rejects", "batch_docs", "batch_bytes", "in_flight", "report")
+        names = ("metrics", "ping", "webhook", "rejects", "batch_docs", "batch_bytes", "in_flight", "report")
         config = given.part(*names, target=target)
         settings = given.made(RestoreOptions, place=os.fspath(place))
         result = given.watched(config, lambda around: run_restore(config, settings, **around))

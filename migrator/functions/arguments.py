@@ -42,6 +42,7 @@ class Watched(TypedDict, total=False):
 
     metrics: Path
     ping: str
+    webhook: str
 
 
 class Sides(Servers, total=False):

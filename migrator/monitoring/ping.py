@@ -1,8 +1,10 @@
-"""A check of a service such as healthchecks.io, which is told how a run is."""
+"""Addresses that are told how a run is: a check of a service such as healthchecks.io, and a web hook."""
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from migrator.couch.endpoint import Endpoint, redact
@@ -17,26 +19,29 @@ POLICY = RetryPolicy(max_attempts=3, first_wait_s=0.5, max_wait_s=2.0)
 MAX_BODY_BYTES = 10_000
 
 
-class Ping:
-    """One check of such a service. Its URL is a secret, so errors name only the host.
+class Address:
+    """One such address. Its URL is a secret, so errors name only the host.
 
     Args:
         url: `http(s)://host/…`.
+        flag: how it was named, for errors.
+        example: one of its kind.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, flag: str, example: str) -> None:
         try:
             parts = self._parts = urlsplit(redact(url))
             usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         except ValueError:
             usable = False
         if not usable:
-            raise ConfigError("--ping is not a URL.", hint="Write https://hc-ping.com/… as the service shows it.")
+            raise ConfigError(f"{flag} is not a URL.", hint=f"Write {example} as the service shows it.")
         root = f"{parts.scheme}://{parts.netloc}"
         # Those of the environment are for databases and go nowhere else.
         user, _, password = url.partition("://")[2].rpartition("@")[0].partition(":")
-        from migrator.couch.transport import Transport  # most runs have no ping
+        from migrator.couch.transport import Transport  # most runs have none
 
+        self._what = flag.lstrip("-")
         self._transport = Transport(
             Endpoint(
                 root,
@@ -49,6 +54,41 @@ class Ping:
             max_connections=1,
         )
 
+    def post(self, body: bytes, content_type: str, below: str = "") -> None:
+        """Send something.
+
+        Args:
+            body: what is sent.
+            content_type: what it is.
+            below: what is put after the path of the URL.
+
+        Raises:
+            EndpointError: nobody heard it.
+        """
+        parts = self._parts._replace(path=self._parts.path.rstrip("/") + below if below else self._parts.path)
+        url = parts._replace(fragment="").geturl()
+
+        def attempt(_: int) -> None:
+            status, _headers, _body = self._transport.request(
+                "POST", url, body=body, headers={"Content-Type": content_type}
+            )
+            if not 200 <= status < 300:
+                kind = TransientError if status >= 500 or status == 429 else EndpointError
+                raise kind(f"{parts.netloc} answered {status}.")
+
+        Retrier(POLICY).call(self._what, attempt)
+
+
+class Ping(Address):
+    """One check of such a service.
+
+    Args:
+        url: `http(s)://host/…`.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "--ping", "https://hc-ping.com/…")
+
     def send(self, what: Literal["/start", "", "/fail"], text: str = "") -> None:
         """Tell it how the run is.
 
@@ -60,14 +100,26 @@ class Ping:
             EndpointError: nobody heard it.
         """
         body = text.encode("utf-8", "replace")[:MAX_BODY_BYTES]
-        parts = self._parts._replace(path=self._parts.path.rstrip("/") + what, fragment="")
+        self.post(body, "text/plain; charset=utf-8", what)
 
-        def attempt(_: int) -> None:
-            status, _headers, _body = self._transport.request(
-                "POST", parts.geturl(), body=body, headers={"Content-Type": "text/plain; charset=utf-8"}
-            )
-            if not 200 <= status < 300:
-                kind = TransientError if status >= 500 or status == 429 else EndpointError
-                raise kind(f"{parts.netloc} answered {status}.")
 
-        Retrier(POLICY).call("ping", attempt)
+class Webhook(Address):
+    """What takes a small JSON of each run that has ended.
+
+    Args:
+        url: `http(s)://host/…`.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "--webhook", "https://hooks.slack.com/services/…")
+
+    def send(self, value: Mapping[str, Any]) -> None:
+        """Tell it how the run ended.
+
+        Args:
+            value: what is sent.
+
+        Raises:
+            EndpointError: nobody heard it.
+        """
+        self.post(json.dumps(value).encode(), "application/json")

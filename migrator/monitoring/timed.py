@@ -1,7 +1,7 @@
 """A run on a timer: what it did, gathered from its events, and told to those who watch over it.
 
-They are a metrics file for Prometheus' textfile collector, a ping, and one line of JSON. None of them can make a
-failed run look like a good one, and none of them can make a good one fail.
+They are a metrics file for Prometheus' textfile collector, a ping, a web hook, and one line of JSON. None of them
+can make a failed run look like a good one, and none of them can make a good one fail.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import importlib
 import json
 import os
 import re
+import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +32,8 @@ from migrator.errors import (
 from migrator.files.durable import refuse_place, replace_file
 from migrator.model import Counts
 from migrator.model.events import BatchLoaded, CollectionStarted, DocumentRejected, Event, LagMeasured
-from migrator.monitoring.ping import Ping
+from migrator.monitoring.ping import Ping, Webhook
+from migrator.naming import counted
 from migrator.plugins import extra
 from migrator.report.logs import describe
 from migrator.report.summary import SCHEMA
@@ -39,6 +42,10 @@ from migrator.report.summary import SCHEMA
 MAX_LINES = 40
 # A run that goes on tells its numbers so often.
 TELL_EVERY_S = 15.0
+# What a web hook is sent. The number counts up when a field changes its meaning or goes.
+WEBHOOK_VERSION = 1
+MAX_ERROR = 1_000
+SHOWN = frozenset({"read", "written", "unchanged", "rejected"})
 LAST_SUCCESS = "migrator_last_success_timestamp_seconds"
 _SECRET = re.compile(r"COUCHDB_(\w+_)?(PASSWORD|IAM_API_KEY)")
 
@@ -51,6 +58,7 @@ class TimedRun:
         command: the command's name.
         metrics: a file for Prometheus' textfile collector; "" for none.
         ping: a URL of the kind that healthchecks.io has; "" for none.
+        webhook: a URL that takes a small JSON of each run that has ended; "" for none.
         say: tells a person what went wrong with telling.
         clock: seconds since 1970.
 
@@ -63,6 +71,7 @@ class TimedRun:
     command: str
     metrics: str = ""
     ping: str = ""
+    webhook: str = ""
     say: Callable[[str], None] = field(default=lambda _text: None)
     clock: Callable[[], float] = time.time
 
@@ -75,9 +84,8 @@ class TimedRun:
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._began = self.clock()
         self._told = self._began
-        self._ping: Ping | None = None
-        if self.ping:
-            self._ping = Ping(self.ping)
+        self._ping = Ping(self.ping) if self.ping else None
+        self._webhook = Webhook(self.webhook) if self.webhook else None
         if self.metrics:
             with extra("metrics", what="--metrics"):
                 importlib.import_module("prometheus_client")
@@ -87,7 +95,8 @@ class TimedRun:
 
     def start(self) -> None:
         """Say that the run begins."""
-        self._send("/start")
+        if self._ping:
+            self._tell("ping", partial(self._ping.send, "/start"))
 
     def listener(self, event: Event) -> None:
         """Gather an event."""
@@ -112,11 +121,15 @@ class TimedRun:
         """Tell how the run ended; the value of the line of JSON."""
         result = self._result(exit_code, error)
         self._write(exit_code)
-        if exit_code == EXIT_OK:
-            self._send("", json.dumps(result, ensure_ascii=False))
-        else:
-            text = "\n".join([f"exit code {exit_code}", str(result.get("error", "")), *self._lines])
-            self._send("/fail", self._clean(text))
+        what: Literal["", "/fail"] = "" if exit_code == EXIT_OK else "/fail"
+        text = json.dumps(result, ensure_ascii=False)
+        if what:
+            lines = [f"exit code {exit_code}", str(result.get("error", "")), *self._lines]
+            text = self._clean("\n".join(lines))
+        if self._ping:
+            self._tell("ping", partial(self._ping.send, what, text))
+        if self._webhook:
+            self._tell("web hook", partial(self._webhook.send, _small(result)))
         return result
 
     def _result(self, exit_code: int, error: BaseException | None) -> dict[str, Any]:
@@ -192,13 +205,11 @@ class TimedRun:
         except OSError as error:
             self.say(f"The metrics file {self.metrics} cannot be written: {error.strerror}.")
 
-    def _send(self, what: Literal["/start", "", "/fail"], text: str = "") -> None:
-        if self._ping is None:
-            return
+    def _tell(self, what: str, send: Callable[[], object]) -> None:
         try:
-            self._ping.send(what, text)
+            send()
         except MigratorError as error:
-            self.say(f"The ping failed, which changes nothing else: {self._clean(error.message)}")
+            self.say(f"The {what} failed, which changes nothing else: {self._clean(error.message)}")
 
     def _clean(self, text: str) -> str:
         """A text without credentials, those of the environment too, for those who are told."""
@@ -220,7 +231,7 @@ def timed(
     Raises:
         ConfigError: the metrics file or the URL cannot be used.
     """
-    run = TimedRun(command, watch.metrics, watch.ping, say)
+    run = TimedRun(command, watch.metrics, watch.ping, watch.webhook, say)
     run.start()
     ended: BaseException | None = None
     try:
@@ -232,6 +243,22 @@ def timed(
         result = run.end(run.exit_code if ended is None else exit_code_of(ended), ended)
         if end is not None:
             end(result)
+
+
+def _small(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a web hook is sent of a result: a sentence, which is all that a chat shows, and its numbers."""
+    totals, seconds = result["totals"], result["seconds"]
+    numbers = ", ".join(f"{number:,} {name}" for name, number in totals.items() if number and name in SHOWN)
+    words = {EXIT_OK: "ended well", EXIT_INTERRUPTED: "was stopped"}
+    ended = words.get(result["exit_code"], f"failed with exit code {result['exit_code']}")
+    text = f"migrator {result['command']} {ended} after {seconds:,.0f} s"
+    text += f" ({counted(len(result['collections']), 'collection')}: {numbers})." if numbers else "."
+    small = {"version": WEBHOOK_VERSION, "text": text, "host": socket.gethostname(), **result}
+    del small["schema"], small["collections"]
+    if "error" in small:
+        small["error"] = small["error"][:MAX_ERROR]
+        small["text"] = f"{text} {small['error']}"
+    return small
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -169,6 +169,7 @@ class _Run:
 # These belong to the coordinator, or to one process that reads the whole.
 _OF_A_SPLIT: dict[str, Any] = {
     "executor": "", "splits": 0, "report": "", "verify": False, "restart": False, "metrics": "", "ping": "",
+    "webhook": "",
     "json": False, "readers": 1,
 }  # fmt: skip
 

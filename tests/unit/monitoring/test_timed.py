@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,67 @@ def test_a_ping_that_fails_changes_nothing(tmp_path: Path, status: int | None) -
     assert str(status or "connection broke") in result.stderr
     # What cannot get better is said once; for the rest it is tried three times.
     assert len(server.asked) == (2 if status == 404 else 6)
+
+
+def test_a_web_hook_gets_a_small_json(tmp_path: Path, watchdog: StubServer) -> None:
+    """Once, when the run has ended: a sentence for a chat, and the numbers without the collections' own."""
+    url = watchdog.url.replace("//", "//ada:p%40ss@") + "/services/T0/s3cret/?thread=7"
+    result = run(tmp_path, "--from", source(tmp_path, '{"_id":"a"}', '{"_id":"b"}'), "--webhook", url, "--json")
+    assert result.exit_code == 0, result.output
+    (asked,) = watchdog.asked
+    assert (asked.method, asked.path) == ("POST", "/services/T0/s3cret/?thread=7")
+    assert asked.headers["Content-Type"] == "application/json"
+    assert asked.headers["Authorization"] == "Basic YWRhOnBAc3M="
+    value, printed = json.loads(asked.body), json.loads(result.stdout)
+    assert value["text"].startswith("migrator run ended well after 0 s (1 collection: 2 read, 2 written")
+    assert value.pop("text").endswith(").")
+    assert (value.pop("version"), value.pop("host")) == (1, socket.gethostname())
+    assert value == {name: printed[name] for name in printed if name not in {"schema", "collections"}}
+
+
+def test_a_web_hook_hears_of_failures(
+    tmp_path: Path, watchdog: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rejected documents, a server out of reach, and no secret of the URL or the environment in either."""
+    monkeypatch.setenv("COUCHDB_USER", "ada")
+    monkeypatch.setenv("COUCHDB_PASSWORD", "s3cret-word")
+    hook = ["--webhook", f"{watchdog.url}/x"]
+    assert run(tmp_path, "--from", source(tmp_path, '{"_id":"a"}', '{"x":1}'), *hook).exit_code == 3
+    down = run(tmp_path, "--from", "http://ada:s3cret-word@127.0.0.1:1/db", *hook, "--max-attempts", "1")
+    rejected, failed = (asked.json for asked in watchdog.asked)
+    assert (rejected["ok"], rejected["exit_code"], rejected["totals"]["rejected"]) == (False, 3, 1)
+    assert "failed with exit code 3" in rejected["text"]
+    assert "1 rejected" in rejected["text"]
+    assert (failed["exit_code"], failed["totals"]["read"]) == (5, 0)
+    assert "127.0.0.1:1" in failed["error"]
+    assert failed["error"] in failed["text"]
+    assert "s3cret-word" not in f"{watchdog.asked}{down.output}"
+
+
+@pytest.mark.parametrize(("status", "requests"), [(404, 1), (503, 3), (None, 3)])
+def test_a_web_hook_that_fails_changes_nothing(tmp_path: Path, status: int | None, requests: int) -> None:
+    """The job ends well; what went wrong is on standard error, without the address, which is a secret."""
+    with StubServer(lambda _: None if status is None else Reply(status)) as server:
+        words = ["--from", source(tmp_path, '{"_id":"a"}'), "--webhook", f"{server.url}/s3cret"]
+        result = run(tmp_path, *words, "--checkpoint", str(tmp_path / "cp.json"), "--report", str(tmp_path / "r"))
+    assert result.exit_code == 0
+    assert result.stderr.count("The web hook failed, which changes nothing else") == 1
+    assert len(server.asked) == requests
+    assert "s3cret" not in result.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "url", ["hooks.slack.com/services/s3cret", "ftp://host/s3cret", "https://", "http://[::1/s3cret"]
+)
+def test_an_address_that_is_none_is_refused_before_anything_is_done(tmp_path: Path, url: str) -> None:
+    """By either flag, with an example and without what may be a secret."""
+    for flag in ("--ping", "--webhook"):
+        result = run(tmp_path, "--from", source(tmp_path, '{"_id":"a"}'), flag, url)
+        assert exit_code_of(result.exception or SystemExit(0)) == 2
+        assert f"{flag} is not a URL" in str(result.exception)
+        assert "s3cret" not in str(result.exception) + result.output
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_watchdog_must_prove_who_it_is(tmp_path: Path) -> None:
