@@ -54,8 +54,9 @@ _CREDENTIALS = re.compile(
 )
 
 
-# A secret among the options of a URL.
-_SECRET = re.compile(r"([?&;](?:password|passwd|pwd|token|secret|api_?key)=)[^&;#\s'\"]*", re.IGNORECASE)
+# A secret among the options of a URL, signed ones included.
+_SECRETS = r"(?:[\w.~%-]*(?:password|passwd|token|secret|signature|credential|api_?-?key)|pwd|sig|auth|policy|jwt)"
+_SECRET = re.compile(rf"([?&;]{_SECRETS}=)[^&;#\s'\"]*", re.IGNORECASE)
 # A flag that a hint names, for who reads it at a command line.
 FLAG = re.compile(r"\b(with|[Aa]dd|or|then) --(resume|restart)\b")
 

@@ -48,7 +48,7 @@ OPTIONAL = {
     "dlt": {"integrations"},
     "distributed": {"jobs"},
     "faker": {"transformers"},
-    "fsspec": {"backup"},
+    "fsspec": {"extractors"},
     "prometheus_client": {"monitoring"},
     "pyrage": {"backup"},
     "boto3": {"extractors"},

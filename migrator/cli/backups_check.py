@@ -24,6 +24,7 @@ from migrator.cli.stopping import stoppable
 from migrator.config import LogOptions, Watch
 from migrator.config.option import DATABASES, option, options_class
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, Interrupted
+from migrator.files.urls import shown_url
 from migrator.naming import counted, printable, was
 from migrator.report.summary import unconfirmed_lines
 
@@ -95,7 +96,6 @@ def check_command(**values: Any) -> None:
     """
     from migrator.backup.check import check
     from migrator.backup.record import Recorder
-    from migrator.backup.storage.remote import without_credentials
 
     asked, age, wanted = made(DrillOptions, values), made(AgeOptions, values), made(RestoreOptions, values)
     if asked.target and not asked.drill:
@@ -122,7 +122,7 @@ def check_command(**values: Any) -> None:
         if not age.manifests_only:
             recorder.checked(checked)
         if age.max_age:
-            place = without_credentials(wanted.place)
+            place = shown_url(wanted.place)
             found.overdue += overdue(checked.by_database, age.max_age, datetime.now(UTC), place=place)
         if config:
             from migrator.backup.restore_test import drill

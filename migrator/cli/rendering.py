@@ -19,6 +19,7 @@ from migrator.cli.messages import AS_JSON, asked, print_text
 from migrator.config import JobConfig
 from migrator.couch.places import redact
 from migrator.errors import FLAG, MigratorError, TargetReplaced, without_passwords
+from migrator.files.urls import shown_url
 from migrator.naming import counted, was
 
 if TYPE_CHECKING:
@@ -140,13 +141,11 @@ def with_place(hint: str, words: Sequence[str]) -> str:
     """A hint whose command leaves the place of backups open, with the place that was typed."""
     if "--from PLACE" not in hint:
         return hint
-    from migrator.backup.storage.remote import without_credentials  # only for this
-
     for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         option, equals, value = word.partition("=")
         place = value if equals else following
         if option == "--from" and place:
-            return hint.replace("--from PLACE", f"--from {shlex.quote(without_credentials(place))}")
+            return hint.replace("--from PLACE", f"--from {shlex.quote(shown_url(place))}")
     return hint
 
 

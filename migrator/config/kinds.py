@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.files.urls import DRIVERS
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -38,6 +40,14 @@ class Source:
     title: str = ""
 
 
+ELSEWHERE = Source(
+    ("https://host/orders.ndjson", "s3://bucket/folder/", "csv:gs://bucket/orders.csv"),
+    "files where they lie, gone on with at the byte where a connection broke; `https:` needs no extra",
+    "migrator.extractors.remote:open_source",
+    schemes=tuple(DRIVERS),
+    extra="files",
+    title="A source in an object store",
+)
 SOURCES = (
     Source(
         ("memory:package.module:attribute",),
@@ -130,6 +140,7 @@ SOURCES = (
         extra="sql",
         title="A SQL source",
     ),
+    ELSEWHERE,
     Source(
         ("http://host:5984", "http://host:5984/database"),
         "all databases of a CouchDB server, or one",

@@ -24,6 +24,7 @@ from migrator.errors import ConfigError, UnaccountedError
 from migrator.files.failures import temporary_folder
 from migrator.files.identity import file_identity
 from migrator.files.streams import copied, is_stream, open_output, stem_of, write_all, writing_to
+from migrator.files.urls import DRIVERS
 from migrator.model.capabilities import unconfirmed_of
 from migrator.model.events import Listener, ignore
 from migrator.model.revisions import RevisionReader, RevisionWriter
@@ -32,7 +33,7 @@ from migrator.retry.retrier import Retrier, RetryPolicy
 
 _BLOCK_BYTES = 1 << 20
 # A backup's place is named by one of these, or by others that fsspec knows.
-PLACES = ("s3", "gcs", "gs", "abfs", "abfss", "az", "sftp", "ssh")
+PLACES = tuple(DRIVERS)
 
 
 def convert_leaves(

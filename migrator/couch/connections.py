@@ -65,6 +65,8 @@ def open_pool(endpoint: Endpoint, *, maxsize: int) -> urllib3.HTTPConnectionPool
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=endpoint.ca_file)
+        if not endpoint.couchdb:
+            context.load_default_certs()
         if endpoint.client_cert:
             context.load_cert_chain(endpoint.client_cert, endpoint.client_key)
     except (OSError, ssl.SSLError) as error:

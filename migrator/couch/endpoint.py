@@ -25,7 +25,8 @@ class Endpoint:
     `url` has neither credentials nor a trailing slash; it ends with the path that a web server in front wants
     before the database's name, where there is one. `proxy` is the URL of the proxy on the way, with credentials.
     `auth` says how the server is told who asks, as in `couch.credentials`.
-    Timeouts are in seconds; `max_hold_s` is the longest wait that the server may ask for.
+    Timeouts are in seconds; `max_hold_s` is the longest wait that the server may ask for. Where it is no `couchdb`
+    but another server, `ca_file` is beside the authorities that the system trusts, and not in place of them.
     """
 
     url: str
@@ -40,6 +41,7 @@ class Endpoint:
     max_hold_s: float = 300.0
     auth: str = BASIC
     iam_url: str = ""
+    couchdb: bool = True
 
     @property
     def host(self) -> str:

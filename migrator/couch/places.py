@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from migrator.errors import ConfigError
+from migrator.files.urls import WEB, file_url, shown_url
 
 STREAM = "-"
 """Standard input as a source, standard output as a target."""
@@ -42,13 +43,17 @@ _TOP_LEVELS = re.compile(
 
 
 def is_server_url(text: str) -> bool:
-    """True when a SOURCE or TARGET names a server."""
-    return text.lower().startswith(("http://", "https://"))
+    """True when a SOURCE or TARGET names a server, and no file of one."""
+    return _is_web_url(text) and file_url(text) is None
+
+
+def _is_web_url(text: str) -> bool:
+    return text.lower().startswith(tuple(f"{scheme}://" for scheme in WEB))
 
 
 def redact(url: str) -> str:
-    """The URL without user and password."""
-    return divide_credentials(url)[1]
+    """The URL without user and password, and that of a file without what it was signed with."""
+    return shown_url(url) if file_url(url) else divide_credentials(url)[1]
 
 
 def divide_credentials(url: str) -> tuple[str, str]:
@@ -83,11 +88,11 @@ def checked_place(text: str, what: str, *, known: tuple[str, ...] = (), reads: b
     shown = redact(text)
     plain = unicodedata.normalize("NFKC", shown.translate(_DASHES).translate(_INVISIBLE)).strip()
     bare = plain.strip(_QUOTES).strip()
-    if bare != shown and (meant := bare if is_server_url(bare) else _meant(bare, known)):
+    if bare != shown and (meant := bare if _is_web_url(bare) else _meant(bare, known)):
         raise _mistyped(text, what, meant)
     if text != text.strip() and not _exists(text):
         raise ConfigError(f"{what} {shown!r} begins or ends with a blank.", hint=f"Write {shown.strip()}.")
-    if is_server_url(text):
+    if _is_web_url(text):
         _check_authority(text, what, shown)
         return text
     if text.lower().startswith("file:"):
@@ -114,7 +119,7 @@ def _mistyped(text: str, what: str, meant: str) -> ConfigError:
 
 def _meant(text: str, known: tuple[str, ...]) -> str:
     """The server's URL that was probably meant, "" for what is something else."""
-    if is_server_url(text):
+    if _is_web_url(text):
         return ""
     if text.startswith(":/"):
         return _url(text.lstrip(":/"))

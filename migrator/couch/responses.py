@@ -18,6 +18,7 @@ from migrator.couch.trouble import SERVER_TROUBLE, is_verdict
 from migrator.errors import BatchRefused, EndpointError, Forbidden, TargetMissing, TransientError, Unauthorized
 
 WAIT_HINT = "Check the address, or wait for the server with: migrator wait {url}"
+OTHER_HINT = "Check the address and the network; go on with --resume."
 CREDENTIALS_HINT = (
     "Set COUCHDB_USER and COUCHDB_PASSWORD (or COUCHDB_PASSWORD_FILE), or put them into the URL; "
     "at IBM Cloudant set COUCHDB_IAM_API_KEY. "
@@ -201,7 +202,9 @@ def network_error(endpoint: Endpoint, method: str, error: Exception) -> Endpoint
     """
     url = endpoint.url
 
-    def failed(message: str, signature: str, hint: str = WAIT_HINT, **more: bool) -> TransientError:
+    usual = WAIT_HINT if endpoint.couchdb else OTHER_HINT
+
+    def failed(message: str, signature: str, hint: str = usual, **more: bool) -> TransientError:
         return TransientError(message, hint=hint.format(url=url), signature=signature, **more)
 
     if isinstance(error, exceptions.ProxyError):

@@ -79,6 +79,7 @@ class Transport:
         *,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        decode: bool = True,
     ) -> tuple[int, Mapping[str, str], Generator[bytes]]:
         """Read with the answer's body given piece by piece, so that its length needs no memory.
 
@@ -86,13 +87,15 @@ class Transport:
             url: what is read.
             body: asks by POST with this body; without one the question is a GET.
             headers: more headers.
+            decode: give the content, where it was packed on the way, and not the bytes that are sent.
 
         Raises:
             TransientError: also from the iterator, when the body breaks off.
         """
         method = "GET" if body is None else "POST"
         # It asks and changes nothing, whatever it is sent by.
-        response = self._urlopen(method, url, body, headers, of="GET", preload_content=False)
+        options = {"preload_content": False, "decode_content": decode}
+        response = self._urlopen(method, url, body, headers, of="GET", **options)
         return response.status, response.headers, self._pieces(response)
 
     def _urlopen(

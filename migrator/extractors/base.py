@@ -6,18 +6,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.lines import TextFile, about_text_bytes, is_packed, read_lines
-from migrator.files.identity import file_identity
+from migrator.extractors.remote import FilePath, RemotePath, identity_of, located
 from migrator.model import Extractor, Position, Record
 from migrator.naming import did_you_mean, is_pattern, shown
 
 _MAX_SHOWN = 12
 
+S = TypeVar("S", bound="str | RemotePath")
 Factory: TypeAlias = Callable[[str, JobConfig, Mapping[str, str]], Extractor]
 """Makes the source that a SOURCE names, of its text, the job and the environment."""
 
@@ -85,7 +86,8 @@ def factory(
     """
 
     def open_source(source: str, config: JobConfig, environ: Mapping[str, str]) -> Extractor:
-        return make(after_scheme(source, scheme), collections=chosen(config), **more(config, environ))
+        place = located(after_scheme(source, scheme), config, environ)
+        return make(place, collections=chosen(config), **more(config, environ))
 
     return open_source
 
@@ -95,19 +97,24 @@ def foreign_position(position: Position, what: str) -> CheckpointError:
     return CheckpointError(f"The checkpoint's position {position!r} is {what}.", hint="Start over with --restart.")
 
 
-def divide(text: str, known: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def divide(text: S, known: Mapping[str, str]) -> tuple[S, dict[str, str]]:
     """Path and options of a source; a file whose name has a question mark is taken for what it is.
 
     Args:
-        text: the source without its scheme.
+        text: the source without its scheme, or a file elsewhere.
         known: what each option says, for people.
 
     Raises:
         ConfigError: an option is not known, or given twice.
     """
-    path, mark, query = text.partition("?")
-    if not mark or os.path.exists(text):  # noqa: PTH110 (any text, also one that is not a path)
-        return text, {}
+    path: str | RemotePath
+    if isinstance(text, RemotePath):
+        url, query = text.url.divided(known)
+        path = text.at(url)
+    else:
+        path, mark, query = text.partition("?")
+        if not mark or os.path.exists(text):  # noqa: PTH110 (any text, also one that is not a path)
+            return text, {}
     options: dict[str, str] = {}
     for name, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):
         if name not in known:
@@ -119,7 +126,7 @@ def divide(text: str, known: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         if name in options:
             raise ConfigError(f"The source has the option {name} twice.", hint="Keep one of them.")
         options[name] = value
-    return path, options
+    return cast("S", path), options
 
 
 def select_collections(available: Sequence[str], wanted: Sequence[str] | None, *, source: str) -> tuple[str, ...]:
@@ -153,7 +160,7 @@ class FileExtractor(BaseExtractor):
         collections: which to read, in this order; all, sorted by name, where None.
     """
 
-    def __init__(self, path: Path, files: Mapping[str, Path], collections: Sequence[str] | None) -> None:
+    def __init__(self, path: FilePath, files: Mapping[str, FilePath], collections: Sequence[str] | None) -> None:
         self._path = path
         self._files = files
         self._wanted = collections
@@ -161,15 +168,15 @@ class FileExtractor(BaseExtractor):
         self.collections()
 
     def describe(self) -> str:
-        """The absolute path."""
+        """The absolute path, or the URL."""
         return absolute(self._path)
 
     def _available(self) -> Sequence[str]:
         return tuple(self._files)
 
     def identity(self, collection: str) -> str:
-        """The file's size and a hash of its ends."""
-        return file_identity(self._files[collection])
+        """The file's size and a hash; of a file elsewhere, what its server says of its version."""
+        return identity_of(self._files[collection])
 
     def describe_position(self, collection: str, position: Position) -> str:
         """Name the line or document that was read last, as `file:number`."""
@@ -179,7 +186,7 @@ class FileExtractor(BaseExtractor):
         """Each kind's own."""
         raise NotImplementedError
 
-    def _ends(self, path: Path) -> Iterator[tuple[int, int]]:
+    def _ends(self, path: FilePath) -> Iterator[tuple[int, int]]:
         """Offset and number after each record of a plain file: a line, where a kind does not say otherwise."""
         with TextFile(path) as file:
             for offset, number, _ in read_lines(file):
@@ -187,11 +194,12 @@ class FileExtractor(BaseExtractor):
 
     def share(self, collection: str, position: Position | None) -> float | None:
         """The part of the file's text before a position; of a packed one about that."""
-        if position is None:
+        path = self._files[collection]
+        if position is None or (isinstance(path, RemotePath) and path.look.size_bytes is None):
             return None
         text_bytes = self._text_bytes.get(collection)
         if text_bytes is None:
-            text_bytes = self._text_bytes[collection] = about_text_bytes(self._files[collection])
+            text_bytes = self._text_bytes[collection] = about_text_bytes(path)
         return min(1.0, parse_position(position)[0] / max(1, text_bytes))
 
     def size(self, collection: str) -> int:
@@ -199,7 +207,7 @@ class FileExtractor(BaseExtractor):
         return self._files[collection].stat().st_size
 
     def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
-        """Positions at records' ends that divide a plain file into about so many parts; none of a packed one.
+        """Positions at records' ends that divide a plain file of this machine into about so many parts.
 
         The parts are of about one size. The file is read once: what ends a record, and its number, is known from
         its beginning only.
@@ -208,7 +216,7 @@ class FileExtractor(BaseExtractor):
         size = self.size(collection)
         found: list[str] = []
         last = 0
-        for offset, number in () if is_packed(path) else self._ends(path):
+        for offset, number in self._ends(path) if read_cheaply(path) else ():
             if offset * parts >= size * (len(found) + 1) and number - last >= min_rows and offset < size:
                 found.append(f"{offset}:{number}")
                 last = number
@@ -237,6 +245,13 @@ def up_to(records: Iterator[Record], bound: Position, key: Callable[[Position], 
     return takewhile(lambda record: key(record.position) <= last, records)
 
 
-def absolute(path: Path) -> str:
+def read_cheaply(path: FilePath) -> bool:
+    """True of a file that may be read once more, to know it better: plain, and on this machine."""
+    return isinstance(path, Path) and not is_packed(path)
+
+
+def absolute(path: FilePath) -> str:
     """The path as a description: the same wherever the command is started."""
+    if isinstance(path, RemotePath):
+        return str(path)
     return os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links, and the name would change)

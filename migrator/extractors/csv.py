@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from migrator.errors import ConfigError
@@ -20,9 +19,11 @@ from migrator.extractors.csv_options import (
     hint,
     named_fault,
     parse_options,
+    with_options,
 )
 from migrator.extractors.find import find_files
 from migrator.extractors.lines import BLOCK_BYTES, BOM, TextFile
+from migrator.extractors.remote import FilePath, RemotePath, file_path
 from migrator.extractors.rows import row_fault
 from migrator.extractors.text_values import BadValue
 from migrator.model import Fault, Position, Record
@@ -47,14 +48,15 @@ class CsvExtractor(FileExtractor):
     that is not closed within `MAX_RECORD_BYTES` ends the reading.
 
     Args:
-        source: path, with options after a question mark (see `csv_options.OPTIONS`).
+        source: path, with options after a question mark (see `csv_options.OPTIONS`); or a file elsewhere.
         collections: which to read, in this order; all, sorted by name, where None.
     """
 
-    def __init__(self, source: str, *, collections: Sequence[str] | None = None) -> None:
-        path, options = divide(source, OPTIONS)
+    def __init__(self, source: str | RemotePath, *, collections: Sequence[str] | None = None) -> None:
+        named, options = divide(source, OPTIONS)
         self._options = parse_options(options)
-        super().__init__(Path(path), find_files(Path(path), SUFFIXES, any_name=True), collections)
+        path = file_path(named)
+        super().__init__(path, find_files(path, SUFFIXES, any_name=True), collections)
 
     def describe(self) -> str:
         """The absolute path, and the options: other options make other documents."""
@@ -90,11 +92,11 @@ class CsvExtractor(FileExtractor):
             else:
                 yield Record(position, document)
 
-    def _ends(self, path: Path) -> Iterator[tuple[int, int]]:
+    def _ends(self, path: FilePath) -> Iterator[tuple[int, int]]:
         # Only from the beginning is it known which line breaks are content.
         return (row.place for row in self._rows(path, self._names(path)[1]))
 
-    def _names(self, path: Path) -> tuple[list[str], tuple[int, int]]:
+    def _names(self, path: FilePath) -> tuple[list[str], tuple[int, int]]:
         """The columns' names, and the place where the first record begins."""
         options = self._options.for_file(path.name)
         if csv.field_size_limit() < MAX_RECORD_BYTES:
@@ -106,7 +108,7 @@ class CsvExtractor(FileExtractor):
             lines = _Lines(file, options.encoding, (0, 0))
             return self._header(path, options, lines), lines.place
 
-    def _rows(self, path: Path, begin: tuple[int, int]) -> Iterator[_Row]:
+    def _rows(self, path: FilePath, begin: tuple[int, int]) -> Iterator[_Row]:
         """What stands in the file from a place on: its fields, or what is wrong with them."""
         options = self._options.for_file(path.name)
         with TextFile(path, offset=begin[0]) as file:
@@ -136,7 +138,7 @@ class CsvExtractor(FileExtractor):
                     yield _Row(lines.place, first, fault, row)
 
     @staticmethod
-    def _header(path: Path, options: CsvOptions, lines: _Lines) -> list[str]:
+    def _header(path: FilePath, options: CsvOptions, lines: _Lines) -> list[str]:
         try:
             names = next((row for row in options.reader(lines) if row), [])
             if lines.bad is not None:
@@ -163,7 +165,7 @@ class CsvExtractor(FileExtractor):
                 if other in names[0]:
                     raise ConfigError(
                         f"{path}:1: the header has no comma but {other!r}.",
-                        hint=f"Write 'csv:{path}?delimiter={said}'",
+                        hint=f"Write {with_options(path, f'delimiter={said}')}",
                     )
         return names
 
@@ -223,7 +225,7 @@ class _Lines:
         )
 
 
-def _header_hint(path: Path, lines: _Lines) -> str:
+def _header_hint(path: FilePath, lines: _Lines) -> str:
     """What to do about a first line that cannot be a header, by what is known to come from elsewhere."""
     begin = lines.taken()
     if begin.startswith((b"\xff\xfe", b"\xfe\xff")):

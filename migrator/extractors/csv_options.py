@@ -7,10 +7,10 @@ import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from migrator.errors import ConfigError
+from migrator.extractors.remote import FilePath, RemotePath
 from migrator.extractors.rows import Unreadable, row_fault
 from migrator.extractors.text_values import KINDS, BadValue, converter
 from migrator.model import Fault
@@ -61,7 +61,7 @@ class CsvOptions:
             strict=True,
         )
 
-    def converters(self, names: Sequence[str], path: Path) -> list[Callable[[str], Any]]:
+    def converters(self, names: Sequence[str], path: FilePath) -> list[Callable[[str], Any]]:
         """One function for each column, from its text to its value.
 
         Raises:
@@ -181,10 +181,16 @@ def _value(convert: Callable[[str], Any], field: Any) -> Any:
         return Unreadable("invalid_value", str(error), field)
 
 
-def hint(path: Path, options: CsvOptions) -> str:
+def hint(path: FilePath, options: CsvOptions) -> str:
     """How to have such a file read."""
     more = f"&{options.text}" if options.text else ""
-    return f"Have blanks after a {_named(options.delimiter)} skipped: 'csv:{path}?skip_space=true{more}'"
+    source = with_options(path, f"skip_space=true{more}")
+    return f"Have blanks after a {_named(options.delimiter)} skipped: {source}"
+
+
+def with_options(path: FilePath, options: str) -> str:
+    """A file with options, as it is typed; a URL may have parameters of its own."""
+    return f"'csv:{path}{'&' if isinstance(path, RemotePath) and '?' in str(path) else '?'}{options}'"
 
 
 def has_blank_before_quote(row: Sequence[str], text: Callable[[], str], options: CsvOptions) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.errors import ConfigError
@@ -16,7 +14,7 @@ from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Value, keyed, listed
 from migrator.extractors.lines import TextFile
 from migrator.extractors.ndjson import NdjsonExtractor
-from migrator.files.identity import file_identity
+from migrator.extractors.remote import AnyPath, file_path, identity_of, located
 from migrator.model import Extractor, Position, Record
 from migrator.naming import collection_name, counted, shown
 
@@ -63,8 +61,8 @@ class ExportExtractor(BaseExtractor):
         ConfigError: there is no such file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, collections: Sequence[str] | None = None) -> None:
-        self._path = Path(path)
+    def __init__(self, path: AnyPath, *, collections: Sequence[str] | None = None) -> None:
+        self._path = file_path(path)
         if not self._path.name.lower().endswith(_SUFFIXES):
             raise ConfigError(
                 f"{path} is not a JSON export by its name.", hint=f"Expected: {', '.join(_SUFFIXES)}."
@@ -79,7 +77,7 @@ class ExportExtractor(BaseExtractor):
         self._parked: tuple[TextFile, JsonText] | None = None
 
     def describe(self) -> str:
-        """The absolute path."""
+        """The absolute path, or the URL."""
         return absolute(self._path)
 
     def _available(self) -> Sequence[str]:
@@ -91,7 +89,7 @@ class ExportExtractor(BaseExtractor):
 
     def identity(self, collection: str) -> str:
         """The file's size and a hash of its ends, and where the collection begins."""
-        return f"{file_identity(self._path)}-{self._sections[collection].offset}"
+        return f"{identity_of(self._path)}-{self._sections[collection].offset}"
 
     def describe_position(self, collection: str, position: Position) -> str:
         """Name the document that was read last, as `file: collection[index]`, from 0."""
@@ -258,8 +256,9 @@ def _name(key: Value | None) -> str:
     return str(key.parsed)
 
 
-def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+def open_source(source: str, config: JobConfig, environ: Mapping[str, str]) -> Extractor:
     """The source that a SOURCE names."""
-    if holds_lines(Path(source)):
-        return NdjsonExtractor(source, collections=chosen(config), called_json=True)
-    return ExportExtractor(source, collections=chosen(config))
+    path = file_path(located(source, config, environ))
+    if holds_lines(path):
+        return NdjsonExtractor(path, collections=chosen(config), called_json=True)
+    return ExportExtractor(path, collections=chosen(config))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from migrator.codec import InvalidDocument, canonical, decode
 from migrator.extractors.base import FileExtractor, factory, parse_position
 from migrator.extractors.find import find_files
 from migrator.extractors.json_records import read_texts
+from migrator.extractors.remote import AnyPath, FilePath, file_path
 from migrator.extractors.rows import NoId, document_id, row_fault, text_fault
 from migrator.extractors.text_values import exact_decimal, exact_float
 from migrator.model import Fault, Position, Record
@@ -157,7 +157,7 @@ class JsonExportExtractor(FileExtractor):
 
     def __init__(
         self,
-        path: str,
+        path: AnyPath,
         convert: Callable[[dict[str, Any]], dict[str, Any]],
         *,
         kind: str,
@@ -165,12 +165,13 @@ class JsonExportExtractor(FileExtractor):
     ) -> None:
         self._convert = convert
         self._kind = kind
-        found = find_files(Path(path), SUFFIXES, any_name=True)
+        place = file_path(path)
+        found = find_files(place, SUFFIXES, any_name=True)
         files = {name: file for name, file in found.items() if not name.endswith(_BESIDE)} or found
-        super().__init__(Path(path), files, collections)
+        super().__init__(place, files, collections)
 
     def describe(self) -> str:
-        """The scheme and the absolute path."""
+        """The scheme, and the absolute path or the URL."""
         return f"{self._kind}:{super().describe()}"
 
     def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
@@ -184,7 +185,7 @@ class JsonExportExtractor(FileExtractor):
             made = fault._replace(notation=self._kind) if fault else self._made(place, text)
             yield Record(position, fault=made) if isinstance(made, Fault) else Record(position, made)
 
-    def _ends(self, path: Path) -> Iterator[tuple[int, int]]:
+    def _ends(self, path: FilePath) -> Iterator[tuple[int, int]]:
         return (parse_position(text.position) for text in read_texts(path))
 
     def _made(self, place: str, text: bytes) -> dict[str, Any] | Fault:

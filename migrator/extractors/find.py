@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from migrator.errors import ConfigError
+from migrator.extractors.remote import FilePath
 from migrator.naming import collection_name, shown
 
 
 def find_files(
-    path: Path,
+    path: FilePath,
     suffixes: Sequence[str],
     *,
     any_name: bool = False,
     kind: str = "",
-    note: Callable[[Sequence[Path]], str] = lambda _: "",
-) -> dict[str, Path]:
+    note: Callable[[Sequence[FilePath]], str] = lambda _: "",
+) -> dict[str, FilePath]:
     """The files by collection, sorted; a file's name without its suffix is its collection's.
 
     Args:
@@ -41,9 +41,9 @@ def find_files(
                 raise ConfigError(f"{path} is not {kind} by its name.", hint=expected)
             raise ConfigError(f"{path} is by its name none of these files.", hint=expected)
         return {collection_name(stem): path}
-    files: dict[str, Path] = {}
+    files: dict[str, FilePath] = {}
     try:
-        entries = sorted(path.iterdir())
+        entries: list[FilePath] = sorted(path.iterdir(), key=lambda entry: entry.name)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", hint="Look at its permissions.") from error
     for entry in entries:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import orjson
@@ -14,6 +13,7 @@ from migrator.extractors.base import parse_position
 from migrator.extractors.json_text import JsonText, documents_in
 from migrator.extractors.json_values import Problem, Value
 from migrator.extractors.lines import BLANK, BOM, MAX_LINE_BYTES, TextFile, text_lines
+from migrator.extractors.remote import FilePath
 from migrator.model import Fault, Position
 
 _HEAD_BYTES = 64 << 10
@@ -30,7 +30,7 @@ class Text(NamedTuple):
     fault: Fault | None = None
 
 
-def read_texts(path: Path, *, after: Position | None = None) -> Iterator[Text]:
+def read_texts(path: FilePath, *, after: Position | None = None) -> Iterator[Text]:
     """Yield the texts of a file's objects, in bounded memory.
 
     A line that is not JSON is for whoever parses it, such an element of a list is a fault, and where
@@ -68,7 +68,7 @@ def read_texts(path: Path, *, after: Position | None = None) -> Iterator[Text]:
                 yield _text(json, json.value(), path, number)
 
 
-def _text(json: JsonText, value: Value, path: Path, number: int) -> Text:
+def _text(json: JsonText, value: Value, path: FilePath, number: int) -> Text:
     place = f"{path}: document {number}"
     fault = None
     if value.problem is Problem.BROKEN:
@@ -78,7 +78,7 @@ def _text(json: JsonText, value: Value, path: Path, number: int) -> Text:
     return Text(f"{json.offset}:{number}", place, value.text, fault)
 
 
-def _layout(path: Path) -> str:
+def _layout(path: FilePath) -> str:
     """`lines`, `list` or `objects`, by the first line that is not blank.
 
     Raises:
@@ -112,7 +112,7 @@ def _is_beginning(text: bytes) -> bool:
     return False
 
 
-def holds_lines(path: Path) -> bool:
+def holds_lines(path: FilePath) -> bool:
     """True of a file whose first line is a whole object, and no export: another one follows, or it has an `_id`.
 
     A file that cannot be read is left to whoever opens it.

@@ -9,11 +9,12 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias, cast
 
 import zstandard
 
 from migrator.errors import CheckpointError, ConfigError, EndpointError
+from migrator.extractors.remote import FilePath, RemotePath
 from migrator.files.identity import not_opened
 
 BLOCK_BYTES = 1 << 20
@@ -37,9 +38,17 @@ class Readable(Protocol):
         """Give about `size` bytes."""
 
 
-def is_packed(path: Path) -> bool:
+def is_packed(path: FilePath) -> bool:
     """True of a file that can only be read from its beginning."""
-    return path.suffix.lower() in _COMPRESSED
+    return bool(_packings(path))
+
+
+def _packings(path: FilePath) -> list[str]:
+    """How a file's text is packed, the outermost first: a file of this machine as its name says."""
+    if isinstance(path, RemotePath) and (path.packings or path.stat().st_size):
+        return path.packings
+    packing = _COMPRESSED.get(path.suffix.lower())
+    return [packing] if packing else []
 
 
 class TextFile(io.RawIOBase):
@@ -57,14 +66,14 @@ class TextFile(io.RawIOBase):
     # Whoever was not opened is closed too.
     _file: BinaryIO = io.BytesIO()
 
-    def __init__(self, path: Path, *, offset: int = 0) -> None:
+    def __init__(self, path: FilePath, *, offset: int = 0) -> None:
         self.path = path
         self.offset = 0
-        self._packing = _COMPRESSED.get(path.suffix.lower(), "")
+        self._packings = _packings(path)
         try:
             self._file = path.open("rb")
         except OSError as error:
-            raise not_opened(path, error) from error
+            raise not_opened(Path(str(path)), error) from error
         try:
             self._source: Readable = self._unpacker()
             self._skip(offset)
@@ -89,7 +98,7 @@ class TextFile(io.RawIOBase):
         except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
             raise ConfigError(
                 f"{self.path} is damaged after byte {self.offset} of its text: {error}.",
-                hint=f"Look at it with {self._packing} --test, and fetch or make it again.",
+                hint=f"Look at it with {self._packings[0]} --test, and fetch or make it again.",
             ) from error
         except OSError as error:
             raise EndpointError(
@@ -105,17 +114,23 @@ class TextFile(io.RawIOBase):
         self._file.close()
 
     def _unpacker(self) -> Readable:
-        if not self._packing:
-            return self._file
-        if os.fstat(self._file.fileno()).st_size == 0:
-            raise ConfigError(
-                f"{self.path} is empty, which a {self._packing} file never is.", hint="Fetch or make it again."
-            )
-        return gzip.GzipFile(fileobj=self._file) if self._packing == "gzip" else _ZstdReader(self._file)
+        found: Any = self._file
+        for packing in self._packings:
+            if self._size_bytes() == 0:
+                raise ConfigError(
+                    f"{self.path} is empty, which a {packing} file never is.", hint="Fetch or make it again."
+                )
+            found = gzip.GzipFile(fileobj=found, mode="rb") if packing == "gzip" else _ZstdReader(found)
+        return cast("Readable", found)
+
+    def _size_bytes(self) -> int:
+        if isinstance(self.path, RemotePath):
+            return self.path.stat().st_size
+        return os.fstat(self._file.fileno()).st_size
 
     def _skip(self, offset: int) -> None:
-        if not self._packing:
-            size = os.fstat(self._file.fileno()).st_size
+        if not self._packings:
+            size = self._size_bytes()
             self._file.seek(min(offset, size))
             self.offset = min(offset, size)
         while self.offset < offset and self.read(min(BLOCK_BYTES, offset - self.offset)):
@@ -127,10 +142,10 @@ class TextFile(io.RawIOBase):
             )
 
 
-def about_text_bytes(path: Path) -> int:
-    """The length of a file's text; of a packed one an estimate by how its beginning unpacks."""
+def about_text_bytes(path: FilePath) -> int:
+    """The length of a text, 0 where nobody knows it; of a packed one an estimate by how its beginning unpacks."""
     size_bytes = path.stat().st_size
-    packing = _COMPRESSED.get(path.suffix.lower())
+    packing = next(iter(_packings(path)), "")
     if not packing:
         return size_bytes
     unpack = zlib.decompressobj(31) if packing == "gzip" else zstandard.ZstdDecompressor().decompressobj()
@@ -249,7 +264,7 @@ def text_lines(
             yield end, number, text
 
 
-def line_at(path: Path, offset: int) -> tuple[int, int]:
+def line_at(path: FilePath, offset: int) -> tuple[int, int]:
     """The line of a place in a file's text, from 1, and the characters before it in its line."""
     line, column = 1, 0
     with TextFile(path) as file:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from migrator.config import JobConfig
 from migrator.errors import CheckpointError
-from migrator.extractors.base import FileExtractor, after_scheme, chosen, parse_position
+from migrator.extractors.base import FileExtractor, after_scheme, chosen, parse_position, read_cheaply
 from migrator.extractors.find import find_files
-from migrator.extractors.lines import BLOCK_BYTES, BOM, MAX_LINE_BYTES, TextFile, is_packed, read_lines
+from migrator.extractors.lines import BLOCK_BYTES, BOM, MAX_LINE_BYTES, TextFile, read_lines
+from migrator.extractors.remote import AnyPath, FilePath, file_path, located
 from migrator.model import Extractor, Fault, Position, Record
 
 _SUFFIXES = tuple(f"{kind}{packing}" for kind in (".ndjson", ".jsonl") for packing in ("", ".gz", ".zst"))
@@ -37,20 +36,21 @@ class NdjsonExtractor(FileExtractor):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: AnyPath,
         *,
         collections: Sequence[str] | None = None,
         called_json: bool = False,
         any_name: bool = False,
     ) -> None:
         suffixes = _SUFFIXES + _CALLED_JSON if called_json else _SUFFIXES
-        files = find_files(Path(path), suffixes, any_name=any_name, kind="NDJSON", note=_called_json)
-        super().__init__(Path(path), files, collections)
+        found = file_path(path)
+        files = find_files(found, suffixes, any_name=any_name, kind="NDJSON", note=_called_json)
+        super().__init__(found, files, collections)
 
     def count(self, collection: str) -> int | None:
-        """The number of lines; None for a large or packed file."""
+        """The number of lines; None for a file that is large, packed or elsewhere."""
         path = self._files[collection]
-        if is_packed(path) or path.stat().st_size > _MAX_COUNTED_BYTES:
+        if not read_cheaply(path) or path.stat().st_size > _MAX_COUNTED_BYTES:
             return None
         count = 0
         last = b"\n"
@@ -89,12 +89,13 @@ class NdjsonExtractor(FileExtractor):
                 yield Record(f"{offset}:{number}", None, line)
 
 
-def _called_json(entries: Sequence[Path]) -> str:
+def _called_json(entries: Sequence[FilePath]) -> str:
     called = [entry for entry in entries if entry.name.lower().endswith(_CALLED_JSON)]
     return f" Give {called[0]} itself, or call it .ndjson if it has one document a line." if called else ""
 
 
-def open_source(source: str, config: JobConfig, _environ: Mapping[str, str]) -> Extractor:
+def open_source(source: str, config: JobConfig, environ: Mapping[str, str]) -> Extractor:
     """The source that a SOURCE names."""
     path = after_scheme(source, "ndjson")
-    return NdjsonExtractor(path, collections=chosen(config), any_name=path != source)
+    place = located(path, config, environ)
+    return NdjsonExtractor(place, collections=chosen(config), any_name=path != source)

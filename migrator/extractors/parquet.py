@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +17,10 @@ from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.arrow_values import finer, values_of
 from migrator.extractors.base import FileExtractor, factory, parse_position
 from migrator.extractors.find import find_files
+from migrator.extractors.lines import BLOCK_BYTES, TextFile
+from migrator.extractors.remote import AnyPath, FilePath, file_path
 from migrator.extractors.rows import row_record
+from migrator.files.failures import writing
 from migrator.model import Position, Record
 from migrator.naming import shown
 
@@ -36,8 +42,9 @@ class ParquetExtractor(FileExtractor):
         collections: which to read, in this order; all, sorted by name, where None.
     """
 
-    def __init__(self, path: str, *, collections: Sequence[str] | None = None) -> None:
-        super().__init__(Path(path), find_files(Path(path), SUFFIXES, any_name=True), collections)
+    def __init__(self, path: AnyPath, *, collections: Sequence[str] | None = None) -> None:
+        place = file_path(path)
+        super().__init__(place, find_files(place, SUFFIXES, any_name=True), collections)
 
     def count(self, collection: str) -> int | None:
         """As the file's footer says."""
@@ -103,7 +110,7 @@ class ParquetExtractor(FileExtractor):
         """The number of rows."""
         return self.count(collection) or 0
 
-    def _batches(self, file: pq.ParquetFile, path: Path, group: int) -> Iterator[tuple[pa.RecordBatch, ...]]:
+    def _batches(self, file: pq.ParquetFile, path: FilePath, group: int) -> Iterator[tuple[pa.RecordBatch, ...]]:
         """The batches of a row group; where it has the old times of 96 bits, each once more in microseconds."""
         batches = file.iter_batches(ROWS, row_groups=[group])
         schema = file.schema
@@ -111,7 +118,10 @@ class ParquetExtractor(FileExtractor):
             yield from ((batch,) for batch in batches)
             return
         # In nanoseconds, years before 1677 and after 2262 would come as others, without a word.
-        with pq.ParquetFile(path, coerce_int96_timestamp_unit="us", **_READING) as coarse:
+        with (
+            _random_access(path) as text,
+            pq.ParquetFile(text, coerce_int96_timestamp_unit="us", **_READING) as coarse,
+        ):
             yield from zip(batches, coarse.iter_batches(ROWS, row_groups=[group]), strict=True)
 
     @contextlib.contextmanager
@@ -120,7 +130,7 @@ class ParquetExtractor(FileExtractor):
         with contextlib.ExitStack() as stack:
             with _translated(path):
                 # Through a buffer, so that a row group's columns are not held as a whole.
-                file = stack.enter_context(pq.ParquetFile(path, **_READING))
+                file = stack.enter_context(pq.ParquetFile(stack.enter_context(_random_access(path)), **_READING))
                 names = file.schema_arrow.names
             twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
             if twice:
@@ -132,7 +142,27 @@ class ParquetExtractor(FileExtractor):
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _random_access(path: FilePath) -> Iterator[str | BinaryIO]:
+    """What a library opens that jumps in a file: its name, or a file elsewhere, copied where no jump is possible.
+
+    Raises:
+        StorageError: there is no room for the copy.
+    """
+    if isinstance(path, Path):
+        yield str(path)
+    elif path.look.in_parts and not path.packings:
+        with path.open() as file:
+            yield file
+    else:
+        with tempfile.TemporaryFile() as copy, TextFile(path) as text:
+            with writing(tempfile.gettempdir(), what=f"The copy of {path} in", instead="set TMPDIR"):
+                shutil.copyfileobj(io.BufferedReader(text), copy, BLOCK_BYTES)  # type: ignore[type-var]
+            copy.seek(0)
+            yield copy
+
+
+@contextlib.contextmanager
+def _translated(path: FilePath) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:

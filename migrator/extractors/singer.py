@@ -16,8 +16,8 @@ from migrator.codec.rejected import field_in_text, read_loosely, text_of
 from migrator.errors import ConfigError
 from migrator.extractors.base import BaseExtractor, absolute, factory, parse_position
 from migrator.extractors.lines import MAX_LINE_BYTES, Readable, TextFile, text_lines
+from migrator.extractors.remote import AnyPath, file_path, identity_of
 from migrator.extractors.rows import document_id, keyed_record, row_fault, text_fault
-from migrator.files.identity import file_identity
 from migrator.model import Fault, Position, Record
 from migrator.naming import shown
 
@@ -182,9 +182,9 @@ class SingerExtractor(BaseExtractor):
         ConfigError: there is no such file.
     """
 
-    def __init__(self, path: str, *, collections: Sequence[str] | None = None) -> None:
-        self._name = absolute(Path(path))
-        self._path = Path(path)
+    def __init__(self, path: AnyPath, *, collections: Sequence[str] | None = None) -> None:
+        self._path = file_path(path)
+        self._name = absolute(self._path)
         self._wanted = collections
         if not self._path.is_file():
             raise ConfigError(f"There is no file {path}.", hint="Give what a tap wrote: tap-name > FILE.")
@@ -198,7 +198,7 @@ class SingerExtractor(BaseExtractor):
 
     def identity(self, collection: str) -> str:  # noqa: ARG002
         """The file's size and a hash of its ends."""
-        return file_identity(self._path)
+        return identity_of(self._path)
 
     def describe_position(self, collection: str, position: Position) -> str:  # noqa: ARG002
         """File and line."""

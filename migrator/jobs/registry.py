@@ -18,6 +18,7 @@ from migrator.couch.locate import client_of, locate
 from migrator.couch.places import checked_place
 from migrator.errors import ConfigError
 from migrator.files.streams import is_stream
+from migrator.files.urls import file_url
 from migrator.jobs.piped import PipedExtractor, copy_of, pipe_of
 from migrator.model import Extractor, Loader
 from migrator.model.capabilities import NO_EFFECT, Effect, NeedsIds, effect_of
@@ -64,13 +65,19 @@ def open_extractor(
     if plugin := _plugin(source, own, plugins.EXTRACTORS, kinds.SOURCE_FORMS):
         extractor: Extractor = plugin.make(Extractor, source, config, environ)
     else:
-        row = own.get(scheme) or kinds.by_name(source)
+        row = kinds.ELSEWHERE if is_elsewhere(source) else own.get(scheme) or kinds.by_name(source)
         with extra(row.extra, what=row.title):
             factory = pkgutil.resolve_name(row.factory)
         extractor = factory(source, config, environ)
     if isinstance(extractor, NeedsIds):
         extractor.ids_given = effects(config).makes_id
     return extractor
+
+
+def is_elsewhere(source: str) -> bool:
+    """True of a file that is named by its URL, without a kind before it."""
+    url = file_url(source)
+    return url is not None and not url.word and not Path(source).exists()
 
 
 def effects(config: JobConfig) -> Effect:
@@ -141,7 +148,13 @@ def target_text(config: JobConfig, environ: Mapping[str, str] | None = None) -> 
             "There is no target.", hint=f"Add --to TARGET ({kinds.TARGET_FORMS}) or set COUCHDB_URL."
         )
     what = "--to" if config.target else "COUCHDB_URL"
-    return checked_place(target, what, known=_plugin_words(target, kinds.TARGET_BY_SCHEME, plugins.LOADERS))
+    words = _plugin_words(target, kinds.TARGET_BY_SCHEME, plugins.LOADERS)
+    if file_url(target) and scheme_of(target) not in words and not Path(target).exists():
+        raise ConfigError(
+            f"{what} {redact(target)} is a file elsewhere, which is read and not written.",
+            hint=f"Name {kinds.TARGET_FORMS}. Backups go there: migrator backup --to s3://bucket/path",
+        )
+    return checked_place(target, what, known=words)
 
 
 def server_text(url: str | None, role: str, environ: Mapping[str, str] | None = None) -> str:

@@ -244,11 +244,11 @@ def test_without_fsspec_only_folders(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_no_credentials_are_shown() -> None:
     """Neither in the name of a place nor in its errors."""
-    from migrator.backup.storage.remote import without_credentials
+    from migrator.files.urls import shown_url
 
-    assert "sftp://host:22/p" == without_credentials("sftp://me:a@b:secret@host:22/p/")
-    assert "s3://bucket/p" == without_credentials("s3://key:secret@bucket/p?token=x")
-    assert "abfs://container@account/p" == without_credentials("abfs://container@account/p")
+    assert "sftp://host:22/p" == shown_url("sftp://me:a@b:secret@host:22/p/")
+    assert "s3://bucket/p" == shown_url("s3://key:secret@bucket/p?token=x")
+    assert "abfs://container@account/p" == shown_url("abfs://container@account/p")
 
 
 def test_a_bucket_that_is_not_there(bucket: str) -> None:

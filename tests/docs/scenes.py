@@ -56,6 +56,7 @@ class Scene:
         until: what a command that goes on and on says, before Ctrl-C is pressed.
         swap: patterns of the page's text, and what stands for them here.
         not_run: patterns of further commands that cannot be run, with the reason; "" has one run that others do not.
+        web: the web server of the page, which gives the files of its folder.
         bucket: the bucket of the page, which is one of an S3 server of the test's own.
     """
 
@@ -69,6 +70,7 @@ class Scene:
     until: Mapping[str, str] = field(default_factory=dict)
     swap: Mapping[str, str] = field(default_factory=dict)
     not_run: Mapping[str, str] = field(default_factory=dict)
+    web: str = ""
     bucket: str = ""
 
     def why_not_run(self, command: str) -> str:
@@ -130,6 +132,11 @@ sys.stdout.buffer.write(done)
 """
 EXPORT = '{"data": {"orders": [{"_id": "o-1", "country": "de", "code": 7, "active": true, "internal": 1}]}}'
 LOCAL = "http://localhost:5984"
+PUT = """\
+import gzip, sys, fsspec
+with fsspec.open(sys.argv[1], "wb") as file:
+    file.write(gzip.compress(b'{"_id":"u-1"}'))
+"""
 ALL_DOCS = '{"total_rows":1,"offset":0,"rows":[\n{"id":"a","key":"a","value":{"rev":"1-967a00dff5e02add41819138abb3284d"},"doc":{"_id":"a","_rev":"1-967a00dff5e02add41819138abb3284d"}}\n]}\n'
 TAP = """\
 {"type":"SCHEMA","stream":"issues","schema":{"properties":{"id":{"type":"integer"}}},"key_properties":["id"]}
@@ -229,6 +236,19 @@ SCENES = {
     "docs/rejected.md": Scene(
         files={"letters.ndjson": '{"_id":"a","text":"new"}\n{"_id":"b","__v":1}\n{"_id":"c","text":"hello"}\n'},
         databases={f"{LOCAL}/letters": [{"_id": "a", "text": "old"}]},
+    ),
+    "docs/remote-files.md": Scene(
+        files={
+            "orders.ndjson": '{"_id":"o-1"}\n{"_id":"o-2"}\n',
+            "users.ndjson": '{"_id":"u-1"}\n',
+            "export": "order_no;total\n7;19.90\n",
+            "put.py": PUT,
+        },
+        first=("python put.py s3://bucket/exports/users.ndjson.gz",),
+        environ={"SIGNATURE": "1f5a"},
+        not_run={S3: ""},
+        web="https://files.example.com",
+        bucket="s3://bucket/exports",
     ),
     "docs/report.md": Scene(files={"export.json": EXPORT}),
     "docs/resume.md": Scene(

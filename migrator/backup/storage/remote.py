@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import secrets
 import socket
 import threading
@@ -16,21 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from migrator.backup.storage.base import Place
-from migrator.errors import ConfigError, EndpointError, LockedError, MigratorError
+from migrator.errors import EndpointError, LockedError, MigratorError
+from migrator.extractors.remote_store import open_system, told
 from migrator.files.failures import storage_failure, write_error
-from migrator.plugins import extra
-
-DRIVERS = {
-    **dict.fromkeys(("s3", "s3a"), "s3fs"),
-    **dict.fromkeys(("gcs", "gs"), "gcsfs"),
-    **dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs"),
-    **dict.fromkeys(("sftp", "ssh"), "paramiko"),
-}
-"""The package that a scheme needs beside fsspec."""
+from migrator.files.urls import shown_url
 
 # A put of these is there whole or not at all; in a file system, only a rename is.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gcs", "gs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"})
-_URL = re.compile(r"(?P<scheme>[^:]+)://(?:(?P<userinfo>[^/]*)@)?(?P<rest>[^?#]*)")
 
 LOCKS = ".locks"
 RENEW_S = 60.0
@@ -46,43 +37,8 @@ def open_fsspec_place(scheme: str, url: str) -> FsspecPlace:
     Raises:
         ConfigError: a package is missing, or the URL cannot be.
     """
-    shown = without_credentials(url)
-    driver = (DRIVERS[scheme],) if scheme in DRIVERS else ()
-    try:
-        with extra("backup", what=f"A backup in {scheme}://", packages=driver):
-            from fsspec.core import url_to_fs  # an extra
-
-            system, root = url_to_fs(url)
-    except ValueError:
-        raise ConfigError(
-            f"{scheme}:// is not a known kind of storage.", hint="Known are s3, gcs, abfs, sftp and plain folders."
-        ) from None
-    except MigratorError:
-        raise
-    except Exception as error:
-        # Drivers raise what their own libraries raise, when they connect.
-        raise EndpointError(
-            f"{shown} cannot be opened: {type(error).__name__}: {_told(error, url)}.",
-            hint="Check address, credentials and network.",
-        ) from error
-    return FsspecPlace(system, str(root), shown, url=url, renames=scheme not in _OBJECT_STORES)
-
-
-def without_credentials(url: str) -> str:
-    """A URL without what could be a secret in it. A container's name before `@` is none."""
-    match = _URL.match(url)
-    if match is None:
-        return url
-    userinfo = match["userinfo"] or ""
-    keep = f"{userinfo}@" if userinfo and ":" not in userinfo else ""
-    return f"{match['scheme']}://{keep}{match['rest']}".rstrip("/")
-
-
-def _told(error: Exception, url: str) -> str:
-    # A driver may name a bucket or host as it stands in the URL, with user and password.
-    match = _URL.match(url)
-    userinfo = (match["userinfo"] or "") if match else ""
-    return str(error).replace(f"{userinfo}@", "") if ":" in userinfo else str(error)
+    system, root = open_system(url, needed_by=f"A backup in {scheme}://", needed="backup")
+    return FsspecPlace(system, root, shown_url(url), url=url, renames=scheme not in _OBJECT_STORES)
 
 
 class FsspecPlace(Place):
@@ -224,7 +180,7 @@ class FsspecPlace(Place):
         if isinstance(error, OSError) and storage_failure(error):
             return write_error(error, what, done=done, instead="name another place")
         return EndpointError(
-            f"{what} cannot be {done}: {type(error).__name__}: {_told(error, self._url)}.",
+            f"{what} cannot be {done}: {type(error).__name__}: {told(error, self._url)}.",
             hint="Check address, credentials and network; what is complete stays.",
         )
 

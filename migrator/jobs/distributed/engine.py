@@ -21,6 +21,7 @@ from migrator.config import JobConfig
 from migrator.config.kinds import ENDINGS
 from migrator.errors import ConfigError, EndpointError
 from migrator.files.streams import is_stream
+from migrator.files.urls import file_url
 from migrator.jobs.open import OpenJob
 from migrator.jobs.piped import refuse_pipe
 from migrator.jobs.registry import scheme_of, target_text
@@ -276,6 +277,8 @@ def from_root(text: str) -> str:
         # As everywhere, a file goes before a scheme.
         return _path(text)
     scheme, _, rest = text.partition(":")
+    if file_url(text):
+        return text
     if scheme.lower() in ENDINGS:
         return f"{scheme}:{_path(rest)}"
     if found := _SQLITE.fullmatch(text):
