@@ -182,6 +182,16 @@ def was(count: int, one: str = "was", many: str = "were") -> str:
     return one if count == 1 else many
 
 
+def span_text(seconds: float) -> str:
+    """Give a span of time in its two largest units, days at most: 3 d 4 h, 59 min, 12 s."""
+    whole = max(0, int(seconds))
+    days, hours, minutes = whole // 86_400, whole // 3_600 % 24, whole // 60 % 60
+    for larger, unit, smaller, small in ((days, "d", hours, "h"), (hours, "h", minutes, "min")):
+        if larger:
+            return f"{larger:,} {unit} {smaller} {small}" if smaller else f"{larger:,} {unit}"
+    return f"{minutes} min" if minutes else f"{whole} s"
+
+
 def printable(text: str) -> str:
     """Give a text from outside for a terminal: whatever would break its line, colour or move it is escaped."""
     if text.isprintable():

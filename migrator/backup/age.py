@@ -12,7 +12,7 @@ from migrator.backup.check import DatabaseCheck, Good
 from migrator.backup.format.manifest import snapshot_time
 from migrator.backup.prune import parse_duration
 from migrator.errors import ConfigError
-from migrator.naming import counted
+from migrator.naming import counted, span_text
 
 CLOCKS_DIFFER = timedelta(minutes=10)
 """A snapshot that seems to be so much from the future may be of a machine whose clock is ahead."""
@@ -39,16 +39,6 @@ def parse_age(text: str) -> timedelta:
     if not timedelta() < age <= LONGEST:
         raise ConfigError(f"--max-age {text} is not between 1h and ten years.", hint="For example --max-age 26h")
     return age
-
-
-def span_text(span: timedelta) -> str:
-    """A span in its two largest units: 3 d 4 h."""
-    seconds = max(0, int(span.total_seconds()))
-    days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
-    for (larger, unit), (smaller, small) in (((days, "d"), (hours, "h")), ((hours, "h"), (minutes, "min"))):
-        if larger:
-            return f"{larger:,} {unit} {smaller} {small}" if smaller else f"{larger:,} {unit}"
-    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def newest(found: Iterable[Good], now: datetime) -> Good | None:
@@ -110,7 +100,7 @@ def overdue(checks: Iterable[DatabaseCheck], max_age: timedelta, now: datetime, 
                 last.finished if last else "",
                 int((now - last.finished_at).total_seconds()) if last else None,
                 due,
-                f"{_how_old(check, last, due, now)}; at most {span_text(max_age)} is allowed.",
+                f"{_how_old(check, last, due, now)}; at most {span_text(max_age.total_seconds())} is allowed.",
                 shlex.join(["migrator", "backup", "--from", check.source or "URL", "--to", place]),
             )
         )
@@ -120,7 +110,7 @@ def overdue(checks: Iterable[DatabaseCheck], max_age: timedelta, now: datetime, 
 def _how_old(check: DatabaseCheck, last: Good | None, due: str, now: datetime) -> str:
     ahead = from_future(check.good, now)
     if last:
-        age = span_text(now - last.finished_at)
+        age = span_text((now - last.finished_at).total_seconds())
         what = f"its newest good snapshot {last.snapshot} is {age} old, and a newer one was due {due}"
     elif check.begun:
         what = f"no backup of it was ever finished; {check.begun} was begun, and one was due {due}"

@@ -32,26 +32,27 @@ class Listed(NamedTuple):
 
 def listing(catalog: Catalog, databases: Sequence[str]) -> list[Listed]:
     """All finished snapshots of some databases, oldest first; a damaged one is listed as such."""
-    rows: list[Listed] = []
-    for database in databases:
-        survey = catalog.survey(database)
-        found = [Listed(database, id, "damaged", "", 0, 0, 0, 0, what) for id, what in survey.damaged.items()]
-        for manifest, chain, broken in chains(survey):
-            found.append(
-                Listed(
-                    database,
-                    manifest.snapshot,
-                    manifest.kind,
-                    manifest.finished,
-                    manifest.counts.documents,
-                    manifest.counts.leaves,
-                    manifest.size_bytes,
-                    chain,
-                    broken or survey.repaired.get(manifest.snapshot, ""),
-                )
+    return [row for database in databases for row in listed(database, catalog.survey(database))]
+
+
+def listed(database: str, survey: Survey) -> list[Listed]:
+    """All finished snapshots of a database, oldest first."""
+    found = [Listed(database, id, "damaged", "", 0, 0, 0, 0, what) for id, what in survey.damaged.items()]
+    for manifest, chain, broken in chains(survey):
+        found.append(
+            Listed(
+                database,
+                manifest.snapshot,
+                manifest.kind,
+                manifest.finished,
+                manifest.counts.documents,
+                manifest.counts.leaves,
+                manifest.size_bytes,
+                chain,
+                broken or survey.repaired.get(manifest.snapshot, ""),
             )
-        rows += sorted(found, key=lambda row: row.snapshot)
-    return rows
+        )
+    return sorted(found, key=lambda row: row.snapshot)
 
 
 def chains(survey: Survey) -> Iterator[tuple[Manifest, int, str]]:

@@ -16,6 +16,7 @@ from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli.backup_options import database_option, from_option, lines_text, readable
 from migrator.cli.backups_check import check_command
+from migrator.cli.backups_show import show_command
 from migrator.cli.flags import Group, flags, made
 from migrator.cli.options import DryRun
 from migrator.cli.rendering import show
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def backups() -> None:
-    """List, check and prune backups.
+    """List, show, check and prune backups.
 
     Examples:
 
@@ -42,6 +43,7 @@ def backups() -> None:
 
 
 backups.add_command(check_command)
+backups.add_command(show_command)
 
 
 @backups.command("list", short_help="List snapshots.")

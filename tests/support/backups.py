@@ -7,6 +7,7 @@ import hashlib
 import io
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -146,10 +147,12 @@ def write(
 
 
 @contextlib.contextmanager
-def at(moment: datetime) -> Iterator[None]:
-    """Snapshots that are begun and finished within are of that moment."""
+def at(moment: datetime, documents: int | None = None) -> Iterator[None]:
+    """Snapshots that are made within are of that moment, and of a database with so many documents."""
+    text = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
     with (
-        patch.object(snapshot_writer, "now", lambda: moment.isoformat(timespec="milliseconds")),
+        patch(f"{__name__}.FACTS", replace(FACTS, documents=documents)),
+        patch.object(snapshot_writer, "now", lambda: text),
         patch.object(snapshot_writer, "new_snapshot_id", partial(new_snapshot_id, now=moment)),
     ):
         yield

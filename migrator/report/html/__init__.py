@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -38,7 +38,27 @@ def render_page(report: Mapping[str, Any], *, name: str = "the report", short: b
 
 
 def _page(report: Mapping[str, Any], template: str) -> str:
-    ran, page = "differences" not in report, template == "page.html"
+    ran = "differences" not in report
+    return render(
+        template,
+        wording.TABLES,
+        charts=charts.over_time,
+        report=report,
+        ran=ran,
+        verified=report.get("verification") if ran else report,
+        title=_headline(report) if ran else ("Verified" if report["ok"] else "Source and target differ"),
+    )
+
+
+def render(template: str, tables: Iterable[Callable[..., object]] = (), **values: object) -> str:
+    """A template with our style and script, and all that pages are made of.
+
+    Args:
+        template: its file.
+        tables: functions that it calls, by their own names.
+        values: what else it knows.
+    """
+    page = template.endswith(".html")
     pages = Environment(
         loader=PackageLoader("migrator.report", "html"),
         autoescape=select_autoescape(["html"]),
@@ -50,16 +70,9 @@ def _page(report: Mapping[str, Any], template: str) -> str:
     )
     pages.filters |= {word.__name__: word for word in wording.FILTERS}
     pages.filters |= {"sha256": _sha256, "items_of": lambda item, *keys: [item[key] for key in keys]}
-    pages.globals |= {table.__name__: table for table in wording.TABLES}
-    pages.globals |= {"charts": charts.over_time, "shares": charts.shares, "fates": wording.FATES}
-    return pages.get_template(template).render(
-        report=report,
-        ran=ran,
-        verified=report.get("verification") if ran else report,
-        title=_headline(report) if ran else ("Verified" if report["ok"] else "Source and target differ"),
-        style=_own_text("page.css"),
-        script=_own_text("page.js"),
-    )
+    pages.globals |= {table.__name__: table for table in tables}
+    pages.globals |= {"shares": charts.shares, "fates": wording.FATES}
+    return pages.get_template(template).render(**values, style=_own_text("page.css"), script=_own_text("page.js"))
 
 
 def _headline(report: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from migrator.report.html import wording
@@ -83,21 +84,21 @@ def over_time(report: Mapping[str, Any]) -> Iterator[Chart]:
         rates[-1] = series["documents"][-1] / last
     note = f"On average {wording.number(report.get('documents_per_second', 0))} documents a second."
     lines = [Line("", rates, "a", area=True)]
-    yield _timeline("throughput", "Documents a second", note, lines, interval, wording.number)
+    yield timeline("throughput", "Documents a second", note, lines, interval, wording.number)
     latency = series["latency_ms"]
     note = "How long a batch took, retries included: the median, the 95th percentile, and the slowest."
     named = [("max", "max", "d"), ("p95", "p95", "b"), ("median", "p50", "a")]
     lines = [Line(label, latency[name], css) for label, name, css in named]
-    yield _timeline("latency", "Time of a batch", note, lines, interval, wording.milliseconds)
+    yield timeline("latency", "Time of a batch", note, lines, interval, wording.milliseconds)
     lines = [Line("", [count / interval for count in series["bytes"]], "a", area=True)]
-    yield _timeline("bytes", "Bytes a second", "Encoded documents sent.", lines, interval, wording.size)
+    yield timeline("bytes", "Bytes a second", "Encoded documents sent.", lines, interval, wording.size)
     note = "Documents in the largest batch of each slice of time."
     lines = [Line("documents", [count or None for count in series["largest_batch"]], "a")]
-    yield _timeline("batch", "Largest batch", note, lines, interval, wording.number)
+    yield timeline("batch", "Largest batch", note, lines, interval, wording.number)
     if any(series["retries"]) or any(series["rejected"]):
         note = "How many there were in each slice of time."
         lines = [Line("retries", series["retries"], "b"), Line("rejects", series["rejected"], "fate-rejected")]
-        yield _timeline("trouble", "Retries and rejects", note, lines, interval, wording.number, bars=True)
+        yield timeline("trouble", "Retries and rejects", note, lines, interval, wording.number, bars=True)
     if history["batch_sizes"]:
         bars = [(f"≤ {size['up_to']:,}", size["batches"]) for size in history["batch_sizes"]]
         yield _histogram("sizes", "Batches by size", "How many batches had at most so many documents.", bars)
@@ -116,7 +117,7 @@ def shares(counts: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
         at += width
 
 
-def _timeline(
+def timeline(
     name: str,
     title: str,
     note: str,
@@ -125,15 +126,20 @@ def _timeline(
     spelled: Callable[[float | None], str],
     *,
     bars: bool = False,
+    begun: datetime | None = None,
 ) -> Chart:
-    """Values over time, by slices of `interval_s`; with `bars` as columns that stand on each other."""
+    """Values over time, by slices of `interval_s`; with `bars` as columns that stand on each other.
+
+    With `begun`, which is when the first slice begins, times are those of the calendar.
+    """
     count = max(len(line.values) for line in lines)
     sums = [sum(line.values[n] or 0 for line in lines) for n in range(count)]
     singles = [value or 0 for line in lines for value in line.values]
     chart = _chart(name, title, note, max(count, 1) * interval_s, sums if bars else singles, spelled)
     chart.lines = lines
-    at = [(chart.x(at_s), wording.duration(at_s) if at_s else "0") for at_s in wording.time_ticks(chart.steps)]
-    chart.ticks = [(x, text) for x, text in at if x < WIDTH - 16]
+    marks = wording.date_ticks(chart.steps, begun) if begun else wording.time_ticks(chart.steps)
+    at = [(chart.x(at_s), _time(at_s, begun, interval_s) if at_s or begun else "0") for at_s in marks]
+    chart.ticks = [(x, text) for x, text in at if x < WIDTH - (40 if begun else 16)]
     for place in range(count):
         start, values = place * interval_s, [(line, line.values[place]) for line in lines]
         base = 0.0
@@ -142,10 +148,16 @@ def _timeline(
                 chart.column(start + 0.1 * interval_s, 0.8 * interval_s, base, value, line.css)
                 base += value
         said = ", ".join(f"{line.label} {spelled(value)}".strip() for line, value in values)
-        chart.say(start, interval_s, f"at {wording.duration(start) if place else '0 s'}: {said}")
+        chart.say(start, interval_s, f"at {_time(start, begun, interval_s)}: {said}")
     for line in () if bars else lines:
         chart.shapes += _curve(chart, line, interval_s)
     return chart
+
+
+def _time(at_s: float, begun: datetime | None, interval_s: float) -> str:
+    if begun:
+        return wording.moment(begun + timedelta(seconds=at_s), hours=interval_s < wording.DAY_S)
+    return wording.duration(at_s) if at_s else "0 s"
 
 
 def _histogram(name: str, title: str, note: str, bars: Sequence[tuple[str, float]]) -> Chart:

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from migrator.naming import counted
@@ -14,6 +15,7 @@ NOTHING = "\N{EN DASH}"
 FATES = ("written", "unchanged", "skipped", "filtered", "rejected")
 # What is said of documents beside how they ended; reports of versions before have the first alone.
 MARKS = ("conflicts", "proven", "altered")
+DAY_S = 86_400
 # Of what was tried again for one reason, so many operations are named.
 MAX_NAMED = 3
 Row: TypeAlias = list[Any]
@@ -85,6 +87,19 @@ def time_ticks(highest: float, wanted: int = 5) -> list[float]:
     steps = (*seconds, *(minutes * 60 for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)))
     step = next((step for step in steps if highest / step <= wanted), highest / wanted)
     return [step * place for place in range(int(highest / step * 1.001) + 1)]
+
+
+def moment(time: datetime, *, hours: bool = True) -> str:
+    """A time in UTC as people write it."""
+    return f"{time:%Y-%m-%d %H:%M}" if hours else f"{time:%Y-%m-%d}"
+
+
+def date_ticks(highest: float, begun: datetime, wanted: int = 5) -> list[float]:
+    """Beginnings of days, or full hours where all is within few days, in seconds from `begun` on."""
+    steps = (3_600, 10_800, 21_600, *(days * DAY_S for days in (1, 2, 7, 14, 28, 91, 182, 364)))
+    step = next((step for step in steps if highest / step <= wanted), math.ceil(highest / wanted / DAY_S) * DAY_S)
+    first = -begun.timestamp() % min(step, DAY_S)
+    return [first + step * place for place in range(int((highest - first) / step) + 1)]
 
 
 def by_collection(report: Mapping[str, Any]) -> tuple[Row, list[Row], Row | None]:

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from migrator.backup.age import parse_age, span_text
+from migrator.backup.age import parse_age
 from migrator.backup.catalog import Catalog
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.records import CheckRecord, DrillRecord, read_record, write_record
 from migrator.backup.storage.base import Place, open_place
 from migrator.errors import ConfigError, DamagedBackup
+from migrator.naming import span_text
 from tests.support.backups import TINY, at, begin, files, leaf, simple, write
 from tests.support.commands import run_whole
 
@@ -176,13 +177,12 @@ def test_ages_that_are_refused(text: str, place: Place, tmp_path: Path) -> None:
 def test_ages(text: str, hours: int, spelled: str) -> None:
     """As the flags of prune have them."""
     assert parse_age(text) == timedelta(hours=hours)
-    assert span_text(parse_age(text)) == spelled
+    assert span_text(parse_age(text).total_seconds()) == spelled
 
 
 def test_short_spans() -> None:
     """In the two largest units, and never below 0."""
-    spans = [timedelta(seconds=-5), timedelta(seconds=59), timedelta(minutes=61), timedelta(minutes=59)]
-    assert [span_text(span) for span in spans] == ["0 s", "59 s", "1 h 1 min", "59 min"]
+    assert [span_text(each) for each in (-5, 59.9, 3661, 3599)] == ["0 s", "59 s", "1 h 1 min", "59 min"]
 
 
 def test_a_check_is_recorded(place: Place, tmp_path: Path) -> None:

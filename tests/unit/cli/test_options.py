@@ -18,7 +18,8 @@ from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli import COMMANDS, cli
 from migrator.cli import __file__ as cli_file
-from migrator.cli.backups_check import DrillOptions
+from migrator.cli.backups_check import AgeOptions, DrillOptions
+from migrator.cli.backups_show import ShowOptions
 from migrator.cli.flags import flags, given, made
 from migrator.cli.replicate import ReplicationOptions
 from migrator.cli.servers import SandboxOptions, SecureOptions, WaitOptions
@@ -33,7 +34,7 @@ from tests.support.backups import simple, write
 
 ALL = (Connection, Watch, LogOptions, JobConfig, BackupOptions, RestoreOptions, Policy, ConvertJob, SeedOptions)
 ALL += (Masking, PlanOptions, ApplyOptions, WaitOptions, SandboxOptions)  # type: ignore[assignment]
-ALL += (SecureOptions, ReplicationOptions, DrillOptions, CommandOptions, Output)  # type: ignore[assignment]
+ALL += (SecureOptions, ReplicationOptions, DrillOptions, AgeOptions, ShowOptions, CommandOptions, Output)  # type: ignore[assignment]
 A, B = "http://a:5984", "http://b:5984"
 # What is typed, and the function behind the command, which is asked what reaches it.
 SEAMS: dict[str, tuple[list[str], str]] = {
@@ -66,7 +67,7 @@ SEAMS: dict[str, tuple[list[str], str]] = {
     "report": (["report.json", "--html"], "migrator.report.html.render_page"),
 }
 # Of these, no option but --json or a pattern goes beyond the command.
-WITHOUT_OPTIONS = {"status", "plugins", "completion", "backups list"}
+WITHOUT_OPTIONS = {"status", "plugins", "completion", "backups list", "backups show"}
 # Given in `SEAMS`, read before the function is reached, or tested elsewhere with a watchdog of its own.
 NOT_CHANGED = frozenset({"source", "target", "place", "ping", "metrics", "wait_s", "within"})
 # What every command has, or what its log is like.

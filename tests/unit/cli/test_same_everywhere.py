@@ -86,6 +86,8 @@ def test_the_page_names_what_is_not_as_everywhere() -> None:
         ["restore", "--from", "NONE", "--to", "http://localhost:1"],
         ["backups", "list", "--from", "NONE"],
         ["backups", "check", "--from", "NONE"],
+        ["backups", "check", "--from", "NONE", "--max-age", "26h"],
+        ["backups", "show", "NONE"],
         ["backups", "prune", "--from", "NONE", "--keep-last", "1"],
         ["convert", "--from", "NONE", "--to", "x", "--format", "ndjson"],
         ["run", "-c", "NONE"],
