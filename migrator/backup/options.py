@@ -81,3 +81,24 @@ class RestoreOptions:
     start_replications: bool = option(False, "Restore _replicator, whose replications the server starts at once.")
     identity: str = option("", IDENTITY, unit="FILE")
     again: str = ""
+
+
+@options_class
+class CopyOptions:
+    """What `migrator backups copy` is asked."""
+
+    databases: tuple[str, ...] = option((), CHOICE, unit="NAME", flag=DATABASES)
+    source: str = option("", f"Where snapshots are, the first PLACE: {PLACES}; or -.", unit="PLACE", flag="--from")
+    target: str = option("", "Where they are copied to, the second PLACE.", unit="PLACE", flag="--to")
+    at: str = option(
+        "",
+        "Only the snapshot as of this time, as restore --at takes it, and those that it adds to.",
+        unit="TIME",
+        text="all",
+    )
+    recipients: tuple[str, ...] = option(
+        (), "Encrypt the copy to this public key, age1… or ssh-….", unit="KEY", flag="--recipient"
+    )
+    identity: str = option(
+        "", "File with the secret key of an encrypted source; needed with --recipient only.", unit="FILE"
+    )

@@ -16,6 +16,7 @@ from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli.backup_options import database_option, from_option, lines_text, readable
 from migrator.cli.backups_check import check_command
+from migrator.cli.backups_copy import copy_command
 from migrator.cli.backups_show import show_command
 from migrator.cli.flags import Group, flags, made
 from migrator.cli.options import DryRun
@@ -31,19 +32,21 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def backups() -> None:
-    """List, show, check and prune backups.
+    """List, show, check, copy and prune backups.
 
     Examples:
 
     \b
       migrator backups list --from /var/backups/couchdb
       migrator backups check --from s3://bucket/couchdb --identity key.txt
+      migrator backups copy /var/backups/couchdb s3://bucket/couchdb
       migrator backups prune --from /var/backups/couchdb --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
     """
 
 
 backups.add_command(check_command)
 backups.add_command(show_command)
+backups.add_command(copy_command)
 
 
 @backups.command("list", short_help="List snapshots.")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -85,6 +85,7 @@ class Manifest:
         encryption: "age", or "".
         segments: in the order of ids.
         counts: what it holds.
+        origin: the digest of the manifest that this is a copy of, where it was encrypted again; else "".
         digest: of the manifest's own file; "" before it is written.
     """
 
@@ -102,12 +103,19 @@ class Manifest:
     segments: tuple[Segment, ...] = ()
     counts: SnapshotCounts = field(default_factory=SnapshotCounts)
     version: int = VERSION
+    origin: str = ""
     digest: str = field(default="", compare=False)
 
     @property
     def files(self) -> Iterator[Segment | StoredFile]:
         """All of its files in the order in which they are written, the manifest's not among them."""
         return (file for segment in self.segments for file in (segment, segment.index))
+
+    def with_files(self, files: Iterable[StoredFile]) -> Manifest:
+        """The same with other files in place of `files`, one for each, in their order."""
+        left = iter(files)
+        segments = [replace(each, **asdict(next(left)), index=next(left)) for each in self.segments]
+        return replace(self, segments=tuple(segments))
 
     @property
     def size_bytes(self) -> int:
@@ -159,7 +167,8 @@ def dump_manifest(manifest: Manifest, cipher: Cipher, *, position: str | None = 
     `position` makes it the file of an unfinished snapshot, which says up to which id all is written.
     """
     value = {"version": manifest.version} | asdict(manifest)
-    del value["digest"]
+    for name in ("digest", *([] if manifest.origin else ["origin"])):
+        del value[name]
     secret: dict[str, Any] = {} if position is None else {"position": position}
     if manifest.encryption:
         secret["security"] = value["facts"].pop("security")

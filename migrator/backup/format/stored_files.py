@@ -135,12 +135,10 @@ class StoredFiles:
             found, size_bytes = _digest(path)
         except FileNotFoundError:
             raise damaged(self._shown(name)) from None
-        if (found, size_bytes) != (file.sha256, file.size_bytes):
+        if why := misfit(file, found, size_bytes):
             if path.parent == folder:
                 path.unlink()
-            if size_bytes != file.size_bytes:
-                raise damaged(self._shown(name), f"it has {size_bytes:,} bytes in place of {file.size_bytes:,}")
-            raise damaged(self._shown(name), "its digest does not fit")
+            raise damaged(self._shown(name), why)
         self._paths[name] = path
         while len(self._paths) > self._max_copies:
             _, oldest = self._paths.popitem(last=False)
@@ -191,6 +189,13 @@ class StoredFiles:
                 yield from lines[first:]
                 first = 0
             offset = 0
+
+
+def misfit(file: Segment | StoredFile, sha256: str, size_bytes: int) -> str:
+    """Why bytes of this digest and length are not those of a file; "" where they are."""
+    if size_bytes != file.size_bytes:
+        return f"it has {size_bytes:,} bytes in place of {file.size_bytes:,}"
+    return "" if sha256 == file.sha256 else "its digest does not fit"
 
 
 def _digest(path: Path) -> tuple[str, int]:

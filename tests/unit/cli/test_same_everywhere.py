@@ -89,6 +89,7 @@ def test_the_page_names_what_is_not_as_everywhere() -> None:
         ["backups", "check", "--from", "NONE", "--max-age", "26h"],
         ["backups", "show", "NONE"],
         ["backups", "prune", "--from", "NONE", "--keep-last", "1"],
+        ["backups", "copy", "NONE", "x"],
         ["convert", "--from", "NONE", "--to", "x", "--format", "ndjson"],
         ["run", "-c", "NONE"],
     ],
