@@ -65,7 +65,8 @@ class JobConfig(Connection, Watch):
     )
     transform_workers: int = _tuning(
         0,
-        "Apply the transformers, and recognize what they make, in N other processes; 0 for none.",
+        "Apply the transformers, and recognize what they make, in N other processes; verify compares ranges of "
+        "ids in them. 0 for none.",
         unit="N",
         flag="--workers --transform-workers",
         at_least=0,

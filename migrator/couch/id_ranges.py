@@ -9,11 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from migrator.couch.rows import Row
 from migrator.errors import MigratorError, TransientError
 from migrator.retry.window import Window
+
+P = TypeVar("P")
+T = TypeVar("T")
 
 # So many characters after a common beginning make the middle of two ids.
 _DIGITS = 4
@@ -147,9 +150,18 @@ BUFFER_BYTES = 2_000_000
 ROW_OVERHEAD_BYTES = 200
 
 
+def row_bytes(row: Row) -> int:
+    """What a row needs in memory."""
+    return ROW_OVERHEAD_BYTES + len(row.document or b"")
+
+
 def parallel_rows(
-    parts: Iterable[Part], read: Callable[[Part], Generator[Row]], *, at_once: int
-) -> Generator[Row]:
+    parts: Iterable[P],
+    read: Callable[[P], Generator[T]],
+    *,
+    at_once: int,
+    size_of: Callable[[Any], int] = row_bytes,
+) -> Generator[T]:
     """Yield the rows of all parts, in order.
 
     What may be held of each of the next few parts is read in threads; what is left of a part, when its turn comes.
@@ -158,22 +170,23 @@ def parallel_rows(
         parts: the parts in order; taken one by one as they are needed.
         read: gives the rows of one part, in order.
         at_once: how many parts are read at once.
+        size_of: the bytes that a row needs in memory.
 
     Raises:
         MigratorError: what a reading raised, after the rows that come before it in order.
     """
     unwanted = threading.Event()
-    readings: set[Generator[Row]] = set()
+    readings: set[Generator[T]] = set()
 
-    def begin(part: Part) -> tuple[list[Row], Generator[Row], MigratorError | None]:
-        rows: list[Row] = []
+    def begin(part: P) -> tuple[list[T], Generator[T], MigratorError | None]:
+        rows: list[T] = []
         size_bytes = 0
         reading = read(part)
         readings.add(reading)
         try:
             for row in reading:
                 rows.append(row)
-                size_bytes += ROW_OVERHEAD_BYTES + len(row.document or b"")
+                size_bytes += size_of(row)
                 if size_bytes >= BUFFER_BYTES or unwanted.is_set():
                     break
         except MigratorError as error:
@@ -197,7 +210,7 @@ def parallel_rows(
                 reading.close()
 
 
-def _ahead(pool: ThreadPoolExecutor, parts: Iterator[Part]) -> Iterator[Part]:
+def _ahead(pool: ThreadPoolExecutor, parts: Iterator[P]) -> Iterator[P]:
     """The parts, each found while the ones before it are read."""
     following = pool.submit(next, parts, None)
     while (part := following.result()) is not None:

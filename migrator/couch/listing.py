@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from migrator.couch.id_ranges import Part, Rank, parallel_rows, parts
@@ -106,12 +106,18 @@ class Listing:
             return walk(read_page, self.id_ranges, self.what, after=after, page_rows=page_rows)
 
         def read(part: Part) -> Generator[Row]:
-            def read_part(page: Mapping[str, Any]) -> Iterator[Row]:
-                return read_page({**page, "inclusive_end": False})
-
-            return walk(read_part, (IdRange(part.first, part.end),), self.what, after=None, page_rows=page_rows)
+            yield from self.within(part).rows(include_docs=include_docs, page_rows=page_rows)
 
         return self._in_order(found, read, after, at_once)
+
+    def within(self, part: Part) -> Listing:
+        """The list of a part, on a server whose ids are in the order of their bytes."""
+        ask = self.ask
+        return replace(
+            self,
+            ask=lambda params: ask({**params, "inclusive_end": False}),
+            id_ranges=(IdRange(part.first, part.end),),
+        )
 
     def boundaries(self, max_rows: int) -> list[str]:
         """Keys between which there are about `max_rows` rows: asked for where ranks are known, else read."""
@@ -155,11 +161,20 @@ class Listing:
         self, found: Iterator[Part], read: Callable[[Part], Generator[Row]], last: str | None, at_once: int
     ) -> Iterator[Row]:
         with closing(parallel_rows(found, read, at_once=at_once)) as rows:
-            for row in rows:
-                if last is not None and row.id <= last:
-                    raise out_of_order(self.what, row.id, last)
-                last = row.id
-                yield row
+            yield from ascending(rows, self.what, last)
+
+
+def ascending(rows: Iterable[Row], what: str, last: str | None) -> Iterator[Row]:
+    """Yield the rows, as long as each comes after the one before it, in the order of their ids' bytes.
+
+    Raises:
+        EndpointError: one does not; rows before it may be missing, so reading must start over.
+    """
+    for row in rows:
+        if last is not None and row.id <= last:
+            raise out_of_order(what, row.id, last)
+        last = row.id
+        yield row
 
 
 def walk(

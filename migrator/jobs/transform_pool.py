@@ -1,32 +1,23 @@
 """Runs transformers in several processes: for functions of the user's own that need much of a processor.
 
 Only JSON texts go to and fro, never Python's objects. Records stay in order, and what is said of each is what
-would be said without the pool. Such a process is `python -m migrator.jobs.transform_pool`, with a
-connection as its standard input: texts come in, what the transformers make of them goes out, and it ends when the
-other side does.
+would be said without the pool. Texts come in, and what the transformers make of them goes
+out (`jobs/processes`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import queue
-import signal
-import struct
-import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from multiprocessing.connection import Connection, Pipe
-from typing import Any
 
 from migrator.codec import VALUE_CODECS, InvalidDocument, ValueCodec, decode
 from migrator.couch.revision import recognized
 from migrator.errors import ConfigError, Interrupted, MigratorError
+from migrator.jobs.processes import Process, Processes, packed, serving, unpacked
 from migrator.model import BatchLimits, EncodedDocument, Fault, Record, Transformer
 from migrator.pipeline.batching import Assembly, transformed
 from migrator.retry.window import Window, in_batches
@@ -34,7 +25,7 @@ from migrator.retry.window import Window, in_batches
 CHUNK = BatchLimits(max_docs=100, max_bytes=256_000)
 # So many chunks are on their way for each process, so that none waits for the next one.
 CHUNKS_EACH = 2
-_LEAVE_S = 2.0
+MODULE, WHAT = "migrator.jobs.transform_pool", "transform"
 # What an answer's first byte says of a text: it is not a document, or nobody has looked; it is filtered out, or at
 # fault; this comes of it; this plain document comes of it, with its revision.
 UNREADABLE, FILTERED, FAULTY, MADE, KNOWN = b"u", b"-", b"f", b"m", b"k"
@@ -61,11 +52,8 @@ class TransformPool:
     stopping: threading.Event
 
     def __post_init__(self) -> None:
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        self._started: list[_Worker] = []
-        self._lock = threading.Lock()
+        self._processes = Processes(MODULE, WHAT)
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="transform")
-        self._closed = False
 
     def __call__(self, records: Iterable[Record], assembly: Assembly) -> Iterator[Record]:
         """Yield what became of each record, in order.
@@ -87,14 +75,9 @@ class TransformPool:
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
-        with self._lock:
-            self._closed = True
-            started = list(self._started)
-        for worker in started:
-            worker.end()
+        self._processes.end()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for worker in started:
-            worker.connection.close()
+        self._processes.close()
 
     def _look(self) -> None:
         if self.stopping.is_set():
@@ -104,9 +87,11 @@ class TransformPool:
         texts = [record.text for record in chunk if record.text is not None and record.fault is None]
         if not texts:
             return chunk
-        worker = self._worker()
-        answers = iter(worker.ask(texts))
-        self._idle.put(worker)
+        process, is_new = self._processes.take()
+        if is_new:
+            self._begin(process)
+        answers = iter(process.ask(texts))
+        self._processes.give_back(process)
         made = []
         for record in chunk:
             answer = UNREADABLE if record.text is None or record.fault is not None else next(answers)
@@ -114,60 +99,11 @@ class TransformPool:
             made.append(record if answer == UNREADABLE else assembly.finished(record, _result(answer, record)))
         return made
 
-    def _worker(self) -> _Worker:
-        with contextlib.suppress(queue.Empty):
-            return self._idle.get_nowait()
-        with self._lock:
-            if self._closed:
-                raise Interrupted("The transform processes were ended.")
-            worker = _Worker()
-            self._started.append(worker)
+    def _begin(self, process: Process) -> None:
         asked = [self.specs, self.codec, self.seed, self.started_ms, sys.path]
-        if refused := worker.ask([json.dumps(asked).encode()]):
+        if refused := process.ask([json.dumps(asked).encode()]):
             message, hint = (text.decode() for text in refused)
             raise ConfigError(message, hint=hint)
-        return worker
-
-
-class _Worker:
-    """One process."""
-
-    def __init__(self) -> None:
-        self.connection, theirs = Pipe()
-        with contextlib.closing(theirs):
-            # What a function of the user's prints is for people to see.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "migrator.jobs.transform_pool"], stdin=theirs.fileno(), stdout=2
-            )
-        self._closing = False
-
-    def end(self) -> None:
-        self._closing = True
-        self._process.kill()
-        self._process.wait()
-
-    def ask(self, texts: Sequence[bytes]) -> list[bytes]:
-        # As bytes: of objects a connection would make pickles.
-        try:
-            self.connection.send_bytes(packed(texts))
-            return unpacked(self.connection.recv_bytes())
-        except (OSError, EOFError):
-            raise self._ended() from None
-
-    def _ended(self) -> MigratorError:
-        if self._closing:
-            return Interrupted("The transform processes were ended.")
-        try:
-            code = self._process.wait(_LEAVE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return MigratorError(
-            f"A transform process ended by itself ({how}); what it was at is not settled.",
-            hint="It may need less memory, or a function ends the process. Then go on with --resume, "
-            "or without --workers to see the error.",
-        )
 
 
 def _texts(records: Iterable[Record]) -> Iterator[Record]:
@@ -178,18 +114,6 @@ def _texts(records: Iterable[Record]) -> Iterator[Record]:
                 hint="Leave it out: they are transformed in this process.",
             )
         yield record
-
-
-def packed(texts: Sequence[bytes]) -> bytes:
-    """Some byte strings as one, for `unpacked`."""
-    return b"".join((struct.pack(f">{len(texts) + 1}I", len(texts), *map(len, texts)), *texts))
-
-
-def unpacked(data: bytes) -> list[bytes]:
-    """The byte strings as they were."""
-    (count,) = struct.unpack_from(">I", data)
-    ends = [*accumulate(struct.unpack_from(f">{count}I", data, 4), initial=4 * count + 4)]
-    return [data[begin:end] for begin, end in pairwise(ends)]
 
 
 def _result(answer: bytes, record: Record) -> bytes | EncodedDocument | Fault | None:
@@ -227,15 +151,8 @@ def _known(document: EncodedDocument, body: bytes) -> bytes:
 
 def main() -> None:
     """Serve until nothing more comes."""
-    # The other process decides when to stop, and what is then still to be done.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    connection: Connection[Any, Any] = Connection(os.dup(0))
-    # What a function of the user's reads must not be a question.
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    questions: queue.Queue[list[bytes]] = queue.Queue(2)
-    threading.Thread(target=_receive, args=(connection, questions), daemon=True).start()
-    specs, codec, seed, started_ms, sys.path[:] = json.loads(questions.get()[0])
+    connection, questions = serving()
+    specs, codec, seed, started_ms, sys.path[:] = json.loads(next(questions)[0])
     try:
         from migrator import transformers  # with the path that was asked for
 
@@ -245,16 +162,8 @@ def main() -> None:
         return
     values = VALUE_CODECS[codec]
     connection.send_bytes(packed([]))
-    while True:
-        connection.send_bytes(packed([answer(text, transform, values) for text in questions.get()]))
-
-
-def _receive(connection: Connection[Any, Any], questions: queue.Queue[list[bytes]]) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            questions.put(unpacked(connection.recv_bytes()))
-    # Whoever asked is gone; a function that does not come back must not outlive it.
-    os._exit(0)
+    for texts in questions:
+        connection.send_bytes(packed([answer(text, transform, values) for text in texts]))
 
 
 if __name__ == "__main__":

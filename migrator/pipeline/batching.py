@@ -74,14 +74,16 @@ class Assembly:
         return records if self.prepare is None else self.prepare(records, self)
 
     def assemble(self, record: Record) -> EncodedDocument | Fault | None:
-        """Make one record ready to be sent; None when a transformer filtered it out.
+        """Make one record ready to be sent; None when a transformer filtered it out, here or before.
 
         A Fault's `document` is what could be had of it, its `error` is prefixed by the stage: `extract:…`.
         """
         document: Document | None
-        _, document, text, fault, _, encoded = record
+        _, document, text, fault, filtered, encoded = record
         if encoded is not None:
             return encoded
+        if filtered:
+            return None
         if fault is not None:
             fault = fault if fault.id else fault._replace(id=_id_of(fault.document))
             # A fault that a stage has found already says which.
@@ -215,7 +217,7 @@ def batches(
         return batch
 
     for record in assembly.prepared(records):
-        made = None if record.filtered else assemble(record)
+        made = assemble(record)
         if isinstance(made, EncodedDocument):
             length = len(made.body) + 2
             if documents and size_bytes + length > limit.max_bytes:

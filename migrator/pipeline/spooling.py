@@ -104,7 +104,7 @@ class SpoolingExtractor(ExtractorWrapper):
         ascending = True
         last = ""
         for record in records:
-            made = None if record.filtered else assemble(record)
+            made = assemble(record)
             held.append(_assembled(record, made))
             # What came as an object is the source's own; of a text that is at fault there are two.
             held_bytes += 2 * len(record.text or b"") if not isinstance(made, EncodedDocument) else len(made.body)
@@ -196,7 +196,7 @@ class SpoolingExtractor(ExtractorWrapper):
         filtered = 0
         for number, record in enumerate(assembly.prepared(records)):
             tell_sorting(self.listener, super().share, collection, number)
-            made = None if record.filtered else assemble(record)
+            made = assemble(record)
             if isinstance(made, EncodedDocument):
                 sorter.add(made.id, made.body)
             elif made is None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from migrator.codec import decode
 from migrator.codec.equality import content, differing_path
+from migrator.couch.id_ranges import Part
 from migrator.couch.rows import Row
 from migrator.files.sorting import side_by_side
 from migrator.model import EncodedDocument
@@ -38,9 +39,19 @@ class Difference(NamedTuple):
 class TargetReader:
     """What a target lets us read for verification: here, one that is whole and gives each document's text."""
 
-    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Row]:
-        """What is there, in ascending order of the ids' UTF-8 bytes, after an id; with its text or without."""
+    def stored(self, collection: str, *, after: str | None = None, within: Part | None = None) -> Iterator[Row]:
+        """What is there, in ascending order of the ids' UTF-8 bytes, after an id; with its text or without.
+
+        Args:
+            collection: its name.
+            after: only what comes after this id.
+            within: only what is in this part; of a target that `divides` alone.
+        """
         raise NotImplementedError
+
+    def divides(self, collection: str) -> bool:  # noqa: ARG002
+        """True where parts can be read by themselves, by several at once."""
+        return False
 
     def lists_surely(self, collection: str) -> bool:  # noqa: ARG002
         """True when what `stored` did not give is not there; else it is asked for before it is called missing."""

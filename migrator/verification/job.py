@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Unpack
 
@@ -17,21 +16,22 @@ from migrator.config import JobConfig
 from migrator.config.words import words_of
 from migrator.errors import CheckpointError, ConfigError, Interrupted
 from migrator.files.identity import same_identity
-from migrator.files.sorting import ExternalSorter
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
-from migrator.jobs.registry import effects
+from migrator.jobs.registry import effects, open_extractor
 from migrator.jobs.run import transform_pool
-from migrator.model import Document, EncodedDocument, Extractor, Fault, Reject, events
+from migrator.model import EncodedDocument, Extractor, events
 from migrator.model.capabilities import effect_of, unconfirmed_of
-from migrator.pipeline.batching import Assembly, Preparing
-from migrator.pipeline.spooling import tell_sorting
+from migrator.pipeline.batching import Preparing
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
 from migrator.verification.proven import as_proven, says_enough
-from migrator.verification.read_target import SORT_MEMORY_BYTES, open_reader
+from migrator.verification.ranges import ByRanges, Range, divided
+from migrator.verification.read_source import OutOfOrder, SourceReader
+from migrator.verification.read_target import open_reader
 from migrator.verification.result import DifferenceFile, VerifyResult
 
 MIN_SAVE_INTERVAL_S = 0.5
-_BY_SETTINGS = frozenset({"document_too_large"})
+# One other process, or one range, gains nothing.
+MIN_RANGES = 2
 
 
 def verify_job(
@@ -64,7 +64,9 @@ def verify_job(
             hint=f"Verify at the end of the run itself: {shlex.join(words)}",
         )
     with contextlib.ExitStack() as stack:
-        job = stack.enter_context(open_job(config, source=source, writes=False, **around))
+        # Others can open it again.
+        bare = None if source else open_extractor(config, around.get("environ"), around.get("stopping"))
+        job = stack.enter_context(open_job(config, source=source or bare, writes=False, **around))
         job.fingerprint["operation"] = "verify"
         path = default_paths(job)[0]
         if config.verify and config.checkpoint:
@@ -91,7 +93,9 @@ def verify_job(
         ran = run_checkpoint.collections if run_checkpoint else {}
         # To recognize plain documents is most of the work where nothing else is asked.
         prepare = stack.enter_context(transform_pool(job, checkpoint, gains=True))
-        result = _Verification(job, reader, checkpoint, file, sink, spool, ran, prepare, own).run(resumed=resumed)
+        result = _Verification(job, reader, checkpoint, file, sink, spool, ran, prepare, own, bare, environ).run(
+            resumed=resumed
+        )
         file.remove()
         return result
 
@@ -100,10 +104,6 @@ def _remove_if_empty(folder: Path) -> None:
     for path in (folder / "target", folder):
         with contextlib.suppress(OSError):
             path.rmdir()
-
-
-class _OutOfOrder(Exception):
-    """The ids of a source do not ascend."""
 
 
 @dataclass
@@ -117,6 +117,8 @@ class _Verification:
     ran: Mapping[str, CollectionState]
     prepare: Preparing | None
     own: Container[tuple[str, str]]
+    bare: Extractor | None
+    environ: Mapping[str, str] | None
 
     def run(self, *, resumed: bool) -> VerifyResult:
         started, job = time.monotonic(), self.job
@@ -126,26 +128,20 @@ class _Verification:
             unwritable=self.checkpoint.details.get("unwritable", 0),
         )
         self.saved_at = float("-inf")
-        self.unwritable: dict[str, int] = {}
+        self.unconfirmed: list[str] = []
         counts = {name: job.extractor.count(name) for name in job.collections}
         job.listener(events.run_started(job.extractor.describe(), job.loader.describe(), counts))
-        transform = job.transform(self.checkpoint)
-        assembly = Assembly(transform, self._never_held, job.values, prepare=self.prepare, recognizer=job.loader)
+        self.source = SourceReader(job, job.transform(self.checkpoint), self.prepare, self.result)
         for name, count in counts.items():
             settled = self.checkpoint.details.get("numbers", {}).get(name, {}).get("source", 0)
             job.listener(events.CollectionStarted(name, job.names[name], count, resumed, settled))
-            self._collection(name, assembly)
-        self.result.unconfirmed = unconfirmed_of(job.extractor, self.reader)
+            self._collection(name)
+        others = [text for text in self.unconfirmed if text not in self.result.unconfirmed]
+        self.result.unconfirmed = (*unconfirmed_of(job.extractor, self.reader), *others)
         self.result.seconds = time.monotonic() - started
         return self.result
 
-    def _never_held(self, id: str, top_level: Document, body: bytes) -> Fault | None:
-        """A document that the target can never hold is not missing there."""
-        fault = self.job.loader.screen(id, top_level, body)
-        # A server's limits can have been others when the document was written.
-        return None if fault is not None and fault.error in _BY_SETTINGS else fault
-
-    def _collection(self, name: str, assembly: Assembly) -> None:
+    def _collection(self, name: str) -> None:
         state = self.checkpoint.collections.setdefault(name, CollectionState())
         identity = self.job.extractor.identity(name)
         if state.identity and not same_identity(state.identity, identity):
@@ -163,18 +159,18 @@ class _Verification:
         if state.finished:
             return
         if not self._as_proven(name, identity):
-            self._by_reading(name, assembly, numbers)
+            self._by_reading(name, numbers)
         if state.target is not None:
             self.guard.refuse_other(name, state.target)
         state.finished = True
         self._save(name)
 
-    def _by_reading(self, name: str, assembly: Assembly, numbers: Comparison) -> None:
+    def _by_reading(self, name: str, numbers: Comparison) -> None:
         """Compare with what the source gives, read once more."""
         state, details = self.checkpoint.collections[name], self.checkpoint.details
         after = state.position if isinstance(state.position, str) else None
         began: dict[str, int] = details.setdefault("began", {})
-        surely = self.job.extractor.ordered and effect_of(assembly.transform).keeps_id
+        surely = self.job.extractor.ordered and effect_of(self.source.transform).keeps_id
         unordered: list[str] = details.setdefault("unordered", [])
         if after is not None and name not in began and not surely:
             # The version before sorted all that were not sure to be in order.
@@ -183,8 +179,10 @@ class _Verification:
         self.reported = numbers.source
         if name not in unordered:
             try:
-                self._compare(name, self._in_order(name, assembly, after, surely=surely), numbers, after)
-            except _OutOfOrder:
+                if not self._by_ranges(name, numbers, after):
+                    documents = self.source.in_order(name, after, surely=surely)
+                    self._compare(name, self._steps(name, documents, numbers, after), numbers)
+            except OutOfOrder:
                 # What was compared so far can lack what comes later: all begins again.
                 unordered.append(name)
                 self.result.comparisons[name] = numbers = Comparison()
@@ -193,7 +191,36 @@ class _Verification:
                 state.position = after = None
         if name in unordered:
             with contextlib.ExitStack() as stack:
-                self._compare(name, self._sorted(name, assembly, after, stack), numbers, after)
+                folder = self.spool / f"source-{self.job.collections.index(name)}"
+                documents = self.source.sorted(name, after, folder, stack)
+                self._compare(name, self._steps(name, documents, numbers, after), numbers)
+
+    def _by_ranges(self, name: str, numbers: Comparison, after: str | None) -> bool:
+        """Compare in other processes where those are wanted and gain something; False where it is not done."""
+        job, kept = self.job, self.checkpoint.details.setdefault("ranges", {})
+        transform = effect_of(self.source.transform)
+        if job.config.transform_workers < MIN_RANGES or not transform.keeps_id or not self.reader.divides(name):
+            return False
+        if after is None:
+            found = divided(job, self.bare, self.source, name)
+            kept[name] = [asdict(each) for each in found]
+        # What was compared to its end is not read once more, so nobody else could go on from there.
+        ranges = [Range(**each) for each in kept.get(name, ())]
+        if len(ranges) < MIN_RANGES:
+            return False
+        by_ranges = ByRanges(job, self.source, self.checkpoint, self.environ)
+
+        def steps() -> Generator[Step]:
+            with contextlib.closing(by_ranges.steps(name, ranges, numbers, after)) as found:
+                for step in found:
+                    kept[name] = [asdict(each) for each in ranges]
+                    yield step
+
+        self._compare(name, steps(), numbers, by_ranges.share)
+        self.result.filtered += sum(each.filtered for each in ranges)
+        self.result.unwritable += sum(each.unwritable for each in ranges)
+        self.unconfirmed += by_ranges.unconfirmed
+        return True
 
     def _as_proven(self, name: str, identity: str) -> bool:
         """Compare without reading what the run has proven; False where something else is there than that."""
@@ -210,18 +237,27 @@ class _Verification:
         self.job.listener(events.DocumentsCompared(name, numbers.equal))
         return True
 
-    def _compare(
+    def _steps(
         self, name: str, source: Iterator[EncodedDocument], numbers: Comparison, after: str | None
+    ) -> Generator[Step]:
+        own, target = not self.job.extractor.traits.couchdb, self.reader.stored(name, after=after)
+        return compare_collection(name, source, target, self.reader, numbers, ignore_extra_design=own)
+
+    def _compare(
+        self,
+        name: str,
+        steps: Generator[Step],
+        numbers: Comparison,
+        share_of: Callable[[str], float | None] | None = None,
     ) -> None:
         state = self.checkpoint.collections[name]
-        own, target = not self.job.extractor.traits.couchdb, self.reader.stored(name, after=after)
-        steps = compare_collection(name, source, target, self.reader, numbers, ignore_extra_design=own)
+        share_of = share_of or self.job.extractor.share
         with contextlib.closing(steps):
             for step in steps:
                 self._note(step)
                 state.position = step.settled or state.position
                 # What is compared once more was reported before.
-                share = self.job.extractor.share(name)
+                share = share_of(name)
                 self.job.listener(events.DocumentsCompared(name, max(0, numbers.source - self.reported), share))
                 self.reported = max(self.reported, numbers.source)
                 if self.job.stopping.is_set():
@@ -234,58 +270,6 @@ class _Verification:
         for difference in step.differences:
             self.sink.write(difference)
             self.result.note(difference, self.own)
-
-    def _in_order(
-        self, name: str, assembly: Assembly, after: str | None, *, surely: bool
-    ) -> Iterator[EncodedDocument]:
-        """The source's documents as they would be sent, after an id, as long as their ids ascend.
-
-        Raises:
-            _OutOfOrder: they do not, and nobody has said that they do.
-        """
-        # Reading is cheap beside comparing, and a position is the extractor's own.
-        last = ""
-        for document in self._assembled(name, assembly):
-            id = document.id
-            if id < last and not surely:
-                raise _OutOfOrder
-            last = id
-            if after is None or id > after:
-                yield document
-
-    def _sorted(
-        self, name: str, assembly: Assembly, after: str | None, stack: contextlib.ExitStack
-    ) -> Iterator[EncodedDocument]:
-        """The same in the order of their ids, sorted on disk."""
-        folder = self.spool / f"source-{self.job.collections.index(name)}"
-        sorter = stack.enter_context(ExternalSorter(folder, max_memory_bytes=SORT_MEMORY_BYTES))
-        for number, document in enumerate(self._assembled(name, assembly)):
-            tell_sorting(self.job.listener, self.job.extractor.share, name, number)
-            sorter.add(document.id, document.body)
-            if self.job.stopping.is_set():
-                raise Interrupted("Stopped while the source was sorted.", hint="Go on with --resume.")
-        self.job.listener(events.CollectionCounted(name, len(sorter)))
-        return (EncodedDocument(id, body) for id, body in sorter.sorted_items(after))
-
-    def _assembled(self, name: str, assembly: Assembly) -> Iterator[EncodedDocument]:
-        placed = replace(assembly, locate=partial(self.job.extractor.describe_position, name))
-        filtered = unwritable = 0
-        for record in placed.prepared(self.job.extractor.extract(name)):
-            made = placed.assemble(record)
-            if isinstance(made, EncodedDocument):
-                yield made
-            elif made is None:
-                filtered += 1
-            else:
-                unwritable += 1
-                # What is read once more was reported before.
-                if unwritable > self.unwritable.get(name, 0):
-                    self.unwritable[name] = unwritable
-                    stage, _, error = made.error.partition(":")
-                    self.job.listener(events.DocumentRejected(Reject(name, made.id, stage, error, made.reason)))
-        # Counted once, at the end, as a resumed verification reads from the beginning.
-        self.result.filtered += filtered
-        self.result.unwritable += unwritable
 
     def _save(self, name: str) -> None:
         finished = self.checkpoint.collections[name].finished

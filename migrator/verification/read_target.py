@@ -11,7 +11,8 @@ from migrator.couch.client import CouchClient
 from migrator.couch.copies import settle
 from migrator.couch.documents import Fidelity, fidelity_of
 from migrator.couch.endpoint import is_server_url
-from migrator.couch.listing import DocumentsWanted, Listing
+from migrator.couch.id_ranges import Part
+from migrator.couch.listing import COUCHDB_RANGES, DocumentsWanted, Listing, ascending
 from migrator.couch.rows import Row
 from migrator.couch.settings import missing
 from migrator.errors import ConfigError
@@ -72,7 +73,13 @@ class FolderReader(TargetReader):
         self._spool = spool
         self._stack = stack
 
-    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Row]:
+    def stored(
+        self,
+        collection: str,
+        *,
+        after: str | None = None,
+        within: Part | None = None,  # noqa: ARG002
+    ) -> Iterator[Row]:
         """The file's documents, sorted; nothing where there is no file."""
         path = self._folder / self._names[collection]
         if not path.exists():
@@ -116,7 +123,11 @@ class CouchReader(TargetReader):
         """What of the lists that were read could not be made sure of, as sentences."""
         return self._client.doubts
 
-    def stored(self, collection: str, *, after: str | None = None) -> Iterator[Row]:
+    def divides(self, collection: str) -> bool:
+        """True where the server lists ids in the order of their bytes."""
+        return self._client.listing(self._names[collection]).id_ranges is COUCHDB_RANGES
+
+    def stored(self, collection: str, *, after: str | None = None, within: Part | None = None) -> Iterator[Row]:
         """Ids and revisions by `_all_docs`; nothing where there is no database."""
         database = self._names[collection]
         last = after
@@ -126,7 +137,10 @@ class CouchReader(TargetReader):
             self._fidelity[collection] = fidelity_of(self._client.welcome(), database)
             if self._client.database_info(database) is None:
                 return iter(())
-            return self._rows(self._client.listing(database), last)
+            listing = self._client.listing(database)
+            if within is not None:
+                return ascending(self._rows(listing.within(within), last), listing.what, last)
+            return self._rows(listing, last)
 
         for row in self._retrier.iterate(f"read {database}", opened):
             last = row.id

@@ -15,7 +15,7 @@ from migrator.checkpoint.reject_file import check_rejects_path
 from migrator.checkpoint.target_guard import RESTART, TargetGuard
 from migrator.config import JobConfig
 from migrator.files.failures import writing
-from migrator.jobs.distributed.engine import STOP_FILE, DaskEngine, Split, divide, everywhere
+from migrator.jobs.distributed.engine import STOP_FILE, DaskEngine, divide, everywhere
 from migrator.jobs.distributed.worker import (
     counts_of,
     event_of,
@@ -27,6 +27,7 @@ from migrator.jobs.distributed.worker import (
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects, open_extractor
 from migrator.jobs.run import JobResult
+from migrator.jobs.splits import Split
 from migrator.model import CollectionReport, Counts, Report, events
 from migrator.model.capabilities import unconfirmed_of
 from migrator.retry.window import watching

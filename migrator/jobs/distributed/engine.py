@@ -12,7 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from migrator.files.urls import file_url
 from migrator.jobs.open import OpenJob
 from migrator.jobs.piped import refuse_pipe
 from migrator.jobs.registry import scheme_of, target_text
-from migrator.model import Extractor, Position, Record
+from migrator.jobs.splits import Split
+from migrator.model import Extractor, Position
 from migrator.model.capabilities import Divisible
-from migrator.pipeline.wrapper import ExtractorWrapper
 from migrator.plugins import extra
 
 # A smaller split is not worth its own checkpoint and its turn.
@@ -183,42 +183,6 @@ def _moved(config: Mapping[str, Any], split: Mapping[str, Any], folder: str, top
 
     worker = get_worker()
     return move_split(config, split, folder, lambda message: worker.log_event(topic, message))
-
-
-@dataclass(frozen=True)
-class Split:
-    """What one worker moves at a time: a collection's records after `lower`, up to `upper`; None for no bound."""
-
-    number: int
-    collection: str
-    database: str
-    lower: Position | None = None
-    upper: Position | None = None
-
-
-class RangeExtractor(ExtractorWrapper):
-    """An extractor that reads one range of one collection.
-
-    Args:
-        inner: the source; with a range that has an end, it is `Divisible`.
-        split: the range.
-    """
-
-    def __init__(self, inner: Extractor, split: Split) -> None:
-        super().__init__(inner)
-        self._split = split
-
-    def count(self, collection: str) -> int | None:
-        """Of a range nobody knows it without reading."""
-        return self._inner.count(collection) if self._split.lower is self._split.upper is None else None
-
-    def extract(self, collection: str, *, after: Position | None = None) -> Iterator[Record]:
-        """Yield what is in the range."""
-        upper = self._split.upper
-        begin = self._split.lower if after is None else after
-        if upper is not None and isinstance(self._inner, Divisible):
-            return self._inner.extract_range(collection, begin, upper)
-        return self._inner.extract(collection, after=begin)
 
 
 def divide(job: OpenJob, source: Extractor, wanted: int) -> list[Split]:

@@ -22,10 +22,11 @@ from migrator.files.durable import keep_older, link_target, replacing
 from migrator.files.failures import RESUME, writing
 from migrator.files.own_json import from_json
 from migrator.files.streams import is_stream
-from migrator.jobs.distributed.engine import STOP_FILE, RangeExtractor, Split, SplitFailed
+from migrator.jobs.distributed.engine import STOP_FILE, SplitFailed
 from migrator.jobs.open import OpenJob
 from migrator.jobs.registry import open_extractor
 from migrator.jobs.run import refuse_other_targets, run_job
+from migrator.jobs.splits import RangeExtractor, Split
 from migrator.model import Counts, events
 from migrator.retry.window import watching
 

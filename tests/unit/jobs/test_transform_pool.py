@@ -121,7 +121,7 @@ def test_order_is_kept_over_many_chunks() -> None:
     pool = pool_of(3)
     try:
         assert moved(found, assembly_of(None)) == moved(found, assembly_of(pool))
-        assert len(pool._started) == 3
+        assert len(pool._processes._started) == 3
     finally:
         pool.close()
 
@@ -159,7 +159,7 @@ def test_stops_while_a_function_takes_its_time() -> None:
     began = time.monotonic()
     with pytest.raises(Interrupted):
         moved([text("slow")], assembly_of(pool))
-    (worker,) = pool._started
+    (worker,) = pool._processes._started
     pool.close()
     assert time.monotonic() - began < 15
     assert worker._process.returncode is not None
@@ -171,7 +171,7 @@ def test_signals_are_the_other_process_s_affair() -> None:
     try:
         assert moved([text("a")], assembly_of(pool))
         for number in (signal.SIGINT, signal.SIGTERM):
-            os.kill(pool._started[0]._process.pid, number)
+            os.kill(pool._processes._started[0]._process.pid, number)
         assert moved([text("b")], assembly_of(pool))[0].documents[0].id == "b"
     finally:
         pool.close()
