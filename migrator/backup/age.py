@@ -101,10 +101,17 @@ def overdue(checks: Iterable[DatabaseCheck], max_age: timedelta, now: datetime, 
                 int((now - last.finished_at).total_seconds()) if last else None,
                 due,
                 f"{_how_old(check, last, due, now)}; at most {span_text(max_age.total_seconds())} is allowed.",
-                shlex.join(["migrator", "backup", "--from", check.source or "URL", "--to", place]),
+                _make_one(check, place),
             )
         )
     return found
+
+
+def _make_one(check: DatabaseCheck, place: str) -> str:
+    """The command that makes a newer one; what only its user knows is in capitals."""
+    source = [check.source] if check.source else ["URL", "--database", check.database]
+    sealed = ["--recipient", "KEY"] if check.encryption else []
+    return shlex.join(["migrator", "backup", "--from", *source, "--to", place, *sealed])
 
 
 def _how_old(check: DatabaseCheck, last: Good | None, due: str, now: datetime) -> str:

@@ -51,7 +51,7 @@ class DatabaseCheck:
     """What was found of one database.
 
     `good` snapshots can be restored, all that they add to included, and `damaged` ones cannot; both oldest first.
-    `begun` is the oldest unfinished one of a database that has no other; `source` is where the newest was read.
+    `begun` is the oldest unfinished one of a database without others; `source` and `encryption` are the newest's.
     """
 
     database: str
@@ -62,6 +62,7 @@ class DatabaseCheck:
     damaged: list[str] = field(default_factory=list)
     begun: str = ""
     source: str = ""
+    encryption: str = ""
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ def _check_database(
         problems = found.get(snapshot, [])
         damaged = snapshot in survey.damaged
         if manifest := known.get(snapshot):
-            check.source = manifest.source
+            check.source, check.encryption = manifest.source, manifest.encryption
             listener(manifest)
             try:
                 chain = catalog.chain(manifest, known)

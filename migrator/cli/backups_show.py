@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from migrator.backup.age import time_text
+from migrator.backup.age import time_text, watched
 from migrator.backup.catalog import Catalog
 from migrator.backup.format.records import CheckRecord, DrillRecord
 from migrator.backup.options import PLACES
@@ -24,8 +24,8 @@ from migrator.errors import EXIT_DIFFERENCES, ConfigError
 from migrator.naming import counted, printable, span_text
 from migrator.report.summary import table
 
-MAX_ROWS, LEAST_ROWS = 40, 2
-"""Of all databases together so many snapshots are listed, of each one at least so many."""
+MAX_LISTED, MAX_ROWS = 20, 40
+"""Of so many databases snapshots are listed, so many of all together."""
 
 MAX_GAPS = 5
 
@@ -61,7 +61,7 @@ def show_command(named: str | None, databases: tuple[str, ...], **values: Any) -
     if named and asked.place and named != asked.place:
         raise ConfigError("PLACE and --from name two places.", hint="Leave one of them out.")
     catalog = Catalog(open_place(named or asked.place))
-    shown = show_place(catalog, catalog.chosen(databases), datetime.now(UTC))
+    shown = show_place(catalog, watched(catalog, databases), datetime.now(UTC))
     if asked.html:
         _write_page(shown, asked.html)
     else:
@@ -90,9 +90,11 @@ def shown_to_text(shown: ShownPlace) -> str:
         f"{shown.place}: {counted(len(shown.databases), 'database')}, {counted(snapshots, 'snapshot')}, {stored}",
         "",
         table(list(_overview(shown.databases)), left=1),
-        "",
-        table(list(_newest(shown.databases)), left=3),
     ]
+    if len(shown.databases) <= MAX_LISTED:
+        lines += ["", table(list(_newest(shown.databases)), left=3)]
+    else:
+        lines += ["", "--database NAME lists the snapshots of one, --json those of all."]
     notes = [note for each in shown.databases for note in _notes(each)]
     return lines_text([*lines, *([""] if notes else []), *notes])
 
@@ -116,7 +118,7 @@ def _overview(databases: Sequence[ShownDatabase]) -> Iterator[Sequence[str]]:
 def _newest(databases: Sequence[ShownDatabase]) -> Iterator[Sequence[str]]:
     """The newest snapshots of each database, with what changed from one to the next."""
     yield "database", "snapshot", "kind", "documents", "change", "stored"
-    at_most = max(LEAST_ROWS, MAX_ROWS // max(1, len(databases)))
+    at_most = MAX_ROWS // len(databases)
     for each in databases:
         name = printable(each.database)
         for point in each.points[-at_most:]:

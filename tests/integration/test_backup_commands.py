@@ -110,6 +110,12 @@ def test_a_life_of_backups(world: World, keys: Keys, sealed: bool) -> None:
     drilled = check(world, "--json", "--drill", "--to", world.server, *key)
     (drill,) = drilled.value["drills"]
     assert (drilled.code, drill["ok"], drill["leaves"]) == (0, True, len(world.state("a")))
+    young = check(world, "--json", "--max-age", "1h", "--manifests-only")
+    assert (young.code, young.value["overdue"], young.value["recorded"]) == (0, [], None)
+    (shown,) = run("backups", "show", world.place, "--json").value["databases"]
+    assert (shown["check"]["ok"], shown["check"]["snapshots"]) == (True, 2)
+    assert (shown["drill"]["ok"], shown["drill"]["leaves"]) == (True, drill["leaves"])
+    assert [row["change"] for row in shown["snapshots"]] == [None, 1]
     assert restore(world, "b", *key).code == 0
     assert world.state("b") == world.state("a")
     assert restore(world, "c", "--at", manifests(world)[0].snapshot, *key).code == 0

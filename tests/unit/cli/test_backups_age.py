@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from migrator.backup.age import parse_age
 from migrator.backup.catalog import Catalog
+from migrator.backup.check import check as check_place
+from migrator.backup.format.cipher import open_cipher
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.records import CheckRecord, DrillRecord, read_record, write_record
-from migrator.backup.storage.base import Place, open_place
+from migrator.backup.record import Recorder
+from migrator.backup.restore_test import Drill
+from migrator.backup.storage.base import LocalPlace, Place, open_place
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.naming import span_text
 from tests.support.backups import TINY, at, begin, files, leaf, simple, write
 from tests.support.commands import run_whole
+from tests.unit.backup.test_cipher import new_key
 
 NOW = datetime.now(UTC)
 
@@ -150,6 +158,29 @@ def test_what_was_never_finished(place: Place, tmp_path: Path) -> None:
     assert run_whole(tmp_path, "backups", "check", "--from", "b", "-q").returncode == 0
 
 
+def test_an_encrypted_chain_is_not_continued_in_the_open(place: Place, tmp_path: Path) -> None:
+    """The command that makes a newer backup says that it needs the public key."""
+    public, _ = new_key(tmp_path)
+    with at(NOW - timedelta(hours=30)):
+        write(place, [simple(1)], cipher=open_cipher([public]))
+    code, told = check(tmp_path)
+    assert code == 4
+    again = "migrator backup --from http://localhost:5984/orders --to b --recipient KEY"
+    assert told["overdue"][0]["next"] == again
+
+
+def test_who_watches_over_the_watchdog_is_told(place: Place, tmp_path: Path) -> None:
+    """The metrics file says 4, and keeps the time of the last success."""
+    made(place, 30)
+    words = ("backups", "check", "--from", "b", "-q", "--metrics", "watchdog.prom", "--max-age")
+    assert run_whole(tmp_path, *words, "31h").returncode == 0
+    assert 'migrator_exit_code{job="watchdog"} 0.0' in (tmp_path / "watchdog.prom").read_text()
+    assert run_whole(tmp_path, *words, "29h").returncode == 4
+    told = (tmp_path / "watchdog.prom").read_text()
+    assert 'migrator_exit_code{job="watchdog"} 4.0' in told
+    assert "migrator_last_success_timestamp_seconds" in told
+
+
 def test_nothing_to_watch_is_not_green(tmp_path: Path) -> None:
     """A place without backups, or a name that means none, is the user's mistake, as without the flag."""
     assert check(tmp_path)[0] == 2
@@ -219,6 +250,22 @@ def test_a_place_that_cannot_be_written_to_is_checked_all_the_same(place: Place,
     assert done.stderr.count("The result stands") == 1
     assert ".checks/orders.json cannot be written: Not a directory." in done.stderr
     assert json.loads(done.stdout)["recorded"] is False
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_disk_that_takes_no_record(place: Place, code: int) -> None:
+    """Full, read-only, closed or failing: it is said once, and what was recorded before stays."""
+    made(place, 1)
+    before = DrillRecord("2026-11-25T03:00:00.000Z", ok=True)
+    write_record(place, "orders", before)
+    said: list[str] = []
+    recorder = Recorder(place, said.append)
+    with patch.object(LocalPlace, "_write", side_effect=OSError(code, os.strerror(code))):
+        recorder.checked(check_place(place, ["orders", "users"]))
+        recorder.drilled(Drill("orders", "x", differences=["a"]))
+    assert (recorder.ok, len(said)) == (False, 1)
+    assert os.strerror(code) in said[0]
+    assert (read_record(place, CheckRecord, "orders"), read_record(place, DrillRecord, "orders")) == (None, before)
 
 
 @pytest.mark.parametrize(

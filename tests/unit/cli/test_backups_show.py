@@ -160,6 +160,25 @@ def test_a_large_place_fits_a_screen_or_two(tmp_path: Path) -> None:
     assert "and 20 older" in lines[-1]
 
 
+def test_many_databases(tmp_path: Path) -> None:
+    """A row for each; the snapshots of so many fill no screen."""
+    place = open_place(str(tmp_path / "b"))
+    for number in range(25):
+        nights(place, f"d{number}", [2, 1])
+    lines = run_whole(tmp_path, "backups", "show", "b").stdout.splitlines()
+    assert len(lines) == 2 + 2 + 25 + 2
+    assert lines[-1].startswith("--database NAME")
+
+
+def test_a_database_without_a_finished_snapshot_is_shown(tmp_path: Path) -> None:
+    """Its first backup was begun, and that is all there is of it."""
+    (tmp_path / "b" / "databases" / "orders" / "20261001T000000.000Z-abcdef").mkdir(parents=True)
+    done = run_whole(tmp_path, "backups", "show", "b")
+    assert done.returncode == 0
+    assert "orders: 1 snapshot begun and not finished" in done.stdout
+    assert "<title>1 database, 0 snapshots" in run_whole(tmp_path, "backups", "show", "b", "--html", "-").stdout
+
+
 def test_a_page(place: Place, tmp_path: Path) -> None:
     """Written whole, or printed; it names where it is from, and asks no other host."""
     done = run_whole(tmp_path, "backups", "show", "b", "--html", "page.html")
