@@ -20,6 +20,7 @@ from migrator.cli.flags import flags, given, made
 from migrator.cli.messages import QUIET, HeldLog, asked, say
 from migrator.config import Connection, JobConfig, LogOptions, Watch, load_job_file
 from migrator.config.option import CommandOptions, option, options_class, options_of
+from migrator.config.pace import PACE
 from migrator.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ WRITE = (
 REPORT = "Write the report as JSON; - prints it instead of the text."
 job_option = flags(CommandOptions, "job_file")
 connection_options = flags(Connection)
+_asking_options = flags(Connection, without=PACE)
 watch_options = flags(Watch)
 log_options = flags(LogOptions)
 _CONNECTION = tuple(each.name for kind in (Connection, Watch) for each in options_of(kind))
@@ -53,7 +55,7 @@ _CONNECTION = tuple(each.name for kind in (Connection, Watch) for each in option
 
 def server_options(function: F) -> F:
     """What commands about a server have after their own flags."""
-    return connection_options(log_options(function))
+    return _asking_options(log_options(function))
 
 
 def job_config(values: Mapping[str, Any]) -> JobConfig:

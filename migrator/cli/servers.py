@@ -20,6 +20,7 @@ from migrator.cli.options import DryRun
 from migrator.cli.rendering import show
 from migrator.config import Connection
 from migrator.config.option import SECONDS, CommandOptions, documented, option, options_class, said
+from migrator.config.pace import PACE
 from migrator.couch.locate import wait_for_server
 from migrator.errors import EXIT_DIFFERENCES, EXIT_UNREACHABLE, ConfigError, EndpointError
 from migrator.server.move.options import PlanOptions
@@ -122,7 +123,7 @@ def sandbox(**values: Any) -> None:
 @click.argument("url")
 @flags(CommandOptions, "probe")
 @flags(DryRun, help={"dry_run": "The same as --no-probe."})
-@flags(DOCTOR_DEFAULTS)
+@flags(DOCTOR_DEFAULTS, without=PACE)
 @options.log_options
 def doctor(url: str, **values: Any) -> None:
     """Check the server at URL (or URL/database): reachable, credentials, rights, disk, sizes, clock, exposure.

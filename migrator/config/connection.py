@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from migrator.config.option import LOGGING, SECONDS, TLS, TUNING, option, options_class
+from migrator.config.pace import PaceLimits, parse_bandwidth, parse_rate
 
 _tuning = partial(option, group=TUNING)
 _tls = partial(option, group=TLS)
@@ -28,9 +29,35 @@ class Connection:
         choices=AUTHS,
         text=BASIC,
     )
+    rate: str = _tuning(
+        "",
+        "Read at most so many documents a second from a server, and write at most so many: the whole job.",
+        unit="N/s",
+    )
+    bandwidth: str = _tuning(
+        "",
+        "Send to a server and receive from it at most so many bytes a second, as in 5MB/s: the whole job.",
+        unit="BYTES/s",
+    )
     ca_file: str = _tls("", "PEM file of the authority that signed the server's certificate.", unit="FILE")
     client_cert: str = _tls("", "PEM file of a client certificate.", unit="FILE")
     client_key: str = _tls("", "PEM file of the client certificate's key.", unit="FILE")
+
+    def __post_init__(self) -> None:
+        _ = self.pace
+
+    @property
+    def pace(self) -> PaceLimits:
+        """How fast a server may be used."""
+        return PaceLimits(parse_rate(self.rate), parse_bandwidth(self.bandwidth))
+
+    def shares_of(self, parts: int) -> dict[str, str]:
+        """The options of each of so many processes that do one job together."""
+        docs_per_s, bytes_per_s = (each / max(1, parts) for each in self.pace)
+        return {
+            "rate": f"{docs_per_s:g}" if docs_per_s else "",
+            "bandwidth": f"{bytes_per_s:.0f}" if bytes_per_s else "",
+        }
 
     @property
     def longest_silence_s(self) -> float:

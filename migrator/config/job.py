@@ -25,6 +25,7 @@ from migrator.config.option import (
     options_of,
     wanted,
 )
+from migrator.config.pace import NUMBERS
 from migrator.errors import ConfigError
 from migrator.files.durable import refuse_place
 from migrator.files.streams import is_standard_output
@@ -255,7 +256,7 @@ def _checked(path: str, key: str, value: Any, kind: str, environ: Mapping[str, s
         if isinstance(items, list) and all(isinstance(item, str) for item in items):
             return tuple(_from_environment(path, key, item, environ) for item in items)
         needed = "a list of texts"
-    elif key.replace("-", "_") == "max_errors" and isinstance(value, int) and not isinstance(value, bool):
+    elif key.replace("-", "_") in NUMBERS and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     elif not (needed := wanted(kind, value)):
         return _from_environment(path, key, value, environ) if kind == "str" else value

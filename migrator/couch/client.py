@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from migrator.codec import decode_value
 from migrator.couch.documents import read_documents, with_plain_attachments
 from migrator.couch.endpoint import MAX_QUERY_BYTES, Endpoint, database_url, has_path, id_path
 from migrator.couch.listing import COUCHDB_RANGES, POUCHDB_RANGES, IdRange, Listing
+from migrator.couch.package import Server, encoded
 from migrator.couch.responses import Answer, bulk_rows, refuse, refuse_bulk
 from migrator.couch.rows import Row, parsed
 from migrator.couch.transport import Transport
 from migrator.errors import ConfigError, EndpointError, TransientError
-
-# To say its own version, which nobody here asks for, the package imports pkg_resources: that takes longer than the
-# rest of a start, warns of its end in newer releases, and the package does without where there is none.
-_HIDDEN = "pkg_resources"
-if _absent := _HIDDEN not in sys.modules:
-    sys.modules[_HIDDEN] = None  # type: ignore[assignment]
-try:
-    import couchdb
-    import couchdb.json
-finally:
-    if _absent:
-        del sys.modules[_HIDDEN]
-
-
-def _encode(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-# The package prefers simplejson when it happens to be installed; the answers must not depend on that.
-couchdb.json.use(decode=decode_value, encode=_encode)
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 # Below this gzip saves nothing worth a processor's time.
@@ -59,12 +38,13 @@ class CouchClient:
         self.url = endpoint.url
         self._compress = not endpoint.local if compress is None else compress
         self._transport = Transport(endpoint, max_connections=max_connections)
+        self.pace = self._transport.pace
         self._id_ranges: Sequence[IdRange] | None = None
         # By database what could not be made sure of, of lists (see `couch.copies`) and of writes.
         self.unconfirmed: dict[str, str] = {}
         self.unconfirmed_writes: dict[str, str] = {}
         self.absent_nodes: set[str] = set()
-        self._root = couchdb.Server(endpoint.url + "/", session=self._transport).resource
+        self._root = Server(endpoint.url + "/", session=self._transport).resource
 
     @property
     def doubts(self) -> list[str]:
@@ -216,6 +196,7 @@ class CouchClient:
         # In one piece: it can be large, and each copy counts.
         ends = [head + bodies[0], *bodies[1:]] if bodies else [head]
         ends[-1] += b"]}"
+        self.pace.write(len(bodies))
         answer = self.call("POST", database, "_bulk_docs", body=b",\n".join(ends))
         rows = bulk_rows(answer, what)
         if rows is None:
@@ -234,7 +215,8 @@ class CouchClient:
         """
         what = f"Reading {len(ids)} documents of {database}"
         params = {k: "true" for k, on in (("include_docs", include_docs), ("attachments", attachments)) if on}
-        body = _encode({"keys": list(ids)}).encode()
+        body = encoded({"keys": list(ids)}).encode()
+        self.pace.read(len(ids) if include_docs else 0)
         value = self.value(what, "POST", database, "_all_docs", params=params, body=body)
         found: dict[str, dict[str, Any] | None] = {}
         for row in value.get("rows", ()) if isinstance(value, dict) else ():
@@ -254,7 +236,7 @@ class CouchClient:
 
     def stored(self, database: str, ids: Iterable[str]) -> Generator[tuple[str, Row | None]]:
         """What stands under each of these ids, one after the other, as `read_documents` has it."""
-        return read_documents(self.stream, database, ids)
+        return self.pace.each(read_documents(self.stream, database, ids))
 
     def document_of(self, database: str, row: Row | None) -> dict[str, Any] | None:
         """The document of a row, with its attachments and its revision; None where there is none."""
@@ -274,7 +256,7 @@ class CouchClient:
     def listing(self, database: str, what: str = "") -> Listing:
         """The list of a database's ids; `what` is done with it, for errors."""
         what = what or f"Reading {database_url(self.endpoint, database)}"
-        return Listing(partial(self._all_docs, database, what=what), self._ranges(), what)
+        return Listing(partial(self._all_docs, database, what=what), self._ranges(), what, self.pace)
 
     def _ranges(self) -> Sequence[IdRange]:
         if self._id_ranges is None:
@@ -282,11 +264,11 @@ class CouchClient:
         return self._id_ranges
 
     def _all_docs(self, database: str, params: Mapping[str, Any], what: str) -> Generator[bytes]:
-        encoded = {key: _encode(value) for key, value in params.items()}
-        if len(urlencode(encoded)) <= MAX_QUERY_BYTES:
-            return self.stream(what, database, "_all_docs", params=encoded)
+        query = {key: encoded(value) for key, value in params.items()}
+        if len(urlencode(query)) <= MAX_QUERY_BYTES:
+            return self.stream(what, database, "_all_docs", params=query)
         # Keys of many kilobytes fit into no request line.
-        return self.stream(what, database, "_all_docs", body=_encode(params).encode())
+        return self.stream(what, database, "_all_docs", body=encoded(params).encode())
 
     def get_document(self, database: str, id: str, *, attachments: bool = False) -> dict[str, Any] | None:
         """One document, or None when it is missing or deleted."""

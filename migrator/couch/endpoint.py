@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from migrator.config import Connection
 from migrator.config.connection import BASIC
+from migrator.config.pace import UNLIMITED, PaceLimits
 from migrator.couch.credentials import read_credentials
 from migrator.couch.places import divide_credentials, is_local, is_server_url, redact
 from migrator.errors import ConfigError
@@ -42,6 +43,7 @@ class Endpoint:
     auth: str = BASIC
     iam_url: str = ""
     couchdb: bool = True
+    pace: PaceLimits = UNLIMITED
 
     @property
     def host(self) -> str:
@@ -129,6 +131,7 @@ def read_url(
         proxy=proxy_of(parts.scheme, host, port, environ),
         read_timeout_s=config.longest_silence_s,
         max_hold_s=config.max_outage_s,
+        pace=config.pace,
         **files,
     )
     return endpoint, [unquote(segment) for segment in parts.path.split("/") if segment]

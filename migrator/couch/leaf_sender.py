@@ -41,6 +41,7 @@ def stream_leaf(client: CouchClient, database: str, leaf: Leaf, *, multipart: bo
         UnreadableLeaf: an attachment cannot be read.
     """
     what = f"Writing {leaf.id!r:.100} ({leaf.rev}) to {database}"
+    client.pace.write(1)
     with ExitStack() as opened:
         attachments = [on_disk(each, opened) if each.length_bytes is None else each for each in leaf.attachments]
         boundary = uuid.uuid4().hex if multipart and has_path(leaf.id) else ""

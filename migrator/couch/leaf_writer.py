@@ -53,6 +53,7 @@ class LeafWriter:
     check: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
+        self.limits = self.client.endpoint.pace.bounded(self.limits)
         # Of more batches than can be under way.
         self._lock = threading.Lock()
         self._last_ids: deque[str] = deque(maxlen=1_000)

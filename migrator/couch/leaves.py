@@ -177,8 +177,8 @@ class LeafReader:
 
     def _next_part(self, asked: Iterator[Asked]) -> list[Asked]:
         self._end_if_stopped()
-        size = min(MAX_LEAVES_ASKED, max(1, int(self.answer_bytes / self._bytes_per_leaf)))
-        return [leaf for _, leaf in zip(range(size), asked, strict=False)]
+        size = min(self.client.pace.at_most(MAX_LEAVES_ASKED), int(self.answer_bytes / self._bytes_per_leaf))
+        return [leaf for _, leaf in zip(range(max(1, size)), asked, strict=False)]
 
     def _fetch(self, asked: Sequence[Asked]) -> list[Leaf | LeafFault]:
         try:
@@ -195,6 +195,7 @@ class LeafReader:
         size = 0
         # What has a child by now is given as that child; else its body might be compacted away.
         params = {"revs": "true", "latest": "true"}
+        self.client.pace.read(len(asked))
         with closing(self.client.stream(what, self.database, "_bulk_get", params=params, body=body)) as pieces:
             for piece in pieces:
                 parts.append(piece)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from migrator.couch.id_ranges import Part, Rank, parallel_rows, parts
+from migrator.couch.pacing import Pace
 from migrator.couch.responses import Answer
 from migrator.couch.rows import Row, read_rows
 from migrator.errors import EndpointError, TransientError
@@ -72,11 +73,13 @@ class Listing:
         ask: sends a query to `_all_docs` and gives the answer's body.
         id_ranges: how the server must be walked through.
         what: what is read, for errors.
+        pace: how fast documents may be read.
     """
 
     ask: Callable[[Mapping[str, Any]], Generator[bytes]]
     id_ranges: Sequence[IdRange]
     what: str
+    pace: Pace = field(default_factory=Pace)
 
     def rows(
         self,
@@ -99,8 +102,12 @@ class Listing:
             whole = include_docs() if callable(include_docs) else include_docs
             # What is given up in the middle lets go of its connection at once.
             with closing(self.ask({**params, "include_docs": whole})) as pieces:
-                yield from read_rows(pieces, self.what, include_docs=whole)
+                rows = read_rows(pieces, self.what, include_docs=whole)
+                yield from self.pace.each(rows) if whole else rows
 
+        # What may be read slowly is read in small pieces, and not before its turn.
+        page_rows = self.pace.at_most(page_rows)
+        at_once = 1 if self.pace.limited else at_once
         found = self._parts(after) if at_once > 1 and self.id_ranges is COUCHDB_RANGES else None
         if found is None:
             return walk(read_page, self.id_ranges, self.what, after=after, page_rows=page_rows)

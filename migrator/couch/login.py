@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from migrator.config.connection import BASIC, COOKIE
+from migrator.config.pace import UNLIMITED
 from migrator.couch.connections import basic
 from migrator.couch.credentials import IAM
 from migrator.couch.endpoint import Endpoint, proxy_of
@@ -127,7 +128,10 @@ def login_of(endpoint: Endpoint) -> Login | None:
     if endpoint.user is None or endpoint.auth == BASIC:
         return None
     # How long to wait and the like make no other account.
-    return _login(replace(endpoint, read_timeout_s=Endpoint.read_timeout_s, max_hold_s=Endpoint.max_hold_s))
+    usual = Endpoint(endpoint.url)
+    return _login(
+        replace(endpoint, read_timeout_s=usual.read_timeout_s, max_hold_s=usual.max_hold_s, pace=usual.pace)
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -149,7 +153,7 @@ def _ticket(headers: Mapping[str, str], asked_at: float, lasts_s: float) -> Tick
 
 def _session(endpoint: Endpoint, now: float) -> Ticket:
     body = json.dumps({"name": endpoint.user, "password": endpoint.password or ""}).encode()
-    asked = replace(endpoint, user=None, password=None)
+    asked = replace(endpoint, user=None, password=None, pace=UNLIMITED)
     what = "Opening a session"
     answer = _ask(asked, what, f"{endpoint.url}/_session", body, {"Content-Type": "application/json"})
     if answer.status == 401:
@@ -180,6 +184,7 @@ def _token(endpoint: Endpoint, now: float) -> Ticket:
         url=f"{parts.scheme}://{parts.netloc}",
         user=None,
         password=None,
+        pace=UNLIMITED,
         proxy=proxy_of(parts.scheme, parts.hostname, port, os.environ),
         client_cert=None,
         client_key=None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from migrator.codec import InvalidDocument, Unencodable, decode, decode_value, encode
@@ -29,7 +29,7 @@ class Row(NamedTuple):
     document: bytes | None
 
 
-def read_rows(pieces: Iterable[bytes], what: str, *, include_docs: bool = False) -> Iterator[Row]:
+def read_rows(pieces: Iterable[bytes], what: str, *, include_docs: bool = False) -> Generator[Row]:
     """Yield the rows of one answer.
 
     Args:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -20,7 +21,7 @@ from urllib3.exceptions import HTTPError
 from migrator.couch.connections import BUFFER_BYTES, open_pool, timeout_of
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.login import basic_headers, login_of
-from migrator.couch.pacing import hold_of
+from migrator.couch.pacing import Pace, hold_of
 from migrator.couch.responses import network_error, refuse_proxy
 from migrator.errors import TransientError
 from migrator.version import __version__
@@ -43,6 +44,7 @@ class Transport:
         self._headers |= basic_headers(endpoint)
         self._login = login_of(endpoint)
         self._hold = hold_of(endpoint)
+        self.pace = Pace(endpoint.pace)
         self._pool: Any = open_pool(endpoint, maxsize=max_connections)
 
     def within(self, read_timeout_s: float | None) -> Transport:
@@ -71,6 +73,7 @@ class Transport:
         """
         timeout = timeout_of(self._endpoint)
         response = self._urlopen(method, url, body, headers, of=method, timeout=timeout)
+        self.pace.transfer(len(response.data))
         return response.status, response.headers, io.BytesIO(response.data)
 
     def stream(
@@ -129,6 +132,10 @@ class Transport:
         self, method: str, url: str, body: Any, headers: Mapping[str, str], *, of: str, **options: Any
     ) -> Any:
         self._hold.heed()
+        if self.pace.counts_bytes and body is not None:
+            if isinstance(body, bytes):
+                headers = {**headers, "Content-Length": str(len(body))}
+            body = self.pace.sent(body)
         try:
             response = self._pool.urlopen(method, self._address(url), body=body, headers=headers, **options)
         except (HTTPError, OSError) as error:
@@ -141,10 +148,10 @@ class Transport:
         try:
             if response.chunked:
                 # CouchDB sends a row or two as one chunk: so each costs half of what it costs by `read1`.
-                yield from response.stream(BUFFER_BYTES)
+                pieces: Iterator[bytes] = response.stream(BUFFER_BYTES)
             else:
-                while piece := response.read1(BUFFER_BYTES):
-                    yield piece
+                pieces = iter(partial(response.read1, self.pace.piece_bytes), b"")
+            yield from self.pace.received(pieces)
             response.release_conn()
         except (HTTPError, OSError) as error:
             raise network_error(self._endpoint, "GET", error) from error

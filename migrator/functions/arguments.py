@@ -32,6 +32,8 @@ class Servers(Surroundings, total=False):
     max_attempts: int
     max_outage_s: float
     auth: Literal["basic", "cookie"]
+    rate: str | int
+    bandwidth: str | int
     ca_file: Path
     client_cert: Path
     client_key: Path

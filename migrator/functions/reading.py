@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 from migrator.backup.options import BackupOptions, RestoreOptions
 from migrator.config import Connection, JobConfig
 from migrator.config.option import GROUPS, CommandOptions, Described, options_of, wanted
+from migrator.config.pace import NUMBERS
 from migrator.errors import ConfigError, UnknownArgument
 from migrator.fixtures.options import Masking, SeedOptions
 from migrator.functions.arguments import Surroundings
@@ -156,7 +157,7 @@ class Asked:
             value = os.fspath(value)
         elif isinstance(value, str) and each.kind.startswith("Path"):
             value = Path(value)
-        elif each.name == "max_errors" and isinstance(value, int) and not isinstance(value, bool):
+        elif each.name in NUMBERS and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if each.name == "report" and value == "-":
             raise ConfigError("report is '-', which is for the command.", hint="Print the result's to_dict().")

@@ -13,6 +13,7 @@ from migrator.checkpoint.file import Checkpoint
 from migrator.checkpoint.reject_file import RejectFile
 from migrator.checkpoint.target_guard import TargetGuard
 from migrator.config import JobConfig
+from migrator.config.pace import PACE
 from migrator.couch.endpoint import is_server_url
 from migrator.errors import ConfigError
 from migrator.extractors.base import BaseExtractor
@@ -83,6 +84,7 @@ def check_modes(config: JobConfig, environ: Mapping[str, str] | None = None) -> 
             "Use --since-last, which transforms and decides conflicts.",
             ("transform", "follow", "since_last", "until_caught_up", "deletions", "newer_field", "max_errors"),
         )
+        _refuse(config, "does not go with --replicate: the servers carry the documents", "Use --since-last.", PACE)
         if config.on_conflict != "fail":
             raise ConfigError(
                 "--on-conflict does not go with --replicate: the replicator keeps both revisions.",

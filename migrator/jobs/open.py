@@ -151,7 +151,7 @@ def open_job(
     environ = os.environ if environ is None else environ
     if config.codec not in VALUE_CODECS:
         raise ConfigError(f"codec is {config.codec!r}.", hint=f"Known are: {', '.join(VALUE_CODECS)}.")
-    limits = BatchLimits(config.batch_docs, config.batch_bytes)
+    limits = config.pace.bounded(BatchLimits(config.batch_docs, config.batch_bytes))
     throttle = Throttle(limits, config.in_flight, listener, seeks=True)
     stopping = stopping or threading.Event()
     retrier = Retrier(RetryPolicy.of(config), listener, throttle, stopping)

@@ -174,12 +174,14 @@ class ByRanges:
     def _ask(self, name: str, each: Range, after: str | None) -> Iterator[Message]:
         config = {
             **asdict(self.job.config),
+            **self.job.config.shares_of(self.job.config.transform_workers),
             "collection": [name],
             "map": {name: self.job.names[name]},
             "transform_workers": 0,
             "report": "",
             "metrics": "",
             "ping": "",
+            "webhook": "",
         }
         question = {
             "config": config,

@@ -212,7 +212,9 @@ SCENES = {
             "--at 2026-11-25 --to orders.backup": "--at 2999-01-01 --to again.backup",
         },
     ),
-    "docs/good-guest.md": Scene(files={"orders.ndjson": '{"_id":"o-1"}\n'}),
+    "docs/good-guest.md": Scene(
+        files={"orders.ndjson": '{"_id":"o-1"}\n'}, databases={f"{LOCAL}/invoices": _orders("i-1")}
+    ),
     "docs/pipes.md": Scene(
         databases={f"{LOCAL}/orders": _orders("o-1", "o-17")},
         files={"bin/ssh": SSH, "bin/aws": AWS, "bin/age": AGE, "bin/age-keygen": AGE_KEYGEN},

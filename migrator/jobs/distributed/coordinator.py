@@ -122,6 +122,7 @@ class _Run:
         waiting = [split for split in self.splits if split.number not in self.done]
         failed: errors.MigratorError | None = None
         fields = {**asdict(self.config), **_OF_A_SPLIT, "max_errors": str(self.max_errors.count or "")}
+        fields |= self.config.shares_of(min(len(waiting), engine.workers()))
         with watching(self.job.stopping.is_set, self._stop):
             for end in engine.move(fields, [asdict(split) for split in waiting], str(self.folder)):
                 if end["error"]:

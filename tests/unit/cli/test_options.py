@@ -25,6 +25,7 @@ from migrator.cli.replicate import ReplicationOptions
 from migrator.cli.servers import SandboxOptions, SecureOptions, WaitOptions
 from migrator.config import Connection, JobConfig, LogOptions, Output, Watch
 from migrator.config.option import CommandOptions, Described, option, options_of
+from migrator.config.pace import NUMBERS
 from migrator.convert.options import ConvertJob
 from migrator.errors import ConfigError
 from migrator.fixtures.options import Masking, SeedOptions
@@ -69,7 +70,7 @@ SEAMS: dict[str, tuple[list[str], str]] = {
 # Of these, no option but --json or a pattern goes beyond the command.
 WITHOUT_OPTIONS = {"status", "plugins", "completion", "backups list", "backups show"}
 # Given in `SEAMS`, read before the function is reached, or tested elsewhere with a watchdog of its own.
-NOT_CHANGED = frozenset({"source", "target", "place", "ping", "metrics", "wait_s", "within"})
+NOT_CHANGED = frozenset({"source", "target", "place", "ping", "webhook", "metrics", "wait_s", "within"})
 # What every command has, or what its log is like.
 NOT_CHANGED |= {"quiet", "as_json", "log_level", "log_format"}
 
@@ -185,7 +186,7 @@ def test_what_is_given_arrives(name: str, reached: Callable[..., dict[str, Any]]
         value: Any = float(text) if number else Path(text) if isinstance(used[key], Path) else text
         if param.metavar and "=" in param.metavar:
             text, value = "a=b", {"a": "b"}
-        elif key == "max_errors":
+        elif key in NUMBERS:
             text = value = "7"
         elif param.multiple:
             value = (text,)

@@ -1,4 +1,4 @@
-"""A server that asks to be left alone is left alone by all that ask it, and never for longer than that."""
+"""A server is left alone when it asks for that, and used no faster than was said, by all that ask it together."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from migrator.config.pace import PaceLimits
+from migrator.couch import pacing
+from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
-from migrator.couch.pacing import Hold, hold_of
+from migrator.couch.pacing import MIN_PIECE_BYTES, Hold, hold_of
 from migrator.couch.transport import Transport
 from migrator.retry import waiting
 from migrator.retry.retrier import Retrier
+from tests.support.pacing import Taken
 from tests.support.stub_server import Asked, Reply, StubServer
 
 MAX_HOLD_S = 300.0
@@ -126,3 +130,82 @@ def test_all_clients_of_a_server_wait_together(clock: Clock) -> None:
         assert (status, b"".join(pieces), clock.waits) == (200, b"", [17.0])
         for wire in wires:
             wire.close()
+
+
+# -- documents and bytes a second ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
+    """What was taken out of buckets, by how fast they fill."""
+    found = Taken()
+    monkeypatch.setattr(pacing, "Bucket", found.bucket)
+    return found
+
+
+ROWS = b'{"total_rows":2,"offset":0,"rows":[\n%b\n]}\n' % b",\n".join(
+    b'{"id":"%b","key":"%b","value":{"rev":"1-a"},"doc":{"_id":"%b","_rev":"1-a"}}' % (id, id, id)
+    for id in (b"a", b"b")
+)
+
+
+def answer(asked: Asked) -> Reply:
+    """Two documents, whatever is asked."""
+    if asked.path.startswith("/db/_bulk_docs"):
+        return Reply(201, [{"ok": True, "id": "a", "rev": "1-a"}, {"ok": True, "id": "b", "rev": "1-b"}])
+    return Reply(200, ROWS) if asked.path != "/" else Reply(200, {"couchdb": "Welcome"})
+
+
+def test_documents_are_counted_as_they_go(taken: Taken) -> None:
+    """Read and written apart; ids and revisions alone are no documents."""
+    with StubServer(answer) as server:
+        client = CouchClient(Endpoint(server.url, pace=PaceLimits(docs_per_s=10)))
+        client.bulk_docs("db", [b"{}", b"{}"])
+        assert taken.counts == {10: [[], [2]]}
+        client.lookup("db", ["a", "b"])
+        [*client.listing("db").rows()]
+        assert taken.counts == {10: [[], [2]]}
+        client.lookup("db", ["a", "b"], include_docs=True)
+        assert len([*client.stored("db", ["a", "b"])]) == 2
+        assert len([*client.listing("db").rows(include_docs=True, at_once=4)]) == 2
+        assert sum(taken.counts[10][0]) == 6
+        assert taken.counts[10][1] == [2]
+        client.close()
+
+
+def test_bytes_are_counted_both_ways(taken: Taken) -> None:
+    """Bodies in pieces, none of which waits for the whole; what arrives is what was sent."""
+    size = 10 * MIN_PIECE_BYTES + 1
+    with StubServer(lambda _: Reply(200, b"y" * 700)) as server:
+        wire = Transport(Endpoint(server.url, pace=PaceLimits(bytes_per_s=1000)))
+        wire.request("POST", f"{server.url}/db", body=b"x" * size)
+        ((sent,),) = [taken.counts[1000]]
+        assert sent == [MIN_PIECE_BYTES] * 10 + [1, 700]
+        wire.request("PUT", f"{server.url}/db", body=iter([b"ab", b"c"]), headers={"Content-Length": "3"})
+        assert sent[-3:] == [2, 1, 700]
+        status, _, pieces = wire.stream(f"{server.url}/db", body=b"{}")
+        assert (status, len(b"".join(pieces))) == (200, 700)
+        assert sent[-2:] == [2, 700]
+        assert [len(asked.body) for asked in server.asked] == [size, 3, 2]
+        wire.close()
+
+
+def test_without_limits_nothing_is_counted(taken: Taken) -> None:
+    """And no row goes through a generator more than before."""
+    with StubServer(answer) as server:
+        client = CouchClient(Endpoint(server.url))
+        rows = (b"" for _ in range(3))
+        assert client.pace.each(rows) is rows
+        pieces: Iterator[bytes] = rows
+        assert client.pace.received(pieces) is pieces
+        client.bulk_docs("db", [b"{}", b"{}"])
+        [*client.stored("db", ["a", "b"])]
+        client.close()
+    assert (taken.counts, client.pace.at_most(5_000)) == ({}, 5_000)
+
+
+def test_what_goes_slowly_goes_in_small_parts() -> None:
+    """No batch, page or question is for more than a second."""
+    slow = CouchClient(Endpoint("http://127.0.0.1:1", pace=PaceLimits(docs_per_s=7.5)))
+    assert slow.pace.at_most(5_000) == 7
+    assert CouchClient(Endpoint("http://127.0.0.1:1", pace=PaceLimits(docs_per_s=0.1))).pace.at_most(5_000) == 1

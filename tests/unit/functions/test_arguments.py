@@ -19,6 +19,7 @@ from migrator import functions
 from migrator.cli import cli
 from migrator.config import LogOptions
 from migrator.config.option import Described, options_of
+from migrator.config.pace import NUMBERS
 from migrator.functions import arguments
 from migrator.functions.arguments import Surroundings
 from migrator.functions.reading import KINDS, rows_of
@@ -38,7 +39,7 @@ def expected(row: Described) -> Any:
     kind, _, optional = row.kind.partition(" | ")
     if row.option.choices and not kind.startswith("tuple"):
         return frozenset(row.option.choices)
-    if row.name == "max_errors":
+    if row.name in NUMBERS:
         return str | int
     is_path = kind == "Path" or row.option.unit == "FILE" or row.name == "identity"
     types: dict[str, Any] = {
