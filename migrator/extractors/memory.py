@@ -160,9 +160,11 @@ class MemoryExtractor(BaseExtractor):
         present = []
         for collection in USUAL_COLLECTIONS:
             # A service may answer with an error where another answers with an empty list.
-            with contextlib.suppress(LookupError):
-                if self._source.list_all(collection):  # type: ignore[attr-defined]
-                    present.append(collection)
+            try:
+                present += [collection] if self._listed_by_service(collection) else []
+            except ConfigError as error:
+                if not isinstance(error.__cause__, LookupError):
+                    raise
         return tuple(present)
 
     def _listed_by_service(self, collection: str) -> _Documents:

@@ -136,12 +136,14 @@ class Asked:
         target = os.fspath(target)
         if isinstance(source, str | os.PathLike):
             return self.made(JobConfig, source=os.fspath(source), target=target), None
+        config = self.made(JobConfig, target=target)
         if not isinstance(source, Extractor):
-            from migrator.extractors.memory import MemoryExtractor, object_of  # most jobs name their source
+            from migrator.extractors.base import chosen  # most jobs name their source
+            from migrator.extractors.memory import MemoryExtractor, object_of
 
             found = object_of(source, getattr(source, "__name__", type(source).__name__))
-            source = MemoryExtractor(found, name=type(found).__name__)
-        return self.made(JobConfig, target=target), source
+            source = MemoryExtractor(found, name=type(found).__name__, collections=chosen(config))
+        return config, source
 
     def watched(self, config: JobConfig, work: Callable[[Around], R]) -> R:
         """Do the work while those who watch are told, and write the report that the job names."""

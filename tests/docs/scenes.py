@@ -132,6 +132,13 @@ sys.stdout.buffer.write(done)
 """
 EXPORT = '{"data": {"orders": [{"_id": "o-1", "country": "de", "code": 7, "active": true, "internal": 1}]}}'
 LOCAL = "http://localhost:5984"
+FIRESTORE = """\
+from fake_firestore import MockFirestore
+def Client():
+    client = MockFirestore()
+    client.collection("carts").document("f-1").set({"n": 1})
+    return client
+"""
 PUT = """\
 import gzip, sys, fsspec
 with fsspec.open(sys.argv[1], "wb") as file:
@@ -170,8 +177,13 @@ SCENES = {
     "README.md": Scene(),
     "docs/index.md": Scene(files={"export.json": EXPORT}),
     "docs/application.md": Scene(
+        files={"google/cloud/firestore.py": FIRESTORE},
+        modules=("examples",),
         swap=NO_ACCOUNT,
-        not_run={"/_replicate ": "leaves a job at the server; tests/docs/test_application.py runs and ends it"},
+        not_run={
+            "/_replicate ": "leaves a job at the server; tests/docs/test_application.py runs and ends it",
+            "dynamodb_service": "wants that service; tests/docs/test_examples.py has one",
+        },
         # The page's view of the server lets everybody in, which wants fixing.
         codes={"^migrator doctor ": 4},
     ),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests import support
@@ -17,9 +18,38 @@ pytestmark = pytest.mark.usefixtures("no_credentials")
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
 
+# Google's own package, which knows the service alone.
+FIRESTORE = """\
+from fake_firestore import MockFirestore
+def Client():
+    client = MockFirestore()
+    client.collection("{name}").document("ada").set({{"name": "Ada"}})
+    return client
+"""
+
+
 @pytest.fixture
-def words(server_url: str, database_prefix: str, tmp_path: Path) -> dict[str, list[str]]:
+def words(
+    server_url: str, s3_server: str, database_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, list[str]]:
     """What each is called with, once there is something to work with."""
+    package = tmp_path / "packages" / "google" / "cloud"
+    package.mkdir(parents=True)
+    (package / "firestore.py").write_text(FIRESTORE.format(name=f"{database_prefix}users"))
+    monkeypatch.setenv("PYTHONPATH", f"{package.parents[1]}:{ROOT}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    # The same server answers for all services of AWS.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.create_table(
+        TableName=f"{database_prefix}tickets",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    dynamodb.put_item(TableName=f"{database_prefix}tickets", Item={"id": {"S": "t-1"}, "n": {"N": "1"}})
     support.request("PUT", f"{server_url}/{database_prefix}orders")
     support.request("PUT", f"{server_url}/{database_prefix}orders/o-1", {"total": 3})
     fixtures = tmp_path / "fixtures" / "goods"
@@ -28,6 +58,8 @@ def words(server_url: str, database_prefix: str, tmp_path: Path) -> dict[str, li
     pattern = f"{database_prefix}orders*"
     return {
         "backup.py": [server_url, pattern, "place"],
+        "dynamodb_service.py": [server_url, f"{database_prefix}tickets"],
+        "firestore_service.py": [server_url, f"{database_prefix}users"],
         "migrate.py": [server_url, database_prefix],
         "move_server.py": [server_url, server_url, pattern, f"{database_prefix}moved*"],
         "seed.py": [server_url, "fixtures", database_prefix],
@@ -36,6 +68,8 @@ def words(server_url: str, database_prefix: str, tmp_path: Path) -> dict[str, li
 
 EXPECTED = {
     "backup.py": ["1 documents", "RevisionsResult ok: 1 leaves, 1 written"],
+    "dynamodb_service.py": ["<RunResult ok: 1 read, 1 written"],
+    "firestore_service.py": ["<RunResult ok: 1 read, 1 written"],
     "migrate.py": [
         "<JobPlan ok: 4 documents",
         "<RunResult not ok (exit code 3): 4 read, 3 written, 1 rejected",
