@@ -296,5 +296,5 @@ class Interrupted(MigratorError):
     documents = 0
     """How many had their end by then, where that is known."""
     complete = False
-    """Nothing was left to do."""
+    """Nothing was left to do, or nothing can be gone on with."""
     usual_hint = "Run it again: what is there already stays as it is."

@@ -74,7 +74,10 @@ def run_backup(config: JobConfig, options: BackupOptions, **around: Unpack[Aroun
         results: list[DatabaseResult] = []
         for name in names:
             results.append(run.result_of(name, first))
-            if place.streamed and results[-1].error:
+            if place.streamed and (error := results[-1].error):
+                if stopping is not None and stopping.is_set():
+                    # Ctrl-C ends who reads the pipe as well.
+                    raise Interrupted("Stopped.") from error
                 results[-1].notes.append("the stream has no end, so nothing of it can be restored")
                 break
         else:
@@ -221,8 +224,9 @@ class _Run:
                 else:
                     self._add(reader, writer, name, leaf)
         except Interrupted:
-            # What has come so far need not come again.
-            writer.save()
+            if not self.place.streamed:
+                # What has come so far need not come again.
+                writer.save()
             raise
         finally:
             self.progress.flush(name)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.backup.catalog import Catalog
 from migrator.backup.format.snapshot_reader import ChainIndex
 from migrator.backup.format.snapshot_writer import SnapshotSizes, SnapshotWriter
+from migrator.backup.storage.base import Place
 from migrator.codec import encode
-from migrator.errors import TransientError
+from migrator.errors import DamagedBackup, MigratorError, TransientError
 from migrator.model.revisions import Attachment, Leaf
 from tests.property.documents import documents, texts
 from tests.support.backups import (
@@ -24,6 +29,8 @@ from tests.support.backups import (
     read,
     revs,
     state,
+    streamed,
+    unpacked,
     write,
 )
 from tests.support.seeds import examples
@@ -140,3 +147,34 @@ def test_an_attachment_that_breaks_off_leaves_nothing(
             except TransientError:
                 writer.add(leaf(each))
         assert state(snapshot) == read(place, writer.finish())
+
+
+@settings(deadline=None, max_examples=examples(20))
+@given(SNAPSHOT, SNAPSHOT, SIZES, st.data())
+def test_a_stream_is_whole_or_refused(
+    snapshot: dict[str, list[PlainLeaf]],
+    other: dict[str, list[PlainLeaf]],
+    sizes: Sizes,
+    data: st.DataObject,
+) -> None:
+    """Cut or changed at any byte it is refused; else everything comes out, however it falls into blocks."""
+
+    def work(place: Place) -> None:
+        write(place, state(snapshot), **sizes)
+        write(place, state(other), database="other", **sizes)
+
+    stream = streamed(work)
+    with TemporaryDirectory() as folder:
+        place = unpacked(stream, Path(folder) / "whole", data.draw(st.integers(1, 3_000)))
+        found = {name: Catalog(place).latest(name) for name in ("orders", "other")}
+        assert {name: each and read(place, each) for name, each in found.items()} == {
+            "orders": state(snapshot),
+            "other": state(other),
+        }
+        cut = data.draw(st.integers(0, len(stream) - 1))
+        with pytest.raises(DamagedBackup, match=f"ends at byte {cut:,},"):
+            unpacked(stream[:cut], Path(folder) / "cut")
+        changed = bytearray(stream)
+        changed[data.draw(st.integers(0, len(stream) - 1))] ^= data.draw(st.integers(1, 255))
+        with pytest.raises(MigratorError):
+            unpacked(bytes(changed), Path(folder) / "changed")

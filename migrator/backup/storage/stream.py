@@ -14,7 +14,7 @@ from migrator.backup.format.manifest import PROGRESS
 from migrator.backup.format.stream import StreamWriter
 from migrator.backup.format.stream_reader import unpack
 from migrator.backup.storage.base import LocalPlace, Place
-from migrator.errors import ConfigError
+from migrator.errors import ConfigError, Interrupted
 from migrator.files.streams import STDIN, STDOUT, STREAM, copied, open_output, shown, write_all, writing_to
 
 
@@ -60,7 +60,12 @@ class StreamPlace(Place):
     def lock(self) -> Iterator[None]:
         """Nobody else writes to it; it is closed afterwards."""
         with contextlib.closing(self._file):
-            yield
+            try:
+                yield
+            except Interrupted as stop:
+                stop.complete = True
+                stop.hint = "The stream has no end, so that nobody takes it for a backup; run the command again."
+                raise
 
     def _writing(self) -> contextlib.AbstractContextManager[None]:
         return writing_to(self._target, instead="a folder")
