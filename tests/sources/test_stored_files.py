@@ -1,9 +1,11 @@
-"""Files of object stores as sources: S3 by moto behind a socket; for Google's, files in memory stand in."""
+"""Files of object stores as sources: S3 by moto and Google's by an emulator, each behind a socket."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import socket
+import socketserver
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +15,7 @@ from typing import Any, ClassVar
 
 import fsspec
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from fsspec.registry import _registry
+from gcp_storage_emulator.server import create_server
 
 from migrator.codec import encode
 from migrator.config import JobConfig
@@ -34,36 +35,29 @@ DOCUMENTS = [{"_id": f"o{number:04}", "n": number, "text": "x" * 60} for number 
 LINES = b"".join(json.dumps(each).encode() + b"\n" for each in DOCUMENTS)
 
 
-class GoogleStandIn(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
-    """Files in memory under Google's scheme: what is read of them are ranges, as of the real one."""
-
-    protocol = ("gs", "gcs")
-    store: ClassVar[dict[str, Any]] = {}
-    pseudo_dirs: ClassVar[list[str]] = [""]
-    ranges: ClassVar[list[tuple[int, int]]] = []
-
-    @classmethod
-    def _strip_protocol(cls, path: str) -> str:
-        return str(
-            MemoryFileSystem._strip_protocol(path.replace("gs://", "memory://").replace("gcs://", "memory://"))
-        )
-
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **more: Any) -> bytes:
-        """Note what was asked for."""
-        self.ranges.append((start or 0, end or -1))
-        return bytes(super().cat_file(path, start=start, end=end, **more))
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[str]:
+    """Google's storage, emulated; its bucket's URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="bucket")
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        # Else it looks for credentials, to find out what more the bucket can.
+        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        # It tells of each client that goes away.
+        patch.setattr(socketserver.BaseServer, "handle_error", lambda *_: None)
+        yield "gs://bucket"
+    server.stop()
 
 
 @pytest.fixture
-def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket's URL."""
-    for scheme in ("gs", "gcs"):
-        fsspec.register_implementation(scheme, GoogleStandIn, clobber=True)
+def google(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a folder of Google's, read in small blocks."""
     monkeypatch.setattr(remote_store, "BLOCK_BYTES", 10_000)
-    GoogleStandIn.ranges.clear()
-    yield f"gs://{uuid.uuid4().hex}"
-    for scheme in ("gs", "gcs"):
-        _registry.pop(scheme, None)
+    return f"{emulator}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture
@@ -130,17 +124,25 @@ def test_a_folder_of_google_is_read(google: str, slash: str) -> None:
     assert read(f"{google.replace('gs:', 'gcs:')}/in/orders.ndjson") == DOCUMENTS
 
 
-def test_no_more_than_a_block_is_asked_for(google: str) -> None:
+def test_no_more_than_a_block_is_asked_for(google: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other, and from a position on only what follows it."""
     put(f"{google}/orders.ndjson", LINES)
+    system, _ = fsspec.core.url_to_fs(google)
+    asked: list[tuple[int, int]] = []
+
+    def noted(path: str, start: int, end: int) -> bytes:
+        asked.append((start, end))
+        return bytes(type(system).cat_file(system, path, start=start, end=end))
+
+    monkeypatch.setattr(system, "cat_file", noted)
     with closing(open_extractor(JobConfig(source=f"{google}/orders.ndjson"))) as extractor:
         records = list(extractor.extract("orders"))
-        asked = [each for each in GoogleStandIn.ranges if each != (0, 1024)]
-        assert asked == [(at, min(at + 10_000, len(LINES))) for at in range(0, len(LINES), 10_000)]
-        GoogleStandIn.ranges.clear()
+        assert asked[0] == (0, 1024)
+        assert asked[1:] == [(at, min(at + 10_000, len(LINES))) for at in range(0, len(LINES), 10_000)]
+        asked.clear()
         position = records[400].position
         assert list(extractor.extract("orders", after=position)) == records[401:]
-        assert min(start for start, _ in GoogleStandIn.ranges) == int(str(position).partition(":")[0]) - 1
+        assert min(start for start, _ in asked) == int(str(position).partition(":")[0]) - 1
 
 
 @pytest.mark.parametrize("kind", ["s3", "gs"])
