@@ -19,7 +19,7 @@ from migrator.backup.format.manifest import Manifest
 LEAST_INTERVALS = 3
 """Fewer tell nobody what is usual."""
 
-SHORTEST_GAP = timedelta(hours=1)
+SHORTEST, SHORTEST_GAP = timedelta(minutes=1), timedelta(hours=1)
 """Who makes snapshots by hand, one after the other, has no schedule."""
 
 MANY_INTERVALS = 10
@@ -63,7 +63,8 @@ def schedule_of(manifests: Sequence[Manifest], now: datetime) -> Schedule:
     if len(sample) < LEAST_INTERVALS:
         return Schedule(None, [])
     usual = timedelta(seconds=median(each.total_seconds() for each in sample))
-    if 3 * sum(abs(each - usual) <= usual / 4 for each in sample) < 2 * len(sample):
+    regular = 3 * sum(abs(each - usual) <= usual / 4 for each in sample) >= 2 * len(sample)
+    if usual < SHORTEST or not regular:
         return Schedule(None, [])
     last = past[-1]
     candidates = [*intervals, Interval(last, None, now - last.finished_at)]
