@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -103,7 +104,7 @@ def check_command(**values: Any) -> None:
     from migrator.jobs.registry import server_text
 
     config = options.part_of_job(values, target=server_text(asked.target, "target")) if asked.drill else None
-    with options.timed("check", made(Watch, values)), stoppable() as stopping:
+    with options.timed("check", made(Watch, values)) as run, stoppable() as stopping:
         opened = open_place(wanted.place, stopping=stopping)
         cipher = open_cipher(identity_file=wanted.identity or None)
         catalog = Catalog(opened, cipher)
@@ -133,6 +134,7 @@ def check_command(**values: Any) -> None:
         found.recorded = recorder.ok if config or not age.manifests_only else None
         show(found_as_dict(found), found_to_text(found, opened.describe()))
         if not found.ok:
+            run.failure = " ".join(found.verdicts)
             sys.exit(EXIT_DIFFERENCES)
 
 
@@ -150,6 +152,17 @@ class Found:
     def ok(self) -> bool:
         """True when nothing is damaged, too old or different."""
         return self.checked.ok and not self.overdue and all(drill.ok for drill in self.drills)
+
+    @property
+    def verdicts(self) -> Iterator[str]:
+        """What is wrong with which database, without ids of documents: for those who are told elsewhere."""
+        for each in self.checked.by_database:
+            if each.problems:
+                yield f"{printable(each.database)}: {counted(each.problems, 'problem')}."
+        yield from (f"{printable(each.database)}: {each.what}" for each in self.overdue)
+        for drill in self.drills:
+            if not drill.ok:
+                yield f"{printable(drill.database)}: restored, it was not what {drill.snapshot} holds."
 
 
 def found_to_text(found: Found, place: str) -> str:

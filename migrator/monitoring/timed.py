@@ -62,7 +62,7 @@ class TimedRun:
         say: tells a person what went wrong with telling.
         clock: seconds since 1970.
 
-    `exit_code` is that of a run that ends without an error.
+    `exit_code` is that of a run that ends without an error. `failure` says why one ends badly that raises none.
 
     Raises:
         ConfigError: the file or URL cannot be used.
@@ -77,6 +77,7 @@ class TimedRun:
 
     def __post_init__(self) -> None:
         self.exit_code = EXIT_OK
+        self.failure = ""
         self.collections: dict[str, Counts] = {}
         self.databases: dict[str, str] = {}
         self.sizes: dict[str, int] = {}
@@ -153,6 +154,8 @@ class TimedRun:
             result["error"] = self._clean(error.text)
         elif error is not None and not isinstance(error, SystemExit):
             result["error"] = self._clean(f"{type(error).__name__}: {error}")
+        elif self.failure:
+            result["error"] = self._clean(self.failure)
         return result
 
     def _tell_on_the_way(self) -> None:

@@ -170,7 +170,7 @@ def test_an_encrypted_chain_is_not_continued_in_the_open(place: Place, tmp_path:
 
 
 def test_who_watches_over_the_watchdog_is_told(place: Place, tmp_path: Path) -> None:
-    """The metrics file says 4, and keeps the time of the last success."""
+    """The metrics file says 4 and keeps the time of the last success; a web hook hears of the database."""
     made(place, 30)
     words = ("backups", "check", "--from", "b", "-q", "--metrics", "watchdog.prom", "--max-age")
     assert run_whole(tmp_path, *words, "31h").returncode == 0
@@ -179,6 +179,11 @@ def test_who_watches_over_the_watchdog_is_told(place: Place, tmp_path: Path) -> 
     told = (tmp_path / "watchdog.prom").read_text()
     assert 'migrator_exit_code{job="watchdog"} 4.0' in told
     assert "migrator_last_success_timestamp_seconds" in told
+    with patch("migrator.monitoring.timed.Webhook") as hook:
+        run_whole(tmp_path, *words[:5], "--webhook", "http://127.0.0.1:1", "--max-age", "29h")
+    (small,) = hook.return_value.send.call_args.args
+    assert small["exit_code"] == 4
+    assert "orders: its newest good snapshot " in small["text"]
 
 
 def test_nothing_to_watch_is_not_green(tmp_path: Path) -> None:
