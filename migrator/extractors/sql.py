@@ -58,6 +58,12 @@ class SqlExtractor(BaseExtractor):
         """The URL without credentials."""
         return self._database.place
 
+    @property
+    def unconfirmed(self) -> Sequence[str]:
+        """What is not promised for a database of this kind."""
+        unpromised = self._database.dialect.unpromised
+        return [f"{self._database.place} {unpromised}"] if unpromised else []
+
     def collections(self) -> Sequence[str]:
         """The tables or queries.
 
@@ -69,9 +75,9 @@ class SqlExtractor(BaseExtractor):
 
     def count(self, collection: str) -> int | None:
         """How many rows; None where the database would read the whole table for that."""
-        if not self._database.sqlite or collection in self._queries:
+        if collection in self._queries:
             return None
-        return self._ranges.size(self._catalog.relation(collection).parts[0])
+        return self._database.dialect.count(self._database, self._catalog.relation(collection).parts[0])
 
     def identity(self, collection: str) -> str:
         """The key's columns and types, as with another key positions say nothing; of a file its content too."""
@@ -108,9 +114,9 @@ class SqlExtractor(BaseExtractor):
         yield from self._by_key(collection, self._catalog.relation(collection), after, upto)
 
     def size(self, collection: str) -> int:
-        """How large a table is beside the others: its bytes in PostgreSQL, its rows in SQLite."""
+        """How large a table is beside the others: its bytes or its rows."""
         relation = self._catalog.relation(collection)
-        return self._ranges.size(relation.parts[0]) if relation.key else 0
+        return self._database.dialect.size(self._database, relation.parts[0]) if relation.key else 0
 
     def bounds(self, collection: str, parts: int, min_rows: int) -> list[str]:
         """Keys that divide a table into about so many ranges of at least so many rows, as positions."""
@@ -127,13 +133,15 @@ class SqlExtractor(BaseExtractor):
 
     def _read(self, selects: Sequence[sa.Select[Any]]) -> Iterator[sa.Row[Any]]:
         with translated(self._database.place), self._database.engine.connect() as connection:
-            if self._database.postgresql:
-                # One state of the table from its first row to its last.
-                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._database.dialect.begin(connection)
             streamed = connection.execution_options(stream_results=True, yield_per=FETCH_ROWS)
             for select in selects:
                 with streamed.execute(select) as rows:
-                    yield from rows
+                    try:
+                        yield from rows
+                    except BaseException:
+                        self._database.dialect.stop(connection)
+                        raise
 
     def _by_key(
         self, collection: str, relation: Relation, position: Position | None, upto: Position | None
@@ -210,8 +218,7 @@ class SqlExtractor(BaseExtractor):
         nullable = [column for column in relation.key if column.nullable]
         if not nullable:
             return
-        # Only SQLite lets a primary key be null, and only where its rows are numbered.
-        order = [sa.text("_rowid_")] if self._database.sqlite else list(nullable)
+        order = self._database.dialect.without_key(nullable)
         rows = Rows(self._database, collection, relation.parts[0], ())
         where = [sa.or_(*(column.is_(None) for column in nullable))]
         reason = f"the key {', '.join(column.name for column in nullable)} is null"

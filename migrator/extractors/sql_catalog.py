@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 
 from migrator.errors import ConfigError
 from migrator.extractors.base import select_collections
-from migrator.extractors.sql_engine import Database, default_schema, translated
+from migrator.extractors.sql_engine import Database, translated
 from migrator.extractors.sql_rows import query_columns
 from migrator.naming import shown
-
-# Partitions and inherited tables are parts of their parents, where those are read too.
-_RELATIONS = """
-WITH RECURSIVE up AS (
-  SELECT inhrelid AS child, inhparent AS parent FROM pg_inherits
-  UNION SELECT up.child, i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.parent)
-SELECT c.relname, c.relkind IN ('r', 'p') AND NOT EXISTS (
-  SELECT FROM up JOIN pg_class p ON p.oid = up.parent
-  WHERE up.child = c.oid AND p.relnamespace = c.relnamespace)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-"""
-# The relation itself comes first; of a partitioned table it alone counts, as its partitions have its columns.
-_PARTS = """
-WITH RECURSIVE down AS (
-  SELECT c.oid, 0 AS depth FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname = :schema AND c.relname = :name
-  UNION SELECT i.inhrelid, 1 FROM down JOIN pg_inherits i ON i.inhparent = down.oid
-  JOIN pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'r')
-SELECT n.nspname, c.relname, row_security_active(c.oid), current_user,
-  ARRAY(SELECT polname FROM pg_policy WHERE polrelid = c.oid ORDER BY 1)
-FROM down JOIN pg_class c ON c.oid = down.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-ORDER BY down.depth, n.nspname, c.relname
-"""
 
 
 @dataclass(frozen=True)
@@ -86,7 +60,7 @@ class Catalog:
             ConfigError: one is not there, or cannot be read.
         """
         with translated(self.database.place):
-            there = self._there
+            there = self.database.dialect.relations(self.database)
         # Where there are views alone, they are what is meant.
         usual = sorted(name for name, own in there.items() if own) or sorted(there)
         if self.queries:
@@ -109,29 +83,15 @@ class Catalog:
                 self._relations[name] = self._query(name) if name in self.queries else self._stored(name)
         return self._relations[name]
 
-    @cached_property
-    def _schema(self) -> str | None:
-        return default_schema(self.database.engine) if self.database.postgresql else None
-
-    @property
-    def _there(self) -> dict[str, bool]:
-        """All relations by name, and whether each is a table that is not part of another."""
-        if self._schema is None:
-            inspector = sa.inspect(self.database.engine)
-            return dict.fromkeys(inspector.get_view_names(), False) | dict.fromkeys(
-                inspector.get_table_names(), True
-            )
-        found = self.database.rows(sa.text(_RELATIONS), schema=self._schema)
-        return {str(name): bool(own) for name, own in found}
-
     def _query(self, name: str) -> Relation:
         text = self.queries[name]
         source = query_columns(self.database, text, name)
+        self.database.dialect.settle_types(self.database, source)
         self._need_ids(name, source, "The query")
         return Relation((source,), (), hashlib.sha256(text.encode()).hexdigest()[:16], _own_id(source))
 
     def _stored(self, name: str) -> Relation:
-        parts = self._parts(name)
+        parts = self.database.dialect.parts(self.database, name)
         table, *others = parts
         columns = set(table.columns.keys())
         key = _key_of(table)
@@ -151,6 +111,9 @@ class Catalog:
             [[column.name, str(column.type)] for column in key] or ["in one go", sorted(columns)]
         )
         id_columns = tuple(str(column.name) for column in _key_of(table)) or _own_id(table)
+        for part in parts:
+            # After the identity, which is made of the types as they are declared.
+            self.database.dialect.settle_types(self.database, part)
         return Relation(parts, key, identity, id_columns, inherited=len(parts) > 1)
 
     def _need_ids(self, name: str, source: sa.FromClause, what: str) -> None:
@@ -162,28 +125,6 @@ class Catalog:
             hint="Give it one, read it in one go with ids of its content or columns (--transform id:hash or "
             "id:field=COLUMN), or name the tables to read with --collection.",
         )
-
-    def _parts(self, name: str) -> tuple[sa.Table, ...]:
-        if self._schema is None:
-            return (self._reflected(None, name),)
-        found = self.database.rows(sa.text(_PARTS), schema=self._schema, name=name)
-        for _, part, hidden, user, policies in found:
-            if hidden:
-                raise _policy_error(str(part), str(user), [str(policy) for policy in policies])
-        return tuple(self._reflected(str(schema), str(part)) for schema, part, *_ in found)
-
-    def _reflected(self, schema: str | None, name: str) -> sa.Table:
-        with warnings.catch_warnings():
-            # Of types that SQLAlchemy does not know the database's own text is taken.
-            warnings.simplefilter("ignore", sa.exc.SAWarning)
-            return sa.Table(
-                sa.sql.quoted_name(name, quote=True),
-                sa.MetaData(),
-                schema=None if schema is None else sa.sql.quoted_name(schema, quote=True),
-                autoload_with=self.database.engine,
-                resolve_fks=False,
-                listeners=[("column_reflect", _quote)],
-            )
 
 
 def _key_of(table: sa.Table) -> tuple[sa.Column[Any], ...]:
@@ -198,23 +139,3 @@ def _key_of(table: sa.Table) -> tuple[sa.Column[Any], ...]:
 
 def _own_id(source: sa.FromClause) -> tuple[str, ...]:
     return ("_id",) if "_id" in source.columns else ()
-
-
-def _policy_error(table: str, user: str, policies: Sequence[str]) -> ConfigError:
-    named = ", ".join(shown(policy) for policy in policies)
-    by = (
-        f"the {'policy' if len(policies) == 1 else 'policies'} {named}"
-        if policies
-        else "no policy lets it see any"
-    )
-    return ConfigError(
-        f"The table {shown(table)} has row-level security, which hides rows from the user {shown(user)} ({by}), "
-        "so not all of it would be read.",
-        hint=f'Read as its owner, or as a role that sees all rows: ALTER ROLE "{user}" BYPASSRLS; or leave it '
-        "out: name the others with --collection.",
-    )
-
-
-def _quote(_inspector: object, _table: object, column: dict[str, Any]) -> None:
-    # SQLAlchemy does not know each word that each version of a database reserves.
-    column["name"] = sa.sql.quoted_name(column["name"], quote=True)

@@ -302,7 +302,7 @@ def test_ranges_of_any_key_add_up(kind: str, pg: str, monkeypatch: pytest.Monkey
     records = read(pg, "two")
     for ranked in (2_000_000, 0):
         # All keys are ranked, or a sample of them, which is all of so few.
-        monkeypatch.setattr("migrator.extractors.sql_rows.RANKED_ROWS", ranked)
+        monkeypatch.setattr("migrator.extractors.sql_postgresql.RANKED_ROWS", ranked)
         found = ranges_of(pg, "two", 3)
         assert [record for part in found for record in part] == records
         assert len(found) in {2, 3}
@@ -332,8 +332,8 @@ def test_ranges_of_an_odd_order_add_up(url: str) -> None:
 
 def test_a_sample_divides_well_enough(pg: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a large table, and of one in partitions, pages are sampled: the ranges are about equal, and add up."""
-    monkeypatch.setattr("migrator.extractors.sql_rows.RANKED_ROWS", 10_000)
-    monkeypatch.setattr("migrator.extractors.sql_rows.SAMPLED_ROWS", 8_000)
+    monkeypatch.setattr("migrator.extractors.sql_postgresql.RANKED_ROWS", 10_000)
+    monkeypatch.setattr("migrator.extractors.sql_postgresql.SAMPLED_ROWS", 8_000)
     rows = "SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i"
     statements(
         pg,

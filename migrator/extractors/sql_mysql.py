@@ -1,0 +1,284 @@
+"""MySQL and MariaDB as sources: every value is read from what the server sends, in one state of the database."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+
+from migrator.errors import CheckpointError, ConfigError
+from migrator.extractors.mysql_values import (
+    BAD_TEXT,
+    as_single,
+    json_columns,
+    kind_of,
+    place_in,
+    reader,
+)
+from migrator.extractors.rows import Unreadable
+from migrator.extractors.sql_dialect import Dialect, at_begin, reflected
+from migrator.plugins import extra
+
+if TYPE_CHECKING:
+    from migrator.extractors.sql_engine import Database
+
+# What decides what is read, and how it is written. ALLOW_INVALID_DATES: such dates are there, and are compared.
+_SETTINGS = {
+    "time_zone": "'+00:00'",
+    "sql_mode": "'ALLOW_INVALID_DATES'",
+    # A limit or a time of the server's must not end a table before its last row, nor cut a text.
+    "sql_select_limit": 2**64 - 1,
+    "sql_big_selects": 1,
+    "group_concat_max_len": 2**30,
+    # Seconds that the server waits for a reader whose target is slow.
+    "net_write_timeout": 86_400,
+}
+# Each of the two servers takes the other's as a comment.
+_NO_TIME_LIMIT = "/*M! max_statement_time = 0, */ /*!50708 max_execution_time = 0, */"
+_SESSION = (
+    f"SET {_NO_TIME_LIMIT} " + ", ".join(f"{name} = {value}" for name, value in _SETTINGS.items()),
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+)
+# A sequence of MariaDB has this name for its kind too, and is none of these.
+_RELATIONS = """
+SELECT TABLE_NAME, TABLE_TYPE NOT IN ('VIEW', 'SYSTEM VIEW') FROM information_schema.TABLES
+WHERE TABLE_SCHEMA = DATABASE()
+AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW', 'SYSTEM VIEW')
+"""
+_SIZE = """
+SELECT coalesce(DATA_LENGTH, 0) FROM information_schema.TABLES
+WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name
+"""
+# Text in these goes to UTF-8 without a loss: the one is it, the other has a character for each byte.
+_SURE = ("utf8mb4", "latin1", "binary")
+# Wrong password, no such user, a way of proving it that is not known, an expired password.
+_DENIED = (1045, 1251, 1698, 1820, 1862, 4151)
+# No connection, too many of them, shutdown, a connection lost or killed, a lock or a time that ran out.
+_LOST = frozenset(
+    (0, 1040, 1041, 1053, 1077, 1079, 1080, 1152, 1154, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1203, 1205)
+) | frozenset((1213, 1226, 1317, 1412, 1927, 1969, 2002, 2003, 2006, 2013, 2014, 2055, 3024, 4031))
+# Division, a number out of range, text that is not JSON, a value that is not of a type, a row beyond a packet.
+_OF_A_VALUE = (1153, 1264, 1292, 1301, 1365, 1366, 1411, 1441, 1690, 3140, 3141, 3143, 3156, 3157, 4037, 4038)
+_NO_RIGHT = (1044, 1142, 1143, 1227, 1345, 1370)
+_UNKNOWN_DATABASE = 1049
+
+
+class Mysql(Dialect):
+    """A server, by PyMySQL."""
+
+    words = ("mysql", "mariadb")
+    credentials_hint = "Put them into the URL, or the password into MYSQL_PWD."
+    unpromised = ""
+
+    def url(self, url: sa.URL) -> sa.URL:
+        """The URL with PyMySQL for a driver, and a password.
+
+        Raises:
+            ConfigError: it names another driver, or no database.
+        """
+        word, _, driver = url.drivername.partition("+")
+        if driver not in ("", "pymysql"):
+            raise ConfigError(
+                f"{word} is read by PyMySQL, and not by {driver}: values would not come exactly.",
+                hint=f"Write {word}://user@host/database.",
+            )
+        if not url.database:
+            raise ConfigError(f"The {word} source names no database.", hint=f"Write {word}://user@host/database.")
+        password = os.environ.get("MYSQL_PWD") if url.password is None else url.password
+        return url.set(drivername=f"{word}+pymysql", password=password)
+
+    def engine(self, url: sa.URL) -> sa.Engine:
+        """What reads it, each of its transactions with the same settings."""
+        engine = super().engine(url)
+        engine.dialect._sscursor = _stopping_cursor()  # type: ignore[attr-defined] # noqa: SLF001
+        at_begin(engine, lambda _connection: _SESSION)
+        return engine
+
+    def options(self, url: sa.URL) -> dict[str, Any]:
+        """UTF-8 of four bytes, and nothing that the driver makes of values."""
+        with extra("sql", what=f"A {url.get_backend_name()} source"):
+            from pymysql.converters import conversions
+        encoders = {kind: encode for kind, encode in conversions.items() if not isinstance(kind, int)}
+        return {"connect_args": {"charset": "utf8mb4", "use_unicode": True, "conv": encoders}}
+
+    def begin(self, connection: sa.Connection) -> None:
+        """Let values come as bytes, of which the driver decodes none."""
+        cast(Any, connection.connection.driver_connection).use_unicode = False
+
+    def stop(self, connection: sa.Connection) -> None:
+        """End the connection, as its driver would read all that is left."""
+        connection.invalidate()
+
+    def relations(self, database: Database) -> Mapping[str, bool]:
+        """The tables and views of the database that the URL names."""
+        return {str(name): bool(int(own)) for name, own in database.rows(sa.text(_RELATIONS))}
+
+    def parts(self, database: Database, name: str) -> tuple[sa.Table, ...]:
+        """A table with all its columns; of a view, which a reader may not see the text of, what it gives."""
+        if self.relations(database).get(name, True):
+            return (reflected(database.engine, name),)
+        view = sa.table(sa.sql.quoted_name(name, quote=True))
+        with database.engine.connect() as connection:
+            found = connection.execute(sa.select(sa.literal_column("*")).select_from(view).limit(0)).keys()
+        quoted = [sa.sql.quoted_name(column, quote=True) for column in found]
+        return (sa.Table(view.name, sa.MetaData(), *(sa.Column(column) for column in quoted), quote=True),)
+
+    def settle_types(self, database: Database, source: sa.FromClause) -> None:
+        """Give each column the type by which its values are read, as the server says of what it sends."""
+        columns = list(source.columns)
+        asked = [sa.type_coerce(each, sa.types.NullType()).label(f"c{at}") for at, each in enumerate(columns)]
+        nothing = sa.select(*asked).limit(0)
+        with database.engine.connect() as connection:
+            described = connection.execute(nothing).cursor.description
+            one, empty = sa.select(sa.literal_column("1").label("one")).subquery(), nothing.subquery()
+            # Of a row of nulls too, the server knows what their character sets would be.
+            sets = sa.select(*map(sa.func.charset, empty.c)).select_from(one.outerjoin(empty, sa.true()))
+            charsets = connection.execute(sets).one()
+            json = set[str]()
+            if isinstance(source, sa.Table) and source.primary_key is not None and connection.dialect.is_mariadb:  # type: ignore[attr-defined]
+                json = _json_columns(connection, source)
+        for column, told, charset in zip(columns, described, charsets, strict=True):
+            kind = "json" if column.name in json else kind_of(cast(int, told[1]), str(charset))
+            column.type = _Sent(kind, str(charset), column.type)
+
+    def asked(self, column: Any) -> sa.ColumnElement[Any]:
+        """The column, whose type says how it is read."""
+        native: sa.ColumnElement[Any] = column
+        return native
+
+    def compared(self, column: Any) -> sa.ColumnElement[Any]:
+        """By number where ORDER BY goes by number and a comparison with a constant would not."""
+        native = sa.type_coerce(column, sa.types.NullType())
+        return native + sa.literal_column("0") if column.type.numbered else native
+
+    def bound(self, database: Database, column: Any, value: Any) -> sa.ColumnElement[Any]:
+        """A key's value, by which the rest of the table is asked for.
+
+        Raises:
+            CheckpointError: it is none of the column's.
+        """
+        try:
+            given = column.type.compared_value(value)
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"Reading {database.quoted(column.table)} cannot go on behind a key whose column {column.name} is "
+                f"{str(getattr(value, 'raw', value))!r:.80}: {error}.",
+                hint="Start over with --restart: documents that are there already stay as they are.",
+            ) from None
+        return sa.bindparam(None, given, type_=sa.types.NullType())
+
+    def size(self, database: Database, table: Any) -> int:
+        """Bytes, about."""
+        return int(database.rows(sa.text(_SIZE), name=str(table.name))[0][0])
+
+    def is_lost(self, error: sa.exc.DBAPIError, reason: str) -> bool:  # noqa: ARG002
+        """True where asking again later may work; the driver's classes do not tell."""
+        return _number(error) in _LOST or error.connection_invalidated
+
+    def is_of_a_value(self, error: sa.exc.DBAPIError, reason: str) -> bool:
+        """True where the server failed over a value of a row."""
+        return super().is_of_a_value(error, reason) or _number(error) in _OF_A_VALUE
+
+    def is_denied(self, error: sa.exc.DBAPIError, reason: str) -> bool:  # noqa: ARG002
+        """True where the credentials are at fault, and not a right."""
+        return _number(error) in _DENIED
+
+    def refused_hint(self, reason: str) -> str:
+        """What the user lacks, or the database's name."""
+        number = int(found[1]) if (found := re.match(r"\((\d+),", reason)) else 0
+        if number in _NO_RIGHT:
+            return "The user needs SELECT on all columns: GRANT SELECT ON database.* TO user."
+        if number == _UNKNOWN_DATABASE:
+            return "Look at the database's name in the URL: mysql://user@host/database."
+        return super().refused_hint(reason)
+
+
+class _Sent(sa.types.UserDefinedType[Any]):
+    """A column's type, by what the server sends for it."""
+
+    cache_ok = True
+
+    def __init__(self, kind: str, charset: str, declared: Any) -> None:
+        self.kind = kind
+        self.charset = charset
+        self.name = str(declared)
+        members = getattr(declared, "enums", None) or getattr(declared, "values", None) or ()
+        self.members = tuple(str(member) for member in members)
+        self.several = not hasattr(declared, "enums")
+
+    @property
+    def numbered(self) -> bool:
+        """True where the order is not that of the texts or of the written numbers."""
+        return bool(self.members) or self.kind == "bits" or self.name.startswith("YEAR")
+
+    def get_col_spec(self, **_: Any) -> str:
+        return self.name
+
+    def column_expression(self, column: Any) -> Any:
+        if self.kind == "single":
+            # As itself it would come with six digits.
+            return sa.type_coerce(column, sa.types.NullType()) * sa.literal_column("1e0")
+        if self.kind == "text" and self.charset not in _SURE and re.fullmatch(r"\w+", self.charset):
+            return _checked_text(sa.type_coerce(column, sa.types.NullType()), self.charset)
+        return column
+
+    def result_processor(self, _dialect: object, _coltype: object) -> Callable[[Any], Any]:
+        return reader(self.kind)
+
+    def compared_value(self, value: Any) -> Any:
+        """What stands for a key's value beside the column.
+
+        Raises:
+            ValueError: the column has none such.
+        """
+        if isinstance(value, Unreadable):
+            raise ValueError(value.reason)  # noqa: TRY004 (of the column, as the others)
+        if self.members:
+            return place_in(self.members, value, several=self.several)
+        return as_single(value) if self.kind == "single" else value
+
+
+def _checked_text(text: Any, charset: str) -> Any:
+    """A text of another character set in UTF-8, or its bytes behind a mark where they would not come back."""
+
+    def using(expression: Any, name: str) -> Any:
+        return sa.func.convert(expression.op("USING")(sa.literal_column(name)))
+
+    raw = sa.cast(text, sa.LargeBinary)
+    mark: sa.ColumnElement[Any] = sa.literal_column(f"x'{BAD_TEXT.hex()}'")
+    same = sa.cast(using(using(text, "utf8mb4"), charset), sa.LargeBinary) == raw
+    bad = sa.func.coalesce(sa.func.concat(mark, raw), mark)
+    return sa.case((text.is_(None), sa.null()), (same, using(text, "utf8mb4")), else_=bad)
+
+
+def _json_columns(connection: sa.Connection, table: sa.Table) -> set[str]:
+    name = connection.dialect.identifier_preparer.format_table(table)
+    return json_columns(str(connection.exec_driver_sql(f"SHOW CREATE TABLE {name}".replace("%", "%%")).one()[1]))
+
+
+def _number(error: sa.exc.DBAPIError) -> int:
+    told = getattr(error.orig, "args", ())
+    return told[0] if told and isinstance(told[0], int) else -1
+
+
+def _stopping_cursor() -> type[Any]:
+    from pymysql.cursors import SSCursor  # the driver of this connection
+
+    class Stopping(SSCursor):  # type: ignore[misc,unused-ignore] # it may have no types
+        """Ends the connection of a result that is not wanted any more, which else would be read to its end."""
+
+        def close(self) -> None:
+            result, connection = self._result, self.connection
+            if result is not None and result.unbuffered_active:
+                result.unbuffered_active = False
+                if connection is not None and connection.open:
+                    connection.close()
+            super().close()
+
+        __del__ = close
+
+    return Stopping
