@@ -46,16 +46,20 @@ def pytest_report_header() -> str:
 
 # What the reason of such a skip begins with, by which they are counted.
 NEEDS_COUCHDB = "needs Apache CouchDB itself: "
+NEEDS_MARIADB = "needs MariaDB: "
+_NOT_RUN = {
+    NEEDS_MARIADB: "need MariaDB and did not run here: install mariadb-server, or MARIADB_TEST_URL names one.",
+    NEEDS_COUCHDB: "need Apache CouchDB itself and did not run here: COUCHDB_TEST_URL names one.",
+}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests did not run here for want of Apache CouchDB itself."""
+    """Say how many tests did not run here for want of a server."""
     skips = terminalreporter.stats.get("skipped", [])
-    number = sum(NEEDS_COUCHDB in str(report.longrepr) for report in skips)
-    if number:
-        terminalreporter.write_line(
-            f"{number} tests need Apache CouchDB itself and did not run here: COUCHDB_TEST_URL names one."
-        )
+    for needs, what in _NOT_RUN.items():
+        number = sum(needs in str(report.longrepr) for report in skips)
+        if number:
+            terminalreporter.write_line(f"{number} tests {what}")
 
 
 def pytest_collection_finish() -> None:
@@ -137,6 +141,17 @@ def postgresql_url() -> Iterator[str]:
     from tests.sources import postgresql  # an extra
 
     with postgresql.running() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    """The URL of a MariaDB server of this session's own; without one the test is counted as not run."""
+    from tests.sources import mariadb  # an extra
+
+    if missing := mariadb.missing():
+        pytest.skip(f"{NEEDS_MARIADB}{missing} cannot be found")
+    with mariadb.running() as url:
         yield url
 
 

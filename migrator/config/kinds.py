@@ -133,10 +133,10 @@ SOURCES = (
         ending=".singer",
     ),
     Source(
-        ("sqlite:///file.db", "postgresql://host/database"),
+        ("sqlite:///file.db", "postgresql://host/database", "mysql://host/database"),
         "tables, views and named queries as collections",
         "migrator.extractors.sql:open_source",
-        schemes=("sqlite", "postgresql", "postgres"),
+        schemes=("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle"),
         extra="sql",
         title="A SQL source",
     ),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date
 from typing import Any
 
-from migrator.extractors.rows import Unreadable
-from migrator.extractors.sql_dialect import read_json, text_or_unreadable
+from migrator.extractors.rows import Unreadable, read_json, read_text
 from migrator.extractors.text_values import exact_datetime, exact_decimal, exact_float, exact_time
 
 # By the number that the protocol has for a type; texts and bytes have the same ones, and differ by character set.
@@ -71,11 +71,14 @@ def single(value: float) -> float:
     0.1
     """
     kept = struct.pack("<f", value)
-    return next(
-        short
-        for digits in range(1, 18)
-        if abs(short := float(f"{value:.{digits}g}")) <= _MAX_SINGLE and struct.pack("<f", short) == kept
-    )
+    for digits in range(1, 9):
+        short = float(f"{value:.{digits}g}")
+        # Rounded up, the largest of all is beyond single precision.
+        with contextlib.suppress(OverflowError):
+            if struct.pack("<f", short) == kept:
+                return short
+    # Nine digits are enough for each.
+    return float(f"{value:.9g}")
 
 
 def as_single(value: float) -> float:
@@ -102,10 +105,6 @@ def place_in(members: Sequence[str], value: str, *, several: bool) -> int:
     return members.index(value) + 1
 
 
-# The largest float of single precision.
-_MAX_SINGLE = 3.4028234663852886e38
-
-
 def _integer(raw: bytes) -> int:
     return int(raw)
 
@@ -129,7 +128,7 @@ def _timestamp(text: str) -> Any:
 
 
 def _text(raw: bytes) -> str | Unreadable:
-    read = text_or_unreadable(raw)
+    read = read_text(raw)
     if isinstance(read, Unreadable) and raw.startswith(BAD_TEXT):
         return Unreadable(read.error, "the text has characters that Unicode lacks", raw[len(BAD_TEXT) :])
     return read

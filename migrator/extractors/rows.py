@@ -114,6 +114,23 @@ def bad_text(raw: bytes) -> Unreadable:
     return Unreadable("invalid_utf8", "the text is not UTF-8", raw)
 
 
+def read_text(raw: bytes) -> str | Unreadable:
+    """A text whose encoding nobody may have looked at."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return bad_text(raw)
+
+
+def read_json(text: str | bytes) -> Any:
+    """A value of a JSON type, as exactly as any document's; what is not JSON stays for its row's fault."""
+    try:
+        return decode_value(text)
+    except InvalidDocument as invalid:
+        raw = text.encode() if isinstance(text, str) else bytes(text)
+        return Unreadable(invalid.error, invalid.reason, raw)
+
+
 class NoId(ValueError):
     """A key's value that makes no id."""
 

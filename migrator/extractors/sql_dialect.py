@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
-from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import ConfigError
-from migrator.extractors.rows import Unreadable, bad_text
+from migrator.extractors.rows import Unreadable
 from migrator.plugins import extra
 
 if TYPE_CHECKING:
@@ -58,8 +57,12 @@ class Dialect:
             ConfigError: there is no such dialect, or a package is missing.
         """
         try:
-            with extra("sql", what=f"A {url.get_backend_name()} source"):
-                return sa.create_engine(url, poolclass=sa.pool.NullPool, **self.options(url))
+            return sa.create_engine(url, poolclass=sa.pool.NullPool, **self.options(url))
+        except ImportError as error:
+            # The extra brings the drivers of what has a class of its own.
+            others = () if self.words else (error.name or f"the driver {url.get_driver_name()}",)
+            with extra("sql", what=f"A {url.get_backend_name()} source", packages=others):
+                raise
         except sa.exc.NoSuchModuleError as error:
             raise ConfigError(
                 f"There is no SQL dialect {url.drivername!r}.",
@@ -193,8 +196,22 @@ def at_begin(engine: sa.Engine, statements: Callable[[Any], Sequence[str]]) -> N
                     ) from error
 
 
-def reflected(engine: sa.Engine, name: str, schema: str | None = None) -> sa.Table:
-    """A table as the database describes it."""
+def reflected(
+    engine: sa.Engine, name: str, schema: str | None = None, *, named: Callable[[str], str] = str
+) -> sa.Table:
+    """A table as the database describes it.
+
+    Args:
+        engine: of the database.
+        name: the table's.
+        schema: what it is in; None for the usual one.
+        named: from a column's name as SQLAlchemy gives it to the name that it has.
+    """
+
+    def quote(_inspector: object, _table: object, column: dict[str, Any]) -> None:
+        # SQLAlchemy does not know each word that each version of a database reserves.
+        column["name"] = sa.sql.quoted_name(named(column["name"]), quote=True)
+
     with warnings.catch_warnings():
         # Of types that SQLAlchemy does not know the database's own text is taken.
         warnings.simplefilter("ignore", sa.exc.SAWarning)
@@ -204,30 +221,8 @@ def reflected(engine: sa.Engine, name: str, schema: str | None = None) -> sa.Tab
             schema=None if schema is None else sa.sql.quoted_name(schema, quote=True),
             autoload_with=engine,
             resolve_fks=False,
-            listeners=[("column_reflect", _quote)],
+            listeners=[("column_reflect", quote)],
         )
-
-
-def read_json(text: str | bytes) -> Any:
-    """A value of a JSON type, as exactly as any document's; what is not JSON stays for its row's fault."""
-    try:
-        return decode_value(text)
-    except InvalidDocument as invalid:
-        raw = text.encode() if isinstance(text, str) else bytes(text)
-        return Unreadable(invalid.error, invalid.reason, raw)
-
-
-def text_or_unreadable(raw: bytes) -> str | Unreadable:
-    """A text that the database may never have looked at."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return bad_text(raw)
-
-
-def _quote(_inspector: object, _table: object, column: dict[str, Any]) -> None:
-    # SQLAlchemy does not know each word that each version of a database reserves.
-    column["name"] = sa.sql.quoted_name(column["name"], quote=True)
 
 
 def _has_python_type(kind: sa.types.TypeEngine[Any]) -> bool:

@@ -116,6 +116,13 @@ def translated(place: str) -> Iterator[None]:
     """
     try:
         yield
+    except RuntimeError as error:
+        if "cryptography" not in str(error):
+            raise
+        raise ConfigError(
+            f"{place} cannot be opened: {error}.",
+            hint="Install it: pip install cryptography; or connect by TLS: ?ssl_ca=FILE.",
+        ) from None
     except sa.exc.DBAPIError as error:
         dialect = dialect_of(place)
         reason = " ".join(str(error.orig).split())[:500]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import SET
 
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.mysql_values import (
@@ -20,15 +21,16 @@ from migrator.extractors.mysql_values import (
 )
 from migrator.extractors.rows import Unreadable
 from migrator.extractors.sql_dialect import Dialect, at_begin, reflected
-from migrator.plugins import extra
 
 if TYPE_CHECKING:
     from migrator.extractors.sql_engine import Database
 
-# What decides what is read, and how it is written. ALLOW_INVALID_DATES: such dates are there, and are compared.
+# Such dates are there, and are compared; and names are quoted in the usual way.
+_SQL_MODE = "ALLOW_INVALID_DATES"
+# What decides what is read, and how it is written.
 _SETTINGS = {
     "time_zone": "'+00:00'",
-    "sql_mode": "'ALLOW_INVALID_DATES'",
+    "sql_mode": f"'{_SQL_MODE}'",
     # A limit or a time of the server's must not end a table before its last row, nor cut a text.
     "sql_select_limit": 2**64 - 1,
     "sql_big_selects": 1,
@@ -94,16 +96,18 @@ class Mysql(Dialect):
     def engine(self, url: sa.URL) -> sa.Engine:
         """What reads it, each of its transactions with the same settings."""
         engine = super().engine(url)
-        engine.dialect._sscursor = _stopping_cursor()  # type: ignore[attr-defined] # noqa: SLF001
+        # It has found the driver's own when it says that there is one.
+        if engine.dialect.supports_server_side_cursors:
+            engine.dialect._sscursor = _stopping_cursor()  # type: ignore[attr-defined] # noqa: SLF001
         at_begin(engine, lambda _connection: _SESSION)
         return engine
 
-    def options(self, url: sa.URL) -> dict[str, Any]:
+    def options(self, url: sa.URL) -> dict[str, Any]:  # noqa: ARG002
         """UTF-8 of four bytes, and nothing that the driver makes of values."""
-        with extra("sql", what=f"A {url.get_backend_name()} source"):
-            from pymysql.converters import conversions
+        from pymysql.converters import conversions  # it is of the extra
+
         encoders = {kind: encode for kind, encode in conversions.items() if not isinstance(kind, int)}
-        return {"connect_args": {"charset": "utf8mb4", "use_unicode": True, "conv": encoders}}
+        return {"connect_args": {"charset": "utf8mb4", "conv": encoders, "sql_mode": _SQL_MODE}}
 
     def begin(self, connection: sa.Connection) -> None:
         """Let values come as bytes, of which the driver decodes none."""
@@ -120,7 +124,7 @@ class Mysql(Dialect):
     def parts(self, database: Database, name: str) -> tuple[sa.Table, ...]:
         """A table with all its columns; of a view, which a reader may not see the text of, what it gives."""
         if self.relations(database).get(name, True):
-            return (reflected(database.engine, name),)
+            return (_table(database, name),)
         view = sa.table(sa.sql.quoted_name(name, quote=True))
         with database.engine.connect() as connection:
             found = connection.execute(sa.select(sa.literal_column("*")).select_from(view).limit(0)).keys()
@@ -138,12 +142,12 @@ class Mysql(Dialect):
             # Of a row of nulls too, the server knows what their character sets would be.
             sets = sa.select(*map(sa.func.charset, empty.c)).select_from(one.outerjoin(empty, sa.true()))
             charsets = connection.execute(sets).one()
-            json = set[str]()
-            if isinstance(source, sa.Table) and source.primary_key is not None and connection.dialect.is_mariadb:  # type: ignore[attr-defined]
-                json = _json_columns(connection, source)
         for column, told, charset in zip(columns, described, charsets, strict=True):
-            kind = "json" if column.name in json else kind_of(cast(int, told[1]), str(charset))
-            column.type = _Sent(kind, str(charset), column.type)
+            json = isinstance(column.type, sa.JSON)
+            kind = "json" if json else kind_of(cast(int, told[1]), str(charset))
+            several = isinstance(column.type, SET)
+            members = getattr(column.type, "values" if several else "enums", ())
+            column.type = _Sent(kind, str(charset), str(column.type), tuple(members), several)
 
     def asked(self, column: Any) -> sa.ColumnElement[Any]:
         """The column, whose type says how it is read."""
@@ -202,13 +206,13 @@ class _Sent(sa.types.UserDefinedType[Any]):
 
     cache_ok = True
 
-    def __init__(self, kind: str, charset: str, declared: Any) -> None:
+    def __init__(self, kind: str, charset: str, name: str, members: tuple[str, ...], several: bool) -> None:
+        # SQLAlchemy makes copies of a type by the names of these.
         self.kind = kind
         self.charset = charset
-        self.name = str(declared)
-        members = getattr(declared, "enums", None) or getattr(declared, "values", None) or ()
-        self.members = tuple(str(member) for member in members)
-        self.several = not hasattr(declared, "enums")
+        self.name = name
+        self.members = members
+        self.several = several
 
     @property
     def numbered(self) -> bool:
@@ -219,11 +223,12 @@ class _Sent(sa.types.UserDefinedType[Any]):
         return self.name
 
     def column_expression(self, column: Any) -> Any:
+        native = sa.type_coerce(column, sa.types.NullType())
         if self.kind == "single":
             # As itself it would come with six digits.
-            return sa.type_coerce(column, sa.types.NullType()) * sa.literal_column("1e0")
+            return sa.type_coerce(native * sa.literal_column("1e0"), self)
         if self.kind == "text" and self.charset not in _SURE and re.fullmatch(r"\w+", self.charset):
-            return _checked_text(sa.type_coerce(column, sa.types.NullType()), self.charset)
+            return sa.type_coerce(_checked_text(native, self.charset), self)
         return column
 
     def result_processor(self, _dialect: object, _coltype: object) -> Callable[[Any], Any]:
@@ -255,9 +260,17 @@ def _checked_text(text: Any, charset: str) -> Any:
     return sa.case((text.is_(None), sa.null()), (same, using(text, "utf8mb4")), else_=bad)
 
 
-def _json_columns(connection: sa.Connection, table: sa.Table) -> set[str]:
-    name = connection.dialect.identifier_preparer.format_table(table)
-    return json_columns(str(connection.exec_driver_sql(f"SHOW CREATE TABLE {name}".replace("%", "%%")).one()[1]))
+def _table(database: Database, name: str) -> sa.Table:
+    table = reflected(database.engine, name, named=lambda column: column.replace("``", "`"))
+    for index in sorted(table.indexes, key=lambda each: str(each.name)):
+        # As such SQLAlchemy gives a unique key; an expression in one is not a column.
+        if index.unique and len(index.expressions) == len(index.columns):
+            table.append_constraint(sa.UniqueConstraint(*index.columns, name=index.name))
+    with database.engine.connect() as connection:
+        created = connection.exec_driver_sql(f"SHOW CREATE TABLE {database.quoted(table)}").one()[1]
+        for column in json_columns(str(created)):
+            table.c[column].type = sa.JSON()
+    return table
 
 
 def _number(error: sa.exc.DBAPIError) -> int:

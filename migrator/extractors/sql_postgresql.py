@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from migrator.errors import ConfigError
-from migrator.extractors.rows import Unreadable
-from migrator.extractors.sql_dialect import Dialect, at_begin, read_json, reflected, text_or_unreadable
+from migrator.extractors.rows import Unreadable, read_json, read_text
+from migrator.extractors.sql_dialect import Dialect, at_begin, reflected
 from migrator.naming import shown
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _load_all(connection: Any, _record: object) -> None:
         """A text whose encoding the server never looked at."""
 
         def load(self, data: Any) -> Any:
-            return text_or_unreadable(bytes(data))
+            return read_text(bytes(data))
 
     for oid in _TIMES:
         connection.adapters.register_loader(oid, OrText)

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from migrator.codec import InvalidDocument, decode_value
 from migrator.errors import ConfigError
-from migrator.extractors.sql_dialect import Dialect, counted, text_or_unreadable
+from migrator.extractors.rows import read_text
+from migrator.extractors.sql_dialect import Dialect, counted
 from migrator.files.identity import file_identity
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Sqlite(Dialect):
         def connect() -> sqlite3.Connection:
             address = f"file:{quote(str(path.absolute()))}?mode=ro"
             connection = sqlite3.connect(address, uri=True, check_same_thread=False, timeout=30)
-            connection.text_factory = text_or_unreadable
+            connection.text_factory = read_text
             return connection
 
         return sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.NullPool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pkgutil
 import re
@@ -49,7 +50,7 @@ def open_extractor(
     if not source:
         raise ConfigError("There is no source.", hint=f"Add --from SOURCE: {kinds.SOURCE_FORMS}.")
     environ = os.environ if environ is None else environ
-    own = kinds.SOURCE_BY_SCHEME
+    own = {**kinds.SOURCE_BY_SCHEME, **_other_dialect(source)}
     known = (*own, *_plugin_words(source, own, plugins.EXTRACTORS))
     source = checked_place(source, "--from", known=known, reads=True)
     config = replace(config, source=source)
@@ -78,6 +79,16 @@ def is_elsewhere(source: str) -> bool:
     """True of a file that is named by its URL, without a kind before it."""
     url = file_url(source)
     return url is not None and not url.word and not Path(source).exists()
+
+
+def _other_dialect(source: str) -> Mapping[str, kinds.Source]:
+    """The row of a scheme that an installed dialect of SQLAlchemy alone knows."""
+    scheme = scheme_of(source)
+    if not scheme or scheme in kinds.SOURCE_BY_SCHEME or plugins.find(plugins.EXTRACTORS, scheme):
+        return {}
+    dialects = importlib.metadata.entry_points(group="sqlalchemy.dialects")
+    words = {point.name.partition(".")[0].lower() for point in dialects}
+    return {scheme: kinds.SOURCE_BY_SCHEME["sqlite"]} if scheme in words else {}
 
 
 def effects(config: JobConfig) -> Effect:

@@ -36,6 +36,7 @@ NOT_RUN = {
     r"^dask ": "serves; tests/integration/test_scaling.py starts a scheduler and workers",
     r"^migrator .* --executor dask:": "wants a scheduler; tests/integration/test_scaling.py has one",
     r"^migrator .*postgresql://": "wants that server; tests/sources/test_sql.py has one",
+    r"^(MYSQL_PWD=\S+ )?migrator .*(mysql|mariadb)://": "wants that server; tests/sources/test_mariadb.py has one",
     r"^migrator .*redis://": "wants that server; tests/sources/test_redis.py has one",
     r"^migrator .*dynamodb:": "wants that service; tests/sources/test_dynamodb.py has one",
 }

@@ -19,10 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import migrator
+from migrator.config import JobConfig
 from migrator.errors import CheckpointError, ConfigError, TransientError, Unauthorized
 from migrator.extractors.rows import document_id, key_position, position_key
 from migrator.extractors.sql import SqlExtractor
 from migrator.extractors.sql_engine import translated
+from migrator.jobs.registry import open_extractor
 from migrator.testing import ExtractorContract, Source
 from tests.sources import postgresql
 from tests.sources.killing import killed_and_resumed
@@ -564,6 +566,39 @@ def test_a_killed_run_goes_on(url: str, tmp_path: Path) -> None:
     engine.dispose()
     documents = killed_and_resumed(url, tmp_path)
     assert [document["id"] for document in documents] == list(range(count))
+
+
+OTHER = """
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+
+class OtherDialect(SQLiteDialect_pysqlite):
+    name = "otherdb"
+    supports_statement_cache = True
+"""
+
+
+def test_any_other_dialect_is_read_the_same_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that a package brings, with what is not promised for it said once."""
+    info = tmp_path / "packages" / "otherdb-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: otherdb\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[sqlalchemy.dialects]\notherdb = otherdb:OtherDialect\n")
+    (info.parent / "otherdb.py").write_text(OTHER)
+    monkeypatch.syspath_prepend(str(info.parent))
+    (tmp_path / "app.db").touch()
+    fill(f"sqlite:///{tmp_path / 'app.db'}")
+    source = f"otherdb:///{tmp_path / 'app.db'}"
+    report = migrator.run(source, str(tmp_path / "out"), checkpoint=str(tmp_path / "c"))
+    assert report.ok
+    assert report.totals.written == sum(map(len, ROWS.values()))
+    (sentence,) = report.unconfirmed
+    assert source in sentence
+    assert "was not made sure of" in sentence
+    with pytest.raises(ConfigError, match="the scheme 'unheardof' is not known"):
+        open_extractor(JobConfig(source="unheardof://h/d"))
+    with pytest.raises(ConfigError, match=r"needs pyodbc, .*couchdb-migrator\[sql\]\" pyodbc"):
+        open_extractor(JobConfig(source="mssql+pyodbc://h/d")).collections()
 
 
 def test_a_missing_package_is_a_pip_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
