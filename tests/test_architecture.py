@@ -57,6 +57,7 @@ OPTIONAL = {
     "pyarrow": {"extractors"},
     "pytest": {"pytest_plugin", "testing"},
     "psycopg": {"extractors"},
+    "pymysql": {"extractors"},
     "sqlalchemy": {"extractors"},
     "testcontainers": {"fixtures"},
     "yaml": {"fixtures"},
