@@ -39,18 +39,18 @@ class RemotePath:
 
     Args:
         url: its URL.
-        origin: where it comes from; found by the URL where None.
+        listed: the file, where its folder has listed it; found by the URL where None.
         config: how long to wait, and files for TLS.
         environ: the environment.
     """
 
     def __init__(
-        self, url: FileUrl, config: JobConfig, environ: Mapping[str, str], origin: Origin | None = None
+        self, url: FileUrl, config: JobConfig, environ: Mapping[str, str], listed: Origin | None = None
     ) -> None:
         self.url = url
         self._config = config
         self._environ = environ
-        self._given = origin
+        self._listed = listed
 
     def __str__(self) -> str:
         return self.url.shown
@@ -68,8 +68,8 @@ class RemotePath:
     @cached_property
     def origin(self) -> Origin:
         """Where it comes from."""
-        if self._given is not None:
-            return self._given
+        if self._listed:
+            return self._listed
         if self.url.web:
             from migrator.extractors.remote_web import WebOrigin  # each kind on its own
 
@@ -98,7 +98,7 @@ class RemotePath:
 
     def exists(self) -> bool:
         """True where there is a file or a folder."""
-        if self.is_dir():
+        if self._listed or self.is_dir():
             return True
         try:
             return bool(self.look)
@@ -107,7 +107,7 @@ class RemotePath:
 
     def is_dir(self) -> bool:
         """True of a folder."""
-        return self._children is not None
+        return not self._listed and self._children is not None
 
     def is_file(self) -> bool:
         """True of a file."""

@@ -216,7 +216,6 @@ def test_a_lock_is_renewed_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) 
         ("http://host/path", "not a place for backups"),
         ("file://host/path", "no file of this machine"),
         ("nonsense://x", "not a known kind"),
-        ("gs://bucket/x", 'pip install "couchdb-migrator\\[backup\\]" gcsfs'),
         ("abfs://c@account.dfs.core.windows.net/x", 'pip install "couchdb-migrator\\[backup\\]" adlfs'),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,7 @@ from migrator.jobs.registry import open_extractor
 from migrator.model import Extractor
 from migrator.retry.retrier import Retrier
 from migrator.testing import documents_of
+from tests.docs.pages import ROOT
 from tests.sources.killing import killed_and_resumed
 from tests.support.commands import run
 from tests.support.file_server import ServedFile, ranges
@@ -32,8 +34,10 @@ pytestmark = pytest.mark.usefixtures("no_credentials")
 DOCUMENTS: list[dict[str, Any]] = [
     {"_id": f"o{number:04}", "n": number, "text": "é" * 60} for number in range(500)
 ]
+TLS = ROOT / "tests" / "data" / "tls"
 LINES = b"".join(json.dumps(each).encode() + b"\n" for each in DOCUMENTS)
-SIGNED = "X-Amz-Credential=AKIA&X-Amz-Date=20260101&X-Amz-Signature="
+# Longer than a file's name can be.
+SIGNED = f"X-Amz-Credential=AKIA&X-Amz-Security-Token={'s3cr3t' * 200}&X-Amz-Date=20260101&X-Amz-Signature="
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +169,20 @@ def test_a_cut_without_an_end_is_an_error(server: StubServer, file: ServedFile) 
         read(f"{server.url}/orders.ndjson")
 
 
+@pytest.mark.parametrize("name", ["orders.parquet", "orders.toml", "orders.csv.gz", "orders.json"])
+def test_what_breaks_in_a_library_is_told_alike(
+    name: str, server: StubServer, file: ServedFile, tmp_path: Path
+) -> None:
+    """Also within what reads Parquet and TOML, a cut that lasts is one of the network."""
+    parquet(tmp_path / "orders.parquet")
+    others = {"toml": TOML, "gz": gzip.compress(CSV.replace(b";", b",")), "json": EXPORT}
+    file.data = others.get(name.rpartition(".")[2]) or (tmp_path / name).read_bytes()
+    file.cuts = [len(file.data) // 2, *[0] * 50]
+    ran = run("run", "--from", f"{server.url}/{name}", "--to", str(tmp_path / "out"), "--max-attempts", "2")
+    assert ran.code == 5
+    assert "broke" in ran.output or "cut off" in ran.output
+
+
 def test_chunks_that_are_cut_are_gone_on_with(server: StubServer, file: ServedFile) -> None:
     """Of a file whose length nobody says, by its version."""
     file.in_parts, file.chunked, file.cuts = False, True, [None, 5000, 30_000]
@@ -261,6 +279,26 @@ def test_a_redirect_to_something_else_is_refused(server: StubServer, place: str)
     server.answer = lambda _: Reply(302, b"", {"Location": place})
     with pytest.raises(EndpointError, match="no file is read from"):
         read(f"{server.url}/orders.ndjson")
+
+
+def test_certificates_are_checked_and_encryption_stays(
+    file: ServedFile, server: StubServer, tmp_path: Path
+) -> None:
+    """An authority that is named is trusted beside those of the system; nothing goes on without encryption."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    command = ["run", "--to", str(tmp_path / "out"), "--restart"]
+    with StubServer(file.reply, context) as secure:
+        command += ["--from", f"{secure.url}/orders.ndjson"]
+        refused = run(*command)
+        assert refused.code == 5
+        assert "the server's certificate is not trusted" in refused.output
+        assert run(*command, "--ca-file", str(TLS / "ca.pem")).code == 0
+        secure.answer = lambda _: Reply(302, b"", {"Location": f"{server.url}/orders.ndjson"})
+        moved = run(*command, "--ca-file", str(TLS / "ca.pem"))
+        assert moved.code == 5
+        assert "is not encrypted" in moved.output
+    assert server.asked == []
 
 
 def test_redirects_end(server: StubServer) -> None:
