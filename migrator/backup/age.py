@@ -12,7 +12,7 @@ from migrator.backup.check import DatabaseCheck, Good
 from migrator.backup.format.manifest import snapshot_time
 from migrator.backup.prune import parse_duration
 from migrator.errors import ConfigError
-from migrator.naming import counted, span_text
+from migrator.naming import counted, selected, span_text
 
 CLOCKS_DIFFER = timedelta(minutes=10)
 """A snapshot that seems to be so much from the future may be of a machine whose clock is ahead."""
@@ -58,9 +58,9 @@ def watched(catalog: Catalog, patterns: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: there is none.
     """
-    names = catalog.chosen(patterns, unfinished=True)
     # Also folders that somebody else keeps there look like databases.
-    return [name for name in names if catalog.ids(name)] or catalog.chosen(patterns)
+    known = [name for name in catalog.databases(unfinished=True) if catalog.ids(name)]
+    return selected(known, patterns, catalog.place.describe()) if known else catalog.chosen(patterns)
 
 
 class Overdue(NamedTuple):

@@ -37,6 +37,7 @@ def backups() -> None:
     Examples:
 
     \b
+      migrator backups show /var/backups/couchdb
       migrator backups list --from /var/backups/couchdb
       migrator backups check --from s3://bucket/couchdb --identity key.txt
       migrator backups copy /var/backups/couchdb s3://bucket/couchdb

@@ -25,7 +25,7 @@ from migrator.backup.restore_test import Drill
 from migrator.backup.storage.base import LocalPlace, Place, open_place
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.naming import span_text
-from tests.support.backups import TINY, at, begin, files, leaf, simple, write
+from tests.support.backups import TINY, at, begin, files, in_memory, leaf, simple, write
 from tests.support.commands import run_whole
 from tests.unit.backup.test_cipher import new_key
 
@@ -192,6 +192,7 @@ def test_nothing_to_watch_is_not_green(tmp_path: Path) -> None:
     (tmp_path / "b" / "databases" / "empty").mkdir(parents=True)
     assert check(tmp_path)[0] == 2
     made(open_place(str(tmp_path / "b")), 1)
+    assert check(tmp_path, "--database", "orders", "--database", "empty")[0] == 2
     code, said = check(tmp_path, "--database", "order")
     assert (code, "Did you mean 'orders'?" in said) == (2, True)
 
@@ -271,6 +272,18 @@ def test_a_disk_that_takes_no_record(place: Place, code: int) -> None:
     assert (recorder.ok, len(said)) == (False, 1)
     assert os.strerror(code) in said[0]
     assert (read_record(place, CheckRecord, "orders"), read_record(place, DrillRecord, "orders")) == (None, before)
+
+
+def test_a_bucket_that_may_only_be_read() -> None:
+    """What a driver raises is said as well, and changes no result."""
+    said: list[str] = []
+    with in_memory() as remote:
+        made(remote, 1)
+        recorder = Recorder(remote, said.append)
+        with patch.object(type(remote), "_write", side_effect=PermissionError("AccessDenied")):
+            recorder.checked(check_place(remote, ["orders"]))
+        assert read_record(remote, CheckRecord, "orders") is None
+    assert "AccessDenied" in said[0]
 
 
 @pytest.mark.parametrize(
