@@ -89,7 +89,7 @@ def _in_order(manifests: Sequence[Manifest]) -> list[Manifest]:
 
 
 def _is_a_habit(place: int, gap: Interval, intervals: list[Interval]) -> bool:
-    """True where others are as long: one beside it or a week from it, many, or some that begin on the same day."""
+    """True where others are as long: one beside it or a week from it, as weekends are, or many."""
     others = [
         each for each in (*intervals[:place], *intervals[place + 1 :]) if each.length >= gap.length * AS_LONG
     ]
@@ -97,8 +97,7 @@ def _is_a_habit(place: int, gap: Interval, intervals: list[Interval]) -> bool:
     return (
         any(each in others for each in (*intervals[max(0, place - 1) : place], *intervals[place + 1 : place + 2]))
         or any(abs(abs(each.after.finished_at - begun) - WEEK) < CHANGES_BY for each in others)
-        or len(others) >= max(1, len(intervals) / 10)
-        or sum(each.after.finished_at.weekday() == begun.weekday() for each in others) > 1
+        or len(others) >= max(2, len(intervals) / 10)
     )
 
 

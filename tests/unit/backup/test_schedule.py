@@ -113,6 +113,21 @@ def test_another_schedule_than_before() -> None:
     hourly = [DAY * 80 + hour for hour in range(400)]
     snapshots = chain([*weekly, *nightly, *hourly], full_every=1_000)
     assert seen(snapshots, later=0.5).gaps == []
+    every_other_night = [DAY * 2 * number for number in range(5)]
+    snapshots = chain([*every_other_night, *(DAY * 9 + hour for hour in range(400))], full_every=1_000)
+    assert seen(snapshots, later=0.5).gaps == []
+
+
+def test_what_happens_often_is_a_habit() -> None:
+    """Four nights of work and three without, by turns of eight days: no week, and yet no gap."""
+    nights = [day for day in range(80) if day % 8 < 5]
+    assert seen(chain([DAY * day for day in nights])).gaps == []
+
+
+def test_two_gaps_of_few_snapshots() -> None:
+    """Both are named, though one is as long as the other."""
+    snapshots = chain(daily(16, without=(3, 4, 5, 11, 12, 13)))
+    assert days_of(seen(snapshots)) == [(2, 6), (10, 14)]
 
 
 @pytest.mark.parametrize(
