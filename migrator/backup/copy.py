@@ -145,6 +145,11 @@ def _refuse_same(source: Place, target: Place) -> None:
         raise ConfigError(f"{target.describe()} is the source too.", hint="Name another place to copy to.")
 
 
+def _marks(manifest: Manifest) -> set[str]:
+    """What tells of two snapshots that they are of one database: the URL, or when the server says it was made."""
+    return {manifest.source, manifest.facts.instance_start_time} - {"", "0"}
+
+
 def _alternates(manifests: Iterable[Manifest]) -> bool:
     """True where snapshots of two databases that both lived on are mixed; one that was made again is another."""
     ordered = sorted(manifests, key=lambda each: each.snapshot)
@@ -218,16 +223,18 @@ class _Copy:
         """Refuse to mix the snapshots of two databases of one name: a restore as of a time could mean either."""
         others = [each for each in self._there.values() if each.snapshot not in known]
         where = f"{self.target.place.describe()} holds snapshots of another {shown(self.database)}"
+        kin = {mark for each in ours for mark in _marks(each)}
         for other in others:
-            if other.source not in {each.source for each in ours}:
+            if kin.isdisjoint(_marks(other)):
                 here = f"those of {self.source.place.describe()} from {ours[-1].source if ours else 'elsewhere'}"
                 raise ConfigError(
                     f"{where}: {other.snapshot} was read from {other.source}, and {here}.", hint=ELSEWHERE
                 )
         mixed = _alternates([*others, *ours]) and not _alternates(ours) and not _alternates(others)
-        if others and mixed:
+        if mixed:
             raise ConfigError(
-                f"{where}: both were read from {others[0].source}, one between snapshots of the other.",
+                f"{where}: they were read from {others[0].source}, and some lie between those of "
+                f"{self.source.place.describe()}, from a database that lives on.",
                 hint=ELSEWHERE,
             )
 

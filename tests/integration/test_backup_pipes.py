@@ -193,3 +193,28 @@ def test_tar_makes_a_place_of_it(world: World, tmp_path: Path) -> None:
     more = run("backup", "-q", "--json", "--from", world.url("b"), "--to", str(tmp_path / "place"))
     assert more.value["databases"][world.name("b")]["kind"] == "incremental"
     assert check(place, Catalog(place).databases()).ok
+
+
+def test_every_night_into_a_place(world: World, tmp_path: Path) -> None:
+    """Each stream's snapshot comes to those before it, and each point in time can be restored."""
+    states = []
+    for night in range(3):
+        world.write("b", leaf(f"n{night}", "1-a"))
+        done = shell(
+            f"set -o pipefail; {backup(world)} | {again('migrator backups copy - place --json -q')}", tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["totals"]["snapshots"] == 2
+        states.append(world.state("b"))
+    place = open_place(str(tmp_path / "place"))
+    assert check(place, Catalog(place).databases()).ok
+    for night, each in enumerate(Catalog(place).snapshots(world.name("b"))):
+        words = ["restore", "-q", "--from", "place", "--database", world.name("b"), "--at", each.snapshot]
+        assert run(*words, "--to", f"{world.server}/{world.name('b')}{night}").code == 0
+        assert world.state(f"b{night}") == states[night]
+    # What came from somewhere else is not mixed with it.
+    with FaultProxy(world.server) as proxy:
+        done = shell(backup(world).replace(world.server, proxy.url) + " > other.tar", tmp_path)
+    done = shell("migrator backups copy - place < other.tar", tmp_path)
+    same = Catalog(place).snapshots(world.name("b"))[0].facts.instance_start_time not in {"", "0"}
+    assert done.returncode == (0 if same else 2), done.stderr

@@ -296,9 +296,12 @@ def other(place: Place, source: str, life: str, parent: Manifest | None = None) 
 @pytest.mark.parametrize(
     ("url", "life", "says"),
     [
-        ("http://elsewhere:5984/orders", "1700000000", "was read from http://elsewhere:5984/orders"),
-        ("http://localhost:5984/orders", "1800000000", "one between snapshots of the other"),
+        ("http://elsewhere:5984/orders", "1600000000", "was read from http://elsewhere:5984/orders"),
+        ("http://elsewhere:5984/orders", "0", "was read from http://elsewhere:5984/orders"),
+        ("http://localhost:5984/orders", "1800000000", "from a database that lives on"),
         ("http://localhost:5984/orders", "1700000000", ""),
+        # The same server by another name.
+        ("http://db-1:5984/orders", "1700000000", ""),
     ],
 )
 def test_two_databases_of_one_name_are_not_mixed(

@@ -27,6 +27,7 @@ from migrator.errors import ConfigError, DamagedBackup, MigratorError, StorageEr
 from tests.support.backups import TINY, PlainAttachment, read, simple, streamed, unpacked, write
 from tests.unit.cli.test_streams import shell
 
+DATA = Path(__file__).parents[2] / "data"
 LEAVES = [simple(n, 1, *([PlainAttachment("photo", bytes(range(200)))] if n == 3 else [])) for n in range(9)]
 
 
@@ -194,6 +195,18 @@ def test_no_name_leads_elsewhere(name: str, tmp_path: Path) -> None:
         unpacked(data, tmp_path / "deep" / "place")
     assert not (tmp_path / "a").exists()
     assert {path.name for path in (tmp_path / "deep").iterdir()} <= {"place"}
+
+
+def test_a_stream_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """The file was written when there were streams first; what headers are made of has not changed since."""
+    data = (DATA / "stream-v1.tar").read_bytes()
+    place = unpacked(data, tmp_path / "place")
+    assert check(place, Catalog(place).databases()).ok
+    latest = Catalog(place).latest("orders")
+    assert latest is not None
+    assert read(place, latest) == LEAVES[:4]
+    for each in members(data):
+        assert data[each.offset : each.offset_data] == header(each.name, each.size, int(each.mtime))
 
 
 def test_links_and_devices_are_refused(tmp_path: Path) -> None:
