@@ -10,9 +10,8 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,15 @@ from migrator.backup.format.cipher import Cipher, fitting, open_cipher
 from migrator.backup.format.manifest import COPY, PROGRESS, Manifest
 from migrator.backup.format.snapshot_writer import publish
 from migrator.backup.listing import chains, snapshot_at
+from migrator.backup.merging import refuse_changed, refuse_others
 from migrator.backup.options import CopyOptions
 from migrator.backup.storage.base import LocalPlace, Place, open_place
 from migrator.backup.transfer import Transfer, text_of
 from migrator.errors import EXIT_DIFFERENCES, EXIT_OK, ConfigError, DamagedBackup
-from migrator.naming import counted, printable, shown
+from migrator.naming import counted, printable
 from migrator.report.result import Result
 from migrator.report.summary import table
 
-ELSEWHERE = "Copy it into another place."
 COUNTS = ("snapshots", "snapshots_there", "files", "files_there", "size_bytes", "size_bytes_there")
 
 
@@ -145,18 +144,6 @@ def _refuse_same(source: Place, target: Place) -> None:
         raise ConfigError(f"{target.describe()} is the source too.", hint="Name another place to copy to.")
 
 
-def _marks(manifest: Manifest) -> set[str]:
-    """What tells of two snapshots that they are of one database: the URL, or when the server says it was made."""
-    return {manifest.source, manifest.facts.instance_start_time} - {"", "0"}
-
-
-def _alternates(manifests: Iterable[Manifest]) -> bool:
-    """True where snapshots of two databases that both lived on are mixed; one that was made again is another."""
-    ordered = sorted(manifests, key=lambda each: each.snapshot)
-    lives = [life for life, _ in groupby(ordered, key=lambda each: each.facts.instance_start_time)]
-    return len(lives) != len(set(lives))
-
-
 @dataclass(eq=False)
 class _Copy:
     """One database.
@@ -213,46 +200,14 @@ class _Copy:
                     raise DamagedBackup(problem)
         self._there = {each.snapshot: each for each in self.target.survey(self.database).manifests}
         self._head = self.target.head(self.database)
-        self._refuse_others({*survey.damaged, *(each.snapshot for each in survey.manifests)}, survey.manifests)
+        known = {*survey.damaged, *(each.snapshot for each in survey.manifests)}
+        others = [each for each in self._there.values() if each.snapshot not in known]
+        refuse_others(survey.manifests, others, self.source.place, self.target.place)
         for each in self.wanted:
-            self._refuse_changed(each, self._there.get(each.snapshot))
+            if found := self._there.get(each.snapshot):
+                refuse_changed(each, found, self.target.place_of(found), sealed=self.cipher is not None)
             if self.cipher:
                 fitting(self.source.cipher, each.encryption, self.source.place_of(each))
-
-    def _refuse_others(self, known: set[str], ours: Sequence[Manifest]) -> None:
-        """Refuse to mix the snapshots of two databases of one name: a restore as of a time could mean either."""
-        others = [each for each in self._there.values() if each.snapshot not in known]
-        where = f"{self.target.place.describe()} holds snapshots of another {shown(self.database)}"
-        kin = {mark for each in ours for mark in _marks(each)}
-        for other in others:
-            if kin.isdisjoint(_marks(other)):
-                here = f"those of {self.source.place.describe()} from {ours[-1].source if ours else 'elsewhere'}"
-                raise ConfigError(
-                    f"{where}: {other.snapshot} was read from {other.source}, and {here}.", hint=ELSEWHERE
-                )
-        mixed = _alternates([*others, *ours]) and not _alternates(ours) and not _alternates(others)
-        if mixed:
-            raise ConfigError(
-                f"{where}: they were read from {others[0].source}, and some lie between those of "
-                f"{self.source.place.describe()}, from a database that lives on.",
-                hint=ELSEWHERE,
-            )
-
-    def _refuse_changed(self, manifest: Manifest, found: Manifest | None) -> None:
-        """Refuse a snapshot that the target has otherwise than it would be copied."""
-        if found is None or self._is_there(manifest, found):
-            return
-        where = f"{self.target.place_of(found)} is there already"
-        if (found.origin or found.digest) != (manifest.origin or manifest.digest):
-            raise ConfigError(f"{where}, with another content.", hint=ELSEWHERE)
-        how = "encrypted again" if found.origin else "as it is in the source"
-        hint = "Give the --recipient that it was copied with, or copy" if found.origin else "Copy"
-        raise ConfigError(f"{where}, {how}.", hint=f"{hint} into another place.")
-
-    def _is_there(self, manifest: Manifest, found: Manifest) -> bool:
-        if self.cipher is None:
-            return found.digest == manifest.digest
-        return found.origin == (manifest.origin or manifest.digest) and found.digest != manifest.digest
 
     def carry(self) -> None:
         """Copy what is missing, the oldest first.
