@@ -58,6 +58,12 @@ class Dialect:
         """
         try:
             return sa.create_engine(url, poolclass=sa.pool.NullPool, **self.options(url))
+        except ValueError:
+            # The text may be a secret.
+            raise ConfigError(
+                f"The {url.get_backend_name()} source has an option or a port that is not a number.",
+                hint="Look at what stands after the question mark of its URL.",
+            ) from None
         except ImportError as error:
             # The extra brings the drivers of what has a class of its own.
             others = () if self.words else (error.name or f"the driver {url.get_driver_name()}",)

@@ -40,15 +40,17 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        try:
+        parsed = None
+        with contextlib.suppress(sa.exc.ArgumentError, ValueError):
             parsed = sa.make_url(url)
-        except (sa.exc.ArgumentError, ValueError):
+        # A raw @ in a password makes its rest a part of the host's name.
+        if parsed is None or "@" in (parsed.host or ""):
             # The text may hold a password, so it is not shown.
             raise ConfigError(
                 f"The {url.partition(':')[0]} source is not the URL of a database.",
                 hint="Write sqlite:///file.db, postgresql://user@host/database or mysql://user@host/database, "
                 "with special characters percent-encoded.",
-            ) from None
+            )
         self.dialect = dialect_of(parsed.drivername)
         self._url = self.dialect.url(parsed)
         self._known: dict[str, Any] = {}

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import SET
 
 from migrator.errors import CheckpointError, ConfigError
-from migrator.extractors.mysql_values import (
-    BAD_TEXT,
-    as_single,
-    json_columns,
-    kind_of,
-    place_in,
-    reader,
-)
-from migrator.extractors.rows import Unreadable
+from migrator.extractors.mysql_types import Sent
+from migrator.extractors.mysql_values import json_columns, kind_of
 from migrator.extractors.sql_dialect import Dialect, at_begin, reflected
+from migrator.naming import did_you_mean
 
 if TYPE_CHECKING:
     from migrator.extractors.sql_engine import Database
@@ -55,8 +50,6 @@ _SIZE = """
 SELECT coalesce(DATA_LENGTH, 0) FROM information_schema.TABLES
 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name
 """
-# Text in these goes to UTF-8 without a loss: the one is it, the other has a character for each byte.
-_SURE = ("utf8mb4", "latin1", "binary")
 # Wrong password, no such user, a way of proving it that is not known, an expired password.
 _DENIED = (1045, 1251, 1698, 1820, 1862, 4151)
 # No connection, too many of them, shutdown, a connection lost or killed, a lock or a time that ran out.
@@ -65,8 +58,10 @@ _LOST = frozenset(
 ) | frozenset((1213, 1226, 1317, 1412, 1927, 1969, 2002, 2003, 2006, 2013, 2014, 2055, 3024, 4031))
 # Division, a number out of range, text that is not JSON, a value that is not of a type, a row beyond a packet.
 _OF_A_VALUE = (1153, 1264, 1292, 1301, 1365, 1366, 1411, 1441, 1690, 3140, 3141, 3143, 3156, 3157, 4037, 4038)
-_NO_RIGHT = (1044, 1142, 1143, 1227, 1345, 1370)
-_UNKNOWN_DATABASE = 1049
+_GRANT = "GRANT SELECT ON database.* TO user"
+_NO_RIGHT = (1142, 1143, 1227, 1345, 1370)
+# To who has no right in it, the server does not say whether there is such a database.
+_NO_DATABASE = (1044, 1049)
 
 
 class Mysql(Dialect):
@@ -94,11 +89,16 @@ class Mysql(Dialect):
         return url.set(drivername=f"{word}+pymysql", password=password)
 
     def engine(self, url: sa.URL) -> sa.Engine:
-        """What reads it, each of its transactions with the same settings."""
+        """What reads it, each of its transactions with the same settings.
+
+        Raises:
+            ConfigError: the URL has an option that the driver does not know.
+        """
         engine = super().engine(url)
         # It has found the driver's own when it says that there is one.
         if engine.dialect.supports_server_side_cursors:
             engine.dialect._sscursor = _stopping_cursor()  # type: ignore[attr-defined] # noqa: SLF001
+        _check_options(engine, url)
         at_begin(engine, lambda _connection: _SESSION)
         return engine
 
@@ -147,7 +147,7 @@ class Mysql(Dialect):
             kind = "json" if json else kind_of(cast(int, told[1]), str(charset))
             several = isinstance(column.type, SET)
             members = getattr(column.type, "values" if several else "enums", ())
-            column.type = _Sent(kind, str(charset), str(column.type), tuple(members), several)
+            column.type = Sent(kind, str(charset), str(column.type), tuple(members), several)
 
     def asked(self, column: Any) -> sa.ColumnElement[Any]:
         """The column, whose type says how it is read."""
@@ -195,69 +195,10 @@ class Mysql(Dialect):
         """What the user lacks, or the database's name."""
         number = int(found[1]) if (found := re.match(r"\((\d+),", reason)) else 0
         if number in _NO_RIGHT:
-            return "The user needs SELECT on all columns: GRANT SELECT ON database.* TO user."
-        if number == _UNKNOWN_DATABASE:
-            return "Look at the database's name in the URL: mysql://user@host/database."
+            return f"The user needs SELECT on all columns: {_GRANT}."
+        if number in _NO_DATABASE:
+            return f"Look at the database's name; if it is right, the user needs SELECT: {_GRANT}."
         return super().refused_hint(reason)
-
-
-class _Sent(sa.types.UserDefinedType[Any]):
-    """A column's type, by what the server sends for it."""
-
-    cache_ok = True
-
-    def __init__(self, kind: str, charset: str, name: str, members: tuple[str, ...], several: bool) -> None:
-        # SQLAlchemy makes copies of a type by the names of these.
-        self.kind = kind
-        self.charset = charset
-        self.name = name
-        self.members = members
-        self.several = several
-
-    @property
-    def numbered(self) -> bool:
-        """True where the order is not that of the texts or of the written numbers."""
-        return bool(self.members) or self.kind == "bits" or self.name.startswith("YEAR")
-
-    def get_col_spec(self, **_: Any) -> str:
-        return self.name
-
-    def column_expression(self, column: Any) -> Any:
-        native = sa.type_coerce(column, sa.types.NullType())
-        if self.kind == "single":
-            # As itself it would come with six digits.
-            return sa.type_coerce(native * sa.literal_column("1e0"), self)
-        if self.kind == "text" and self.charset not in _SURE and re.fullmatch(r"\w+", self.charset):
-            return sa.type_coerce(_checked_text(native, self.charset), self)
-        return column
-
-    def result_processor(self, _dialect: object, _coltype: object) -> Callable[[Any], Any]:
-        return reader(self.kind)
-
-    def compared_value(self, value: Any) -> Any:
-        """What stands for a key's value beside the column.
-
-        Raises:
-            ValueError: the column has none such.
-        """
-        if isinstance(value, Unreadable):
-            raise ValueError(value.reason)  # noqa: TRY004 (of the column, as the others)
-        if self.members:
-            return place_in(self.members, value, several=self.several)
-        return as_single(value) if self.kind == "single" else value
-
-
-def _checked_text(text: Any, charset: str) -> Any:
-    """A text of another character set in UTF-8, or its bytes behind a mark where they would not come back."""
-
-    def using(expression: Any, name: str) -> Any:
-        return sa.func.convert(expression.op("USING")(sa.literal_column(name)))
-
-    raw = sa.cast(text, sa.LargeBinary)
-    mark: sa.ColumnElement[Any] = sa.literal_column(f"x'{BAD_TEXT.hex()}'")
-    same = sa.cast(using(using(text, "utf8mb4"), charset), sa.LargeBinary) == raw
-    bad = sa.func.coalesce(sa.func.concat(mark, raw), mark)
-    return sa.case((text.is_(None), sa.null()), (same, using(text, "utf8mb4")), else_=bad)
 
 
 def _table(database: Database, name: str) -> sa.Table:
@@ -271,6 +212,23 @@ def _table(database: Database, name: str) -> sa.Table:
         for column in json_columns(str(created)):
             table.c[column].type = sa.JSON()
     return table
+
+
+def _check_options(engine: sa.Engine, url: sa.URL) -> None:
+    from pymysql.connections import Connection  # the driver of this engine
+
+    known = list(inspect.signature(Connection.__init__).parameters)
+    try:
+        unknown = [name for name in engine.dialect.create_connect_args(url)[1] if name not in known]
+    except ValueError as error:
+        # The text after the name may be a secret.
+        unknown = [str(error).partition(":")[0]]
+    if unknown:
+        raise ConfigError(
+            f"The {url.get_backend_name()} source has an option that is not right: {unknown[0]}.",
+            hint=did_you_mean(unknown[0], known, "?{}=…")
+            or "Known are PyMySQL's: ?connect_timeout=10, ?ssl_ca=FILE, …",
+        )
 
 
 def _number(error: sa.exc.DBAPIError) -> int:
