@@ -185,6 +185,18 @@ def test_a_segment_that_somebody_changed_is_named(world: World, keys: Keys, seal
     assert (converted.code, name in converted.output, Path("x").exists()) == (4, True, False)
 
 
+def test_a_lost_file_is_missed_without_reading_any(world: World) -> None:
+    """Whatever the storage: the quick check names it, and the snapshot does not count as young any more."""
+    backup(world)
+    place, name = segment(world)
+    assert check(world, "--max-age", "1h", "--manifests-only").code == 0
+    place.remove(name)
+    said = check(world, "--max-age", "1h", "--manifests-only")
+    assert said.code == 4
+    assert f"{name} is missing." in said.output
+    assert f"OVERDUE {world.name('a')}: no snapshot of it can be restored" in said.output
+
+
 def test_a_lost_manifest_is_said_and_blocks_nothing_else(world: World) -> None:
     """By check, list and prune; the next backup goes on, and each other point in time can be restored."""
     world.make("l", leaf("x", "1-a"))
