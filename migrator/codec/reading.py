@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, NamedTuple
 
@@ -226,6 +226,11 @@ def members(text: bytes) -> Iterator[Member]:
 def values(text: bytes) -> dict[str, bytes]:
     """The raw texts of an object's values by their names."""
     return {member.key: member.value for member in members(text)}
+
+
+def without_members(text: bytes, names: Collection[str]) -> bytes:
+    """The same object without some of its members."""
+    return b"{" + b",".join([member.text for member in members(text) if member.key not in names]) + b"}"
 
 
 def elements(text: bytes) -> Iterator[bytes]:

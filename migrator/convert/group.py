@@ -8,9 +8,8 @@ from itertools import groupby
 from pathlib import Path
 
 from migrator.convert.formats.json_text import document_pieces, leaf_of
-from migrator.convert.formats.writer import winner_of
 from migrator.files.sorting import ExternalSorter
-from migrator.model.revisions import Leaf, LeafFault, is_design
+from migrator.model.revisions import Leaf, LeafFault, is_design, winner_of
 
 SORT_MEMORY_BYTES = 64_000_000
 

@@ -110,12 +110,6 @@ class ChangesFeed:
                     return tail
 
 
-def order_of(rev: str) -> tuple[int, str]:
-    """Of two leaves, the winner among those not deleted is the one for which this is greater."""
-    generation, _, hash = rev.partition("-")
-    return (int(generation) if generation.isdigit() else 0), hash
-
-
 def takes_since(client: CouchClient, database: str, since: str) -> bool:
     """False when the server refuses a sequence, or the database has not come so far: it is another or older.
 

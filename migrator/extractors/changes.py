@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.codec import encode
-from migrator.couch.changes import Change, ChangesFeed, order_of
+from migrator.couch.changes import Change, ChangesFeed
 from migrator.couch.client import CouchClient
 from migrator.couch.copies import copies_of, settle
 from migrator.errors import TransientError
 from migrator.extractors.couchdb import CouchExtractor
 from migrator.model import Document, EncodedDocument, Position, Record
+from migrator.model.revisions import order_of
 from migrator.retry.retrier import Retrier, repeat_while
 
 PAGE_ROWS = 1_000

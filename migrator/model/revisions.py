@@ -62,6 +62,17 @@ def is_design(leaf: Leaf | LeafFault) -> bool:
     return leaf.id.startswith(DESIGN)
 
 
+def order_of(rev: str) -> tuple[int, str]:
+    """Of two leaves, the winner among those not deleted is the one for which this is greater."""
+    generation, _, hash = rev.partition("-")
+    return (int(generation) if generation.isdigit() else 0), hash
+
+
+def winner_of(*leaves: Leaf) -> Leaf:
+    """Which of a document's leaves the server gives when it is asked for the document."""
+    return max(leaves, key=lambda leaf: (not leaf.deleted, order_of(leaf.rev)))
+
+
 def leaf_bytes(leaf: Leaf) -> int:
     """How much a leaf carries: its body, and its attachments as far as their lengths are known."""
     return len(leaf.body) + sum(attachment.length_bytes or 0 for attachment in leaf.attachments)

@@ -19,6 +19,9 @@ FRAME_BYTES = 262_144
 
 LEVEL = 3
 _CHUNK_BYTES = 65_536
+# Of a frame's head, and the kind of a block that is one byte again and again (RFC 8878).
+_MAX_HEAD_BYTES = 18
+_REPEATED = 1
 _NO_BOUNDS = ("", "")
 
 
@@ -97,6 +100,39 @@ def read_frame(read: Callable[[int, int], bytes], offset: int) -> Frame:
     if lines.pop():
         raise ValueError("its last line is cut off")
     return Frame(lines, end - len(inflate.unused_data))
+
+
+def frame_offsets(read: Callable[[int, int], bytes], length: int) -> list[int]:
+    """Where each frame of a file begins, by the lengths that frames and their blocks tell; nothing is unpacked.
+
+    Args:
+        read: gives up to so many bytes from an offset on.
+        length: of the file.
+
+    Raises:
+        ValueError: it is not made of whole frames.
+    """
+    offsets = []
+    at = 0
+    while at < length:
+        offsets.append(at)
+        head = read(at, _MAX_HEAD_BYTES)
+        try:
+            checksum = zstandard.get_frame_parameters(head).has_checksum
+            at += zstandard.frame_header_size(head)
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from None
+        last = 0
+        while not last:
+            block = read(at, 3)
+            if len(block) < 3:
+                raise ValueError("it is cut off")
+            value = int.from_bytes(block, "little")
+            last, kind, size = value & 1, value >> 1 & 3, value >> 3
+            # Of a byte that is repeated, the one is stored.
+            at += 3 + (1 if kind == _REPEATED else size)
+        at += 4 if checksum else 0
+    return offsets
 
 
 @dataclass(eq=False)

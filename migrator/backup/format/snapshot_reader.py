@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -14,7 +14,9 @@ from migrator.backup.format.cipher import PLAIN, Cipher
 from migrator.backup.format.lines import PIECE, Head, StoredAttachment, divide, stored_attachments
 from migrator.backup.format.manifest import Manifest, Segment, StoredFile, damaged
 from migrator.backup.format.stored_files import StoredFiles
+from migrator.backup.format.wanted import EVERYTHING, Wanted, first_frame
 from migrator.backup.storage.base import Place
+from migrator.errors import DamagedBackup
 from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 from migrator.naming import shown
 
@@ -29,42 +31,43 @@ class Entry(NamedTuple):
 
 
 def entries(
-    files: StoredFiles,
-    manifest: Manifest,
-    *,
-    of_index: bool = False,
-    after: bytes | None = None,
-    wanted: Sequence[bytes] | None = None,
+    files: StoredFiles, manifest: Manifest, wanted: Wanted = EVERYTHING, *, of_index: bool = False
 ) -> Iterator[Entry]:
     """The lines of one snapshot in order, but for pieces.
 
     Args:
         files: the chain's files.
         manifest: the snapshot.
+        wanted: which of them; segments that can hold none are not read.
         of_index: read the index in place of the segments.
-        after: only ids above this one.
-        wanted: only these ids, sorted.
     """
-    ids = None if wanted is None else frozenset(wanted)
     for segment in manifest.segments:
-        if not _may_have(segment, after, wanted):
+        if not wanted.may_be_in(segment):
             continue
         file: Segment | StoredFile = segment.index if of_index else segment
-        offset = 0
-        length = files.length(manifest.snapshot, file)
-        while offset < length:
-            lines, offset = files.frame(manifest.snapshot, file, offset)
-            for line in lines:
-                if line.startswith(PIECE):
-                    continue
-                try:
-                    head, body = divide(line)
-                    key = head["id"].encode()
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    where = files.where(manifest.snapshot, file)
-                    raise damaged(where, "a line is not of the format") from None
-                if (after is None or key > after) and (ids is None or key in ids):
-                    yield Entry(key, manifest.snapshot, head, body)
+        try:
+            yield from _entries_of(files, manifest.snapshot, file, wanted, wanted.first_in(segment))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            where = files.where(manifest.snapshot, file)
+            raise damaged(where, "a line is not of the format") from None
+
+
+def _entries_of(
+    files: StoredFiles, snapshot: str, file: Segment | StoredFile, wanted: Wanted, first: bytes
+) -> Iterator[Entry]:
+    offset = first_frame(files, snapshot, file, first) if first else 0
+    length = files.length(snapshot, file)
+    while offset < length:
+        lines, offset = files.frame(snapshot, file, offset)
+        for line in lines:
+            if line.startswith(PIECE):
+                continue
+            head, body = divide(line)
+            key = head["id"].encode()
+            if wanted.has(key):
+                yield Entry(key, snapshot, head, body)
+            elif wanted.ends_before(key):
+                return
 
 
 def merged(sources: Sequence[Iterator[Entry]]) -> Iterator[Entry]:
@@ -100,19 +103,6 @@ def merged(sources: Sequence[Iterator[Entry]]) -> Iterator[Entry]:
         yield from (fault for rev, fault in faults.items() if rev not in seen)
 
 
-def _may_have(segment: Segment, after: bytes | None, wanted: Sequence[bytes] | None) -> bool:
-    """False when a segment is sure to hold no line that is asked for."""
-    if not segment.last_id:
-        return True
-    first, last = segment.first_id.encode(), segment.last_id.encode()
-    if after is not None and last <= after:
-        return False
-    if wanted is None:
-        return True
-    place = bisect_left(wanted, first)
-    return place < len(wanted) and wanted[place] <= last
-
-
 class _Chain:
     """A chain's files, and what its snapshots come to.
 
@@ -134,7 +124,7 @@ class _Chain:
         self._place = place
         self._chain = list(chain)
         self._files = StoredFiles(place, chain, cipher)
-        self._ids = None if ids is None else sorted(id.encode() for id in ids)
+        self._ids = ids
 
     def __enter__(self) -> Self:
         return self
@@ -146,12 +136,35 @@ class _Chain:
         """Let go of files; attachments cannot be opened afterwards."""
         self._files.close()
 
-    def _entries(self, after: str | None, *, of_index: bool = False) -> Iterator[Entry]:
-        key = None if after is None else after.encode()
-        newest_first = reversed(self._chain)
-        return merged(
-            [entries(self._files, each, of_index=of_index, after=key, wanted=self._ids) for each in newest_first]
-        )
+    def _entries(
+        self, after: str | None, prefix: str, ids: Collection[str] | None, *, of_index: bool = False
+    ) -> Iterator[Entry]:
+        ids = self._ids if ids is None else ids
+        keys = None if ids is None else sorted(id.encode() for id in ids)
+        wanted = Wanted(None if after is None else after.encode(), prefix.encode(), keys)
+        if of_index or keys is None:
+            of_each = [(manifest, wanted) for manifest in reversed(self._chain)]
+        else:
+            of_each = self._narrowed(wanted)
+        return merged([entries(self._files, each, of_it, of_index=of_index) for each, of_it in of_each])
+
+    def _narrowed(self, wanted: Wanted) -> list[tuple[Manifest, Wanted]]:
+        """What to read of each snapshot, the newest first: only what its index names and no newer one settles."""
+        of_each = []
+        left = list(wanted.ids or ())
+        for manifest in reversed(self._chain):
+            of_it = replace(wanted, ids=left)
+            try:
+                found = list(entries(self._files, manifest, of_it, of_index=True))
+            except DamagedBackup:
+                # Segments can tell as well.
+                of_each.append((manifest, of_it))
+                continue
+            of_each.append((manifest, replace(wanted, ids=sorted({each.key for each in found}))))
+            faulty = {each.key for each in found if "fault" in each.head}
+            settled = {each.key for each in found} - faulty
+            left = [key for key in left if key not in settled]
+        return of_each
 
 
 class SnapshotReader(_Chain):
@@ -166,16 +179,23 @@ class SnapshotReader(_Chain):
         """The database's settings when the newest snapshot was made."""
         return self._chain[-1].facts
 
-    def leaves(self, *, after: str | None = None) -> Iterator[Leaf | LeafFault]:
+    def leaves(
+        self, *, after: str | None = None, prefix: str = "", ids: Collection[str] | None = None
+    ) -> Iterator[Leaf | LeafFault]:
         """Yield all leaves in ascending order of ids, from the first id after `after`.
 
         Attachments may be read in other threads while the reading goes on.
+
+        Args:
+            after: only of ids above this one.
+            prefix: only of ids that begin so.
+            ids: only of these, in place of the reader's own; few enough that they are held.
 
         Raises:
             DamagedBackup: a file is missing, or not as it was written; nothing of it was given.
             ConfigError: it is encrypted, and there is no key that fits.
         """
-        return map(self._leaf, self._entries(after))
+        return map(self._leaf, self._entries(after, prefix, ids))
 
     def _leaf(self, entry: Entry) -> Leaf | LeafFault:
         head = entry.head
@@ -219,16 +239,18 @@ class ChainIndex(_Chain):
     _asked: bytes | None = None
     _found: list[IndexEntry]
 
-    def entries(self, *, after: str | None = None) -> Iterator[IndexEntry]:
+    def entries(
+        self, *, after: str | None = None, prefix: str = "", ids: Collection[str] | None = None
+    ) -> Iterator[IndexEntry]:
         """All leaves in ascending order of ids, those of one document one after the other."""
-        return map(_index_entry, self._entries(after, of_index=True))
+        return map(_index_entry, self._entries(after, prefix, ids, of_index=True))
 
     def leaves(self, id: str) -> list[IndexEntry]:
         """The leaves of one document. Quick where ids are asked for in ascending order."""
         key = id.encode()
         if key != self._asked:
             if self._asked is None or key < self._asked:
-                self._cursor = self._entries(None, of_index=True)
+                self._cursor = self._entries(None, "", None, of_index=True)
                 self._head = next(self._cursor, None)
             self._asked, self._found = key, []
             while self._head is not None and self._head.key <= key:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from migrator.backup.catalog import snapshot_folder
 from migrator.backup.format.cipher import Cipher, fitting
 from migrator.backup.format.lines import StoredAttachment, piece
 from migrator.backup.format.manifest import Manifest, Segment, StoredFile, damaged
-from migrator.backup.format.segments import Frame, read_frame
+from migrator.backup.format.segments import Frame, frame_offsets, read_frame
 from migrator.backup.storage.base import Place
 from migrator.naming import shown
 
@@ -46,6 +48,7 @@ class StoredFiles:
         self._paths: OrderedDict[str, Path] = OrderedDict()
         self._opened: OrderedDict[str, bytes] = OrderedDict()
         self._cached_frame = lru_cache(MAX_FRAMES)(self._frame)
+        self._cached_offsets = lru_cache(self._max_copies)(self._offsets)
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -53,6 +56,7 @@ class StoredFiles:
         self._paths.clear()
         self._opened.clear()
         self._cached_frame.cache_clear()
+        self._cached_offsets.cache_clear()
         if self._folder:
             self._folder.cleanup()
             self._folder = None
@@ -74,15 +78,36 @@ class StoredFiles:
         with self._lock:
             return self._cached_frame(snapshot, file, offset)
 
+    def offsets(self, snapshot: str, file: Segment | StoredFile) -> list[int]:
+        """Where each frame of a file begins.
+
+        Raises:
+            DamagedBackup, ConfigError: as for a frame.
+        """
+        with self._lock:
+            return self._cached_offsets(snapshot, file)
+
     def _frame(self, snapshot: str, file: Segment | StoredFile, offset: int) -> Frame:
+        with self._reading(snapshot, file) as read:
+            return read_frame(read, offset)
+
+    def _offsets(self, snapshot: str, file: Segment | StoredFile) -> list[int]:
+        with self._reading(snapshot, file) as read:
+            if self._snapshots[snapshot].encryption:
+                return frame_offsets(read, len(self._decrypted(snapshot, file)))
+            return frame_offsets(read, file.size_bytes)
+
+    @contextlib.contextmanager
+    def _reading(self, snapshot: str, file: Segment | StoredFile) -> Iterator[Callable[[int, int], bytes]]:
+        """What gives up to so many bytes of a file from an offset on."""
         name = self._name(snapshot, file)
         try:
             if self._snapshots[snapshot].encryption:
                 data = self._decrypted(snapshot, file)
-                return read_frame(lambda start, count: data[start : start + count], offset)
+                yield lambda start, count: data[start : start + count]
+                return
             with self._path(name, file).open("rb", buffering=0) as stored:
-                stored.seek(offset)
-                return read_frame(lambda _, count: stored.read(count), offset)
+                yield lambda start, count: os.pread(stored.fileno(), count, start)
         except ValueError as error:
             raise damaged(self._shown(name), str(error)) from None
         except OSError as error:

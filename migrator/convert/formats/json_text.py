@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -136,11 +136,6 @@ def leaf_of(text: bytes, place: str, *, compute_rev: bool = False) -> Leaf | Lea
     rest = [part for key, part in parts.items() if key not in HEAD and key not in NOTES and key != "_attachments"]
     body = one_line(b"{" + b",".join([*head, *rest]) + b"}")
     return Leaf(id, rev, body, deleted, attachments)
-
-
-def without(body: bytes, keys: Collection[str]) -> bytes:
-    """The same document without some of its members."""
-    return b"{" + b",".join([member.text for member in members(body) if member.key not in keys]) + b"}"
 
 
 def ascii_only(text: bytes) -> bytes:

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO, ClassVar, Self, cast
 
 import zstandard
 
-from migrator.convert.formats.json_text import document_pieces, without
+from migrator.codec.reading import without_members
+from migrator.convert.formats.json_text import document_pieces
 from migrator.errors import ConfigError
 from migrator.files.durable import create_file, flush_to_disk, link_target, publish
 from migrator.files.failures import write_error, writing
@@ -165,19 +166,9 @@ class FileWriter:
 
     def _body(self, leaf: Leaf) -> bytes:
         """The document's text without its attachments, as the format has it."""
-        return leaf.body if self.holds.ancestry else without(leaf.body, {"_revisions"})
+        return leaf.body if self.holds.ancestry else without_members(leaf.body, {"_revisions"})
 
     def _document(self, leaf: Leaf) -> None:
         """Write the document with its attachments inline."""
         for piece in document_pieces(self._body(leaf), leaf.attachments, type_key=self.type_key):
             self.output.write(piece)
-
-
-def winner_of(one: Leaf, other: Leaf) -> Leaf:
-    """Which of two leaves of a document the server gives when it is asked for the document."""
-    return max(one, other, key=_rank)
-
-
-def _rank(leaf: Leaf) -> tuple[bool, int, str]:
-    start, _, hash = leaf.rev.partition("-")
-    return not leaf.deleted, int(start), hash
