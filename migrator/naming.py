@@ -204,6 +204,11 @@ def is_pattern(name: str) -> bool:
     return any(char in name for char in "*?[")
 
 
+def is_meant(name: str, pattern: str) -> bool:
+    """True where a pattern means a name; what begins with `_` only if the pattern begins with it too."""
+    return fnmatch.fnmatchcase(name, pattern) and (pattern.startswith("_") or not name.startswith("_"))
+
+
 def selected(names: Iterable[str], patterns: Sequence[str], where: str, what: str = "database") -> list[str]:
     """Give the names that somebody chose, in their order; all of them without a choice.
 
@@ -220,9 +225,7 @@ def selected(names: Iterable[str], patterns: Sequence[str], where: str, what: st
     known = list(names)
     chosen: set[str] = set(() if patterns else known)
     for pattern in patterns:
-        found = [pattern] if pattern in known else fnmatch.filter(known, pattern)
-        if found != [pattern] and not pattern.startswith("_"):
-            found = [name for name in found if not name.startswith("_")]
+        found = [pattern] if pattern in known else [name for name in known if is_meant(name, pattern)]
         if not found:
             there = ", ".join(map(printable, known[:20])) + (", …" if len(known) > 20 else "")
             near = did_you_mean(pattern, known)

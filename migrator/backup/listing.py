@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from migrator.backup.catalog import HINT, Catalog, Survey
 from migrator.backup.format.manifest import Manifest, is_snapshot_id
-from migrator.errors import ConfigError
+from migrator.errors import ConfigError, DamagedBackup
 from migrator.naming import shown
 
 FORMS = (
@@ -69,7 +69,7 @@ def chains(survey: Survey) -> Iterator[tuple[Manifest, int, str]]:
         yield manifest, known[manifest.snapshot][1], broken
 
 
-def parse_moment(text: str) -> datetime:
+def parse_moment(text: str, flag: str = "--at") -> datetime:
     """A time with its zone. Without one it is local; a date alone means its last moment.
 
     Raises:
@@ -82,10 +82,10 @@ def parse_moment(text: str) -> datetime:
             return datetime(day.year, day.month, day.day).astimezone(UTC) - timedelta(milliseconds=1)
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ConfigError(f"--at {shown(text)} is not a time.", hint=f"Write {FORMS}.") from None
+        raise ConfigError(f"{flag} {shown(text)} is not a time.", hint=f"Write {FORMS}.") from None
 
 
-def snapshot_at(catalog: Catalog, database: str, text: str) -> Manifest:
+def snapshot_at(catalog: Catalog, database: str, text: str, flag: str = "--at") -> Manifest:
     """The snapshot of a database that a time or an id means; the newest one without.
 
     Raises:
@@ -100,4 +100,35 @@ def snapshot_at(catalog: Catalog, database: str, text: str) -> Manifest:
         if manifest is None:
             raise ConfigError(f"There is no snapshot {text} of {shown(database)}.", hint=HINT)
         return manifest
-    return catalog.at(database, parse_moment(text))
+    return catalog.at(database, parse_moment(text, flag))
+
+
+def snapshots_at(
+    catalog: Catalog, patterns: Sequence[str], text: str, flag: str = "--at"
+) -> tuple[dict[str, Manifest], dict[str, DamagedBackup]]:
+    """As `snapshot_at`, of some databases, and of which of them it is damaged: that is in no other's way.
+
+    Raises:
+        ConfigError: there is none of a database that was named, or of any.
+        DamagedBackup: that of the only one is.
+    """
+    # Without a choice, none of the server's own.
+    names = catalog.chosen(patterns or ["*"])
+    found: dict[str, Manifest] = {}
+    broken: dict[str, DamagedBackup] = {}
+    missing: ConfigError | None = None
+    for name in names:
+        try:
+            found[name] = snapshot_at(catalog, name, text, flag)
+        except DamagedBackup as error:
+            if len(names) == 1:
+                raise
+            broken[name] = error
+        except ConfigError as error:
+            # Of all databases some are younger than that time; one that was named must be there.
+            if patterns or len(names) == 1:
+                raise
+            missing = error
+    if missing and not found and not broken:
+        raise missing
+    return found, broken

@@ -102,3 +102,13 @@ class CopyOptions:
     identity: str = option(
         "", "File with the secret key of an encrypted source; needed with --recipient only.", unit="FILE"
     )
+
+
+@options_class
+class CatOptions:
+    """What of a document is printed, and where."""
+
+    rev: str = option("", "This revision, from the newest snapshot that keeps it, or that of --at.", unit="REV")
+    conflicts: bool = option(False, "All its leaves that are not deletions, a line each, the winner first.")
+    attachment: str = option("", "The bytes of this attachment.", unit="NAME")
+    output: str = option("", "Write to this file.", unit="FILE", text="standard output")

@@ -13,7 +13,7 @@ from migrator.backup.catalog import Catalog, open_catalog
 from migrator.backup.format.cipher import fitting
 from migrator.backup.format.manifest import Manifest
 from migrator.backup.format.snapshot_reader import SnapshotReader
-from migrator.backup.listing import snapshot_at
+from migrator.backup.listing import snapshots_at
 from migrator.backup.options import RestoreOptions
 from migrator.backup.result import SYSTEM, DatabaseResult, Progress, RevisionsResult, attempted
 from migrator.config import JobConfig
@@ -51,7 +51,8 @@ def run_restore(config: JobConfig, options: RestoreOptions, **around: Unpack[Aro
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         catalog = open_catalog(options.place, options.identity, stopping=stopping)
-        manifests, unreadable = _manifests(catalog, options)
+        manifests, broken = snapshots_at(catalog, options.databases, options.at)
+        unreadable = [DatabaseResult(name, error=error) for name, error in broken.items()]
         named = [*manifests, *(result.database for result in unreadable)]
         client, one = open_client(config, "target", environ)
         stack.callback(client.close)
@@ -76,30 +77,6 @@ def run_restore(config: JobConfig, options: RestoreOptions, **around: Unpack[Aro
         results = [*(run.result_of(target) for target in targets), *unreadable]
         results.sort(key=lambda result: result.database)
         return progress.finished(results, time.monotonic() - started)
-
-
-def _manifests(catalog: Catalog, options: RestoreOptions) -> tuple[dict[str, Manifest], list[DatabaseResult]]:
-    """The snapshot of each database that is to be restored, and what is said of those whose own is damaged."""
-    # Without a choice, none of the server's own.
-    names = catalog.chosen(options.databases or ["*"])
-    found: dict[str, Manifest] = {}
-    missing: ConfigError | None = None
-    unreadable: list[DatabaseResult] = []
-    for name in names:
-        try:
-            found[name] = snapshot_at(catalog, name, options.at)
-        except DamagedBackup as error:
-            if len(names) == 1:
-                raise
-            unreadable.append(DatabaseResult(name, error=error))
-        except ConfigError as error:
-            # Of all databases some are younger than that time; one that was named must be there.
-            if options.databases or len(names) == 1:
-                raise
-            missing = error
-    if missing and not found and not unreadable:
-        raise missing
-    return found, unreadable
 
 
 def _targets(one: str | None, options: RestoreOptions, names: list[str]) -> dict[str, str]:

@@ -34,7 +34,7 @@ COMMANDS = {
     "snapshot": ("migrator.cli.seed", "Write databases back as fixtures."),
     "backup": ("migrator.cli.backup", "Back up what has changed in databases."),
     "restore": ("migrator.cli.backup", "Restore databases as they were at a point in time."),
-    "backups": ("migrator.cli.backups", "List, show, check, copy and prune backups."),
+    "backups": ("migrator.cli.backups", "List, show, search, check, copy and prune backups."),
     "convert": ("migrator.cli.backup", "Turn databases and backups into other tools' files, and back."),
     "singer-target": ("migrator.cli.run", "Write what a Singer tap sends on standard input."),
     "plugins": ("migrator.cli.report", "List installed plug-ins: extractors, transformers, loaders."),

@@ -9,6 +9,8 @@ from migrator.cli.flags import flags
 from migrator.config.option import CHOICE
 
 from_option = flags(RestoreOptions, "place")
+at_option = flags(RestoreOptions, "at")
+identity_option = flags(RestoreOptions, "identity")
 database_option = flags(
     RestoreOptions,
     "databases",

@@ -15,8 +15,10 @@ from migrator.backup.options import PLACES, RestoreOptions
 from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli.backup_options import database_option, from_option, lines_text, readable
+from migrator.cli.backups_cat import cat_command, history_command
 from migrator.cli.backups_check import check_command
 from migrator.cli.backups_copy import copy_command
+from migrator.cli.backups_look import diff_command, find_command, ls_command
 from migrator.cli.backups_show import show_command
 from migrator.cli.flags import Group, flags, made
 from migrator.cli.options import DryRun
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def backups() -> None:
-    """List, show, check, copy and prune backups.
+    """List, show, check, copy and prune backups, and look into them without restoring them.
 
     Examples:
 
@@ -41,6 +43,8 @@ def backups() -> None:
       migrator backups list --from /var/backups/couchdb
       migrator backups check --from s3://bucket/couchdb --identity key.txt
       migrator backups copy /var/backups/couchdb s3://bucket/couchdb
+      migrator backups find --from /var/backups/couchdb o-17
+      migrator backups cat --from /var/backups/couchdb --at 2026-11-24 orders o-17
       migrator backups prune --from /var/backups/couchdb --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
     """
 
@@ -48,6 +52,8 @@ def backups() -> None:
 backups.add_command(check_command)
 backups.add_command(show_command)
 backups.add_command(copy_command)
+for _command in (ls_command, find_command, diff_command, cat_command, history_command):
+    backups.add_command(_command)
 
 
 @backups.command("list", short_help="List snapshots.")

@@ -202,6 +202,21 @@ SCENES = {
         databases={f"{LOCAL}/orders": _orders("o-1", "o-17")},
         first=(f"migrator backup -q --from {LOCAL} --to - > couchdb.tar", "mkdir place"),
     ),
+    "docs/looking-into-backups.md": Scene(
+        databases={
+            f"{LOCAL}/orders": [
+                *_orders("o-1", "o-18"),
+                {
+                    "_id": "o-17",
+                    "customer": "ada",
+                    "_attachments": {"note.txt": {"content_type": "text/plain", "data": "bm90ZQ=="}},
+                },
+            ],
+            f"{LOCAL}/orders-eu": _orders("o-2"),
+        },
+        first=(f"migrator backup --quiet --from {LOCAL} --to /var/backups/couchdb",),
+        swap={r"2026-11-2(\d)": r"2999-01-0\1"},
+    ),
     "docs/care.md": Scene(
         databases={
             f"{LOCAL}/orders": _orders("o-1"),

@@ -222,3 +222,27 @@ def unpacked(stream: bytes, folder: Path, block_bytes: int = 1 << 18) -> LocalPl
     blocks = (stream[at : at + block_bytes] for at in range(0, len(stream), block_bytes))
     unpack(blocks, folder, "standard input")
     return LocalPlace(folder)
+
+
+class CountingPlace(LocalPlace):
+    """A folder that behaves as a distant place does, and counts what is read of it: names, and bytes."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked: list[str] = []
+        self.read_bytes = 0
+
+    def fetched(self, beginning: str) -> list[str]:
+        """The files that were read whose names, without their folders, begin so."""
+        return [name for name in self.asked if name.rpartition("/")[2].startswith(beginning)]
+
+    def _read(self, name: str) -> bytes:
+        data = super()._read(name)
+        self.asked.append(name)
+        self.read_bytes += len(data)
+        return data
+
+    def _fetch(self, name: str, folder: Path) -> Path:
+        copy = folder / hashlib.sha256(name.encode()).hexdigest()
+        copy.write_bytes(self._read(name))
+        return copy

@@ -136,6 +136,20 @@ class _Chain:
         """Let go of files; attachments cannot be opened afterwards."""
         self._files.close()
 
+    def entries(
+        self, *, after: str | None = None, prefix: str = "", ids: Collection[str] | None = None
+    ) -> Iterator[IndexEntry]:
+        """What the indexes say of leaves, in ascending order of ids, those of one document one after the other.
+
+        The arguments are those of `SnapshotReader.leaves`.
+        """
+        return map(_index_entry, self._entries(after, prefix, ids, of_index=True))
+
+    def ids_from(self, number: int) -> Iterator[str]:
+        """The ids that the snapshots from one on name themselves, sorted, and each as often as they do."""
+        own = [entries(self._files, each, of_index=True) for each in self._chain[number:]]
+        return (entry.head["id"] for entry in heapq.merge(*own, key=attrgetter("key")))
+
     def _entries(
         self, after: str | None, prefix: str, ids: Collection[str] | None, *, of_index: bool = False
     ) -> Iterator[Entry]:
@@ -238,12 +252,6 @@ class ChainIndex(_Chain):
     _head: Entry | None
     _asked: bytes | None = None
     _found: list[IndexEntry]
-
-    def entries(
-        self, *, after: str | None = None, prefix: str = "", ids: Collection[str] | None = None
-    ) -> Iterator[IndexEntry]:
-        """All leaves in ascending order of ids, those of one document one after the other."""
-        return map(_index_entry, self._entries(after, prefix, ids, of_index=True))
 
     def leaves(self, id: str) -> list[IndexEntry]:
         """The leaves of one document. Quick where ids are asked for in ascending order."""

@@ -1,0 +1,113 @@
+"""Finds documents in the backups of a place: by id, by pattern, or by what a field holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from migrator.backup.catalog import Catalog
+from migrator.backup.contents import Contents, StoredDocument
+from migrator.backup.format.manifest import Manifest
+from migrator.codec import decode
+from migrator.errors import DamagedBackup
+from migrator.naming import is_meant, is_pattern
+
+_LITERAL = re.compile(r"[^*?\[]*")
+_OPERATOR = re.compile(r"(?<!\\)(?:!=|[=<>~])")
+
+
+class Found(NamedTuple):
+    """A document, where it is, and the snapshot that it is of."""
+
+    database: str
+    manifest: Manifest
+    document: StoredDocument
+
+    def as_dict(self) -> dict[str, Any]:
+        """A line for programs."""
+        where = {"database": self.database, "snapshot": self.manifest.snapshot, "as_of": self.manifest.finished}
+        return {**where, **self.document.as_dict()}
+
+
+class Query(NamedTuple):
+    """What is looked for: the ids, those that a pattern means, or the documents that meet a condition."""
+
+    ids: tuple[str, ...] = ()
+    pattern: str = ""
+    condition: str = ""
+
+
+def parse_query(text: str) -> Query:
+    """What somebody typed: a condition if it has an operator, a pattern if it has `*`, `?` or `[`, or an id."""
+    if _OPERATOR.search(text):
+        return Query(condition=text)
+    return Query(pattern=text) if is_pattern(text) else Query(ids=(text,))
+
+
+def find(catalog: Catalog, manifests: Mapping[str, Manifest], query: Query) -> Iterator[Found]:
+    """What is found in databases as of their snapshots, by database and id.
+
+    Raises:
+        ConfigError: the condition cannot be read, or there is no key for what is encrypted.
+        DamagedBackup: what has to be read is damaged.
+    """
+    meets = _meeting(query)
+    for database, manifest in manifests.items():
+        with Contents(catalog, manifest) as contents:
+            for document in _candidates(contents, query):
+                if meets(document):
+                    yield Found(database, manifest, document)
+
+
+def find_earlier(catalog: Catalog, manifests: Mapping[str, Manifest], ids: Sequence[str]) -> Iterator[Found]:
+    """Of each database the newest snapshot before the given one that holds documents which that one does not."""
+    for database, newest in manifests.items():
+        for manifest in reversed(catalog.snapshots(database)):
+            if manifest.snapshot >= newest.snapshot:
+                continue
+            try:
+                with Contents(catalog, manifest) as contents:
+                    found = list(contents.documents(ids=ids))
+            except DamagedBackup:
+                # An older one may still have it; a check says what is wrong with this one.
+                continue
+            if found:
+                yield from (Found(database, manifest, document) for document in found)
+                break
+
+
+def selected_documents(contents: Contents, patterns: Sequence[str]) -> Iterator[StoredDocument]:
+    """The documents of which one of some patterns, or ids, means the id; all of them without a pattern."""
+    if patterns and not any(map(is_pattern, patterns)):
+        yield from contents.documents(ids=patterns)
+        return
+    prefix = literal(patterns[0]) if len(patterns) == 1 else ""
+    for document in contents.documents(prefix):
+        if not patterns or any(document.id == each or is_meant(document.id, each) for each in patterns):
+            yield document
+
+
+def literal(pattern: str) -> str:
+    """What every name begins with that a pattern means."""
+    return _LITERAL.match(pattern)[0]  # type: ignore[index]
+
+
+def _candidates(contents: Contents, query: Query) -> Iterator[StoredDocument]:
+    if query.ids:
+        return contents.documents(ids=query.ids)
+    return selected_documents(contents, [query.pattern] if query.pattern else [])
+
+
+def _meeting(query: Query) -> Callable[[StoredDocument], bool]:
+    if not query.condition:
+        return lambda _: True
+    from migrator.transformers.where import where  # only for a condition
+
+    keep = where(query.condition)
+
+    def meets(document: StoredDocument) -> bool:
+        leaf = document.live
+        return leaf is not None and keep(decode(leaf.body)) is not None
+
+    return meets
