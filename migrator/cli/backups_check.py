@@ -97,6 +97,7 @@ def check_command(**values: Any) -> None:
     """
     from migrator.backup.check import check
     from migrator.backup.record import Recorder
+    from migrator.files.streams import is_stream
 
     asked, age, wanted = made(DrillOptions, values), made(AgeOptions, values), made(RestoreOptions, values)
     if asked.target and not asked.drill:
@@ -120,7 +121,9 @@ def check_command(**values: Any) -> None:
         reading = partial(tell, what="" if age.manifests_only else "reading")
         checked = check(opened, names, cipher, contents=not age.manifests_only, listener=reading)
         found = Found(checked, manifests_only=age.manifests_only)
-        if not age.manifests_only:
+        # What came through a pipe keeps nothing.
+        keeps = not is_stream(wanted.place)
+        if keeps and not age.manifests_only:
             recorder.checked(checked)
         if age.max_age:
             place = shown_url(wanted.place)
@@ -130,8 +133,9 @@ def check_command(**values: Any) -> None:
 
             for each in drill(config, wanted, names, stopping=stopping, told=partial(tell, what="restoring")):
                 found.drills.append(each)
-                recorder.drilled(each)
-        found.recorded = recorder.ok if config or not age.manifests_only else None
+                if keeps:
+                    recorder.drilled(each)
+        found.recorded = recorder.ok if keeps and (config or not age.manifests_only) else None
         show(found_as_dict(found), found_to_text(found, opened.describe()))
         if not found.ok:
             run.failure = " ".join(found.verdicts)
