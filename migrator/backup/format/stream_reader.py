@@ -117,8 +117,6 @@ class _Reading:
         name, self._size_bytes = self._header()
         self._start = start
         if name == END:
-            if self._found:
-                self._damaged(self._found[0].start, "is in no list of digests")
             if self._own(name, self._size_bytes) != self._lists.as_dict():
                 self._damaged(start, "does not fit what came before it")
         elif name.startswith(f"{FOLDER}/"):

@@ -200,6 +200,23 @@ def test_a_copy_goes_on_wherever_it_was_stopped(source: Place, sealed: bool, tmp
     assert stops > 10
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_a_stopped_copy_left_is_not_believed(source: Place, sealed: bool, tmp_path: Path) -> None:
+    """A file of an unfinished snapshot that has other bytes by now is sent again."""
+    public, key = new_key(tmp_path)
+    options: dict[str, Any] = {"recipients": (public,)} if sealed else {}
+    with pytest.MonkeyPatch.context() as patch:
+        stopping_after(9, patch)
+        with contextlib.suppress(KeyboardInterrupt):
+            copy(source, str(tmp_path / "t"), **options)
+    target = open_place(str(tmp_path / "t"))
+    [first, *_] = [name for name in target.names() if "/segment-" in name]
+    target.write(first, target.read(first)[:-1] + b"x")
+    assert copy(source, target.describe(), **options).ok
+    cipher = open_cipher(identity_file=str(key)) if sealed else PLAIN
+    assert states(target, cipher) == states(source)
+
+
 def test_ctrl_c_is_heard_between_files(source: Place, tmp_path: Path) -> None:
     """And says how far it came."""
     stopping = threading.Event()

@@ -154,6 +154,19 @@ def test_what_is_left_out_doubled_or_put_elsewhere_is_missed(whole: bytes, tmp_p
         unpacked(monkey, tmp_path / "twice")
 
 
+def test_a_list_that_is_left_out_with_its_files_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle by the number of the next one, and the last one by the end."""
+    monkeypatch.setattr(stream, "MAX_LISTED", 3)
+    data = made(*((f"databases/{number}", b"x") for number in range(9)))
+    found = members(data)
+    lists = [each for each in found if "sha256" in each.name]
+    for number, says in ((0, "is not the next list"), (1, "is not the next list"), (2, "does not fit what came")):
+        start = found[found.index(lists[number]) - 3].offset
+        end = found[found.index(lists[number]) + 1].offset
+        with pytest.raises(DamagedBackup, match=says):
+            unpacked(data[:start] + data[end:], tmp_path / str(number))
+
+
 def test_what_follows_the_end(whole: bytes, tmp_path: Path) -> None:
     """Zeros are a tape's; anything else is refused, and where the stream ends is said."""
     unpacked(whole + bytes(100_000), tmp_path / "padded", 777)
