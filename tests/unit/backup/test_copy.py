@@ -175,7 +175,7 @@ def test_a_copy_goes_on_wherever_it_was_stopped(source: Place, sealed: bool, tmp
     cipher = open_cipher(identity_file=str(key)) if sealed else PLAIN
     files = totals(copy(source, str(tmp_path / "once"), **options))["files"]
     stops = 0
-    for stop in itertools.count(0, 3):
+    for stop in itertools.count(0, 7):
         url = str(tmp_path / f"t{stop}")
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             stopping_after(stop, patch)
@@ -197,7 +197,7 @@ def test_a_copy_goes_on_wherever_it_was_stopped(source: Place, sealed: bool, tmp
         assert {path.name for path in (tmp_path / f"t{stop}").rglob("*") if path.is_file()} == {
             path.name for path in (tmp_path / "once").rglob("*") if path.is_file()
         }
-    assert stops > 10
+    assert stops > 5
 
 
 @pytest.mark.parametrize("sealed", [False, True])

@@ -113,8 +113,8 @@ def test_a_cut_stream_is_never_taken_for_a_whole_one(whole: bytes, tmp_path: Pat
 def test_a_changed_byte_is_found_wherever_it_is(whole: bytes, tmp_path: Path) -> None:
     """In a header, a file, a list, between files, behind the end."""
     rng = random.Random(2)
-    # Every byte of some headers and what follows them, and others.
-    ats = {*range(0, 1536, 3), *range(len(whole) - 2600, len(whole)), *rng.sample(range(len(whole)), 400)}
+    # Some headers and what follows them, and others.
+    ats = {*range(0, 1536, 7), *range(len(whole) - 2600, len(whole), 5), *rng.sample(range(len(whole)), 250)}
     for at in sorted(ats):
         changed = bytearray(whole)
         changed[at] ^= 1 << rng.randrange(8)
