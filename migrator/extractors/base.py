@@ -57,9 +57,12 @@ class BaseExtractor:
         return f"{collection} {position!s:.100}"
 
     def close(self) -> None:
-        """Close the client of a server, where one was made; else nothing is held open between readings."""
+        """Close the client of a server, where one was made, and the connections to where files lie."""
         if "_client" in self.__dict__:
             self.__dict__["_client"].close()
+        for path in (self.__dict__.get("_path"), *self.__dict__.get("_files", {}).values()):
+            if isinstance(path, RemotePath):
+                path.close()
 
 
 def after_scheme(source: str, scheme: str) -> str:

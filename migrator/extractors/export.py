@@ -128,9 +128,8 @@ class ExportExtractor(BaseExtractor):
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._parked:
-            self._parked[0].close()
-            self._parked = None
+        self._leave()
+        super().close()
 
     def _place(self, collection: str, document: int | str) -> str:
         which = shown(document) if isinstance(document, str) else str(document)
@@ -147,8 +146,13 @@ class ExportExtractor(BaseExtractor):
         file = TextFile(self._path, offset=offset)
         return file, documents_in(file)
 
+    def _leave(self) -> None:
+        if self._parked:
+            self._parked[0].close()
+            self._parked = None
+
     def _park(self, file: TextFile, text: JsonText) -> None:
-        self.close()
+        self._leave()
         if text.lost:
             file.close()
         else:

@@ -132,6 +132,11 @@ class RemotePath:
         """Open it for reading."""
         return io.BufferedReader(RemoteFile(self.origin, self.look, str(self)), _BUFFER_BYTES)
 
+    def close(self) -> None:
+        """Let go of connections that wait for the next reading."""
+        if "origin" in self.__dict__:
+            self.origin.close()
+
     def at(self, url: FileUrl) -> RemotePath:
         """The same with another URL."""
         return RemotePath(url, self._config, self._environ)

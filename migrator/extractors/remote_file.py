@@ -82,7 +82,10 @@ class Origin(Protocol):
         """
 
     def children(self) -> Mapping[str, Origin] | None:
-        """What a folder holds, by name; None of what is no folder. Folders in it end with a slash."""
+        """What files a folder holds, by name; None of what is no folder."""
+
+    def close(self) -> None:
+        """Let go of connections that wait for the next reading."""
 
 
 class RemoteFile(io.RawIOBase):

@@ -132,6 +132,9 @@ class StoreOrigin:
         root = self._url.rstrip("/")
         return {name: StoreOrigin(self._system, path, f"{root}/{name}") for name, path in sorted(names.items())}
 
+    def close(self) -> None:
+        """The driver keeps what it has for all who use it."""
+
     def _looked(self) -> Look:
         self._system.invalidate_cache()
         info = self._system.info(self._path)

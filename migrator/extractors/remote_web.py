@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import replace
-from functools import cache
 from urllib.parse import urljoin
 
 from migrator.config import JobConfig
@@ -40,7 +39,7 @@ class WebOrigin:
         self._url = url
         self._config = config
         self._environ = {name: value for name, value in environ.items() if not name.startswith("COUCHDB_")}
-        self._transport = cache(self._new_transport)
+        self._transports: dict[str, Transport] = {}
 
     def look(self) -> Look:
         """Look at the file by asking for its first bytes: a URL that is signed is signed for GET alone."""
@@ -51,10 +50,11 @@ class WebOrigin:
             status, headers, body = self._asked({})
             size = _size_bytes(headers)
         head = b"" if status == 416 else _first(body)
-        if status == 206:
+        if status == 200:
+            body.close()
+        else:
             # Read to its end, so that its connection serves on.
             _ended(body)
-        body.close()
         if size is None and "chunked" not in headers.get("Transfer-Encoding", "").lower():
             raise ConfigError(
                 f"{self._url.shown}: its server does not say how long it is, and no cut could be told.",
@@ -129,7 +129,7 @@ class WebOrigin:
         url = self._url
         for _ in range(_MAX_REDIRECTS):
             base = f"{url.scheme}://{url.userinfo}{url.place.partition('/')[0]}"
-            status, found, body = self._transport(base).stream(url.url, headers=wanted, decode=False)
+            status, found, body = self._transport_to(base).stream(url.url, headers=wanted, decode=False)
             if status not in _REDIRECTS or "Location" not in found:
                 if status in {200, 206, 416}:
                     return status, found, body
@@ -169,9 +169,16 @@ class WebOrigin:
             )
         return ConfigError(f"{shown}: the server refuses the request ({status}).", hint="Look at the URL.")
 
-    def _new_transport(self, base: str) -> Transport:
-        endpoint, _ = read_url(base, environ=self._environ, config=self._config)
-        return Transport(replace(endpoint, couchdb=False, auth=BASIC), max_connections=2)
+    def close(self) -> None:
+        """Close the connections."""
+        while self._transports:
+            self._transports.popitem()[1].close()
+
+    def _transport_to(self, base: str) -> Transport:
+        if base not in self._transports:
+            endpoint, _ = read_url(base, environ=self._environ, config=self._config)
+            self._transports[base] = Transport(replace(endpoint, couchdb=False, auth=BASIC), max_connections=2)
+        return self._transports[base]
 
 
 def _first(body: Generator[bytes]) -> bytes:

@@ -10,7 +10,7 @@ from migrator.errors import ConfigError
 from migrator.extractors.base import absolute, factory
 from migrator.extractors.lines import TextFile
 from migrator.extractors.memory import MemoryExtractor
-from migrator.extractors.remote import AnyPath, file_path
+from migrator.extractors.remote import AnyPath, RemotePath, file_path
 
 # A TOML file is read as a whole; what people write by hand is far smaller.
 MAX_BYTES = 64_000_000
@@ -29,6 +29,8 @@ def open_toml(name: AnyPath, collections: Sequence[str] | None = None) -> Memory
     path = file_path(name)
     with io.BufferedReader(TextFile(path)) as file:  # type: ignore[type-var] # as in `csv`
         text = file.read(MAX_BYTES + 1)
+    if isinstance(path, RemotePath):
+        path.close()
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{path} has more than {MAX_BYTES:,} bytes.", hint="Divide it into several files.")
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -152,6 +152,10 @@ class Retrier:
                 broken = error
             else:
                 return
+            finally:
+                # Whoever leaves after the first item would leave it open: tenacity still holds what it gave.
+                if isinstance(items, Generator):
+                    items.close()
 
     def _again(
         self,

@@ -23,6 +23,7 @@ from migrator.jobs.registry import open_extractor
 from migrator.model import Extractor
 from migrator.retry.retrier import Retrier
 from migrator.testing import documents_of
+from tests import support
 from tests.docs.pages import ROOT
 from tests.sources.killing import killed_and_resumed
 from tests.support.commands import run
@@ -367,6 +368,19 @@ def test_a_run_that_was_killed_asks_for_the_rest(server: StubServer, file: Serve
     assert 0 < begun[1] < begun[2]
 
 
+def test_a_run_into_a_server_that_was_killed_loses_nothing(
+    server: StubServer, file: ServedFile, server_url: str, database_prefix: str, tmp_path: Path
+) -> None:
+    """All documents are there, once each."""
+    file.data = b"".join(json.dumps({"_id": f"{n:05}", "text": "x" * 200}).encode() + b"\n" for n in range(5_000))
+    name = f"{database_prefix}orders"
+    killed_and_resumed(f"{server.url}/orders.ndjson", tmp_path, "--to", server_url, "--map", f"orders={name}")
+    found = support.get(f"{server_url}/{name}/_all_docs")["rows"]
+    assert [row["id"] for row in found] == [f"{n:05}" for n in range(5_000)]
+    assert {row["value"]["rev"].partition("-")[0] for row in found} == {"1"}
+    assert len(ranges(server)) == 3
+
+
 def test_no_signature_is_told_and_the_next_goes_on(server: StubServer, file: ServedFile, tmp_path: Path) -> None:
     """In no message, report or checkpoint; it is the same source when the URL is signed again."""
     file.data += b"{broken\n" + file.data.replace(b'"o', b'"p')
@@ -402,6 +416,15 @@ def test_another_version_is_refused_on_resume(server: StubServer, file: ServedFi
     file.etag = '"two"'
     assert run(*command, "--resume").code == 6
     file.etag = ""
+    assert run(*command, "--resume").code == 6
+
+
+def test_what_has_no_version_is_not_gone_on_with(server: StubServer, file: ServedFile, tmp_path: Path) -> None:
+    """Not even where it is the same: nobody can know."""
+    file.data, file.in_parts, file.chunked, file.etag = LINES + b"{broken\n", False, True, ""
+    command = ["run", "--from", f"{server.url}/orders.ndjson", "--to", str(tmp_path / "out"), "--max-errors", "0"]
+    command += ["--checkpoint", str(tmp_path / "cp.json"), "--rejects", str(tmp_path / "rejects.ndjson")]
+    assert run(*command).code == 3
     assert run(*command, "--resume").code == 6
 
 

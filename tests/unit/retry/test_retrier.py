@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -256,3 +256,24 @@ def test_a_call_that_passes_keeps_nothing() -> None:
         assert [None, None] == [reference() for reference in kept]
     finally:
         gc.enable()
+
+
+def test_what_was_opened_after_a_break_is_closed_by_who_leaves_early() -> None:
+    """At once, and not when garbage is collected: it may hold a connection."""
+    left: list[int] = []
+    opened: list[int] = []
+
+    def items() -> Iterator[int]:
+        opened.append(1)
+        if len(opened) == 1:
+            raise TransientError("gone")
+        try:
+            yield from range(5)
+        finally:
+            left.append(1)
+
+    found = Retrier(sleep=lambda _: None).iterate("reading", items)
+    assert next(found) == 0
+    assert left == []
+    found.close()  # type: ignore[attr-defined] # it is a generator
+    assert left == [1]
