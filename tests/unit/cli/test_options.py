@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from migrator.backup.options import BackupOptions, RestoreOptions
+from migrator.backup.options import BackupOptions, CatOptions, CopyOptions, RestoreOptions
 from migrator.backup.prune import Policy
 from migrator.backup.storage.base import open_place
 from migrator.cli import COMMANDS, cli
@@ -35,7 +35,8 @@ from tests.support.backups import simple, write
 
 ALL = (Connection, Watch, LogOptions, JobConfig, BackupOptions, RestoreOptions, Policy, ConvertJob, SeedOptions)
 ALL += (Masking, PlanOptions, ApplyOptions, WaitOptions, SandboxOptions)  # type: ignore[assignment]
-ALL += (SecureOptions, ReplicationOptions, DrillOptions, AgeOptions, ShowOptions, CommandOptions, Output)  # type: ignore[assignment]
+ALL += (SecureOptions, ReplicationOptions, DrillOptions, AgeOptions, ShowOptions, CatOptions, CopyOptions)  # type: ignore[assignment]
+ALL += (CommandOptions, Output)  # type: ignore[assignment]
 A, B = "http://a:5984", "http://b:5984"
 # What is typed, and the function behind the command, which is asked what reaches it.
 SEAMS: dict[str, tuple[list[str], str]] = {
@@ -65,10 +66,12 @@ SEAMS: dict[str, tuple[list[str], str]] = {
     "sandbox": ([], "migrator.sandbox.Sandbox"),
     "backups prune": (["--from", "place", "--keep-within", "7d"], "migrator.backup.prune.plan_pruning"),
     "backups check": (["--from", "place", "--drill", "--to", A], "migrator.backup.restore_test.drill"),
+    "backups copy": (["place", "there"], "migrator.backup.copy.run_copy"),
     "report": (["report.json", "--html"], "migrator.report.html.render_page"),
 }
 # Of these, no option but --json or a pattern goes beyond the command.
-WITHOUT_OPTIONS = {"status", "plugins", "completion", "backups list", "backups show"}
+WITHOUT_OPTIONS = {"status", "plugins", "completion"}
+WITHOUT_OPTIONS |= {f"backups {name}" for name in ("list", "show", "ls", "find", "diff", "cat", "history")}
 # Given in `SEAMS`, read before the function is reached, or tested elsewhere with a watchdog of its own.
 NOT_CHANGED = frozenset({"source", "target", "place", "ping", "webhook", "metrics", "wait_s", "within"})
 # What every command has, or what its log is like.
