@@ -31,7 +31,7 @@ _KINDS = {
 _NAME = r"`(?:[^`]|``)*`"
 _JSON_CHECK = re.compile(rf"\s*({_NAME}) .* CHECK \(json_valid\(({_NAME})\)\),?")
 BAD_TEXT = b"\xff"
-"""What stands before the bytes of a text that has no UTF-8; UTF-8 has no such byte."""
+"""What stands before the bytes of a text that has no UTF-8, and alone for one too large to look at."""
 
 
 def kind_of(code: int, charset: str) -> str:
@@ -129,6 +129,8 @@ def _timestamp(text: str) -> Any:
 
 def _text(raw: bytes) -> str | Unreadable:
     read = read_text(raw)
+    if raw == BAD_TEXT:
+        return Unreadable("unreadable", "the text is larger than the server converts: its max_allowed_packet")
     if isinstance(read, Unreadable) and raw.startswith(BAD_TEXT):
         return Unreadable(read.error, "the text has characters that Unicode lacks", raw[len(BAD_TEXT) :])
     return read

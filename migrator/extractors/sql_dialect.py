@@ -27,6 +27,8 @@ class Dialect:
 
     words: tuple[str, ...] = ()
     """The words before the colon of a URL."""
+    compares_rows = False
+    """It compares the columns of a key at once, by an index."""
     credentials_hint = "Put them into the URL."
     unpromised = (
         "is read by SQLAlchemy's own rules for its dialect: by the key, values as the driver gives them or as "

@@ -95,6 +95,7 @@ class Postgresql(Dialect):
 
     words = ("postgresql", "postgres")
     credentials_hint = "Put them into the URL, PGPASSWORD or ~/.pgpass."
+    compares_rows = True
     unpromised = ""
 
     def url(self, url: sa.URL) -> sa.URL:

@@ -34,7 +34,17 @@ class KeyRanges:
         dialect = self.database.dialect
         columns = [dialect.compared(column) for column in key]
         bound = [dialect.bound(self.database, column, value) for column, value in zip(key, values, strict=True)]
-        return columns[0] > bound[0] if len(key) == 1 else sa.tuple_(*columns) > sa.tuple_(*bound)
+        if len(key) == 1:
+            return columns[0] > bound[0]
+        if dialect.compares_rows:
+            return sa.tuple_(*columns) > sa.tuple_(*bound)
+        pairs = list(zip(columns, bound, strict=True))
+        behind = [
+            sa.and_(*(before == value for before, value in pairs[:at]), column > value)
+            for at, (column, value) in enumerate(pairs)
+        ]
+        # The first column alone lets an index be used.
+        return sa.and_(columns[0] >= bound[0], sa.or_(*behind))
 
     def dividing(self, key: Sequence[sa.Column[Any]], parts: int, min_rows: int) -> list[list[Any]]:
         """Find keys that divide a table into ranges of about one size; each is the last of its range.
@@ -143,7 +153,8 @@ def query_columns(database: Database, text: str, name: str) -> sa.FromClause:
     with database.engine.connect() as connection:
         database.dialect.begin_query(connection)
         # The query is the user's own text, and a database that is opened for reading runs it.
-        found = connection.execute(sa.text(f"SELECT * FROM ({query}) AS migrator_query LIMIT 0"))  # noqa: S608
+        # No row is asked for, in words that every database has.
+        found = connection.execute(sa.text(f"SELECT * FROM ({query}) migrator_query WHERE 1 = 0"))  # noqa: S608
         told = found.cursor.description if found.cursor is not None else ()
         described = [(str(each[0]), each[1]) for each in told]
     names = [column for column, _ in described]

@@ -33,6 +33,7 @@ class Sqlite(Dialect):
     """A file."""
 
     words = ("sqlite",)
+    compares_rows = True
     unpromised = ""
 
     def shown_database(self, url: sa.URL) -> str | None:

@@ -203,6 +203,23 @@ def test_text_that_has_no_unicode_is_a_fault_of_its_row(base: str) -> None:
         assert f"odd [{id}]: {column}: " in record.fault.reason
 
 
+def test_a_text_too_large_to_convert_is_a_fault_of_its_row(base: str) -> None:
+    """Where the server would give null in its place; what needs no conversion is read whatever its size."""
+    statements(
+        base,
+        "CREATE TABLE large (id int PRIMARY KEY, plain longtext charset utf8mb4, other longtext charset utf16)",
+        "INSERT INTO large VALUES (1, repeat('x', 200000), 'a'), (2, 'b', repeat('y', 100000)), (3, 'c', 'c')",
+        "SET GLOBAL max_allowed_packet = 65536",
+    )
+    try:
+        first, second, third = read(base, "large")
+    finally:
+        statements(base, "SET GLOBAL max_allowed_packet = DEFAULT")
+    assert (first.fault, len(first.document["plain"])) == (None, 200_000)
+    assert "large [2]: other: the text is larger than the server converts" in second.fault.reason
+    assert third.document == {"_id": "3", "id": 3, "plain": "c", "other": "c"}
+
+
 KEYS = {
     "integers": ("bigint", "(-5), (-4), (0), (9223372036854775807)"),
     "unsigned": ("bigint unsigned", "(0), (9223372036854775807), (9223372036854775808), (18446744073709551615)"),

@@ -97,6 +97,7 @@ def test_null_stays_null(code: int) -> None:
     [
         (253, b"caf\xe9", "not UTF-8", b"caf\xe9"),
         (253, BAD_TEXT + b"\x81\x30", "Unicode lacks", b"\x81\x30"),
+        (253, BAD_TEXT, "max_allowed_packet", b""),
         (245, b'{"a": ', "", b'{"a": '),
         (245, b"1e999", "", b"1e999"),
     ],
@@ -106,7 +107,7 @@ def test_what_has_no_value_is_a_fault_with_its_bytes(code: int, sent: bytes, wor
     found = reader(kind_of(code, "utf8mb4"))(sent)
     assert isinstance(found, Unreadable)
     assert words in found.reason
-    assert bytes(found.raw) == raw
+    assert bytes(found.raw or b"") == raw
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))

@@ -592,6 +592,15 @@ def test_any_other_dialect_is_read_the_same_way(monkeypatch: pytest.MonkeyPatch,
     report = migrator.run(source, str(tmp_path / "out"), checkpoint=str(tmp_path / "c"))
     assert report.ok
     assert report.totals.written == sum(map(len, ROWS.values()))
+    statements(
+        f"sqlite:///{tmp_path / 'app.db'}",
+        "CREATE TABLE pairs (a INTEGER, b TEXT, c INTEGER, PRIMARY KEY (a, b, c))",
+        "INSERT INTO pairs VALUES (1, 'x', 2), (1, 'y', 1), (2, 'a', 1), (1, 'x', 1), (2, 'a', 3)",
+    )
+    records = read(source, "pairs")
+    assert [record.document["_id"] for record in records] == ["1:x:1", "1:x:2", "1:y:1", "2:a:1", "2:a:3"]
+    for at, record in enumerate(records, 1):
+        assert read(source, "pairs", record.position) == records[at:]
     (sentence,) = report.unconfirmed
     assert source in sentence
     assert "was not made sure of" in sentence
