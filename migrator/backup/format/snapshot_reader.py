@@ -56,6 +56,7 @@ def _entries_of(
     files: StoredFiles, snapshot: str, file: Segment | StoredFile, wanted: Wanted, first: bytes
 ) -> Iterator[Entry]:
     offset = first_frame(files, snapshot, file, first) if first else 0
+    every = wanted.everything
     length = files.length(snapshot, file)
     while offset < length:
         lines, offset = files.frame(snapshot, file, offset)
@@ -64,7 +65,7 @@ def _entries_of(
                 continue
             head, body = divide(line)
             key = head["id"].encode()
-            if wanted.has(key):
+            if every or wanted.has(key):
                 yield Entry(key, snapshot, head, body)
             elif wanted.ends_before(key):
                 return

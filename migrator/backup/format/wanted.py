@@ -26,6 +26,11 @@ class Wanted:
     prefix: bytes = b""
     ids: Sequence[bytes] | None = field(default=None, compare=False)
 
+    @property
+    def everything(self) -> bool:
+        """True where all ids are asked for."""
+        return self.after is None and not self.prefix and self.ids is None
+
     @cached_property
     def _known(self) -> frozenset[bytes]:
         return frozenset(self.ids or ())
