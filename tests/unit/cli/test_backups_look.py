@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from migrator.cli import backup_rows
 from tests.support.backups import PlainAttachment, PlainLeaf, at, local, simple, write
 from tests.support.commands import run_whole
+from tests.support.processes import LIMIT_S
 from tests.unit.backup.test_cipher import new_key
 
 ODD = '_design/a "b"\n\u00e9\U0001f600'
@@ -211,3 +214,20 @@ def test_encrypted(tmp_path: Path) -> None:
         assert rows(tmp_path, *words, "--identity", str(key))[0].get("id", "doc-00003") == "doc-00003"
         code, lines, said = look(tmp_path, *words)
         assert (code, lines, "is encrypted" in said, "--identity" in said) == (2, [], True, True)
+
+
+def test_a_damaged_attachment_leaves_no_file(folder: Path) -> None:
+    """And what is right goes through a pipe byte by byte."""
+    command = [sys.executable, "-m", "migrator", "backups", "cat", "--from", "b", "orders", "b"]
+    words = [*command, "--rev", "1-a", "--attachment", "photo.png"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, check=True, timeout=LIMIT_S)
+    assert (done.stdout, done.stderr) == (bytes(range(256)), b"")
+    for segment in (folder / "b" / "databases" / "orders").rglob("segment-*"):
+        data = bytearray(segment.read_bytes())
+        data[len(data) // 2] ^= 1
+        segment.write_bytes(data)
+    code, lines, said = look(
+        folder, "cat", "orders", "b", "--rev", "1-a", "--attachment", "photo.png", "--output", "x"
+    )
+    assert (code, lines, "damaged" in said) == (4, [], True)
+    assert not (folder / "x").exists()
