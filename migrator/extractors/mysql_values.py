@@ -61,7 +61,17 @@ def reader(kind: str) -> Callable[[Any], Any]:
         kind: as `kind_of` says.
     """
     read = _READERS[kind]
-    return lambda sent: None if sent is None else read(sent.encode() if isinstance(sent, str) else bytes(sent))
+
+    def value(sent: Any) -> Any:
+        if sent is None:
+            return None
+        raw = sent.encode() if isinstance(sent, str) else bytes(sent)
+        try:
+            return read(raw)
+        except ValueError:
+            return Unreadable("unreadable", f"what the server sends for it is not of the kind {kind}", raw)
+
+    return value
 
 
 def single(value: float) -> float:

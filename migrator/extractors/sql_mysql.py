@@ -119,7 +119,11 @@ class Mysql(Dialect):
 
     def relations(self, database: Database) -> Mapping[str, bool]:
         """The tables and views of the database that the URL names."""
-        return {str(name): bool(int(own)) for name, own in database.rows(sa.text(_RELATIONS))}
+
+        def found() -> Mapping[str, bool]:
+            return {str(name): bool(int(own)) for name, own in database.rows(sa.text(_RELATIONS))}
+
+        return database.once("relations", found)
 
     def parts(self, database: Database, name: str) -> tuple[sa.Table, ...]:
         """A table with all its columns; of a view, which a reader may not see the text of, what it gives."""

@@ -26,7 +26,7 @@ from migrator.jobs.run import run_job
 from migrator.model import events
 from migrator.verification.job import verify_job
 from tests import support
-from tests.sources import postgresql
+from tests.sources import mariadb, postgresql
 from tests.support.dask_cluster import Cluster
 
 WORKERS = 2
@@ -139,14 +139,15 @@ def test_a_killed_worker_loses_and_doubles_nothing(
     assert not any(comparison.missing or comparison.different for comparison in found.comparisons.values())
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def sql_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database of each kind."""
     if request.param == "sqlite":
         (tmp_path / "app.db").touch()
         yield f"sqlite:///{tmp_path / 'app.db'}"
         return
-    with postgresql.database(request.getfixturevalue("postgresql_url")) as url:
+    server = {"postgresql": postgresql, "mariadb": mariadb}[request.param]
+    with server.database(request.getfixturevalue(f"{request.param}_url")) as url:
         yield url
 
 
@@ -155,10 +156,10 @@ def test_a_table_is_divided_by_its_key(
 ) -> None:
     """Workers read ranges of a key and are killed meanwhile: every row is there once, as by one process."""
     table, small = f"{database_prefix}rows", f"{database_prefix}few"
-    engine = sa.create_engine(sql_url)
+    engine = sa.create_engine(sql_url.replace("mysql:", "mysql+pymysql:"))
     with engine.begin() as connection:
         connection.exec_driver_sql(
-            f"CREATE TABLE {table} (region TEXT, n INTEGER, s TEXT, PRIMARY KEY (region, n))"
+            f"CREATE TABLE {table} (region VARCHAR(20), n INTEGER, s TEXT, PRIMARY KEY (region, n))"
         )
         connection.exec_driver_sql(f"CREATE TABLE {small} (n INTEGER PRIMARY KEY)")
         connection.exec_driver_sql(f"INSERT INTO {small} VALUES (1), (2)")

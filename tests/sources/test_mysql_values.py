@@ -99,6 +99,10 @@ def test_null_stays_null(code: int) -> None:
         (253, BAD_TEXT + b"\x81\x30", "Unicode lacks", b"\x81\x30"),
         (253, BAD_TEXT, "max_allowed_packet", b""),
         (245, b'{"a": ', "", b'{"a": '),
+        (3, b"seven", "kind integer", b"seven"),
+        (246, b"NaN", "kind decimal", b"NaN"),
+        (5, b"0.1000000000000000123", "kind double", b"0.1000000000000000123"),
+        (10, b"\xff", "kind date", b"\xff"),
         (245, b"1e999", "", b"1e999"),
     ],
 )
