@@ -11,7 +11,7 @@ import click
 
 from migrator.backup.catalog import Catalog, open_catalog
 from migrator.backup.format.manifest import is_snapshot_id
-from migrator.backup.listing import snapshot_at, snapshots_at
+from migrator.backup.listing import snapshots_at
 from migrator.backup.options import RestoreOptions
 from migrator.cli.backup_options import at_option, database_option, from_option, identity_option
 from migrator.cli.backup_rows import cells, one_database, print_rows, say_broken
@@ -28,16 +28,16 @@ DOCUMENT = ("rev", "state", "conflicts", "attachments", "size")
 
 
 @click.command("ls", cls=Command, short_help="List the documents of a database.")
-@click.argument("named", metavar="[DATABASE]", required=False)
-@click.argument("matching", metavar="[PATTERN]...", nargs=-1)
+@click.argument("words", metavar="[DATABASE] [PATTERN]...", nargs=-1)
 @from_option
 @at_option
+@database_option
 @identity_option
-def ls_command(named: str | None, matching: tuple[str, ...], **values: Any) -> None:
+def ls_command(words: tuple[str, ...], **values: Any) -> None:
     """List the documents of DATABASE, deleted ones too, as of a backup: all, or those that a PATTERN means.
 
-    Without DATABASE, list the databases as of that time. A PATTERN is an id or has * and ? for any characters;
-    what begins with _ is meant by one that begins with it too: '_design/*'.
+    Without DATABASE, list the databases as of that time; several are chosen with --database. A PATTERN is an id or
+    has * and ? for any characters; what begins with _ is meant by one that begins with it too: '_design/*'.
 
     Examples:
 
@@ -47,27 +47,38 @@ def ls_command(named: str | None, matching: tuple[str, ...], **values: Any) -> N
       migrator backups ls --from s3://bucket/couchdb --at 2026-11-25 orders 'o-17*' --json
     """
     from migrator.backup.contents import Contents
-    from migrator.backup.find import selected_documents
+    from migrator.backup.find import Found, selected_documents
 
     wanted = made(RestoreOptions, values)
     catalog = open_catalog(wanted.place, wanted.identity)
-    if named is None:
+    if not words and not wanted.databases:
         _list_databases(catalog, wanted.at)
         return
-    database = one_database(catalog, named)
-    manifest = snapshot_at(catalog, database, wanted.at)
-    where = {"database": database, "snapshot": manifest.snapshot}
-    with Contents(catalog, manifest) as contents:
-        count = print_rows(
-            selected_documents(contents, matching),
-            ("id", *DOCUMENT),
-            lambda each: (printable(each.id), *cells(each)),
-            lambda each: {**where, **each.as_dict()},
-        )
-        if not count and matching:
-            raise contents.missing(matching[0])
+    patterns = words if wanted.databases else words[1:]
+    manifests, broken = snapshots_at(catalog, wanted.databases or (one_database(catalog, words[0]),), wanted.at)
+
+    def found() -> Iterator[Found]:
+        for database, manifest in manifests.items():
+            with Contents(catalog, manifest) as contents:
+                for document in selected_documents(contents, patterns):
+                    yield Found(database, manifest, document)
+
+    head = ("database", "id", *DOCUMENT)[0 if wanted.databases else 1 :]
+    count = print_rows(
+        found(),
+        head,
+        lambda each: (printable(each.database), printable(each.document.id), *cells(each.document))[-len(head) :],
+        lambda each: each.as_dict(),
+        left=len(head) - 3,
+    )
+    say_broken(broken)
+    if not count and patterns:
+        with Contents(catalog, next(iter(manifests.values()))) as contents:
+            raise contents.missing(patterns[0])
     if not count and not asked(AS_JSON):
-        print_text(f"{printable(database)} was empty at {manifest.finished}.\n")
+        print_text("There was no document.\n")
+    if broken:
+        sys.exit(EXIT_DIFFERENCES)
 
 
 @click.command("find", cls=Command, short_help="Find documents by id, pattern or field.")

@@ -71,6 +71,12 @@ def test_ls(folder: Path) -> None:
     assert (found["c"]["deleted"], found["a"]["rev"]) == (True, "2-a")
     assert [row["id"] for row in rows(folder, "ls", "--at", "2026-11-24T12:00Z", "orders")] == [ODD, "a", "b", "c"]
     assert [row["id"] for row in rows(folder, "ls", "orders", "_design/*")] == [ODD]
+    found_in = [(row["database"], row["id"]) for row in rows(folder, "ls", "--database", "*", "?", "doc*")]
+    assert found_in == [*(("orders", id) for id in "abcd"), ("users/old", "doc-00001")]
+    code, lines, _ = look(folder, "ls", "--database", "*")
+    assert (code, lines[0].split()[:2], len(lines)) == (0, ["database", "id"], 8)
+    code, _, said = look(folder, "ls", "orders", "nothing*")
+    assert (code, "holds no document 'nothing*'" in said) == (2, True)
     code, lines, _ = look(folder, "ls", "orders")
     assert code == 0
     assert [line.split()[:1] for line in lines[3:]] == [["a"], ["b"], ["c"], ["d"]]
