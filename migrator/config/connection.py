@@ -39,6 +39,14 @@ class Connection:
         "Send to a server and receive from it at most so many bytes a second, as in 5MB/s: the whole job.",
         unit="BYTES/s",
     )
+    head_room: float | None = _tuning(
+        None,
+        "Ask a server for less while another client's requests take more than FACTOR times as long as before.",
+        unit="[FACTOR]",
+        bare=2.0,
+        at_least=1,
+        text="off; 2 without FACTOR",
+    )
     ca_file: str = _tls("", "PEM file of the authority that signed the server's certificate.", unit="FILE")
     client_cert: str = _tls("", "PEM file of a client certificate.", unit="FILE")
     client_key: str = _tls("", "PEM file of the client certificate's key.", unit="FILE")
@@ -49,11 +57,11 @@ class Connection:
     @property
     def pace(self) -> PaceLimits:
         """How fast a server may be used."""
-        return PaceLimits(parse_rate(self.rate), parse_bandwidth(self.bandwidth))
+        return PaceLimits(parse_rate(self.rate), parse_bandwidth(self.bandwidth), self.head_room or 0.0)
 
     def shares_of(self, parts: int) -> dict[str, str]:
         """The options of each of so many processes that do one job together."""
-        docs_per_s, bytes_per_s = (each / max(1, parts) for each in self.pace)
+        docs_per_s, bytes_per_s = (each / max(1, parts) for each in self.pace[:2])
         return {
             "rate": f"{docs_per_s:g}" if docs_per_s else "",
             "bandwidth": f"{bytes_per_s:.0f}" if bytes_per_s else "",

@@ -14,9 +14,9 @@ _BANDWIDTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKMG]i?)?B?(?:/s)?\s*")
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 # A request is made no smaller for the sake of bandwidth than this, or what goes with each would be most of it.
 MIN_BYTES = 65_536
-PACE = ("rate", "bandwidth")
+PACE = ("rate", "bandwidth", "head_room")
 """The options of what moves documents, and of nothing else."""
-NUMBERS = frozenset({"max_errors", *PACE})
+NUMBERS = frozenset({"max_errors", "rate", "bandwidth"})
 """Options that are texts, which a job file and Python may give as a number too."""
 
 
@@ -25,6 +25,7 @@ class PaceLimits(NamedTuple):
 
     docs_per_s: float = 0.0
     bytes_per_s: float = 0.0
+    head_room: float = 0.0
 
     def bounded(self, limits: BatchLimits) -> BatchLimits:
         """Batches of no more than goes in a second, so that they go evenly and not after a long wait."""

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from migrator import naming
 from migrator.config import Connection
+from migrator.config.pace import UNLIMITED
 from migrator.couch.endpoint import Endpoint, Reach, read_url, redact, too_many_segments
 from migrator.couch.places import checked_place, is_server_url
 from migrator.errors import ConfigError, EndpointError, TransientError
@@ -140,7 +141,7 @@ def _answer(endpoint: Endpoint) -> str:
     from migrator.couch.client import CouchClient  # a plain URL needs none
 
     patience_s = min(ASK_TIMEOUT_S, endpoint.read_timeout_s)
-    asked = replace(endpoint, read_timeout_s=patience_s, max_hold_s=patience_s)
+    asked = replace(endpoint, read_timeout_s=patience_s, max_hold_s=patience_s, pace=UNLIMITED)
     with contextlib.closing(CouchClient(asked, max_connections=1)) as client:
         answer = client.call("GET")
     try:

@@ -71,7 +71,7 @@ class Pace:
     """
 
     def __init__(self, limits: PaceLimits = UNLIMITED) -> None:
-        self._per_s, size = limits
+        self._per_s, size = limits.docs_per_s, limits.bytes_per_s
         self._reads, self._writes = (Bucket(self._per_s) if self._per_s else None for _ in range(2))
         self._bytes = Bucket(size) if size else None
         self.piece_bytes = min(BUFFER_BYTES, max(MIN_PIECE_BYTES, int(size * PIECE_S))) if size else BUFFER_BYTES

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from migrator.couch.connections import BUFFER_BYTES, open_pool, timeout_of
 from migrator.couch.endpoint import Endpoint
+from migrator.couch.head_room import room_of
 from migrator.couch.login import basic_headers, login_of
 from migrator.couch.pacing import Pace, hold_of
 from migrator.couch.responses import network_error, refuse_proxy
@@ -45,6 +47,7 @@ class Transport:
         self._login = login_of(endpoint)
         self._hold = hold_of(endpoint)
         self.pace = Pace(endpoint.pace)
+        self._room = room_of(endpoint)
         self._pool: Any = open_pool(endpoint, maxsize=max_connections)
 
     def within(self, read_timeout_s: float | None) -> Transport:
@@ -136,8 +139,10 @@ class Transport:
             if isinstance(body, bytes):
                 headers = {**headers, "Content-Length": str(len(body))}
             body = self.pace.sent(body)
+        under_way = self._room.request(self._pool) if self._room else nullcontext()
         try:
-            response = self._pool.urlopen(method, self._address(url), body=body, headers=headers, **options)
+            with under_way:
+                response = self._pool.urlopen(method, self._address(url), body=body, headers=headers, **options)
         except (HTTPError, OSError) as error:
             raise network_error(self._endpoint, of, error) from error
         self._hold.answered(response.status, response.headers, self._endpoint.max_hold_s)
@@ -151,7 +156,7 @@ class Transport:
                 pieces: Iterator[bytes] = response.stream(BUFFER_BYTES)
             else:
                 pieces = iter(partial(response.read1, self.pace.piece_bytes), b"")
-            yield from self.pace.received(pieces)
+            yield from self.pace.received(self._room.each(pieces) if self._room else pieces)
             response.release_conn()
         except (HTTPError, OSError) as error:
             raise network_error(self._endpoint, "GET", error) from error
@@ -161,6 +166,8 @@ class Transport:
 
     def close(self) -> None:
         """Close the idle connections."""
+        if self._room:
+            self._room.leave(self._pool)
         (self._pool.clear if self._endpoint.proxy else self._pool.close)()
 
     def _address(self, url: str) -> str:

@@ -34,6 +34,7 @@ class Servers(Surroundings, total=False):
     auth: Literal["basic", "cookie"]
     rate: str | int
     bandwidth: str | int
+    head_room: float | None
     ca_file: Path
     client_cert: Path
     client_key: Path

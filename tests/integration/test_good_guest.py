@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from migrator.couch import pacing
+from migrator.couch import head_room, pacing
+from migrator.couch.head_room import LEAST, HeadRoom
 from tests import support
 from tests.support.commands import run_whole
 from tests.support.pacing import Taken
@@ -101,3 +102,31 @@ def test_a_replication_has_no_rate(tmp_path: Path, server_url: str) -> None:
     ran = run_whole(tmp_path, *words)
     assert ran.returncode == 2
     assert "--rate" in ran.stderr
+
+
+def test_room_for_others_is_left_while_documents_go(
+    tmp_path: Path, server_url: str, database_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is always too slow is asked now and then, to the end, for reading and for writing."""
+    judged: list[float] = []
+
+    def judge(self: HeadRoom, _seconds: float) -> None:
+        judged.append(self.allowed)
+        self.allowed = LEAST
+
+    monkeypatch.setattr(HeadRoom, "judge", judge)
+    monkeypatch.setattr(head_room, "EVERY_S", 0.001)
+    (tmp_path / "in.ndjson").write_text("".join(f'{{"_id":"{n:03}"}}\n' for n in range(DOCUMENTS)))
+    one, two = (f"{server_url}/{database_prefix}{each}" for each in "ab")
+    for words in (["--from", "in.ndjson", "--to", one], ["--from", one, "--to", two, "--verify"]):
+        ran = run_whole(tmp_path, "run", *words, "--head-room", "--batch-docs", "5")
+        assert ran.returncode == 0, ran.stderr
+    assert stored(server_url, f"{database_prefix}b") == DOCUMENTS
+    assert len(judged) > 1
+
+
+def test_less_than_usual_cannot_be_asked_for(tmp_path: Path) -> None:
+    """A factor below one would be too slow for ever."""
+    ran = run_whole(tmp_path, "run", "--from", "in.ndjson", "--to", "out/", "--head-room", "0.5")
+    assert ran.returncode == 2
+    assert "head_room is 0.5. It must be at least 1." in ran.stderr

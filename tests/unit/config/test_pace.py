@@ -64,7 +64,7 @@ def test_a_job_file_may_give_numbers(tmp_path: Path) -> None:
     """Of documents or bytes, as texts or not."""
     path = tmp_path / "job.toml"
     path.write_text('rate = 250\nbandwidth = "2MB/s"\n')
-    assert JobConfig(**load_job_file(str(path))).pace == (250.0, 2e6)
+    assert JobConfig(**load_job_file(str(path))).pace == PaceLimits(250.0, 2e6)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_batches_are_for_a_second_at_most(limits: PaceLimits, wanted: tuple[int,
     assert (bounded.max_docs, bounded.max_bytes) == wanted
 
 
-@pytest.mark.parametrize(("parts", "share"), [(1, (100.0, 6e6)), (4, (25.0, 1.5e6)), (0, (100.0, 6e6))])
+@pytest.mark.parametrize(("parts", "share"), [(1, (100, 6e6)), (4, (25, 1.5e6)), (0, (100, 6e6))])
 def test_processes_share_what_the_job_may(parts: int, share: tuple[float, float]) -> None:
     """All together are as fast as one."""
     job = Connection(rate="100/s", bandwidth="6MB/s")
     shares: Any = job.shares_of(parts)
-    assert replace(job, **shares).pace == share
+    assert replace(job, **shares).pace == PaceLimits(*share)
     none: Any = Connection().shares_of(parts)
     assert replace(Connection(), **none) == Connection()
