@@ -40,7 +40,7 @@ RANGES_EACH = 4
 MIN_DOCUMENTS = 20_000
 # What is found in a range before its turn comes waits in memory.
 STEP_BYTES = 1_000
-# What processes tell besides: who listens hears of it as of the work of this process.
+# What else processes tell, for those who listen to this one.
 TOLD: dict[str, type[Any]] = {kind.__name__: kind for kind in (events.RetryScheduled,)}
 # What a process can meet.
 MET = (
@@ -56,7 +56,7 @@ Message: TypeAlias = dict[str, Any]
 class Range:
     """A range: records of the source after `lower`, up to `upper`; ids of the target from `first` on below `end`.
 
-    `done` when it was compared to its end, with what was counted in it besides.
+    `done` when it was compared to its end, with what else was counted in it.
     """
 
     lower: Position | None

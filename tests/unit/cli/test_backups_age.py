@@ -170,7 +170,7 @@ def test_an_encrypted_chain_is_not_continued_in_the_open(place: Place, tmp_path:
 
 
 def test_who_watches_over_the_watchdog_is_told(place: Place, tmp_path: Path) -> None:
-    """The metrics file says 4 and keeps the time of the last success; a web hook hears of the database."""
+    """The metrics file says 4 and keeps the time of the last success; a web hook is told of the database."""
     made(place, 30)
     words = ("backups", "check", "--from", "b", "-q", "--metrics", "watchdog.prom", "--max-age")
     assert run_whole(tmp_path, *words, "31h").returncode == 0
