@@ -75,8 +75,8 @@ def documents(leaves: Iterable[Leaf | LeafFault]) -> Iterator[StoredDocument]:
                 found.append(each)
             else:
                 faults.append(each)
-        found.sort(key=lambda leaf: order_of(leaf.rev), reverse=True)
-        if found:
+        if len(found) > 1:
+            found.sort(key=lambda leaf: order_of(leaf.rev), reverse=True)
             winner = winner_of(*found)
             found = [winner, *(leaf for leaf in found if leaf is not winner)]
         yield StoredDocument(id, tuple(found), tuple(faults))

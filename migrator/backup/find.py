@@ -79,17 +79,29 @@ def _by_ids(catalog: Catalog, manifests: Mapping[str, Manifest], ids: Sequence[s
             yield from found
 
 
-def find_earlier(catalog: Catalog, manifests: Mapping[str, Manifest], ids: Sequence[str]) -> Iterator[Found]:
-    """Of each database the newest snapshot before the given one that holds documents which that one does not."""
+def find_earlier(
+    catalog: Catalog, manifests: Mapping[str, Manifest], ids: Sequence[str], unread: dict[str, str]
+) -> Iterator[Found]:
+    """Of each database the newest snapshot before the given one that holds documents which that one does not.
+
+    Args:
+        catalog: the place.
+        manifests: the snapshots that were searched.
+        ids: the documents.
+        unread: gets the snapshots that could not be searched, with the reason.
+    """
     for database, newest in manifests.items():
-        for manifest in reversed(catalog.snapshots(database)):
+        survey = catalog.survey(database)
+        unread.update(survey.damaged)
+        for manifest in reversed(survey.manifests):
             if manifest.snapshot >= newest.snapshot:
                 continue
             try:
                 with Contents(catalog, manifest) as contents:
                     found = list(contents.documents(ids=ids))
-            except DamagedBackup:
-                # An older one may still have it; a check says what is wrong with this one.
+            except DamagedBackup as error:
+                # An older one may still have it.
+                unread[manifest.snapshot] = error.message
                 continue
             if found:
                 yield from (Found(database, manifest, document) for document in found)

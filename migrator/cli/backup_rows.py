@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,8 @@ R = TypeVar("R")
 MAX_ROWS = 1_000
 """So many rows are aligned with each other; those after them are a table of their own."""
 
+MAX_WAIT_S = 0.1
+
 
 def print_rows(
     rows: Iterable[R],
@@ -43,15 +45,25 @@ def print_rows(
         line: a row for programs.
         left: how many columns are words.
     """
-    count = 0
-    found = iter(rows)
-    while some := list(itertools.islice(found, 1 if asked(AS_JSON) else MAX_ROWS)):
-        count += len(some)
-        if asked(AS_JSON):
-            click.echo(json.dumps(line(some[0])))
-        else:
+    as_json = asked(AS_JSON)
+
+    def printed(some: Sequence[R]) -> int:
+        if some and as_json:
+            click.echo("\n".join(json.dumps(line(row)) for row in some))
+        elif some:
             print_text(table([head, *map(cells, some)], left=left) + "\n")
-    return count
+        return len(some)
+
+    count = 0
+    some: list[R] = []
+    last = time.monotonic()
+    for row in rows:
+        some.append(row)
+        # A line that others follow at once waits for them: printing each alone takes longer than all else.
+        if len(some) >= MAX_ROWS or (as_json and time.monotonic() - last > MAX_WAIT_S):
+            count += printed(some)
+            some, last = [], time.monotonic()
+    return count + printed(some)
 
 
 def cells(document: StoredDocument) -> Sequence[str]:

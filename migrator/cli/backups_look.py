@@ -16,8 +16,8 @@ from migrator.backup.options import RestoreOptions
 from migrator.cli.backup_options import at_option, database_option, from_option, identity_option
 from migrator.cli.backup_rows import cells, one_database, print_rows, say_broken
 from migrator.cli.flags import Command, flags, made
-from migrator.cli.messages import AS_JSON, asked, print_text
-from migrator.errors import EXIT_DIFFERENCES, ConfigError
+from migrator.cli.messages import AS_JSON, asked, print_text, say
+from migrator.errors import EXIT_DIFFERENCES, ConfigError, DamagedBackup
 from migrator.naming import counted, printable, shown
 
 if TYPE_CHECKING:
@@ -111,12 +111,13 @@ def find_command(what: str | None, **values: Any) -> None:
     catalog = open_catalog(wanted.place, wanted.identity)
     manifests, broken = snapshots_at(catalog, wanted.databases, wanted.at)
     missing = set(query.ids)
+    unread: dict[str, str] = {}
 
     def found() -> Iterator[Found]:
         for each in find(catalog, manifests, query):
             missing.discard(each.document.id)
             yield each
-        for each in find_earlier(catalog, manifests, sorted(missing)) if missing else ():
+        for each in find_earlier(catalog, manifests, sorted(missing), unread) if missing else ():
             missing.discard(each.document.id)
             yield each
 
@@ -135,10 +136,14 @@ def find_command(what: str | None, **values: Any) -> None:
     say_broken(broken)
     if missing or not (count or query.condition):
         nothing = shown(min(missing) if missing else query.pattern)
+        what = f"No document {nothing} is in the backups of {counted(len(manifests), 'database')}"
+        where = f"in {catalog.place.describe()}"
+        for snapshot, problem in unread.items():
+            say(f"{snapshot} could not be searched: {problem}", "warning")
+        if unread or broken:
+            raise DamagedBackup(f"{what} {where} that can be read.")
         raise ConfigError(
-            f"No document {nothing} is in the backups of {counted(len(manifests), 'database')} in "
-            f"{catalog.place.describe()}.",
-            hint="Look for a part of it: migrator backups find --from PLACE '*PART*'",
+            f"{what} {where}.", hint="Look for a part of it: migrator backups find --from PLACE '*PART*'"
         )
     if not count and not asked(AS_JSON):
         print_text(f"No document meets {printable(query.condition)}.\n")

@@ -133,12 +133,15 @@ def test_what_was_purged_is_found_in_an_older_snapshot(tmp_path: Path) -> None:
     manifests, broken = snapshots_at(catalog, (), "")
     assert (manifests, broken) == ({"orders": newest}, {})
     assert not list(find(catalog, manifests, Query(("doc-00001",))))
-    (found,) = find_earlier(catalog, manifests, ["doc-00001"])
+    unread: dict[str, str] = {}
+    (found,) = find_earlier(catalog, manifests, ["doc-00001"], unread)
     assert (found.manifest, found.document.as_dict()["rev"]) == (second, simple(1, 2).rev)
+    assert unread == {}
     for path in (tmp_path / "databases" / "orders" / second.snapshot).glob("*.zst"):
         path.unlink()
-    (found,) = find_earlier(catalog, manifests, ["doc-00001"])
+    (found,) = find_earlier(catalog, manifests, ["doc-00001"], unread)
     assert found.manifest == first
+    assert list(unread) == [second.snapshot]
     versions = list(History(catalog, "orders", "doc-00001").versions())
     assert [each.change for each in versions] == ["added", "unreadable", "gone"]
     assert "missing" in versions[1].problem

@@ -110,6 +110,11 @@ def test_find(folder: Path) -> None:
     for words in ([], ["a", "--id", "a"]):
         code, _, said = look(folder, "find", *words)
         assert (code, "What is looked for?" in said) == (2, True)
+    with at(SECOND):
+        for name in ("b1", "b2", "b3"):
+            write(local(folder / "b"), [simple(7), simple(8)], database=name)
+    found = [(row["database"], row["id"]) for row in rows(folder, "find", "--id", "doc-00007", "--id", "a")]
+    assert found == [("b1", "doc-00007"), ("b2", "doc-00007"), ("b3", "doc-00007"), ("orders", "a")]
 
 
 def test_diff(folder: Path) -> None:
@@ -206,6 +211,8 @@ def test_a_damaged_snapshot_is_in_no_others_way(folder: Path) -> None:
         copy.unlink()
     code, lines, said = look(folder, "find", "doc-*")
     assert (code, "doc-00001" in lines[2], "orders: " in said) == (4, True, True)
+    code, lines, said = look(folder, "find", "nowhere")
+    assert (code, lines, "that can be read" in said) == (4, [], True)
     code, lines, said = look(folder, "history", "orders", "a")
     assert (code, "unreadable" in lines[3], "damaged" in said) == (4, True, True)
 
