@@ -131,9 +131,8 @@ class SqlExtractor(BaseExtractor):
     def _catalog(self) -> Catalog:
         return Catalog(self._database, self._queries, self.ids_given)
 
-    def _read(self, selects: Sequence[sa.Select[Any]]) -> Iterator[sa.Row[Any]]:
-        with translated(self._database.place), self._database.engine.connect() as connection:
-            self._database.dialect.begin(connection)
+    def _read(self, collection: str, selects: Sequence[sa.Select[Any]]) -> Iterator[sa.Row[Any]]:
+        with translated(self._database.place), self._database.reading(collection) as connection:
             streamed = connection.execution_options(stream_results=True, yield_per=FETCH_ROWS)
             for select in selects:
                 with streamed.execute(select) as rows:
@@ -150,7 +149,7 @@ class SqlExtractor(BaseExtractor):
         rows = Rows(self._database, collection, relation.parts[0], [column.name for column in key])
         while True:
             try:
-                for row in self._read([rows.select(self._between(key, position, upto), key)]):
+                for row in self._read(collection, [rows.select(self._between(key, position, upto), key)]):
                     position = key_position(rows.key(row))
                     yield rows.record(row, position)
             except UnreadableRow as error:
@@ -159,7 +158,7 @@ class SqlExtractor(BaseExtractor):
                 return
             # What failed gave none of its rows: the next ones are divided until those at fault are alone.
             asked = rows.select(self._between(key, position, upto), key, keys_only=True).limit(FETCH_ROWS)
-            found = list(self._read([asked]))
+            found = list(self._read(collection, [asked]))
             if not found:
                 raise failed
             keys = [key_position(list(values)) for values in found]
@@ -171,7 +170,7 @@ class SqlExtractor(BaseExtractor):
     ) -> Iterator[Record]:
         """The rows of some keys in a row, in halves down to the one that the database fails over."""
         try:
-            found = list(self._read([rows.select(self._between(key, after, keys[-1]), key)]))
+            found = list(self._read(rows.collection, [rows.select(self._between(key, after, keys[-1]), key)]))
         except UnreadableRow as error:
             if len(keys) == 1:
                 yield rows.failed(position_key(keys[0], len(key)), keys[0], error.reason)
@@ -203,7 +202,7 @@ class SqlExtractor(BaseExtractor):
         for part in relation.parts:
             rows = Rows(self._database, collection, part, relation.id_columns)
             try:
-                for row in self._read([rows.select((), (), only=relation.inherited)]):
+                for row in self._read(collection, [rows.select((), (), only=relation.inherited)]):
                     number += 1
                     yield rows.record(row, f"row:{number}", f"row {number}")
             except UnreadableRow as error:
@@ -222,7 +221,8 @@ class SqlExtractor(BaseExtractor):
         rows = Rows(self._database, collection, relation.parts[0], ())
         where = [sa.or_(*(column.is_(None) for column in nullable))]
         reason = f"the key {', '.join(column.name for column in nullable)} is null"
-        for number, row in enumerate(islice(self._read([rows.select(where, order)]), read, None), read + 1):
+        found = self._read(collection, [rows.select(where, order)])
+        for number, row in enumerate(islice(found, read, None), read + 1):
             yield Record(f"{_NULLS}:{number}", fault=rows.fault(row, "null_key", reason))
 
 

@@ -27,6 +27,8 @@ class Dialect:
 
     words: tuple[str, ...] = ()
     """The words before the colon of a URL."""
+    keeps_state = False
+    """One state is kept from table to table."""
     compares_rows = False
     """It compares the columns of a key at once, by an index."""
     credentials_hint = "Put them into the URL."

@@ -54,6 +54,7 @@ class Database:
         self.dialect = dialect_of(parsed.drivername)
         self._url = self.dialect.url(parsed)
         self._known: dict[str, Any] = {}
+        self._kept: list[tuple[sa.Connection, set[str]]] = []
         query = {name: value for name, value in parsed.query.items() if name in _SHOWN_QUERY}
         shown_url = self._url.set(query=query, database=self.dialect.shown_database(self._url))
         self.place = shown_url._replace(username=None, password=None).render_as_string()
@@ -77,6 +78,30 @@ class Database:
         with translated(self.place), self.engine.connect() as connection:
             return connection.execute(query, values).all()
 
+    @contextlib.contextmanager
+    def reading(self, collection: str) -> Iterator[sa.Connection]:
+        """A connection for the rows of a collection, of one state from the first to the last, if it can.
+
+        Where the dialect keeps a state, collections that are read one after the other are of the same one; what is
+        read again is of a later one.
+        """
+        kept = None
+        # Threads read too, each by a connection of its own.
+        with contextlib.suppress(IndexError):
+            kept = self._kept.pop()
+        if kept is not None and collection in kept[1]:
+            kept[0].close()
+            kept = None
+        connection, read = kept or (self.engine.connect(), set[str]())
+        with contextlib.ExitStack() as closing:
+            closing.callback(connection.close)
+            if kept is None:
+                self.dialect.begin(connection)
+            yield connection
+            if self.dialect.keeps_state:
+                closing.pop_all()
+                self._kept.append((connection, read | {collection}))
+
     def quoted(self, table: Any) -> str:
         """A table's name as SQL has it."""
         return self.engine.dialect.identifier_preparer.format_table(table)
@@ -94,6 +119,8 @@ class Database:
 
     def close(self) -> None:
         """Close the connections."""
+        while self._kept:
+            self._kept.pop()[0].close()
         if "engine" in self.__dict__:
             self.engine.dispose()
 

@@ -32,6 +32,7 @@ _SETTINGS = {
     "group_concat_max_len": 2**30,
     # Seconds that the server waits for a reader whose target is slow.
     "net_write_timeout": 86_400,
+    "wait_timeout": 86_400,
 }
 # Each of the two servers takes the other's as a comment.
 _NO_TIME_LIMIT = "/*M! max_statement_time = 0, */ /*!50708 max_execution_time = 0, */"
@@ -69,6 +70,7 @@ class Mysql(Dialect):
 
     words = ("mysql", "mariadb")
     credentials_hint = "Put them into the URL, or the password into MYSQL_PWD."
+    keeps_state = True
     unpromised = ""
 
     def url(self, url: sa.URL) -> sa.URL:

@@ -84,7 +84,7 @@ class Rows:
         self, database: Database, collection: str, source: sa.FromClause, id_columns: Sequence[str]
     ) -> None:
         columns = list(source.columns)
-        self._collection = collection
+        self.collection = collection
         self._source = source
         self._names = [str(column.name) for column in columns]
         self._asked = [database.dialect.asked(column) for column in columns]
@@ -107,7 +107,7 @@ class Rows:
     def record(self, row: Sequence[Any], position: Position, shown: str = "") -> Record:
         """The document of a row, or why it has none."""
         document = self._document(row)
-        place = f"{self._collection} {shown or shown_key(position):.100}"
+        place = f"{self.collection} {shown or shown_key(position):.100}"
         id = ""
         if self._key_at:
             key = self.key(row)
@@ -131,12 +131,12 @@ class Rows:
         known = {self._names[at]: value for at, value in zip(self._key_at, key, strict=True)}
         lost = dict.fromkeys(self._names, Unreadable("unreadable", reason))
         document = {"_id": None} | lost | known | {"_id": id} if id else lost | known
-        place = f"{self._collection} {shown_key(position):.100}"
+        place = f"{self.collection} {shown_key(position):.100}"
         return Record(position, fault=row_fault(place, "unreadable", reason, id=id, document=document))
 
     def fault(self, row: Sequence[Any], error: str, reason: str) -> Fault:
         """A row that has no key."""
-        return row_fault(self._collection, error, reason, document=self._document(row))
+        return row_fault(self.collection, error, reason, document=self._document(row))
 
     def _document(self, row: Sequence[Any]) -> dict[str, Any]:
         return dict(zip(self._names, row, strict=True))

@@ -81,6 +81,8 @@ def database(url: str) -> Iterator[str]:
         own = sa.make_url(url).set(username=name, password=PASSWORD, database=name, drivername="mysql")
         yield own.render_as_string(hide_password=False)
         with engine.connect() as connection:
+            # A reader that was not closed holds its tables: that is a failure, and nothing to wait for.
+            connection.exec_driver_sql("SET lock_wait_timeout = 60")
             connection.exec_driver_sql(f"DROP DATABASE {name}")
             connection.exec_driver_sql(f"DROP USER {name}")
     finally:

@@ -404,6 +404,32 @@ def test_each_table_is_of_one_state(db: str) -> None:
     assert {document["s"] for document in found} == {"x" * 500}
 
 
+def test_tables_are_of_one_state_too(db: str, tmp_path: Path) -> None:
+    """Those that are read one after the other; what is read again is of a later one."""
+    statements(db, "CREATE TABLE a (id int PRIMARY KEY)", "CREATE TABLE b (id int PRIMARY KEY)")
+    statements(db, "INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (1)")
+    with closing(SqlExtractor(db)) as extractor:
+
+        def ids(name: str) -> list[Any]:
+            return [record.document["id"] for record in extractor.extract(name) if record.document]
+
+        assert ids("a") == [1]
+        statements(db, "INSERT INTO a VALUES (2)", "INSERT INTO b VALUES (2)")
+        assert ids("b") == [1]
+        assert ids("b") == [1, 2]
+        statements(db, "INSERT INTO a VALUES (3)")
+        # Two at a time have two connections.
+        assert len(list(zip(extractor.extract("b"), extractor.extract("a"), strict=False))) == 2
+        assert ids("a") == [1, 2, 3]
+
+    class Writing(SqlExtractor):
+        def extract(self, collection: str, *, after: Any = None) -> Iterator[Any]:
+            yield from super().extract(collection, after=after)
+            statements(db, "INSERT INTO b VALUES (9)" if collection == "a" else "DELETE FROM a")
+
+    assert migrator.run(Writing(db), str(tmp_path / "out"), checkpoint=str(tmp_path / "c")).totals.written == 5
+
+
 def test_a_reading_that_is_given_up_ends_at_once(db: str, capfd: pytest.CaptureFixture[str]) -> None:
     """The rest is not read; nothing is said, and the server has no reader left."""
     statements(db, "CREATE TABLE t (id int PRIMARY KEY, s text)")
