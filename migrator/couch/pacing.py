@@ -11,6 +11,7 @@ from migrator.config.pace import UNLIMITED, PaceLimits
 from migrator.couch.connections import BUFFER_BYTES
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.responses import retry_after_s
+from migrator.errors import Interrupted
 from migrator.retry.bucket import Bucket
 from migrator.retry.waiting import wait
 
@@ -96,9 +97,13 @@ class Pace:
             self._reads.take(documents)
 
     def write(self, documents: int) -> None:
-        """Wait until so many documents may be written."""
-        if self._writes:
-            self._writes.take(documents)
+        """Wait until so many documents may be written.
+
+        Raises:
+            Interrupted: the run was asked to stop meanwhile; they are not to be written.
+        """
+        if self._writes and not self._writes.take(documents):
+            raise Interrupted("Stopped while waiting to write.", hint="Go on later with --resume.")
 
     def each(self, rows: Generator[T]) -> Generator[T]:
         """The same rows, each a document, no faster than they may be read."""

@@ -18,14 +18,14 @@ class Bucket:
     Args:
         per_s: how many come in a second. It begins empty.
         clock: seconds, for tests.
-        wait: waits; returns at once when the run is to stop, so that what is under way is settled.
+        wait: waits; False at once when the run is to stop.
     """
 
     def __init__(
         self,
         per_s: float,
         clock: Callable[[], float] = time.monotonic,
-        wait: Callable[[float], object] = wait,
+        wait: Callable[[float], bool] = wait,
     ) -> None:
         self._per_s = per_s
         self._clock = clock
@@ -34,12 +34,11 @@ class Bucket:
         self._level = 0.0
         self._seen = clock()
 
-    def take(self, count: float) -> None:
-        """Take so many, and wait until they have come."""
+    def take(self, count: float) -> bool:
+        """Take so many, and wait until they have come; False when the run was asked to stop meanwhile."""
         with self._lock:
             now = self._clock()
             self._level = min(self._per_s * BURST_S, self._level + (now - self._seen) * self._per_s) - count
             self._seen = now
             owed_s = -self._level / self._per_s
-        if owed_s > 0:
-            self._wait(owed_s)
+        return owed_s <= 0 or self._wait(owed_s)

@@ -24,7 +24,8 @@ class _Recorder:
     def __init__(self, own: list[float]) -> None:
         self._own = own
 
-    def take(self, count: float) -> None:
+    def take(self, count: float) -> bool:
         """Take so many."""
         if count:
             self._own.append(count)
+        return True

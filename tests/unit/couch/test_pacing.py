@@ -13,6 +13,7 @@ from migrator.couch.client import CouchClient
 from migrator.couch.endpoint import Endpoint
 from migrator.couch.pacing import MIN_PIECE_BYTES, Hold, hold_of
 from migrator.couch.transport import Transport
+from migrator.errors import Interrupted
 from migrator.retry import waiting
 from migrator.retry.retrier import Retrier
 from tests.support.pacing import Taken
@@ -209,3 +210,17 @@ def test_what_goes_slowly_goes_in_small_parts() -> None:
     slow = CouchClient(Endpoint("http://127.0.0.1:1", pace=PaceLimits(docs_per_s=7.5)))
     assert slow.pace.at_most(5_000) == 7
     assert CouchClient(Endpoint("http://127.0.0.1:1", pace=PaceLimits(docs_per_s=0.1))).pace.at_most(5_000) == 1
+
+
+def test_what_waits_to_be_written_is_not_written_when_a_run_is_stopped(thread_of_its_own: None) -> None:
+    """It is not sent in a hurry either; what is read or answered is settled."""
+    stopping = threading.Event()
+    stopping.set()
+    waiting.works_for(stopping)
+    with StubServer(answer) as server:
+        client = CouchClient(Endpoint(server.url, pace=PaceLimits(docs_per_s=0.001, bytes_per_s=0.001)))
+        with pytest.raises(Interrupted, match="with resume=True"):
+            client.bulk_docs("db", [b"{}", b"{}"])
+        assert server.asked == []
+        assert len([*client.stored("db", ["a", "b"])]) == 2
+        client.close()
