@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
+import migrator
 from migrator.cli import cli
 from migrator.errors import ConfigError, EndpointError, RejectsError
 from migrator.model import Counts, Reject
@@ -141,6 +142,15 @@ def test_a_web_hook_gets_a_small_json(tmp_path: Path, watchdog: StubServer) -> N
     assert value.pop("text").endswith(").")
     assert (value.pop("version"), value.pop("host")) == (1, socket.gethostname())
     assert value == {name: printed[name] for name in printed if name not in {"schema", "collections"}}
+
+
+def test_a_function_tells_a_web_hook_too(tmp_path: Path, watchdog: StubServer) -> None:
+    """As its command does, and what goes wrong with that is a warning."""
+    where = source(tmp_path, '{"_id":"a"}')
+    assert migrator.run(where, str(tmp_path / "out"), webhook=f"{watchdog.url}/x").ok
+    assert [asked.json["totals"]["written"] for asked in watchdog.asked] == [1]
+    with pytest.warns(UserWarning, match="web hook failed"):
+        assert migrator.run(where, str(tmp_path / "other"), webhook="http://127.0.0.1:1/s3cret").ok
 
 
 def test_a_web_hook_hears_of_failures(
