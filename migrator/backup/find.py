@@ -11,7 +11,7 @@ from migrator.backup.catalog import Catalog
 from migrator.backup.contents import Contents, StoredDocument
 from migrator.backup.format.manifest import Manifest
 from migrator.codec import decode
-from migrator.errors import DamagedBackup
+from migrator.errors import ConfigError, DamagedBackup
 from migrator.naming import is_meant, is_pattern
 
 AT_ONCE = 8
@@ -129,7 +129,11 @@ def _meeting(query: Query) -> Callable[[StoredDocument], bool]:
         return lambda _: True
     from migrator.transformers.where import where  # only for a condition
 
-    keep = where(query.condition)
+    try:
+        keep = where(query.condition)
+    except ConfigError as error:
+        # It was not typed as a transformer.
+        raise ConfigError(error.message.replace("--transform where:", "The condition "), hint=error.hint) from None
 
     def meets(document: StoredDocument) -> bool:
         leaf = document.live

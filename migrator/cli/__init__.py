@@ -55,7 +55,7 @@ ELSEWHERE = {
     **dict.fromkeys(("compare", "diff", "prove"), "verify"),
     **dict.fromkeys(("dump", "save"), "backup"),
     "check": "doctor",
-    "list": "backups list",
+    **{name: f"backups {name}" for name in ("list", "ls", "find", "cat", "history")},
     "prune": "backups prune",
 }
 
