@@ -93,6 +93,28 @@ def test_its_backup_is_whole_and_is_converted(folder: Path) -> None:
     assert documents(folder / "now.backup") == documents(folder / "orders.backup")
 
 
+def test_its_backup_is_looked_into(folder: Path) -> None:
+    """Each document is found by its id and its past is shown; what is printed is what was stored."""
+    where = ("--from", "place")
+    listed = [
+        json.loads(line) for line in run("backups", "ls", *where, "oldv_orders", "--json").output.splitlines()
+    ]
+    assert len(listed) > 3
+    stored = {(each["_id"], each["_rev"]): each for each in map(json.loads, documents(folder / "orders.backup"))}
+    for row in listed:
+        (found,) = run("backups", "find", *where, "--id", row["id"], "--json").output.splitlines()
+        assert json.loads(found) == {**row, "database": "oldv_orders"}
+        ran = run("backups", "cat", *where, "oldv_orders", row["id"], "--rev", row["rev"])
+        names = ("_revisions", "_attachments")
+        told, expected = (
+            {name: value for name, value in each.items() if name not in names}
+            for each in (json.loads(ran.output), stored[row["id"], row["rev"]])
+        )
+        assert told == expected
+        history = run("backups", "history", *where, "oldv_orders", row["id"], "--json").output.splitlines()
+        assert [json.loads(line)["rev"] for line in history][-1] == row["rev"]
+
+
 def documents(path: Path) -> list[str]:
     """The documents of a couchbackup file, in any order."""
     rows = [row for line in lines(path) for row in json.loads(line) if isinstance(row, dict)]

@@ -182,7 +182,7 @@ def test_patterns_and_conditions(tmp_path: Path) -> None:
     manifests = {"orders": manifest}
     for condition, ids in (("n=2", ["ab"]), ("n>12345678901234567889", ["a*"]), ("n<0", [])):
         assert [each.document.id for each in find(catalog, manifests, Query(condition=condition))] == ids
-    with pytest.raises(ConfigError, match="^The condition =2: there is no field before"):
+    with pytest.raises(ConfigError, match=r"^The condition =2: there is no field before"):
         list(find(catalog, manifests, Query(condition="=2")))
 
 
