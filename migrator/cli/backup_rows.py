@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from migrator.errors import DamagedBackup
 
 R = TypeVar("R")
+ROWS = "Print a line of JSON for each row, as it is found."
 MAX_ROWS = 1_000
 """So many rows are aligned with each other; those after them are a table of their own."""
 

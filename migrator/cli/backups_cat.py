@@ -11,13 +11,18 @@ from migrator.backup.catalog import open_catalog
 from migrator.backup.listing import snapshot_at
 from migrator.backup.options import CatOptions, RestoreOptions
 from migrator.cli.backup_options import at_option, from_option, identity_option
-from migrator.cli.backup_rows import one_database, print_rows, write_bytes
+from migrator.cli.backup_rows import ROWS, one_database, print_rows, write_bytes
 from migrator.cli.flags import Command, flags, made
 from migrator.cli.messages import say
 from migrator.errors import EXIT_DIFFERENCES, ConfigError
 
 
-@click.command("cat", cls=Command, short_help="Print a document or an attachment.")
+@click.command(
+    "cat",
+    cls=Command,
+    json_help="The same as without: a document is a line of JSON.",
+    short_help="Print a document or an attachment.",
+)
 @click.argument("named", metavar="DATABASE")
 @click.argument("id", metavar="ID")
 @from_option
@@ -54,7 +59,7 @@ def cat_command(named: str, id: str, **values: Any) -> None:
                 click.echo(document_text(leaf).decode())
 
 
-@click.command("history", cls=Command, short_help="Show what each snapshot holds of a document.")
+@click.command("history", cls=Command, json_help=ROWS, short_help="Show what each snapshot holds of a document.")
 @click.argument("named", metavar="DATABASE")
 @click.argument("id", metavar="ID")
 @from_option

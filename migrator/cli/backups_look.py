@@ -14,7 +14,7 @@ from migrator.backup.format.manifest import is_snapshot_id
 from migrator.backup.listing import snapshots_at
 from migrator.backup.options import RestoreOptions
 from migrator.cli.backup_options import at_option, database_option, from_option, identity_option
-from migrator.cli.backup_rows import cells, one_database, print_rows, say_broken
+from migrator.cli.backup_rows import ROWS, cells, one_database, print_rows, say_broken
 from migrator.cli.flags import Command, flags, made
 from migrator.cli.messages import AS_JSON, asked, print_text, say
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, DamagedBackup
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DOCUMENT = ("rev", "state", "conflicts", "attachments", "size")
 
 
-@click.command("ls", cls=Command, short_help="List the documents of a database.")
+@click.command("ls", cls=Command, json_help=ROWS, short_help="List the documents of a database.")
 @click.argument("words", metavar="[DATABASE] [PATTERN]...", nargs=-1)
 @from_option
 @at_option
@@ -81,7 +81,7 @@ def ls_command(words: tuple[str, ...], **values: Any) -> None:
         sys.exit(EXIT_DIFFERENCES)
 
 
-@click.command("find", cls=Command, short_help="Find documents by id, pattern or field.")
+@click.command("find", cls=Command, json_help=ROWS, short_help="Find documents by id, pattern or field.")
 @click.argument("what", metavar="[ID|PATTERN|CONDITION]", required=False)
 @from_option
 @at_option
@@ -151,7 +151,7 @@ def find_command(what: str | None, **values: Any) -> None:
         sys.exit(EXIT_DIFFERENCES)
 
 
-@click.command("diff", cls=Command, short_help="Show what changed between two points in time.")
+@click.command("diff", cls=Command, json_help=ROWS, short_help="Show what changed between two points in time.")
 @click.argument("before", metavar="TIME")
 @click.argument("after", metavar="[TIME]", required=False, default="")
 @from_option

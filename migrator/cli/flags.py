@@ -46,14 +46,17 @@ class Command(click.Command):
 
     Args:
         output: False for one whose standard output belongs to another program, and is no JSON of its own.
+        json_help: what --json does, where that is not as everywhere.
     """
 
-    def __init__(self, *args: Any, output: bool = True, **more: Any) -> None:
+    def __init__(self, *args: Any, output: bool = True, json_help: str = "", **more: Any) -> None:
         super().__init__(*args, **more)
         typed = {flag for param in self.params for flag in param.opts}
         for each in (*options_of(Output), *options_of(LogOptions)) if output else options_of(LogOptions):
             if each.name in {"as_json", "quiet"} and each.flags[-1] not in typed:
-                self.params.append(_kept(each))
+                text = json_help if each.name == "as_json" and json_help else each.option.help
+                option = dataclasses.replace(each.option, help=text)
+                self.params.append(_kept(dataclasses.replace(each, option=option)))
         shown = [param for param in self.params if isinstance(param, Flag) and not param.hidden]
         self.many = len(shown) > MANY
         if self.many:
