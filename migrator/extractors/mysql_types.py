@@ -28,11 +28,6 @@ class Sent(sa.types.UserDefinedType[Any]):
         self.members = members
         self.several = several
 
-    @property
-    def numbered(self) -> bool:
-        """True where the order is not that of the texts or of the written numbers."""
-        return bool(self.members) or self.kind == "bits" or self.name.startswith("YEAR")
-
     def get_col_spec(self, **_: Any) -> str:
         """As the table declares it."""
         return self.name
@@ -60,6 +55,7 @@ class Sent(sa.types.UserDefinedType[Any]):
         if isinstance(value, Unreadable):
             raise ValueError(value.reason)  # noqa: TRY004 (of the column, as the others)
         if self.members:
+            # By number, as ORDER BY goes; beside a text it would be compared as one.
             return place_in(self.members, value, several=self.several)
         return as_single(value) if self.kind == "single" else value
 

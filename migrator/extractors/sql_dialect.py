@@ -120,10 +120,6 @@ class Dialect:
         native: sa.ColumnElement[Any] = column
         return native if _has_python_type(column.type) else sa.cast(column, sa.Text).label(column.name)
 
-    def compared(self, column: Any) -> sa.ColumnElement[Any]:
-        """A column of a key beside `bound`, by the operator that ORDER BY goes by."""
-        return sa.type_coerce(column, sa.types.NullType())
-
     def bound(self, database: Database, column: Any, value: Any) -> sa.ColumnElement[Any]:  # noqa: ARG002
         """A key's value as the database must take it."""
         # The bytes of what is not text, which the database compares as it compared them before.

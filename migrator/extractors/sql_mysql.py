@@ -160,11 +160,6 @@ class Mysql(Dialect):
         native: sa.ColumnElement[Any] = column
         return native
 
-    def compared(self, column: Any) -> sa.ColumnElement[Any]:
-        """By number where ORDER BY goes by number and a comparison with a constant would not."""
-        native = sa.type_coerce(column, sa.types.NullType())
-        return native + sa.literal_column("0") if column.type.numbered else native
-
     def bound(self, database: Database, column: Any, value: Any) -> sa.ColumnElement[Any]:
         """A key's value, by which the rest of the table is asked for.
 

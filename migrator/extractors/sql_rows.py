@@ -32,7 +32,7 @@ class KeyRanges:
         By the operator that ORDER BY goes by, never by Python's comparison.
         """
         dialect = self.database.dialect
-        columns = [dialect.compared(column) for column in key]
+        columns = [sa.type_coerce(column, sa.types.NullType()) for column in key]
         bound = [dialect.bound(self.database, column, value) for column, value in zip(key, values, strict=True)]
         if len(key) == 1:
             return columns[0] > bound[0]

@@ -148,6 +148,8 @@ def valued(base: str) -> str:
         # The values of time stamps are those of a client in Tokyo.
         "SET time_zone = '+09:00'",
         "INSERT INTO vals (id) VALUES (1)",
+        "CREATE TABLE three (id int PRIMARY KEY)",
+        "INSERT INTO three VALUES (1), (2), (3)",
         *(f"UPDATE vals SET v{at} = {literal}" for at, (_, literal, _) in enumerate(VALUES)),
     )
     return base
@@ -170,7 +172,7 @@ def test_a_value_comes_exactly_or_is_the_servers_own_text(valued: str) -> None:
 )
 def test_the_servers_settings_change_nothing(valued: str, setting: str) -> None:
     """Whatever a server, and so each session, is set to: the documents are the same."""
-    before = documents(valued, "vals")
+    before = [*documents(valued, "vals"), *documents(valued, "three")]
     name, _, value = setting.partition(" = ")
     kept = f"SET @kept = @@global.{name}"
     engine = sa.create_engine(sa.make_url(valued).set(drivername="mysql+pymysql"))
@@ -178,7 +180,7 @@ def test_the_servers_settings_change_nothing(valued: str, setting: str) -> None:
         connection.exec_driver_sql(kept)
         connection.exec_driver_sql(f"SET GLOBAL {name} = {value}, GLOBAL sql_select_limit = 1")
         try:
-            after = documents(valued, "vals")
+            after = [*documents(valued, "vals"), *documents(valued, "three")]
         finally:
             connection.exec_driver_sql(f"SET GLOBAL {name} = @kept, GLOBAL sql_select_limit = DEFAULT")
     engine.dispose()
