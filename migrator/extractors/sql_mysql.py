@@ -41,7 +41,7 @@ _SESSION = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 )
-# A sequence of MariaDB has this name for its kind too, and is none of these.
+# MariaDB lists its sequences there too, which are not read.
 _RELATIONS = """
 SELECT TABLE_NAME, TABLE_TYPE NOT IN ('VIEW', 'SYSTEM VIEW') FROM information_schema.TABLES
 WHERE TABLE_SCHEMA = DATABASE()
