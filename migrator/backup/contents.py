@@ -117,11 +117,14 @@ class Contents:
 
     def missing(self, id: str) -> ConfigError:
         """What to raise for a document that is not there: the nearest id, and how to look further back."""
-        entries = self.reader.entries(prefix=id[: max(1, len(id) // 2)])
-        near = did_you_mean(id, dict.fromkeys(entry.id for entry in islice(entries, MAX_NEAR)))
         database = shown(self.manifest.database)
         what = f"The backup of {database} as of {self.manifest.finished} holds no document {shown(id)}."
-        return ConfigError(what, hint=f"{near} {look_back(self.manifest.database, id)}".strip())
+        return ConfigError(what, hint=f"{self.near(id)} {look_back(self.manifest.database, id)}".strip())
+
+    def near(self, id: str) -> str:
+        """Ask whether another id was meant, of those that begin as it does; "" where none is near."""
+        entries = self.reader.entries(prefix=id[: max(1, len(id) // 2)])
+        return did_you_mean(id, dict.fromkeys(entry.id for entry in islice(entries, MAX_NEAR)))
 
 
 def look_back(database: str, id: str) -> str:

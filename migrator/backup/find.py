@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, NamedTuple
 
 from migrator.backup.catalog import Catalog
@@ -106,6 +107,15 @@ def find_earlier(
             if found:
                 yield from (Found(database, manifest, document) for document in found)
                 break
+
+
+def nearest(catalog: Catalog, manifests: Mapping[str, Manifest], id: str) -> str:
+    """Ask whether another id was meant, of one of the first databases; "" where none is near."""
+    for manifest in islice(manifests.values(), AT_ONCE):
+        with Contents(catalog, manifest) as contents:
+            if near := contents.near(id):
+                return near
+    return ""
 
 
 def selected_documents(contents: Contents, patterns: Sequence[str]) -> Iterator[StoredDocument]:

@@ -102,7 +102,7 @@ def find_command(what: str | None, **values: Any) -> None:
       migrator backups find --from s3://bucket/couchdb 'user:*' --database 'app_*' --identity key.txt
       migrator backups find --from /var/backups/couchdb --at 2026-11-25 address.city=Rome --json
     """
-    from migrator.backup.find import Query, find, find_earlier, parse_query
+    from migrator.backup.find import Query, find, find_earlier, nearest, parse_query
 
     wanted = made(RestoreOptions, values)
     if bool(what) is bool(wanted.ids):
@@ -142,9 +142,9 @@ def find_command(what: str | None, **values: Any) -> None:
             say(f"{snapshot} could not be searched: {problem}", "warning")
         if unread or broken:
             raise DamagedBackup(f"{what} {where} that can be read.")
-        raise ConfigError(
-            f"{what} {where}.", hint="Look for a part of it: migrator backups find --from PLACE '*PART*'"
-        )
+        near = nearest(catalog, manifests, min(missing)) if missing else ""
+        part = "Look for a part of it: migrator backups find --from PLACE '*PART*'"
+        raise ConfigError(f"{what} {where}.", hint=f"{near} {part}".strip())
     if not count and not asked(AS_JSON):
         print_text(f"No document meets {printable(query.condition)}.\n")
     if broken:

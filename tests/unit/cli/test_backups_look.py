@@ -107,6 +107,8 @@ def test_find(folder: Path) -> None:
         assert code == 2
         assert "No document 'nowhere" in said
         assert "migrator backups find --from b '*PART*'" in said
+    code, _, said = look(folder, "find", "doc-0001")
+    assert (code, "Did you mean 'doc-00001'? Look for" in said) == (2, True)
     for words in ([], ["a", "--id", "a"]):
         code, _, said = look(folder, "find", *words)
         assert (code, "What is looked for?" in said) == (2, True)
@@ -211,7 +213,7 @@ def test_a_damaged_snapshot_is_in_no_others_way(folder: Path) -> None:
         copy.unlink()
     code, lines, said = look(folder, "find", "doc-*")
     assert (code, "doc-00001" in lines[2], "orders: " in said) == (4, True, True)
-    code, lines, said = look(folder, "find", "nowhere")
+    code, lines, said = look(folder, "find", "doc-0001")
     assert (code, lines, "that can be read" in said) == (4, [], True)
     code, lines, said = look(folder, "history", "orders", "a")
     assert (code, "unreadable" in lines[3], "damaged" in said) == (4, True, True)
