@@ -53,13 +53,17 @@ _NOT_RUN = {
 }
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests did not run here for want of a server."""
-    skips = terminalreporter.stats.get("skipped", [])
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say in the very last lines how many tests did not run here for want of a server."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        # The workers of pytest-xdist have none.
+        return
+    skips = reporter.stats.get("skipped", [])
     for needs, what in _NOT_RUN.items():
         number = sum(needs in str(report.longrepr) for report in skips)
         if number:
-            terminalreporter.write_line(f"{number} tests {what}")
+            reporter.write_line(f"{number} tests {what}")
 
 
 def pytest_collection_finish() -> None:

@@ -16,8 +16,9 @@ def test_tests_without_mariadb_are_counted_at_the_end() -> None:
     lines: list[str] = []
     reasons = [conftest.NEEDS_MARIADB + "x"] * 3 + [conftest.NEEDS_COUCHDB + "y"] + ["something else"]
     reports = [SimpleNamespace(longrepr=("file.py", 1, f"Skipped: {reason}")) for reason in reasons]
-    reporter: Any = SimpleNamespace(stats={"skipped": reports}, write_line=lines.append)
-    conftest.pytest_terminal_summary(reporter)
+    reporter = SimpleNamespace(stats={"skipped": reports}, write_line=lines.append)
+    config: Any = SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin={"terminalreporter": reporter}.get))
+    conftest.pytest_unconfigure(config)
     assert lines[0].startswith("3 tests need MariaDB and did not run here: ")
     assert lines[1].startswith("1 tests need Apache CouchDB itself and did not run here: ")
 
