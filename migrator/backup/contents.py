@@ -129,7 +129,9 @@ class Contents:
 
 def look_back(database: str, id: str) -> str:
     """How to see what all snapshots hold of a document."""
-    return f"All snapshots: migrator backups history --from PLACE {shlex.quote(database)} {shlex.quote(id)}"
+    # What begins with a dash would be an option.
+    words = [database, *(["--"] if id.startswith("-") else []), id]
+    return f"All snapshots: migrator backups history --from PLACE {shlex.join(words)}"
 
 
 def document_text(leaf: Leaf) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from migrator.backup.catalog import Catalog
 from migrator.backup.contents import Contents, StoredDocument
 from migrator.backup.format.manifest import Manifest
+from migrator.backup.listing import noted
 from migrator.codec import decode
 from migrator.errors import ConfigError, DamagedBackup
 from migrator.naming import is_meant, is_pattern
@@ -50,30 +51,43 @@ def parse_query(text: str) -> Query:
     return Query(pattern=text) if is_pattern(text) else Query(ids=(text,))
 
 
-def find(catalog: Catalog, manifests: Mapping[str, Manifest], query: Query) -> Iterator[Found]:
+def find(
+    catalog: Catalog, manifests: Mapping[str, Manifest], query: Query, broken: dict[str, DamagedBackup]
+) -> Iterator[Found]:
     """What is found in databases as of their snapshots, by database and id.
+
+    Args:
+        catalog: the place.
+        manifests: the snapshot of each database.
+        query: what is looked for.
+        broken: gets the databases of which something is damaged that has to be read; others go on.
 
     Raises:
         ConfigError: the condition cannot be read, or there is no key for what is encrypted.
-        DamagedBackup: what has to be read is damaged.
+        DamagedBackup: something of the only database is damaged.
     """
     if query.ids:
-        yield from _by_ids(catalog, manifests, query.ids)
+        yield from _by_ids(catalog, manifests, query.ids, broken)
         return
     meets = _meeting(query)
     for database, manifest in manifests.items():
-        with Contents(catalog, manifest) as contents:
+        with noted(broken, database, alone=len(manifests) == 1), Contents(catalog, manifest) as contents:
             for document in selected_documents(contents, [query.pattern] if query.pattern else []):
                 if meets(document):
                     yield Found(database, manifest, document)
 
 
-def _by_ids(catalog: Catalog, manifests: Mapping[str, Manifest], ids: Sequence[str]) -> Iterator[Found]:
+def _by_ids(
+    catalog: Catalog, manifests: Mapping[str, Manifest], ids: Sequence[str], broken: dict[str, DamagedBackup]
+) -> Iterator[Found]:
     """Of several databases at once: a place far away takes its time for each file."""
 
     def look(database: str) -> list[Found]:
-        with Contents(catalog, manifests[database]) as contents:
-            return [Found(database, manifests[database], each) for each in contents.documents(ids=ids)]
+        found: list[Found] = []
+        manifest = manifests[database]
+        with noted(broken, database, alone=len(manifests) == 1), Contents(catalog, manifest) as contents:
+            found += [Found(database, manifest, each) for each in contents.documents(ids=ids)]
+        return found
 
     with ThreadPoolExecutor(min(AT_ONCE, max(1, len(manifests)))) as pool:
         for found in pool.map(look, manifests):
@@ -81,13 +95,13 @@ def _by_ids(catalog: Catalog, manifests: Mapping[str, Manifest], ids: Sequence[s
 
 
 def find_earlier(
-    catalog: Catalog, manifests: Mapping[str, Manifest], ids: Sequence[str], unread: dict[str, str]
+    catalog: Catalog, manifests: Mapping[str, Manifest | None], ids: Sequence[str], unread: dict[str, str]
 ) -> Iterator[Found]:
     """Of each database the newest snapshot before the given one that holds documents which that one does not.
 
     Args:
         catalog: the place.
-        manifests: the snapshots that were searched.
+        manifests: the snapshots that were searched; None of a database of which none was.
         ids: the documents.
         unread: gets the snapshots that could not be searched, with the reason.
     """
@@ -95,7 +109,7 @@ def find_earlier(
         survey = catalog.survey(database)
         unread.update(survey.damaged)
         for manifest in reversed(survey.manifests):
-            if manifest.snapshot >= newest.snapshot:
+            if newest and manifest.snapshot >= newest.snapshot:
                 continue
             try:
                 with Contents(catalog, manifest) as contents:

@@ -10,20 +10,21 @@ from migrator.backup.catalog import Catalog, Survey
 from migrator.backup.changes import ADDED, CHANGED, DELETED
 from migrator.backup.contents import StoredDocument, documents
 from migrator.backup.format.manifest import Manifest, snapshot_time
-from migrator.backup.format.snapshot_reader import Entry, entries, merged
+from migrator.backup.format.snapshot_reader import OR_SEGMENT, Entry, entries, merged
 from migrator.backup.format.stored_files import StoredFiles
 from migrator.backup.format.wanted import Wanted
 from migrator.errors import DamagedBackup
 from migrator.model.revisions import Leaf, LeafFault
 
-UNCHANGED, ABSENT, GONE, UNREADABLE = "unchanged", "absent", "gone", "unreadable"
+UNCHANGED, ABSENT, GONE, UNREADABLE, UNKNOWN = "unchanged", "absent", "gone", "unreadable", "unknown"
 
 
 class Version(NamedTuple):
     """A document at one snapshot.
 
     `leaves` are the revisions whose bodies are kept, the winner first, and `stored` those of them that this
-    snapshot stores itself. `problem` says why a snapshot cannot be read.
+    snapshot stores itself. `problem` says why a snapshot cannot be read. `change` is since the one before that can
+    be read, and unknown where there are only such as cannot.
     """
 
     snapshot: str
@@ -65,20 +66,24 @@ class History:
             ConfigError: it is encrypted, and there is no key that fits.
         """
         before: StoredDocument | None = None
+        readable = unreadable = False
         with closing(StoredFiles(self._catalog.place, self._survey.manifests, self._catalog.cipher)) as files:
             for snapshot in sorted({*self._known, *self._survey.damaged}):
                 manifest = self._known.get(snapshot)
                 began = f"{snapshot_time(snapshot):%Y-%m-%dT%H:%M:%SZ}"
                 if manifest is None:
+                    unreadable = True
                     yield Version(snapshot, began, UNREADABLE, problem=self._survey.damaged[snapshot])
                     continue
                 try:
                     document = self._at(files, manifest)
                 except DamagedBackup as error:
+                    unreadable = True
                     yield Version(snapshot, manifest.finished, UNREADABLE, problem=error.message)
                     continue
-                yield self._version(manifest, before, document)
-                before = document
+                version = self._version(manifest, before, document)
+                yield version._replace(change=UNKNOWN) if unreadable and not readable else version
+                before, readable = document, True
 
     def manifest(self, snapshot: str) -> Manifest:
         """The manifest of a snapshot that can be read."""
@@ -99,7 +104,7 @@ class History:
         """The lines that a snapshot has of the document itself, where its index says that it has any."""
         if manifest.snapshot not in self._own:
             wanted = Wanted(ids=[self._key])
-            there = next(entries(files, manifest, wanted, of_index=True), None)
+            there = next(entries(files, manifest, wanted, of_index=OR_SEGMENT), None)
             lines = entries(files, manifest, wanted) if there else iter(())
             self._own[manifest.snapshot] = [entry._replace(body=b"") for entry in lines]
         return self._own[manifest.snapshot]

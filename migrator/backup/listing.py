@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
@@ -103,27 +104,41 @@ def snapshot_at(catalog: Catalog, database: str, text: str, flag: str = "--at") 
     return catalog.at(database, parse_moment(text, flag))
 
 
+@contextlib.contextmanager
+def noted(broken: dict[str, DamagedBackup], database: str, *, alone: bool) -> Iterator[None]:
+    """Note that a database is damaged, which is in no other's way; where it is `alone`, raise it."""
+    try:
+        yield
+    except DamagedBackup as error:
+        if alone:
+            raise
+        broken[database] = error
+
+
 def snapshots_at(
-    catalog: Catalog, patterns: Sequence[str], text: str, flag: str = "--at"
+    catalog: Catalog, patterns: Sequence[str], text: str, flag: str = "--at", *, unnamed: Sequence[str] = ()
 ) -> tuple[dict[str, Manifest], dict[str, DamagedBackup]]:
     """As `snapshot_at`, of some databases, and of which of them it is damaged: that is in no other's way.
+
+    Args:
+        catalog: the place.
+        patterns: which databases.
+        text: the time or id.
+        flag: what it was given by, for the message.
+        unnamed: patterns in place of none; without these, none means all.
 
     Raises:
         ConfigError: there is none of a database that was named, or of any.
         DamagedBackup: that of the only one is.
     """
-    # Without a choice, none of the server's own.
-    names = catalog.chosen(patterns or ["*"])
+    names = catalog.chosen(patterns or unnamed)
     found: dict[str, Manifest] = {}
     broken: dict[str, DamagedBackup] = {}
     missing: ConfigError | None = None
     for name in names:
         try:
-            found[name] = snapshot_at(catalog, name, text, flag)
-        except DamagedBackup as error:
-            if len(names) == 1:
-                raise
-            broken[name] = error
+            with noted(broken, name, alone=len(names) == 1):
+                found[name] = snapshot_at(catalog, name, text, flag)
         except ConfigError as error:
             # Of all databases some are younger than that time; one that was named must be there.
             if patterns or len(names) == 1:

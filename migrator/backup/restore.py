@@ -51,7 +51,8 @@ def run_restore(config: JobConfig, options: RestoreOptions, **around: Unpack[Aro
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         catalog = open_catalog(options.place, options.identity, stopping=stopping)
-        manifests, broken = snapshots_at(catalog, options.databases, options.at)
+        # Without a choice, none of the server's own.
+        manifests, broken = snapshots_at(catalog, options.databases, options.at, unnamed=["*"])
         unreadable = [DatabaseResult(name, error=error) for name, error in broken.items()]
         named = [*manifests, *(result.database for result in unreadable)]
         client, one = open_client(config, "target", environ)

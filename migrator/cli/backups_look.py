@@ -11,14 +11,14 @@ import click
 
 from migrator.backup.catalog import Catalog, open_catalog
 from migrator.backup.format.manifest import is_snapshot_id
-from migrator.backup.listing import snapshots_at
+from migrator.backup.listing import noted, snapshots_at
 from migrator.backup.options import RestoreOptions
 from migrator.cli.backup_options import at_option, database_option, from_option, identity_option
 from migrator.cli.backup_rows import ROWS, cells, one_database, print_rows, say_broken
 from migrator.cli.flags import Command, flags, made
 from migrator.cli.messages import AS_JSON, asked, print_text, say
 from migrator.errors import EXIT_DIFFERENCES, ConfigError, DamagedBackup
-from migrator.naming import counted, printable, shown
+from migrator.naming import counted, is_pattern, printable, shown
 
 if TYPE_CHECKING:
     from migrator.backup.changes import Change
@@ -56,11 +56,13 @@ def ls_command(words: tuple[str, ...], **values: Any) -> None:
         return
     patterns = words if wanted.databases else words[1:]
     manifests, broken = snapshots_at(catalog, wanted.databases or (one_database(catalog, words[0]),), wanted.at)
+    missing = {each for each in patterns if not is_pattern(each)}
 
     def found() -> Iterator[Found]:
         for database, manifest in manifests.items():
-            with Contents(catalog, manifest) as contents:
+            with noted(broken, database, alone=len(manifests) == 1), Contents(catalog, manifest) as contents:
                 for document in selected_documents(contents, patterns):
+                    missing.discard(document.id)
                     yield Found(database, manifest, document)
 
     head = ("database", "id", *DOCUMENT)[0 if wanted.databases else 1 :]
@@ -72,10 +74,10 @@ def ls_command(words: tuple[str, ...], **values: Any) -> None:
         left=len(head) - 3,
     )
     say_broken(broken)
-    if not count and patterns:
+    if not broken and (missing or (patterns and not count)):
         with Contents(catalog, next(iter(manifests.values()))) as contents:
-            raise contents.missing(patterns[0])
-    if not count and not asked(AS_JSON):
+            raise contents.missing(min(missing) if missing else patterns[0])
+    if not (count or broken or asked(AS_JSON)):
         print_text("There was no document.\n")
     if broken:
         sys.exit(EXIT_DIFFERENCES)
@@ -114,10 +116,12 @@ def find_command(what: str | None, **values: Any) -> None:
     unread: dict[str, str] = {}
 
     def found() -> Iterator[Found]:
-        for each in find(catalog, manifests, query):
+        for each in find(catalog, manifests, query, broken):
             missing.discard(each.document.id)
             yield each
-        for each in find_earlier(catalog, manifests, sorted(missing), unread) if missing else ():
+        # Of one that is broken as of its newest snapshot all that are readable; as of a time nobody knows which.
+        older = manifests if wanted.at else {**dict.fromkeys(broken), **manifests}
+        for each in find_earlier(catalog, older, sorted(missing), unread) if missing else ():
             missing.discard(each.document.id)
             yield each
 
@@ -145,7 +149,7 @@ def find_command(what: str | None, **values: Any) -> None:
         near = nearest(catalog, manifests, min(missing)) if missing else ""
         part = "Look for a part of it: migrator backups find --from PLACE '*PART*'"
         raise ConfigError(f"{what} {where}.", hint=f"{near} {part}".strip())
-    if not count and not asked(AS_JSON):
+    if not (count or broken or asked(AS_JSON)):
         print_text(f"No document meets {printable(query.condition)}.\n")
     if broken:
         sys.exit(EXIT_DIFFERENCES)
@@ -174,6 +178,8 @@ def diff_command(before: str, after: str, **values: Any) -> None:
 
     wanted = made(RestoreOptions, values)
     catalog = open_catalog(wanted.place, wanted.identity)
+    if not before:
+        raise ConfigError("TIME is empty.", hint="Name a time, a date or a snapshot's id.")
     older, broken = snapshots_at(catalog, wanted.databases, before, "TIME")
     newer, more_broken = snapshots_at(catalog, wanted.databases, after, "TIME")
     broken |= more_broken
@@ -185,7 +191,7 @@ def diff_command(before: str, after: str, **values: Any) -> None:
 
     def found() -> Iterator[tuple[str, Change]]:
         for database in names:
-            with contextlib.ExitStack() as opened:
+            with noted(broken, database, alone=len(names) == 1), contextlib.ExitStack() as opened:
                 sides = [
                     opened.enter_context(Contents(catalog, each[database])) if database in each else None
                     for each in (older, newer)
@@ -210,7 +216,7 @@ def diff_command(before: str, after: str, **values: Any) -> None:
     )
     if not asked(AS_JSON):
         text = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
-        print_text(f"{text or 'No changes'}.\n")
+        print_text(f"{text or ('No changes found' if broken else 'No changes')}.\n")
     say_broken(broken)
     if broken:
         sys.exit(EXIT_DIFFERENCES)

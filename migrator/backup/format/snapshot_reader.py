@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 from migrator.backup.format.cipher import PLAIN, Cipher
 from migrator.backup.format.lines import PIECE, Head, StoredAttachment, divide, stored_attachments
@@ -19,6 +19,9 @@ from migrator.backup.storage.base import Place
 from migrator.errors import DamagedBackup
 from migrator.model.revisions import Attachment, DatabaseFacts, Leaf, LeafFault
 from migrator.naming import shown
+
+OR_SEGMENT: Final = "or segment"
+Index: TypeAlias = bool | Literal["or segment"]
 
 
 class Entry(NamedTuple):
@@ -31,7 +34,7 @@ class Entry(NamedTuple):
 
 
 def entries(
-    files: StoredFiles, manifest: Manifest, wanted: Wanted = EVERYTHING, *, of_index: bool = False
+    files: StoredFiles, manifest: Manifest, wanted: Wanted = EVERYTHING, *, of_index: Index = False
 ) -> Iterator[Entry]:
     """The lines of one snapshot in order, but for pieces.
 
@@ -39,12 +42,14 @@ def entries(
         files: the chain's files.
         manifest: the snapshot.
         wanted: which of them; segments that can hold none are not read.
-        of_index: read the index in place of the segments.
+        of_index: read the index in place of the segments; with `OR_SEGMENT` only where it is as it was written.
     """
     for segment in manifest.segments:
         if not wanted.may_be_in(segment):
             continue
         file: Segment | StoredFile = segment.index if of_index else segment
+        if of_index == OR_SEGMENT and not files.fits(manifest.snapshot, file):
+            file = segment
         try:
             yield from _entries_of(files, manifest.snapshot, file, wanted, wanted.first_in(segment))
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -114,6 +119,8 @@ class _Chain:
         ids: read only these documents.
     """
 
+    _index: Index = True
+
     def __init__(
         self,
         place: Place,
@@ -144,15 +151,15 @@ class _Chain:
 
         The arguments are those of `SnapshotReader.leaves`.
         """
-        return map(_index_entry, self._entries(after, prefix, ids, of_index=True))
+        return map(_index_entry, self._entries(after, prefix, ids, of_index=self._index))
 
     def ids_from(self, number: int) -> Iterator[str]:
         """The ids that the snapshots from one on name themselves, sorted, and each as often as they do."""
-        own = [entries(self._files, each, of_index=True) for each in self._chain[number:]]
+        own = [entries(self._files, each, of_index=self._index) for each in self._chain[number:]]
         return (entry.head["id"] for entry in heapq.merge(*own, key=attrgetter("key")))
 
     def _entries(
-        self, after: str | None, prefix: str, ids: Collection[str] | None, *, of_index: bool = False
+        self, after: str | None, prefix: str, ids: Collection[str] | None, *, of_index: Index = False
     ) -> Iterator[Entry]:
         ids = self._ids if ids is None else ids
         keys = None if ids is None else sorted(id.encode() for id in ids)
@@ -184,6 +191,8 @@ class _Chain:
 
 class SnapshotReader(_Chain):
     """A `RevisionReader` over a chain. Memory is bounded by a frame of each snapshot."""
+
+    _index = OR_SEGMENT
 
     def describe(self) -> str:
         """The place and the snapshot."""

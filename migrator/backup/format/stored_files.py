@@ -18,6 +18,7 @@ from migrator.backup.format.lines import StoredAttachment, piece
 from migrator.backup.format.manifest import Manifest, Segment, StoredFile, damaged
 from migrator.backup.format.segments import Frame, frame_offsets, read_frame
 from migrator.backup.storage.base import Place
+from migrator.errors import DamagedBackup
 from migrator.naming import shown
 
 MAX_COPIES = 64
@@ -120,6 +121,13 @@ class StoredFiles:
             DamagedBackup: it is missing, or not as it was written.
         """
         self._path(self._name(snapshot, file), file)
+
+    def fits(self, snapshot: str, file: Segment | StoredFile) -> bool:
+        """True where a file is there as it was written."""
+        with self._lock, contextlib.suppress(DamagedBackup):
+            self.verify(snapshot, file)
+            return True
+        return False
 
     def where(self, snapshot: str, file: Segment | StoredFile) -> str:
         """The file, for people."""

@@ -132,7 +132,7 @@ def test_what_was_purged_is_found_in_an_older_snapshot(tmp_path: Path) -> None:
     newest = write(place, [simple(2)])
     manifests, broken = snapshots_at(catalog, (), "")
     assert (manifests, broken) == ({"orders": newest}, {})
-    assert not list(find(catalog, manifests, Query(("doc-00001",))))
+    assert not list(find(catalog, manifests, Query(("doc-00001",)), {}))
     unread: dict[str, str] = {}
     (found,) = find_earlier(catalog, manifests, ["doc-00001"], unread)
     assert (found.manifest, found.document.as_dict()["rev"]) == (second, simple(1, 2).rev)
@@ -181,9 +181,9 @@ def test_patterns_and_conditions(tmp_path: Path) -> None:
             assert [each.id for each in selected_documents(contents, patterns)] == ids, patterns
     manifests = {"orders": manifest}
     for condition, ids in (("n=2", ["ab"]), ("n>12345678901234567889", ["a*"]), ("n<0", [])):
-        assert [each.document.id for each in find(catalog, manifests, Query(condition=condition))] == ids
+        assert [each.document.id for each in find(catalog, manifests, Query(condition=condition), {})] == ids
     with pytest.raises(ConfigError, match=r"^The condition =2: there is no field before"):
-        list(find(catalog, manifests, Query(condition="=2")))
+        list(find(catalog, manifests, Query(condition="=2"), {}))
 
 
 def test_what_changed_and_where(tmp_path: Path) -> None:
