@@ -20,6 +20,7 @@ from migrator.errors import EXIT_DIFFERENCES, ConfigError
 @click.command(
     "cat",
     cls=Command,
+    prints=True,
     json_help="The same as without: a document is a line of JSON.",
     short_help="Print a document or an attachment.",
 )
@@ -59,7 +60,9 @@ def cat_command(named: str, id: str, **values: Any) -> None:
                 click.echo(document_text(leaf).decode())
 
 
-@click.command("history", cls=Command, json_help=ROWS, short_help="Show what each snapshot holds of a document.")
+@click.command(
+    "history", cls=Command, prints=True, json_help=ROWS, short_help="Show what each snapshot holds of a document."
+)
 @click.argument("named", metavar="DATABASE")
 @click.argument("id", metavar="ID")
 @from_option

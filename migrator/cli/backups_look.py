@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DOCUMENT = ("rev", "state", "conflicts", "attachments", "size")
 
 
-@click.command("ls", cls=Command, json_help=ROWS, short_help="List the documents of a database.")
+@click.command("ls", cls=Command, prints=True, json_help=ROWS, short_help="List the documents of a database.")
 @click.argument("words", metavar="[DATABASE] [PATTERN]...", nargs=-1)
 @from_option
 @at_option
@@ -83,7 +83,9 @@ def ls_command(words: tuple[str, ...], **values: Any) -> None:
         sys.exit(EXIT_DIFFERENCES)
 
 
-@click.command("find", cls=Command, json_help=ROWS, short_help="Find documents by id, pattern or field.")
+@click.command(
+    "find", cls=Command, prints=True, json_help=ROWS, short_help="Find documents by id, pattern or field."
+)
 @click.argument("what", metavar="[ID|PATTERN|CONDITION]", required=False)
 @from_option
 @at_option
@@ -155,7 +157,9 @@ def find_command(what: str | None, **values: Any) -> None:
         sys.exit(EXIT_DIFFERENCES)
 
 
-@click.command("diff", cls=Command, json_help=ROWS, short_help="Show what changed between two points in time.")
+@click.command(
+    "diff", cls=Command, prints=True, json_help=ROWS, short_help="Show what changed between two points in time."
+)
 @click.argument("before", metavar="TIME")
 @click.argument("after", metavar="[TIME]", required=False, default="")
 @from_option

@@ -40,7 +40,9 @@ class ShowOptions:
     )
 
 
-@click.command("show", cls=Command, short_help="Show what there is, how it grew, and what was proven when.")
+@click.command(
+    "show", cls=Command, prints=True, short_help="Show what there is, how it grew, and what was proven when."
+)
 @click.argument("named", metavar="[PLACE]", required=False)
 @flags(ShowOptions)
 @database_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from migrator.cli.messages import QUIET, release
+from migrator.cli.streams import SafeStream
 from migrator.config import LogOptions, Output
 from migrator.config.option import COMMON, GROUPS, Described, options_of
 from migrator.errors import ConfigError
@@ -47,10 +49,14 @@ class Command(click.Command):
     Args:
         output: False for one whose standard output belongs to another program, and is no JSON of its own.
         json_help: what --json does, where that is not as everywhere.
+        prints: what it prints is all that it does, so that it has failed where that is lost.
     """
 
-    def __init__(self, *args: Any, output: bool = True, json_help: str = "", **more: Any) -> None:
+    def __init__(
+        self, *args: Any, output: bool = True, json_help: str = "", prints: bool = False, **more: Any
+    ) -> None:
         super().__init__(*args, **more)
+        self.prints = prints
         typed = {flag for param in self.params for flag in param.opts}
         for each in (*options_of(Output), *options_of(LogOptions)) if output else options_of(LogOptions):
             if each.name in {"as_json", "quiet"} and each.flags[-1] not in typed:
@@ -76,11 +82,17 @@ class Command(click.Command):
         if ctx.params.get("quiet"):
             ctx.meta[QUIET] = True
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except BaseException as error:
             if getattr(error, "exit_code", getattr(error, "code", 1)):
                 release()
             raise
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        result = super().invoke(ctx)
+        if self.prints and isinstance(sys.stdout, SafeStream):
+            sys.stdout.confirm()
+        return result
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the flags, by group."""

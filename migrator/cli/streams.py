@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO, cast
 
 from migrator.cli.messages import say
+from migrator.errors import StorageError
 
 _ESCAPED = "migrator.escaped"
 _CLOSED = "it is closed"
@@ -101,6 +102,25 @@ class SafeStream:
             os.dup2(null, descriptor)
             os.close(null)
 
+    def confirm(self) -> None:
+        """Where what was written is all that was wanted, it must not be lost; a reader that has gone had enough.
+
+        Raises:
+            StorageError: it is lost.
+        """
+        self.flush()
+        if self.lost and not self.reader_gone:
+            self.lost = False
+            raise StorageError(
+                f"Standard output cannot be written: {self.reason}.",
+                hint="Make room, or send it elsewhere; then run the same command again.",
+            )
+
+    @property
+    def reason(self) -> str:
+        """Why something was lost, for people."""
+        return self.failure or "its reader is too slow"
+
 
 class ClosedInput(io.StringIO):
     """Standard input where there is none: empty for who just reads, an error for who wants to know."""
@@ -134,7 +154,7 @@ def safe_streams() -> Iterator[None]:
         out.flush()
         if out.lost and not out.reader_gone:
             say(
-                f"Standard output cannot be written: {out.failure or 'its reader is too slow'}. "
+                f"Standard output cannot be written: {out.reason}. "
                 "Its text is lost; the work ended as the exit code says.",
                 "error",
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from migrator.cli.streams import SafeStream, safe_streams
+from tests.support.backups import local, simple, write
 
 MIGRATOR = f"{shlex.quote(sys.executable)} -m migrator"
 REV = "1-967a00dff5e02add41819138abb3284d"
@@ -102,6 +103,25 @@ def test_a_result_that_is_lost_is_told(source: Path, tmp_path: Path) -> None:
     )
     gone = shell("migrator completion bash > >(true)", tmp_path)
     assert (gone.returncode, gone.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["ls orders", "ls", "find a", "find n=77", "diff 9000-01-01", "cat orders a", "history orders a", "show"],
+)
+def test_what_only_prints_has_failed_where_its_text_is_lost(tmp_path: Path, words: str) -> None:
+    """`cat … > file` on a full disk must not look well; a reader that had enough is no failure."""
+    write(local(tmp_path / "b"), [simple(1)], database="a")
+    leaf = simple(2)._replace(id="a", body=b'{"_id":"a","_rev":"1-a"}', rev="1-a")
+    write(local(tmp_path / "b"), [leaf])
+    command = f"migrator backups {words} --from b"
+    for form in ("", "--json"):
+        full = shell(f"{command} {form} >/dev/full", tmp_path)
+        if not (form and words in {"find n=77", "diff 9000-01-01"}):
+            assert (full.returncode, "No space left on device" in full.stderr) == (5, True), form
+            assert full.stderr.count("Standard output cannot be written") == 1
+        gone = shell(f"{command} {form} > >(true)", tmp_path)
+        assert (gone.returncode, gone.stderr) == (0, "")
 
 
 def test_a_file_never_gets_the_number_of_a_closed_stream(source: Path, tmp_path: Path) -> None:
