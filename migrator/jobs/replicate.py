@@ -30,6 +30,8 @@ from migrator.retry.retrier import FIRST_CONTACT, Retrier
 
 POLL_S = 0.2
 MAX_POLL_S = 1.0
+# A server tells its runs of one replication apart by the second in which each began.
+APART_S = 1.1
 # Between the posting of a document and the scheduler's notice of it.
 UNKNOWN_S = 30.0
 TELL_EVERY_S = 5.0
@@ -89,6 +91,7 @@ class _Replication:
 
     def __post_init__(self) -> None:
         self.active: dict[str, _Job] = {}
+        self.began = time.monotonic()
         # Removing a job must not be given up because we were asked to stop.
         self.steady = Retrier(FIRST_CONTACT, self.job.listener)
 
@@ -133,6 +136,8 @@ class _Replication:
             document["since_seq"] = "0"
         self._retry(f"prepare {database}", lambda _: self._create(name, database))
         guard = guard_database(self.target, job.retrier, database, hint=AGAIN)
+        # Whatever ran before this one began in an earlier second then.
+        self.job.stopping.wait(max(0.0, self.began + APART_S - time.monotonic()))
         self._retry(f"replicate {name}", lambda _: self.runner.start(id, document))
         now = self.clock()
         return _Job(name, database, id, counts, guard, now, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -26,6 +27,7 @@ class Scheduler:
         self.marks: dict[int, bytes] = {}
         self.jobs: set[str] = set()
         self.looks = 0
+        self.posted_at = 0.0
         self.happens: dict[int, Callable[[], None]] = {}
         self.ends = "completed"
         self.reason = ""
@@ -70,6 +72,7 @@ class Scheduler:
 
     def _job(self, asked: Asked, path: list[str]) -> Reply:
         if asked.method == "POST":
+            self.posted_at = time.monotonic()
             self.jobs.add(asked.json["_id"])
             return Reply(201, {"ok": True})
         if asked.method == "DELETE":
@@ -92,6 +95,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is waited for."""
     monkeypatch.setattr(target_guard, "PAUSES_S", (0.0, 0.0))
     monkeypatch.setattr(replicating, "POLL_S", 0.01)
+    monkeypatch.setattr(replicating, "APART_S", 0.0)
 
 
 @pytest.fixture
@@ -161,6 +165,14 @@ def test_the_same_target_is_a_success(scheduler: Scheduler) -> None:
     """Without a replacement nothing is said, also the second time."""
     assert [replicate(scheduler), replicate(scheduler)] == [2, 2]
     assert scheduler.created == 1
+
+
+def test_two_runs_do_not_begin_within_one_second(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's history has whole seconds: what a run before had done would be counted as this one's."""
+    monkeypatch.setattr(replicating, "APART_S", 0.5)
+    began = time.monotonic()
+    replicate(scheduler)
+    assert scheduler.posted_at - began >= 0.5
 
 
 def test_a_failure_of_its_own_stays_one(scheduler: Scheduler) -> None:
