@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,9 @@ _CREDENTIALS = (
     "DefaultCredentials",
     "ClientAuthentication",
 )
+# What they log of a failure, in tracebacks too, is said by the error that they raise.
+_LOGGERS = ("fsspec", "s3fs", "gcsfs", "adlfs", "paramiko", "botocore", "aiobotocore", "azure", "google")
+_SILENT = logging.NullHandler()
 _HINT = "Check address, credentials and network; go on with --resume."
 
 
@@ -49,6 +53,9 @@ def open_system(url: str, *, needed_by: str, needed: str) -> tuple[Any, str]:
     """
     scheme = url.partition("://")[0].lower()
     driver = (DRIVERS[scheme],) if scheme in DRIVERS else ()
+    for name in _LOGGERS:
+        # Where a program has handlers of its own, these get it still.
+        logging.getLogger(name).addHandler(_SILENT)
     try:
         with extra(needed, what=needed_by, packages=driver):
             from fsspec.core import url_to_fs  # an extra
