@@ -147,7 +147,8 @@ def find_command(what: str | None, **values: Any) -> None:
         for snapshot, problem in unread.items():
             say(f"{snapshot} could not be searched: {problem}", "warning")
         if unread or broken:
-            raise DamagedBackup(f"{what} {where} that can be read.")
+            check = "Find out what is damaged: migrator backups check --from PLACE"
+            raise DamagedBackup(f"{what} {where} that can be read.", hint=check)
         near = nearest(catalog, manifests, min(missing)) if missing else ""
         part = "Look for a part of it: migrator backups find --from PLACE '*PART*'"
         raise ConfigError(f"{what} {where}.", hint=f"{near} {part}".strip())

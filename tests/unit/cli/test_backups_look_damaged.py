@@ -58,6 +58,7 @@ def test_an_older_snapshot_serves_where_the_newest_cannot_be_read(folder: Path, 
     code, lines, said = look(folder, "find", "nowhere")
     assert (code, lines) == (2 if "index" in what else 4, [])
     assert "No document 'nowhere'" in said
+    assert ("migrator backups check --from b" in said) is (code == 4)
 
 
 @pytest.mark.parametrize("words", [["find", "z"], ["find", "z*"], ["find", "n=5"], ["ls", "--database", "*", "z"]])
