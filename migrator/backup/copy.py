@@ -18,7 +18,7 @@ from typing import Any
 from migrator.backup.catalog import Catalog, open_catalog, snapshot_folder
 from migrator.backup.check import Problem
 from migrator.backup.format.cipher import Cipher, fitting, open_cipher
-from migrator.backup.format.manifest import COPY, PROGRESS, Manifest, damaged
+from migrator.backup.format.manifest import COPY, FIND_OUT, PROGRESS, Manifest
 from migrator.backup.format.snapshot_writer import publish
 from migrator.backup.listing import chains, snapshot_at
 from migrator.backup.merging import refuse_changed, refuse_others
@@ -197,7 +197,7 @@ class _Copy:
                 self.wanted += [] if broken else [manifest]
             for snapshot, problem in sorted(survey.damaged.items()):
                 with self._noted(snapshot):
-                    raise damaged(problem)
+                    raise DamagedBackup(problem, hint=FIND_OUT)
         self._there = {each.snapshot: each for each in self.target.survey(self.database).manifests}
         self._head = self.target.head(self.database)
         known = {*survey.damaged, *(each.snapshot for each in survey.manifests)}
@@ -235,7 +235,8 @@ class _Copy:
             return
         parent = self._there.get(manifest.parent or "")
         if manifest.parent and parent is None:
-            raise damaged(f"The snapshot {manifest.parent} that it adds to was not copied.")
+            problem = f"The snapshot {manifest.parent} that it adds to was not copied."
+            raise DamagedBackup(problem, hint=FIND_OUT)
         if self.cipher:
             copy, text = self.transfer.sealed(manifest, parent, self.cipher, self.options.recipients)
         else:

@@ -28,6 +28,9 @@ _FILE_NAME = re.compile(r"(segment|index)-\d{6}\.ndjson\.zst(\.age)?")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SUM = ',"sha256":"'
 
+# What to do where something is damaged.
+FIND_OUT = "Find out what else is: migrator backups check --from PLACE"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
@@ -236,7 +239,7 @@ def without_sum(text: bytes, place: str) -> dict[str, Any]:
 def damaged(place: str, why: str = "") -> DamagedBackup:
     """Say that a file is damaged; that it is missing where nothing else is wrong with it."""
     what = f"{place} is damaged: {why}." if why else f"{place} is missing."
-    return DamagedBackup(what, hint="Find out what else is: migrator backups check --from PLACE")
+    return DamagedBackup(what, hint=FIND_OUT)
 
 
 def _manifest(value: dict[str, Any], cipher: Cipher, place: str) -> Manifest:
