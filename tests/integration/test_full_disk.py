@@ -8,7 +8,6 @@ import errno
 import io
 import json
 import os
-import resource
 import secrets
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from tests import support
 from tests.support import leaf_states
 from tests.support.commands import Ran, run
 from tests.support.leaf_states import leaf
+from tests.support.small_disk import limited
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -158,17 +158,6 @@ def closed(folder: Path, number: int) -> Iterator[None]:
         patch.setattr(io, "open", guarded(io.open, opens))
         patch.setattr(builtins, "open", guarded(builtins.open, opens))
         yield
-
-
-@contextlib.contextmanager
-def limited(max_bytes: int) -> Iterator[None]:
-    """No file may be longer: a real failure of the system in the middle of a write."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC], ids=errno.errorcode.get)

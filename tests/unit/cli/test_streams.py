@@ -14,6 +14,7 @@ import pytest
 
 from migrator.cli.streams import SafeStream, safe_streams
 from tests.support.backups import local, simple, write
+from tests.support.small_disk import NO_COMPILED_FILES
 
 MIGRATOR = f"{shlex.quote(sys.executable)} -m migrator"
 REV = "1-967a00dff5e02add41819138abb3284d"
@@ -38,10 +39,11 @@ def source(tmp_path: Path) -> Path:
 def shell(words: str, folder: Path, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a line of bash, where `migrator` is the command."""
     root = str(Path(__file__).parents[3])
+    limited = NO_COMPILED_FILES if "ulimit -f" in words else {}
     return subprocess.run(
         ["bash", "-c", words.replace("migrator ", f"{MIGRATOR} ", 1)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": root, **(environ or {})},
+        env={**os.environ, "PYTHONPATH": root, **limited, **(environ or {})},
         capture_output=True,
         text=True,
         errors="replace",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from migrator.errors import CheckpointError, ConfigError, EndpointError, Storage
 from migrator.loaders.ndjson import NdjsonLoader
 from migrator.loaders.ndjson_file import NdjsonFile
 from migrator.model import Batch, EncodedDocument, Fault, Status
+from tests.support.small_disk import limited
 
 
 @pytest.fixture
@@ -332,15 +332,10 @@ def test_a_refused_difference_leaves_the_mark_before_the_batch(folder: Path) -> 
 
 def test_a_limit_of_the_system_is_no_room(folder: Path) -> None:
     """A real failure of the system in the middle of a write is treated alike."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with opened(folder) as loader:
         loader.load(batch("1"))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-        try:
-            with pytest.raises(EndpointError, match="Make room"):
-                loader.load(batch("x" * 200_000, end=2))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        with limited(100_000), pytest.raises(EndpointError, match="Make room"):
+            loader.load(batch("x" * 200_000, end=2))
     assert content(folder) == {"a.ndjson.part": b"1\n"}
 
 
