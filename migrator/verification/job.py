@@ -24,7 +24,6 @@ from migrator.model.capabilities import effect_of, unconfirmed_of
 from migrator.pipeline.batching import Preparing
 from migrator.verification.compare import Comparison, Step, TargetReader, compare_collection
 from migrator.verification.proven import as_proven, says_enough
-from migrator.verification.ranges import ByRanges, Range, divided
 from migrator.verification.read_source import OutOfOrder, SourceReader
 from migrator.verification.read_target import open_reader
 from migrator.verification.result import DifferenceFile, VerifyResult
@@ -201,14 +200,16 @@ class _Verification:
         transform = effect_of(self.source.transform)
         if job.config.transform_workers < MIN_RANGES or not transform.keeps_id or not self.reader.divides(name):
             return False
+        from migrator.verification import ranges as others  # few verifications want other processes
+
         if after is None:
-            found = divided(job, self.bare, self.source, name)
+            found = others.divided(job, self.bare, self.source, name)
             kept[name] = [asdict(each) for each in found]
         # What was compared to its end is not read once more, so nobody else could go on from there.
-        ranges = [Range(**each) for each in kept.get(name, ())]
+        ranges = [others.Range(**each) for each in kept.get(name, ())]
         if len(ranges) < MIN_RANGES:
             return False
-        by_ranges = ByRanges(job, self.source, self.checkpoint, self.environ)
+        by_ranges = others.ByRanges(job, self.source, self.checkpoint, self.environ)
 
         def steps() -> Generator[Step]:
             with contextlib.closing(by_ranges.steps(name, ranges, numbers, after)) as found:

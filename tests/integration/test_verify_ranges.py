@@ -222,7 +222,7 @@ def test_what_a_process_meets_is_said_as_by_this_one(
         found[-1].lower = "7:1"
         return found
 
-    monkeypatch.setattr("migrator.verification.job.divided", cut)
+    monkeypatch.setattr(ranges, "divided", cut)
     with pytest.raises(MigratorError, match="no line ends at byte 7") as raised:
         verified(source, server_url, tmp_path, 2)
     assert raised.value.exit_code == 6
