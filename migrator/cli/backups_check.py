@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from migrator.backup.restore_test import Drill
 
 MAX_NAMED = 10
-"""With more databases than these, a command that names each is no help."""
+"""With more databases than these, a command that names each does not help."""
 
 
 @options_class

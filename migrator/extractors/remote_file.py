@@ -82,7 +82,7 @@ class Origin(Protocol):
         """
 
     def children(self) -> Mapping[str, Origin] | None:
-        """What files a folder holds, by name; None of what is no folder."""
+        """What files a folder holds, by name; None where it is not a folder."""
 
     def close(self) -> None:
         """Let go of connections that wait for the next reading."""

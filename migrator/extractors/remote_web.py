@@ -123,7 +123,7 @@ class WebOrigin:
         return ConfigError(f"{self._url.shown} was changed while it was read.", hint=_ANOTHER)
 
     def _asked(self, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], Generator[bytes]]:
-        """Ask for the file, wherever it was moved to; what is no file is an error."""
+        """Ask for the file, wherever it was moved to; anything else than a file is an error."""
         # Packed on the way, no place in it could be asked for again.
         wanted = {"Accept": "*/*", "Accept-Encoding": "identity", **headers}
         url = self._url
