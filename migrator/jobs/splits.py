@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from migrator import errors
 from migrator.model import Extractor, Position, Record
 from migrator.model.capabilities import Divisible
 from migrator.pipeline.wrapper import ExtractorWrapper
+
+# Options that belong to who divided the job, or to one process that reads the whole.
+OF_A_SPLIT: dict[str, Any] = {
+    "executor": "", "splits": 0, "report": "", "verify": False, "restart": False, "metrics": "", "ping": "",
+    "webhook": "",
+    "json": False, "readers": 1,
+}  # fmt: skip
+
+
+def told_of(error: errors.MigratorError) -> list[str]:
+    """An error as texts, for another process: the nearest kind that all know, message and hint."""
+    kind = next(kind.__name__ for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
+    return [kind, error.message, error.hint]
+
+
+def error_of(kind: str, message: str, hint: str) -> errors.MigratorError:
+    """The error that another process told of: the same kind, with its exit code."""
+    error: errors.MigratorError = getattr(errors, kind, errors.EndpointError)(message, hint=hint)
+    return error
 
 
 @dataclass(frozen=True)

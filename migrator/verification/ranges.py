@@ -16,7 +16,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from migrator import errors
 from migrator.checkpoint.file import Checkpoint
 from migrator.config import JobConfig
 from migrator.couch.id_ranges import Part, parallel_rows
@@ -25,7 +24,7 @@ from migrator.files.own_json import from_json
 from migrator.jobs.open import OpenJob, open_job
 from migrator.jobs.processes import Processes, packed, serving
 from migrator.jobs.registry import open_extractor
-from migrator.jobs.splits import RangeExtractor, Split
+from migrator.jobs.splits import OF_A_SPLIT, RangeExtractor, Split, error_of, told_of
 from migrator.model import Extractor, Position, Reject, events
 from migrator.model.capabilities import Divisible, unconfirmed_of
 from migrator.verification.compare import Comparison, Difference, Step, compare_collection
@@ -42,11 +41,6 @@ MIN_DOCUMENTS = 20_000
 STEP_BYTES = 1_000
 # What else processes tell, for those who listen to this one.
 TOLD: dict[str, type[Any]] = {kind.__name__: kind for kind in (events.RetryScheduled,)}
-# What a process can meet.
-MET = (
-    errors.ConfigError, errors.EndpointError, errors.TransientError, errors.Unauthorized, errors.Forbidden,
-    errors.TargetMissing, errors.DatabaseMissing, errors.CheckpointError, errors.StorageError,
-)  # fmt: skip
 # What the last message to a question has one of.
 LAST = frozenset({"filtered", "unordered", "error"})
 Message: TypeAlias = dict[str, Any]
@@ -174,14 +168,11 @@ class ByRanges:
     def _ask(self, name: str, each: Range, after: str | None) -> Iterator[Message]:
         config = {
             **asdict(self.job.config),
+            **OF_A_SPLIT,
             **self.job.config.shares_of(self.job.config.transform_workers),
             "collection": [name],
             "map": {name: self.job.names[name]},
             "transform_workers": 0,
-            "report": "",
-            "metrics": "",
-            "ping": "",
-            "webhook": "",
         }
         question = {
             "config": config,
@@ -202,13 +193,7 @@ class ByRanges:
                 self._processes.give_back(process)
                 return
             (answer,) = process.answer()
-        raise _error(*message["error"])
-
-
-def _error(kind: str, message: str, hint: str) -> MigratorError:
-    """What a process met, with the exit code that belongs to it."""
-    made = getattr(errors, kind, MigratorError)
-    return made(message, hint=hint) if made in MET else MigratorError(message, hint=hint)
+        raise error_of(*message["error"])
 
 
 def compare_range(question: Mapping[str, Any], send: Callable[[Message], None]) -> None:
@@ -264,7 +249,7 @@ def main() -> None:
         except OutOfOrder:
             send({"unordered": True})
         except MigratorError as error:
-            send({"error": [type(error).__name__, error.message, error.hint]})
+            send({"error": told_of(error)})
 
 
 if __name__ == "__main__":

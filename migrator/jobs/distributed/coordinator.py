@@ -27,7 +27,7 @@ from migrator.jobs.distributed.worker import (
 from migrator.jobs.open import Around, OpenJob, default_paths, open_job
 from migrator.jobs.registry import effects, open_extractor
 from migrator.jobs.run import JobResult
-from migrator.jobs.splits import Split
+from migrator.jobs.splits import OF_A_SPLIT, Split, error_of
 from migrator.model import CollectionReport, Counts, Report, events
 from migrator.model.capabilities import unconfirmed_of
 from migrator.retry.window import watching
@@ -121,7 +121,7 @@ class _Run:
     def _move(self, engine: DaskEngine) -> None:
         waiting = [split for split in self.splits if split.number not in self.done]
         failed: errors.MigratorError | None = None
-        fields = {**asdict(self.config), **_OF_A_SPLIT, "max_errors": str(self.max_errors.count or "")}
+        fields = {**asdict(self.config), **OF_A_SPLIT, "max_errors": str(self.max_errors.count or "")}
         fields |= self.config.shares_of(min(len(waiting), engine.workers()))
         with watching(self.job.stopping.is_set, self._stop):
             for end in engine.move(fields, [asdict(split) for split in waiting], str(self.folder)):
@@ -168,14 +168,6 @@ class _Run:
         self.file.save(self.checkpoint)
 
 
-# These belong to the coordinator, or to one process that reads the whole.
-_OF_A_SPLIT: dict[str, Any] = {
-    "executor": "", "splits": 0, "report": "", "verify": False, "restart": False, "metrics": "", "ping": "",
-    "webhook": "",
-    "json": False, "readers": 1,
-}  # fmt: skip
-
-
 def _check(config: JobConfig) -> None:
     hint = "Leave --executor out: then it is done by this process."
     if config.source.startswith("memory:"):
@@ -207,15 +199,13 @@ def _hear(listener: events.Listener, messages: Sequence[Any]) -> None:
 
 
 def _error(kind: str, message: str, hint: str) -> errors.MigratorError:
-    made = getattr(errors, kind, errors.EndpointError)
-    if made is errors.Interrupted:
+    if kind == "Interrupted":
         return errors.Interrupted("Stopped; everything up to here is settled.", hint="Go on with --resume.")
-    if made is errors.Unauthorized:
+    if kind == "Unauthorized":
         hint = f"{hint} A worker takes them from its own environment."
-    if made is errors.TargetReplaced:
+    if kind == "TargetReplaced":
         return errors.TargetReplaced(message, hint=hint, flag=RESTART)
-    error: errors.MigratorError = made(message, hint=hint)
-    return error
+    return error_of(kind, message, hint)
 
 
 def _difference(now: Counts, before: Counts) -> Counts:

@@ -26,7 +26,7 @@ from migrator.jobs.distributed.engine import STOP_FILE, SplitFailed
 from migrator.jobs.open import OpenJob
 from migrator.jobs.registry import open_extractor
 from migrator.jobs.run import refuse_other_targets, run_job
-from migrator.jobs.splits import RangeExtractor, Split
+from migrator.jobs.splits import RangeExtractor, Split, told_of
 from migrator.model import Counts, events
 from migrator.retry.window import watching
 
@@ -88,8 +88,8 @@ def move_split(
             _when_unlocked(job, part, forward, stopping)
     except errors.MigratorError as error:
         if isinstance(error, errors.EndpointError) and not isinstance(error, FINAL):
-            raise SplitFailed(type(error).__name__, error.message, error.hint) from None
-        outcome["error"] = [type(error).__name__, error.message, error.hint]
+            raise SplitFailed(*told_of(error)) from None
+        outcome["error"] = told_of(error)
     finally:
         forward.flush()
     return outcome
