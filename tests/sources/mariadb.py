@@ -49,18 +49,23 @@ def server(folder: Path) -> Iterator[str]:
         The URL of its administrator's database.
     """
     data, socket, log = folder / "data", folder / "socket", folder / "log"
+    # Two that begin at one time take each other's temporary tables for their own.
+    environ = {**os.environ, "TMPDIR": str(folder)}
     # As root it wants to be told that this is meant.
     user = ["--user=root"] if os.geteuid() == 0 else []
     install, daemon = (str(_program(program)) for program in PROGRAMS)
     if not data.exists():
         made = [install, "--no-defaults", *user, f"--datadir={data}", "--skip-test-db"]
         made += ["--auth-root-authentication-method=normal"]
-        subprocess.run(made, check=True, capture_output=True, timeout=LIMIT_S)
+        subprocess.run(made, check=True, capture_output=True, timeout=LIMIT_S, env=environ)
     command = [daemon, "--no-defaults", *user, f"--datadir={data}", f"--socket={socket}", "--skip-networking"]
     # What is lost when the power fails is a test's; and no name of this machine is looked up.
     command += ["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", f"--pid-file={folder / 'pid'}"]
     url = f"mysql+pymysql://root@localhost/mysql?unix_socket={socket}"
-    with log.open("wb") as output, ended(subprocess.Popen(command, stdout=output, stderr=output)) as process:
+    with (
+        log.open("wb") as output,
+        ended(subprocess.Popen(command, stdout=output, stderr=output, env=environ)) as process,
+    ):
         wait_until(lambda: b"ready for connections" in log.read_bytes(), process=process)
         yield url
         process.terminate()
