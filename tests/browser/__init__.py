@@ -42,6 +42,22 @@ def open_browser() -> Iterator[Browser]:
             browser.close()
 
 
+@contextlib.contextmanager
+def opened_alone(browser: Browser, path: Path, height: int) -> Iterator[Page]:
+    """A page of a file, open; at the end it must have asked for nothing else, and complained of nothing."""
+    page = browser.new_page(viewport={"width": 1100, "height": height})
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(path.as_uri())
+    yield page
+    page.close()
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert said == []
+
+
 def picture(page: Page, name: str, folder: Path) -> None:
     """A screenshot of what the page shows, in a folder or, with `UPDATE_DOCS=1`, among the pictures of the docs.
 

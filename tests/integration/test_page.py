@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import open_browser, picture
+from tests.browser import open_browser, opened_alone, picture
 from tests.support.processes import LIMIT_S
 from tests.unit.report.example import example
 
@@ -30,18 +30,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     """The example's page as the command makes it, open; what it asks for and complains of is kept."""
-    path = page_of(tmp_path, example())
-    page = browser.new_page(viewport={"width": 1100, "height": 800})
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(path.as_uri())
-    yield page
-    page.close()
-    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
-    assert said == []
+    with opened_alone(browser, page_of(tmp_path, example()), 800) as page:
+        yield page
 
 
 def page_of(folder: Path, report: object) -> Path:

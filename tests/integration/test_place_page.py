@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from migrator.backup.format.records import DrillRecord, write_record
 from migrator.backup.storage.base import open_place
 from migrator.naming import file_name
-from tests.browser import open_browser, picture
+from tests.browser import open_browser, opened_alone, picture
 from tests.integration.test_page import BACKGROUND, POOR_CONTRAST
 from tests.support.backups import TINY, at, files, simple, write
 from tests.support.commands import run_whole
@@ -52,18 +52,8 @@ def example(folder: Path, databases: tuple[str, ...] = ("orders", "tickets", "us
 @pytest.fixture
 def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     """The example's page, open; what it asks for and complains of is kept."""
-    path = example(tmp_path)
-    page = browser.new_page(viewport={"width": 1100, "height": 900})
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(path.as_uri())
-    yield page
-    page.close()
-    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
-    assert said == []
+    with opened_alone(browser, example(tmp_path), 900) as page:
+        yield page
 
 
 def test_says_what_there_is(page: Page) -> None:

@@ -22,6 +22,7 @@ from tests.conftest import NEEDS_MARIADB
 from tests.sources import mariadb
 from tests.sources.killing import killed_and_resumed
 from tests.sources.mariadb import PASSWORD, statements
+from tests.sources.sql_reading import documents, read, read_through_a_cut
 
 # As a server that nobody has told to be strict: it keeps dates that are none, and cuts nothing without a word.
 LAX = "SET sql_mode = 'ALLOW_INVALID_DATES'"
@@ -39,20 +40,6 @@ def db(mariadb_url: str) -> Iterator[str]:
     """An empty database."""
     with mariadb.database(mariadb_url) as url:
         yield url
-
-
-def read(url: str, name: str, after: Any = None, **options: Any) -> list[Any]:
-    """All records of a collection."""
-    with closing(SqlExtractor(url, collections=[name], **options)) as extractor:
-        extractor.collections()
-        return list(extractor.extract(name, after=after))
-
-
-def documents(url: str, name: str, **options: Any) -> list[Any]:
-    """All documents of a collection, which has no faults."""
-    found = read(url, name, **options)
-    assert [record.fault for record in found] == [None] * len(found)
-    return [record.document for record in found]
 
 
 def as_user(url: str, user: str, password: str = "") -> str:
@@ -448,23 +435,7 @@ def test_a_broken_connection_is_taken_up_by_the_key(db: str, tmp_path: Path) -> 
     """When the server ends the connection in the middle, reading goes on after the last row; none twice."""
     statements(db, "CREATE TABLE t (id int PRIMARY KEY, s text)")
     statements(db, "INSERT INTO t SELECT seq, repeat('x', 1000) FROM seq_1_to_30000")
-    cut = False
-
-    class Cutting(SqlExtractor):
-        def extract(self, collection: str, *, after: Any = None) -> Iterator[Any]:
-            nonlocal cut
-            for record in super().extract(collection, after=after):
-                yield record
-                if not cut and record.document and record.document["id"] == 5_000:
-                    cut = True
-                    kill_readers(db)
-
-    report = migrator.run(Cutting(db), str(tmp_path / "out"), checkpoint=str(tmp_path / "cp"), max_attempts=5)
-    assert cut
-    assert report.ok
-    assert report.totals.written == 30_000
-    ids = [json.loads(line)["id"] for line in (tmp_path / "out" / "t.ndjson").read_bytes().splitlines()]
-    assert ids == list(range(1, 30_001))
+    read_through_a_cut(db, tmp_path, lambda: kill_readers(db))
 
 
 def kill_readers(url: str) -> None:

@@ -17,6 +17,7 @@ from migrator.codec.rejected import Unfixed
 from migrator.errors import CheckpointError, ConfigError
 from migrator.extractors.sql import SqlExtractor, divide_queries
 from tests.sources import postgresql
+from tests.sources.sql_reading import documents, read
 from tests.sources.test_sql import statements
 
 
@@ -32,20 +33,6 @@ def pg(postgresql_url: str) -> Iterator[str]:
     """An empty database."""
     with postgresql.database(postgresql_url) as url:
         yield url
-
-
-def read(url: str, name: str, after: Any = None, **options: Any) -> list[Any]:
-    """All records of a collection."""
-    with closing(SqlExtractor(url, collections=[name], **options)) as extractor:
-        extractor.collections()
-        return list(extractor.extract(name, after=after))
-
-
-def documents(url: str, name: str, **options: Any) -> list[Any]:
-    """All documents of a collection, which has no faults."""
-    found = read(url, name, **options)
-    assert [record.fault for record in found] == [None] * len(found)
-    return [record.document for record in found]
 
 
 def asking(url: str, query: str) -> str:

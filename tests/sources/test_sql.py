@@ -29,6 +29,7 @@ from migrator.testing import ExtractorContract, Source
 from tests.sources import postgresql
 from tests.sources.killing import killed_and_resumed
 from tests.sources.missing import opened_without
+from tests.sources.sql_reading import read_through_a_cut
 
 ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "tickets": [{"_id": f"t{n:03}", "number": n, "open": n % 2 == 0} for n in range(40)],
@@ -512,27 +513,11 @@ def test_a_broken_connection_is_taken_up_by_the_key(pg: str, tmp_path: Path) -> 
     """When the server ends the connection in the middle, reading goes on after the last row; none twice."""
     statements(pg, "CREATE TABLE t AS SELECT i AS id, repeat('x', 100) AS s FROM generate_series(1, 30000) i")
     statements(pg, "ALTER TABLE t ADD PRIMARY KEY (id)")
-    cut = False
-
-    class Cutting(SqlExtractor):
-        def extract(self, collection: str, *, after: Any = None) -> Iterator[Any]:
-            nonlocal cut
-            for record in super().extract(collection, after=after):
-                yield record
-                if not cut and record.document and record.document["id"] == 5_000:
-                    cut = True
-                    statements(
-                        pg,
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-                    )
-
-    report = migrator.run(Cutting(pg), str(tmp_path / "out"), checkpoint=str(tmp_path / "cp"), max_attempts=5)
-    assert cut
-    assert report.ok
-    assert report.totals.written == 30_000
-    ids = [json.loads(line)["id"] for line in (tmp_path / "out" / "t.ndjson").read_bytes().splitlines()]
-    assert ids == list(range(1, 30_001))
+    end = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    read_through_a_cut(pg, tmp_path, lambda: statements(pg, end))
 
 
 def test_memory_is_bounded(url: str) -> None:
