@@ -21,7 +21,7 @@ OF_A_SPLIT: dict[str, Any] = {
 
 def told_of(error: errors.MigratorError) -> list[str]:
     """An error as texts, for another process: the nearest kind that all know, message and hint."""
-    kind = next(kind.__name__ for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
+    kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in vars(errors))
     return [kind, error.message, error.hint]
 
 
